@@ -1,0 +1,101 @@
+import cors from '@fastify/cors'
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
+import type { Logger } from 'pino'
+import { createAssignmentMemory } from './assignments/memory.ts'
+import { createAssignmentWriter } from './assignments/writer.ts'
+import { createKeyRing } from './auth/key-ring.ts'
+import { createCache } from './cache/cache.ts'
+import type { Config } from './config.ts'
+import type { Platform } from './context.ts'
+import { migrate } from './database/migrate.ts'
+import { openDatabase } from './database/orm.ts'
+import { createDefine } from './definitions/define.ts'
+import { readIdentity } from './definitions/queries.ts'
+import { createWatch } from './definitions/watch.ts'
+import { createRecorder } from './events/recorder.ts'
+import { docsRoutes } from './http/docs.ts'
+import { handleFaults, sendFault } from './http/faults.ts'
+import { healthRoutes } from './http/health.ts'
+import { readJson } from './http/json.ts'
+import { restRoutes } from './http/rest.ts'
+import { trpcRoutes } from './http/trpc.ts'
+import { createPeople } from './users/people.ts'
+
+const BODY_BYTES = 1024 * 1024
+const TRPC_BODY_BYTES = 8 * 1024 * 1024
+/** A path parameter has up to 256 characters, each up to 12 bytes when percent-encoded. */
+const MAX_PARAM_LENGTH = 256 * 12
+
+export type App = { platform: Platform; http: FastifyInstance; close: () => Promise<void> }
+
+/** The composition root: opens the database, Redis and HTTP, and closes them in the right order. Does not listen. */
+export async function createApp(config: Config, log: Logger): Promise<App> {
+  const database = await openDatabase({
+    url: config.databaseUrl,
+    pool: config.databasePool,
+    warn: (message) => log.debug(message),
+  })
+  const { orm } = database
+  const closers: (() => Promise<unknown> | unknown)[] = [database.close]
+  const closeAll = async () => {
+    while (closers.length > 0) await closers.pop()?.()
+  }
+  try {
+    await migrate(database, config.timeZone)
+    const { identity } = await readIdentity(orm.em.fork())
+    const cache = createCache({ url: config.redisUrl, namespace: identity, log })
+    closers.push(cache.close)
+    const watch = await createWatch({ orm, cache, log })
+    closers.push(watch.close)
+    const define = createDefine({ orm, cache, watch })
+    const people = createPeople({ orm, cache, watch })
+    const memory = createAssignmentMemory({ orm, cache, watch })
+    const concurrency = database.embedded ? 1 : 3
+    const writer = createAssignmentWriter({ orm, memory, watch, concurrency })
+    const recorder = createRecorder({ orm, concurrency })
+    const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
+    closers.push(keyRing.close, writer.drained, recorder.drained)
+    const platform: Platform = { config, log, orm, cache, watch, define, people, memory, writer, recorder, keyRing }
+
+    const http = await createHttp(platform)
+    closers.push(() => http.close())
+    return { platform, http, close: closeAll }
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+}
+
+async function createHttp(platform: Platform): Promise<FastifyInstance> {
+  const { config, log } = platform
+  let ready = false
+  const http = Fastify({
+    loggerInstance: log as FastifyBaseLogger,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: BODY_BYTES,
+    forceCloseConnections: 'idle',
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
+    frameworkErrors: (error, _request, reply) => {
+      sendFault(reply, log, error)
+    },
+  })
+  http.addHook('onReady', async () => {
+    ready = true
+  })
+  http.addHook('preClose', async () => {
+    ready = false
+  })
+  handleFaults(http)
+  readJson(http)
+  if (config.corsOrigins.length > 0)
+    await http.register(cors, {
+      origin: config.corsOrigins,
+      methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+    })
+  healthRoutes(http, platform, () => ready)
+  await docsRoutes(http)
+  http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })
+  http.register(async (scope) => trpcRoutes(scope, platform), { bodyLimit: TRPC_BODY_BYTES })
+  await http.ready()
+  return http
+}

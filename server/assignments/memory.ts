@@ -1,0 +1,105 @@
+import type { MikroORM } from '@mikro-orm/sql'
+import DataLoader from 'dataloader'
+import { LRUCache } from 'lru-cache'
+import type { Cache } from '../cache/cache.ts'
+import { keys } from '../cache/keys.ts'
+import { REMEMBER_SECONDS, type Watch } from '../definitions/watch.ts'
+import { loadAssignments, type StoredAssignment } from './queries.ts'
+
+const MAX_USERS = 200_000
+
+export type Remembered = { readonly variantId: number; readonly exposed: boolean; readonly assignedAt: number }
+/** A user's assignments by run. */
+export type RememberedRuns = ReadonlyMap<number, Remembered>
+
+/**
+ * Stored assignments, read through: this process, Redis, PostgreSQL. They do not change but for erasure, so they are
+ * kept long; that somebody is not assigned is never remembered.
+ */
+export type AssignmentMemory = {
+  /** What this process remembers; nothing leaves it. */
+  peek: (userId: string) => RememberedRuns | undefined
+  /** Everything stored for the user, from PostgreSQL. Calls that arrive together share one round trip. */
+  load: (userId: string) => Promise<RememberedRuns>
+  /** What other processes left in Redis, or undefined. */
+  shared: (userId: string) => Promise<RememberedRuns | undefined>
+  /** @param peopleVersion as it was before the rows were read or stored */
+  remember: (rows: readonly StoredAssignment[], peopleVersion: number) => void
+  forget: (userId: string) => Promise<void>
+}
+
+export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; watch: Watch }): AssignmentMemory {
+  const { orm, cache, watch } = options
+  const users = new LRUCache<string, Map<number, Remembered>>({ max: MAX_USERS })
+  const loader = new DataLoader<string, StoredAssignment[]>(
+    async (userIds) => {
+      const rows = new Map<string, StoredAssignment[]>(userIds.map((userId) => [userId, []]))
+      for (const row of await loadAssignments(orm.em.fork(), userIds)) rows.get(row.user_id)?.push(row)
+      return userIds.map((userId) => rows.get(userId) ?? [])
+    },
+    { cache: false, maxBatchSize: 1000, batchScheduleFn: (run) => setImmediate(run) },
+  )
+
+  function merge(userId: string, runs: Iterable<readonly [number, Remembered]>): Map<number, Remembered> {
+    const known = users.get(userId) ?? new Map<number, Remembered>()
+    for (const [runId, found] of runs) {
+      const before = known.get(runId)
+      known.set(runId, before?.exposed ? { ...found, exposed: true } : found)
+    }
+    if (known.size > 0) users.set(userId, known)
+    return known
+  }
+
+  function remember(rows: readonly StoredAssignment[], peopleVersion: number) {
+    const touched = new Set<string>()
+    for (const row of rows) {
+      if (watch.changedAt(row.user_id) > peopleVersion) continue
+      merge(row.user_id, [
+        [row.run_id, { variantId: row.variant_id, exposed: row.exposed, assignedAt: row.assigned_at }],
+      ])
+      touched.add(row.user_id)
+    }
+    for (const userId of touched) {
+      const runs = [...(users.get(userId) ?? [])]
+      cache.set(keys.assignments(userId), JSON.stringify({ people: peopleVersion, runs }), REMEMBER_SECONDS)
+    }
+  }
+
+  const forgetHere = (userId: string) => void users.delete(userId)
+  watch.onMissedChange(() => users.clear())
+  cache.subscribe(
+    (message) => {
+      if (message.kind !== 'person' || message.people_version === null) return
+      watch.noteChange(message.user_id, message.people_version)
+      forgetHere(message.user_id)
+    },
+    () => {},
+  )
+
+  return {
+    peek: (userId) => users.get(userId),
+    load: async (userId) => {
+      const people = watch.peopleVersion()
+      const rows = await loader.load(userId)
+      remember(rows, people)
+      return new Map(
+        rows.map((row) => [
+          row.run_id,
+          { variantId: row.variant_id, exposed: row.exposed, assignedAt: row.assigned_at },
+        ]),
+      )
+    },
+    shared: async (userId) => {
+      const cached = await cache.get(keys.assignments(userId))
+      if (cached === null) return undefined
+      const entry = JSON.parse(cached) as { people: number; runs: [number, Remembered][] }
+      if (entry.people < watch.changedAt(userId)) return undefined
+      return merge(userId, entry.runs)
+    },
+    remember,
+    forget: async (userId) => {
+      forgetHere(userId)
+      await cache.drop(keys.assignments(userId))
+    },
+  }
+}

@@ -1,0 +1,90 @@
+import type { MikroORM } from '@mikro-orm/sql'
+import { createGroupCommit } from '../database/group-commit.ts'
+import type { Watch } from '../definitions/watch.ts'
+import type { AssignmentMemory, Remembered } from './memory.ts'
+import {
+  type AssignmentKey,
+  exposeAssignments,
+  insertAssignments,
+  lockVersions,
+  type NewAssignment,
+  readAssignments,
+  type StoredAssignment,
+} from './queries.ts'
+
+/** Stores decisions and exposures; those that arrive within a couple of milliseconds share one transaction. */
+export type AssignmentWriter = {
+  /**
+   * Stores a decision, or answers the one that somebody stored first.
+   * @returns 'moved' when the experiment changed since the decision: decide again by a fresh snapshot
+   */
+  store: (assignment: NewAssignment) => Promise<Remembered | 'moved'>
+  /** Notes that the user met the stored variant. */
+  expose: (key: AssignmentKey) => Promise<void>
+  drained: () => Promise<unknown>
+}
+
+const keyOf = ({ run_id, user_id }: AssignmentKey) => `${run_id}:${user_id}`
+
+export function createAssignmentWriter(options: {
+  orm: MikroORM
+  memory: AssignmentMemory
+  watch: Watch
+  concurrency: number
+}): AssignmentWriter {
+  const { orm, memory, watch } = options
+  const limits = { waitMs: 2, maxItems: 500, maxWaiting: 20_000, concurrency: options.concurrency }
+
+  const stores = createGroupCommit<NewAssignment, Remembered | 'moved'>({
+    ...limits,
+    write: async (items) => {
+      const people = watch.peopleVersion()
+      const { current, stored } = await orm.em.fork().transactional(async (em) => {
+        const versions = await lockVersions(em, [...new Set(items.map((item) => item.experiment_id))])
+        const current = items.filter((item) => versions.get(item.experiment_id) === item.definition_version)
+        const distinct = new Map<string, NewAssignment>()
+        for (const item of current) {
+          const twin = distinct.get(keyOf(item))
+          if (!twin || (item.expose && !twin.expose)) distinct.set(keyOf(item), item)
+        }
+        const inserted = distinct.size > 0 ? await insertAssignments(em, [...distinct.values()]) : []
+        const stored = new Map(inserted.map((row) => [keyOf(row), row]))
+        const others = [...distinct.values()].filter((item) => !stored.has(keyOf(item)))
+        if (others.length > 0) for (const row of await readAssignments(em, others)) stored.set(keyOf(row), row)
+        return { current: new Set(current), stored }
+      })
+      memory.remember([...stored.values()], people)
+      return items.map((item) => {
+        const row = current.has(item) ? stored.get(keyOf(item)) : undefined
+        return row ? remembered(row) : 'moved'
+      })
+    },
+  })
+
+  const exposures = createGroupCommit<AssignmentKey, StoredAssignment | undefined>({
+    ...limits,
+    write: async (items) => {
+      const people = watch.peopleVersion()
+      const distinct = [...new Map(items.map((item) => [keyOf(item), item])).values()]
+      const rows = await orm.em.fork().transactional(async (em) => {
+        await exposeAssignments(em, distinct)
+        return readAssignments(em, distinct)
+      })
+      memory.remember(rows, people)
+      const byKey = new Map(rows.map((row) => [keyOf(row), row]))
+      return items.map((item) => byKey.get(keyOf(item)))
+    },
+  })
+
+  return {
+    store: stores.add,
+    expose: async (key) => void (await exposures.add(key)),
+    drained: () => Promise.all([stores.drained(), exposures.drained()]),
+  }
+}
+
+const remembered = (row: StoredAssignment): Remembered => ({
+  variantId: row.variant_id,
+  exposed: row.exposed,
+  assignedAt: row.assigned_at,
+})

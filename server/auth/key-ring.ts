@@ -1,0 +1,115 @@
+import { createHash, timingSafeEqual } from 'node:crypto'
+import type { MikroORM } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { LRUCache } from 'lru-cache'
+import type { Logger } from 'pino'
+import type { Cache } from '../cache/cache.ts'
+import { keys } from '../cache/keys.ts'
+import { isDatabaseAway } from '../database/errors.ts'
+import type { Scope } from './schema.ts'
+
+/** Half in Redis, half in the process: a revoked key is refused at once where the message arrives, else within 5 seconds. */
+const TTL_SECONDS = 2.5
+const MAX_KEYS = 10_000
+const USED_FLUSH_MS = 10_000
+
+/** Who is calling, as far as procedures need to know. */
+export type Caller = { readonly id: number | null; readonly actor: string; readonly scopes: ReadonlySet<Scope> }
+
+/** Checks bearer tokens, from memory; notes when keys were last used, off the path of the request. */
+export type KeyRing = {
+  /** @returns null for a token that is not, or no longer, a key */
+  check: (token: string) => Caller | null | Promise<Caller | null>
+  /** Keys were changed: forget them, here and elsewhere. */
+  changed: () => void
+  /** Writes when keys were last used. */
+  flush: () => Promise<void>
+  close: () => Promise<void>
+}
+
+type Stored = { id: number; name: string; scopes: Scope[]; is_active: boolean; expires_at: number | null }
+
+const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
+
+export function createKeyRing(options: {
+  orm: MikroORM
+  cache: Cache
+  adminToken: string | undefined
+  log: Logger
+}): KeyRing {
+  const { orm, cache, log } = options
+  const callers = new LRUCache<string, { caller: Caller; expiresAt: number }>({
+    max: MAX_KEYS,
+    ttl: TTL_SECONDS * 1000,
+  })
+  const adminDigest = options.adminToken === undefined ? null : digest(options.adminToken)
+  const admin: Caller = { id: null, actor: 'administrator', scopes: new Set<Scope>(['admin']) }
+  const usedAt = new Map<number, number>()
+  /** Raised when keys change: what was fetched before is not kept. */
+  let generation = 0
+
+  async function load(token: string, hash: Buffer): Promise<Caller | null> {
+    const began = generation
+    const hex = hash.toString('hex')
+    const stored = await cache.read<Stored | null>(keys.apiKey(hex), { ttlSeconds: TTL_SECONDS }, async () => {
+      const { rows } = await sql<Stored>`
+        select k.id, k.name, to_json(k.scopes) as scopes, k.is_active, (extract(epoch from k.expires_at) * 1000)::float8 as expires_at
+        from api_keys k where k.key_hash = ${hex}`.execute(orm.em.fork().getKysely())
+      return rows[0] ?? null
+    })
+    if (!stored?.is_active) return null
+    const expiresAt = stored.expires_at ?? Number.POSITIVE_INFINITY
+    if (expiresAt <= Date.now()) return null
+    const caller = { id: stored.id, actor: `key ${stored.id} (${stored.name})`, scopes: new Set(stored.scopes) }
+    if (began === generation) callers.set(token, { caller, expiresAt })
+    return used(caller)
+  }
+
+  function used(caller: Caller): Caller {
+    if (caller.id !== null) usedAt.set(caller.id, Date.now())
+    return caller
+  }
+
+  async function flush() {
+    if (usedAt.size === 0) return
+    const rows = [...usedAt].map(([id, at]) => ({ id, at: at / 1000 }))
+    usedAt.clear()
+    await sql`
+      update api_keys k set last_used_at = greatest(k.last_used_at, date_trunc('milliseconds', to_timestamp(i.at)))
+      from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as i (id int, at float8) where k.id = i.id
+    `.execute(orm.em.fork().getKysely())
+  }
+
+  const forget = () => {
+    generation++
+    callers.clear()
+  }
+  cache.subscribe((message) => {
+    if (message.kind === 'key') forget()
+  }, forget)
+  const timer = setInterval(() => {
+    flush().catch((error) => {
+      if (!isDatabaseAway(error)) log.error({ err: error }, 'The last use of keys could not be written')
+    })
+  }, USED_FLUSH_MS)
+  timer.unref()
+
+  return {
+    check: (token) => {
+      const known = callers.get(token)
+      if (known && known.expiresAt > Date.now()) return used(known.caller)
+      const hash = digest(token)
+      if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin
+      return token.startsWith('exp_') ? load(token, hash) : null
+    },
+    changed: () => {
+      forget()
+      cache.publish({ kind: 'key' })
+    },
+    flush,
+    close: async () => {
+      clearInterval(timer)
+      await flush()
+    },
+  }
+}

@@ -1,0 +1,48 @@
+import { z } from 'zod'
+import { keyManagementProcedure, router } from '../trpc.ts'
+import { message } from '../wire.ts'
+import * as wire from './schema.ts'
+import * as auth from './service.ts'
+
+const tags = ['auth']
+
+export const authRouter = router({
+  createKey: keyManagementProcedure
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/auth/keys',
+        tags,
+        summary: 'Create an API key; the answer alone holds all of it',
+      },
+      openTo: 'key managers',
+    })
+    .input(wire.createKey)
+    .output(wire.apiKey)
+    .mutation(({ ctx, input }) => auth.createKey(ctx.em, input)),
+  listKeys: keyManagementProcedure
+    .meta({
+      openapi: { method: 'GET', path: '/auth/keys', tags, summary: 'All API keys, masked' },
+      list: true,
+      openTo: 'key managers',
+    })
+    .input(wire.listKeys)
+    .output(z.array(wire.apiKey))
+    .query(({ ctx, input }) => auth.listKeys(ctx.em, input)),
+  updateKey: keyManagementProcedure
+    .meta({
+      openapi: { method: 'PATCH', path: '/auth/keys/{key_id}', tags, summary: 'Switch an API key off or on' },
+      openTo: 'key managers',
+    })
+    .input(wire.updateKey)
+    .output(wire.apiKey)
+    .mutation(({ ctx, input }) => auth.updateKey(ctx.em, ctx.platform.keyRing, input)),
+  deleteKey: keyManagementProcedure
+    .meta({
+      openapi: { method: 'DELETE', path: '/auth/keys/{key_id}', tags, summary: 'Delete an API key' },
+      openTo: 'key managers',
+    })
+    .input(wire.keyId)
+    .output(message)
+    .mutation(({ ctx, input }) => auth.deleteKey(ctx.em, ctx.platform.keyRing, input.key_id)),
+})

@@ -1,0 +1,38 @@
+import { z } from 'zod'
+import { id, instant, name, optional, page, timestamp } from '../wire.ts'
+
+/** What a key may do: definitions, lists and results, decisions, events, keys and audit. */
+export const scope = z.enum(['manage', 'read', 'evaluate', 'track', 'admin'])
+export type Scope = z.output<typeof scope>
+export const DEFAULT_SCOPES: Scope[] = ['manage', 'read', 'evaluate', 'track']
+
+export const apiKey = z
+  .object({
+    id,
+    key: z.string().meta({
+      description: 'The whole key once, when it is created; afterwards its prefix and an ellipsis',
+      examples: ['exp_a1B2c3D4…'],
+    }),
+    name: z.string(),
+    is_active: z.boolean(),
+    scopes: z.array(scope),
+    created_at: timestamp,
+    last_used_at: timestamp.nullable(),
+    expires_at: timestamp.nullable(),
+  })
+  .meta({ id: 'ApiKey' })
+export type ApiKeyOutput = z.output<typeof apiKey>
+
+export const createKey = z
+  .object({
+    name: name.meta({ examples: ['my_api_key'] }),
+    scopes: optional(z.array(scope).min(1)).meta({ description: 'manage, read, evaluate and track unless given' }),
+    expires_at: optional(instant),
+  })
+  .meta({ id: 'CreateKey' })
+export type CreateKey = z.output<typeof createKey>
+
+export const listKeys = page
+export const keyId = z.object({ key_id: id })
+export const updateKey = z.object({ key_id: id, is_active: z.boolean() })
+export type UpdateKey = z.output<typeof updateKey>

@@ -1,0 +1,58 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { EntityManager } from '@mikro-orm/sql'
+import { notFound } from '../errors.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { ApiKey } from './entity.ts'
+import type { KeyRing } from './key-ring.ts'
+import { type ApiKeyOutput, type CreateKey, DEFAULT_SCOPES, type UpdateKey } from './schema.ts'
+
+const KEY_BYTES = 32
+const PREFIX_LENGTH = 8
+
+export const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest('hex')
+
+/** The whole key is in this answer only; stored is its hash. */
+export async function createKey(em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> {
+  const key = `exp_${randomBytes(KEY_BYTES).toString('base64url')}`
+  const stored = em.create(ApiKey, {
+    name: input.name,
+    key_hash: hashKey(key),
+    prefix: key.slice(0, PREFIX_LENGTH),
+    scopes: [...new Set(input.scopes ?? DEFAULT_SCOPES)],
+    expires_at: input.expires_at ?? null,
+  })
+  await em.flush()
+  return { ...masked(stored), key }
+}
+
+const masked = (key: ApiKey): ApiKeyOutput => ({ ...key, key: `${key.prefix}…` })
+
+export async function listKeys(em: EntityManager, input: { limit?: number; after?: number }): Promise<ApiKeyOutput[]> {
+  const keys = await em.find(
+    ApiKey,
+    { id: { $gt: input.after ?? 0 } },
+    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+  )
+  return keys.map(masked)
+}
+
+async function findKey(em: EntityManager, keyId: number): Promise<ApiKey> {
+  const key = await em.findOne(ApiKey, keyId)
+  if (!key) throw notFound('API key', keyId)
+  return key
+}
+
+export async function updateKey(em: EntityManager, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
+  const key = await findKey(em, input.key_id)
+  key.is_active = input.is_active
+  await em.flush()
+  ring.changed()
+  return masked(key)
+}
+
+export async function deleteKey(em: EntityManager, ring: KeyRing, keyId: number) {
+  const key = await findKey(em, keyId)
+  await em.remove(key).flush()
+  ring.changed()
+  return { message: 'API key deleted successfully' }
+}

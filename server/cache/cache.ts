@@ -1,0 +1,125 @@
+import { Redis } from 'ioredis'
+import type { Logger } from 'pino'
+
+/** What one process tells the others after a commit. A lost message is made up for by polling versions. */
+export type Message =
+  | { kind: 'definitions'; version: number }
+  | { kind: 'person'; user_id: string; people_version: number | null }
+  | { kind: 'key' }
+
+const COMMAND_TIMEOUT_MS = 50
+/** After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them. */
+const REST_MS = 1000
+
+/**
+ * The shared cache, never a place of record: a miss, a slow or a lost Redis means the loader.
+ * Without a Redis every read is a miss and messages reach nobody, which is right for a single process.
+ */
+export type Cache = {
+  /** One value read through; what the loader gives must survive JSON. */
+  read: <T>(key: string, options: { ttlSeconds: number }, load: () => Promise<T>) => Promise<T>
+  get: (key: string) => Promise<string | null>
+  /** Fire and forget. */
+  set: (key: string, value: string, ttlSeconds: number) => void
+  drop: (key: string) => Promise<void>
+  publish: (message: Message) => void
+  /** @param resync is called when the subscription was interrupted, so that messages may have been missed */
+  subscribe: (listener: (message: Message) => void, resync: () => void) => void
+  state: () => 'off' | 'up' | 'down'
+  close: () => Promise<void>
+}
+
+/** @param namespace identifies the database, so that one Redis may serve several */
+export function createCache(options: { url: string | undefined; namespace: string; log: Logger }): Cache {
+  if (!options.url) return withoutRedis
+  const { namespace, log } = options
+  const prefix = `exp:${namespace}:`
+  const channel = `${prefix}changes`
+  const connection = {
+    connectTimeout: 1000,
+    retryStrategy: (attempt: number) => Math.min(attempt * 100, 2000),
+  }
+  const redis = new Redis(options.url, {
+    ...connection,
+    commandTimeout: COMMAND_TIMEOUT_MS,
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    enableAutoPipelining: true,
+    keyPrefix: prefix,
+  })
+  const subscriber = new Redis(options.url, { ...connection, maxRetriesPerRequest: null })
+  const listeners: ((message: Message) => void)[] = []
+  const resyncs: (() => void)[] = []
+  let restingUntil = 0
+  let subscribedBefore = false
+
+  let complained = false
+  const complain = (error: Error) => {
+    if (!complained) log.warn({ err: error.message }, 'Redis is away: going on without it')
+    complained = true
+  }
+  redis.on('error', complain)
+  subscriber.on('error', complain)
+  redis.on('ready', () => {
+    if (complained) log.info('Redis is back')
+    complained = false
+    restingUntil = 0
+  })
+  subscriber.on('ready', () => {
+    if (subscribedBefore) for (const resync of resyncs) resync()
+    subscribedBefore = true
+  })
+  subscriber.on('message', (_channel, text) => {
+    const message = JSON.parse(text) as Message
+    for (const listener of listeners) listener(message)
+  })
+  subscriber.subscribe(channel).catch(complain)
+
+  const usable = () => redis.status === 'ready' && Date.now() >= restingUntil
+  async function attempt<T>(command: () => Promise<T>, otherwise: T): Promise<T> {
+    if (!usable()) return otherwise
+    try {
+      return await command()
+    } catch (error) {
+      restingUntil = Date.now() + REST_MS
+      complain(error as Error)
+      return otherwise
+    }
+  }
+
+  const cache: Cache = {
+    async read(key, { ttlSeconds }, load) {
+      const cached = await cache.get(key)
+      if (cached !== null) return JSON.parse(cached)
+      const value = await load()
+      cache.set(key, JSON.stringify(value), ttlSeconds)
+      return value
+    },
+    get: (key) => attempt(() => redis.get(key), null),
+    set: (key, value, ttlSeconds) =>
+      void attempt(() => redis.set(key, value, 'PX', Math.round(ttlSeconds * 1000)), null),
+    drop: async (key) => void (await attempt(() => redis.del(key), 0)),
+    publish: (message) => void attempt(() => redis.publish(channel, JSON.stringify(message)), 0),
+    subscribe: (listener, resync) => {
+      listeners.push(listener)
+      resyncs.push(resync)
+    },
+    state: () => (usable() ? 'up' : 'down'),
+    close: async () => {
+      redis.disconnect()
+      subscriber.disconnect()
+    },
+  }
+  return cache
+}
+
+const withoutRedis: Cache = {
+  read: (_key, _options, load) => load(),
+  get: async () => null,
+  set: () => {},
+  drop: async () => {},
+  publish: () => {},
+  subscribe: () => {},
+  state: () => 'off',
+  close: async () => {},
+}

@@ -1,0 +1,85 @@
+import { z } from 'zod'
+
+const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host)
+const integer = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'a whole number')
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
+
+function isTimeZone(name: string) {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}
+
+const environment = z
+  .object({
+    NODE_ENV: z.string().optional(),
+    HOST: z.string().default('127.0.0.1'),
+    PORT: integer(0, 65_535).default(8000),
+    DATABASE_URL: z
+      .string()
+      .regex(/^(postgres(ql)?:\/\/|pglite:)/, 'postgres://… or pglite:DIR or pglite: (in memory)')
+      .default('pglite:./data'),
+    DATABASE_POOL: integer(2, 1000).default(10),
+    REDIS_URL: z
+      .string()
+      .regex(/^rediss?:\/\//, 'redis://…')
+      .optional(),
+    WORKERS: integer(1, 256).default(1),
+    KEY_MANAGEMENT: z.enum(['open', 'admin']).optional(),
+    ADMIN_TOKEN: z.string().min(16, 'at least 16 characters').optional(),
+    TIME_ZONE: z.string().refine(isTimeZone, 'an IANA time zone such as UTC or Europe/Paris').optional(),
+    CORS_ORIGINS: z
+      .string()
+      .transform((list) =>
+        list
+          .split(',')
+          .map((origin) => origin.trim())
+          .filter(Boolean),
+      )
+      .default([]),
+    LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  })
+  .transform((env) => ({
+    host: env.HOST,
+    port: env.PORT,
+    databaseUrl: env.DATABASE_URL,
+    databasePool: env.DATABASE_POOL,
+    redisUrl: env.REDIS_URL,
+    workers: env.WORKERS,
+    keyManagement:
+      env.KEY_MANAGEMENT ??
+      (isLoopback(env.HOST) && env.NODE_ENV !== 'production' ? ('open' as const) : ('admin' as const)),
+    adminToken: env.ADMIN_TOKEN,
+    timeZone: env.TIME_ZONE,
+    corsOrigins: env.CORS_ORIGINS,
+    logLevel: env.LOG_LEVEL,
+  }))
+  .superRefine((config, ctx) => {
+    const refuse = (variable: string, message: string) => ctx.addIssue({ code: 'custom', path: [variable], message })
+    if (config.keyManagement === 'admin' && !config.adminToken)
+      refuse('ADMIN_TOKEN', 'must be set (at least 16 characters) while KEY_MANAGEMENT is admin')
+    if (config.workers > 1 && config.databaseUrl.startsWith('pglite:'))
+      refuse('WORKERS', 'several processes need PostgreSQL: set DATABASE_URL to postgres://…')
+    if (config.workers > 1 && !config.redisUrl) refuse('WORKERS', 'several processes need Redis: set REDIS_URL')
+  })
+
+export type Config = Readonly<z.output<typeof environment>>
+
+/**
+ * Reads the environment once. An empty value counts as unset; unknown variables are ignored.
+ * @throws Error naming each variable that has a bad value
+ */
+export function readConfig(env: Record<string, string | undefined>): Config {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
+  const parsed = environment.safeParse(given)
+  if (parsed.success) return Object.freeze(parsed.data)
+  const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`)
+  throw new Error(`The configuration is not usable:\n${faults.join('\n')}`)
+}

@@ -1,0 +1,44 @@
+/** Codes of PostgreSQL and of the operating system that mean: not now, perhaps later. */
+const AWAY = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ENOTFOUND',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  '57P01', // admin_shutdown
+  '57P02', // crash_shutdown
+  '57P03', // cannot_connect_now
+  '53300', // too_many_connections
+])
+const AWAY_MESSAGE =
+  /connection terminated|timeout exceeded when trying to connect|connection error|client has encountered/i
+
+type DatabaseError = { code?: string; message?: string; cause?: unknown; constraint?: string }
+
+function* causes(error: unknown): Generator<DatabaseError> {
+  for (let cause = error, depth = 0; cause && typeof cause === 'object' && depth < 5; depth++) {
+    yield cause as DatabaseError
+    cause = (cause as DatabaseError).cause
+  }
+}
+
+/** Whether the database could not be reached, so that trying again later is right. */
+export function isDatabaseAway(error: unknown): boolean {
+  for (const { code, message } of causes(error))
+    if ((code !== undefined && (AWAY.has(code) || code.startsWith('08'))) || AWAY_MESSAGE.test(message ?? ''))
+      return true
+  return false
+}
+
+/** PostgreSQL's code of an error, such as 23505 for a broken unique constraint. */
+export function databaseCode(error: unknown): string | undefined {
+  for (const { code } of causes(error)) if (code && /^[0-9A-Z]{5}$/.test(code)) return code
+  return undefined
+}
+
+/** The name of the constraint that an error is about. */
+export function brokenConstraint(error: unknown): string | undefined {
+  for (const { constraint } of causes(error)) if (constraint) return constraint
+  return undefined
+}

@@ -1,0 +1,37 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+
+/**
+ * Takes an embedded database's folder for this process, or refuses and names the holder: two processes on one folder
+ * would corrupt it, and PGlite itself does not notice. The kernel holds the lock (SQLite's exclusive file lock), so it
+ * is free at once however the holder ends, also after kill -9.
+ * @returns a function that gives the folder back
+ * @throws Error naming the process that holds the folder
+ */
+export function lockFolder(folder: string): () => void {
+  mkdirSync(folder, { recursive: true })
+  const holderFile = join(folder, 'holder.txt')
+  const lock = new DatabaseSync(join(folder, 'lock.sqlite'))
+  try {
+    lock.exec('pragma busy_timeout = 0; pragma locking_mode = exclusive; begin exclusive')
+  } catch (cause) {
+    lock.close()
+    const holder = readHolder(holderFile)
+    throw new Error(
+      `The embedded database in ${folder} is in use by ${holder}. One process at a time may open it: ` +
+        'stop that one, or set DATABASE_URL to another folder or to PostgreSQL.',
+      { cause },
+    )
+  }
+  writeFileSync(holderFile, `process ${process.pid}, since ${new Date().toISOString()}`)
+  return () => lock.close()
+}
+
+function readHolder(file: string) {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return 'another process'
+  }
+}

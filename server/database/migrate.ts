@@ -1,0 +1,31 @@
+import type { Database } from './orm.ts'
+
+/** An arbitrary number that only this platform's migrations lock. */
+const MIGRATION_LOCK = 7_302_511
+
+/**
+ * Brings the schema up to date and makes sure that the platform's own row exists. Safe when many processes start at
+ * once: one migrates while the others wait (transaction-level advisory lock, so PgBouncer in transaction mode works).
+ * @param timeZone where days are cut; fixed when the database is created, UTC unless given
+ * @throws Error when the database was created with another time zone
+ */
+export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedded'>, timeZone: string | undefined) {
+  // The embedded database has one connection, and its folder is locked already.
+  if (embedded) await orm.migrator.up()
+  await orm.em.fork().transactional(async (em) => {
+    if (!embedded) {
+      await em.execute(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`)
+      const transaction = em.getTransactionContext()
+      await orm.migrator.up(transaction ? { transaction } : {})
+    }
+    await em.execute('insert into platform (id, time_zone) values (1, ?) on conflict (id) do nothing', [
+      timeZone ?? 'UTC',
+    ])
+    const [platform] = await em.execute<{ time_zone: string }[]>('select p.time_zone from platform p')
+    if (timeZone && platform && platform.time_zone !== timeZone)
+      throw new Error(
+        `TIME_ZONE is ${timeZone}, but this database was created with ${platform.time_zone}, and days already counted cannot be cut anew. ` +
+          `Set TIME_ZONE to ${platform.time_zone} or leave it out.`,
+      )
+  })
+}

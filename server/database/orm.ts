@@ -1,0 +1,94 @@
+import { Migrator } from '@mikro-orm/migrations'
+import { PgliteDriver } from '@mikro-orm/pglite'
+import { PostgreSqlDriver } from '@mikro-orm/postgresql'
+import { MikroORM } from '@mikro-orm/sql'
+import { Assignment, Override } from '../assignments/entity.ts'
+import { ApiKey } from '../auth/entity.ts'
+import { AuditEntry, PersonChange, PlatformState } from '../definitions/entity.ts'
+import { EventKey, RecordedEvent } from '../events/entity.ts'
+import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '../experiments/entity.ts'
+import { Segment, UserSegment } from '../segments/entity.ts'
+import { Alias, User } from '../users/entity.ts'
+import { lockFolder } from './lock.ts'
+import { Migration0001Foundation } from './migrations/0001-foundation.ts'
+
+const entities = [
+  PlatformState,
+  PersonChange,
+  AuditEntry,
+  ApiKey,
+  User,
+  Alias,
+  Segment,
+  UserSegment,
+  Experiment,
+  Variant,
+  ExperimentSegment,
+  Run,
+  AllocationPeriod,
+  Assignment,
+  Override,
+  RecordedEvent,
+  EventKey,
+]
+
+const migrations = [Migration0001Foundation]
+
+/** The database as the platform sees it: the ORM, whether it is embedded, and how to let go of it. */
+export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }
+
+/**
+ * Opens the database that the URL names: `postgres://…`, `pglite:DIR` (embedded, in a folder) or `pglite:` (embedded,
+ * in memory). Does not migrate.
+ */
+export async function openDatabase(options: {
+  url: string
+  pool: number
+  warn?: (message: string) => void
+}): Promise<Database> {
+  const warn = options.warn ?? (() => {})
+  const shared = {
+    entities,
+    extensions: [Migrator],
+    discovery: { warnWhenNoEntities: false },
+    migrations: {
+      migrationsList: migrations.map((migration) => ({ name: migration.name, class: migration })),
+      snapshot: false,
+      silent: true,
+    },
+    logger: (message: string) => warn(message),
+    colors: false,
+    forceUtcTimezone: true,
+    schemaGenerator: { defaultUpdateRule: 'no action' as const },
+  }
+  if (!options.url.startsWith('pglite:')) {
+    const orm = await MikroORM.init({
+      ...shared,
+      driver: PostgreSqlDriver,
+      clientUrl: options.url,
+      pool: { min: 0, max: options.pool },
+      driverOptions: { connectionTimeoutMillis: 5000, keepAlive: true, application_name: 'experimentation-platform' },
+    })
+    return { orm, embedded: false, close: () => orm.close() }
+  }
+  const folder = options.url.slice('pglite:'.length)
+  const unlock = folder === '' ? () => {} : lockFolder(folder)
+  try {
+    const orm = await MikroORM.init({
+      ...shared,
+      driver: PgliteDriver,
+      dbName: folder === '' ? 'memory://' : `${folder}/postgres`,
+    })
+    return {
+      orm,
+      embedded: true,
+      close: async () => {
+        await orm.close()
+        unlock()
+      },
+    }
+  } catch (error) {
+    unlock()
+    throw error
+  }
+}

@@ -1,0 +1,45 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
+
+/** One row: what this database is, and the versions that every process watches. */
+export const PlatformState = defineEntity({
+  name: 'PlatformState',
+  tableName: 'platform',
+  properties: {
+    id: p.integer().primary().autoincrement(false),
+    identity: p.uuid().defaultRaw('gen_random_uuid()'),
+    time_zone: p.text(),
+    definitions_version: p.integer().default(1),
+    people_version: p.integer().default(0),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+  checks: [{ name: 'platform_single_row', expression: 'id = 1' }],
+})
+
+/** One row per erasure or alias: caches filled before it say nothing of that person any more. */
+export const PersonChange = defineEntity({
+  name: 'PersonChange',
+  tableName: 'people_changes',
+  properties: {
+    version: p.integer().primary().autoincrement(false),
+    user_digest: p.text(),
+    changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()').index(),
+  },
+})
+
+/** Who changed which definition, before and after; written by triggers, so that no way round exists. */
+export const AuditEntry = defineEntity({
+  name: 'AuditEntry',
+  tableName: 'audit_log',
+  properties: {
+    id: p.bigint('number').primary().generated('by default as identity'),
+    at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    actor: p.text(),
+    subject: p.text(),
+    subject_id: p.text(),
+    action: p.text(),
+    before: p.json().columnType('jsonb').strictNullable(),
+    after: p.json().columnType('jsonb').strictNullable(),
+  },
+  indexes: [{ properties: ['subject', 'subject_id', 'id'] }],
+})
+export type AuditEntry = InferEntity<typeof AuditEntry>

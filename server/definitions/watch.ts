@@ -1,0 +1,112 @@
+import { createHash } from 'node:crypto'
+import type { MikroORM } from '@mikro-orm/sql'
+import type { Logger } from 'pino'
+import type { Cache } from '../cache/cache.ts'
+import { keys } from '../cache/keys.ts'
+import { loadDefinitions, readPeopleChanges, readVersions } from './queries.ts'
+import { compileSnapshot, type Snapshot } from './snapshot.ts'
+
+/** How long a cache may remember an assignment, and hence how long changes of people must be known. */
+export const REMEMBER_SECONDS = 24 * 3600
+const POLL_MS = 2000
+const SNAPSHOT_SECONDS = 3600
+
+export const userDigest = (userId: string) => createHash('sha256').update(userId, 'utf8').digest('base64url')
+
+/**
+ * This process's view of what changes elsewhere: the snapshot of all definitions, and whose stored data was replaced.
+ * Messages make it quick, polling makes it sure.
+ */
+export type Watch = {
+  snapshot: () => Snapshot
+  /** Reloads unless the snapshot is current; calls that arrive together share one look. */
+  refresh: () => Promise<Snapshot>
+  peopleVersion: () => number
+  /** The version at which this user was last erased or joined; 0 where that is not known to have happened. */
+  changedAt: (userId: string) => number
+  /** Notes such a change at once, without waiting for the poll. */
+  noteChange: (userId: string, version: number) => void
+  /** When a poll finds changes that no message told of. */
+  onMissedChange: (listener: () => void) => void
+  close: () => void
+}
+
+export async function createWatch(options: {
+  orm: MikroORM
+  cache: Cache
+  log: Logger
+  pollMs?: number
+}): Promise<Watch> {
+  const { orm, cache, log } = options
+  const changes = new Map<string, number>()
+  const missed: (() => void)[] = []
+  let people = 0
+  let snapshot: Snapshot | undefined
+  let looking: Promise<Snapshot> | undefined
+
+  async function look(): Promise<Snapshot> {
+    const em = orm.em.fork()
+    const versions = await readVersions(em)
+    if (versions.people !== people) {
+      const rows = await readPeopleChanges(em, people, REMEMBER_SECONDS)
+      let news = false
+      for (const row of rows) {
+        if ((changes.get(row.user_digest) ?? 0) < row.version) {
+          changes.set(row.user_digest, row.version)
+          news = true
+        }
+      }
+      if (news) for (const listener of missed) listener()
+      people = versions.people
+    }
+    if (snapshot && versions.definitions <= snapshot.version) return snapshot
+    const definitions = await cache.read(keys.snapshot(versions.definitions), { ttlSeconds: SNAPSHOT_SECONDS }, () =>
+      loadDefinitions(em),
+    )
+    if (!snapshot || definitions.version > snapshot.version)
+      snapshot = compileSnapshot(definitions, (segmentId, error) =>
+        log.error({ segment_id: segmentId, err: error }, 'A stored rule does not compile: nobody is eligible by it'),
+      )
+    return snapshot
+  }
+
+  // A look that began before a change may miss it: callers who come later wait for the next one.
+  let following: Promise<Snapshot> | undefined
+  const begin = () => {
+    looking = look().finally(() => {
+      looking = undefined
+    })
+    return looking
+  }
+  const refresh = (): Promise<Snapshot> => {
+    if (!looking) return begin()
+    following ??= looking
+      .catch(() => {})
+      .then(() => {
+        following = undefined
+        return begin()
+      })
+    return following
+  }
+
+  const quietly = () => {
+    refresh().catch((error) => log.warn({ err: error.message }, 'Definitions could not be looked at; trying again'))
+  }
+
+  const first = await refresh()
+  const timer = setInterval(quietly, options.pollMs ?? POLL_MS)
+  timer.unref()
+  cache.subscribe((message) => {
+    if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) quietly()
+  }, quietly)
+
+  return {
+    snapshot: () => snapshot ?? first,
+    refresh,
+    peopleVersion: () => people,
+    changedAt: (userId) => (changes.size === 0 ? 0 : (changes.get(userDigest(userId)) ?? 0)),
+    noteChange: (userId, version) => void changes.set(userDigest(userId), version),
+    onMissedChange: (listener) => void missed.push(listener),
+    close: () => clearInterval(timer),
+  }
+}

@@ -1,0 +1,21 @@
+/** What the caller can correct; `trpc.ts` alone turns it into a status. */
+export type DomainErrorCode = 'BAD_REQUEST' | 'NOT_FOUND' | 'CONFLICT' | 'SERVICE_UNAVAILABLE'
+
+export class DomainError extends Error {
+  readonly code: DomainErrorCode
+  readonly path: readonly (string | number)[] | undefined
+
+  constructor(code: DomainErrorCode, message: string, path?: readonly (string | number)[]) {
+    super(message)
+    this.name = 'DomainError'
+    this.code = code
+    this.path = path
+  }
+}
+
+export const notFound = (what: string, id: number | string) =>
+  new DomainError('NOT_FOUND', `${what} ${id} does not exist`)
+export const conflict = (message: string) => new DomainError('CONFLICT', message)
+/** @param path of the field that is wrong, as in `issues` */
+export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)
+export const unavailable = (message: string) => new DomainError('SERVICE_UNAVAILABLE', message)

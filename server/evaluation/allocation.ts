@@ -1,0 +1,21 @@
+/** Percentages have at most four decimals; sums are taken in whole ten-thousandths of a per cent. */
+const UNITS_PER_PERCENT = 10_000
+
+const units = (percent: number) => Math.round(percent * UNITS_PER_PERCENT)
+
+/** The sum of percentages, exact: 0.2 + 83.9 + 15.9 is 100. */
+export const sumPercents = (percents: readonly number[]): number =>
+  percents.reduce((sum, percent) => sum + units(percent), 0) / UNITS_PER_PERCENT
+
+/** The first item, in the order given, whose cumulative percentage exceeds the position; null beyond the total. */
+export function pickByPosition<T extends { percentAllocated: number }>(
+  items: readonly T[],
+  position: number,
+): T | null {
+  let cumulative = 0
+  for (const item of items) {
+    cumulative += units(item.percentAllocated)
+    if (cumulative / UNITS_PER_PERCENT > position) return item
+  }
+  return null
+}

@@ -1,0 +1,182 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { type RawBuilder, sql } from 'kysely'
+import type { Json } from '../wire.ts'
+import type { ListEvents } from './schema.ts'
+
+/** An event on its way into the database. Times in milliseconds since 1970, UTC; null means now. */
+export type NewEvent = {
+  user_id: string
+  experiment_id: number | null
+  variant_id: number | null
+  type: string
+  properties: Record<string, Json> | null
+  timestamp: number | null
+  /** Digest of (user, event id), where the sender gave one. */
+  digest: string | null
+}
+
+export type StoredEvent = {
+  id: number
+  user_id: string
+  experiment_id: number | null
+  variant_id: number | null
+  type: string
+  /** Milliseconds since 1970, UTC. */
+  timestamp: number
+  properties: Record<string, Json> | null
+}
+
+const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
+
+/** Rows of the items given as JSON, with the time that counts. */
+const items = (events: readonly unknown[]) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
+  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, timestamp float8, digest text)`
+const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
+/** The run that a time belongs to: begun at or before it and not ended by then. */
+const runAt = sql`select r.id from runs r
+  where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime} and (r.ended_at is null or ${itemTime} < r.ended_at)
+  order by r.number desc limit 1`
+
+export type ClaimedKey = { digest: string; id: number }
+
+/** Claims event ids, sorted by digest. @returns those that nobody claimed before, with the id that their event will have */
+export async function claimKeys(em: EntityManager, events: readonly NewEvent[]): Promise<ClaimedKey[]> {
+  const { rows } = await sql<ClaimedKey>`
+    insert into event_keys (digest, event_id, timestamp)
+    select i.digest, nextval('events_id_seq'), ${itemTime} from ${items(events)} order by i.digest collate "C"
+    on conflict (digest) do nothing
+    returning digest, event_id::float8 as id`.execute(em.getKysely())
+  return rows
+}
+
+/** The stored events behind digests. */
+export async function readByDigest(
+  em: EntityManager,
+  digests: readonly string[],
+): Promise<(StoredEvent & { digest: string })[]> {
+  const { rows } = await sql<StoredEvent & { digest: string }>`
+    select k.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
+      ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
+    from event_keys k join events e on e.id = k.event_id and e.timestamp = k.timestamp
+    where k.digest in (${sql.join(digests)})`.execute(em.getKysely())
+  return rows
+}
+
+/**
+ * What events say of assignments: for a user whom the platform did not assign, an event that names a variant is the
+ * decision and the exposure, at the time of the earliest one; a second variant makes a crossover. Sorted by key, and
+ * rows that would stay as they are are not touched.
+ */
+export async function decideByEvents(em: EntityManager, events: readonly NewEvent[]) {
+  await sql`
+    with item as (
+      select i.ord, i.user_id, i.variant_id, i.experiment_id, run.id as run_id, ${itemTime} as at
+      from ${items(events.map((event, ord) => ({ ...event, ord })))}
+      cross join lateral (${runAt}) run
+      where i.variant_id is not null),
+    decided as (
+      select item.run_id, item.user_id, item.experiment_id, (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
+        min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
+      from item group by item.run_id, item.user_id, item.experiment_id)
+    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, excluded_reason)
+    select d.run_id, d.user_id, d.variant_id,
+      coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
+      'event', d.at, e.version, d.at, 'event', case when d.crossed then 'crossover' end
+    from decided d
+    join experiments e on e.id = d.experiment_id
+    left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
+    where stored.user_id is null or (stored.source = 'event' and (d.at < stored.exposed_at
+      or (stored.excluded_reason is null and (d.crossed or d.variant_id <> stored.variant_id))))
+    order by d.run_id, d.user_id
+    on conflict (run_id, user_id) do update set
+      assigned_at = least(a.assigned_at, excluded.assigned_at),
+      exposed_at = least(a.exposed_at, excluded.exposed_at),
+      excluded_reason = coalesce(a.excluded_reason, excluded.excluded_reason,
+        case when a.variant_id <> excluded.variant_id then 'crossover' end)
+    where a.source = 'event'`.execute(em.getKysely())
+}
+
+/**
+ * Exposures that events report of users whom the platform assigned: the earliest, but never before the assignment.
+ * An event of type `$exposure`, or one that names the user's own variant.
+ */
+export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[], exposureType: string) {
+  await sql`
+    with reported as (
+      select run.id as run_id, i.user_id, min(${itemTime}) as at, bool_or(i.type = ${exposureType}) as reported
+      from ${items(events)}
+      cross join lateral (${runAt}) run
+      join assignments a on a.run_id = run.id and a.user_id = i.user_id
+      where i.variant_id = a.variant_id or (i.type = ${exposureType} and i.variant_id is null)
+      group by run.id, i.user_id),
+    locked as (
+      select a.run_id, a.user_id, greatest(reported.at, a.assigned_at) as at, reported.reported
+      from reported join assignments a on a.run_id = reported.run_id and a.user_id = reported.user_id
+      where a.exposed_at is null or greatest(reported.at, a.assigned_at) < a.exposed_at
+      order by a.run_id, a.user_id for update of a)
+    update assignments a
+    set exposed_at = locked.at, exposure_source = case when locked.reported then 'report' else 'event' end
+    from locked where a.run_id = locked.run_id and a.user_id = locked.user_id
+      and (a.exposed_at is null or locked.at < a.exposed_at)`.execute(em.getKysely())
+}
+
+export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
+
+/**
+ * Stores events. One that names an experiment but no variant gets the user's assigned one, if there is one.
+ * @returns by `ord`, the index of the event given
+ */
+export async function insertEvents(
+  em: EntityManager,
+  events: readonly (NewEvent & { id: number | null })[],
+): Promise<InsertedEvent[]> {
+  const { rows } = await sql<InsertedEvent>`
+    with item as materialized (
+      select i.ord, coalesce(i.id, nextval('events_id_seq')) as id, i.user_id, i.experiment_id,
+        coalesce(i.variant_id, case when i.experiment_id is not null then (
+          select a.variant_id from assignments a where a.user_id = i.user_id and a.run_id = (${runAt})) end) as variant_id,
+        i.type, i.properties, ${itemTime} as timestamp
+      from ${items(events.map((event, ord) => ({ ...event, ord })))}),
+    stored as (
+      insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
+      select item.id, item.user_id, item.experiment_id, item.variant_id, item.type, item.properties, item.timestamp
+      from item order by item.user_id, item.id)
+    select item.ord, item.id::float8 as id, item.variant_id, ${milliseconds(sql`item.timestamp`)} as timestamp
+    from item`.execute(em.getKysely())
+  return rows
+}
+
+/** Makes the partition of a month, where it does not exist. @param month such as `2026-11` */
+export async function createPartition(em: EntityManager, month: string) {
+  const [year, number] = month.split('-').map(Number) as [number, number]
+  const next = number === 12 ? `${year + 1}-01` : `${year}-${String(number + 1).padStart(2, '0')}`
+  await em.execute(`create table if not exists events_${month.replace('-', '_')} partition of events
+    for values from ('${month}-01 00:00:00+00') to ('${next}-01 00:00:00+00')`)
+}
+
+/** An arbitrary number that only the making of partitions locks. */
+const PARTITION_LOCK = 7_302_513
+export const lockPartitions = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${PARTITION_LOCK})`)
+
+/** Events that name the experiment, by ascending id. */
+export async function selectEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<StoredEvent[]> {
+  const conditions = [sql`e.experiment_id = ${filter.experiment_id}`]
+  if (filter.start_time) conditions.push(sql`e.timestamp >= ${filter.start_time.toISOString()}::timestamptz`)
+  if (filter.end_time) conditions.push(sql`e.timestamp < ${filter.end_time.toISOString()}::timestamptz`)
+  if (filter.variant_id) conditions.push(sql`e.variant_id = ${filter.variant_id}`)
+  if (filter.event_types?.length)
+    conditions.push(
+      sql`e.type in (select jsonb_array_elements_text(${JSON.stringify(filter.event_types)}::text::jsonb))`,
+    )
+  if (filter.user_ids?.length)
+    conditions.push(
+      sql`e.user_id in (select jsonb_array_elements_text(${JSON.stringify(filter.user_ids)}::text::jsonb))`,
+    )
+  if (filter.after) conditions.push(sql`e.id > ${filter.after}`)
+  const { rows } = await sql<StoredEvent>`
+    select e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
+      ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
+    from events e where ${sql.join(conditions, sql` and `)}
+    order by e.id limit ${limit}`.execute(em.getKysely())
+  return rows
+}

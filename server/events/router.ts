@@ -1,0 +1,45 @@
+import { z } from 'zod'
+import { actorOf } from '../context.ts'
+import { keyedProcedure, router } from '../trpc.ts'
+import * as wire from './schema.ts'
+import * as events from './service.ts'
+
+const tags = ['events']
+const track = keyedProcedure('track')
+const read = keyedProcedure('read')
+const BATCH_BYTES = 8 * 1024 * 1024
+
+export const eventsRouter = router({
+  record: track
+    .meta({ openapi: { method: 'POST', path: '/events', tags, summary: 'Record an event' } })
+    .input(wire.recordEvent)
+    .output(wire.event)
+    .mutation(({ ctx, input }) => events.record(ctx.platform, actorOf(ctx), input)),
+  recordBatch: track
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/events/batch',
+        tags,
+        summary: 'Record up to 1000 events, each with an outcome of its own',
+      },
+      bodyLimit: BATCH_BYTES,
+    })
+    .input(wire.recordBatch)
+    .output(wire.batchResult)
+    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, actorOf(ctx), input)),
+  list: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/events/{experiment_id}',
+        tags,
+        summary: 'Events that name the experiment, filtered',
+      },
+      getTwin: true,
+      list: true,
+    })
+    .input(wire.listEvents)
+    .output(z.array(wire.event))
+    .query(({ ctx, input }) => events.listEvents(ctx.em, input)),
+})

@@ -1,0 +1,103 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
+import { Segment } from '../segments/entity.ts'
+import type { Json } from '../wire.ts'
+import type { ExposureMode, Status } from './schema.ts'
+
+export const Experiment = defineEntity({
+  name: 'Experiment',
+  tableName: 'experiments',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    name: p.text().unique(),
+    key: p.text().unique(),
+    description: p.text().strictNullable().default(null),
+    hypothesis: p.text().strictNullable().default(null),
+    status: p.text().$type<Status>().default('draft'),
+    version: p.integer().default(1),
+    auto_start: p.boolean().default(true),
+    exposure: p.text().$type<ExposureMode>().default('on_check'),
+    traffic_percent: p.float().columnType('double precision').default(100),
+    shipped_variant_id: p.integer().strictNullable().default(null),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    started_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+    ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+  },
+})
+export type Experiment = InferEntity<typeof Experiment>
+
+export const Variant = defineEntity({
+  name: 'Variant',
+  tableName: 'variants',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    experiment_id: () => p.manyToOne(Experiment).mapToPk().fieldName('experiment_id').deleteRule('cascade'),
+    name: p.text(),
+    percent_allocated: p.float().columnType('double precision'),
+    enabled: p.boolean().default(true),
+    is_control: p.boolean().default(false),
+    /** The control that came with the experiment and that nobody has touched yet. */
+    is_placeholder: p.boolean().default(false),
+    payload: p.json().columnType('jsonb').$type<Json>().strictNullable(),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+  uniques: [{ properties: ['experiment_id', 'name'] }],
+})
+export type Variant = InferEntity<typeof Variant>
+
+export const ExperimentSegment = defineEntity({
+  name: 'ExperimentSegment',
+  tableName: 'experiment_segments',
+  properties: {
+    experiment_id: () =>
+      p
+        .manyToOne(Experiment)
+        .primary()
+        .mapToPk()
+        .fieldName('experiment_id')
+        .updateRule('no action')
+        .deleteRule('cascade'),
+    segment_id: () =>
+      p
+        .manyToOne(Segment)
+        .primary()
+        .mapToPk()
+        .fieldName('segment_id')
+        .updateRule('no action')
+        .deleteRule('no action')
+        .index(),
+  },
+})
+
+/** One randomisation; everything recorded belongs to a run. */
+export const Run = defineEntity({
+  name: 'Run',
+  tableName: 'runs',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    experiment_id: () => p.manyToOne(Experiment).mapToPk().fieldName('experiment_id').deleteRule('cascade'),
+    number: p.integer(),
+    started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+    frozen_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+  },
+  uniques: [{ properties: ['experiment_id', 'number'] }],
+})
+export type Run = InferEntity<typeof Run>
+
+/** A variant's part of an allocation period; a disabled one keeps its range and enrols nobody. */
+export type Share = { variant_id: number; percent_allocated: number; enabled: boolean }
+
+/** The effective shares in force from a time on; a change of them opens the next period. */
+export const AllocationPeriod = defineEntity({
+  name: 'AllocationPeriod',
+  tableName: 'allocation_periods',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    run_id: () => p.manyToOne(Run).mapToPk().fieldName('run_id').deleteRule('cascade'),
+    number: p.integer(),
+    from: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    shares: p.json().columnType('jsonb').$type<Share[]>(),
+  },
+  uniques: [{ properties: ['run_id', 'number'] }],
+})
+export type AllocationPeriod = InferEntity<typeof AllocationPeriod>

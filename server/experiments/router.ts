@@ -1,0 +1,153 @@
+import { z } from 'zod'
+import { actorOf } from '../context.ts'
+import { keyedProcedure, router } from '../trpc.ts'
+import { message } from '../wire.ts'
+import * as lifeCycle from './life-cycle.ts'
+import * as wire from './schema.ts'
+import * as experiments from './service.ts'
+import * as variants from './variants.ts'
+
+const tags = ['experiments']
+const manage = keyedProcedure('manage')
+const read = keyedProcedure('read')
+
+export const experimentsRouter = router({
+  create: manage
+    .meta({
+      openapi: { method: 'POST', path: '/experiments', tags, summary: 'Create an experiment, with a control at 100 %' },
+    })
+    .input(wire.createExperiment)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => experiments.createExperiment(em, input))),
+  list: read
+    .meta({ openapi: { method: 'GET', path: '/experiments', tags, summary: 'All experiments' }, list: true })
+    .input(wire.listExperiments)
+    .output(z.array(wire.experiment))
+    .query(({ ctx, input }) => experiments.listExperiments(ctx.em, input)),
+  get: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/experiments/{experiment_id}',
+        tags,
+        summary: 'One experiment with its variants, segments and runs',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experimentDetail)
+    .query(({ ctx, input }) => experiments.getExperiment(ctx.em, input.experiment_id)),
+  update: manage
+    .meta({ openapi: { method: 'PUT', path: '/experiments/{experiment_id}', tags, summary: 'Change an experiment' } })
+    .input(wire.updateExperiment)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => experiments.updateExperiment(em, input))),
+  delete: manage
+    .meta({ openapi: { method: 'DELETE', path: '/experiments/{experiment_id}', tags, summary: 'Delete a draft' } })
+    .input(wire.experimentId)
+    .output(message)
+    .mutation(({ ctx, input }) =>
+      ctx.platform.define(actorOf(ctx), (em) => experiments.deleteExperiment(em, input.experiment_id)),
+    ),
+  addVariant: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/variants',
+        tags,
+        summary: 'Add a variant, or set the share of the untouched control',
+      },
+    })
+    .input(wire.addVariant)
+    .output(wire.variant)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.addVariant(em, input))),
+  updateVariant: manage
+    .meta({
+      openapi: {
+        method: 'PUT',
+        path: '/experiments/{experiment_id}/variants/{variant_id}',
+        tags,
+        summary: 'Change a variant',
+      },
+    })
+    .input(wire.updateVariant)
+    .output(wire.variant)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.updateVariant(em, input))),
+  deleteVariant: manage
+    .meta({
+      openapi: {
+        method: 'DELETE',
+        path: '/experiments/{experiment_id}/variants/{variant_id}',
+        tags,
+        summary: 'Delete a variant that nobody was assigned to',
+      },
+    })
+    .input(wire.variantId)
+    .output(message)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.deleteVariant(em, input))),
+  start: manage
+    .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/start', tags, summary: 'Start a draft' } })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) =>
+      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.startExperiment(em, input.experiment_id)),
+    ),
+  pause: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/pause',
+        tags,
+        summary: 'Stop enrolment, not measurement',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) =>
+      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.pauseExperiment(em, input.experiment_id)),
+    ),
+  resume: manage
+    .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/resume', tags, summary: 'Enrol again' } })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) =>
+      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.resumeExperiment(em, input.experiment_id)),
+    ),
+  complete: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/complete',
+        tags,
+        summary: 'End the run, and perhaps ship a variant to everybody',
+      },
+    })
+    .input(wire.completeExperiment)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => lifeCycle.completeExperiment(em, input))),
+  archive: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/archive',
+        tags,
+        summary: 'Put a completed experiment away',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) =>
+      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.archiveExperiment(em, input.experiment_id)),
+    ),
+  newRun: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/runs',
+        tags,
+        summary: 'Begin a new run: a new randomisation, old results kept',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => lifeCycle.newRun(em, input.experiment_id))),
+})

@@ -1,0 +1,99 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { sumPercents } from '../evaluation/allocation.ts'
+import { type Experiment, Variant } from './entity.ts'
+import { experimentChanged, lockExperiment, variantsOf } from './life-cycle.ts'
+import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
+
+/** The versions of an experiment; their shares never exceed 100 percent in all. Inside the transaction of `define`. */
+
+function expectChangeable(experiment: Experiment) {
+  if (experiment.status === 'completed' || experiment.status === 'archived')
+    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its allocation stays as it is`)
+}
+
+function expectRoom(others: readonly Variant[], wanted: number) {
+  const allocated = sumPercents(others.map((other) => other.percent_allocated))
+  if (sumPercents([allocated, wanted]) > 100)
+    throw invalid(
+      `${allocated} % of the traffic is already allocated: ${wanted} % more would exceed 100 %`,
+      'percent_allocated',
+    )
+}
+
+/**
+ * Adds a variant. Naming `control` in a draft whose automatic control is untouched sets that one's share instead.
+ */
+export async function addVariant(em: EntityManager, input: AddVariant): Promise<Variant> {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  expectChangeable(experiment)
+  const siblings = await variantsOf(em, experiment.id)
+  const placeholder =
+    experiment.status === 'draft' && siblings.find((sibling) => sibling.is_placeholder && sibling.name === input.name)
+  const settings = {
+    percent_allocated: input.percent_allocated,
+    enabled: input.enabled ?? true,
+    payload: input.payload ?? null,
+  }
+  expectRoom(
+    siblings.filter((sibling) => sibling !== placeholder),
+    input.percent_allocated,
+  )
+  const variant = placeholder
+    ? Object.assign(placeholder, settings, { is_placeholder: false })
+    : em.create(Variant, { experiment_id: experiment.id, name: input.name, ...settings })
+  await experimentChanged(em, experiment, { targeting: false })
+  return variant
+}
+
+async function findVariant(em: EntityManager, { experiment_id, variant_id }: VariantId) {
+  const variants = await variantsOf(em, experiment_id)
+  const variant = variants.find((candidate) => candidate.id === variant_id)
+  if (!variant) throw notFound('Variant', `${variant_id} of experiment ${experiment_id}`)
+  return { variant, siblings: variants.filter((sibling) => sibling !== variant) }
+}
+
+export async function updateVariant(em: EntityManager, input: UpdateVariant): Promise<Variant> {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  const { variant, siblings } = await findVariant(em, input)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  const percent = input.percent_allocated ?? variant.percent_allocated
+  const enabled = input.enabled ?? variant.enabled
+  if (percent !== variant.percent_allocated || enabled !== variant.enabled) expectChangeable(experiment)
+  if (percent !== variant.percent_allocated) expectRoom(siblings, percent)
+  if (input.is_control && !variant.is_control) {
+    if (experiment.status !== 'draft')
+      throw conflict(`The control of experiment ${experiment.id} is fixed since it started`)
+    for (const sibling of siblings) sibling.is_control = false
+    variant.is_control = true
+  }
+  variant.name = input.name ?? variant.name
+  variant.percent_allocated = percent
+  variant.enabled = enabled
+  variant.payload = input.payload ?? variant.payload
+  variant.is_placeholder = false
+  await experimentChanged(em, experiment, { targeting: false })
+  return variant
+}
+
+/** Only a variant that nobody was ever assigned to, and not the control. */
+export async function deleteVariant(em: EntityManager, input: VariantId) {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  const { variant } = await findVariant(em, input)
+  expectChangeable(experiment)
+  if (variant.is_control) throw conflict(`Variant ${variant.id} is the control: make another one the control first`)
+  if (await hasAssignments(em, input)) throw conflict(`Variant ${variant.id} has assignments: disable it instead`)
+  em.remove(variant)
+  await experimentChanged(em, experiment, { targeting: false })
+  return { message: 'Variant deleted successfully' }
+}
+
+/** Uses the index (run_id, variant_id). */
+async function hasAssignments(em: EntityManager, { experiment_id, variant_id }: VariantId): Promise<boolean> {
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (
+      select 1 from runs r join assignments a on a.run_id = r.id
+      where r.experiment_id = ${experiment_id} and a.variant_id = ${variant_id}) as found`.execute(em.getKysely())
+  return rows[0]?.found ?? false
+}

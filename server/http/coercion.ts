@@ -1,0 +1,38 @@
+import type { z } from 'zod'
+
+/**
+ * Path and query strings become numbers, booleans and lists by a plan that is made once per procedure. What does not
+ * read as the wanted kind stays a string, and the schema refuses it: `0x10`, `1e3` and ` 7` are not ids.
+ */
+export type Coerce = (given: unknown) => unknown
+
+type Definition = { type: string; innerType?: z.core.$ZodType; in?: z.core.$ZodType; element?: z.core.$ZodType }
+
+const DECIMAL = /^-?(0|[1-9]\d*)(\.\d+)?$/
+
+const toNumber: Coerce = (given) => (typeof given === 'string' && DECIMAL.test(given) ? Number(given) : given)
+const toBoolean: Coerce = (given) => (given === 'true' ? true : given === 'false' ? false : given)
+const asItIs: Coerce = (given) => given
+
+/** @returns how a string from a URL becomes the input of this schema */
+export function coercionOf(schema: z.core.$ZodType): Coerce {
+  const definition = schema._zod.def as unknown as Definition
+  switch (definition.type) {
+    case 'optional':
+    case 'nullable':
+    case 'default':
+      return coercionOf(definition.innerType as z.core.$ZodType)
+    case 'pipe':
+      return coercionOf(definition.in as z.core.$ZodType)
+    case 'number':
+      return toNumber
+    case 'boolean':
+      return toBoolean
+    case 'array': {
+      const element = coercionOf(definition.element as z.core.$ZodType)
+      return (given) => (Array.isArray(given) ? given : [given]).map(element)
+    }
+    default:
+      return asItIs
+  }
+}

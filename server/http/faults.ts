@@ -1,0 +1,48 @@
+import { TRPCError } from '@trpc/server'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import { faultOf } from '../trpc.ts'
+
+const RETRY_AFTER_SECONDS = 1
+
+/** Answers an error in the one shape, and logs it where it is ours. */
+export function sendFault(reply: FastifyReply, log: FastifyBaseLogger, error: unknown) {
+  const { status, fault } = faultOf(asTrpc(error))
+  if (status >= 500) log.error({ err: error, method: reply.request.method, url: reply.request.url }, fault.message)
+  if (status === 503 || status === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
+  return reply.code(status).send(fault)
+}
+
+const codes = {
+  400: 'BAD_REQUEST',
+  404: 'NOT_FOUND',
+  405: 'METHOD_NOT_SUPPORTED',
+  408: 'TIMEOUT',
+  413: 'PAYLOAD_TOO_LARGE',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+  429: 'TOO_MANY_REQUESTS',
+  503: 'SERVICE_UNAVAILABLE',
+} as const
+
+/** Fastify's own errors carry a status; what carries none is ours. */
+function asTrpc(error: unknown): TRPCError {
+  if (error instanceof TRPCError) return error
+  const { statusCode, message } = error as FastifyError
+  if (statusCode !== undefined && statusCode >= 400 && (statusCode < 500 || statusCode === 503)) {
+    const code = codes[statusCode as keyof typeof codes] ?? 'BAD_REQUEST'
+    return new TRPCError({ code, message, cause: error })
+  }
+  return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: error })
+}
+
+/** One place for what Fastify itself refuses: unreadable bodies, unknown paths. */
+export function handleFaults(app: FastifyInstance) {
+  app.setErrorHandler((error, _request, reply) => sendFault(reply, app.log, error))
+  app.setNotFoundHandler((request, reply) => {
+    const [path] = request.url.split('?')
+    return sendFault(
+      reply,
+      app.log,
+      new TRPCError({ code: 'NOT_FOUND', message: `There is no ${request.method} ${path}` }),
+    )
+  })
+}

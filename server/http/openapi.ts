@@ -1,0 +1,155 @@
+import { readFileSync } from 'node:fs'
+import { generateOpenApiDocument } from 'trpc-openapi'
+import { appRouter } from '../router.ts'
+import { type RestProcedure, restProcedures } from './procedures.ts'
+
+type Schema = { type?: unknown; properties?: Record<string, Schema>; required?: string[]; [key: string]: unknown }
+type Parameter = { name: string; in: string; required?: boolean; schema?: Schema; [key: string]: unknown }
+type Operation = {
+  operationId: string
+  security?: unknown
+  parameters?: Parameter[]
+  requestBody?: { required?: boolean; content: Record<string, { schema: Schema }> }
+  responses: Record<string, unknown>
+  [key: string]: unknown
+}
+type Document = {
+  paths: Record<string, Record<string, Operation>>
+  components: { schemas: Record<string, Schema>; securitySchemes: Record<string, unknown> }
+  [key: string]: unknown
+}
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+
+const DESCRIPTION = `Define experiments, decide who sees which variant, record what they did, and read what it means.
+
+Authenticate with \`Authorization: Bearer <API key>\`. Every path answers with and without a trailing slash. Times are
+ISO 8601 in UTC with milliseconds; input may carry any offset. Errors have one shape: message, code and, for bad input,
+issues with the path of each field.`
+
+const errorSchema: Schema = {
+  type: 'object',
+  properties: {
+    message: { type: 'string' },
+    code: { type: 'string', examples: ['BAD_REQUEST'] },
+    issues: {
+      type: 'array',
+      description: 'What is wrong with which field, for bad input',
+      items: {
+        type: 'object',
+        properties: {
+          path: { type: 'array', items: { type: ['string', 'integer'] }, examples: [['percent_allocated']] },
+          message: { type: 'string' },
+        },
+        required: ['path', 'message'],
+      },
+    },
+  },
+  required: ['message', 'code'],
+}
+
+const ERRORS: Record<number, string> = {
+  400: 'Malformed or invalid input',
+  401: 'No API key, or one that is unknown, inactive or expired',
+  403: 'The API key lacks the scope',
+  404: 'Something named does not exist',
+  409: 'A name, key or e-mail is taken, or the status forbids the change',
+  413: 'The body is too large',
+  415: 'The body is not application/json',
+  500: 'Internal server error',
+  503: 'The database is away or cannot keep up: try again after Retry-After seconds',
+}
+
+/**
+ * The OpenAPI 3.1 document, made by trpc-openapi's generator from the procedures, then told what this server does
+ * beyond it: bodies of DELETE, GET twins, one shape of errors, keys that may be left out.
+ */
+export function openApiDocument(): Document {
+  const document = generateOpenApiDocument(appRouter, {
+    title: 'Experimentation platform',
+    description: DESCRIPTION,
+    version,
+    baseUrl: '/api',
+    tags: ['auth', 'experiments', 'segments', 'users', 'events'],
+    securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API key from POST /api/auth/keys' } },
+  }) as unknown as Document
+  for (const name of Object.keys(document.components.schemas))
+    if (name.startsWith('error.')) delete document.components.schemas[name]
+  document.components.schemas.Error = errorSchema
+  for (const procedure of restProcedures()) describe(document, procedure)
+  return document
+}
+
+function describe(document: Document, procedure: RestProcedure) {
+  const { openapi, openTo, getTwin } = procedure.meta
+  const methods = document.paths[openapi.path] as Record<string, Operation>
+  const operation = methods[openapi.method.toLowerCase()] as Operation
+  operation.operationId = procedure.name
+  if (openTo) operation.security = [{}, { bearer: [] }]
+  if (openapi.method === 'DELETE') moveQueryToBody(operation)
+  describeErrors(operation, openapi.method)
+  if (getTwin) methods.get = twinOf(document, operation)
+}
+
+/** The generator puts the input of a DELETE into the query; this server reads it from the body. */
+function moveQueryToBody(operation: Operation) {
+  const fields = operation.parameters?.filter((parameter) => parameter.in === 'query') ?? []
+  if (fields.length === 0) return
+  operation.parameters = operation.parameters?.filter((parameter) => parameter.in !== 'query')
+  operation.requestBody = {
+    required: true,
+    content: {
+      'application/json': {
+        schema: {
+          type: 'object',
+          properties: Object.fromEntries(fields.map((field) => [field.name, field.schema ?? {}])),
+          required: fields.filter((field) => field.required).map((field) => field.name),
+        },
+      },
+    },
+  }
+}
+
+function describeErrors(operation: Operation, method: string) {
+  const success = operation.responses['200']
+  const applies = (status: number) =>
+    status === 413 || status === 415 ? method !== 'GET' && operation.requestBody : true
+  operation.responses = {
+    200: success,
+    ...Object.fromEntries(
+      Object.entries(ERRORS)
+        .filter(([status]) => applies(Number(status)))
+        .map(([status, description]) => [
+          status,
+          {
+            description,
+            content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
+            ...(status === '503'
+              ? { headers: { 'Retry-After': { schema: { type: 'integer' }, description: 'Seconds' } } }
+              : {}),
+          },
+        ]),
+    ),
+  }
+}
+
+/** The same operation as a GET: the body's fields as query parameters, lists by repetition. */
+function twinOf(document: Document, operation: Operation): Operation {
+  const { requestBody, ...rest } = structuredClone(operation)
+  const given = requestBody?.content['application/json']?.schema ?? {}
+  const reference = typeof given.$ref === 'string' ? given.$ref.split('/').at(-1) : undefined
+  const schema = reference ? (document.components.schemas[reference] ?? {}) : given
+  const fields = Object.entries(schema.properties ?? {}).map(([name, field]) => ({
+    name,
+    in: 'query',
+    required: schema.required?.includes(name) ?? false,
+    schema: field,
+  }))
+  const { 413: _large, 415: _type, ...responses } = rest.responses
+  return {
+    ...rest,
+    operationId: `${operation.operationId}.query`,
+    parameters: [...(rest.parameters ?? []), ...fields],
+    responses,
+  }
+}

@@ -1,0 +1,93 @@
+import { TRPCError } from '@trpc/server'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { createContext, type Platform } from '../context.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { type Coerce, coercionOf } from './coercion.ts'
+import { sendFault } from './faults.ts'
+import { type RestProcedure, restProcedures } from './procedures.ts'
+
+/** Serves every procedure that has a `meta.openapi` on Fastify's own router, below the prefix that the scope has. */
+export function restRoutes(app: FastifyInstance, platform: Platform) {
+  for (const procedure of restProcedures()) {
+    const { method, path } = procedure.meta.openapi
+    const url = path.replace(/\{(\w+)\}/g, ':$1')
+    const bodyLimit = procedure.meta.bodyLimit
+    app.route({
+      method,
+      url,
+      ...(bodyLimit ? { bodyLimit } : {}),
+      handler: handle(platform, procedure, method === 'GET' ? 'query' : 'body'),
+    })
+    if (procedure.meta.getTwin) app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query') })
+  }
+}
+
+type Source = 'body' | 'query'
+
+function handle(platform: Platform, procedure: RestProcedure, source: Source) {
+  const read = inputReader(procedure, source)
+  const { call, name, type } = procedure
+  return async (request: FastifyRequest, reply: FastifyReply) => {
+    try {
+      const input = read(request)
+      const ctx = createContext(platform, request.headers.authorization)
+      const answer = await call({
+        ctx,
+        getRawInput: async () => input,
+        path: name,
+        type,
+        input,
+        signal: undefined,
+        batchIndex: 0,
+      })
+      if (procedure.meta.list) linkNext(request, reply, input, answer as { id: number | string }[])
+      return answer
+    } catch (error) {
+      return sendFault(reply, platform.log, error)
+    }
+  }
+}
+
+type Input = Record<string, unknown>
+
+/** How a request becomes the procedure's input: path, then query or body; planned once. */
+function inputReader(procedure: RestProcedure, source: Source): (request: FastifyRequest) => Input {
+  const planOf = (fields: string[]): [string, Coerce][] =>
+    fields.map((field) => [field, coercionOf(procedure.shape[field] as NonNullable<(typeof procedure.shape)[string]>)])
+  const pathPlan = planOf([...procedure.pathFields])
+  const queryPlan = planOf(
+    source === 'query' ? Object.keys(procedure.shape).filter((field) => !procedure.pathFields.includes(field)) : [],
+  )
+
+  return (request) => {
+    const input: Input = {}
+    if (source === 'body') Object.assign(input, bodyOf(request))
+    const query = request.query as Input
+    for (const [field, coerce] of queryPlan) if (Object.hasOwn(query, field)) input[field] = coerce(query[field])
+    const params = request.params as Input
+    for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
+    return input
+  }
+}
+
+/** A missing body is an empty one: the schema says whether that will do. */
+function bodyOf({ body }: FastifyRequest): object {
+  if (body === undefined) return {}
+  if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body
+  throw new TRPCError({ code: 'BAD_REQUEST', message: 'The body must be a JSON object' })
+}
+
+/** A full page carries a link to the next one, as a GET. */
+function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, rows: { id: number | string }[]) {
+  const last = rows.at(-1)
+  if (!last || rows.length < Number(input.limit ?? DEFAULT_LIMIT)) return
+  const [path = ''] = request.url.split('?')
+  const query = new URLSearchParams()
+  const params = request.params as Input
+  for (const [field, value] of Object.entries(input)) {
+    if (field === 'after' || value == null || Object.hasOwn(params, field)) continue
+    for (const item of Array.isArray(value) ? value : [value]) query.append(field, String(item))
+  }
+  query.append('after', String(last.id))
+  reply.header('link', `<${path}?${query}>; rel="next"`)
+}

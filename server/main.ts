@@ -1,0 +1,120 @@
+import cluster from 'node:cluster'
+import { pino } from 'pino'
+import pretty from 'pino-pretty'
+import { createApp } from './app.ts'
+import { type Config, readConfig } from './config.ts'
+import { migrate } from './database/migrate.ts'
+import { openDatabase } from './database/orm.ts'
+
+const EXIT_AFTER_MS = 10_000
+
+const config = configOrExit()
+const log = pino({ level: config.logLevel, redact: ['req.headers.authorization'] }, terminalOrJson())
+if (config.workers > 1 && cluster.isPrimary) await lead()
+else await serve()
+
+function configOrExit(): Config {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    console.error((error as Error).message)
+    process.exit(1)
+  }
+}
+
+function terminalOrJson() {
+  return process.stdout.isTTY ? pretty({ sync: true, ignore: 'pid,hostname' }) : pino.destination(1)
+}
+
+/** One process: start, say where everything is, and drain on a signal. */
+async function serve() {
+  try {
+    const app = await createApp(config, log)
+    await app.http.listen({ host: config.host, port: config.port })
+    if (!cluster.isWorker) announce(app.http.listeningOrigin)
+    onSignal(() => app.close())
+  } catch (error) {
+    log.fatal({ err: error }, 'The platform cannot start')
+    process.exit(1)
+  }
+}
+
+/** The first of several: migrates once, starts the workers, replaces those that die. */
+async function lead() {
+  try {
+    const database = await openDatabase({ url: config.databaseUrl, pool: 2 })
+    await migrate(database, config.timeZone)
+    await database.close()
+  } catch (error) {
+    log.fatal({ err: error }, 'The platform cannot start')
+    process.exit(1)
+  }
+  let stopping = false
+  let listening = 0
+  for (let worker = 0; worker < config.workers; worker++) cluster.fork()
+  cluster.on('listening', () => {
+    listening++
+    if (listening === config.workers) announce(`http://${config.host}:${config.port}`)
+  })
+  cluster.on('exit', (worker, code, signal) => {
+    if (stopping) return
+    log.error({ pid: worker.process.pid, code, signal }, 'A worker died: starting another')
+    setTimeout(() => cluster.fork(), 1000)
+  })
+  onSignal(
+    () =>
+      new Promise<void>((resolve) => {
+        stopping = true
+        const workers = Object.values(cluster.workers ?? {})
+        let left = workers.length
+        if (left === 0) resolve()
+        for (const worker of workers) {
+          worker?.once('exit', () => {
+            left--
+            if (left === 0) resolve()
+          })
+          worker?.process.kill('SIGTERM')
+        }
+      }),
+  )
+}
+
+/** The first signal drains; a second one, or 10 seconds, forces the exit. */
+function onSignal(drain: () => Promise<void>) {
+  let draining = false
+  const stop = (signal: NodeJS.Signals) => {
+    if (draining) process.exit(1)
+    draining = true
+    log.info(`${signal}: draining`)
+    setTimeout(() => process.exit(1), EXIT_AFTER_MS).unref()
+    drain().then(
+      () => process.exit(0),
+      (error) => {
+        log.error({ err: error }, 'Draining failed')
+        process.exit(1)
+      },
+    )
+  }
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+}
+
+function announce(origin: string) {
+  const base = origin.replace('0.0.0.0', 'localhost')
+  const database = config.databaseUrl.startsWith('pglite:')
+    ? `embedded PostgreSQL in ${config.databaseUrl.slice('pglite:'.length) || 'memory'}`
+    : 'PostgreSQL'
+  console.log(
+    [
+      `The experimentation platform is ready at ${base}`,
+      `  REST       ${base}/api/experiments`,
+      `  docs       ${base}/docs  (the document: ${base}/openapi.json)`,
+      `  tRPC       ${base}/trpc`,
+      `  health     ${base}/health/ready`,
+      `  storage    ${database}, ${config.redisUrl ? 'Redis' : 'caches in the process'}`,
+      config.keyManagement === 'open'
+        ? `  first key  curl -X POST ${base}/api/auth/keys -H 'Content-Type: application/json' -d '{"name": "my_api_key"}'`
+        : `  first key  needs the ADMIN_TOKEN: POST ${base}/api/auth/keys`,
+    ].join('\n'),
+  )
+}

@@ -1,0 +1,20 @@
+import { assignmentsRouter } from './assignments/router.ts'
+import { authRouter } from './auth/router.ts'
+import { eventsRouter } from './events/router.ts'
+import { experimentsRouter } from './experiments/router.ts'
+import { resultsRouter } from './results/router.ts'
+import { segmentsRouter } from './segments/router.ts'
+import { router } from './trpc.ts'
+import { usersRouter } from './users/router.ts'
+
+export const appRouter = router({
+  auth: authRouter,
+  experiments: experimentsRouter,
+  segments: segmentsRouter,
+  users: usersRouter,
+  assignments: assignmentsRouter,
+  events: eventsRouter,
+  results: resultsRouter,
+})
+
+export type AppRouter = typeof appRouter

@@ -1,0 +1,26 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
+import type { Json } from '../wire.ts'
+
+export const Segment = defineEntity({
+  name: 'Segment',
+  tableName: 'segments',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    name: p.text().unique(),
+    description: p.text().strictNullable().default(null),
+    rules: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})
+export type Segment = InferEntity<typeof Segment>
+
+/** Hand-made membership of any valid user id, whether or not there is a profile. */
+export const UserSegment = defineEntity({
+  name: 'UserSegment',
+  tableName: 'user_segments',
+  properties: {
+    user_id: p.text().primary().collation('C'),
+    segment_id: () => p.manyToOne(Segment).primary().mapToPk().fieldName('segment_id').deleteRule('cascade').index(),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})

@@ -1,0 +1,80 @@
+/**
+ * Distribution functions: the one module over @stdlib, so that the library can be replaced in one place.
+ * Upper tails (`Sf`, "survival function") are computed as such and never as 1 - cdf: they stay exact down to 1e-300.
+ */
+import betainc from '@stdlib/math-base-special-betainc'
+import betaln from '@stdlib/math-base-special-betaln'
+import erfc from '@stdlib/math-base-special-erfc'
+import erfcinv from '@stdlib/math-base-special-erfcinv'
+import gammainc from '@stdlib/math-base-special-gammainc'
+import gammaln from '@stdlib/math-base-special-gammaln'
+import stdlibBetaCdf from '@stdlib/stats-base-dists-beta-cdf'
+import stdlibBetaQuantile from '@stdlib/stats-base-dists-beta-quantile'
+import stdlibStudentQuantile from '@stdlib/stats-base-dists-t-quantile'
+
+/** P(Z <= z) of the standard normal distribution. */
+export function normalCdf(z: number): number {
+  return erfc(-z / Math.SQRT2) / 2
+}
+
+/** P(Z > z) of the standard normal distribution. */
+export function normalSf(z: number): number {
+  return erfc(z / Math.SQRT2) / 2
+}
+
+/** The z with P(Z <= z) = p; -Infinity at p = 0, Infinity at p = 1, NaN outside [0, 1]. */
+export function normalQuantile(p: number): number {
+  return p <= 0.5 ? 0 - Math.SQRT2 * erfcinv(2 * p) : Math.SQRT2 * erfcinv(2 * (1 - p))
+}
+
+/**
+ * P(T > t) of Student's distribution; the form is chosen so that neither the tail nor the centre cancels.
+ * @param degreesOfFreedom above 0, not necessarily whole; Infinity gives the normal distribution
+ */
+export function studentSf(t: number, degreesOfFreedom: number): number {
+  if (degreesOfFreedom === Infinity) return normalSf(t)
+  if (t < 0) return 1 - studentSf(-t, degreesOfFreedom)
+  const x = degreesOfFreedom / (degreesOfFreedom + t ** 2)
+  const y = 1 / (1 + degreesOfFreedom / t ** 2)
+  return y > 0.5 ? betainc(x, degreesOfFreedom / 2, 0.5) / 2 : betainc(y, 0.5, degreesOfFreedom / 2, true, true) / 2
+}
+
+/**
+ * The t with P(T <= t) = p; -Infinity at p = 0, Infinity at p = 1.
+ * @param degreesOfFreedom above 0, not necessarily whole; Infinity gives the normal distribution
+ */
+export function studentQuantile(p: number, degreesOfFreedom: number): number {
+  return degreesOfFreedom === Infinity ? normalQuantile(p) : stdlibStudentQuantile(p, degreesOfFreedom)
+}
+
+/** P(X <= x) of the Beta(a, b) distribution. */
+export function betaCdf(x: number, a: number, b: number): number {
+  return stdlibBetaCdf(x, a, b)
+}
+
+/** P(X > x) of the Beta(a, b) distribution; 1 at and below 0, 0 at and above 1. */
+export function betaSf(x: number, a: number, b: number): number {
+  if (x <= 0) return 1
+  if (x >= 1) return 0
+  return betainc(x, a, b, true, true)
+}
+
+/** The x with P(X <= x) = p of the Beta(a, b) distribution. */
+export function betaQuantile(p: number, a: number, b: number): number {
+  return stdlibBetaQuantile(p, a, b)
+}
+
+/** P(X > x) of the chi-square distribution; 1 at and below 0. */
+export function chiSquareSf(x: number, degreesOfFreedom: number): number {
+  return x <= 0 ? 1 : gammainc(x / 2, degreesOfFreedom / 2, true, true)
+}
+
+/** ln B(a, b); not a difference of three log gammas, which loses nine digits at a = 1e9. */
+export function logBeta(a: number, b: number): number {
+  return betaln(a, b)
+}
+
+/** ln of the gamma function; ln (n!) is logGamma(n + 1). */
+export function logGamma(x: number): number {
+  return gammaln(x)
+}

@@ -1,0 +1,102 @@
+import { initTRPC, TRPCError } from '@trpc/server'
+import { getHTTPStatusCodeFromError } from '@trpc/server/http'
+import type { OpenApiMeta } from 'trpc-openapi'
+import { ZodError } from 'zod'
+import type { Scope } from './auth/schema.ts'
+import type { Context } from './context.ts'
+import { brokenConstraint, databaseCode, isDatabaseAway } from './database/errors.ts'
+import { DomainError } from './errors.ts'
+
+/** What a procedure says of itself, beside trpc-openapi's `openapi`. */
+export type Meta = OpenApiMeta<{
+  /** Also served as GET with the body's fields as query parameters. */
+  getTwin?: boolean
+  /** A list by ascending id: a full page carries a link to the next. */
+  list?: boolean
+  /** The largest body in bytes, where it is not the usual one. */
+  bodyLimit?: number
+  /** Needs no API key, or one only while KEY_MANAGEMENT is admin. */
+  openTo?: 'anybody' | 'key managers'
+}>
+
+export type Issue = { path: (string | number)[]; message: string }
+/** The one shape of errors. */
+export type Fault = { message: string; code: string; issues?: Issue[] }
+
+const constraintMessages: [RegExp, string][] = [
+  [/^users_email/, 'That e-mail address is taken'],
+  [/^users_pkey/, 'That user id is taken'],
+  [/_key_unique$/, 'That key is taken'],
+  [/_name_unique$/, 'That name is taken'],
+]
+
+/** Turns what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
+export function translate(error: TRPCError): TRPCError {
+  const { cause } = error
+  if (cause instanceof DomainError) return new TRPCError({ code: cause.code, message: cause.message, cause })
+  if (error.code !== 'INTERNAL_SERVER_ERROR') return error
+  if (isDatabaseAway(cause))
+    return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is away; try again soon', cause })
+  if (databaseCode(cause) === '23505') {
+    const constraint = brokenConstraint(cause) ?? ''
+    const message = constraintMessages.find(([pattern]) => pattern.test(constraint))?.[1] ?? 'That is taken already'
+    return new TRPCError({ code: 'CONFLICT', message, cause })
+  }
+  return error
+}
+
+/** Status and body of an error, the same for every way in. */
+export function faultOf(error: TRPCError): { status: number; fault: Fault } {
+  const status = getHTTPStatusCodeFromError(error)
+  const fault: Fault = { message: error.message, code: error.code }
+  if (error.cause instanceof ZodError) {
+    fault.issues = error.cause.issues.map(({ path, message }) => ({ path: path.map(pathStep), message }))
+    fault.message = `Invalid input: ${fault.issues.map(sentence).join('; ')}`.slice(0, 1000)
+  } else if (error.cause instanceof DomainError && error.cause.path?.length) {
+    fault.issues = [{ path: [...error.cause.path], message: error.message }]
+  } else if (status >= 500 && error.code !== 'SERVICE_UNAVAILABLE') fault.message = 'Internal server error'
+  return { status, fault }
+}
+
+const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
+const sentence = ({ path, message }: Issue) => (path.length > 0 ? `${path.join('.')}: ${message}` : message)
+
+const t = initTRPC
+  .context<Context>()
+  .meta<Meta>()
+  .create({
+    errorFormatter: ({ shape, error }) => {
+      const { fault } = faultOf(error)
+      const { stack: _stack, ...data } = shape.data
+      return { ...shape, message: fault.message, data: { ...data, issues: fault.issues ?? null } }
+    },
+  })
+
+export const router = t.router
+
+async function authenticate(ctx: Context, scope: Scope) {
+  if (!ctx.token)
+    throw new TRPCError({ code: 'UNAUTHORIZED', message: 'An API key is needed: Authorization: Bearer <key>' })
+  const caller = await ctx.platform.keyRing.check(ctx.token)
+  if (!caller) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'That API key is unknown, inactive or expired' })
+  if (!caller.scopes.has(scope))
+    throw new TRPCError({ code: 'FORBIDDEN', message: `That API key lacks the scope ${scope}` })
+  ctx.caller = caller
+}
+
+/** For callers with an API key of that scope, checked before the input is. */
+export const keyedProcedure = (scope: Scope) =>
+  t.procedure.use(async ({ ctx, next }) => {
+    await authenticate(ctx, scope)
+    const result = await next()
+    if (!result.ok) throw translate(result.error)
+    return result
+  })
+
+/** For the management of keys: open to anybody, or to administrators, as KEY_MANAGEMENT says. */
+export const keyManagementProcedure = t.procedure.use(async ({ ctx, next }) => {
+  if (ctx.platform.config.keyManagement === 'admin') await authenticate(ctx, 'admin')
+  const result = await next()
+  if (!result.ok) throw translate(result.error)
+  return result
+})

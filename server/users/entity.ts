@@ -1,0 +1,32 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
+import type { Json } from '../wire.ts'
+
+export const User = defineEntity({
+  name: 'User',
+  tableName: 'users',
+  properties: {
+    id: p.text().primary().collation('C'),
+    first_name: p.text(),
+    last_name: p.text(),
+    email: p.text(),
+    is_premium: p.boolean().default(false),
+    country_code: p.text().strictNullable().default(null),
+    attributes: p.json().columnType('jsonb').$type<Record<string, Json>>().defaultRaw(`'{}'`),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+  indexes: [
+    { name: 'users_email_unique', expression: 'create unique index "users_email_unique" on "users" (lower(email))' },
+  ],
+})
+export type User = InferEntity<typeof User>
+
+/** An anonymous id that turned out to be this user. */
+export const Alias = defineEntity({
+  name: 'Alias',
+  tableName: 'aliases',
+  properties: {
+    alias_id: p.text().primary().collation('C'),
+    user_id: p.text().collation('C').index(),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})

@@ -1,0 +1,37 @@
+import { z } from 'zod'
+import { keyedProcedure, router } from '../trpc.ts'
+import { message } from '../wire.ts'
+import * as wire from './schema.ts'
+import * as users from './service.ts'
+
+const tags = ['users']
+const manage = keyedProcedure('manage')
+const read = keyedProcedure('read')
+
+export const usersRouter = router({
+  create: manage
+    .meta({ openapi: { method: 'POST', path: '/users', tags, summary: 'Create a user' } })
+    .input(wire.createUser)
+    .output(wire.user)
+    .mutation(({ ctx, input }) => users.createUser(ctx.em, ctx.platform.people, input)),
+  list: read
+    .meta({ openapi: { method: 'GET', path: '/users', tags, summary: 'All users' }, list: true })
+    .input(wire.listUsers)
+    .output(z.array(wire.user))
+    .query(({ ctx, input }) => users.listUsers(ctx.em, input)),
+  get: read
+    .meta({ openapi: { method: 'GET', path: '/users/{user_id}', tags, summary: 'One user' } })
+    .input(wire.userIdInput)
+    .output(wire.user)
+    .query(({ ctx, input }) => users.getUser(ctx.em, input.user_id)),
+  update: manage
+    .meta({ openapi: { method: 'PUT', path: '/users/{user_id}', tags, summary: 'Change a user' } })
+    .input(wire.updateUser)
+    .output(wire.user)
+    .mutation(({ ctx, input }) => users.updateUser(ctx.em, ctx.platform.people, input)),
+  delete: manage
+    .meta({ openapi: { method: 'DELETE', path: '/users/{user_id}', tags, summary: 'Erase a user; results stand' } })
+    .input(wire.userIdInput)
+    .output(message)
+    .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform.people, ctx.platform.memory, input.user_id)),
+})

@@ -1,0 +1,122 @@
+import { z } from 'zod'
+
+/** Scalars of the contract. Strict: a JSON body is never coerced into another meaning. */
+
+const MAX_INT = 2_147_483_647
+const MAX_DEPTH = 20
+
+/** No C0 control character and no DEL; NUL could not be stored at all. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+const printable = /^[^\u0000-\u001f\u007f]*$/
+// biome-ignore lint/suspicious/noControlCharactersInRegex: prose may hold tabs and line ends, nothing else
+const prose = /^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$/
+
+const codePoints = (text: string) => [...text].length
+const wellFormed = (text: string) => text.isWellFormed()
+
+export const id = z
+  .int()
+  .positive()
+  .max(MAX_INT)
+  .meta({ examples: [1] })
+export const percent = z
+  .number()
+  .min(0)
+  .max(100)
+  .refine((value) => Number(value.toFixed(4)) === value, 'at most four decimals')
+  .meta({ examples: [50] })
+/** In: ISO 8601 with any offset, out: Date. */
+export const instant = z.iso.datetime({ offset: true }).transform((text, ctx) => {
+  const date = new Date(text)
+  if (!Number.isNaN(date.getTime())) return date
+  ctx.addIssue({ code: 'custom', message: 'not a date that exists' })
+  return z.NEVER
+})
+/** Output only: ISO 8601 in UTC with milliseconds. */
+export const timestamp = z.date().meta({ format: 'date-time', examples: ['2026-01-01T12:00:00.000Z'] })
+
+/** A label of 1 to `max` characters, not blank, without control characters. */
+export const label = (max = 255) =>
+  z
+    .string()
+    .min(1)
+    .refine((text) => codePoints(text) <= max, `at most ${max} characters`)
+    .refine((text) => text.trim().length > 0, 'must not be blank')
+    .refine((text) => printable.test(text) && wellFormed(text), 'must not hold control characters')
+export const name = label().meta({ examples: ['new_checkout_flow'] })
+export const text = z
+  .string()
+  .max(10_000)
+  .refine((value) => prose.test(value) && wellFormed(value), 'must not hold control characters')
+/** Any string of 1 to 256 characters: hashed and compared byte for byte. */
+export const userId = z
+  .string()
+  .min(1)
+  .refine((value) => codePoints(value) <= 256, 'at most 256 characters')
+  .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
+  .meta({ examples: ['user_12345'] })
+
+export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
+
+/** Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack. */
+function jsonFault(value: unknown): string | null {
+  let level: unknown[] = [value]
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > MAX_DEPTH) return `nested more than ${MAX_DEPTH} levels deep`
+    const next: unknown[] = []
+    for (const item of level) {
+      if (typeof item === 'string') {
+        if (item.includes('\0') || !wellFormed(item)) return 'must not hold null characters or broken surrogates'
+      } else if (typeof item === 'number') {
+        if (!Number.isFinite(item)) return 'must hold finite numbers only'
+      } else if (Array.isArray(item)) {
+        for (const child of item) next.push(child)
+      } else if (item !== null && typeof item === 'object') {
+        for (const key of Object.keys(item)) {
+          if (key === '__proto__' || key.includes('\0') || !wellFormed(key)) return 'has a key that is not allowed'
+          next.push((item as Record<string, unknown>)[key])
+        }
+      } else if (typeof item !== 'boolean' && item !== null && item !== undefined) return 'is not JSON'
+    }
+    level = next
+  }
+  return null
+}
+
+/** As a check: the schema itself must not recurse into the value. */
+export const storable = (value: unknown, ctx: z.RefinementCtx) => {
+  const fault = jsonFault(value)
+  if (fault) ctx.addIssue({ code: 'custom', message: fault })
+}
+
+/** A JSON object such as the properties of an event or the attributes of a user. */
+export const jsonObject = z.record(z.string(), z.unknown()).superRefine(storable) as z.ZodType<
+  Record<string, Json>,
+  Record<string, Json>
+>
+/** Any JSON value. */
+export const jsonValue = z.unknown().superRefine(storable) as z.ZodType<Json, Json>
+
+/** An optional input whose null means the same as leaving it out. */
+export const optional = <T extends z.ZodType>(schema: T) => schema.nullish()
+/** An optional input with a default, also for null. */
+export const withDefault = <T extends z.ZodType, const D extends z.output<T>>(schema: T, value: D) =>
+  schema
+    .nullish()
+    .transform((given) => (given ?? value) as NonNullable<z.output<T>>)
+    .meta({ default: value as never })
+
+export const limit = z
+  .int()
+  .min(1)
+  .max(10_000)
+  .optional()
+  .meta({ description: 'How many rows at most; 1000 unless given' })
+export const DEFAULT_LIMIT = 1000
+/** A page of a list in ascending id: `after` is the last id seen. */
+export const page = z.object({
+  limit,
+  after: id.optional().meta({ description: 'The last id of the page before' }),
+})
+
+export const message = z.object({ message: z.string() }).meta({ id: 'Message' })

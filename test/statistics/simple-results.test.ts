@@ -1,0 +1,125 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { simpleResults } from '../../server/statistics/simple-results.ts'
+import { anyProportion, impossibleProportions } from './proportions.ts'
+
+const options = { confidenceLevel: 0.95, significanceThreshold: 0.05, intervalMethod: 'wilson' } as const
+
+function variant(variant_id: number, total_users: number, conversions: number, is_control = false) {
+  return { variant_id, variant_name: `Variant ${variant_id}`, total_users, conversions, is_control }
+}
+
+const someVariants = fc
+  .array(anyProportion({ maxExposed: 100_000 }), { minLength: 1, maxLength: 5 })
+  .map((proportions) => proportions.map(({ exposed, converted }, index) => variant(index, exposed, converted)))
+
+test('answers with exactly the documented fields, in the order of the variants', () => {
+  const { variants, winner } = simpleResults({
+    ...options,
+    variants: [variant(7, 840, 126), variant(3, 840, 84, true)],
+  })
+  expect(winner).toEqual({ variant_id: 7, variant_name: 'Variant 7', relative_uplift: 50 })
+  expect(variants).toEqual([
+    {
+      variant_id: 7,
+      variant_name: 'Variant 7',
+      conversions: 126,
+      total_users: 840,
+      conversion_rate: 15,
+      confidence_interval: { lower: 12.74, upper: 17.57 },
+      p_value: 0.0019,
+      is_significant: true,
+      relative_uplift: 50,
+      is_control: false,
+    },
+    {
+      variant_id: 3,
+      variant_name: 'Variant 3',
+      conversions: 84,
+      total_users: 840,
+      conversion_rate: 10,
+      confidence_interval: { lower: 8.15, upper: 12.21 },
+      p_value: null,
+      is_significant: null,
+      relative_uplift: null,
+      is_control: true,
+    },
+  ])
+})
+
+test('adds an exact p-value where a sample is small, and decides by the z-test all the same', () => {
+  const [, treatment] = simpleResults({ ...options, variants: [variant(1, 10, 1), variant(2, 10, 5)] }).variants
+  expect(treatment).toMatchObject({ p_value: 0.051, is_significant: false, small_sample: true, exact_p_value: 0.1409 })
+})
+
+test('the control never carries a comparison', () => {
+  const [control] = simpleResults({ ...options, variants: [variant(1, 10, 1), variant(2, 10, 5)] }).variants
+  expect(control).not.toHaveProperty('small_sample')
+  expect(control).not.toHaveProperty('exact_p_value')
+})
+
+test('every figure is a number or null, and there is exactly one control, whatever the counts', () => {
+  fc.assert(
+    fc.property(someVariants, fc.constantFrom('wilson' as const, 'wald' as const), (variants, intervalMethod) => {
+      const answer = simpleResults({ ...options, variants, intervalMethod })
+      expect(JSON.parse(JSON.stringify(answer))).toEqual(answer)
+      expect(answer.variants.filter((row) => row.is_control)).toHaveLength(1)
+      for (const { conversion_rate, confidence_interval, total_users } of answer.variants) {
+        expect(conversion_rate).toBeGreaterThanOrEqual(confidence_interval.lower)
+        if (total_users > 0) expect(conversion_rate).toBeLessThanOrEqual(confidence_interval.upper)
+      }
+    }),
+  )
+})
+
+test('the winner is significant, better than the control, and no significant variant is better', () => {
+  fc.assert(
+    fc.property(someVariants, (variants) => {
+      const answer = simpleResults({ ...options, variants })
+      const better = answer.variants.filter((row) => row.is_significant && (row.relative_uplift ?? 0) > 0)
+      const largest = Math.max(...better.map((row) => row.relative_uplift ?? 0))
+      expect(answer.winner?.relative_uplift).toBe(better.length === 0 ? undefined : largest)
+    }),
+  )
+})
+
+test('significance is decided before rounding', () => {
+  const variants = [variant(1, 1000, 100), variant(2, 1000, 129)]
+  const [, shown] = simpleResults({ ...options, variants }).variants
+  expect(shown?.p_value).toBe(0.0417) // of 0.041699
+  const isSignificantAt = (significanceThreshold: number) =>
+    simpleResults({ ...options, variants, significanceThreshold }).variants[1]?.is_significant
+  expect(isSignificantAt(0.0417)).toBe(true)
+  expect(isSignificantAt(0.04169)).toBe(false)
+})
+
+test('the first of two equal winners wins', () => {
+  const { winner } = simpleResults({
+    ...options,
+    variants: [variant(1, 1000, 100, true), variant(2, 1000, 200), variant(3, 1000, 200)],
+  })
+  expect(winner?.variant_id).toBe(2)
+})
+
+test('a treatment without users has no uplift, and one against a control that converts nobody shows 0', () => {
+  const [, empty] = simpleResults({ ...options, variants: [variant(1, 100, 10), variant(2, 0, 0)] }).variants
+  expect(empty).toMatchObject({ conversion_rate: 0, p_value: 1, is_significant: false, relative_uplift: null })
+  const [, other] = simpleResults({ ...options, variants: [variant(1, 100, 0), variant(2, 100, 50)] }).variants
+  expect(other).toMatchObject({ is_significant: true, relative_uplift: 0 })
+})
+
+test('carries along whatever else identifies a variant', () => {
+  const { variants } = simpleResults({ ...options, variants: [{ ...variant(1, 10, 5), color: 'blue' }] })
+  expect(variants[0]?.color).toBe('blue')
+})
+
+test('no variants are an error, not an empty answer', () => {
+  expect(() => simpleResults({ ...options, variants: [] })).toThrow('An experiment without variants has no results')
+  expect(() => simpleResults({ ...options, variants: [] })).toThrow(RangeError)
+})
+
+test.each(impossibleProportions)('rejects $converted conversions of $exposed users', ({ exposed, converted }) => {
+  const control = variant(1, 100, 10, true)
+  expect(() => simpleResults({ ...options, variants: [control, variant(2, exposed, converted)] })).toThrow(RangeError)
+  expect(() => simpleResults({ ...options, variants: [variant(1, exposed, converted)] })).toThrow(RangeError)
+})

@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+
+/** One reference case: an input, and the figures that another implementation gives for it. */
+export type Case = {
+  name: string
+  input: unknown
+  expected: Record<string, unknown>
+  /** Largest relative difference from an expected figure. */
+  tolerance: number
+  /** Largest absolute difference, for the keys that are not relative only; 1e-12 where there is none. */
+  abs_tolerance?: number
+  source: string
+}
+
+export type Group = { group: string; what: string; cases: Case[] }
+
+type VectorFile = { comparison: { relative_only: string[] }; groups: Group[] }
+
+/** The reference vectors; their comparison rule is in the file and in compare.ts. */
+export const vectors: VectorFile = JSON.parse(
+  readFileSync(new URL('../fixtures/statistics.json', import.meta.url), 'utf8'),
+)
+
+export function casesOf(name: string): Case[] {
+  const found = vectors.groups.find(({ group }) => group === name)
+  if (found === undefined) throw new Error(`The reference file has no group ${name}`)
+  return found.cases
+}

@@ -1,0 +1,44 @@
+import type { TestProject } from 'vitest/node'
+import { migrate } from '../../server/database/migrate.ts'
+import { openDatabase } from '../../server/database/orm.ts'
+import { administer, databaseUrl, POSTGRES_URL, postgresFault, REDIS_URL, redisFault } from './services.ts'
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    /** The migrated database that each test file's own is cloned from; null where there is no PostgreSQL or no Redis. */
+    template: string | null
+  }
+}
+
+/**
+ * Looks for PostgreSQL and Redis, once. What cannot run without them is left out and said so; in CI nothing may be.
+ */
+export default async function setup(project: TestProject) {
+  const faults = [
+    ['PostgreSQL', POSTGRES_URL, await postgresFault()],
+    ['Redis', REDIS_URL, await redisFault()],
+  ].filter(([, , fault]) => fault !== null)
+  if (faults.length > 0) {
+    const reasons = faults.map(([name, url, fault]) => `${name} at ${url}: ${fault}`).join('\n  ')
+    if (process.env.CI) throw new Error(`In CI nothing may be left out, but there is no\n  ${reasons}`)
+    console.warn(
+      `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is no\n  ${reasons}\n` +
+        'Set TEST_DATABASE_URL and TEST_REDIS_URL to run them.\n',
+    )
+    project.provide('template', null)
+    return
+  }
+  const template = `experiment_test_${process.pid}`
+  await administer(`drop database if exists ${template}`)
+  await administer(`create database ${template}`)
+  const database = await openDatabase({ url: databaseUrl(template), pool: 2 })
+  await migrate(database, undefined)
+  await database.close()
+  project.provide('template', template)
+  return async () => {
+    const left = await administer<{ datname: string }>(
+      `select datname from pg_database where datname like '${template}%'`,
+    )
+    for (const { datname } of left) await administer(`drop database if exists ${datname} with (force)`)
+  }
+}

@@ -1,0 +1,42 @@
+import { Redis } from 'ioredis'
+import pg from 'pg'
+
+/** Where the real services for tests are: PostgreSQL with the right to create databases, and Redis. */
+export const POSTGRES_URL = process.env.TEST_DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres'
+export const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
+
+export const databaseUrl = (name: string) => Object.assign(new URL(POSTGRES_URL), { pathname: `/${name}` }).href
+
+/** Runs statements on the server itself, outside of any test's database. */
+export async function administer<T = unknown>(statement: string, url = POSTGRES_URL): Promise<T[]> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 })
+  await client.connect()
+  try {
+    return (await client.query(statement)).rows
+  } finally {
+    await client.end()
+  }
+}
+
+export async function postgresFault(): Promise<string | null> {
+  try {
+    await administer('select 1')
+    return null
+  } catch (error) {
+    return (error as Error).message || String(error)
+  }
+}
+
+export async function redisFault(): Promise<string | null> {
+  const redis = new Redis(REDIS_URL, { lazyConnect: true, retryStrategy: () => null, connectTimeout: 2000 })
+  redis.on('error', () => {})
+  try {
+    await redis.connect()
+    await redis.ping()
+    return null
+  } catch (error) {
+    return (error as Error).message
+  } finally {
+    redis.disconnect()
+  }
+}
