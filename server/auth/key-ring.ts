@@ -20,8 +20,8 @@ export type Caller = { readonly id: number | null; readonly actor: string; reado
 export type KeyRing = {
   /** @returns null for a token that is not, or no longer, a key */
   check: (token: string) => Caller | null | Promise<Caller | null>
-  /** Keys were changed: forget them, here and elsewhere. */
-  changed: () => void
+  /** A key was changed: forget it, here and elsewhere. @param hash of the key */
+  changed: (hash: string) => Promise<void>
   /** Writes when keys were last used. */
   flush: () => Promise<void>
   close: () => Promise<void>
@@ -102,8 +102,9 @@ export function createKeyRing(options: {
       if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin
       return token.startsWith('exp_') ? load(token, hash) : null
     },
-    changed: () => {
+    changed: async (hash) => {
       forget()
+      await cache.drop(keys.apiKey(hash))
       cache.publish({ kind: 'key' })
     },
     flush,

@@ -46,13 +46,13 @@ export async function updateKey(em: EntityManager, ring: KeyRing, input: UpdateK
   const key = await findKey(em, input.key_id)
   key.is_active = input.is_active
   await em.flush()
-  ring.changed()
+  await ring.changed(key.key_hash)
   return masked(key)
 }
 
 export async function deleteKey(em: EntityManager, ring: KeyRing, keyId: number) {
   const key = await findKey(em, keyId)
   await em.remove(key).flush()
-  ring.changed()
+  await ring.changed(key.key_hash)
   return { message: 'API key deleted successfully' }
 }

@@ -45,7 +45,7 @@ export function createGroupCommit<Item, Result>(options: {
   async function commit(group: Waiting[]) {
     try {
       const results = await options.write(group.map((member) => member.item))
-      group.forEach((member, index) => member.resolve(results[index] as Result))
+      for (const [index, member] of group.entries()) member.resolve(results[index] as Result)
     } catch (error) {
       const [only] = group
       if (group.length === 1 && only) only.reject(error)

@@ -1,0 +1,52 @@
+import { TRPCClientError, type TRPCLink } from '@trpc/client'
+import { observable } from '@trpc/server/observable'
+import { TRPC_ERROR_CODES_BY_KEY, type TRPC_ERROR_CODE_KEY } from '@trpc/server/rpc'
+import type { AppRouter } from '../server/router.ts'
+
+/**
+ * Fails a call as soon as its signal is aborted; the request that it shares goes on for the others and is aborted with
+ * the last of them. Gives faults that were answered outside of any procedure, such as a body too large, the same shape.
+ */
+export const outcomeLink: TRPCLink<AppRouter> =
+  () =>
+  ({ op: { signal, ...op }, next }) =>
+    observable((observer) => {
+      if (signal?.aborted) return observer.error(aborted(signal))
+      const request = next({ ...op, signal }).subscribe({
+        next: (value) => observer.next(value),
+        error: (error) => observer.error(withData(error)),
+        complete: () => observer.complete(),
+      })
+      const abort = () => {
+        request.unsubscribe()
+        observer.error(aborted(signal))
+      }
+      signal?.addEventListener('abort', abort, { once: true })
+      return () => {
+        signal?.removeEventListener('abort', abort)
+        request.unsubscribe()
+      }
+    })
+
+function aborted(signal: AbortSignal | null | undefined): TRPCClientError<AppRouter> {
+  const reason = signal?.reason
+  return TRPCClientError.from(reason instanceof Error ? reason : new Error('The call was aborted', { cause: reason }))
+}
+
+function withData(error: TRPCClientError<AppRouter>): TRPCClientError<AppRouter> {
+  const fault = error.data ? null : asFault(error.meta?.responseJSON)
+  if (!fault) return error
+  const { status } = error.meta?.response as { status: number }
+  const data = { code: fault.code, httpStatus: status, issues: fault.issues ?? null }
+  const shape = { message: fault.message, code: TRPC_ERROR_CODES_BY_KEY[fault.code], data }
+  return new TRPCClientError(fault.message, { result: { error: shape }, meta: error.meta })
+}
+
+type Fault = { message: string; code: TRPC_ERROR_CODE_KEY; issues?: { path: (string | number)[]; message: string }[] }
+
+function asFault(body: unknown): Fault | null {
+  if (typeof body !== 'object' || body === null) return null
+  const { message, code } = body as Partial<Fault>
+  const isFault = typeof message === 'string' && typeof code === 'string' && Object.hasOwn(TRPC_ERROR_CODES_BY_KEY, code)
+  return isFault ? (body as Fault) : null
+}

@@ -1,0 +1,71 @@
+import { expect, test } from 'vitest'
+import { onEachDatabase, openApp } from '../support/app.ts'
+
+onEachDatabase('API keys', (app) => {
+  test('are shown whole once, stored hashed and listed masked', async () => {
+    const { api, platform } = app()
+    const made = await api.ok('POST', '/api/auth/keys', { name: 'shown once' })
+    expect(made.key).toMatch(/^exp_[A-Za-z0-9_-]{43}$/)
+    expect(made).toMatchObject({ is_active: true, last_used_at: null, scopes: ['manage', 'read', 'evaluate', 'track'] })
+    const listed = (await api.ok('GET', '/api/auth/keys')).find((key: { id: number }) => key.id === made.id)
+    expect(listed.key).toBe(`${made.key.slice(0, 8)}…`)
+    const rows = await platform.orm.em.fork().execute(`select to_jsonb(k)::text as row from api_keys k`)
+    const audit = await platform.orm.em.fork().execute(`select to_jsonb(l)::text as row from audit_log l where l.subject = 'api_keys'`)
+    expect(JSON.stringify([rows, audit])).not.toContain(made.key.slice(8))
+    expect(JSON.stringify(audit)).not.toContain('key_hash')
+  })
+
+  test('that are deleted, switched off or expired are refused at once', async () => {
+    const { api } = app()
+    const make = (settings: object = {}) => api.ok('POST', '/api/auth/keys', { name: 'to go', ...settings })
+    const status = async (key: string) => (await api.call('GET', '/api/experiments', undefined, key)).status
+    const [deleted, off, expired] = [await make(), await make(), await make({ expires_at: '2020-01-01T00:00:00Z' })]
+    expect([await status(deleted.key), await status(off.key)]).toEqual([200, 200])
+    expect(await api.ok('DELETE', `/api/auth/keys/${deleted.id}`)).toEqual({ message: 'API key deleted successfully' })
+    await api.ok('PATCH', `/api/auth/keys/${off.id}`, { is_active: false })
+    expect([await status(deleted.key), await status(off.key), await status(expired.key)]).toEqual([401, 401, 401])
+    await api.ok('PATCH', `/api/auth/keys/${off.id}`, { is_active: true })
+    expect(await status(off.key)).toBe(200)
+  })
+
+  test('do what their scopes allow and nothing else', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const keyOf = async (scope: string) => (await api.ok('POST', '/api/auth/keys', { name: scope, scopes: [scope] })).key
+    const calls: [string, string, string, object?][] = [
+      ['manage', 'POST', '/api/segments', { name: 'by scope' }],
+      ['read', 'GET', '/api/experiments'],
+      ['evaluate', 'POST', '/api/experiments/check-eligibility', { user_id: 's', experiment_ids: [experiment.id], attributes: {} }],
+      ['track', 'POST', '/api/events', { user_id: 's', type: 't', attributes: {} }],
+    ]
+    for (const [scope] of calls) {
+      const key = await keyOf(scope)
+      for (const [needed, method, path, body] of calls)
+        expect((await api.call(method, path, body, key)).status, `${scope} key, ${needed} call`).toBe(needed === scope ? 200 : 403)
+    }
+  })
+
+  test('note lazily when they were last used', async () => {
+    const { api, platform } = app()
+    await api.ok('GET', '/api/experiments')
+    await platform.keyRing.flush()
+    const [key] = await api.ok('GET', '/api/auth/keys')
+    expect(Date.now() - new Date(key.last_used_at).getTime()).toBeLessThan(60_000)
+  })
+})
+
+test('KEY_MANAGEMENT=admin keeps the key paths for the ADMIN_TOKEN and for keys of scope admin', async () => {
+  const ADMIN_TOKEN = 'a-bootstrap-token-for-tests'
+  const app = await openApp('embedded', { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
+  const { api } = app
+  const make = (token: string, scopes?: string[]) => api.call('POST', '/api/auth/keys', { name: 'k', scopes }, token)
+  expect((await make('wrong')).status).toBe(401)
+  expect((await api.call('GET', '/api/auth/keys', undefined, 'exp_wrong')).status).toBe(401)
+  const plain = await make(ADMIN_TOKEN)
+  expect(plain.status).toBe(200)
+  expect((await make(plain.body.key)).status).toBe(403)
+  const admin = await make(ADMIN_TOKEN, ['admin'])
+  expect((await make(admin.body.key)).status).toBe(200)
+  expect((await api.call('GET', '/api/experiments', undefined, ADMIN_TOKEN)).status).toBe(403)
+  await app.close()
+})

@@ -1,0 +1,94 @@
+import type { Input, Random } from './request.ts'
+import type { Field, Route } from './routes.ts'
+import type { World } from './world.ts'
+
+/**
+ * Valid input of a route: the request that a fault is put into. Fields get a value by their kind, references by their
+ * name; only what needs a certain status or link is said here by procedure.
+ * @param extent whether optional fields are given too
+ */
+export function baseOf(route: Route, world: World, random: Random, extent: 'least' | 'most'): Input {
+  const chosen = particular(route.procedure, world, random)
+  const input: Input = {}
+  for (const field of route.fields)
+    if (field.required || extent === 'most') input[field.name] = chosen[field.name] ?? valueOf(field, world, random)
+  if (extent === 'least') for (const field of needed[route.procedure] ?? []) input[field] = chosen[field]
+  return input
+}
+
+/** Optional fields that go with one another. */
+const needed: Record<string, string[]> = {}
+
+function particular(procedure: string, world: World, random: Random): Input {
+  const { draft, running, paused, completed } = world.experiments
+  switch (procedure) {
+    case 'experiments.delete':
+      return { experiment_id: world.disposable.id }
+    case 'experiments.start':
+    case 'experiments.update':
+      return { experiment_id: draft.id }
+    case 'experiments.addVariant':
+      return { experiment_id: draft.id, percent_allocated: 0 }
+    case 'experiments.updateVariant':
+      return { experiment_id: draft.id, variant_id: draft.variants.treatment, percent_allocated: 40 }
+    case 'experiments.deleteVariant':
+      return { experiment_id: draft.id, variant_id: draft.variants.spare }
+    case 'experiments.resume':
+      return { experiment_id: paused.id }
+    case 'experiments.archive':
+      return { experiment_id: completed.id }
+    case 'experiments.complete':
+      return { shipped_variant_id: running.variants.treatment }
+    case 'segments.unassignExperiment':
+      return { segment_id: world.segments.used.id }
+    case 'events.recordBatch':
+      return { events: [{ user_id: world.users.ada.id, type: random.word() }] }
+    default:
+      return {}
+  }
+}
+
+const references: Record<string, (world: World) => unknown> = {
+  experiment_id: (world) => world.experiments.running.id,
+  experiment_ids: (world) => world.experiments.running.id,
+  variant_id: (world) => world.experiments.running.variants.treatment,
+  segment_id: (world) => world.segments.unused.id,
+  key_id: (world) => world.spareKey,
+  user_id: (world) => world.users.ada.id,
+}
+
+function valueOf(field: Field, world: World, random: Random): unknown {
+  const reference = references[field.name]
+  if (reference && field.kind !== 'array') return reference(world)
+  switch (field.kind) {
+    case 'id':
+    case 'integer':
+      return 10
+    case 'percent':
+      return 50
+    case 'share':
+      return 0.5
+    case 'boolean':
+      return false
+    case 'literal':
+      return field.schema.const
+    case 'enum':
+      return field.schema.enum?.at(-1)
+    case 'instant':
+      return new Date(Math.floor(Date.now() / 3.6e6 - 1) * 3.6e6).toISOString()
+    case 'email':
+      return `${random.word()}@example.com`
+    case 'pattern':
+      return field.schema.pattern === '^[A-Z]{2}$' ? 'US' : random.word()
+    case 'label':
+    case 'text':
+    case 'user id':
+      return random.word()
+    case 'object':
+    case 'json':
+    case 'rules':
+      return { [random.word()]: random.int(0, 9) }
+    case 'array':
+      return [valueOf(field.items as Field, world, random)]
+  }
+}

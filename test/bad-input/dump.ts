@@ -1,0 +1,20 @@
+import type { TestApp } from '../support/app.ts'
+
+/** When keys were last used is written whenever they are; it is no change. */
+const VOLATILE: Record<string, string> = { api_keys: 'last_used_at' }
+
+/** Every row of every table, as text. */
+export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
+  const em = platform.orm.em.fork()
+  const tables = await em.execute<{ name: string }[]>(
+    `select c.relname as name from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1`,
+  )
+  const dump: Record<string, string[]> = {}
+  for (const { name } of tables) {
+    const rows = await em.execute<{ row: string }[]>(
+      `select (to_jsonb(t) - '${VOLATILE[name] ?? ''}')::text as row from "${name}" t order by 1`,
+    )
+    dump[name] = rows.map(({ row }) => row)
+  }
+  return dump
+}

@@ -1,0 +1,146 @@
+import { z } from 'zod'
+import { restProcedures } from '../../server/http/procedures.ts'
+
+/** What a field of the contract holds, as far as badness goes. */
+export type Kind =
+  | 'id'
+  | 'integer'
+  | 'percent'
+  | 'share'
+  | 'boolean'
+  | 'literal'
+  | 'enum'
+  | 'instant'
+  | 'email'
+  | 'pattern'
+  | 'label'
+  | 'text'
+  | 'user id'
+  | 'object'
+  | 'rules'
+  | 'json'
+  | 'array'
+
+export type Field = {
+  name: string
+  kind: Kind
+  required: boolean
+  in: 'path' | 'query' | 'body'
+  schema: Schema
+  /** Of an array. */
+  items?: Field
+}
+
+/** A way in: a procedure under one method. */
+export type Route = {
+  /** The procedure and its method where it has two: `events.list GET`. */
+  name: string
+  procedure: string
+  method: string
+  /** Such as /api/experiments/{experiment_id} */
+  template: string
+  pathFields: readonly string[]
+  source: 'body' | 'query'
+  fields: Field[]
+  keyed: boolean
+  list: boolean
+  bodyLimit: number
+}
+
+export type Schema = {
+  type?: string | string[]
+  anyOf?: Schema[]
+  const?: unknown
+  enum?: string[]
+  format?: string
+  pattern?: string
+  items?: Schema
+  additionalProperties?: Schema
+  properties?: Record<string, Schema>
+  required?: string[]
+  minimum?: number
+  exclusiveMinimum?: number
+  maximum?: number
+  maxItems?: number
+  minItems?: number
+  maxLength?: number
+}
+
+const USER_IDS = new Set(['user_id', 'user_ids', 'users.create id', 'users.list after'])
+
+function kindOf(procedure: string, name: string, schema: Schema): Kind {
+  const isUserId = USER_IDS.has(name) || USER_IDS.has(`${procedure} ${name}`)
+  if (schema.const !== undefined) return 'literal'
+  if (schema.enum) return 'enum'
+  switch (schema.type) {
+    case 'boolean':
+      return 'boolean'
+    case 'integer':
+      return name.endsWith('_id') ? 'id' : 'integer'
+    case 'number':
+      return schema.maximum === 100 ? 'percent' : 'share'
+    case 'string':
+      if (schema.format === 'date-time') return 'instant'
+      if (schema.format === 'email') return 'email'
+      if (schema.pattern) return 'pattern'
+      if (schema.maxLength === 10_000) return 'text'
+      return isUserId ? 'user id' : 'label'
+    case 'array':
+      return 'array'
+    case 'object':
+      return Object.keys(schema.additionalProperties ?? {}).length > 0 ? 'rules' : 'object'
+    case undefined:
+      return 'json'
+  }
+  throw new Error(`${procedure}: the field ${name} is of a kind that bad input is not known for`)
+}
+
+/** The schema without its null. */
+function given(schema: Schema): Schema {
+  const others = schema.anyOf?.filter((member) => member.type !== 'null')
+  if (others?.length === 1) return others[0] as Schema
+  if (!Array.isArray(schema.type)) return schema
+  return { ...schema, type: schema.type.find((type) => type !== 'null') }
+}
+
+function fieldOf(procedure: string, name: string, whole: Schema, required: boolean, where: Field['in']): Field {
+  const schema = given(whole)
+  const kind = kindOf(procedure, name, schema)
+  const field: Field = { name, kind, required, in: where, schema }
+  if (kind === 'array') field.items = fieldOf(procedure, name, schema.items ?? {}, true, where)
+  return field
+}
+
+/** Every route there is, with its fields: from the procedures, so that a new one is here by itself. */
+export function allRoutes(): Route[] {
+  return restProcedures().flatMap(({ name, meta, shape, pathFields }) => {
+    const schema = z.toJSONSchema(z.object(shape as z.ZodRawShape), {
+      io: 'input',
+      unrepresentable: 'any',
+    }) as Schema
+    const routeBy = (method: string): Route => {
+      const source = method === 'GET' ? 'query' : 'body'
+      return {
+        name: meta.getTwin ? `${name} ${method}` : name,
+        procedure: name,
+        method,
+        template: `/api${meta.openapi.path}`,
+        pathFields,
+        source,
+        fields: Object.entries(schema.properties ?? {}).map(([field, fieldSchema]) =>
+          fieldOf(
+            name,
+            field,
+            fieldSchema,
+            schema.required?.includes(field) ?? false,
+            pathFields.includes(field) ? 'path' : source,
+          ),
+        ),
+        keyed: !meta.openTo,
+        list: meta.list ?? false,
+        bodyLimit: meta.bodyLimit ?? 1024 * 1024,
+      }
+    }
+    return meta.getTwin ? [routeBy(meta.openapi.method), routeBy('GET')] : [routeBy(meta.openapi.method)]
+  })
+}

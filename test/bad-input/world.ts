@@ -1,0 +1,64 @@
+import type { TestApi } from '../support/api.ts'
+
+/** What a platform holds while it is sent bad requests: an experiment in each status, and something of everything. */
+export type World = Awaited<ReturnType<typeof makeWorld>>
+
+let made = 0
+
+export async function makeWorld(api: TestApi) {
+  const tag = `world ${++made}`
+  const ready = { control: 60, treatment: 40 }
+  const step = (experiment: { id: number }, ...steps: string[]) =>
+    steps.reduce<Promise<unknown>>(
+      (before, name) => before.then(() => api.ok('POST', `/api/experiments/${experiment.id}/${name}`)),
+      Promise.resolve(),
+    )
+  const draft = await api.makeExperiment({ ...ready, spare: 0 })
+  const bare = await api.makeExperiment({ control: 100 })
+  const running = await api.makeExperiment(ready)
+  const paused = await api.makeExperiment(ready)
+  const completed = await api.makeExperiment(ready)
+  const archived = await api.makeExperiment(ready)
+  const key = `key-${tag.replace(' ', '-')}`
+  const disposable: { id: number; name: string; key: string } = await api.ok('POST', '/api/experiments', {
+    name: `${tag} disposable`,
+    key,
+  })
+  const used = await api.ok('POST', '/api/segments', { name: `${tag} used`, rules: {} })
+  const unused = await api.ok('POST', '/api/segments', { name: `${tag} unused`, rules: { plan: 'gold' } })
+  await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: running.id, segment_id: used.id })
+  await step(running, 'start')
+  await step(paused, 'start', 'pause')
+  await step(completed, 'start', 'complete')
+  await step(archived, 'start', 'complete', 'archive')
+
+  const ada = await api.makeUser({ attributes: { plan: 'gold' } })
+  const bob = await api.makeUser()
+  const variant = await api.variantOf(ada.id, running)
+  await api.record({ user_id: ada.id, type: 'conversion', experiment_id: running.id, properties: { value: 1 } })
+
+  const makeKey = (settings: object) => api.ok('POST', '/api/auth/keys', { name: tag, ...settings })
+  const scopes: Record<string, string> = {}
+  for (const scope of ['manage', 'read', 'evaluate', 'track', 'admin'])
+    scopes[scope] = (await makeKey({ scopes: [scope] })).key
+  const spareKey = await makeKey({})
+  const expired = await makeKey({ expires_at: '2020-01-01T00:00:00Z' })
+  const inactive = await makeKey({})
+  await api.ok('PATCH', `/api/auth/keys/${inactive.id}`, { is_active: false })
+  const deleted = await makeKey({})
+  await api.ok('DELETE', `/api/auth/keys/${deleted.id}`)
+
+  return {
+    token: api.token,
+    experiments: { draft, bare, running, paused, completed, archived },
+    disposable,
+    segments: { used, unused },
+    users: { ada, bob },
+    /** The variant of `running` that ada has. */
+    assigned: variant as number,
+    spareKey: spareKey.id as number,
+    /** A key with one scope each. */
+    scopes,
+    tokens: { expired: expired.key, inactive: inactive.key, deleted: deleted.key } as Record<string, string>,
+  }
+}

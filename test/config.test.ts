@@ -1,0 +1,45 @@
+import { describe, expect, test } from 'vitest'
+import { readConfig } from '../server/config.ts'
+
+describe('the configuration', () => {
+  test('has defaults for one process on the embedded database; empty values count as unset', () => {
+    expect(readConfig({ PORT: '', REDIS_URL: '', UNKNOWN: 'x' })).toMatchObject({
+      host: '127.0.0.1',
+      port: 8000,
+      databaseUrl: 'pglite:./data',
+      databasePool: 10,
+      redisUrl: undefined,
+      workers: 1,
+      keyManagement: 'open',
+      logLevel: 'info',
+    })
+  })
+
+  test('manages keys openly only on a loopback host outside production, unless told so', () => {
+    const ADMIN_TOKEN = 'sixteen-characters'
+    expect(readConfig({ HOST: '0.0.0.0', ADMIN_TOKEN }).keyManagement).toBe('admin')
+    expect(readConfig({ NODE_ENV: 'production', ADMIN_TOKEN }).keyManagement).toBe('admin')
+    expect(readConfig({ HOST: '0.0.0.0', KEY_MANAGEMENT: 'open' }).keyManagement).toBe('open')
+    expect(() => readConfig({ HOST: '0.0.0.0' })).toThrow(/ADMIN_TOKEN/)
+    expect(() => readConfig({ KEY_MANAGEMENT: 'admin', ADMIN_TOKEN: 'short' })).toThrow(/16 characters/)
+  })
+
+  test('refuses several workers without PostgreSQL and Redis', () => {
+    expect(() => readConfig({ WORKERS: '2' })).toThrow(/PostgreSQL[\s\S]*Redis/)
+    const many = { WORKERS: '2', DATABASE_URL: 'postgres://db/x', REDIS_URL: 'redis://cache' }
+    expect(readConfig(many).workers).toBe(2)
+  })
+
+  test.each([
+    ['PORT', '80a'],
+    ['PORT', '65536'],
+    ['DATABASE_URL', 'mysql://x'],
+    ['REDIS_URL', 'localhost:6379'],
+    ['WORKERS', '0'],
+    ['KEY_MANAGEMENT', 'closed'],
+    ['TIME_ZONE', 'Mars/Olympus'],
+    ['LOG_LEVEL', 'loud'],
+  ])('refuses %s=%s by its name', (variable, value) => {
+    expect(() => readConfig({ [variable]: value })).toThrow(new RegExp(variable))
+  })
+})

@@ -1,0 +1,26 @@
+import { expect, test } from 'vitest'
+import { onEachDatabase } from '../support/app.ts'
+
+onEachDatabase('the schema', (app) => {
+  test('that the migrations make is the one that the entities describe', async () => {
+    const { orm } = app().platform
+    const difference = await orm.schema.getUpdateSchemaSQL({ wrap: false })
+    // Triggers, functions and monthly partitions are the migrations' own: no entity describes them.
+    const own = /^(drop trigger|drop function|drop table if exists "events_\d{4}_\d\d")/
+    const statements = difference
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '' && !own.test(line))
+    expect(statements).toEqual([])
+  })
+
+  test('has no foreign key on the high-volume tables', async () => {
+    const keys = await app()
+      .platform.orm.em.fork()
+      .execute(
+        `select c.conname from pg_constraint c
+         where c.contype = 'f' and c.conrelid::regclass::text in ('assignments', 'events', 'event_keys')`,
+      )
+    expect(keys).toEqual([])
+  })
+})

@@ -1,0 +1,231 @@
+import { describe, expect, test } from 'vitest'
+import { type Loose, type TestApi } from '../support/api.ts'
+import { onEachDatabase } from '../support/app.ts'
+
+const users = (results: Loose) => results.variants.map((row: Loose) => row.total_users)
+const conversions = (results: Loose) => results.variants.map((row: Loose) => row.conversions)
+const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
+const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
+
+/** A running experiment, started long enough ago for events in the past to belong to its run. */
+async function startedAnHourAgo(api: TestApi) {
+  const experiment = await api.makeExperiment()
+  const { control } = experiment.variants
+  await api.record({ user_id: `starter ${experiment.id}`, experiment_id: experiment.id, variant_id: control, type: 'x', timestamp: minutesAgo(60) })
+  return experiment
+}
+
+onEachDatabase('events', (app) => {
+  test('an event is answered as stored: ISO times in UTC, null where nothing was given', async () => {
+    const { api } = app()
+    const event = await api.record({ user_id: 'plain', type: 'click' })
+    expect(event).toEqual({
+      id: expect.any(Number),
+      user_id: 'plain',
+      experiment_id: null,
+      variant_id: null,
+      type: 'click',
+      timestamp: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
+      properties: null,
+    })
+    const given = await api.record({ user_id: 'plain', type: 'click', timestamp: '2026-11-01T12:00:00.5+02:00' })
+    expect(given.timestamp).toBe('2026-11-01T10:00:00.500Z')
+  })
+
+  test('a stranger’s event is a 404 and stores nothing; with attributes, or after one, anybody’s is accepted', async () => {
+    const { api } = app()
+    const event = { user_id: 'visitor', type: 'click' }
+    expect((await api.call('POST', '/api/events', event)).status).toBe(404)
+    expect((await api.call('POST', '/api/events', { ...event, attributes: {} })).status).toBe(200)
+    expect((await api.call('POST', '/api/events', event)).status).toBe(200)
+  })
+
+  test('unknown experiments are a 404, variants of another experiment or of none a 400', async () => {
+    const { api } = app()
+    const [one, other] = [await api.makeExperiment(), await api.makeExperiment()]
+    const post = async (event: object) => (await api.call('POST', '/api/events', { user_id: 'v', type: 't', attributes: {}, ...event })).status
+    expect(await post({ experiment_id: 2_000_000_000 })).toBe(404)
+    expect(await post({ experiment_id: one.id, variant_id: other.variants.control })).toBe(400)
+    expect(await post({ variant_id: one.variants.control })).toBe(400)
+    expect(await post({ timestamp: new Date(Date.now() + 6 * 60_000).toISOString() })).toBe(400)
+    expect(await post({ timestamp: '1999-12-31T23:59:59Z' })).toBe(400)
+  })
+
+  test('the sender’s clock is corrected where it is off by more than two seconds', async () => {
+    const { api } = app()
+    const ahead = Date.now() + 3_600_000
+    const event = await api.record({
+      user_id: 'skewed',
+      type: 'click',
+      timestamp: new Date(ahead - 10_000).toISOString(),
+      sent_at: new Date(ahead).toISOString(),
+    })
+    const age = Date.now() - new Date(event.timestamp).getTime()
+    expect(age).toBeGreaterThan(8_000)
+    expect(age).toBeLessThan(20_000)
+  })
+
+  describe('an event id', () => {
+    test('makes a repeat answer the stored event, marked as a duplicate, and counts once', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const event = { user_id: 'twice', experiment_id: experiment.id, type: 'buy', event_id: 'order-1', properties: { value: 5 } }
+      const first = await api.record(event)
+      const again = await api.record({ ...event, type: 'changed', properties: null })
+      expect(again).toEqual({ ...first, duplicate: true })
+      const stored = await api.ok('POST', `/api/events/${experiment.id}`, { user_ids: ['twice'] })
+      expect(stored).toEqual([first])
+    })
+
+    test('is the user’s own, and 50 simultaneous repeats store one event', async () => {
+      const { api } = app()
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, () => api.record({ user_id: 'racer', type: 'buy', event_id: 'same' })),
+      )
+      expect(new Set(answers.map((answer) => answer.id)).size).toBe(1)
+      expect(answers.filter((answer) => !answer.duplicate).length).toBe(1)
+      const other = await api.record({ user_id: 'rac', type: 'buy', event_id: 'ersame' })
+      expect(other.duplicate).toBeUndefined()
+    })
+  })
+
+  describe('a batch', () => {
+    test('stores the good events and names what is wrong with each bad one', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const good = { user_id: 'batcher', experiment_id: experiment.id, type: 'batched', event_id: 'b1', attributes: {} }
+      const answer = await api.ok('POST', '/api/events/batch', {
+        events: [good, { ...good, type: 7 }, good, { user_id: 'nobody known', type: 'x' }, 'no object', { ...good, event_id: 'b2' }],
+      })
+      expect(answer).toMatchObject({ accepted: 2, duplicates: 1, rejected: 3 })
+      const statuses = answer.results.map((result: Loose) => result.status)
+      expect(statuses.filter((status: string) => status !== 'rejected').sort()).toEqual(['accepted', 'accepted', 'duplicate'])
+      expect(answer.results[1]).toMatchObject({ status: 'rejected', issues: [{ path: ['type'] }] })
+      expect(answer.results[3]).toMatchObject({ status: 'rejected', message: 'User nobody known does not exist' })
+      expect(await api.ok('GET', `/api/events/${experiment.id}?event_types=batched`)).toHaveLength(2)
+    })
+
+    test('of more than 1000 events is refused whole', async () => {
+      const { api } = app()
+      const events = Array.from({ length: 1001 }, (_, index) => ({ user_id: 'bulk', type: 'x', event_id: `${index}`, attributes: {} }))
+      expect((await api.call('POST', '/api/events/batch', { events })).status).toBe(400)
+      expect(await api.ok('POST', '/api/events/batch', { events: events.slice(1) })).toMatchObject({ accepted: 1000 })
+    })
+  })
+
+  describe('the list of an experiment’s events', () => {
+    test('filters by time, variant, types and users, as POST and as GET, and by ascending id', async () => {
+      const { api } = app()
+      const experiment = await startedAnHourAgo(api)
+      const experiment_id = experiment.id
+      const at = (minutes: number) => ({ experiment_id, timestamp: minutesAgo(minutes) })
+      const early = await api.record({ user_id: 'f1', type: 'click', variant_id: experiment.variants.control, ...at(30) })
+      const late = await api.record({ user_id: 'f2', type: 'view', variant_id: experiment.variants.treatment, ...at(10) })
+      const list = async (filter: object) =>
+        (await api.ok('POST', `/api/events/${experiment_id}`, filter)).map((event: Loose) => event.id)
+      expect(await list({ event_types: ['click', 'view'] })).toEqual([early.id, late.id])
+      expect(await list({ start_time: minutesAgo(20) })).toEqual([late.id])
+      expect(await list({ end_time: minutesAgo(20), event_types: ['click'] })).toEqual([early.id])
+      expect(await list({ end_time: early.timestamp, event_types: ['click'] })).toEqual([])
+      expect(await list({ variant_id: experiment.variants.treatment })).toEqual([late.id])
+      expect(await list({ user_ids: ['f1', 'f2'], event_types: null, variant_id: null })).toEqual([early.id, late.id])
+      const twin = await api.ok('GET', `/api/events/${experiment_id}?event_types=click&event_types=view&user_ids=f2`)
+      expect(twin.map((event: Loose) => event.id)).toEqual([late.id])
+      expect((await api.call('POST', `/api/events/${experiment_id}`, { start_time: minutesAgo(1), end_time: minutesAgo(2) })).status).toBe(400)
+      expect((await api.call('POST', '/api/events/2000000000')).status).toBe(404)
+    })
+
+    test('comes in pages that lose nothing, with a link to follow', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      for (let index = 0; index < 5; index++) await api.record({ user_id: 'pager', experiment_id: experiment.id, type: `t${index}` })
+      const seen: string[] = []
+      let next: string | undefined = `/api/events/${experiment.id}?limit=2`
+      while (next) {
+        const page: Loose = await api.call('GET', next)
+        seen.push(...page.body.map((event: Loose) => event.type))
+        next = /<(.*)>/.exec(page.headers.get('link') ?? '')?.[1]
+      }
+      expect(seen).toEqual(['t0', 't1', 't2', 't3', 't4'])
+    })
+  })
+
+  describe('attribution', () => {
+    test('an event that names a variant, for a user nobody asked about, is the decision and the exposure', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const { treatment } = experiment.variants
+      await api.record({ user_id: 'elsewhere', experiment_id: experiment.id, variant_id: treatment, type: 'conversion' })
+      expect(await api.ok('GET', `/api/experiments/${experiment.id}`)).toMatchObject({ status: 'running' })
+      expect(await api.results(experiment)).toMatchObject({ externally_decided: 1, crossovers: 0 })
+      expect(conversions(await api.results(experiment))).toEqual([0, 1])
+      expect(await api.variantOf('elsewhere', experiment)).toBe(treatment)
+    })
+
+    test('a user decided elsewhere and seen with two variants is a crossover, counted and left out, in any order', async () => {
+      const { api } = app()
+      const experiment = await startedAnHourAgo(api)
+      const seen = (user_id: string, variant: string, minutes: number) => ({
+        user_id,
+        experiment_id: experiment.id,
+        variant_id: experiment.variants[variant],
+        type: 'conversion',
+        timestamp: minutesAgo(minutes),
+        attributes: {},
+      })
+      await api.record(seen('cross', 'control', 20))
+      await api.record(seen('cross', 'treatment', 10))
+      await api.ok('POST', '/api/events/batch', { events: [seen('both', 'treatment', 10), seen('both', 'control', 20)] })
+      await api.record(seen('straight', 'treatment', 5))
+      const results = await api.results(experiment)
+      expect(results).toMatchObject({ crossovers: 2, externally_decided: 4 })
+      expect(users(results)).toEqual([1, 1])
+      expect(conversions(results)).toEqual([0, 1])
+    })
+
+    test('a user whom the platform assigned keeps the variant whatever an event claims', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const assigned = await api.variantOf('honest', experiment)
+      const other = Object.values(experiment.variants).find((id) => id !== assigned)
+      await api.record({ user_id: 'honest', experiment_id: experiment.id, variant_id: other, type: 'conversion' })
+      expect(await api.variantOf('honest', experiment)).toBe(assigned)
+      const results = await api.results(experiment)
+      expect(results).toMatchObject({ crossovers: 0, externally_decided: 0 })
+      expect(sum(conversions(results))).toBe(1)
+      expect(results.variants.find((row: Loose) => row.variant_id === assigned).conversions).toBe(1)
+    })
+
+    test('only events at or after the exposure count, untagged ones too, those of another experiment not', async () => {
+      const { api } = app()
+      const [experiment, other] = [await startedAnHourAgo(api), await api.makeExperiment()]
+      const experiment_id = experiment.id
+      await api.record({ user_id: 'before', type: 'buy', timestamp: minutesAgo(30) })
+      await api.record({ user_id: 'foreign', type: 'buy', experiment_id: other.id })
+      for (const user of ['before', 'foreign', 'untagged', 'tagged']) await api.variantOf(user, experiment)
+      const count = async () => sum(conversions(await api.results(experiment, { conversion_event_type: 'buy' })))
+      await api.record({ user_id: 'foreign', type: 'buy', experiment_id: other.id })
+      expect(await count()).toBe(0)
+      await api.record({ user_id: 'untagged', type: 'buy' })
+      await api.record({ user_id: 'untagged', type: 'buy' })
+      expect(await count()).toBe(1)
+      await api.record({ user_id: 'tagged', type: 'buy', experiment_id })
+      await api.record({ user_id: 'never exposed', type: 'buy', experiment_id })
+      expect(await count()).toBe(2)
+    })
+
+    test('what happens after the end of a run does not count, what happened before and arrives late does', async () => {
+      const { api } = app()
+      const experiment = await startedAnHourAgo(api)
+      const { control } = experiment.variants
+      const tag = { experiment_id: experiment.id, variant_id: control, type: 'buy' }
+      await api.record({ user_id: 'a', ...tag, timestamp: minutesAgo(50) })
+      await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+      await api.record({ user_id: 'b', ...tag })
+      await api.record({ user_id: 'c', ...tag, timestamp: minutesAgo(40) })
+      const results = await api.results(experiment, { conversion_event_type: 'buy' })
+      expect(users(results)).toEqual([3, 0])
+      expect(conversions(results)).toEqual([2, 0])
+    })
+  })
+})

@@ -1,0 +1,187 @@
+import { expect, test } from 'vitest'
+import { onEachDatabase } from '../support/app.ts'
+
+onEachDatabase('experiments', (app) => {
+  test('a new experiment is a draft with a control at 100 %, and a key from its name', async () => {
+    const { api } = app()
+    const made = await api.ok('POST', '/api/experiments', { name: 'New Checkout: Flow!' })
+    expect(made).toMatchObject({ status: 'draft', key: 'new-checkout-flow', description: null, started_at: null })
+    const { variants } = await api.ok('GET', `/api/experiments/${made.id}`)
+    expect(variants).toMatchObject([{ name: 'control', percent_allocated: 100, is_control: true }])
+  })
+
+  test('derived keys get -2 and -3 where they are taken, a given one is a conflict', async () => {
+    const { api } = app()
+    const keys = []
+    for (const name of ['Same key', 'same KEY', 'Same, key']) keys.push((await api.ok('POST', '/api/experiments', { name })).key)
+    expect(keys).toEqual(['same-key', 'same-key-2', 'same-key-3'])
+    expect((await api.call('POST', '/api/experiments', { name: 'other', key: 'same-key' })).status).toBe(409)
+  })
+
+  test('the untouched control takes the share that is posted under its name; after that the name is taken', async () => {
+    const { api } = app()
+    const { id } = await api.ok('POST', '/api/experiments', { name: 'placeholder' })
+    const path = `/api/experiments/${id}/variants`
+    expect((await api.call('POST', path, { name: 'treatment', percent_allocated: 50 })).status).toBe(400)
+    const control = await api.ok('POST', path, { name: 'control', percent_allocated: 50 })
+    expect(control).toMatchObject({ percent_allocated: 50, is_control: true, experiment_id: id })
+    expect((await api.call('POST', path, { name: 'control', percent_allocated: 10 })).status).toBe(409)
+    await api.ok('POST', path, { name: 'treatment', percent_allocated: 50 })
+    const refused = await api.call('POST', path, { name: 'third', percent_allocated: 0.0001 })
+    expect(refused).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST', issues: [{ path: ['percent_allocated'] }] } })
+  })
+
+  test('shares of 0.2, 83.9 and 15.9 per cent are 100 in all', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 0.2, second: 83.9, third: 15.9 })
+    const { variants } = await api.ok('GET', `/api/experiments/${experiment.id}`)
+    expect(variants.map((variant: { percent_allocated: number }) => variant.percent_allocated)).toEqual([0.2, 83.9, 15.9])
+  })
+
+  test('updates change what is given; null clears the description and leaves the name', async () => {
+    const { api } = app()
+    const { id, name } = await api.ok('POST', '/api/experiments', { name: 'to change', description: 'old', hypothesis: 'h' })
+    const path = `/api/experiments/${id}`
+    const changed = await api.ok('PUT', path, { name: null, description: null, traffic_percent: 12.5 })
+    expect(changed).toMatchObject({ name, description: null, hypothesis: 'h', traffic_percent: 12.5 })
+  })
+
+  test('the life cycle goes draft, running, paused, running, completed, archived, and nowhere else', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const step = async (action: string, body?: object) => {
+      const answer = await api.call('POST', `/api/experiments/${experiment.id}/${action}`, body)
+      return answer.status === 200 ? answer.body.status : answer.status
+    }
+    expect(await step('pause')).toBe(409)
+    expect(await step('complete')).toBe(409)
+    expect(await step('start')).toBe('running')
+    expect(await step('start')).toBe(409)
+    expect(await step('pause')).toBe('paused')
+    expect(await step('resume')).toBe('running')
+    expect(await step('archive')).toBe(409)
+    expect(await step('complete', { shipped_variant_id: 2_000_000 })).toBe(400)
+    expect(await step('complete', { shipped_variant_id: experiment.variants.treatment })).toBe('completed')
+    expect(await step('resume')).toBe(409)
+    expect(await step('archive')).toBe('archived')
+    expect((await api.call('PUT', `/api/experiments/${experiment.id}`, { name: 'late' })).status).toBe(409)
+  })
+
+  test('starting needs two enabled variants with a share', async () => {
+    const { api } = app()
+    const { id } = await api.ok('POST', '/api/experiments', { name: 'lonely' })
+    expect((await api.call('POST', `/api/experiments/${id}/start`)).status).toBe(409)
+  })
+
+  test('each change of the effective shares of a run opens a period, and nothing else does', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 10, treatment: 10, spare: 0 })
+    await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    const variant = (name: string, change: object) =>
+      api.ok('PUT', `/api/experiments/${experiment.id}/variants/${experiment.variants[name]}`, change)
+    const periods = async () => (await api.ok('GET', `/api/experiments/${experiment.id}`)).runs.at(-1).periods.length
+    expect(await periods()).toBe(1)
+    await variant('control', { name: 'baseline', payload: { color: 'red' } })
+    await variant('control', { percent_allocated: 10 })
+    await variant('spare', { enabled: false })
+    await api.ok('PUT', `/api/experiments/${experiment.id}`, { traffic_percent: 40 })
+    expect(await periods()).toBe(1)
+    await variant('control', { percent_allocated: 50 })
+    expect(await periods()).toBe(2)
+    await variant('treatment', { enabled: false })
+    expect(await periods()).toBe(3)
+    await api.ok('POST', `/api/experiments/${experiment.id}/pause`)
+    await variant('treatment', { enabled: true })
+    expect(await periods()).toBe(4)
+    const segment = await api.ok('POST', '/api/segments', { name: `targets ${experiment.id}`, rules: {} })
+    const link = { experiment_id: experiment.id, segment_id: segment.id }
+    await api.ok('POST', '/api/segments/assign-experiment', link)
+    expect(await periods()).toBe(5)
+    await api.ok('POST', '/api/segments/assign-experiment', link)
+    await api.ok('PUT', `/api/segments/${segment.id}`, { rules: {} })
+    expect(await periods()).toBe(5)
+    await api.ok('PUT', `/api/segments/${segment.id}`, { rules: { country_code: 'US' } })
+    expect(await periods()).toBe(6)
+    await api.ok('DELETE', '/api/segments/unassign-experiment', link)
+    expect(await periods()).toBe(7)
+  })
+
+  test('a new run draws anew and keeps what the old one recorded', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const users = Array.from({ length: 60 }, (_, user) => `runner_${user}`)
+    const variants = () => Promise.all(users.map((user) => api.variantOf(user, experiment)))
+    const first = await variants()
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    const again = await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
+    expect(again).toMatchObject({ status: 'running', ended_at: null })
+    const second = await variants()
+    expect(second.every((variant) => variant !== undefined)).toBe(true)
+    expect(second.filter((variant, user) => variant !== first[user]).length).toBeGreaterThan(10)
+    const { runs } = await api.ok('GET', `/api/experiments/${experiment.id}`)
+    expect(runs).toMatchObject([{ number: 1, ended_at: expect.any(String) }, { number: 2, ended_at: null }])
+    expect((await api.results(experiment)).run).toBe(2)
+  })
+
+  test('only drafts, unused segments and variants that nobody was assigned to can be deleted', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 40, treatment: 40, spare: 0 })
+    const path = `/api/experiments/${experiment.id}`
+    await Promise.all(Array.from({ length: 20 }, (_, user) => api.variantOf(`deleter_${user}`, experiment)))
+    expect((await api.call('DELETE', path)).status).toBe(409)
+    expect((await api.call('DELETE', `${path}/variants/${experiment.variants.treatment}`)).status).toBe(409)
+    expect((await api.call('DELETE', `${path}/variants/${experiment.variants.control}`)).status).toBe(409)
+    await api.ok('DELETE', `${path}/variants/${experiment.variants.spare}`)
+    const draft = await api.makeExperiment()
+    await api.ok('DELETE', `/api/experiments/${draft.id}`)
+    expect((await api.call('GET', `/api/experiments/${draft.id}`)).status).toBe(404)
+  })
+
+  test('the key, the exposure mode and the control are fixed at the start', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}`
+    const treatment = `${path}/variants/${experiment.variants.treatment}`
+    await api.ok('PUT', treatment, { is_control: true })
+    await api.ok('PUT', path, { exposure: 'on_report', key: `fixed-${experiment.id}` })
+    await api.ok('POST', `${path}/start`)
+    expect((await api.call('PUT', path, { exposure: 'on_check' })).status).toBe(409)
+    expect((await api.call('PUT', path, { key: 'other' })).status).toBe(409)
+    const control = `${path}/variants/${experiment.variants.control}`
+    expect((await api.call('PUT', control, { is_control: true })).status).toBe(409)
+  })
+
+  test('lists come by ascending id in pages, and a full page links to the next', async () => {
+    const { api } = app()
+    for (const name of ['page one', 'page two', 'page three']) await api.ok('POST', '/api/experiments', { name })
+    const first = await api.call('GET', '/api/experiments?limit=2')
+    const ids = first.body.map((row: { id: number }) => row.id)
+    expect(ids).toEqual([...ids].sort((a, b) => a - b))
+    const [, next] = /<(.*)>; rel="next"/.exec(first.headers.get('link') ?? '') ?? []
+    expect(next).toBe(`/api/experiments?limit=2&after=${ids[1]}`)
+    const second = await api.ok('GET', next as string)
+    expect(second[0].id).toBeGreaterThan(ids[1])
+  })
+
+  test('every change of a definition is in the audit log, under the key’s name, and no profile is', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment()
+    await api.makeUser()
+    const rows = await platform.orm.em
+      .fork()
+      .execute<{ actor: string; subject: string; action: string }[]>(
+        `select l.actor, l.subject, l.action from audit_log l
+         where (l.subject = 'experiments' and l.subject_id = ?) or (l.after ->> 'experiment_id') = ? order by l.id`,
+        [String(experiment.id), String(experiment.id)],
+      )
+    expect(rows.map((row) => `${row.subject} ${row.action}`)).toEqual([
+      'experiments insert',
+      'variants insert',
+      'variants update',
+      'variants insert',
+    ])
+    expect(rows.every((row) => /^key \d+ \(test\)$/.test(row.actor))).toBe(true)
+    const subjects = await platform.orm.em.fork().execute(`select 1 from audit_log l where l.subject = 'users'`)
+    expect(subjects).toEqual([])
+  })
+})

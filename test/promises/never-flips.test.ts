@@ -1,0 +1,118 @@
+import { Redis } from 'ioredis'
+import { expect, test } from 'vitest'
+import { createApi } from '../support/api.ts'
+import { freshDatabase, onPostgres, openApp } from '../support/app.ts'
+import { startServer } from '../support/process.ts'
+import { administer, REDIS_URL } from '../support/services.ts'
+
+onPostgres('a decision never flips', () => {
+  test('200 simultaneous first checks on two processes store one variant, which outlives everything', async () => {
+    const environment = await freshDatabase('postgres')
+    let processes = await Promise.all([startServer(environment), startServer(environment)])
+    const [one, two] = await Promise.all(processes.map(({ url }) => createApi(url)))
+    if (!one || !two) throw new Error('two processes')
+    const experiment = await one.makeExperiment({ control: 50, treatment: 50 })
+    await one.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await two.variantOf('warm', experiment)
+
+    const checks = Array.from({ length: 200 }, (_, index) => (index % 2 ? one : two).variantOf('ada', experiment))
+    const answers = new Set(await Promise.all(checks))
+    expect(answers.size).toBe(1)
+    const [variant] = answers
+    expect(Object.values(experiment.variants)).toContain(variant)
+    const rows = await administer(`select a.variant_id from assignments a where a.user_id = 'ada'`, environment.DATABASE_URL)
+    expect(rows).toEqual([{ variant_id: variant }])
+
+    const other = variant === experiment.variants.control ? 'treatment' : 'control'
+    const away = other === 'treatment' ? { control: 0, treatment: 100 } : { control: 100, treatment: 0 }
+    await two.allocate(experiment, away)
+    const redis = new Redis(REDIS_URL)
+    await redis.flushall()
+    redis.disconnect()
+    expect(await one.variantOf('ada', experiment)).toBe(variant)
+    await Promise.all(processes.map((process) => process.kill()))
+    processes = await Promise.all([startServer(environment), startServer(environment)])
+    for (const { url } of processes) {
+      const api = await createApi(url)
+      expect(await api.variantOf('ada', experiment)).toBe(variant)
+      expect(await api.variantOf(`new on ${url}`, experiment)).toBe(experiment.variants[other])
+    }
+    await Promise.all(processes.map((process) => process.kill('SIGTERM')))
+  }, 120_000)
+
+  test('a first check of a draft on two processes at once starts it once', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment()
+    const users = Array.from({ length: 100 }, (_, index) => `starter_${index}`)
+    const answers = await Promise.all(
+      users.map((user, index) => (index % 2 ? one : two).api.variantOf(user, experiment)),
+    )
+    expect(answers.every((answer) => answer !== undefined)).toBe(true)
+    const { runs } = await one.api.ok('GET', `/api/experiments/${experiment.id}`)
+    expect(runs).toHaveLength(1)
+    expect(runs[0].periods).toHaveLength(1)
+    await Promise.all([one.close(), two.close()])
+  })
+
+  test('a process whose snapshot is held back enrols nobody into a paused experiment or an old allocation', async () => {
+    const environment = await freshDatabase('postgres')
+    const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await fresh.api.makeExperiment({ control: 50, treatment: 50 })
+    await fresh.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await stale.platform.watch.refresh()
+
+    // The held-back process neither hears messages nor polls; only its own fence is left.
+    const { watch } = stale.platform
+    const old = watch.snapshot()
+    const refresh = watch.refresh
+    let looks = 0
+    const held = Object.assign(watch, {
+      snapshot: () => (looks === 0 ? old : current),
+      refresh: async () => {
+        looks++
+        current = await refresh()
+        return current
+      },
+    })
+    let current = old
+    const holdBack = () => {
+      looks = 0
+    }
+
+    await fresh.api.ok('POST', `/api/experiments/${experiment.id}/pause`)
+    holdBack()
+    expect(held.snapshot().experiments.get(experiment.id)?.status).toBe('running')
+    expect(await stale.api.variantOf('during the pause', experiment)).toBeUndefined()
+    expect(looks).toBeGreaterThan(0)
+
+    await fresh.api.ok('POST', `/api/experiments/${experiment.id}/resume`)
+    await fresh.api.allocate(experiment, { control: 0, treatment: 100 })
+    for (let user = 0; user < 40; user++) {
+      holdBack()
+      expect(await stale.api.variantOf(`after the change ${user}`, experiment)).toBe(experiment.variants.treatment)
+    }
+    const periods = await administer<{ period: number }>(
+      `select distinct a.period from assignments a where a.user_id like 'after the change%'`,
+      environment.DATABASE_URL,
+    )
+    const { runs } = await fresh.api.ok('GET', `/api/experiments/${experiment.id}`)
+    expect(periods).toEqual([{ period: runs[0].periods.length }])
+    await Promise.all([fresh.close(), stale.close()])
+  })
+
+  test('an erasure on one process ends stickiness on the other, even where its message is lost', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment({ control: 50, treatment: 50 })
+    for (const app of [one, two]) await app.api.variantOf('forgotten', experiment)
+    Object.assign(one.platform.cache, { publish: () => {} })
+    await one.api.ok('DELETE', '/api/users/forgotten')
+    await two.platform.watch.refresh()
+    expect(two.platform.memory.peek('forgotten')).toBeUndefined()
+    const check = { user_id: 'forgotten', experiment_ids: [experiment.id] }
+    await new Promise((resolve) => setTimeout(resolve, 2600))
+    expect((await two.api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
+    await Promise.all([one.close(), two.close()])
+  })
+})

@@ -1,0 +1,35 @@
+import { type Operation, operations } from './operations.ts'
+
+export type Example = Operation & {
+  readonly method: string
+  /** As the example has it, with its ids. */
+  readonly path: string
+  /** Whether it sends an API key. */
+  readonly keyed: boolean
+  readonly sent: Readonly<Record<string, unknown>> | undefined
+}
+
+/** The section "Usage" repeats three of the examples as one flow. */
+const usage = ['Check Experiment Eligibility and Get Variant', 'Create an Event', 'Get Events'].map((title) => {
+  const operation = operations.find((candidate) => candidate.title === title) as Operation
+  return { ...operation, title: `Usage: ${title}` }
+})
+
+/** Every curl example of the specification, in its order. */
+export const examples: readonly Example[] = [...operations, ...usage].map((operation) => ({
+  ...operation,
+  ...parseCurl(operation.curl),
+}))
+
+/** What curl would send. */
+function parseCurl(text: string) {
+  const data = /-d '(.*)'/s.exec(text)?.[1]
+  const url = /http:\/\/localhost:8000(\S+)/.exec(text)?.[1]
+  if (!url) throw new Error(`No URL in ${text}`)
+  return {
+    method: /-X (\w+)/.exec(text)?.[1] ?? 'GET',
+    path: url,
+    keyed: text.includes('Authorization: Bearer'),
+    sent: data === undefined ? undefined : (JSON.parse(data) as Record<string, unknown>),
+  }
+}

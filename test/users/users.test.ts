@@ -1,0 +1,75 @@
+import { expect, test } from 'vitest'
+import { onEachDatabase } from '../support/app.ts'
+
+onEachDatabase('users', (app) => {
+  test('get a UUID unless the caller gives an id', async () => {
+    const { api } = app()
+    expect((await api.makeUser()).id).toMatch(/^[0-9a-f-]{36}$/)
+    expect((await api.makeUser({ id: 'mine' })).id).toBe('mine')
+    const again = { id: 'mine', first_name: 'A', last_name: 'B', email: 'other@example.com' }
+    expect(await api.call('POST', '/api/users', again)).toMatchObject({ status: 409, body: { message: 'That user id is taken' } })
+  })
+
+  test('own their e-mail address, in any case of its letters', async () => {
+    const { api } = app()
+    await api.makeUser({ email: 'Grace@example.com' })
+    const twin = { first_name: 'G', last_name: 'H', email: 'grace@EXAMPLE.com' }
+    expect(await api.call('POST', '/api/users', twin)).toMatchObject({ status: 409, body: { code: 'CONFLICT' } })
+  })
+
+  test('change what is given: null clears the country and leaves the rest', async () => {
+    const { api } = app()
+    const { id } = await api.makeUser({ country_code: 'US', is_premium: true, attributes: { plan: 'gold' } })
+    const changed = await api.ok('PUT', `/api/users/${id}`, { country_code: null, is_premium: null, first_name: 'Eda' })
+    expect(changed).toMatchObject({ first_name: 'Eda', country_code: null, is_premium: true, attributes: { plan: 'gold' } })
+    expect(await api.ok('GET', `/api/users/${id}`)).toEqual(changed)
+  })
+
+  test('come in pages by ascending id, byte for byte', async () => {
+    const { api } = app()
+    for (const id of ['page-B', 'page-a', 'page-ä', 'page-A']) await api.makeUser({ id })
+    const ids = (await api.ok('GET', '/api/users/')).map((user: { id: string }) => user.id).filter((id: string) => id.startsWith('page-'))
+    expect(ids).toEqual(['page-A', 'page-B', 'page-a', 'page-ä'])
+    const next = await api.ok('GET', `/api/users?limit=1&after=${encodeURIComponent('page-B')}`)
+    expect(next[0].id).toBe('page-a')
+  })
+
+  test('that are erased are gone: profile, memberships, stickiness; the results stand', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment()
+    const segment = await api.ok('POST', '/api/segments', { name: `erase ${experiment.id}` })
+    const user = await api.makeUser()
+    await api.ok('POST', '/api/segments/assign-user', { user_id: user.id, segment_id: segment.id })
+    await api.variantOf(user.id, experiment)
+    await api.record({
+      user_id: user.id,
+      experiment_id: experiment.id,
+      type: 'conversion',
+      properties: { value: 9.5, note: 'personal', nested: { secret: 1 } },
+    })
+    const before = await api.results(experiment)
+    expect(await api.ok('DELETE', `/api/users/${user.id}`)).toEqual({ message: 'User deleted successfully' })
+
+    expect((await api.call('GET', `/api/users/${user.id}`)).status).toBe(404)
+    expect((await api.call('DELETE', `/api/users/${user.id}`)).status).toBe(404)
+    const check = { user_id: user.id, experiment_ids: [experiment.id] }
+    expect((await api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
+    expect((await api.ok('GET', `/api/segments/${segment.id}`)).users).toEqual([])
+    expect(await api.results(experiment)).toEqual(before)
+    const [event] = await api.ok('GET', `/api/events/${experiment.id}?event_types=conversion`)
+    expect(event).toMatchObject({ properties: { value: 9.5 }, user_id: expect.stringMatching(/^erased_/) })
+    const left = await platform.orm.em.fork().execute(
+      `select 1 from assignments a where a.user_id = ? union all select 1 from events e where e.user_id = ?
+       union all select 1 from user_segments s where s.user_id = ? union all select 1 from audit_log l where l.after::text like ?`,
+      [user.id, user.id, user.id, `%${user.id}%`],
+    )
+    expect(left).toEqual([])
+  })
+
+  test('of whom only events are stored can be erased too', async () => {
+    const { api } = app()
+    await api.record({ user_id: 'event-only', type: 'click' })
+    await api.ok('DELETE', '/api/users/event-only')
+    expect((await api.call('POST', '/api/events', { user_id: 'event-only', type: 'click' })).status).toBe(404)
+  })
+})
