@@ -1,6 +1,6 @@
 import { TRPCClientError, type TRPCLink } from '@trpc/client'
 import { observable } from '@trpc/server/observable'
-import { TRPC_ERROR_CODES_BY_KEY, type TRPC_ERROR_CODE_KEY } from '@trpc/server/rpc'
+import { type TRPC_ERROR_CODE_KEY, TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc'
 import type { AppRouter } from '../server/router.ts'
 
 /**
@@ -34,19 +34,20 @@ function aborted(signal: AbortSignal | null | undefined): TRPCClientError<AppRou
 }
 
 function withData(error: TRPCClientError<AppRouter>): TRPCClientError<AppRouter> {
-  const fault = error.data ? null : asFault(error.meta?.responseJSON)
-  if (!fault) return error
-  const { status } = error.meta?.response as { status: number }
-  const data = { code: fault.code, httpStatus: status, issues: fault.issues ?? null }
+  const { response, responseJSON: fault } = (error.meta ?? {}) as {
+    response?: { status: number }
+    responseJSON?: unknown
+  }
+  if (error.data || !response || !isFault(fault)) return error
+  const data = { code: fault.code, httpStatus: response.status, issues: fault.issues ?? null }
   const shape = { message: fault.message, code: TRPC_ERROR_CODES_BY_KEY[fault.code], data }
   return new TRPCClientError(fault.message, { result: { error: shape }, meta: error.meta })
 }
 
 type Fault = { message: string; code: TRPC_ERROR_CODE_KEY; issues?: { path: (string | number)[]; message: string }[] }
 
-function asFault(body: unknown): Fault | null {
-  if (typeof body !== 'object' || body === null) return null
+function isFault(body: unknown): body is Fault {
+  if (typeof body !== 'object' || body === null) return false
   const { message, code } = body as Partial<Fault>
-  const isFault = typeof message === 'string' && typeof code === 'string' && Object.hasOwn(TRPC_ERROR_CODES_BY_KEY, code)
-  return isFault ? (body as Fault) : null
+  return typeof message === 'string' && typeof code === 'string' && Object.hasOwn(TRPC_ERROR_CODES_BY_KEY, code)
 }

@@ -46,6 +46,9 @@ export function routerDeclarations(emitted: (path: string) => string): string {
 
 /** `type Name = …;` as the compiler lays it out, with the comment before it: one line, or closed at the margin. */
 function namedType(text: string, name: string): string | undefined {
-  const pattern = new RegExp(`^(?:/\\*\\*[^\\n]*\\*/\\n)?export type ${name} = (?:[^\\n]*;|[^\\n]*\\{\\n(?: [^\\n]*\\n)*\\}[^\\n]*;)\\n`, 'm')
+  const pattern = new RegExp(
+    `^(?:/\\*\\*[^\\n]*\\*/\\n)?export type ${name} = (?:[^\\n]*;|[^\\n]*\\{\\n(?: [^\\n]*\\n)*\\}[^\\n]*;)\\n`,
+    'm',
+  )
   return pattern.exec(text)?.[0]
 }

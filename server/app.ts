@@ -23,6 +23,7 @@ import { createPeople } from './users/people.ts'
 
 const BODY_BYTES = 1024 * 1024
 const TRPC_BODY_BYTES = 8 * 1024 * 1024
+const DRAIN_LOOK_MS = 20
 /** A path parameter has up to 256 characters, each up to 12 bytes when percent-encoded. */
 const MAX_PARAM_LENGTH = 256 * 12
 
@@ -84,6 +85,9 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   })
   http.addHook('preClose', async () => {
     ready = false
+    // A connection that was busy when closing began falls idle later, and would be kept alive.
+    const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_LOOK_MS)
+    http.server.once('close', () => clearInterval(closing))
   })
   handleFaults(http)
   readJson(http)

@@ -12,16 +12,20 @@ const url = process.env.PLATFORM_URL ?? 'http://127.0.0.1:8000'
 try {
   await runQuickstart()
 } catch (error) {
-  const unreachable = isPlatformError(error) ? !error.data : error instanceof TypeError
-  console.error(unreachable ? `No platform answers at ${url}: start one with npm start, or set PLATFORM_URL` : error)
   process.exitCode = 1
+  if (isPlatformError(error) && error.data) console.error(`${error.data.code}: ${error.message}`)
+  else if (isPlatformError(error) || isFetchFailure(error))
+    console.error(`No platform answers at ${url}: start one with npm start, or set PLATFORM_URL`)
+  else throw error
 }
 
 async function runQuickstart() {
   const client = createClient({ url, apiKey: await createKey() })
 
   const experiment = await findOrCreateExperiment(client)
-  console.log(`Experiment ${experiment.id}, "${experiment.name}", in its run ${experiment.runs.at(-1)?.number ?? 'to come'}`)
+  console.log(
+    `Experiment ${experiment.id}, "${experiment.name}", in its run ${experiment.runs.at(-1)?.number ?? 'to come'}`,
+  )
 
   // Concurrent calls share requests: these are two. Attributes make any user id welcome, without a profile.
   const users = Array.from({ length: USERS }, (_, index) => `quickstart-${index + 1}`)
@@ -67,6 +71,10 @@ async function runQuickstart() {
   }
   const { winner } = results
   console.log(winner ? `Winner: ${winner.variant_name}, ${winner.relative_uplift.toFixed(1)} % better` : 'No winner')
+}
+
+function isFetchFailure(error: unknown) {
+  return error instanceof TypeError && error.cause !== undefined
 }
 
 /** Through REST, as a first key is made; ADMIN_TOKEN is needed only where the management of keys is closed. */

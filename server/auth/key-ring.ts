@@ -38,10 +38,7 @@ export function createKeyRing(options: {
   log: Logger
 }): KeyRing {
   const { orm, cache, log } = options
-  const callers = new LRUCache<string, { caller: Caller; expiresAt: number }>({
-    max: MAX_KEYS,
-    ttl: TTL_SECONDS * 1000,
-  })
+  const callers = new LRUCache<string, { caller: Caller; expiresAt: number; freshUntil: number }>({ max: MAX_KEYS })
   const adminDigest = options.adminToken === undefined ? null : digest(options.adminToken)
   const admin: Caller = { id: null, actor: 'administrator', scopes: new Set<Scope>(['admin']) }
   const usedAt = new Map<number, number>()
@@ -57,11 +54,12 @@ export function createKeyRing(options: {
         from api_keys k where k.key_hash = ${hex}`.execute(orm.em.fork().getKysely())
       return rows[0] ?? null
     })
+    callers.delete(token)
     if (!stored?.is_active) return null
     const expiresAt = stored.expires_at ?? Number.POSITIVE_INFINITY
     if (expiresAt <= Date.now()) return null
     const caller = { id: stored.id, actor: `key ${stored.id} (${stored.name})`, scopes: new Set(stored.scopes) }
-    if (began === generation) callers.set(token, { caller, expiresAt })
+    if (began === generation) callers.set(token, { caller, expiresAt, freshUntil: Date.now() + TTL_SECONDS * 1000 })
     return used(caller)
   }
 
@@ -97,10 +95,16 @@ export function createKeyRing(options: {
   return {
     check: (token) => {
       const known = callers.get(token)
-      if (known && known.expiresAt > Date.now()) return used(known.caller)
+      const now = Date.now()
+      if (known && known.freshUntil > now && known.expiresAt > now) return used(known.caller)
       const hash = digest(token)
       if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin
-      return token.startsWith('exp_') ? load(token, hash) : null
+      if (!token.startsWith('exp_')) return null
+      return load(token, hash).catch((error) => {
+        // Known decisions are still answered while the database is away, and nobody can revoke a key meanwhile.
+        if (isDatabaseAway(error) && known && known.expiresAt > Date.now()) return used(known.caller)
+        throw error
+      })
     },
     changed: async (hash) => {
       forget()

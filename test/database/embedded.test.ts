@@ -35,6 +35,33 @@ describe('the embedded database in a folder', () => {
     expect(await again.kill('SIGTERM')).toBe(0)
   }, 120_000)
 
+  test('stores all that was acknowledged before a SIGTERM drained the process, which then ends by itself', async () => {
+    const server = await startServer(environment)
+    const api = await createApi(server.url)
+    const experiment = await api.makeExperiment()
+    const sent = Array.from({ length: 300 }, (_, index) =>
+      api
+        .call('POST', '/api/events', {
+          user_id: `drained ${index}`,
+          experiment_id: experiment.id,
+          type: 'last',
+          attributes: {},
+        })
+        .then((answer) => (answer.status === 200 ? answer.body.id : null))
+        .catch(() => null),
+    )
+    await Promise.race(sent)
+    expect(await server.kill('SIGTERM')).toBe(0)
+    const acknowledged = (await Promise.all(sent)).filter((id) => id !== null)
+    expect(acknowledged.length).toBeGreaterThan(0)
+
+    const again = await startServer(environment)
+    const later = await createApi(again.url, { token: api.token })
+    const stored = (await later.ok('POST', `/api/events/${experiment.id}`)).map((event: { id: number }) => event.id)
+    expect(stored).toEqual(expect.arrayContaining(acknowledged))
+    await again.kill('SIGTERM')
+  }, 120_000)
+
   test('keeps the time zone that it was created with', async () => {
     const refused = await runServer({ ...environment, TIME_ZONE: 'Europe/Paris', PORT: String(await freePort()) })
     expect(refused.code).toBe(1)

@@ -20,7 +20,10 @@ onPostgres('a decision never flips', () => {
     expect(answers.size).toBe(1)
     const [variant] = answers
     expect(Object.values(experiment.variants)).toContain(variant)
-    const rows = await administer(`select a.variant_id from assignments a where a.user_id = 'ada'`, environment.DATABASE_URL)
+    const rows = await administer(
+      `select a.variant_id from assignments a where a.user_id = 'ada'`,
+      environment.DATABASE_URL,
+    )
     expect(rows).toEqual([{ variant_id: variant }])
 
     const other = variant === experiment.variants.control ? 'treatment' : 'control'

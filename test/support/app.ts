@@ -26,7 +26,11 @@ export async function openApp(backend: Backend, environment: Record<string, stri
   const config = readConfig({ LOG_LEVEL: 'silent', PORT: '0', ...database, ...environment })
   const app = await createApp(config, pino({ level: config.logLevel }))
   const url = await app.http.listen({ host: '127.0.0.1', port: 0 })
-  return Object.assign(app, { url, databaseUrl: config.databaseUrl, api: await createApi(url, { token: environment.ADMIN_TOKEN ?? '' }) })
+  return Object.assign(app, {
+    url,
+    databaseUrl: config.databaseUrl,
+    api: await createApi(url, { token: environment.ADMIN_TOKEN ?? '' }),
+  })
 }
 
 export const hasPostgres = () => inject('template') !== null

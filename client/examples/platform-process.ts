@@ -1,0 +1,82 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export type PlatformProcess = {
+  url: string
+  /** What it said of itself when it was ready, line by line. */
+  addresses: string[]
+  /** Whether what it stores is gone when it ends. */
+  inMemory: boolean
+  /** Resolves when it has ended, for whatever reason. */
+  ended: Promise<unknown>
+  stop: () => Promise<void>
+}
+
+const start = fileURLToPath(new URL('../../server/start.js', import.meta.url))
+
+/**
+ * Starts a platform as a child process: in memory and on port 8000, unless the environment says otherwise.
+ * @throws Error when the port is taken or the platform does not start
+ */
+export async function startPlatform(): Promise<PlatformProcess> {
+  const environment = {
+    ...process.env,
+    DATABASE_URL: process.env.DATABASE_URL || 'pglite:',
+    PORT: process.env.PORT || '8000',
+    LOG_LEVEL: process.env.LOG_LEVEL || 'warn',
+  }
+  const port = Number(environment.PORT)
+  if (await isTaken(port, process.env.HOST || '127.0.0.1'))
+    throw new Error(
+      `Port ${port} is taken, perhaps by a platform that is running already.\n` +
+        `Stop what listens there, or choose another port: PORT=${port + 1} npm run demo`,
+    )
+  // A process group of its own, so that Ctrl-C reaches this process alone, which then stops the platform in order.
+  const child = spawn(process.execPath, [start], {
+    env: environment,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const ended = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
+  ended.then(() => process.off('exit', kill))
+  const stop = async () => {
+    child.kill('SIGTERM')
+    await ended
+  }
+  const inMemory = environment.DATABASE_URL === 'pglite:'
+  return { ...(await untilReady(child, ended)), inMemory, ended, stop }
+}
+
+/** Waits for the announcement, `… is ready at URL` and indented addresses; whatever else is said is passed on. */
+function untilReady(child: ChildProcess, ended: Promise<unknown>): Promise<{ url: string; addresses: string[] }> {
+  return new Promise((resolve, reject) => {
+    if (!child.stdout) throw new Error('The platform has no output to read')
+    const addresses: string[] = []
+    let url: string | undefined
+    let isReady = false
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const announced = / is ready at (\S+)$/.exec(line)?.[1]
+      if (announced) url = announced
+      else if (isReady || !url || !line.startsWith('  ')) console.log(line)
+      else {
+        addresses.push(line)
+        isReady = line.startsWith('  first key')
+        if (isReady) resolve({ url, addresses })
+      }
+    })
+    ended.then(() => reject(new Error('The platform did not start')))
+  })
+}
+
+function isTaken(port: number, host: string): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(true) : reject(error)))
+    probe.listen(port, host, () => probe.close(() => resolve(false)))
+  })
+}

@@ -1,0 +1,231 @@
+import { Json, type Random } from './request.ts'
+import type { Field } from './routes.ts'
+
+/** What is wrong, a value that is wrong like that, and how the server tells. */
+export type BadValue = {
+  kind: string
+  value: unknown
+  /** Below the field: where `issues` points. `null`: the whole body cannot be read, so no field is named. */
+  below?: readonly (string | number)[] | null
+  /** Too heavy to be sent again and again. */
+  once?: true
+}
+
+const SURROGATES = ['\ud800', 'a\udfff', '\udc00\ud800', 'x\ud83d']
+const NULS = ['\0', 'a\0b', 'nul\0']
+const CONTROLS = ['\u0001', 'bell\u0007', 'es\u001bc', 'del\u007f', '\u001f']
+const BLANKS = [' ', '   ', '\u00a0', '\u2003 \u3000', '\ufeff']
+
+const DATES = {
+  'a date that does not exist': [
+    '2026-02-30T00:00:00Z',
+    '2025-02-29T12:00:00Z',
+    '2026-13-01T00:00:00Z',
+    '2026-00-10T00:00:00Z',
+    '2026-04-31T00:00:00Z',
+    '2026-01-01T25:00:00Z',
+    '2026-01-01T12:60:00Z',
+    '2026-01-01T12:00:00+25:00',
+  ],
+  'a date without an offset': ['2026-01-01T00:00:00', '2026-01-01', '2026-01-01T00:00:00.000'],
+  'a date that is no ISO 8601': ['yesterday', '', '2026-01-01 00:00:00Z', '1 Jan 2026', '20260101T000000Z', '1767225600'],
+  'a date out of range': [
+    '0000-01-01T00:00:00Z',
+    '0001-01-01T00:00:00+14:00',
+    '0000-06-15T00:00:00+01:00',
+    '9999-12-31T23:59:59-14:00',
+  ],
+}
+const EMAILS = ['', 'ada', 'ada@', '@example.com', 'a da@example.com', 'ada@example', 'ada@@example.com', 'ä@example.com']
+const PATTERNS: Record<string, string[]> = {
+  country_code: ['', 'us', 'USA', 'U', 'U1', 'ÜS', ' US', 'US\n'],
+  key: ['', 'Upper', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
+}
+
+/** The longest that a text may be. */
+const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255 }
+const longest = (field: Field) => (field.name === 'event_id' ? 256 : (LONGEST[field.kind] as number))
+
+const many = (kind: string, values: readonly unknown[], random: Random): BadValue => ({ kind, value: random.pick(values) })
+
+/** One bad value for each thing that can be wrong with a field of a JSON body. */
+export function badValues(field: Field, random: Random): BadValue[] {
+  const { kind, schema } = field
+  const found: BadValue[] = [...wrongTypes(field, random)]
+  if (field.required) found.push({ kind: 'null where it is not allowed', value: null })
+  if (['label', 'text', 'user id', 'email', 'pattern', 'enum', 'instant'].includes(kind)) {
+    found.push(many('a lone surrogate', SURROGATES, random), many('a null byte', NULS, random))
+    found.push(many('a control character', CONTROLS, random))
+  }
+  switch (kind) {
+    case 'label':
+      found.push({ kind: 'an empty name', value: '' }, many('a blank name', BLANKS, random), tooLong(field, random))
+      break
+    case 'user id':
+      found.push({ kind: 'an empty user id', value: '' }, tooLong(field, random))
+      break
+    case 'text':
+      found.push(tooLong(field, random))
+      break
+    case 'email':
+      found.push(many('no e-mail address', EMAILS, random))
+      found.push({ kind: 'longer than allowed', value: `${'x'.repeat(random.int(250, 400))}@example.com` })
+      break
+    case 'pattern':
+      found.push(many('no such code', PATTERNS[field.name] ?? ['', '\n', '%'], random))
+      break
+    case 'enum':
+      found.push(many('an unknown enum value', ['nonsense', '', ` ${schema.enum?.[0]}`, schema.enum?.[0]?.toUpperCase()], random))
+      break
+    case 'literal':
+      found.push({ kind: 'an unknown enum value', value: false })
+      break
+    case 'instant':
+      for (const [fault, dates] of Object.entries(DATES)) found.push(many(fault, dates, random))
+      break
+    case 'id':
+    case 'integer':
+    case 'percent':
+    case 'share':
+      found.push(...badNumbers(field, random))
+      break
+    case 'object':
+    case 'json':
+    case 'rules':
+      found.push(...badJson(field, random))
+      break
+    case 'array':
+      found.push(...badArrays(field, random))
+  }
+  return found
+}
+
+const tooLong = (field: Field, random: Random): BadValue => {
+  const length = longest(field) + random.pick([1, 1, 2, 100, 5000])
+  return { kind: 'longer than allowed', value: random.pick(['x', 'ä', '\u{1f600}']).repeat(length) }
+}
+
+/** A value of every JSON type that the field does not take. */
+function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
+  const types: Record<string, unknown> = {
+    string: random.pick(['7', 'true', 'null', '', 'abc', '1e3', '[]']),
+    number: random.pick([0, 1, 7, -1, 1.5, 1767225600]),
+    boolean: random.chance(0.5),
+    array: random.pick([[], [1], ['a'], [null], [[]]]),
+    object: random.pick([{}, { id: 1 }, { $gt: 0 }, { toString: 1 }, { length: 3 }]),
+  }
+  if (kind === 'json') return []
+  const taken: Record<string, string> = { object: 'object', rules: 'object', array: 'array', boolean: 'boolean', literal: 'boolean' }
+  const own = taken[kind] ?? (schema.type === 'string' ? 'string' : 'number')
+  return Object.entries(types)
+    .filter(([type]) => type !== own)
+    .map(([type, value]) => ({ kind: `${type} instead of ${own}`, value }))
+}
+
+function badNumbers({ kind, schema }: Field, random: Random): BadValue[] {
+  const unreadable = (text: string): BadValue => ({ kind: `${text} as a number`, value: new Json(text), below: null })
+  const found: BadValue[] = [
+    unreadable('NaN'),
+    unreadable('Infinity'),
+    unreadable(random.pick(['0x10', '07', '+1', '.5', '1.', '1_000', '-'])),
+    { kind: 'Infinity as 1e400', value: new Json(random.pick(['1e400', '-1e400', '9e999'])) },
+  ]
+  if (kind === 'percent') {
+    found.push(many('a negative percentage', [-1, -0.0001, -100, -1e-300], random))
+    found.push(many('a percentage over 100', [101, 100.0001, 1e6, 1e308, 2 ** 53], random))
+    found.push(many('more than four decimals', [33.33333, 0.00001, 99.999999, 1e-7, 5e-324], random))
+  } else if (kind === 'share') {
+    found.push(many('a share out of range', [0, 1, -0.5, 1.0001, 95, 1e308, new Json('-0')], random))
+  } else {
+    const least = schema.minimum ?? (schema.exclusiveMinimum ?? 0) + 1
+    found.push(many('a number below the range', [least - 1, -1, -(2 ** 31), new Json('-0')], random))
+    found.push(many('a number above the range', [(schema.maximum ?? 0) + 1, 2 ** 53, 2 ** 64, 1e20, 1e308], random))
+    found.push(many('a fraction', [1.5, 0.1, 1.0000001, 1e-7], random))
+  }
+  return found
+}
+
+const nested = (open: string, close: string, levels: number) => new Json(`${open.repeat(levels)}1${close.repeat(levels)}`)
+
+function badJson(field: Field, random: Random): BadValue[] {
+  const holding = (kind: string, value: unknown): BadValue => ({ kind, value: { k: value }, below: [] })
+  const levels = random.pick([21, 25, 100, 1500])
+  const withKey = (kind: string, key: string, value: unknown = 1): BadValue => ({ kind, value: { [key]: value } })
+  const found: BadValue[] = [
+    holding('a null byte in a JSON value', random.pick(NULS)),
+    withKey('a null byte in a key', random.pick(NULS)),
+    holding('a lone surrogate in a JSON value', random.pick(SURROGATES)),
+    withKey('a lone surrogate in a key', random.pick(SURROGATES)),
+    holding('Infinity in a JSON value', new Json('1e400')),
+    { kind: 'deep nesting of objects', value: nested('{"k":', '}', levels + 2) },
+    { kind: 'deep nesting of arrays', value: new Json(`{"k":${nested('[', ']', levels).text}}`) },
+    { kind: 'deep nesting of objects', value: nested('{"k":', '}', 100_000), once: true },
+    { kind: 'deep nesting of arrays', value: new Json(`{"k":${nested('[', ']', 100_000).text}}`), once: true },
+    ...PROTOTYPES.map((text): BadValue => ({ kind: 'a prototype key', value: new Json(text), below: null })),
+  ]
+  if (field.kind === 'rules') {
+    found.push(holding('a rule that is no plain value', random.pick([{}, [], ['a'], { $gt: 1 }])))
+    found.push(withKey('an empty attribute name', ''), withKey('longer than allowed', 'x'.repeat(random.int(256, 600))))
+  }
+  return found
+}
+
+/** Also escaped, also deep inside. */
+export const PROTOTYPES = [
+  '{"__proto__":{"polluted":true}}',
+  '{"\\u005f_proto__":1}',
+  '{"\\u005f\\u005f\\u0070roto\\u005f\\u005f":{"a":1}}',
+  '{"constructor":{"prototype":{"polluted":true}}}',
+  '{"k":[{"k":{"__proto__":null}}]}',
+  '{"k":{"\\u0063onstructor":{"\\u0070rototype":1}}}',
+]
+
+function badArrays({ items, schema }: Field, random: Random): BadValue[] {
+  if (!items) return []
+  const found: BadValue[] = []
+  if (schema.minItems) found.push({ kind: 'an empty list', value: [] })
+  if (schema.maxItems) found.push({ kind: 'too many items', value: Array(schema.maxItems + 1).fill(1), once: true })
+  if (items.kind === 'json') return found
+  for (const bad of badValues(items, random))
+    found.push({
+      ...bad,
+      kind: `${bad.kind} (in a list)`,
+      value: [bad.value],
+      below: bad.below === null ? null : [0, ...(bad.below ?? [])],
+    })
+  return found
+}
+
+/** Bad texts for a field in a query, percent-encoded as they have to be; and in a path, where only some can be. */
+export function badTexts(field: Field, random: Random): BadValue[] {
+  const inPath = field.in === 'path'
+  const texts = (kind: string, values: readonly string[]) => many(kind, values, random)
+  const empty: BadValue[] = inPath ? [] : [{ kind: 'an empty value', value: '' }]
+  const numbers = [...empty, texts('no number', ['abc', '7abc', 'true', 'null', '[1]', '{}', '７', '1,2', 'undefined'])]
+  const odd = texts('a number spelled oddly', ['0x10', '1e3', ' 7', '7 ', '+7', '07', '7.', '1_0', '7\0', '\t7', '0b1'])
+  switch (field.kind) {
+    case 'id':
+    case 'integer': {
+      const over = (field.schema.maximum ?? 0) + 1
+      const out = texts('a number out of range', ['0', '-1', '-0', String(over), '9007199254740992', '9'.repeat(400)])
+      return [...numbers, odd, out, texts('a fraction', ['1.5', '0.1', '7.5'])]
+    }
+    case 'percent':
+    case 'share': {
+      const out = ['-1', '0', '1', '1.0001', '95', '9'.repeat(400)]
+      return [...numbers, odd, texts('a share out of range', out), texts('NaN as a number', ['NaN', 'Infinity', '1e400'])]
+    }
+    case 'boolean':
+      return [...empty, texts('no boolean', ['yes', '1', '0', 'TRUE', 'False', 'null', ' true'])]
+    case 'array': {
+      const item = field.items as Field
+      return badTexts({ ...item, in: 'query' }, random).map((bad) => ({ ...bad, kind: `${bad.kind} (in a list)`, below: [0] }))
+    }
+    default:
+      // A path cannot hold an empty text, and no URL a lone surrogate.
+      return badValues(field, random).filter(
+        ({ kind, value }) =>
+          typeof value === 'string' && !kind.startsWith('string') && kind !== 'a lone surrogate' && !(inPath && value === '') && value.length < 400,
+      )
+  }
+}

@@ -1,0 +1,61 @@
+import { baseOf } from './base.ts'
+import { meaningFaults } from './meaning-faults.ts'
+import { type BadRequest, createRandom, requestOf } from './request.ts'
+import { batchFaults, bodyFaults, fieldFaults, tokenFaults, urlFaults } from './route-faults.ts'
+import { allRoutes, type Route } from './routes.ts'
+import type { createSender } from './send.ts'
+import type { World } from './world.ts'
+
+/** Which of the single scopes a route does not open for. */
+export type Lacking = (route: Route) => readonly string[]
+
+/**
+ * Bad requests in rounds without end: each round has every route, field and kind of fault once, with other values than
+ * the round before.
+ */
+export function* badRequests(world: World, lacking: Lacking, seed: number): Generator<BadRequest> {
+  const random = createRandom(seed)
+  const routes = allRoutes()
+  const methods = unservedMethods(routes)
+  const find = (name: string) => routes.find((route) => route.name === name) as Route
+  for (let round = 1; ; round++) {
+    for (const route of routes) {
+      for (const faults of [fieldFaults, bodyFaults, urlFaults]) yield* faults(route, world, random, round === 1)
+      yield* tokenFaults(route, world, random, lacking)
+    }
+    yield* batchFaults(find('events.recordBatch'), find('events.record'), world, random)
+    yield* meaningFaults(world, random)
+    for (const { route, method } of methods) {
+      const { body: _, ...request } = requestOf(route, world.token, baseOf(route, world, random, 'least'))
+      yield { kind: 'a method that is not served', ...request, method, answer: { status: 404 } }
+    }
+  }
+}
+
+/** Methods that no route serves at a path. */
+function unservedMethods(routes: Route[]) {
+  const serves = (path: string, method: string) =>
+    routes.some(
+      (route) => route.method === method && new RegExp(`^${route.template.replace(/\{\w+\}/g, '[^/]+')}$`).test(path),
+    )
+  const all = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'PROPFIND']
+  return routes.flatMap((route) =>
+    all.filter((method) => !serves(route.template, method)).map((method) => ({ route, method })),
+  )
+}
+
+/** Asks each keyed route which of the single scopes it opens for: a request that is bad otherwise gets 403 or not. */
+export async function findLacking(world: World, send: ReturnType<typeof createSender>['send']): Promise<Lacking> {
+  const lacking = new Map<string, string[]>()
+  for (const route of allRoutes().filter(({ keyed }) => keyed)) {
+    const closed: string[] = []
+    for (const [scope, token] of Object.entries(world.scopes)) {
+      const request = requestOf(route, token, { ...baseOf(route, world, createRandom(1), 'least') })
+      const broken = route.source === 'body' ? { ...request, body: '{"experiment_id":"' } : request
+      const reply = await send(route.source === 'body' ? { ...broken, body: encodeBad(route) } : broken)
+      if (reply.status === 403) closed.push(scope)
+    }
+    lacking.set(route.name, closed)
+  }
+  return (route) => lacking.get(route.name) ?? []
+}

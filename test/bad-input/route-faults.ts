@@ -1,0 +1,180 @@
+import { badTexts, badValues, PROTOTYPES } from './bad-values.ts'
+import { baseOf } from './base.ts'
+import { type BadRequest, Encoded, type Expected, encode, type Input, Json, type Random, requestOf } from './request.ts'
+import type { Field, Route } from './routes.ts'
+import type { World } from './world.ts'
+
+/** What every route must refuse, whatever it does: by its fields, its body, its URL and its token. */
+export type Faults = (route: Route, world: World, random: Random, isFirst: boolean) => BadRequest[]
+
+const fresh = (route: Route, world: World, random: Random) =>
+  baseOf(route, world, random, random.chance(0.5) ? 'least' : 'most')
+
+const bad = (kind: string, status: Expected['status'], request: Omit<BadRequest, 'kind' | 'answer'>): BadRequest => ({
+  kind,
+  ...request,
+  answer: { status },
+})
+
+const issueAt = (field: Field, below: readonly (string | number)[] | null | undefined): Pick<Expected, 'issue'> =>
+  below === null ? {} : { issue: [field.name, ...(below ?? [])] }
+
+/** Each field, missing and with each bad value. */
+export const fieldFaults: Faults = (route, world, random, isFirst) => {
+  const found: BadRequest[] = []
+  const add = (kind: string, input: Input, answer: Omit<Expected, 'status'>) =>
+    found.push({ kind, ...requestOf(route, world.token, input), answer: { status: 400, ...answer } })
+  for (const field of route.fields) {
+    if (field.required && field.in !== 'path') {
+      const { [field.name]: _, ...others } = fresh(route, world, random)
+      add('a required field is missing', others, { issue: [field.name] })
+    }
+    for (const { kind, value, below, once } of field.in === 'body' ? badValues(field, random) : badTexts(field, random)) {
+      if (once && !isFirst) continue
+      add(kind, { ...fresh(route, world, random), [field.name]: value }, issueAt(field, below))
+    }
+    if (field.in === 'query' && field.kind !== 'array') {
+      const given = { ...fresh(route, world, random) }
+      given[field.name] = random.pick([['1', '2'], ['true', 'true'], ['a', 'b', 'c']])
+      add('a repeated query parameter', given, { issue: [field.name] })
+    }
+  }
+  return found
+}
+
+/** A bad event in a batch hurts only itself: the fields of one event, each bad, as the only event. */
+export const batchFaults = (batch: Route, event: Route, world: World, random: Random): BadRequest[] =>
+  event.fields.flatMap((field) =>
+    badValues(field, random)
+      .filter(({ once }) => !once)
+      .map(({ kind, value, below }): BadRequest => {
+        const item = { ...fresh(event, world, random), [field.name]: value }
+        const answer: Expected =
+          below === null ? { status: 400 } : { status: 200, rejected: true, issue: [field.name, ...(below ?? [])] }
+        return { kind: `${kind} (in a batch)`, ...requestOf(batch, world.token, { events: [item] }), answer }
+      }),
+  )
+
+const BROKEN_BYTES = [[0xff], [0xc3, 0x28], [0xe2, 0x82], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80], [0xc0, 0xaf]]
+const TYPES = [
+  'text/plain',
+  'application/x-www-form-urlencoded',
+  'multipart/form-data; boundary=x',
+  'application/xml',
+  'application/jsonx',
+  'text/json',
+  'application/octet-stream',
+  'json',
+  '*/*',
+]
+
+/** The body as a whole: unreadable, of another type, too large, too deep. */
+export const bodyFaults: Faults = (route, world, random, isFirst) => {
+  if (route.source !== 'body') return []
+  const found: BadRequest[] = []
+  const request = () => {
+    const { body, headers, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+    return { ...rest, headers, body: body as string }
+  }
+  const withBody = (kind: string, status: number, change: (body: string) => string | Buffer) => {
+    const base = request()
+    found.push(bad(kind, status, { ...base, body: change(base.body) }))
+  }
+  withBody('truncated JSON', 400, (body) => body.slice(0, random.int(1, body.length - 1)))
+  withBody('text after the JSON', 400, (body) => body + random.pick(['x', '}', body, ',{}', '\0']))
+  withBody('malformed JSON', 400, (body) =>
+    random.pick([
+      body.replace(/}$/, ',}'),
+      body.replace(/^{/, '{,'),
+      body.replace(/^{/, "{'a':1"),
+      body.replace(/^{/, '{a:1'),
+      body.replace(/^{/, '{/* a comment */'),
+      body.replace(/^{/, '{"a":undefined'),
+      body.replace(/^{/, '{"a":"\n"'),
+      '   ',
+      'name=x',
+    ]),
+  )
+  for (const text of ['[]', '[{}]', '"text"', '7', 'null', 'true'])
+    withBody(`a body that is ${text[0] === '[' ? 'a list' : text}`, 400, () => text)
+  withBody('a body nested too deep', 400, () => '['.repeat(2000) + ']'.repeat(2000))
+  withBody('invalid UTF-8', 400, (body) => {
+    const bytes = Buffer.from(random.pick(BROKEN_BYTES))
+    return Buffer.concat([Buffer.from('{"x":"'), bytes, Buffer.from(body === '{}' ? '"}' : `",${body.slice(1)}`)])
+  })
+  withBody('a prototype key', 400, (body) => {
+    const text = random.pick(PROTOTYPES)
+    return body === '{}' ? text : `${text.slice(0, -1)},${body.slice(1)}`
+  })
+  const { headers, ...untyped } = request()
+  const { 'content-type': _, ...others } = headers
+  found.push(bad('no content type', 415, { ...untyped, headers: others }))
+  const type = random.pick(TYPES)
+  found.push(bad('a wrong content type', 415, { ...untyped, headers: { ...others, 'content-type': type } }))
+  if (isFirst) {
+    const padding = 'x'.repeat(route.bodyLimit)
+    withBody('a body over the limit', 413, () => encode({ padding }))
+    withBody('a body nested too deep', 400, () => '['.repeat(100_000) + ']'.repeat(100_000))
+    if (route.fields.some((field) => field.required && field.in === 'body'))
+      withBody('a body nested too deep', 400, () => encode({ a: new Json('{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)) }))
+  }
+  return found
+}
+
+const BROKEN_ENCODINGS = ['%', '%zz', '%F', '%E0%A4%A', '%FF', '%C3%28', '%u0041', 'a%', '%ED%A0%80']
+/** Ids in lists and filters select; they need not exist. */
+const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && name !== 'event_id' && !route.list
+
+/** The URL: encodings that say nothing, ids of nothing, paths and methods that are not served. */
+export const urlFaults: Faults = (route, world, random) => {
+  const found: BadRequest[] = []
+  for (const field of route.fields) {
+    const base = fresh(route, world, random)
+    if (field.in === 'path') {
+      const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
+      found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
+    }
+    if (field.in === 'path' && field.kind === 'user id')
+      found.push(bad('an endless path', [400, 414], requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) })))
+    if (!isReference(route, field) && field.in !== 'path') continue
+    const unknown = field.kind === 'user id' ? `nobody-${random.word()}` : random.int(1_000_000, 2 ** 31 - 1)
+    // What is known only by its attributes would be let in.
+    const input = field.kind === 'user id' ? baseOf(route, world, random, 'least') : base
+    const isVariantInBody = field.in === 'body' && field.name.endsWith('variant_id')
+    if (isVariantInBody) input.experiment_id ??= world.experiments.running.id
+    const request = requestOf(route, world.token, { ...input, [field.name]: unknown })
+    found.push({
+      kind: 'an unknown id',
+      ...request,
+      answer: isVariantInBody ? { status: 400, issue: [field.name] } : { status: 404 },
+    })
+  }
+  const { path, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+  const [bare = '', query] = path.split('?')
+  const elsewhere = random.pick([`${bare}/nope`, `/api/nope${bare}`, bare.replace('/api/', '/api//'), `${bare}.json`, bare.slice(4)])
+  found.push(bad('an unknown path', [404, 400], { ...rest, path: query ? `${elsewhere}?${query}` : elsewhere }))
+  return found
+}
+
+/** The token: none, no key, a key that is over, a key for other things. */
+export const tokenFaults = (
+  route: Route,
+  world: World,
+  random: Random,
+  lacking: (route: Route) => readonly string[],
+): BadRequest[] => {
+  if (!route.keyed) return []
+  const { headers, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+  const withToken = (kind: string, status: number, authorization: string | undefined): BadRequest => {
+    const { authorization: _, ...others } = headers
+    return bad(kind, status, { ...rest, headers: authorization === undefined ? others : { ...others, authorization } })
+  }
+  const garbage = ['Bearer', 'Bearer ', 'Bearer nonsense', `Basic ${world.token}`, world.token, `Bearer ${world.token}x`,
+    `Bearer ${world.token} x`, 'Bearer exp_', `Bearer exp_${'x'.repeat(6000)}`, 'Bearer exp_\u00e4', `Bearer ${world.token.toUpperCase()}`, 'Bearer null']
+  return [
+    withToken('no token', 401, undefined),
+    withToken('a garbage token', 401, random.pick(garbage)),
+    ...Object.entries(world.tokens).map(([state, token]) => withToken(`an ${state} token`.replace('an d', 'a d'), 401, `Bearer ${token}`)),
+    withToken('a token of another scope', 403, `Bearer ${world.scopes[random.pick(lacking(route))]}`),
+  ]
+}

@@ -1,0 +1,165 @@
+import { readFileSync } from 'node:fs'
+import { Validator } from '@seriousme/openapi-schema-validator'
+import type { FastifyInstance } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openApiDocument } from '../../server/http/openapi.ts'
+import { openApp, type TestApp } from '../support/app.ts'
+import { type Described, type Document, operationsOf, resolve, type Schema, valuesUnder } from './document.ts'
+import { operations } from './operations.ts'
+import { type Shape, shapes } from './shapes.ts'
+
+const text = readFileSync(new URL('../../openapi.json', import.meta.url), 'utf8')
+const document: Document = JSON.parse(text)
+const described = new Map(operationsOf(document))
+
+/** `POST /users` for the specification's `POST /api/users/`. */
+const routeOf = (route: string) => route.replace(/ \/api/, ' ').replace(/(?<=.)\/$/, '')
+const find = (route: string) => described.get(routeOf(route)) as Described
+const bodyOf = (operation: Described) =>
+  operation.requestBody && resolve(document, operation.requestBody.content['application/json'].schema)
+
+describe('openapi.json', () => {
+  test('is current', () => {
+    expect(text === `${JSON.stringify(openApiDocument(), null, 2)}\n`, 'run npm run docs').toBe(true)
+  })
+
+  test('is valid OpenAPI 3.1', async () => {
+    expect(document.openapi).toMatch(/^3\.1\./)
+    const validator = new Validator()
+    expect(await validator.validate(structuredClone(document))).toEqual({ valid: true })
+    expect(validator.version).toBe('3.1')
+  })
+
+  test('refers to nothing that it does not hold', () => {
+    for (const reference of valuesUnder('$ref', document))
+      expect(() => resolve(document, { $ref: String(reference) })).not.toThrow()
+  })
+
+  test('names its components for what they are', () => {
+    expect(Object.keys(document.components.schemas).filter((name) => !/^[A-Z][A-Za-z]+$/.test(name))).toEqual([])
+    for (const name of ['ApiKey', 'Experiment', 'Variant', 'Segment', 'User', 'Event', 'Results', 'Winner', 'Error'])
+      expect(document.components.schemas).toHaveProperty(name)
+    const ids = operationsOf(document).map(([, operation]) => operation.operationId)
+    expect(new Set(ids).size).toBe(ids.length)
+  })
+
+  test('describes the one shape of errors for every operation', () => {
+    const error = document.components.schemas.Error as Schema
+    expect(Object.keys(error.properties ?? {})).toEqual(['message', 'code', 'issues'])
+    expect(error.required).toEqual(['message', 'code'])
+    for (const [route, { responses }] of operationsOf(document))
+      for (const [status, response] of Object.entries(responses)) {
+        const reference = response.content['application/json'].schema.$ref
+        if (status !== '200') expect(reference, `${route} ${status}`).toBe('#/components/schemas/Error')
+      }
+  })
+
+  test('asks for a bearer token where the server does', () => {
+    expect(document.components.securitySchemes).toMatchObject({ bearer: { type: 'http', scheme: 'bearer' } })
+    for (const [route, { security, responses }] of operationsOf(document)) {
+      const optional = / \/auth\//.test(route)
+      expect(security, route).toEqual(optional ? [{}, { bearer: [] }] : [{ bearer: [] }])
+      expect(responses, route).toHaveProperty('401')
+    }
+  })
+
+  test('shows by examples or defaults what each operation takes', () => {
+    for (const { route, body } of operations) {
+      if (!body) continue
+      const schema = bodyOf(find(route))
+      expect([...valuesUnder('examples', schema), ...valuesUnder('default', schema)], route).not.toEqual([])
+    }
+    for (const examples of valuesUnder('examples', document)) expect(Array.isArray(examples)).toBe(true)
+  })
+
+  test('asks for a body only where one of its fields is required', () => {
+    for (const [route, operation] of described)
+      if (operation.requestBody)
+        expect(operation.requestBody.required ?? false, route).toBe((bodyOf(operation)?.required ?? []).length > 0)
+  })
+
+  test('has the body of unassign-experiment', () => {
+    const operation = find('DELETE /api/segments/unassign-experiment')
+    expect(operation.parameters ?? []).toEqual([])
+    expect(operation.requestBody?.required).toBe(true)
+    expect(bodyOf(operation)?.required?.toSorted()).toEqual(['experiment_id', 'segment_id'])
+  })
+})
+
+describe.each(operations)('$route in openapi.json', ({ route, body, response }) => {
+  const operation = find(route)
+
+  test('is described', () => {
+    expect(operation).toMatchObject({ summary: expect.any(String), tags: [expect.any(String)] })
+    const inPath = operation.parameters?.filter((parameter) => parameter.in === 'path').map(({ name }) => name)
+    expect(inPath ?? []).toEqual([...route.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))
+  })
+
+  test('takes every documented field, required where the specification requires it', () => {
+    const schema = bodyOf(operation)
+    for (const [field, type] of Object.entries(body ?? {})) {
+      expect(schema?.properties, field).toHaveProperty(field)
+      const optional = type.startsWith('Optional[') || type.includes(' = ')
+      expect(schema?.required?.includes(field) ?? false, field).toBe(!optional)
+    }
+    const others = (schema?.required ?? []).filter((field) => !(field in (body ?? {})))
+    expect(others, 'nothing else is required').toEqual([])
+  })
+
+  test('promises every documented field', () => {
+    const answer = resolve(document, operation.responses[200]?.content['application/json'].schema as Schema)
+    const list = typeof response === 'string' && /^List\[(\w+)\]$/.exec(response)?.[1]
+    const one = list ? resolve(document, answer.items as Schema) : answer
+    const shape = typeof response === 'string' ? (shapes as Record<string, Shape>)[list || response] : response
+    expect(one.required).toEqual(expect.arrayContaining(Object.keys(shape as Shape)))
+  })
+})
+
+describe('what is served', () => {
+  let app: TestApp
+  beforeAll(async () => {
+    app = await openApp('embedded')
+  })
+  afterAll(() => app?.close())
+
+  test('under /api is exactly what openapi.json describes', () => {
+    const served = routesOf(app.http).filter((route) => / \/api(\/|$)/.test(route))
+    expect(document.servers).toEqual([{ url: '/api' }])
+    const promised = [...described.keys()].map((route) => route.replace(' ', ' /api').replace(/\{(\w+)\}/g, ':$1'))
+    expect(served.toSorted()).toEqual(promised.toSorted())
+  })
+
+  test('at /openapi.json is the document, and a page shows it at /docs without loading anything from elsewhere', async () => {
+    const served = await fetch(`${app.url}/openapi.json`)
+    expect(served.headers.get('content-type')).toMatch(/^application\/json/)
+    expect(await served.json()).toEqual(document)
+    const page = await fetch(`${app.url}/docs`)
+    expect(page.status).toBe(200)
+    const html = await page.text()
+    expect(html).toContain('swagger')
+    expect(html).not.toMatch(/(src|href)="(https?:)?\/\//)
+    const policy = page.headers.get('content-security-policy') ?? ''
+    expect(policy).toContain("default-src 'self'")
+    expect(policy).not.toMatch(/https?:/)
+  })
+})
+
+/** `METHOD /path` of every route, read from Fastify's own printing; the HEAD that comes with a GET is left out. */
+function routesOf(http: FastifyInstance): string[] {
+  const parts: string[] = []
+  return http
+    .printRoutes({ commonPrefix: false })
+    .split('\n')
+    .flatMap((line) => {
+      const found = /^([│├└─ ]*)(\S+)(?: \((.+)\))?$/.exec(line)
+      if (!found) return []
+      const [, indent = '', part = '', methods = ''] = found
+      parts.length = indent.length / 4 - 1
+      parts.push(part)
+      const path = parts.join('').replace(/(?<=.)\/$/, '')
+      return methods
+        .split(', ')
+        .filter((method) => method && method !== 'HEAD')
+        .map((method) => `${method} ${path}`)
+    })
+}

@@ -1,0 +1,99 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { Redis } from 'ioredis'
+import { freePort } from './process.ts'
+import { administer } from './services.ts'
+
+/** A service of a test's own, started from the installed binaries, to be stopped, frozen and killed at will. */
+export type PrivateService = {
+  url: string
+  signal: (signal: NodeJS.Signals) => void
+  start: () => Promise<void>
+  remove: () => void
+}
+
+const until = async (works: () => Promise<unknown>) => {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      await works()
+      return
+    } catch (error) {
+      if (attempt > 100) throw error
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+  }
+}
+
+export async function privateRedis(): Promise<PrivateService> {
+  const port = await freePort()
+  let child: ChildProcess
+  const service = {
+    url: `redis://127.0.0.1:${port}`,
+    signal: (signal: NodeJS.Signals) => void child.kill(signal),
+    start: async () => {
+      child = spawn('redis-server', ['--port', String(port), '--save', '', '--appendonly', 'no'], { stdio: 'ignore' })
+      await until(async () => {
+        const redis = new Redis(service.url, { lazyConnect: true, retryStrategy: () => null })
+        redis.on('error', () => {})
+        try {
+          await redis.connect()
+        } finally {
+          redis.disconnect()
+        }
+      })
+    },
+    remove: () => void child.kill('SIGKILL'),
+  }
+  await service.start()
+  return service
+}
+
+/** The folder of PostgreSQL's own programs, which are not always on the PATH. */
+function binaries(): string {
+  const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').sort() : []
+  const newest = versions.at(-1)
+  return newest ? `/usr/lib/postgresql/${newest}/bin/` : ''
+}
+
+/** PostgreSQL refuses to run as root: there it runs as the user postgres. */
+function asPostgres(program: string, args: string[]): [string, string[]] {
+  if (userInfo().uid !== 0) return [program, args]
+  return ['runuser', ['-u', 'postgres', '--', program, ...args]]
+}
+
+export async function privatePostgres(): Promise<PrivateService> {
+  const folder = mkdtempSync(join(tmpdir(), 'postgres-'))
+  chmodSync(folder, 0o777)
+  const data = join(folder, 'data')
+  const port = await freePort()
+  const run = (program: string, args: string[]) =>
+    execFileSync(...asPostgres(`${binaries()}${program}`, args), { stdio: 'ignore', cwd: folder })
+  run('initdb', ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8'])
+  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
+  let child: ChildProcess
+  const service = {
+    url,
+    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one: no checkpoint, as in a crash. */
+    signal: (signal: NodeJS.Signals) => run('pg_ctl', ['kill', signal.slice(3), String(postmasterPid(data))]),
+    start: async () => {
+      const args = ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1']
+      child = spawn(...asPostgres(`${binaries()}postgres`, args), { stdio: 'ignore', cwd: folder })
+      await until(() => administer('select 1', url))
+    },
+    remove: () => {
+      try {
+        service.signal('SIGQUIT')
+      } catch {
+        child.kill('SIGKILL')
+      }
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+  await service.start()
+  return service
+}
+
+const postmasterPid = (data: string) =>
+  Number(execFileSync('head', ['-1', join(data, 'postmaster.pid')], { encoding: 'utf8' }).trim())
