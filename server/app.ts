@@ -13,6 +13,7 @@ import { createDefine } from './definitions/define.ts'
 import { readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createRecorder } from './events/recorder.ts'
+import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
 import { handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
@@ -49,6 +50,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const watch = await createWatch({ orm, cache, log })
     closers.push(watch.close)
     const define = createDefine({ orm, cache, watch })
+    const starter = createStarter(define)
     const people = createPeople({ orm, cache, watch })
     const memory = createAssignmentMemory({ orm, cache, watch })
     const concurrency = database.embedded ? 1 : 3
@@ -56,7 +58,20 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const recorder = createRecorder({ orm, concurrency })
     const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
     closers.push(keyRing.close, writer.drained, recorder.drained)
-    const platform: Platform = { config, log, orm, cache, watch, define, people, memory, writer, recorder, keyRing }
+    const platform: Platform = {
+      config,
+      log,
+      orm,
+      cache,
+      watch,
+      define,
+      starter,
+      people,
+      memory,
+      writer,
+      recorder,
+      keyRing,
+    }
 
     const http = await createHttp(platform)
     closers.push(() => http.close())

@@ -8,6 +8,7 @@ import type { Config } from './config.ts'
 import type { Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Recorder } from './events/recorder.ts'
+import type { Starter } from './experiments/starter.ts'
 import type { People } from './users/people.ts'
 
 /** What one process holds for all its requests; `app.ts` builds it. */
@@ -18,6 +19,7 @@ export type Platform = {
   readonly cache: Cache
   readonly watch: Watch
   readonly define: Define
+  readonly starter: Starter
   readonly people: People
   readonly memory: AssignmentMemory
   readonly writer: AssignmentWriter
@@ -31,8 +33,12 @@ export type Context = {
   readonly token: string | undefined
   /** Who is calling; `trpc.ts` sets it before a keyed procedure runs. */
   caller: Caller | undefined
+  /** The name that the audit log gives to whoever is calling. */
+  readonly actor: string
   /** An entity manager of this request's own, made when a procedure first asks for it. */
   readonly em: EntityManager
+  /** Changes definitions in the caller's name; see `definitions/define.ts`. */
+  readonly define: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 }
 
 const BEARER = /^Bearer +(\S+) *$/i
@@ -43,12 +49,15 @@ export function createContext(platform: Platform, authorization: string | undefi
     platform,
     token: authorization === undefined ? undefined : BEARER.exec(authorization)?.[1],
     caller: undefined,
+    get actor() {
+      return this.caller?.actor ?? 'anonymous'
+    },
+    define(work) {
+      return platform.define(this.actor, work)
+    },
     get em() {
       em ??= platform.orm.em.fork()
       return em
     },
   }
 }
-
-/** The name that the audit log gives to whoever is calling. */
-export const actorOf = (ctx: Context): string => ctx.caller?.actor ?? 'anonymous'

@@ -1,4 +1,3 @@
-import { actorOf } from '../context.ts'
 import { keyedProcedure, router } from '../trpc.ts'
 import * as wire from './schema.ts'
 import * as assignments from './service.ts'
@@ -17,7 +16,7 @@ export const assignmentsRouter = router({
     })
     .input(wire.checkEligibility)
     .output(wire.eligibility)
-    .mutation(({ ctx, input }) => assignments.checkEligibility(ctx.platform, actorOf(ctx), input)),
+    .mutation(({ ctx, input }) => assignments.checkEligibility(ctx.platform, ctx.actor, input)),
   get: evaluate
     .meta({
       openapi: {
@@ -29,5 +28,5 @@ export const assignmentsRouter = router({
     })
     .input(wire.getAssignment)
     .output(wire.assignment)
-    .query(({ ctx, input }) => assignments.getAssignment(ctx.platform, actorOf(ctx), input)),
+    .query(({ ctx, input }) => assignments.getAssignment(ctx.platform, ctx.actor, input)),
 })

@@ -1,4 +1,3 @@
-import type { Define } from '../definitions/define.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { notFound, unavailable } from '../errors.ts'
 import {
@@ -10,7 +9,7 @@ import {
   startsOnCheck,
   type VariantDefinition,
 } from '../evaluation/evaluate.ts'
-import { startIfReady } from '../experiments/life-cycle.ts'
+import type { Starter } from '../experiments/starter.ts'
 import type { People } from '../users/people.ts'
 import type { Json } from '../wire.ts'
 import type { AssignmentMemory, Remembered, RememberedRuns } from './memory.ts'
@@ -23,7 +22,7 @@ export type Deciding = {
   people: People
   memory: AssignmentMemory
   writer: AssignmentWriter
-  define: Define
+  starter: Starter
 }
 
 /** How often a decision is made again because definitions moved under it. */
@@ -135,12 +134,7 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
     const starting = wanted.filter(startsOnCheck)
     if (starting.length > 0) {
-      await deciding.define(actor, (em) =>
-        startIfReady(
-          em,
-          starting.map((experiment) => experiment.id),
-        ),
-      )
+      await Promise.all(starting.map((experiment) => deciding.starter(actor, experiment.id)))
       continue
     }
     let runs = memory.peek(input.user_id)

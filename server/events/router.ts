@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { actorOf } from '../context.ts'
 import { keyedProcedure, router } from '../trpc.ts'
 import * as wire from './schema.ts'
 import * as events from './service.ts'
@@ -14,7 +13,7 @@ export const eventsRouter = router({
     .meta({ openapi: { method: 'POST', path: '/events', tags, summary: 'Record an event' } })
     .input(wire.recordEvent)
     .output(wire.event)
-    .mutation(({ ctx, input }) => events.record(ctx.platform, actorOf(ctx), input)),
+    .mutation(({ ctx, input }) => events.record(ctx.platform, ctx.actor, input)),
   recordBatch: track
     .meta({
       openapi: {
@@ -27,7 +26,7 @@ export const eventsRouter = router({
     })
     .input(wire.recordBatch)
     .output(wire.batchResult)
-    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, actorOf(ctx), input)),
+    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, ctx.actor, input)),
   list: read
     .meta({
       openapi: {

@@ -1,11 +1,10 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
-import type { Define } from '../definitions/define.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { DomainError, invalid, notFound } from '../errors.ts'
 import { type ExperimentDefinition, startsOnCheck } from '../evaluation/evaluate.ts'
 import { Experiment } from '../experiments/entity.ts'
-import { startIfReady } from '../experiments/life-cycle.ts'
+import type { Starter } from '../experiments/starter.ts'
 import type { People } from '../users/people.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type NewEvent, type StoredEvent, selectEvents } from './queries.ts'
@@ -20,7 +19,7 @@ import {
 } from './schema.ts'
 
 /** What recording touches. */
-export type Recording = { watch: Watch; people: People; recorder: Recorder; define: Define }
+export type Recording = { watch: Watch; people: People; recorder: Recorder; starter: Starter }
 
 const AHEAD_MS = 5 * 60 * 1000
 const SKEW_MS = 2000
@@ -44,14 +43,10 @@ async function prepare(recording: Recording, actor: string, input: RecordEvent):
   const experiment_id = input.experiment_id ?? null
   const variant_id = input.variant_id ?? null
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
-  if (experiment_id !== null) {
-    const experiment = await findExperiment(recording.watch, experiment_id, variant_id)
-    if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
-    if (variant_id !== null && startsOnCheck(experiment)) {
-      const notAfter = timestamp === null ? undefined : new Date(timestamp)
-      await recording.define(actor, (em) => startIfReady(em, [experiment.id], notAfter))
-    }
-  } else if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
+  const experiment = experiment_id === null ? null : await findExperiment(recording.watch, experiment_id, variant_id)
+  if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
+  if (experiment && variant_id !== null && startsOnCheck(experiment))
+    await recording.starter(actor, experiment.id, timestamp === null ? undefined : new Date(timestamp))
   const digest = input.event_id == null ? null : digestOf(user_id, input.event_id)
   return { user_id, experiment_id, variant_id, type, properties: input.properties ?? null, timestamp, digest }
 }

@@ -76,18 +76,16 @@ export async function experimentChanged(em: EntityManager, experiment: Experimen
 }
 
 /**
- * Starts those of these drafts that can start; the others stay as they are.
- * @param notAfter the start's time at the latest: an event that was recorded elsewhere before may start an experiment
+ * Starts a draft that starts by itself, if it can; any other experiment stays as it is.
+ * @param notAfter the start's time at the latest
  */
-export async function startIfReady(em: EntityManager, experimentIds: readonly number[], notAfter?: Date) {
-  for (const id of [...experimentIds].sort((a, b) => a - b)) {
-    const experiment = await em.findOne(Experiment, id, { lockMode: LockMode.PESSIMISTIC_WRITE })
-    if (experiment?.status !== 'draft' || !experiment.auto_start) continue
-    if (!isReady(await variantsOf(em, id))) continue
-    const startedAt = await now(em)
-    await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt)
-    await experimentChanged(em, experiment, { targeting: false })
-  }
+export async function startIfReady(em: EntityManager, experimentId: number, notAfter?: Date) {
+  const experiment = await em.findOne(Experiment, experimentId, { lockMode: LockMode.PESSIMISTIC_WRITE })
+  if (experiment?.status !== 'draft' || !experiment.auto_start) return
+  if (!isReady(await variantsOf(em, experimentId))) return
+  const startedAt = await now(em)
+  await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt)
+  await experimentChanged(em, experiment, { targeting: false })
 }
 
 export async function startExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {

@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { actorOf } from '../context.ts'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
 import * as lifeCycle from './life-cycle.ts'
@@ -18,7 +17,7 @@ export const experimentsRouter = router({
     })
     .input(wire.createExperiment)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => experiments.createExperiment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => experiments.createExperiment(em, input))),
   list: read
     .meta({ openapi: { method: 'GET', path: '/experiments', tags, summary: 'All experiments' }, list: true })
     .input(wire.listExperiments)
@@ -40,14 +39,12 @@ export const experimentsRouter = router({
     .meta({ openapi: { method: 'PUT', path: '/experiments/{experiment_id}', tags, summary: 'Change an experiment' } })
     .input(wire.updateExperiment)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => experiments.updateExperiment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => experiments.updateExperiment(em, input))),
   delete: manage
     .meta({ openapi: { method: 'DELETE', path: '/experiments/{experiment_id}', tags, summary: 'Delete a draft' } })
     .input(wire.experimentId)
     .output(message)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => experiments.deleteExperiment(em, input.experiment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => experiments.deleteExperiment(em, input.experiment_id))),
   addVariant: manage
     .meta({
       openapi: {
@@ -59,7 +56,7 @@ export const experimentsRouter = router({
     })
     .input(wire.addVariant)
     .output(wire.variant)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.addVariant(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => variants.addVariant(em, input))),
   updateVariant: manage
     .meta({
       openapi: {
@@ -71,7 +68,7 @@ export const experimentsRouter = router({
     })
     .input(wire.updateVariant)
     .output(wire.variant)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.updateVariant(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => variants.updateVariant(em, input))),
   deleteVariant: manage
     .meta({
       openapi: {
@@ -83,14 +80,12 @@ export const experimentsRouter = router({
     })
     .input(wire.variantId)
     .output(message)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => variants.deleteVariant(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => variants.deleteVariant(em, input))),
   start: manage
     .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/start', tags, summary: 'Start a draft' } })
     .input(wire.experimentId)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.startExperiment(em, input.experiment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.startExperiment(em, input.experiment_id))),
   pause: manage
     .meta({
       openapi: {
@@ -102,16 +97,12 @@ export const experimentsRouter = router({
     })
     .input(wire.experimentId)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.pauseExperiment(em, input.experiment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.pauseExperiment(em, input.experiment_id))),
   resume: manage
     .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/resume', tags, summary: 'Enrol again' } })
     .input(wire.experimentId)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.resumeExperiment(em, input.experiment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.resumeExperiment(em, input.experiment_id))),
   complete: manage
     .meta({
       openapi: {
@@ -123,7 +114,7 @@ export const experimentsRouter = router({
     })
     .input(wire.completeExperiment)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => lifeCycle.completeExperiment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.completeExperiment(em, input))),
   archive: manage
     .meta({
       openapi: {
@@ -135,9 +126,7 @@ export const experimentsRouter = router({
     })
     .input(wire.experimentId)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => lifeCycle.archiveExperiment(em, input.experiment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.archiveExperiment(em, input.experiment_id))),
   newRun: manage
     .meta({
       openapi: {
@@ -149,5 +138,5 @@ export const experimentsRouter = router({
     })
     .input(wire.experimentId)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => lifeCycle.newRun(em, input.experiment_id))),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.newRun(em, input.experiment_id))),
 })

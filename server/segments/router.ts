@@ -1,5 +1,4 @@
 import { z } from 'zod'
-import { actorOf } from '../context.ts'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
 import * as wire from './schema.ts'
@@ -14,7 +13,7 @@ export const segmentsRouter = router({
     .meta({ openapi: { method: 'POST', path: '/segments', tags, summary: 'Create a segment' } })
     .input(wire.createSegment)
     .output(wire.segment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => segments.createSegment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => segments.createSegment(em, input))),
   list: read
     .meta({ openapi: { method: 'GET', path: '/segments', tags, summary: 'All segments' }, list: true })
     .input(wire.listSegments)
@@ -36,7 +35,7 @@ export const segmentsRouter = router({
     .meta({ openapi: { method: 'PUT', path: '/segments/{segment_id}', tags, summary: 'Change a segment' } })
     .input(wire.updateSegment)
     .output(wire.segment)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => segments.updateSegment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => segments.updateSegment(em, input))),
   delete: manage
     .meta({
       openapi: {
@@ -48,9 +47,7 @@ export const segmentsRouter = router({
     })
     .input(wire.segmentId)
     .output(message)
-    .mutation(({ ctx, input }) =>
-      ctx.platform.define(actorOf(ctx), (em) => segments.deleteSegment(em, input.segment_id)),
-    ),
+    .mutation(({ ctx, input }) => ctx.define((em) => segments.deleteSegment(em, input.segment_id))),
   assignUser: manage
     .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Make a user a member by hand' } })
     .input(wire.assignUser)
@@ -67,7 +64,7 @@ export const segmentsRouter = router({
     })
     .input(wire.segmentLink)
     .output(message)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => segments.assignExperiment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => segments.assignExperiment(em, input))),
   unassignExperiment: manage
     .meta({
       openapi: {
@@ -79,5 +76,5 @@ export const segmentsRouter = router({
     })
     .input(wire.segmentLink)
     .output(message)
-    .mutation(({ ctx, input }) => ctx.platform.define(actorOf(ctx), (em) => segments.unassignExperiment(em, input))),
+    .mutation(({ ctx, input }) => ctx.define((em) => segments.unassignExperiment(em, input))),
 })

@@ -42,7 +42,11 @@ const isIssue = ({ path, message, ...more }: Issue) =>
   Array.isArray(path) && typeof message === 'string' && Object.keys(more).length === 0
 
 function faultOfBatch(answer: Expected, body: unknown): string | null {
-  const { accepted, rejected, results } = body as { accepted: number; rejected: number; results: { issues?: Issue[] }[] }
+  const { accepted, rejected, results } = body as {
+    accepted: number
+    rejected: number
+    results: { issues?: Issue[] }[]
+  }
   if (accepted !== 0 || rejected !== 1) return `accepted ${accepted}, rejected ${rejected}`
   return faultOfIssues(answer, results[0]?.issues)
 }
@@ -64,10 +68,11 @@ export function createTally() {
   return {
     add(sent: BadRequest, reply: Reply) {
       total++
-      const kind = kinds.get(sent.kind) ?? { count: 0, statuses: new Map() }
+      const name = sent.kind.replace(/ \(in a .*/, '')
+      const kind = kinds.get(name) ?? { count: 0, statuses: new Map() }
       kind.count++
       kind.statuses.set(reply.status, (kind.statuses.get(reply.status) ?? 0) + 1)
-      kinds.set(sent.kind, kind)
+      kinds.set(name, kind)
       routes.set(sent.route, (routes.get(sent.route) ?? 0) + 1)
       const fault = faultOfAnswer(sent, reply)
       if (fault === null) return
@@ -79,9 +84,12 @@ export function createTally() {
     wrong: () => [...wrong].map(([where, { count, example }]) => `${where} (${count} times), such as ${example}`),
     /** Kind, count and statuses; then routes and their counts. */
     table() {
-      const statuses = (counts: Map<number, number>) => [...counts].map(([status, count]) => `${status}×${count}`).join(' ')
+      const statuses = (counts: Map<number, number>) =>
+        [...counts].map(([status, count]) => `${status}×${count}`).join(' ')
       const rows = [...kinds].sort(([a], [b]) => a.localeCompare(b))
-      const lines = rows.map(([kind, { count, statuses: counts }]) => `${String(count).padStart(6)}  ${kind.padEnd(52)} ${statuses(counts)}`)
+      const lines = rows.map(
+        ([kind, { count, statuses: counts }]) => `${String(count).padStart(6)}  ${kind.padEnd(52)} ${statuses(counts)}`,
+      )
       const byRoute = [...routes].map(([route, count]) => `${route} ${count}`).join(', ')
       return `${total} bad requests\n${lines.join('\n')}\nby route: ${byRoute}`
     },

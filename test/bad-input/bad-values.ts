@@ -28,7 +28,14 @@ const DATES = {
     '2026-01-01T12:00:00+25:00',
   ],
   'a date without an offset': ['2026-01-01T00:00:00', '2026-01-01', '2026-01-01T00:00:00.000'],
-  'a date that is no ISO 8601': ['yesterday', '', '2026-01-01 00:00:00Z', '1 Jan 2026', '20260101T000000Z', '1767225600'],
+  'a date that is no ISO 8601': [
+    'yesterday',
+    '',
+    '2026-01-01 00:00:00Z',
+    '1 Jan 2026',
+    '20260101T000000Z',
+    '1767225600',
+  ],
   'a date out of range': [
     '0000-01-01T00:00:00Z',
     '0001-01-01T00:00:00+14:00',
@@ -36,7 +43,16 @@ const DATES = {
     '9999-12-31T23:59:59-14:00',
   ],
 }
-const EMAILS = ['', 'ada', 'ada@', '@example.com', 'a da@example.com', 'ada@example', 'ada@@example.com', 'ä@example.com']
+const EMAILS = [
+  '',
+  'ada',
+  'ada@',
+  '@example.com',
+  'a da@example.com',
+  'ada@example',
+  'ada@@example.com',
+  'ä@example.com',
+]
 const PATTERNS: Record<string, string[]> = {
   country_code: ['', 'us', 'USA', 'U', 'U1', 'ÜS', ' US', 'US\n'],
   key: ['', 'Upper', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
@@ -46,7 +62,10 @@ const PATTERNS: Record<string, string[]> = {
 const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255 }
 const longest = (field: Field) => (field.name === 'event_id' ? 256 : (LONGEST[field.kind] as number))
 
-const many = (kind: string, values: readonly unknown[], random: Random): BadValue => ({ kind, value: random.pick(values) })
+const many = (kind: string, values: readonly unknown[], random: Random): BadValue => ({
+  kind,
+  value: random.pick(values),
+})
 
 /** One bad value for each thing that can be wrong with a field of a JSON body. */
 export function badValues(field: Field, random: Random): BadValue[] {
@@ -75,7 +94,13 @@ export function badValues(field: Field, random: Random): BadValue[] {
       found.push(many('no such code', PATTERNS[field.name] ?? ['', '\n', '%'], random))
       break
     case 'enum':
-      found.push(many('an unknown enum value', ['nonsense', '', ` ${schema.enum?.[0]}`, schema.enum?.[0]?.toUpperCase()], random))
+      found.push(
+        many(
+          'an unknown enum value',
+          ['nonsense', '', ` ${schema.enum?.[0]}`, schema.enum?.[0]?.toUpperCase()],
+          random,
+        ),
+      )
       break
     case 'literal':
       found.push({ kind: 'an unknown enum value', value: false })
@@ -115,7 +140,13 @@ function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
     object: random.pick([{}, { id: 1 }, { $gt: 0 }, { toString: 1 }, { length: 3 }]),
   }
   if (kind === 'json') return []
-  const taken: Record<string, string> = { object: 'object', rules: 'object', array: 'array', boolean: 'boolean', literal: 'boolean' }
+  const taken: Record<string, string> = {
+    object: 'object',
+    rules: 'object',
+    array: 'array',
+    boolean: 'boolean',
+    literal: 'boolean',
+  }
   const own = taken[kind] ?? (schema.type === 'string' ? 'string' : 'number')
   return Object.entries(types)
     .filter(([type]) => type !== own)
@@ -123,11 +154,15 @@ function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
 }
 
 function badNumbers({ kind, schema }: Field, random: Random): BadValue[] {
-  const unreadable = (text: string): BadValue => ({ kind: `${text} as a number`, value: new Json(text), below: null })
+  const unreadable = (text: string, kind = `${text} as a number`): BadValue => ({
+    kind,
+    value: new Json(text),
+    below: null,
+  })
   const found: BadValue[] = [
     unreadable('NaN'),
     unreadable('Infinity'),
-    unreadable(random.pick(['0x10', '07', '+1', '.5', '1.', '1_000', '-'])),
+    unreadable(random.pick(['0x10', '07', '+1', '.5', '1.', '1_000', '-']), 'a number that is not JSON'),
     { kind: 'Infinity as 1e400', value: new Json(random.pick(['1e400', '-1e400', '9e999'])) },
   ]
   if (kind === 'percent') {
@@ -145,7 +180,8 @@ function badNumbers({ kind, schema }: Field, random: Random): BadValue[] {
   return found
 }
 
-const nested = (open: string, close: string, levels: number) => new Json(`${open.repeat(levels)}1${close.repeat(levels)}`)
+const nested = (open: string, close: string, levels: number) =>
+  new Json(`${open.repeat(levels)}1${close.repeat(levels)}`)
 
 function badJson(field: Field, random: Random): BadValue[] {
   const holding = (kind: string, value: unknown): BadValue => ({ kind, value: { k: value }, below: [] })
@@ -213,19 +249,32 @@ export function badTexts(field: Field, random: Random): BadValue[] {
     case 'percent':
     case 'share': {
       const out = ['-1', '0', '1', '1.0001', '95', '9'.repeat(400)]
-      return [...numbers, odd, texts('a share out of range', out), texts('NaN as a number', ['NaN', 'Infinity', '1e400'])]
+      return [
+        ...numbers,
+        odd,
+        texts('a share out of range', out),
+        texts('NaN as a number', ['NaN', 'Infinity', '1e400']),
+      ]
     }
     case 'boolean':
       return [...empty, texts('no boolean', ['yes', '1', '0', 'TRUE', 'False', 'null', ' true'])]
     case 'array': {
       const item = field.items as Field
-      return badTexts({ ...item, in: 'query' }, random).map((bad) => ({ ...bad, kind: `${bad.kind} (in a list)`, below: [0] }))
+      return badTexts({ ...item, in: 'query' }, random).map((bad) => ({
+        ...bad,
+        kind: `${bad.kind} (in a list)`,
+        below: [0],
+      }))
     }
     default:
       // A path cannot hold an empty text, and no URL a lone surrogate.
       return badValues(field, random).filter(
         ({ kind, value }) =>
-          typeof value === 'string' && !kind.startsWith('string') && kind !== 'a lone surrogate' && !(inPath && value === '') && value.length < 400,
+          typeof value === 'string' &&
+          !kind.startsWith('string') &&
+          kind !== 'a lone surrogate' &&
+          !(inPath && value === '') &&
+          value.length < 400,
       )
   }
 }

@@ -11,13 +11,9 @@ export function baseOf(route: Route, world: World, random: Random, extent: 'leas
   const chosen = particular(route.procedure, world, random)
   const input: Input = {}
   for (const field of route.fields)
-    if (field.required || extent === 'most') input[field.name] = chosen[field.name] ?? valueOf(field, world, random)
-  if (extent === 'least') for (const field of needed[route.procedure] ?? []) input[field] = chosen[field]
+    if (field.required || extent === 'most') input[field.name] = chosen[field.name] ?? valid(field, world, random)
   return input
 }
-
-/** Optional fields that go with one another. */
-const needed: Record<string, string[]> = {}
 
 function particular(procedure: string, world: World, random: Random): Input {
   const { draft, running, paused, completed } = world.experiments
@@ -57,7 +53,7 @@ const references: Record<string, (world: World) => unknown> = {
   user_id: (world) => world.users.ada.id,
 }
 
-function valueOf(field: Field, world: World, random: Random): unknown {
+function valid(field: Field, world: World, random: Random): unknown {
   const reference = references[field.name]
   if (reference && field.kind !== 'array') return reference(world)
   switch (field.kind) {
@@ -89,6 +85,6 @@ function valueOf(field: Field, world: World, random: Random): unknown {
     case 'rules':
       return { [random.word()]: random.int(0, 9) }
     case 'array':
-      return [valueOf(field.items as Field, world, random)]
+      return [valid(field.items as Field, world, random)]
   }
 }

@@ -9,10 +9,18 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   const found: BadRequest[] = []
   function add(kind: string, call: string, body: Input | undefined, answer: Expected) {
     const [method = '', path = ''] = call.split(' ')
-    const route = `${method} ${path.replace(/\d+/g, '#').replace(/[0-9a-f-]{36}/, '#')}`
+    const route = `${method} /api${path.replace(/\?.*/, '').replace(/[0-9a-f-]{36}|\d+/g, '{id}')}`
     const headers: Record<string, string> = { authorization: `Bearer ${world.token}` }
     if (body) headers['content-type'] = 'application/json'
-    found.push({ kind, route, method, path: `/api${path}`, headers, ...(body ? { body: JSON.stringify(body) } : {}), answer })
+    found.push({
+      kind,
+      route,
+      method,
+      path: `/api${path}`,
+      headers,
+      ...(body ? { body: JSON.stringify(body) } : {}),
+      answer,
+    })
   }
   const at = (...issue: string[]): Expected => ({ status: 400, issue })
   const conflict: Expected = { status: 409 }
@@ -23,22 +31,72 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
 
   const more = random.pick([0.0001, 1, 33.3333, 100])
   for (const full of [draft, running, paused])
-    add('a sum over 100 %', `POST ${variantsOf(full)}`, { name: word, percent_allocated: more }, at('percent_allocated'))
-  add('a sum over 100 %', `PUT ${variantsOf(draft)}/${draft.variants.spare}`, { percent_allocated: more }, at('percent_allocated'))
-  add('a sum over 100 %', `PUT ${variantsOf(running)}/${running.variants.treatment}`, { percent_allocated: random.pick([40.0001, 41, 100]) }, at('percent_allocated'))
+    add(
+      'a sum over 100 %',
+      `POST ${variantsOf(full)}`,
+      { name: word, percent_allocated: more },
+      at('percent_allocated'),
+    )
+  add(
+    'a sum over 100 %',
+    `PUT ${variantsOf(draft)}/${draft.variants.spare}`,
+    { percent_allocated: more },
+    at('percent_allocated'),
+  )
+  add(
+    'a sum over 100 %',
+    `PUT ${variantsOf(running)}/${running.variants.treatment}`,
+    { percent_allocated: random.pick([40.0001, 41, 100]) },
+    at('percent_allocated'),
+  )
 
   const foreign = random.pick([running.variants.control, paused.variants.treatment, archived.variants.control])
   add("another experiment's variant", `PUT ${variantsOf(draft)}/${foreign}`, { name: word }, missing)
   add("another experiment's variant", `DELETE ${variantsOf(draft)}/${foreign}`, undefined, missing)
-  add("another experiment's variant", `POST /experiments/${running.id}/complete`, { shipped_variant_id: draft.variants.control }, at('shipped_variant_id'))
+  add(
+    "another experiment's variant",
+    `POST /experiments/${running.id}/complete`,
+    { shipped_variant_id: draft.variants.control },
+    at('shipped_variant_id'),
+  )
   const event = { user_id: ada.id, type: 'conversion', experiment_id: running.id }
-  add("another experiment's variant", 'POST /events', { ...event, variant_id: draft.variants.treatment }, at('variant_id'))
-  add('a variant without its experiment', 'POST /events', { user_id: ada.id, type: 'x', variant_id: running.variants.control }, at('experiment_id'))
+  add(
+    "another experiment's variant",
+    'POST /events',
+    { ...event, variant_id: draft.variants.treatment },
+    at('variant_id'),
+  )
+  add(
+    'a variant without its experiment',
+    'POST /events',
+    { user_id: ada.id, type: 'x', variant_id: running.variants.control },
+    at('experiment_id'),
+  )
 
-  add('a time too far ahead', 'POST /events', { ...event, timestamp: new Date(Date.now() + random.int(6, 10_000) * 60_000).toISOString() }, at('timestamp'))
-  add('a time before 2000', 'POST /events', { ...event, timestamp: random.pick(['1999-12-31T23:59:59Z', '1970-01-21T00:00:00Z']) }, at('timestamp'))
-  add('an end before the start', `POST /events/${running.id}`, { start_time: past, end_time: '2020-01-01T00:00:00Z' }, at('end_time'))
-  add('an end before the start', `GET /events/${running.id}?start_time=${past}&end_time=2020-01-01T00:00:00Z`, undefined, at('end_time'))
+  add(
+    'a time too far ahead',
+    'POST /events',
+    { ...event, timestamp: new Date(Date.now() + random.int(6, 10_000) * 60_000).toISOString() },
+    at('timestamp'),
+  )
+  add(
+    'a time before 2000',
+    'POST /events',
+    { ...event, timestamp: random.pick(['1999-12-31T23:59:59Z', '1970-01-21T00:00:00Z']) },
+    at('timestamp'),
+  )
+  add(
+    'an end before the start',
+    `POST /events/${running.id}`,
+    { start_time: past, end_time: '2020-01-01T00:00:00Z' },
+    at('end_time'),
+  )
+  add(
+    'an end before the start',
+    `GET /events/${running.id}?start_time=${past}&end_time=2020-01-01T00:00:00Z`,
+    undefined,
+    at('end_time'),
+  )
 
   const person = { first_name: word, last_name: word, email: `${word}@example.com` }
   const email = random.chance(0.5) ? ada.email : ada.email.toUpperCase()
@@ -68,16 +126,36 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     ['runs', [draft, archived]],
   ]
   for (const [step, experiments] of steps)
-    add('a step that the status forbids', `POST /experiments/${random.pick(experiments).id}/${step}`, undefined, conflict)
-  add('a step that the status forbids', `DELETE /experiments/${random.pick([running, paused, completed, archived]).id}`, undefined, conflict)
+    add(
+      'a step that the status forbids',
+      `POST /experiments/${random.pick(experiments).id}/${step}`,
+      undefined,
+      conflict,
+    )
+  add(
+    'a step that the status forbids',
+    `DELETE /experiments/${random.pick([running, paused, completed, archived]).id}`,
+    undefined,
+    conflict,
+  )
   const over = random.pick([completed, archived])
   add('a change that the status forbids', `POST ${variantsOf(over)}`, { name: word, percent_allocated: 0 }, conflict)
-  add('a change that the status forbids', `PUT ${variantsOf(over)}/${over.variants.control}`, { percent_allocated: 1 }, conflict)
+  add(
+    'a change that the status forbids',
+    `PUT ${variantsOf(over)}/${over.variants.control}`,
+    { percent_allocated: 1 },
+    conflict,
+  )
   add('a change that the status forbids', `DELETE ${variantsOf(over)}/${over.variants.treatment}`, undefined, conflict)
   add('a change that the status forbids', `PUT /experiments/${archived.id}`, { name: word }, conflict)
   add('a change that the status forbids', `PUT /experiments/${running.id}`, { key: word }, conflict)
   add('a change that the status forbids', `PUT /experiments/${paused.id}`, { exposure: 'on_report' }, conflict)
-  add('a change that the status forbids', `PUT ${variantsOf(running)}/${running.variants.treatment}`, { is_control: true }, conflict)
+  add(
+    'a change that the status forbids',
+    `PUT ${variantsOf(running)}/${running.variants.treatment}`,
+    { is_control: true },
+    conflict,
+  )
   const link = { experiment_id: over.id, segment_id: unused.id }
   add('a change that the status forbids', 'POST /segments/assign-experiment', link, conflict)
   add('a change that the status forbids', 'DELETE /segments/unassign-experiment', link, conflict)
@@ -85,6 +163,11 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('the control deleted', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
   add('a variant in use deleted', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)
   add('a segment in use deleted', `DELETE /segments/${used.id}`, undefined, conflict)
-  add('a link that is not there', 'DELETE /segments/unassign-experiment', { experiment_id: draft.id, segment_id: used.id }, missing)
+  add(
+    'a link that is not there',
+    'DELETE /segments/unassign-experiment',
+    { experiment_id: draft.id, segment_id: used.id },
+    missing,
+  )
   return found
 }

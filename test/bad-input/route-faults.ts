@@ -29,13 +29,19 @@ export const fieldFaults: Faults = (route, world, random, isFirst) => {
       const { [field.name]: _, ...others } = fresh(route, world, random)
       add('a required field is missing', others, { issue: [field.name] })
     }
-    for (const { kind, value, below, once } of field.in === 'body' ? badValues(field, random) : badTexts(field, random)) {
+    for (const { kind, value, below, once } of field.in === 'body'
+      ? badValues(field, random)
+      : badTexts(field, random)) {
       if (once && !isFirst) continue
       add(kind, { ...fresh(route, world, random), [field.name]: value }, issueAt(field, below))
     }
     if (field.in === 'query' && field.kind !== 'array') {
       const given = { ...fresh(route, world, random) }
-      given[field.name] = random.pick([['1', '2'], ['true', 'true'], ['a', 'b', 'c']])
+      given[field.name] = random.pick([
+        ['1', '2'],
+        ['true', 'true'],
+        ['a', 'b', 'c'],
+      ])
       add('a repeated query parameter', given, { issue: [field.name] })
     }
   }
@@ -116,7 +122,9 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
     withBody('a body over the limit', 413, () => encode({ padding }))
     withBody('a body nested too deep', 400, () => '['.repeat(100_000) + ']'.repeat(100_000))
     if (route.fields.some((field) => field.required && field.in === 'body'))
-      withBody('a body nested too deep', 400, () => encode({ a: new Json('{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)) }))
+      withBody('a body nested too deep', 400, () =>
+        encode({ a: new Json('{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)) }),
+      )
   }
   return found
 }
@@ -135,7 +143,9 @@ export const urlFaults: Faults = (route, world, random) => {
       found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
     }
     if (field.in === 'path' && field.kind === 'user id')
-      found.push(bad('an endless path', [400, 414], requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) })))
+      found.push(
+        bad('an endless path', [400, 414], requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) })),
+      )
     if (!isReference(route, field) && field.in !== 'path') continue
     const unknown = field.kind === 'user id' ? `nobody-${random.word()}` : random.int(1_000_000, 2 ** 31 - 1)
     // What is known only by its attributes would be let in.
@@ -151,7 +161,13 @@ export const urlFaults: Faults = (route, world, random) => {
   }
   const { path, ...rest } = requestOf(route, world.token, fresh(route, world, random))
   const [bare = '', query] = path.split('?')
-  const elsewhere = random.pick([`${bare}/nope`, `/api/nope${bare}`, bare.replace('/api/', '/api//'), `${bare}.json`, bare.slice(4)])
+  const elsewhere = random.pick([
+    `${bare}/nope`,
+    `/api/nope${bare}`,
+    bare.replace('/api/', '/api//'),
+    `${bare}.json`,
+    bare.slice(4),
+  ])
   found.push(bad('an unknown path', [404, 400], { ...rest, path: query ? `${elsewhere}?${query}` : elsewhere }))
   return found
 }
@@ -169,12 +185,26 @@ export const tokenFaults = (
     const { authorization: _, ...others } = headers
     return bad(kind, status, { ...rest, headers: authorization === undefined ? others : { ...others, authorization } })
   }
-  const garbage = ['Bearer', 'Bearer ', 'Bearer nonsense', `Basic ${world.token}`, world.token, `Bearer ${world.token}x`,
-    `Bearer ${world.token} x`, 'Bearer exp_', `Bearer exp_${'x'.repeat(6000)}`, 'Bearer exp_\u00e4', `Bearer ${world.token.toUpperCase()}`, 'Bearer null']
+  const garbage = [
+    'Bearer',
+    'Bearer ',
+    'Bearer nonsense',
+    `Basic ${world.token}`,
+    world.token,
+    `Bearer ${world.token}x`,
+    `Bearer ${world.token} x`,
+    'Bearer exp_',
+    `Bearer exp_${'x'.repeat(6000)}`,
+    'Bearer exp_\u00e4',
+    `Bearer ${world.token.toUpperCase()}`,
+    'Bearer null',
+  ]
   return [
     withToken('no token', 401, undefined),
     withToken('a garbage token', 401, random.pick(garbage)),
-    ...Object.entries(world.tokens).map(([state, token]) => withToken(`an ${state} token`.replace('an d', 'a d'), 401, `Bearer ${token}`)),
+    ...Object.entries(world.tokens).map(([state, token]) =>
+      withToken(`a token that is ${state}`, 401, `Bearer ${token}`),
+    ),
     withToken('a token of another scope', 403, `Bearer ${world.scopes[random.pick(lacking(route))]}`),
   ]
 }

@@ -1,6 +1,7 @@
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../server/database/migrate.ts'
 import { openDatabase } from '../../server/database/orm.ts'
+import { missingPrograms } from './private-services.ts'
 import { administer, databaseUrl, POSTGRES_URL, postgresFault, REDIS_URL, redisFault } from './services.ts'
 
 declare module 'vitest' {
@@ -17,6 +18,7 @@ export default async function setup(project: TestProject) {
   const faults = [
     ['PostgreSQL', POSTGRES_URL, await postgresFault()],
     ['Redis', REDIS_URL, await redisFault()],
+    ['programs for instances of the tests’ own', 'postgres and redis-server', missingPrograms()],
   ].filter(([, , fault]) => fault !== null)
   if (faults.length > 0) {
     const reasons = faults.map(([name, url, fault]) => `${name} at ${url}: ${fault}`).join('\n  ')

@@ -1,4 +1,4 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
@@ -55,6 +55,12 @@ function binaries(): string {
   const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').sort() : []
   const newest = versions.at(-1)
   return newest ? `/usr/lib/postgresql/${newest}/bin/` : ''
+}
+
+/** Says which of the installed programs that these services start from is missing, or null. */
+export function missingPrograms(): string | null {
+  const missing = [`${binaries()}initdb`, 'redis-server'].filter((program) => spawnSync(program, ['--version']).error)
+  return missing.length > 0 ? `not installed: ${missing.join(', ')}` : null
 }
 
 /** PostgreSQL refuses to run as root: there it runs as the user postgres. */

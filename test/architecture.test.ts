@@ -1,0 +1,155 @@
+import { globSync, readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const PURE = ['evaluation', 'statistics']
+const TOOLS = ['http', 'database', 'definitions', 'cache', ...PURE]
+
+type Import = { from: string; to: string; typeOnly: boolean }
+
+/** Every import of a file of this repository by another, and of packages by name. */
+function importsOf(pattern: string): Import[] {
+  return globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path) }).flatMap((from) => {
+    const code = readFileSync(join(root, from), 'utf8')
+    return [...code.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'/gm)].map(
+      ([, type, target = '']) => ({
+        from,
+        to: target.startsWith('.') ? relative(root, join(root, dirname(from), target)) : target,
+        typeOnly: type !== undefined,
+      }),
+    )
+  })
+}
+
+const all = importsOf('{server,client}/**/*.{ts,tsx}')
+const folder = (path: string) => path.split('/').slice(0, -1).join('/')
+const domainOf = (path: string) => {
+  const [top, name, file] = path.split('/')
+  return top === 'server' && file !== undefined && name && !TOOLS.includes(name) ? name : undefined
+}
+const isLocal = (path: string) => path.startsWith('server/') || path.startsWith('client/')
+
+/** What a file of each kind may import of this repository; kept in step with the table in ARCHITECTURE.md. */
+const table: { kind: string; is: (path: string) => boolean; may: (to: string, from: string) => boolean }[] = [
+  {
+    kind: 'http/*',
+    is: (path) => path.startsWith('server/http/'),
+    may: (to) => /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to),
+  },
+  {
+    kind: 'trpc.ts',
+    is: (path) => path === 'server/trpc.ts',
+    may: (to) => /^server\/(context|errors|database\/errors|auth\/schema)\.ts$/.test(to),
+  },
+  {
+    kind: '<domain>/router.ts',
+    is: (path) => domainOf(path) !== undefined && path.endsWith('/router.ts'),
+    may: (to, from) => /^server\/(trpc|wire)\.ts$/.test(to) || folder(to) === folder(from),
+  },
+  {
+    kind: '<domain>/schema.ts',
+    is: (path) => domainOf(path) !== undefined && path.endsWith('/schema.ts'),
+    may: (to) => to === 'server/wire.ts' || to.endsWith('/schema.ts'),
+  },
+  {
+    kind: '<domain>/entity.ts',
+    is: (path) => path.startsWith('server/') && path.endsWith('/entity.ts'),
+    may: (to, from) => to === 'server/wire.ts' || to.endsWith('/entity.ts') || to === `${folder(from)}/schema.ts`,
+  },
+  {
+    kind: '<domain>/queries.ts',
+    is: (path) => path.startsWith('server/') && path.endsWith('/queries.ts'),
+    may: (to, from) =>
+      to === 'server/wire.ts' || to === `${folder(from)}/schema.ts` || to.startsWith('server/evaluation/'),
+  },
+  {
+    kind: '<domain>/* (services)',
+    is: (path) => domainOf(path) !== undefined && !/\/(router|schema|entity|queries)\.ts$/.test(path),
+    may: (to, from) =>
+      /^server\/(wire|errors)\.ts$/.test(to) ||
+      /^server\/(cache|definitions|evaluation|statistics)\//.test(to) ||
+      /^server\/database\/(errors|group-commit)\.ts$/.test(to) ||
+      (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
+  },
+  {
+    kind: 'definitions/*',
+    is: (path) => path.startsWith('server/definitions/'),
+    may: (to) => /^server\/(definitions|cache|evaluation)\//.test(to) || to === 'server/wire.ts',
+  },
+  {
+    kind: 'cache/*',
+    is: (path) => path.startsWith('server/cache/'),
+    may: (to) => to.startsWith('server/cache/'),
+  },
+  {
+    kind: 'evaluation/*, statistics/*',
+    is: (path) => PURE.some((name) => path.startsWith(`server/${name}/`)),
+    may: (to, from) => folder(to) === folder(from),
+  },
+  {
+    kind: 'client/*',
+    is: (path) => path.startsWith('client/'),
+    may: (to) => to.startsWith('client/') || to.startsWith('server/evaluation/') || to === 'server/router.ts',
+  },
+]
+
+describe('the house', () => {
+  test.each(table)('$kind imports only what it may', ({ is, may }) => {
+    const imports = all.filter(({ from, to }) => is(from) && isLocal(to))
+    expect(imports.filter(({ from, to }) => !may(to, from))).toEqual([])
+  })
+
+  test('has been read at all', () => {
+    expect(all.length).toBeGreaterThan(250)
+    expect(all.filter(({ from }) => from === 'server/app.ts').length).toBeGreaterThan(15)
+  })
+
+  test('the client takes nothing but types from the server, other than the pure evaluation', () => {
+    const values = all.filter(
+      ({ from, to, typeOnly }) =>
+        from.startsWith('client/') && to.startsWith('server/') && !typeOnly && !to.startsWith('server/evaluation/'),
+    )
+    expect(values).toEqual([])
+  })
+
+  test('pure folders know no clock, no chance, no environment and no I/O', () => {
+    for (const name of PURE)
+      for (const file of globSync(`server/${name}/**/*.ts`, { cwd: root })) {
+        const code = readFileSync(join(root, file), 'utf8')
+        expect(code, file).not.toMatch(/Date\.now|new Date|performance\.|Math\.random|process\.|node:(?!crypto)/)
+      }
+  })
+
+  test('only the module of distributions calls the library of distributions', () => {
+    const callers = all.filter(({ to }) => to.startsWith('@stdlib/')).map(({ from }) => from)
+    expect([...new Set(callers)]).toEqual(['server/statistics/distributions.ts'])
+  })
+
+  test('no file imports itself in a circle', () => {
+    const targets = new Map<string, string[]>()
+    for (const { from, to, typeOnly } of all)
+      if (isLocal(to) && !typeOnly) targets.set(from, [...(targets.get(from) ?? []), to])
+    const circles: string[][] = []
+    const visit = (file: string, path: string[]) => {
+      if (path.includes(file)) circles.push([...path.slice(path.indexOf(file)), file])
+      else if (!done.has(file)) {
+        for (const next of targets.get(file) ?? []) visit(next, [...path, file])
+        done.add(file)
+      }
+    }
+    const done = new Set<string>()
+    for (const file of targets.keys()) visit(file, [])
+    expect(circles).toEqual([])
+  })
+
+  test('no folder is named utils, helpers, common or types, and no server file has 300 lines', () => {
+    const files = globSync('{server,client}/**/*.{ts,tsx}', {
+      cwd: root,
+      exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path),
+    })
+    expect(files.filter((file) => /\/(utils|helpers|common|types)\//.test(file))).toEqual([])
+    expect(files.filter((file) => readFileSync(join(root, file), 'utf8').split('\n').length > 300)).toEqual([])
+  })
+})

@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Backend, hasPostgres, openApp, type TestApp } from '../support/app.ts'
+import { createTally } from './answer.ts'
+import { baseOf } from './base.ts'
+import { dumpTables } from './dump.ts'
+import { badRequests, findLacking, type Lacking } from './generate.ts'
+import { type BadRequest, createRandom, requestOf } from './request.ts'
+import { allRoutes } from './routes.ts'
+import { createSender } from './send.ts'
+import { makeWorld, type World } from './world.ts'
+
+const REQUESTS = 20_000
+const SEED = 20_260_101
+const backends: Backend[] = hasPostgres() ? ['embedded', 'postgres'] : ['embedded']
+
+function* first(count: number, requests: Iterable<BadRequest>) {
+  for (const request of requests) {
+    if (count-- === 0) return
+    yield request
+  }
+}
+
+test('every route takes the request that faults are put into', async () => {
+  const app = await openApp('embedded')
+  const sender = createSender(app.url)
+  const random = createRandom(SEED)
+  let world = await makeWorld(app.api)
+  try {
+    for (const route of allRoutes())
+      for (const extent of ['least', 'most'] as const) {
+        const send = () => sender.send(requestOf(route, world.token, baseOf(route, world, random, extent)))
+        let reply = await send()
+        if (reply.status !== 200) {
+          // A request before this one may have used up what it needs.
+          world = await makeWorld(app.api)
+          reply = await send()
+        }
+        expect.soft(reply.status, `${route.name}, with the ${extent} fields: ${reply.body}`).toBe(200)
+      }
+  } finally {
+    sender.close()
+    await app.close()
+  }
+})
+
+describe.each(backends)('a platform that is sent bad requests (%s)', (backend) => {
+  let app: TestApp
+  let world: World
+  let sender: ReturnType<typeof createSender>
+  let lacking: Lacking
+
+  beforeAll(async () => {
+    app = await openApp(backend)
+    sender = createSender(app.url)
+    world = await makeWorld(app.api)
+    lacking = await findLacking(world, sender.send)
+  })
+  afterAll(async () => {
+    sender?.close()
+    await app?.close()
+  })
+
+  test('every keyed route opens for some scopes only', () => {
+    for (const route of allRoutes().filter(({ keyed }) => keyed)) {
+      expect(lacking(route).length, route.name).toBeGreaterThanOrEqual(3)
+      expect(lacking(route).length, route.name).toBeLessThan(5)
+    }
+  })
+
+  test('each of many bad requests is refused in the one shape, and nothing changes', async () => {
+    const before = await dumpTables(app)
+    const tally = createTally()
+    const requests = first(REQUESTS, badRequests(world, lacking, SEED))
+    await sender.sendAll(requests, tally.add)
+    console.log(`${backend}: ${tally.table()}`)
+    expect.soft(tally.wrong()).toEqual([])
+    expect.soft(tally.total()).toBe(REQUESTS)
+    expect(await dumpTables(app), 'what is stored').toEqual(before)
+  }, 120_000)
+})

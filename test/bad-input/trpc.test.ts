@@ -1,0 +1,137 @@
+import { expect, test } from 'vitest'
+import { restProcedures } from '../../server/http/procedures.ts'
+import { onEachDatabase } from '../support/app.ts'
+import { createTally } from './answer.ts'
+import { badValues, PROTOTYPES } from './bad-values.ts'
+import { baseOf } from './base.ts'
+import { dumpTables } from './dump.ts'
+import { type BadRequest, createRandom, type Expected, encode, type Random } from './request.ts'
+import { allRoutes, type Route } from './routes.ts'
+import { createSender } from './send.ts'
+import { makeWorld, type World } from './world.ts'
+
+const ROUNDS = 2
+/** What fits into a URL. */
+const LONGEST_QUERY = 4000
+
+type Call = { route: Route; type: 'query' | 'mutation' }
+
+const calls = (): Call[] =>
+  restProcedures().map(({ name, type }) => ({
+    type,
+    route: allRoutes().find((route) => route.procedure === name) as Route,
+  }))
+
+function* badCalls(world: World, random: Random): Generator<BadRequest> {
+  const authorization = { authorization: `Bearer ${world.token}` }
+  const json = { ...authorization, 'content-type': 'application/json' }
+  const call = ({ route, type }: Call, kind: string, input: string, answer: Expected, batch = ''): BadRequest => {
+    const path = `/trpc/${route.procedure}${batch}`
+    if (type === 'mutation')
+      return { kind, route: route.procedure, method: 'POST', path, headers: json, body: input, answer }
+    const query = `${batch ? '&' : '?'}input=${encodeURIComponent(input)}`
+    return { kind, route: route.procedure, method: 'GET', path: path + query, headers: authorization, answer }
+  }
+  for (const target of calls()) {
+    const { route, type } = target
+    const base = () => baseOf(route, world, random, random.chance(0.5) ? 'least' : 'most')
+    for (const field of route.fields) {
+      if (field.required) {
+        const { [field.name]: _, ...others } = base()
+        yield call(target, 'a required field is missing', encode(others), { status: 400, issue: [field.name] })
+      }
+      for (const { kind, value, below } of badValues(field, random)) {
+        const input = encode({ ...base(), [field.name]: value })
+        if (type === 'query' && encodeURIComponent(input).length > LONGEST_QUERY) continue
+        yield call(
+          target,
+          kind,
+          input,
+          below === null ? { status: 400 } : { status: 400, issue: [field.name, ...(below ?? [])] },
+        )
+      }
+    }
+    const input = encode(base())
+    for (const text of ['[]', '"text"', '7', 'true', 'null']) {
+      const isAllOptional = !route.fields.some((field) => field.required)
+      if (!isAllOptional) yield call(target, `an input that is ${text}`, text, { status: 400 })
+    }
+    yield call(target, 'truncated JSON', input.slice(0, Math.max(1, input.length - 2)), { status: 400 })
+    yield call(
+      target,
+      'a prototype key',
+      `${random.pick(PROTOTYPES).slice(0, -1)},${input.slice(1)}`.replace(',}', '}'),
+      { status: 400 },
+    )
+    for (const text of ['[]', 'null', '7', '"0"', '{"0":'])
+      yield call(target, 'a malformed batch', text, { status: 400 }, '?batch=1')
+    yield {
+      ...call(target, 'a method of the other type', input, { status: 405 }),
+      method: type === 'query' ? 'POST' : 'GET',
+      headers: json,
+    }
+    if (type === 'query') continue
+    const request = call(target, 'a wrong content type', input, { status: 415 })
+    yield { ...request, headers: { ...authorization, 'content-type': random.pick(['text/plain', 'application/xml']) } }
+    const broken = Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xff, 0xfe]), Buffer.from(`",${input.slice(1)}`)])
+    yield { ...request, kind: 'invalid UTF-8', body: broken, answer: { status: 400 } }
+  }
+  for (const name of [
+    'nope',
+    'experiments',
+    'experiments.nope',
+    '__proto__',
+    'experiments.__proto__',
+    'constructor',
+    'experiments.create.call',
+  ])
+    yield {
+      kind: 'an unknown procedure',
+      route: '/trpc',
+      method: 'GET',
+      path: `/trpc/${name}`,
+      headers: json,
+      answer: { status: 404 },
+    }
+  const crowd = Array(101).fill('experiments.list').join(',')
+  yield {
+    kind: 'a batch of too many',
+    route: '/trpc',
+    method: 'GET',
+    path: `/trpc/${crowd}?batch=1`,
+    headers: json,
+    answer: { status: 400 },
+  }
+}
+
+onEachDatabase('typed clients that send bad input', (app) => {
+  test('are refused, and nothing changes', async () => {
+    const world = await makeWorld(app().api)
+    const before = await dumpTables(app())
+    const sender = createSender(app().url)
+    const random = createRandom(7)
+    const tally = createTally()
+    for (let round = 1; round <= ROUNDS; round++)
+      await sender.sendAll(badCalls(world, random), (sent, reply) =>
+        tally.add(sent, { ...reply, body: asRest(reply.body) }),
+      )
+    sender.close()
+    console.log(`/trpc: ${tally.table()}`)
+    expect.soft(tally.wrong()).toEqual([])
+    expect(await dumpTables(app()), 'what is stored').toEqual(before)
+  }, 120_000)
+})
+
+/** The error of a call, or of the first of a batch, as REST would show it; a fault of the request as a whole is like that already. */
+function asRest(text: string): string {
+  const answer = JSON.parse(text)
+  const { error } = Array.isArray(answer) ? answer[0] : answer
+  if (!error) return text
+  const { message, data } = error
+  return JSON.stringify({
+    message,
+    code: data.code,
+    ...(data.issues ? { issues: data.issues } : {}),
+    ...(data.stack ? { stack: data.stack } : {}),
+  })
+}

@@ -1,0 +1,9 @@
+import Fastify from 'fastify'
+
+/** Fastify as it comes, with one route: it reads and parses the body and answers an object. */
+const answer = JSON.parse(process.env.ANSWER ?? '{}')
+
+const app = Fastify()
+app.get('/health/live', async () => answer)
+app.post('/api/experiments/check-eligibility', async () => answer)
+await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT) })

@@ -1,0 +1,177 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createContext, runInContext } from 'node:vm'
+import { build } from 'esbuild'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openApp, type TestApp } from '../support/app.ts'
+import { compiler, errorsIn, expectedErrors, root, wrongFields } from './fixture.ts'
+import { run, runWell } from './run.ts'
+
+const PACKAGE = 'experimentation-platform-client'
+const TIMEOUT_MS = 120_000
+const INSTALL_TIMEOUT_MS = 300_000
+
+const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+
+/** The oldest Node that the package promises to run on, where the machine has one of its own. */
+const oldNode = process.env.TEST_NODE_20 ?? '/usr/bin/node'
+const oldNodeVersion = existsSync(oldNode)
+  ? spawnSync(oldNode, ['--version'], { encoding: 'utf8' }).stdout.trim()
+  : 'none'
+const hasOldNode = oldNodeVersion.startsWith('v20.')
+if (!hasOldNode)
+  console.warn(`Left out: the client on Node 20. ${oldNode} is ${oldNodeVersion}; set TEST_NODE_20 to the path of one.`)
+
+describe('the packed client', () => {
+  let app: TestApp
+  let folder: string
+  let project: string
+  beforeAll(async () => {
+    app = await openApp('embedded')
+    folder = mkdtempSync(join(tmpdir(), 'client-package-'))
+    project = join(folder, 'project')
+    mkdirSync(project)
+    await runWell('npm', ['pack', '--pack-destination', folder], { cwd: join(root, 'client') })
+    const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? ''
+    writeFileSync(join(project, 'package.json'), JSON.stringify({ private: true, type: 'module' }))
+    const { typescript, '@types/node': nodeTypes } = manifest.devDependencies
+    const packages = [join(folder, tarball), `typescript@${typescript}`, `@types/node@${nodeTypes}`]
+    await runWell('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages], { cwd: project })
+  }, INSTALL_TIMEOUT_MS)
+  afterAll(async () => {
+    await app?.close()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  /** Compiles the project's files with the compiler installed there, library declarations included. */
+  function compile(files: Record<string, string>, options: object = {}) {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
+    const compilerOptions = {
+      strict: true,
+      skipLibCheck: false,
+      target: 'es2022',
+      lib: ['es2022'],
+      module: 'nodenext',
+      types: ['node'],
+      outDir: 'out',
+      rootDir: '.',
+      ...options,
+    }
+    writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, files: Object.keys(files) }))
+    const installed = join(project, 'node_modules/typescript/bin/tsc')
+    return run(process.execPath, [installed, '--pretty', 'false'], { cwd: project })
+  }
+  const quickstart = () =>
+    readFileSync(join(root, 'client/examples/quickstart.ts'), 'utf8').replace("'../index.ts'", `'${PACKAGE}'`)
+
+  test('holds its JavaScript and its declarations, and brings nothing of the server along', () => {
+    const files = readdirSync(join(project, 'node_modules', PACKAGE), { recursive: true }).sort()
+    expect(files).toEqual(['dist', 'dist/index.d.ts', 'dist/index.js', 'dist/router.d.ts', 'package.json'])
+    const dependencies = Object.keys(manifest.dependencies)
+    const installed = dependencies.filter((name) => existsSync(join(project, 'node_modules', name)))
+    expect(installed).toEqual(['@trpc/client', '@trpc/server'])
+  })
+
+  test(
+    'type-checks strictly, declarations of libraries included, for Node and for browsers',
+    async () => {
+      const files = { 'wrong-fields.ts': wrongFields(PACKAGE, { expecting: true }) }
+      expect(await compile(files)).toEqual({ code: 0, output: '' })
+      const browser = {
+        lib: ['es2022', 'dom', 'dom.iterable'],
+        types: [],
+        module: 'esnext',
+        moduleResolution: 'bundler',
+      }
+      expect(await compile(files, browser)).toEqual({ code: 0, output: '' })
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'refuses each wrong field at compile time',
+    async () => {
+      const { code, output } = await compile({ 'wrong-fields.ts': wrongFields(PACKAGE, { expecting: false }) })
+      expect(code).toBe(2)
+      expect(errorsIn(output)).toBe(expectedErrors)
+    },
+    TIMEOUT_MS,
+  )
+
+  test(
+    'has the very types of the sources, procedure by procedure',
+    async () => {
+      const comparison = (expected: string) => `
+        import type { Inputs as SourceInputs, Outputs as SourceOutputs, PlatformError as SourceError } from '${root}client/index.ts'
+        import type { Inputs, Outputs, PlatformError } from '${project}/node_modules/${PACKAGE}/dist/index.js'
+        type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+        type Differing<A, B> = { [D in keyof A]: D extends keyof B
+          ? { [P in keyof A[D]]: P extends keyof B[D] ? (Same<A[D][P], B[D][P]> extends true ? never : P) : P }[keyof A[D]]
+          : D }[keyof A]
+        type Altered = Omit<Inputs, 'users'> & { users: Omit<Inputs['users'], 'get'> & { get: { user_id: number } } }
+        export const differing: [Differing<SourceInputs, Inputs>, Differing<SourceOutputs, Outputs>] extends [never, never] ? true : false = ${expected}
+        export const more: [Differing<Inputs, SourceInputs>, Differing<Outputs, SourceOutputs>] extends [never, never] ? true : false = ${expected}
+        export const errors: Same<SourceError['data'], PlatformError['data']> = ${expected}
+        export const altered: Differing<SourceInputs, Altered> = 'get'`
+      const check = async (expected: string) => {
+        writeFileSync(join(folder, 'comparison.mts'), comparison(expected))
+        const compilerOptions = { typeRoots: [join(root, 'node_modules/@types')] }
+        const config = { extends: join(root, 'tsconfig.json'), compilerOptions, include: [], files: ['comparison.mts'] }
+        writeFileSync(join(folder, 'tsconfig.json'), JSON.stringify(config))
+        return run(process.execPath, [compiler, '-p', folder, '--pretty', 'false'])
+      }
+      expect(await check('true')).toEqual({ code: 0, output: '' })
+      const { code, output } = await check('false')
+      expect([code, errorsIn(output)]).toEqual([1, 3])
+    },
+    TIMEOUT_MS,
+  )
+
+  describe('the quickstart, written against it', () => {
+    beforeAll(async () => {
+      expect(await compile({ 'quickstart.ts': quickstart() })).toEqual({ code: 0, output: '' })
+    }, TIMEOUT_MS)
+
+    const runs = async (node: string) => {
+      const environment = { PLATFORM_URL: app.url }
+      const output = await runWell(node, [join(project, 'out/quickstart.js')], { cwd: project, environment })
+      const [, accepted, known] = /Events: (\d+) accepted, (\d+) known already/.exec(output) ?? []
+      expect(Number(accepted) + Number(known)).toBeGreaterThan(50)
+      expect(output).toMatch(/Winner: treatment/)
+    }
+
+    test(`runs on Node ${process.versions.node}`, () => runs(process.execPath))
+
+    test.skipIf(!hasOldNode)(`runs on Node 20 (${oldNode} is ${oldNodeVersion})`, () => runs(oldNode))
+  })
+
+  test('is bundled for browsers without anything of Node, and works there', async () => {
+    const entry = `
+      import { createClient } from '${PACKAGE}'
+      const client = createClient({ url: '${app.url}', apiKey: '${app.api.token}' })
+      globalThis.answer = client.events
+        .record.mutate({ user_id: 'ada', type: 'click', attributes: {} })
+        .then(({ id }) => client.experiments.list.query({}).then((experiments) => ({ id, experiments })))`
+    writeFileSync(join(project, 'page.ts'), entry)
+    const { outputFiles, metafile } = await build({
+      entryPoints: [join(project, 'page.ts')],
+      bundle: true,
+      platform: 'browser',
+      format: 'iife',
+      minify: true,
+      write: false,
+      metafile: true,
+      logLevel: 'silent',
+    })
+    const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
+    expect(imports).toEqual([])
+    const script = outputFiles[0]?.text ?? ''
+    expect(script).not.toMatch(/node:|require\(/)
+
+    const browser = { fetch, AbortController, AbortSignal, DOMException, setTimeout, clearTimeout, answer: null }
+    runInContext(script, createContext(browser))
+    expect(await browser.answer).toMatchObject({ id: expect.any(Number), experiments: expect.any(Array) })
+  })
+})

@@ -1,0 +1,90 @@
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { openApp, type TestApp } from '../support/app.ts'
+
+let app: TestApp
+beforeAll(async () => {
+  app = await openApp('embedded', { CORS_ORIGINS: 'https://app.example.com, https://other.example.com' })
+})
+afterAll(() => app.close())
+
+const get = (path: string, init?: RequestInit) => fetch(`${app.url}${path}`, { redirect: 'manual', ...init })
+
+describe('the documentation', () => {
+  test('is where / leads, and loads nothing from elsewhere', async () => {
+    expect((await get('/')).headers.get('location')).toBe('/docs')
+    const page = await get('/docs')
+    expect(page.status).toBe(200)
+    const html = await page.text()
+    const assets = [...html.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, asset]) => asset as string)
+    expect(assets.length).toBeGreaterThan(3)
+    for (const asset of assets) {
+      expect(asset).not.toMatch(/^(https?:)?\/\//)
+      expect((await get(new URL(asset, `${app.url}/docs/`).pathname)).status, asset).toBe(200)
+    }
+    expect(page.headers.get('content-security-policy')).toContain("default-src 'self'")
+    expect(page.headers.get('content-security-policy')).not.toMatch(/https:|validator/)
+    const initializer = await (await get('/docs/static/swagger-initializer.js')).text()
+    expect(initializer).toContain('"validatorUrl":null')
+  })
+
+  test('is generated from what is served', async () => {
+    const document = (await (await get('/openapi.json')).json()) as { openapi: string; paths: object }
+    expect(document.openapi).toMatch(/^3\.1/)
+    expect(Object.keys(document.paths)).toContain('/experiments/check-eligibility')
+  })
+})
+
+describe('health', () => {
+  test('says that the process lives, and what it depends on', async () => {
+    expect(await (await get('/health/live')).json()).toEqual({ status: 'ok' })
+    expect(await (await get('/health/ready')).json()).toEqual({ status: 'ready', database: 'up', redis: 'off' })
+  })
+})
+
+describe('browsers', () => {
+  const preflight = (origin: string) =>
+    get('/api/events', { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } })
+
+  test('of the configured origins are let in, others are not', async () => {
+    expect((await preflight('https://app.example.com')).headers.get('access-control-allow-origin')).toBe(
+      'https://app.example.com',
+    )
+    expect((await preflight('https://evil.example.com')).headers.get('access-control-allow-origin')).toBeNull()
+  })
+})
+
+describe('paths', () => {
+  test('answer with and without a trailing slash, and with user ids of 256 characters of any script', async () => {
+    const { api } = app
+    for (const id of ['用'.repeat(256), '😀'.repeat(256), 'a/b?c#d%20e', 'x'.repeat(256)]) {
+      await api.makeUser({ id })
+      for (const slash of ['', '/'])
+        expect((await api.call('GET', `/api/users/${encodeURIComponent(id)}${slash}`)).body.id).toBe(id)
+    }
+    expect((await api.call('GET', `/api/users/${'x'.repeat(257)}`)).status).toBe(400)
+  })
+
+  test('turn numbers in them into numbers, and nothing else', async () => {
+    const { api } = app
+    const { id } = await api.makeExperiment()
+    expect((await api.call('GET', `/api/experiments/${id}`)).status).toBe(200)
+    for (const spelling of [`0x${id}`, `${id}e0`, `%20${id}`, `0${id}`, `${id}.5`, 'NaN', '-1', '99999999999'])
+      expect((await api.call('GET', `/api/experiments/${spelling}`)).status, spelling).toBe(400)
+    const user = await api.makeUser({ id: '12345' })
+    expect((await api.ok('GET', '/api/users/12345')).id).toBe(user.id)
+  })
+
+  test('REST calls do not loosen what tRPC accepts', async () => {
+    const { api } = app
+    await api.ok('GET', '/api/experiments?limit=5')
+    const strict = await api.call('GET', `/trpc/experiments.list?input=${encodeURIComponent('{"limit":"5"}')}`)
+    expect(strict.status).toBe(400)
+    const boolean = await api.call('POST', '/trpc/users.create', {
+      first_name: 'A',
+      last_name: 'B',
+      email: 'strict@example.com',
+      is_premium: 'false',
+    })
+    expect(boolean).toMatchObject({ status: 400, body: { error: { data: { issues: [{ path: ['is_premium'] }] } } } })
+  })
+})
