@@ -22,7 +22,8 @@ const begun = performance.now()
 const interrupted = Promise.race(['SIGINT', 'SIGTERM', 'SIGHUP'].map((signal) => once(process, signal)))
 console.log('Starting a platform …')
 try {
-  const platform = await Promise.race([startPlatform(), interrupted.then(() => process.exit(1))])
+  const platform = await Promise.race([startPlatform(), interrupted.then(() => null)])
+  if (!platform) process.exit(1)
   try {
     await Promise.race([play(platform), interrupted])
     if (!process.argv.includes('--exit')) await Promise.race([interrupted, platform.ended])

@@ -62,8 +62,8 @@ describe.each(backends)('a platform that is sent bad requests (%s)', (backend) =
 
   test('every keyed route opens for some scopes only', () => {
     for (const route of allRoutes().filter(({ keyed }) => keyed)) {
-      expect(lacking(route).length, route.name).toBeGreaterThanOrEqual(3)
-      expect(lacking(route).length, route.name).toBeLessThan(5)
+      expect(lacking(route).length, route.name).toBeGreaterThan(0)
+      expect(lacking(route).length, route.name).toBeLessThan(Object.keys(world.scopes).length)
     }
   })
 

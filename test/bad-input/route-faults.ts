@@ -123,7 +123,7 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
     withBody('a body nested too deep', 400, () => '['.repeat(100_000) + ']'.repeat(100_000))
     if (route.fields.some((field) => field.required && field.in === 'body'))
       withBody('a body nested too deep', 400, () =>
-        encode({ a: new Json('{"a":'.repeat(100_000) + '1' + '}'.repeat(100_000)) }),
+        encode({ a: new Json(`${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`) }),
       )
   }
   return found
@@ -141,6 +141,12 @@ export const urlFaults: Faults = (route, world, random) => {
     if (field.in === 'path') {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
       found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
+    }
+    // Where any text will do, one that says nothing is a text like others.
+    if (field.in === 'query' && !['label', 'user id', 'array'].includes(field.kind)) {
+      const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
+      const request = requestOf(route, world.token, broken)
+      found.push({ kind: 'bad percent-encoding', ...request, answer: { status: 400, issue: [field.name] } })
     }
     if (field.in === 'path' && field.kind === 'user id')
       found.push(

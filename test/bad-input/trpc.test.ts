@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { restProcedures } from '../../server/http/procedures.ts'
 import { onEachDatabase } from '../support/app.ts'
 import { createTally } from './answer.ts'
-import { badValues, PROTOTYPES } from './bad-values.ts'
+import { badValues } from './bad-values.ts'
 import { baseOf } from './base.ts'
 import { dumpTables } from './dump.ts'
 import { type BadRequest, createRandom, type Expected, encode, type Random } from './request.ts'
@@ -41,6 +41,8 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
         yield call(target, 'a required field is missing', encode(others), { status: 400, issue: [field.name] })
       }
       for (const { kind, value, below } of badValues(field, random)) {
+        // As a key like others it does no harm.
+        if (value instanceof Json && /onstructor/.test(value.text)) continue
         const input = encode({ ...base(), [field.name]: value })
         if (type === 'query' && encodeURIComponent(input).length > LONGEST_QUERY) continue
         yield call(
@@ -52,17 +54,12 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
       }
     }
     const input = encode(base())
+    const isAllOptional = !route.fields.some((field) => field.required)
     for (const text of ['[]', '"text"', '7', 'true', 'null']) {
-      const isAllOptional = !route.fields.some((field) => field.required)
       if (!isAllOptional) yield call(target, `an input that is ${text}`, text, { status: 400 })
     }
     yield call(target, 'truncated JSON', input.slice(0, Math.max(1, input.length - 2)), { status: 400 })
-    yield call(
-      target,
-      'a prototype key',
-      `${random.pick(PROTOTYPES).slice(0, -1)},${input.slice(1)}`.replace(',}', '}'),
-      { status: 400 },
-    )
+    if (!isAllOptional) yield call(target, 'fields that the prototype has', `{"__proto__":${input}}`, { status: 400 })
     for (const text of ['[]', 'null', '7', '"0"', '{"0":'])
       yield call(target, 'a malformed batch', text, { status: 400 }, '?batch=1')
     yield {

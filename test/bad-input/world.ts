@@ -3,6 +3,7 @@ import type { TestApi } from '../support/api.ts'
 /** What a platform holds while it is sent bad requests: an experiment in each status, and something of everything. */
 export type World = Awaited<ReturnType<typeof makeWorld>>
 
+const SCOPES = ['manage', 'read', 'evaluate', 'track', 'admin']
 let made = 0
 
 export async function makeWorld(api: TestApi) {
@@ -39,8 +40,7 @@ export async function makeWorld(api: TestApi) {
 
   const makeKey = (settings: object) => api.ok('POST', '/api/auth/keys', { name: tag, ...settings })
   const scopes: Record<string, string> = {}
-  for (const scope of ['manage', 'read', 'evaluate', 'track', 'admin'])
-    scopes[scope] = (await makeKey({ scopes: [scope] })).key
+  for (const scope of SCOPES) scopes[scope] = (await makeKey({ scopes: [scope] })).key
   const spareKey = await makeKey({})
   const expired = await makeKey({ expires_at: '2020-01-01T00:00:00Z' })
   const inactive = await makeKey({})
@@ -49,7 +49,8 @@ export async function makeWorld(api: TestApi) {
   await api.ok('DELETE', `/api/auth/keys/${deleted.id}`)
 
   return {
-    token: api.token,
+    /** A key with every scope. */
+    token: (await makeKey({ scopes: SCOPES })).key as string,
     experiments: { draft, bare, running, paused, completed, archived },
     disposable,
     segments: { used, unused },

@@ -1,0 +1,48 @@
+import { execFile } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { promisify } from 'node:util'
+import { expect, test } from 'vitest'
+import { openApp } from './support/app.ts'
+
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+
+test('the README’s five minutes with curl work as they stand', async () => {
+  const [, walk] = /## Five minutes with curl[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme) ?? []
+  if (!walk) throw new Error('the README has no walk')
+  const app = await openApp('embedded')
+  const script = walk.replace('http://127.0.0.1:8000', app.url)
+  for (const shell of ['bash', 'sh']) {
+    const { stdout, stderr } = await promisify(execFile)(shell, ['-c', script])
+    const answers = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(stderr).toBe('')
+    expect(answers).toHaveLength(9)
+    const [control, treatment, ...rest] = answers
+    expect([control.name, treatment.name]).toEqual(['control', 'treatment'])
+    for (const decision of rest.slice(0, 4)) expect(Object.keys(decision.eligible_experiment_ids)).toHaveLength(1)
+    const [event, listed, results] = rest.slice(4)
+    expect(listed).toEqual([event])
+    const counts = results.variants.map((row: { total_users: number; conversions: number }) => [
+      row.total_users,
+      row.conversions,
+    ])
+    expect(counts.reduce((sum: number, [users]: [number]) => sum + users, 0)).toBe(4)
+    expect(counts.reduce((sum: number, [, conversions]: [number, number]) => sum + conversions, 0)).toBe(1)
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+  }
+  await app.close()
+})
+
+test('the README names every variable of the configuration, and no other', async () => {
+  const source = readFileSync(new URL('../server/config.ts', import.meta.url), 'utf8')
+  const variables = [...source.matchAll(/^ {4}([A-Z_]+):/gm)]
+    .map(([, name]) => name)
+    .filter((name) => name !== 'NODE_ENV')
+  const [, table] = /## Configuration[\s\S]*?\n\| --- \|[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? []
+  const documented = [...(table ?? '').matchAll(/^\| ([^|]*) \|/gm)].flatMap(
+    ([, names]) => (names ?? '').match(/[A-Z_]{4,}/g) ?? [],
+  )
+  expect(documented.sort()).toEqual(variables.sort())
+})
