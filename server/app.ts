@@ -23,10 +23,9 @@ import { trpcRoutes } from './http/trpc.ts'
 import { createPeople } from './users/people.ts'
 
 const BODY_BYTES = 1024 * 1024
-const TRPC_BODY_BYTES = 8 * 1024 * 1024
 const DRAIN_LOOK_MS = 20
-/** A path parameter has up to 256 characters, each up to 12 bytes when percent-encoded. */
-const MAX_PARAM_LENGTH = 256 * 12
+/** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
+const MAX_PARAM_LENGTH = 8192
 
 export type App = { platform: Platform; http: FastifyInstance; close: () => Promise<void> }
 
@@ -114,7 +113,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)
   http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })
-  http.register(async (scope) => trpcRoutes(scope, platform), { bodyLimit: TRPC_BODY_BYTES })
+  http.register(async (scope) => trpcRoutes(scope, platform))
   await http.ready()
   return http
 }

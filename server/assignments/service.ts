@@ -41,7 +41,7 @@ export async function checkEligibility(
   actor: string,
   input: CheckEligibility,
 ): Promise<Eligibility> {
-  const answers = fromMemory(deciding, input) ?? (await decide(deciding, actor, input))
+  const answers = fromMemory(deciding, input) ?? (await lookUp(deciding, actor, input))
   const eligible: Eligibility['eligible_experiment_ids'] = {}
   for (const { experiment, variant } of answers)
     eligible[experiment.id] = { variant_id: variant.id, variant_name: variant.name, payload: variant.payload as Json }
@@ -60,7 +60,7 @@ export async function getAssignment(
     expose: input.expose,
     attributes: undefined,
   }
-  const [answer] = fromMemory(deciding, check) ?? (await decide(deciding, actor, check))
+  const [answer] = fromMemory(deciding, check) ?? (await lookUp(deciding, actor, check))
   if (!answer) {
     if (!deciding.watch.snapshot().experiments.has(input.experiment_id))
       throw notFound('Experiment', input.experiment_id)
@@ -116,6 +116,12 @@ function fromMemory({ watch, memory }: Deciding, input: CheckEligibility): Answe
 const assignedAt = (decision: Decision, stored: Remembered | undefined) =>
   decision.outcome === 'stored' && stored ? stored.assignedAt : null
 
+/** What other processes left in Redis may do; otherwise the database has to be asked. */
+async function lookUp(deciding: Deciding, actor: string, input: CheckEligibility): Promise<Answer[]> {
+  const shared = await deciding.memory.shared(input.user_id)
+  return (shared && fromMemory(deciding, input)) ?? decide(deciding, actor, input)
+}
+
 async function decide(deciding: Deciding, actor: string, input: CheckEligibility): Promise<Answer[]> {
   const { watch, people, memory } = deciding
   const ids = [...new Set(input.experiment_ids)]
@@ -138,9 +144,8 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
       continue
     }
     let runs = memory.peek(input.user_id)
-    const missing = () => wanted.some((experiment) => mayBeStored(experiment) && !storedIn(experiment, runs))
-    if (missing()) runs = (await memory.shared(input.user_id)) ?? runs
-    if (missing()) runs = await memory.load(input.user_id)
+    if (wanted.some((experiment) => mayBeStored(experiment) && !storedIn(experiment, runs)))
+      runs = await memory.load(input.user_id)
 
     const answers = await Promise.all(
       wanted.map((experiment) => decideOne(deciding, experiment, subject, storedIn(experiment, runs), input.expose)),

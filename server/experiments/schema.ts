@@ -68,6 +68,7 @@ export const run = z
 export const experimentDetail = experiment
   .extend({ variants: z.array(variant), segments: z.array(segment), runs: z.array(run) })
   .meta({ id: 'ExperimentDetail' })
+export type ExperimentDetail = z.output<typeof experimentDetail>
 
 const settings = {
   description: optional(text),

@@ -4,7 +4,7 @@ import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
 import { experimentChanged, lockExperiment, refreshed, variantsOf } from './life-cycle.ts'
-import type { CreateExperiment, UpdateExperiment } from './schema.ts'
+import type { CreateExperiment, ExperimentDetail, UpdateExperiment } from './schema.ts'
 
 /** An arbitrary number that only the derivation of keys locks. */
 const KEY_LOCK = 7_302_512
@@ -61,7 +61,7 @@ export function listExperiments(em: EntityManager, input: { limit?: number; afte
 }
 
 /** An experiment with its variants, segments, and runs with their allocation periods. */
-export async function getExperiment(em: EntityManager, experimentId: number) {
+export async function getExperiment(em: EntityManager, experimentId: number): Promise<ExperimentDetail> {
   const experiment = await em.findOne(Experiment, experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
   const links = await em.find(ExperimentSegment, { experiment_id: experimentId })

@@ -34,6 +34,7 @@ export const member = z
 export const segmentWithMembers = segment
   .extend({ users: z.array(member).meta({ description: 'The hand-made members, the first 1000' }) })
   .meta({ id: 'SegmentWithMembers' })
+export type SegmentWithMembers = z.output<typeof segmentWithMembers>
 
 export const createSegment = z
   .object({

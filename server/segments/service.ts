@@ -7,7 +7,7 @@ import { User } from '../users/entity.ts'
 import type { People } from '../users/people.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
-import type { AssignUser, CreateSegment, SegmentLink, UpdateSegment } from './schema.ts'
+import type { AssignUser, CreateSegment, SegmentLink, SegmentWithMembers, UpdateSegment } from './schema.ts'
 
 const MAX_MEMBERS = 1000
 
@@ -36,7 +36,7 @@ async function findSegment(em: EntityManager, segmentId: number): Promise<Segmen
 }
 
 /** A segment with its hand-made members, the first 1000 by id. */
-export async function getSegment(em: EntityManager, segmentId: number) {
+export async function getSegment(em: EntityManager, segmentId: number): Promise<SegmentWithMembers> {
   const segment = await findSegment(em, segmentId)
   const memberships = await em.find(
     UserSegment,

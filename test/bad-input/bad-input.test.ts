@@ -27,7 +27,9 @@ test('every route takes the request that faults are put into', async () => {
   let world = await makeWorld(app.api)
   try {
     for (const route of allRoutes())
-      for (const extent of ['least', 'most'] as const) {
+      for (const extent of route.fields.every((field) => field.required)
+        ? (['least'] as const)
+        : (['least', 'most'] as const)) {
         const send = () => sender.send(requestOf(route, world.token, baseOf(route, world, random, extent)))
         let reply = await send()
         if (reply.status !== 200) {
@@ -41,7 +43,7 @@ test('every route takes the request that faults are put into', async () => {
     sender.close()
     await app.close()
   }
-})
+}, 120_000)
 
 describe.each(backends)('a platform that is sent bad requests (%s)', (backend) => {
   let app: TestApp

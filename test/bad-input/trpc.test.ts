@@ -5,12 +5,14 @@ import { createTally } from './answer.ts'
 import { badValues } from './bad-values.ts'
 import { baseOf } from './base.ts'
 import { dumpTables } from './dump.ts'
-import { type BadRequest, createRandom, type Expected, encode, type Random } from './request.ts'
+import { type BadRequest, createRandom, type Expected, encode, Json, type Random } from './request.ts'
 import { allRoutes, type Route } from './routes.ts'
 import { createSender } from './send.ts'
 import { makeWorld, type World } from './world.ts'
 
 const ROUNDS = 2
+/** tRPC itself sends some errors as text; its clients read JSON in any case. */
+const JSON_TYPE = 'application/json'
 /** What fits into a URL. */
 const LONGEST_QUERY = 4000
 
@@ -110,7 +112,7 @@ onEachDatabase('typed clients that send bad input', (app) => {
     const tally = createTally()
     for (let round = 1; round <= ROUNDS; round++)
       await sender.sendAll(badCalls(world, random), (sent, reply) =>
-        tally.add(sent, { ...reply, body: asRest(reply.body) }),
+        tally.add(sent, { ...reply, type: JSON_TYPE, body: asRest(reply.body) }),
       )
     sender.close()
     console.log(`/trpc: ${tally.table()}`)

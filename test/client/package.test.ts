@@ -67,7 +67,7 @@ describe('the packed client', () => {
 
   test('holds its JavaScript and its declarations, and brings nothing of the server along', () => {
     const files = readdirSync(join(project, 'node_modules', PACKAGE), { recursive: true }).sort()
-    expect(files).toEqual(['dist', 'dist/index.d.ts', 'dist/index.js', 'dist/router.d.ts', 'package.json'])
+    expect(files).toEqual(['README.md', 'dist', 'dist/index.d.ts', 'dist/index.js', 'dist/router.d.ts', 'package.json'])
     const dependencies = Object.keys(manifest.dependencies)
     const installed = dependencies.filter((name) => existsSync(join(project, 'node_modules', name)))
     expect(installed).toEqual(['@trpc/client', '@trpc/server'])
