@@ -15,9 +15,9 @@ import { createWatch } from './definitions/watch.ts'
 import { createRecorder } from './events/recorder.ts'
 import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
-import { handleFaults, sendFault } from './http/faults.ts'
+import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
-import { readJson } from './http/json.ts'
+import { parseJson, readJson } from './http/json.ts'
 import { restRoutes } from './http/rest.ts'
 import { trpcRoutes } from './http/trpc.ts'
 import { createPeople } from './users/people.ts'
@@ -90,6 +90,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     bodyLimit: BODY_BYTES,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
+    clientErrorHandler: answerMalformed,
     frameworkErrors: (error, _request, reply) => {
       sendFault(reply, log, error)
     },
@@ -104,10 +105,11 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     http.server.once('close', () => clearInterval(closing))
   })
   handleFaults(http)
-  readJson(http)
+  readJson(http, parseJson)
   if (config.corsOrigins.length > 0)
     await http.register(cors, {
       origin: config.corsOrigins,
+      exposedHeaders: ['link', 'retry-after'],
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     })
   healthRoutes(http, platform, () => ready)

@@ -37,6 +37,8 @@ export function translate(error: TRPCError): TRPCError {
   if (error.code !== 'INTERNAL_SERVER_ERROR') return error
   if (isDatabaseAway(cause))
     return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is away; try again soon', cause })
+  if (databaseCode(cause) === '23503')
+    return new TRPCError({ code: 'CONFLICT', message: 'Something that this refers to was deleted or is in use', cause })
   if (databaseCode(cause) === '23505') {
     const constraint = brokenConstraint(cause) ?? ''
     const message = constraintMessages.find(([pattern]) => pattern.test(constraint))?.[1] ?? 'That is taken already'

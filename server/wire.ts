@@ -28,8 +28,9 @@ export const percent = z
 /** In: ISO 8601 with any offset, out: Date. */
 export const instant = z.iso.datetime({ offset: true }).transform((text, ctx) => {
   const date = new Date(text)
-  if (!Number.isNaN(date.getTime())) return date
-  ctx.addIssue({ code: 'custom', message: 'not a date that exists' })
+  const year = date.getUTCFullYear()
+  if (year >= 1 && year <= 9999) return date
+  ctx.addIssue({ code: 'custom', message: 'not a date from the year 1 to 9999' })
   return z.NEVER
 })
 /** Output only: ISO 8601 in UTC with milliseconds. */

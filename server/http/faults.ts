@@ -1,8 +1,10 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import { TRPCError } from '@trpc/server'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply } from 'fastify'
-import { faultOf } from '../trpc.ts'
+import { type Fault, faultOf } from '../trpc.ts'
 
-const RETRY_AFTER_SECONDS = 1
+export const RETRY_AFTER_SECONDS = 1
 
 /** Answers an error in the one shape, and logs it where it is ours. */
 export function sendFault(reply: FastifyReply, log: FastifyBaseLogger, error: unknown) {
@@ -45,4 +47,23 @@ export function handleFaults(app: FastifyInstance) {
       new TRPCError({ code: 'NOT_FOUND', message: `There is no ${request.method} ${path}` }),
     )
   })
+}
+
+const malformed: Record<string, { status: number; fault: Fault }> = {
+  HPE_HEADER_OVERFLOW: { status: 431, fault: { message: 'The headers are too large', code: 'BAD_REQUEST' } },
+  ERR_HTTP_REQUEST_TIMEOUT: { status: 408, fault: { message: 'The request took too long to arrive', code: 'TIMEOUT' } },
+}
+
+/** Answers what is no HTTP at all, or too much of it, in the one shape too. */
+export function answerMalformed(error: Error & { code?: string }, socket: Socket) {
+  if (error.code !== 'ECONNRESET' && socket.writable) {
+    const other = { status: 400, fault: { message: 'That is not valid HTTP', code: 'BAD_REQUEST' } }
+    const { status, fault } = malformed[error.code ?? ''] ?? other
+    const body = JSON.stringify(fault)
+    socket.write(
+      `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+        `Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+    )
+  }
+  socket.destroy(error)
 }

@@ -4,17 +4,30 @@ import { parse } from 'secure-json-parse'
 
 const refused = (message: string) => Object.assign(new Error(message), { statusCode: 400 })
 
-/** Reads JSON bodies: an empty one is a missing one; broken UTF-8 and `__proto__` keys are refused. */
-export function readJson(app: FastifyInstance) {
+/**
+ * Reads JSON strictly: broken UTF-8 and `__proto__` keys are refused.
+ * @throws Error with status 400 that says what is wrong
+ */
+export function parseJson(bytes: Buffer): unknown {
+  if (!isUtf8(bytes)) throw refused('The body is not valid UTF-8')
+  try {
+    return parse(bytes.toString('utf8'))
+  } catch (error) {
+    throw refused(`The body is not valid JSON: ${(error as Error).message}`)
+  }
+}
+
+/**
+ * Makes JSON the only content type of a scope; an empty body is a missing one.
+ * @param give what the handler gets of a body that is not empty
+ */
+export function readJson(app: FastifyInstance, give: (bytes: Buffer) => unknown) {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
-    const bytes = body as Buffer
-    if (bytes.length === 0) return done(null, undefined)
-    if (!isUtf8(bytes)) return done(refused('The body is not valid UTF-8'))
     try {
-      done(null, parse(bytes.toString('utf8')))
+      done(null, body.length === 0 ? undefined : give(body as Buffer))
     } catch (error) {
-      done(refused(`The body is not valid JSON: ${(error as Error).message}`))
+      done(error as Error)
     }
   })
 }

@@ -1,28 +1,47 @@
-import { type FastifyTRPCPluginOptions, fastifyTRPCPlugin } from '@trpc/server/adapters/fastify'
-import type { FastifyInstance } from 'fastify'
+import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { createContext, type Platform } from '../context.ts'
-import { type AppRouter, appRouter } from '../router.ts'
+import { appRouter } from '../router.ts'
+import { RETRY_AFTER_SECONDS } from './faults.ts'
+import { parseJson, readJson } from './json.ts'
 
 /** A batch of events may be that large. */
 const BODY_BYTES = 8 * 1024 * 1024
 /** Calls that one request may carry. */
 const MAX_BATCH_SIZE = 100
 
-/** The procedures for typed clients, at /trpc. */
+type TrpcRequest = FastifyRequest<{ Params: { path: string }; Querystring: { input?: unknown } }>
+
+/**
+ * The procedures for typed clients, at /trpc. Mounted here rather than by tRPC's plugin, whose parsers take broken
+ * UTF-8, `__proto__` keys and multipart bodies of any size.
+ */
 export function trpcRoutes(app: FastifyInstance, platform: Platform) {
-  const trpcOptions: FastifyTRPCPluginOptions<AppRouter>['trpcOptions'] = {
-    router: appRouter,
-    createContext: ({ req }) => createContext(platform, req.headers.authorization),
-    maxBatchSize: MAX_BATCH_SIZE,
-    // A query may be too long for a URL.
-    allowMethodOverride: true,
-    onError: ({ error, path }) => {
-      if (error.code === 'INTERNAL_SERVER_ERROR')
-        platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed')
-    },
-  }
-  app.addHook('onRoute', (route) => {
-    route.bodyLimit = BODY_BYTES
+  // tRPC parses the text itself; parsing it here only refuses what is not strict.
+  readJson(app, (bytes) => {
+    parseJson(bytes)
+    return bytes.toString('utf8')
   })
-  app.register(fastifyTRPCPlugin, { prefix: '/trpc', trpcOptions })
+  app.all('/trpc/:path', { bodyLimit: BODY_BYTES }, async (request: TrpcRequest, reply) => {
+    const { input } = request.query
+    if (typeof input === 'string') parseJson(Buffer.from(input))
+    await fastifyRequestHandler({
+      router: appRouter,
+      req: request as FastifyRequest,
+      res: reply,
+      path: request.params.path,
+      createContext: ({ req }) => createContext(platform, req.headers.authorization),
+      maxBatchSize: MAX_BATCH_SIZE,
+      // A query may be too long for a URL.
+      allowMethodOverride: true,
+      responseMeta: ({ errors }) =>
+        errors.some((error) => error.code === 'SERVICE_UNAVAILABLE')
+          ? { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } }
+          : {},
+      onError: ({ error, path }) => {
+        if (error.code === 'INTERNAL_SERVER_ERROR')
+          platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed')
+      },
+    })
+  })
 }

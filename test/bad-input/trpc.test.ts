@@ -15,6 +15,7 @@ const ROUNDS = 2
 const JSON_TYPE = 'application/json'
 /** What fits into a URL. */
 const LONGEST_QUERY = 4000
+const MOST_BYTES = 8 * 1024 * 1024
 
 type Call = { route: Route; type: 'query' | 'mutation' }
 
@@ -65,13 +66,14 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
     for (const text of ['[]', 'null', '7', '"0"', '{"0":'])
       yield call(target, 'a malformed batch', text, { status: 400 }, '?batch=1')
     yield {
-      ...call(target, 'a method of the other type', input, { status: 405 }),
-      method: type === 'query' ? 'POST' : 'GET',
+      ...call(target, 'a method that is not served', input, { status: 405 }),
+      method: type === 'query' ? 'PUT' : 'GET',
       headers: json,
     }
     if (type === 'query') continue
     const request = call(target, 'a wrong content type', input, { status: 415 })
-    yield { ...request, headers: { ...authorization, 'content-type': random.pick(['text/plain', 'application/xml']) } }
+    for (const type of ['text/plain', 'multipart/form-data; boundary=x'])
+      yield { ...request, headers: { ...authorization, 'content-type': type } }
     const broken = Buffer.concat([Buffer.from('{"x":"'), Buffer.from([0xff, 0xfe]), Buffer.from(`",${input.slice(1)}`)])
     yield { ...request, kind: 'invalid UTF-8', body: broken, answer: { status: 400 } }
   }
@@ -92,6 +94,8 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
       headers: json,
       answer: { status: 404 },
     }
+  const large = { route: '/trpc', method: 'POST', path: '/trpc/experiments.create', body: 'x'.repeat(MOST_BYTES + 1) }
+  yield { kind: 'a body over the limit', ...large, headers: json, answer: { status: 413 } }
   const crowd = Array(101).fill('experiments.list').join(',')
   yield {
     kind: 'a batch of too many',
