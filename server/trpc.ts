@@ -1,7 +1,8 @@
-import { initTRPC, TRPCError } from '@trpc/server'
+import { getTRPCErrorFromUnknown, initTRPC, TRPCError } from '@trpc/server'
 import { getHTTPStatusCodeFromError } from '@trpc/server/http'
 import type { OpenApiMeta } from 'trpc-openapi'
 import { ZodError } from 'zod'
+import type { Caller } from './auth/key-ring.ts'
 import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
 import { brokenConstraint, databaseCode, isDatabaseAway } from './database/errors.ts'
@@ -15,8 +16,8 @@ export type Meta = OpenApiMeta<{
   list?: boolean
   /** The largest body in bytes, where it is not the usual one. */
   bodyLimit?: number
-  /** Needs no API key, or one only while KEY_MANAGEMENT is admin. */
-  openTo?: 'anybody' | 'key managers'
+  /** Who may call it: keys of that scope; or, for the management of keys, whom KEY_MANAGEMENT says. */
+  access?: Scope | 'key management'
 }>
 
 export type Issue = { path: (string | number)[]; message: string }
@@ -31,7 +32,8 @@ const constraintMessages: [RegExp, string][] = [
 ]
 
 /** Turns what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
-export function translate(error: TRPCError): TRPCError {
+export function translate(thrown: unknown): TRPCError {
+  const error = getTRPCErrorFromUnknown(thrown)
   const { cause } = error
   if (cause instanceof DomainError) return new TRPCError({ code: cause.code, message: cause.message, cause })
   if (error.code !== 'INTERNAL_SERVER_ERROR') return error
@@ -51,7 +53,7 @@ export function translate(error: TRPCError): TRPCError {
 export function faultOf(error: TRPCError): { status: number; fault: Fault } {
   const status = getHTTPStatusCodeFromError(error)
   const fault: Fault = { message: error.message, code: error.code }
-  if (error.cause instanceof ZodError) {
+  if (error.code === 'BAD_REQUEST' && error.cause instanceof ZodError) {
     fault.issues = error.cause.issues.map(({ path, message }) => ({ path: path.map(pathStep), message }))
     fault.message = `Invalid input: ${fault.issues.map(sentence).join('; ')}`.slice(0, 1000)
   } else if (error.cause instanceof DomainError && error.cause.path?.length) {
@@ -76,29 +78,40 @@ const t = initTRPC
 
 export const router = t.router
 
-async function authenticate(ctx: Context, scope: Scope) {
+/**
+ * Sets the caller of a context, or refuses. A key that is known already is checked without a promise.
+ * @throws TRPCError UNAUTHORIZED without a good key, FORBIDDEN where it lacks the scope
+ */
+export function authorize(ctx: Context, access: Meta['access']): void | Promise<void> {
+  if (!access)
+    throw new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: 'A procedure does not say who may call it' })
+  if (access === 'key management') {
+    if (ctx.platform.config.keyManagement === 'open') return
+    return authorize(ctx, 'admin')
+  }
   if (!ctx.token)
     throw new TRPCError({ code: 'UNAUTHORIZED', message: 'An API key is needed: Authorization: Bearer <key>' })
-  const caller = await ctx.platform.keyRing.check(ctx.token)
+  const caller = ctx.platform.keyRing.check(ctx.token)
+  return caller instanceof Promise ? caller.then((found) => admit(ctx, found, access)) : admit(ctx, caller, access)
+}
+
+function admit(ctx: Context, caller: Caller | null, scope: Scope) {
   if (!caller) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'That API key is unknown, inactive or expired' })
   if (!caller.scopes.has(scope))
     throw new TRPCError({ code: 'FORBIDDEN', message: `That API key lacks the scope ${scope}` })
   ctx.caller = caller
 }
 
-/** For callers with an API key of that scope, checked before the input is. */
-export const keyedProcedure = (scope: Scope) =>
-  t.procedure.use(async ({ ctx, next }) => {
-    await authenticate(ctx, scope)
-    const result = await next()
-    if (!result.ok) throw translate(result.error)
-    return result
-  })
-
-/** For the management of keys: open to anybody, or to administrators, as KEY_MANAGEMENT says. */
-export const keyManagementProcedure = t.procedure.use(async ({ ctx, next }) => {
-  if (ctx.platform.config.keyManagement === 'admin') await authenticate(ctx, 'admin')
+/** Every procedure: who may call it is checked before the input is, and errors are translated. */
+const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
+  await authorize(ctx, meta?.access)
   const result = await next()
   if (!result.ok) throw translate(result.error)
   return result
 })
+
+/** For callers with an API key of that scope. */
+export const keyedProcedure = (scope: Scope) => guardedProcedure.meta({ access: scope })
+
+/** For the management of keys: open to anybody, or to administrators, as KEY_MANAGEMENT says. */
+export const keyManagementProcedure = guardedProcedure.meta({ access: 'key management' })

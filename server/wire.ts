@@ -95,6 +95,12 @@ export const jsonObject = z.record(z.string(), z.unknown()).superRefine(storable
   Record<string, Json>,
   Record<string, Json>
 >
+/** Output only: JSON as it was stored, which was checked on its way in. */
+export const storedJson = z.unknown() as unknown as z.ZodType<Json, Json>
+export const storedObject = z.record(z.string(), z.unknown()) as unknown as z.ZodType<
+  Record<string, Json>,
+  Record<string, Json>
+>
 /** Any JSON value. */
 export const jsonValue = z.unknown().superRefine(storable) as z.ZodType<Json, Json>
 
@@ -104,8 +110,8 @@ export const optional = <T extends z.ZodType>(schema: T) => schema.nullish()
 export const withDefault = <T extends z.ZodType, const D extends z.output<T>>(schema: T, value: D) =>
   schema
     .nullish()
-    .transform((given) => (given ?? value) as NonNullable<z.output<T>>)
     .meta({ default: value as never })
+    .transform((given) => (given ?? value) as NonNullable<z.output<T>>)
 
 export const limit = z
   .int()

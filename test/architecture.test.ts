@@ -11,16 +11,18 @@ type Import = { from: string; to: string; typeOnly: boolean }
 
 /** Every import of a file of this repository by another, and of packages by name. */
 function importsOf(pattern: string): Import[] {
-  return globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path) }).flatMap((from) => {
-    const code = readFileSync(join(root, from), 'utf8')
-    return [...code.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'/gm)].map(
-      ([, type, target = '']) => ({
-        from,
-        to: target.startsWith('.') ? relative(root, join(root, dirname(from), target)) : target,
-        typeOnly: type !== undefined,
-      }),
-    )
-  })
+  return globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path) }).flatMap(
+    (from) => {
+      const code = readFileSync(join(root, from), 'utf8')
+      return [...code.matchAll(/^(?:import|export)\s+(type\s)?[^'"]*?from\s+'([^']+)'/gm)].map(
+        ([, type, target = '']) => ({
+          from,
+          to: target.startsWith('.') ? relative(root, join(root, dirname(from), target)) : target,
+          typeOnly: type !== undefined,
+        }),
+      )
+    },
+  )
 }
 
 const all = importsOf('{server,client}/**/*.{ts,tsx}')
@@ -41,7 +43,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   {
     kind: 'trpc.ts',
     is: (path) => path === 'server/trpc.ts',
-    may: (to) => /^server\/(context|errors|database\/errors|auth\/schema)\.ts$/.test(to),
+    may: (to) => /^server\/(context|errors|database\/errors|auth\/schema|auth\/key-ring)\.ts$/.test(to),
   },
   {
     kind: '<domain>/router.ts',

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, jsonObject, optional, timestamp, userId } from '../wire.ts'
+import { id, jsonObject, optional, storedJson, timestamp, userId } from '../wire.ts'
 
 const attributes = optional(jsonObject).meta({
   description: 'Merged over the stored profile for this call only; given (also as {}), any user id is accepted',
@@ -23,7 +23,7 @@ export const checkEligibility = z
 export type CheckEligibility = z.output<typeof checkEligibility>
 
 export const decision = z
-  .object({ variant_id: id, variant_name: z.string(), payload: z.json().nullable() })
+  .object({ variant_id: id, variant_name: z.string(), payload: storedJson.nullable() })
   .meta({ id: 'Decision' })
 export const eligibility = z
   .object({
@@ -46,7 +46,7 @@ export const assignment = z
     user_id: z.string(),
     variant_id: id,
     variant_name: z.string(),
-    payload: z.json().nullable(),
+    payload: storedJson.nullable(),
     assigned_at: timestamp
       .nullable()
       .meta({ description: 'null where nothing is stored: drafts and shipped variants' }),

@@ -15,7 +15,6 @@ export const authRouter = router({
         tags,
         summary: 'Create an API key; the answer alone holds all of it',
       },
-      openTo: 'key managers',
     })
     .input(wire.createKey)
     .output(wire.apiKey)
@@ -24,7 +23,6 @@ export const authRouter = router({
     .meta({
       openapi: { method: 'GET', path: '/auth/keys', tags, summary: 'All API keys, masked' },
       list: true,
-      openTo: 'key managers',
     })
     .input(wire.listKeys)
     .output(z.array(wire.apiKey))
@@ -32,7 +30,6 @@ export const authRouter = router({
   updateKey: keyManagementProcedure
     .meta({
       openapi: { method: 'PATCH', path: '/auth/keys/{key_id}', tags, summary: 'Switch an API key off or on' },
-      openTo: 'key managers',
     })
     .input(wire.updateKey)
     .output(wire.apiKey)
@@ -40,7 +37,6 @@ export const authRouter = router({
   deleteKey: keyManagementProcedure
     .meta({
       openapi: { method: 'DELETE', path: '/auth/keys/{key_id}', tags, summary: 'Delete an API key' },
-      openTo: 'key managers',
     })
     .input(wire.keyId)
     .output(message)

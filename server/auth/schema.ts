@@ -34,5 +34,5 @@ export type CreateKey = z.output<typeof createKey>
 
 export const listKeys = page
 export const keyId = z.object({ key_id: id })
-export const updateKey = z.object({ key_id: id, is_active: z.boolean() })
+export const updateKey = z.object({ key_id: id, is_active: z.boolean() }).meta({ id: 'UpdateKey' })
 export type UpdateKey = z.output<typeof updateKey>

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, instant, jsonObject, label, limit, optional, timestamp, userId } from '../wire.ts'
+import { id, instant, jsonObject, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
 
 /** Reports that the user met the variant; exposes without counting as anything else. */
 export const EXPOSURE_EVENT = '$exposure'
@@ -15,7 +15,7 @@ export const event = z
     variant_id: id.nullable(),
     type: z.string(),
     timestamp,
-    properties: z.record(z.string(), z.json()).nullable(),
+    properties: storedObject.nullable(),
     duplicate: z
       .literal(true)
       .optional()
@@ -101,4 +101,5 @@ export const listEvents = z
     path: ['end_time'],
     message: 'must not be before start_time',
   })
+  .meta({ id: 'ListEvents' })
 export type ListEvents = z.output<typeof listEvents>

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import { id, jsonValue, name, optional, page, percent, text, timestamp } from '../wire.ts'
+import { id, jsonValue, name, optional, page, percent, storedJson, text, timestamp } from '../wire.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
 export type Status = z.output<typeof status>
@@ -41,7 +41,7 @@ export const variant = z
     percent_allocated: z.number(),
     enabled: z.boolean(),
     is_control: z.boolean(),
-    payload: z.json().nullable(),
+    payload: storedJson.nullable(),
     created_at: timestamp,
   })
   .meta({ id: 'Variant' })
@@ -86,12 +86,16 @@ export type CreateExperiment = z.output<typeof createExperiment>
 
 export const listExperiments = page
 export const experimentId = z.object({ experiment_id: id })
-export const updateExperiment = z.object({ experiment_id: id, name: optional(name), key: optional(key), ...settings })
+export const updateExperiment = z
+  .object({ experiment_id: id, name: optional(name), key: optional(key), ...settings })
+  .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
-export const completeExperiment = z.object({
-  experiment_id: id,
-  shipped_variant_id: optional(id).meta({ description: 'The variant that everybody gets from now on' }),
-})
+export const completeExperiment = z
+  .object({
+    experiment_id: id,
+    shipped_variant_id: optional(id).meta({ description: 'The variant that everybody gets from now on' }),
+  })
+  .meta({ id: 'CompleteExperiment' })
 export type CompleteExperiment = z.output<typeof completeExperiment>
 
 const variantSettings = {
@@ -101,21 +105,27 @@ const variantSettings = {
     examples: [{ color: 'green' }],
   }),
 }
-export const addVariant = z.object({
-  experiment_id: id,
-  name: name.meta({ examples: ['control'] }),
-  percent_allocated: percent,
-  ...variantSettings,
-})
+export const addVariant = z
+  .object({
+    experiment_id: id,
+    name: name.meta({ examples: ['control'] }),
+    percent_allocated: percent,
+    ...variantSettings,
+  })
+  .meta({ id: 'AddVariant' })
 export type AddVariant = z.output<typeof addVariant>
-export const updateVariant = z.object({
-  experiment_id: id,
-  variant_id: id,
-  name: optional(name),
-  percent_allocated: optional(percent).meta({ examples: [60] }),
-  is_control: optional(z.literal(true)).meta({ description: 'Makes it the control; while the experiment is a draft' }),
-  ...variantSettings,
-})
+export const updateVariant = z
+  .object({
+    experiment_id: id,
+    variant_id: id,
+    name: optional(name),
+    percent_allocated: optional(percent).meta({ examples: [60] }),
+    is_control: optional(z.literal(true)).meta({
+      description: 'Makes it the control; while the experiment is a draft',
+    }),
+    ...variantSettings,
+  })
+  .meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
 export const variantId = z.object({ experiment_id: id, variant_id: id })
 export type VariantId = z.output<typeof variantId>

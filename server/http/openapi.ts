@@ -81,12 +81,14 @@ export function openApiDocument(): Document {
 }
 
 function describe(document: Document, procedure: RestProcedure) {
-  const { openapi, openTo, getTwin } = procedure.meta
+  const { openapi, access, getTwin } = procedure.meta
   const methods = document.paths[openapi.path] as Record<string, Operation>
   const operation = methods[openapi.method.toLowerCase()] as Operation
   operation.operationId = procedure.name
-  if (openTo) operation.security = [{}, { bearer: [] }]
+  if (access === 'key management') operation.security = [{}, { bearer: [] }]
   if (openapi.method === 'DELETE') moveQueryToBody(operation)
+  nameBody(document, operation, procedure.input.meta()?.id)
+  requireBody(document, operation)
   describeErrors(operation, openapi.method)
   if (getTwin) methods.get = twinOf(document, operation)
 }
@@ -108,6 +110,27 @@ function moveQueryToBody(operation: Operation) {
       },
     },
   }
+}
+
+/** The generator writes bodies out in place; those with a name become components. */
+function nameBody(document: Document, { requestBody }: Operation, name: string | undefined) {
+  const content = requestBody?.content['application/json']
+  if (!content || !name) return
+  document.components.schemas[name] = content.schema
+  content.schema = { $ref: `#/components/schemas/${name}` }
+}
+
+/** The generator asks for a body wherever the path has a parameter; it is needed where one of its fields is. */
+function requireBody(document: Document, operation: Operation) {
+  if (operation.requestBody)
+    operation.requestBody.required = (bodySchema(document, operation).required ?? []).length > 0
+}
+
+/** The schema of a body, looked up where it is a named component. */
+function bodySchema(document: Document, { requestBody }: Operation): Schema {
+  const given = requestBody?.content['application/json']?.schema ?? {}
+  const name = typeof given.$ref === 'string' ? given.$ref.split('/').at(-1) : undefined
+  return name ? (document.components.schemas[name] ?? {}) : given
 }
 
 function describeErrors(operation: Operation, method: string) {
@@ -135,10 +158,8 @@ function describeErrors(operation: Operation, method: string) {
 
 /** The same operation as a GET: the body's fields as query parameters, lists by repetition. */
 function twinOf(document: Document, operation: Operation): Operation {
-  const { requestBody, ...rest } = structuredClone(operation)
-  const given = requestBody?.content['application/json']?.schema ?? {}
-  const reference = typeof given.$ref === 'string' ? given.$ref.split('/').at(-1) : undefined
-  const schema = reference ? (document.components.schemas[reference] ?? {}) : given
+  const { requestBody: _body, ...rest } = structuredClone(operation)
+  const schema = structuredClone(bodySchema(document, operation))
   const fields = Object.entries(schema.properties ?? {}).map(([name, field]) => ({
     name,
     in: 'query',

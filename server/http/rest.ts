@@ -26,20 +26,12 @@ type Source = 'body' | 'query'
 
 function handle(platform: Platform, procedure: RestProcedure, source: Source) {
   const read = inputReader(procedure, source)
-  const { call, name, type } = procedure
+  const { call } = procedure
   return async (request: FastifyRequest, reply: FastifyReply) => {
     try {
       const input = read(request)
       const ctx = createContext(platform, request.headers.authorization)
-      const answer = await call({
-        ctx,
-        getRawInput: async () => input,
-        path: name,
-        type,
-        input,
-        signal: undefined,
-        batchIndex: 0,
-      })
+      const answer = await call(ctx, input)
       if (procedure.meta.list) linkNext(request, reply, input, answer as { id: number | string }[])
       return answer
     } catch (error) {
@@ -53,10 +45,15 @@ type Input = Record<string, unknown>
 /** How a request becomes the procedure's input: path, then query or body; planned once. */
 function inputReader(procedure: RestProcedure, source: Source): (request: FastifyRequest) => Input {
   const planOf = (fields: string[]): [string, Coerce][] =>
-    fields.map((field) => [field, coercionOf(procedure.shape[field] as NonNullable<(typeof procedure.shape)[string]>)])
+    fields.map((field) => [
+      field,
+      coercionOf(procedure.input.shape[field] as NonNullable<(typeof procedure.input.shape)[string]>),
+    ])
   const pathPlan = planOf([...procedure.pathFields])
   const queryPlan = planOf(
-    source === 'query' ? Object.keys(procedure.shape).filter((field) => !procedure.pathFields.includes(field)) : [],
+    source === 'query'
+      ? Object.keys(procedure.input.shape).filter((field) => !procedure.pathFields.includes(field))
+      : [],
   )
 
   return (request) => {

@@ -3,13 +3,15 @@ import { id, label, optional, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
-export const getResults = z.object({
-  experiment_id: id,
-  conversion_event_type: withDefault(label(), 'conversion'),
-  confidence_level: withDefault(share, 0.95),
-  significance_threshold: withDefault(share, 0.05),
-  interval_method: optional(z.enum(['wilson', 'wald'])).meta({ description: 'wilson unless given' }),
-})
+export const getResults = z
+  .object({
+    experiment_id: id,
+    conversion_event_type: withDefault(label(), 'conversion'),
+    confidence_level: withDefault(share, 0.95),
+    significance_threshold: withDefault(share, 0.05),
+    interval_method: optional(z.enum(['wilson', 'wald'])).meta({ description: 'wilson unless given' }),
+  })
+  .meta({ id: 'GetResults' })
 export type GetResults = z.output<typeof getResults>
 
 export const variantResult = z

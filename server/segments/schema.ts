@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, name, optional, page, storable, text, timestamp, userId } from '../wire.ts'
+import { id, name, optional, page, storable, storedObject, text, timestamp, userId } from '../wire.ts'
 
 /** Plain values mean equality; all of them must hold. null: nobody by rule, {}: everybody. */
 export const rules = z
@@ -15,7 +15,7 @@ export const segment = z
     id,
     name: z.string(),
     description: z.string().nullable(),
-    rules: z.record(z.string(), z.json()).nullable(),
+    rules: storedObject.nullable(),
     created_at: timestamp,
   })
   .meta({ id: 'Segment' })
@@ -47,12 +47,14 @@ export type CreateSegment = z.output<typeof createSegment>
 
 export const listSegments = page
 export const segmentId = z.object({ segment_id: id })
-export const updateSegment = z.object({
-  segment_id: id,
-  name: optional(name),
-  description: optional(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
-  rules: optional(rules),
-})
+export const updateSegment = z
+  .object({
+    segment_id: id,
+    name: optional(name),
+    description: optional(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
+    rules: optional(rules),
+  })
+  .meta({ id: 'UpdateSegment' })
 export type UpdateSegment = z.output<typeof updateSegment>
 
 export const assignUser = z

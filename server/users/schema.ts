@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { jsonObject, label, limit, optional, timestamp, userId } from '../wire.ts'
+import { jsonObject, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
 
 /** The columns of a profile: names that `attributes` must not use. */
 export const PROFILE_FIELDS = [
@@ -33,7 +33,7 @@ export const user = z
     email: z.string(),
     is_premium: z.boolean(),
     country_code: z.string().nullable(),
-    attributes: z.record(z.string(), z.json()),
+    attributes: storedObject,
     created_at: timestamp,
   })
   .meta({ id: 'User' })
@@ -57,13 +57,15 @@ export const listUsers = z.object({
 })
 export type ListUsers = z.output<typeof listUsers>
 export const userIdInput = z.object({ user_id: userId })
-export const updateUser = z.object({
-  user_id: userId,
-  first_name: optional(person),
-  last_name: optional(person),
-  email: optional(email),
-  is_premium: optional(z.boolean()),
-  country_code: optional(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
-  attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
-})
+export const updateUser = z
+  .object({
+    user_id: userId,
+    first_name: optional(person),
+    last_name: optional(person),
+    email: optional(email),
+    is_premium: optional(z.boolean()),
+    country_code: optional(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
+    attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
+  })
+  .meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>

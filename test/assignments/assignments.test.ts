@@ -116,7 +116,10 @@ onEachDatabase('deciding', (app) => {
     test('follows a profile’s change at once, and hand-made membership without any rule', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
-      const segment = await api.ok('POST', '/api/segments', { name: `hand ${experiment.id}`, rules: { is_premium: true } })
+      const segment = await api.ok('POST', '/api/segments', {
+        name: `hand ${experiment.id}`,
+        rules: { is_premium: true },
+      })
       await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: experiment.id, segment_id: segment.id })
       const user = await api.makeUser()
       const friend = await api.makeUser()
@@ -156,7 +159,10 @@ onEachDatabase('deciding', (app) => {
 
   describe('exposure', () => {
     const exposed = async (experiment: { id: number }) =>
-      (await app().api.results(experiment)).variants.reduce((sum: number, row: { total_users: number }) => sum + row.total_users, 0)
+      (await app().api.results(experiment)).variants.reduce(
+        (sum: number, row: { total_users: number }) => sum + row.total_users,
+        0,
+      )
 
     test('comes with a check, once, unless the call says not yet', async () => {
       const { api } = app()
@@ -181,7 +187,12 @@ onEachDatabase('deciding', (app) => {
       const report = await api.record({ user_id: 'reporter', experiment_id, type: '$exposure' })
       expect(report.variant_id).toBe(variant_id)
       expect(await exposed(experiment)).toBe(1)
-      await api.record({ user_id: 'namer', experiment_id, variant_id: await api.variantOf('namer', experiment), type: 'click' })
+      await api.record({
+        user_id: 'namer',
+        experiment_id,
+        variant_id: await api.variantOf('namer', experiment),
+        type: 'click',
+      })
       expect(await exposed(experiment)).toBe(2)
     })
   })

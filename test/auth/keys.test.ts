@@ -10,7 +10,9 @@ onEachDatabase('API keys', (app) => {
     const listed = (await api.ok('GET', '/api/auth/keys')).find((key: { id: number }) => key.id === made.id)
     expect(listed.key).toBe(`${made.key.slice(0, 8)}…`)
     const rows = await platform.orm.em.fork().execute(`select to_jsonb(k)::text as row from api_keys k`)
-    const audit = await platform.orm.em.fork().execute(`select to_jsonb(l)::text as row from audit_log l where l.subject = 'api_keys'`)
+    const audit = await platform.orm.em
+      .fork()
+      .execute(`select to_jsonb(l)::text as row from audit_log l where l.subject = 'api_keys'`)
     expect(JSON.stringify([rows, audit])).not.toContain(made.key.slice(8))
     expect(JSON.stringify(audit)).not.toContain('key_hash')
   })
@@ -31,17 +33,25 @@ onEachDatabase('API keys', (app) => {
   test('do what their scopes allow and nothing else', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
-    const keyOf = async (scope: string) => (await api.ok('POST', '/api/auth/keys', { name: scope, scopes: [scope] })).key
+    const keyOf = async (scope: string) =>
+      (await api.ok('POST', '/api/auth/keys', { name: scope, scopes: [scope] })).key
     const calls: [string, string, string, object?][] = [
       ['manage', 'POST', '/api/segments', { name: 'by scope' }],
       ['read', 'GET', '/api/experiments'],
-      ['evaluate', 'POST', '/api/experiments/check-eligibility', { user_id: 's', experiment_ids: [experiment.id], attributes: {} }],
+      [
+        'evaluate',
+        'POST',
+        '/api/experiments/check-eligibility',
+        { user_id: 's', experiment_ids: [experiment.id], attributes: {} },
+      ],
       ['track', 'POST', '/api/events', { user_id: 's', type: 't', attributes: {} }],
     ]
     for (const [scope] of calls) {
       const key = await keyOf(scope)
       for (const [needed, method, path, body] of calls)
-        expect((await api.call(method, path, body, key)).status, `${scope} key, ${needed} call`).toBe(needed === scope ? 200 : 403)
+        expect((await api.call(method, path, body, key)).status, `${scope} key, ${needed} call`).toBe(
+          needed === scope ? 200 : 403,
+        )
     }
   })
 

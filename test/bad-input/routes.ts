@@ -113,8 +113,8 @@ function fieldOf(procedure: string, name: string, whole: Schema, required: boole
 
 /** Every route there is, with its fields: from the procedures, so that a new one is here by itself. */
 export function allRoutes(): Route[] {
-  return restProcedures().flatMap(({ name, meta, shape, pathFields }) => {
-    const schema = z.toJSONSchema(z.object(shape as z.ZodRawShape), {
+  return restProcedures().flatMap(({ name, meta, input, pathFields }) => {
+    const schema = z.toJSONSchema(z.object(input.shape), {
       io: 'input',
       unrepresentable: 'any',
     }) as Schema
@@ -136,7 +136,7 @@ export function allRoutes(): Route[] {
             pathFields.includes(field) ? 'path' : source,
           ),
         ),
-        keyed: !meta.openTo,
+        keyed: meta.access !== 'key management',
         list: meta.list ?? false,
         bodyLimit: meta.bodyLimit ?? 1024 * 1024,
       }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { restProcedures } from '../../server/http/procedures.ts'
+import { appRouter } from '../../server/router.ts'
 import { onEachDatabase } from '../support/app.ts'
 import { createTally } from './answer.ts'
 import { badValues } from './bad-values.ts'
@@ -19,9 +20,12 @@ const MOST_BYTES = 8 * 1024 * 1024
 
 type Call = { route: Route; type: 'query' | 'mutation' }
 
+const procedures: Record<string, { _def: { type: 'query' | 'mutation' } }> = appRouter._def.procedures as never
+const typeOf = (name: string) => procedures[name]?._def.type ?? 'query'
+
 const calls = (): Call[] =>
-  restProcedures().map(({ name, type }) => ({
-    type,
+  restProcedures().map(({ name }) => ({
+    type: typeOf(name),
     route: allRoutes().find((route) => route.procedure === name) as Route,
   }))
 

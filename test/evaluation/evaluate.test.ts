@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { compileRules } from '../../server/evaluation/condition.ts'
-import { canStart, decideSettled, draw, type ExperimentDefinition, startsOnCheck } from '../../server/evaluation/evaluate.ts'
+import {
+  canStart,
+  decideSettled,
+  draw,
+  type ExperimentDefinition,
+  startsOnCheck,
+} from '../../server/evaluation/evaluate.ts'
 
 const variant = (id: number, percentAllocated: number, enabled = true) => ({
   id,
@@ -50,7 +56,10 @@ describe('what is settled without drawing', () => {
   })
 
   test('a paused experiment enrols nobody, and an archived one answers nothing', () => {
-    expect(decideSettled(experiment({ status: 'paused' }), undefined)).toEqual({ outcome: 'left out', reason: 'paused' })
+    expect(decideSettled(experiment({ status: 'paused' }), undefined)).toEqual({
+      outcome: 'left out',
+      reason: 'paused',
+    })
     expect(decideSettled(experiment({ status: 'archived' }), 2)).toEqual({ outcome: 'left out', reason: 'archived' })
   })
 })

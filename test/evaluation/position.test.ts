@@ -89,7 +89,8 @@ describe('a user’s position', () => {
     }
     const inBounds = (count: number, share: number) =>
       Math.abs(count - users * share) <= 4.5 * Math.sqrt(users * share * (1 - share)) + 1
-    for (const [id, percent] of percents.entries()) expect(inBounds(counts[id] ?? 0, percent / 100), `share ${percent}`).toBe(true)
+    for (const [id, percent] of percents.entries())
+      expect(inBounds(counts[id] ?? 0, percent / 100), `share ${percent}`).toBe(true)
     expect(inBounds(outside, 1 - sumPercents(percents) / 100)).toBe(true)
   })
 })

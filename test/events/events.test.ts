@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { type Loose, type TestApi } from '../support/api.ts'
+import type { Loose, TestApi } from '../support/api.ts'
 import { onEachDatabase } from '../support/app.ts'
 
 const users = (results: Loose) => results.variants.map((row: Loose) => row.total_users)
@@ -11,7 +11,13 @@ const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).
 async function startedAnHourAgo(api: TestApi) {
   const experiment = await api.makeExperiment()
   const { control } = experiment.variants
-  await api.record({ user_id: `starter ${experiment.id}`, experiment_id: experiment.id, variant_id: control, type: 'x', timestamp: minutesAgo(60) })
+  await api.record({
+    user_id: `starter ${experiment.id}`,
+    experiment_id: experiment.id,
+    variant_id: control,
+    type: 'x',
+    timestamp: minutesAgo(60),
+  })
   return experiment
 }
 
@@ -43,7 +49,8 @@ onEachDatabase('events', (app) => {
   test('unknown experiments are a 404, variants of another experiment or of none a 400', async () => {
     const { api } = app()
     const [one, other] = [await api.makeExperiment(), await api.makeExperiment()]
-    const post = async (event: object) => (await api.call('POST', '/api/events', { user_id: 'v', type: 't', attributes: {}, ...event })).status
+    const post = async (event: object) =>
+      (await api.call('POST', '/api/events', { user_id: 'v', type: 't', attributes: {}, ...event })).status
     expect(await post({ experiment_id: 2_000_000_000 })).toBe(404)
     expect(await post({ experiment_id: one.id, variant_id: other.variants.control })).toBe(400)
     expect(await post({ variant_id: one.variants.control })).toBe(400)
@@ -69,7 +76,13 @@ onEachDatabase('events', (app) => {
     test('makes a repeat answer the stored event, marked as a duplicate, and counts once', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
-      const event = { user_id: 'twice', experiment_id: experiment.id, type: 'buy', event_id: 'order-1', properties: { value: 5 } }
+      const event = {
+        user_id: 'twice',
+        experiment_id: experiment.id,
+        type: 'buy',
+        event_id: 'order-1',
+        properties: { value: 5 },
+      }
       const first = await api.record(event)
       const again = await api.record({ ...event, type: 'changed', properties: null })
       expect(again).toEqual({ ...first, duplicate: true })
@@ -95,11 +108,22 @@ onEachDatabase('events', (app) => {
       const experiment = await api.makeExperiment()
       const good = { user_id: 'batcher', experiment_id: experiment.id, type: 'batched', event_id: 'b1', attributes: {} }
       const answer = await api.ok('POST', '/api/events/batch', {
-        events: [good, { ...good, type: 7 }, good, { user_id: 'nobody known', type: 'x' }, 'no object', { ...good, event_id: 'b2' }],
+        events: [
+          good,
+          { ...good, type: 7 },
+          good,
+          { user_id: 'nobody known', type: 'x' },
+          'no object',
+          { ...good, event_id: 'b2' },
+        ],
       })
       expect(answer).toMatchObject({ accepted: 2, duplicates: 1, rejected: 3 })
       const statuses = answer.results.map((result: Loose) => result.status)
-      expect(statuses.filter((status: string) => status !== 'rejected').sort()).toEqual(['accepted', 'accepted', 'duplicate'])
+      expect(statuses.filter((status: string) => status !== 'rejected').sort()).toEqual([
+        'accepted',
+        'accepted',
+        'duplicate',
+      ])
       expect(answer.results[1]).toMatchObject({ status: 'rejected', issues: [{ path: ['type'] }] })
       expect(answer.results[3]).toMatchObject({ status: 'rejected', message: 'User nobody known does not exist' })
       expect(await api.ok('GET', `/api/events/${experiment.id}?event_types=batched`)).toHaveLength(2)
@@ -107,7 +131,12 @@ onEachDatabase('events', (app) => {
 
     test('of more than 1000 events is refused whole', async () => {
       const { api } = app()
-      const events = Array.from({ length: 1001 }, (_, index) => ({ user_id: 'bulk', type: 'x', event_id: `${index}`, attributes: {} }))
+      const events = Array.from({ length: 1001 }, (_, index) => ({
+        user_id: 'bulk',
+        type: 'x',
+        event_id: `${index}`,
+        attributes: {},
+      }))
       expect((await api.call('POST', '/api/events/batch', { events })).status).toBe(400)
       expect(await api.ok('POST', '/api/events/batch', { events: events.slice(1) })).toMatchObject({ accepted: 1000 })
     })
@@ -119,8 +148,18 @@ onEachDatabase('events', (app) => {
       const experiment = await startedAnHourAgo(api)
       const experiment_id = experiment.id
       const at = (minutes: number) => ({ experiment_id, timestamp: minutesAgo(minutes) })
-      const early = await api.record({ user_id: 'f1', type: 'click', variant_id: experiment.variants.control, ...at(30) })
-      const late = await api.record({ user_id: 'f2', type: 'view', variant_id: experiment.variants.treatment, ...at(10) })
+      const early = await api.record({
+        user_id: 'f1',
+        type: 'click',
+        variant_id: experiment.variants.control,
+        ...at(30),
+      })
+      const late = await api.record({
+        user_id: 'f2',
+        type: 'view',
+        variant_id: experiment.variants.treatment,
+        ...at(10),
+      })
       const list = async (filter: object) =>
         (await api.ok('POST', `/api/events/${experiment_id}`, filter)).map((event: Loose) => event.id)
       expect(await list({ event_types: ['click', 'view'] })).toEqual([early.id, late.id])
@@ -131,14 +170,18 @@ onEachDatabase('events', (app) => {
       expect(await list({ user_ids: ['f1', 'f2'], event_types: null, variant_id: null })).toEqual([early.id, late.id])
       const twin = await api.ok('GET', `/api/events/${experiment_id}?event_types=click&event_types=view&user_ids=f2`)
       expect(twin.map((event: Loose) => event.id)).toEqual([late.id])
-      expect((await api.call('POST', `/api/events/${experiment_id}`, { start_time: minutesAgo(1), end_time: minutesAgo(2) })).status).toBe(400)
+      expect(
+        (await api.call('POST', `/api/events/${experiment_id}`, { start_time: minutesAgo(1), end_time: minutesAgo(2) }))
+          .status,
+      ).toBe(400)
       expect((await api.call('POST', '/api/events/2000000000')).status).toBe(404)
     })
 
     test('comes in pages that lose nothing, with a link to follow', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
-      for (let index = 0; index < 5; index++) await api.record({ user_id: 'pager', experiment_id: experiment.id, type: `t${index}` })
+      for (let index = 0; index < 5; index++)
+        await api.record({ user_id: 'pager', experiment_id: experiment.id, type: `t${index}` })
       const seen: string[] = []
       let next: string | undefined = `/api/events/${experiment.id}?limit=2`
       while (next) {
@@ -155,7 +198,12 @@ onEachDatabase('events', (app) => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const { treatment } = experiment.variants
-      await api.record({ user_id: 'elsewhere', experiment_id: experiment.id, variant_id: treatment, type: 'conversion' })
+      await api.record({
+        user_id: 'elsewhere',
+        experiment_id: experiment.id,
+        variant_id: treatment,
+        type: 'conversion',
+      })
       expect(await api.ok('GET', `/api/experiments/${experiment.id}`)).toMatchObject({ status: 'running' })
       expect(await api.results(experiment)).toMatchObject({ externally_decided: 1, crossovers: 0 })
       expect(conversions(await api.results(experiment))).toEqual([0, 1])
@@ -175,7 +223,9 @@ onEachDatabase('events', (app) => {
       })
       await api.record(seen('cross', 'control', 20))
       await api.record(seen('cross', 'treatment', 10))
-      await api.ok('POST', '/api/events/batch', { events: [seen('both', 'treatment', 10), seen('both', 'control', 20)] })
+      await api.ok('POST', '/api/events/batch', {
+        events: [seen('both', 'treatment', 10), seen('both', 'control', 20)],
+      })
       await api.record(seen('straight', 'treatment', 5))
       const results = await api.results(experiment)
       expect(results).toMatchObject({ crossovers: 2, externally_decided: 4 })

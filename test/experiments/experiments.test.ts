@@ -13,7 +13,8 @@ onEachDatabase('experiments', (app) => {
   test('derived keys get -2 and -3 where they are taken, a given one is a conflict', async () => {
     const { api } = app()
     const keys = []
-    for (const name of ['Same key', 'same KEY', 'Same, key']) keys.push((await api.ok('POST', '/api/experiments', { name })).key)
+    for (const name of ['Same key', 'same KEY', 'Same, key'])
+      keys.push((await api.ok('POST', '/api/experiments', { name })).key)
     expect(keys).toEqual(['same-key', 'same-key-2', 'same-key-3'])
     expect((await api.call('POST', '/api/experiments', { name: 'other', key: 'same-key' })).status).toBe(409)
   })
@@ -28,19 +29,28 @@ onEachDatabase('experiments', (app) => {
     expect((await api.call('POST', path, { name: 'control', percent_allocated: 10 })).status).toBe(409)
     await api.ok('POST', path, { name: 'treatment', percent_allocated: 50 })
     const refused = await api.call('POST', path, { name: 'third', percent_allocated: 0.0001 })
-    expect(refused).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST', issues: [{ path: ['percent_allocated'] }] } })
+    expect(refused).toMatchObject({
+      status: 400,
+      body: { code: 'BAD_REQUEST', issues: [{ path: ['percent_allocated'] }] },
+    })
   })
 
   test('shares of 0.2, 83.9 and 15.9 per cent are 100 in all', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 0.2, second: 83.9, third: 15.9 })
     const { variants } = await api.ok('GET', `/api/experiments/${experiment.id}`)
-    expect(variants.map((variant: { percent_allocated: number }) => variant.percent_allocated)).toEqual([0.2, 83.9, 15.9])
+    expect(variants.map((variant: { percent_allocated: number }) => variant.percent_allocated)).toEqual([
+      0.2, 83.9, 15.9,
+    ])
   })
 
   test('updates change what is given; null clears the description and leaves the name', async () => {
     const { api } = app()
-    const { id, name } = await api.ok('POST', '/api/experiments', { name: 'to change', description: 'old', hypothesis: 'h' })
+    const { id, name } = await api.ok('POST', '/api/experiments', {
+      name: 'to change',
+      description: 'old',
+      hypothesis: 'h',
+    })
     const path = `/api/experiments/${id}`
     const changed = await api.ok('PUT', path, { name: null, description: null, traffic_percent: 12.5 })
     expect(changed).toMatchObject({ name, description: null, hypothesis: 'h', traffic_percent: 12.5 })
@@ -119,7 +129,10 @@ onEachDatabase('experiments', (app) => {
     expect(second.every((variant) => variant !== undefined)).toBe(true)
     expect(second.filter((variant, user) => variant !== first[user]).length).toBeGreaterThan(10)
     const { runs } = await api.ok('GET', `/api/experiments/${experiment.id}`)
-    expect(runs).toMatchObject([{ number: 1, ended_at: expect.any(String) }, { number: 2, ended_at: null }])
+    expect(runs).toMatchObject([
+      { number: 1, ended_at: expect.any(String) },
+      { number: 2, ended_at: null },
+    ])
     expect((await api.results(experiment)).run).toBe(2)
   })
 
@@ -167,13 +180,11 @@ onEachDatabase('experiments', (app) => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     await api.makeUser()
-    const rows = await platform.orm.em
-      .fork()
-      .execute<{ actor: string; subject: string; action: string }[]>(
-        `select l.actor, l.subject, l.action from audit_log l
+    const rows = await platform.orm.em.fork().execute<{ actor: string; subject: string; action: string }[]>(
+      `select l.actor, l.subject, l.action from audit_log l
          where (l.subject = 'experiments' and l.subject_id = ?) or (l.after ->> 'experiment_id') = ? order by l.id`,
-        [String(experiment.id), String(experiment.id)],
-      )
+      [String(experiment.id), String(experiment.id)],
+    )
     expect(rows.map((row) => `${row.subject} ${row.action}`)).toEqual([
       'experiments insert',
       'variants insert',

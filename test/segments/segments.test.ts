@@ -7,9 +7,14 @@ onEachDatabase('segments', (app) => {
     const segment = await api.ok('POST', '/api/segments', { name: 'unique', rules: null })
     expect(segment).toMatchObject({ description: null, rules: null })
     expect((await api.call('POST', '/api/segments', { name: 'unique' })).status).toBe(409)
-    const changed = await api.ok('PUT', `/api/segments/${segment.id}`, { rules: { is_premium: true }, description: 'd' })
+    const changed = await api.ok('PUT', `/api/segments/${segment.id}`, {
+      rules: { is_premium: true },
+      description: 'd',
+    })
     expect(changed).toMatchObject({ name: 'unique', rules: { is_premium: true }, description: 'd' })
-    expect(await api.ok('PUT', `/api/segments/${segment.id}`, { rules: null, description: null, name: null })).toMatchObject({
+    expect(
+      await api.ok('PUT', `/api/segments/${segment.id}`, { rules: null, description: null, name: null }),
+    ).toMatchObject({
       name: 'unique',
       rules: null,
       description: null,

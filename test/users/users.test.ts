@@ -7,7 +7,10 @@ onEachDatabase('users', (app) => {
     expect((await api.makeUser()).id).toMatch(/^[0-9a-f-]{36}$/)
     expect((await api.makeUser({ id: 'mine' })).id).toBe('mine')
     const again = { id: 'mine', first_name: 'A', last_name: 'B', email: 'other@example.com' }
-    expect(await api.call('POST', '/api/users', again)).toMatchObject({ status: 409, body: { message: 'That user id is taken' } })
+    expect(await api.call('POST', '/api/users', again)).toMatchObject({
+      status: 409,
+      body: { message: 'That user id is taken' },
+    })
   })
 
   test('own their e-mail address, in any case of its letters', async () => {
@@ -21,14 +24,21 @@ onEachDatabase('users', (app) => {
     const { api } = app()
     const { id } = await api.makeUser({ country_code: 'US', is_premium: true, attributes: { plan: 'gold' } })
     const changed = await api.ok('PUT', `/api/users/${id}`, { country_code: null, is_premium: null, first_name: 'Eda' })
-    expect(changed).toMatchObject({ first_name: 'Eda', country_code: null, is_premium: true, attributes: { plan: 'gold' } })
+    expect(changed).toMatchObject({
+      first_name: 'Eda',
+      country_code: null,
+      is_premium: true,
+      attributes: { plan: 'gold' },
+    })
     expect(await api.ok('GET', `/api/users/${id}`)).toEqual(changed)
   })
 
   test('come in pages by ascending id, byte for byte', async () => {
     const { api } = app()
     for (const id of ['page-B', 'page-a', 'page-ä', 'page-A']) await api.makeUser({ id })
-    const ids = (await api.ok('GET', '/api/users/')).map((user: { id: string }) => user.id).filter((id: string) => id.startsWith('page-'))
+    const ids = (await api.ok('GET', '/api/users/'))
+      .map((user: { id: string }) => user.id)
+      .filter((id: string) => id.startsWith('page-'))
     expect(ids).toEqual(['page-A', 'page-B', 'page-a', 'page-ä'])
     const next = await api.ok('GET', `/api/users?limit=1&after=${encodeURIComponent('page-B')}`)
     expect(next[0].id).toBe('page-a')
