@@ -1,0 +1,48 @@
+import { execFileSync } from 'node:child_process'
+import { expect, test } from 'vitest'
+import { createApi } from '../support/api.ts'
+import { freshDatabase, onPostgres } from '../support/app.ts'
+import { startServer } from '../support/process.ts'
+import { administer, databaseUrl } from '../support/services.ts'
+
+const childrenOf = (pid: number) =>
+  execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
+    .trim()
+    .split('\n')
+    .map(Number)
+
+onPostgres('several workers on one port', () => {
+  test('decide alike, are replaced when they die, and drain together', async () => {
+    const server = await startServer({ ...(await freshDatabase('postgres')), WORKERS: '2' })
+    const api = await createApi(server.url)
+    const experiment = await api.makeExperiment()
+    const users = Array.from({ length: 60 }, (_, user) => `worker_${user}`)
+    const decide = () => Promise.all(users.map((user) => api.variantOf(user, experiment)))
+    const first = await decide()
+    expect(new Set(first).size).toBe(2)
+    expect(await decide()).toEqual(first)
+
+    const [victim = 0, ...others] = childrenOf(server.pid)
+    expect(others).toHaveLength(1)
+    process.kill(victim, 'SIGKILL')
+    for (let waited = 0; ; waited++) {
+      const now = childrenOf(server.pid)
+      if (now.length === 2 && !now.includes(victim)) break
+      if (waited > 200) throw new Error('the dead worker was not replaced')
+      await new Promise((resolve) => setTimeout(resolve, 100))
+    }
+    expect(await decide()).toEqual(first)
+    expect(await server.kill('SIGTERM')).toBe(0)
+  }, 90_000)
+
+  test('start at once on a database that nobody has migrated, as several processes do', async () => {
+    const name = `experiment_test_bare_${process.pid}`
+    await administer(`create database ${name}`)
+    const environment = { DATABASE_URL: databaseUrl(name) }
+    const servers = await Promise.all([1, 2, 3].map(() => startServer(environment)))
+    const migrations = await administer('select 1 from mikro_orm_migrations', environment.DATABASE_URL)
+    expect(migrations).toHaveLength(1)
+    await Promise.all(servers.map((server) => server.kill('SIGTERM')))
+    await administer(`drop database ${name} with (force)`)
+  }, 90_000)
+})
