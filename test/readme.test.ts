@@ -1,5 +1,7 @@
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { openApp } from './support/app.ts'
@@ -33,6 +35,29 @@ test('the README’s five minutes with curl work as they stand', async () => {
     await new Promise((resolve) => setTimeout(resolve, 1100))
   }
   await app.close()
+}, 60_000)
+
+test('the README’s TypeScript works as it stands', async () => {
+  const [, code] = /```ts\n([\s\S]*?)```/.exec(readme) ?? []
+  if (!code) throw new Error('the README has no TypeScript')
+  const app = await openApp('embedded')
+  const { id } = await app.api.makeExperiment()
+  expect(id).toBe(1)
+  const folder = mkdtempSync(join(tmpdir(), 'readme-'))
+  const file = join(folder, 'example.mts')
+  const client = new URL('../client/index.ts', import.meta.url).href
+  const script = code.replace('experimentation-platform-client', client).replace('http://127.0.0.1:8000', app.url)
+  writeFileSync(file, script)
+  try {
+    const env = { ...process.env, API_KEY: app.api.token }
+    const { stdout } = await promisify(execFile)(process.execPath, [file], { env })
+    expect(['control', 'treatment']).toContain(stdout.trim())
+    const [event] = await app.api.ok('GET', `/api/events/${id}`)
+    expect(event).toMatchObject({ user_id: 'ada', type: 'conversion' })
+  } finally {
+    rmSync(folder, { recursive: true })
+    await app.close()
+  }
 })
 
 test('the README names every variable of the configuration, and no other', async () => {
