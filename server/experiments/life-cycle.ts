@@ -29,13 +29,6 @@ async function now(em: EntityManager): Promise<Date> {
   return new Date(Number(row?.now))
 }
 
-const expectStatus = (experiment: Experiment, verb: string, ...allowed: Status[]) => {
-  if (!allowed.includes(experiment.status))
-    throw conflict(
-      `Experiment ${experiment.id} is ${experiment.status}: only a ${allowed.join(' or ')} one can be ${verb}`,
-    )
-}
-
 async function beginRun(em: EntityManager, experiment: Experiment, number: number, startedAt: Date) {
   const run = em.create(Run, { experiment_id: experiment.id, number, started_at: startedAt })
   await em.flush()
@@ -88,69 +81,71 @@ export async function startIfReady(em: EntityManager, experimentId: number, notA
   await experimentChanged(em, experiment, { targeting: false })
 }
 
-export async function startExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
+/** One step of the life cycle: refused unless the status allows it, and decided by from the next decision on. */
+async function step(
+  em: EntityManager,
+  experimentId: number,
+  { verb, from }: { verb: string; from: Status[] },
+  change: (experiment: Experiment) => void | Promise<void>,
+): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
-  expectStatus(experiment, 'started', 'draft')
-  if (!isReady(await variantsOf(em, experimentId)))
-    throw conflict(`Experiment ${experimentId} cannot start: it needs two enabled variants with a share`)
-  await beginRun(em, experiment, 1, await now(em))
+  if (!from.includes(experiment.status))
+    throw conflict(
+      `Experiment ${experiment.id} is ${experiment.status}: only a ${from.join(' or ')} one can be ${verb}`,
+    )
+  await change(experiment)
   await experimentChanged(em, experiment, { targeting: false })
   return refreshed(em, experiment)
 }
+
+async function expectReady(em: EntityManager, experiment: Experiment) {
+  if (!isReady(await variantsOf(em, experiment.id)))
+    throw conflict(`Experiment ${experiment.id} cannot start: it needs two enabled variants with a share`)
+}
+
+export const startExperiment = (em: EntityManager, experimentId: number) =>
+  step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
+    await expectReady(em, experiment)
+    await beginRun(em, experiment, 1, await now(em))
+  })
 
 /** Stops enrolment, not measurement. */
-export async function pauseExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const experiment = await lockExperiment(em, experimentId)
-  expectStatus(experiment, 'paused', 'running')
-  experiment.status = 'paused'
-  await experimentChanged(em, experiment, { targeting: false })
-  return refreshed(em, experiment)
-}
+export const pauseExperiment = (em: EntityManager, experimentId: number) =>
+  step(em, experimentId, { verb: 'paused', from: ['running'] }, (experiment) => {
+    experiment.status = 'paused'
+  })
 
-export async function resumeExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const experiment = await lockExperiment(em, experimentId)
-  expectStatus(experiment, 'resumed', 'paused')
-  experiment.status = 'running'
-  await experimentChanged(em, experiment, { targeting: false })
-  return refreshed(em, experiment)
-}
+export const resumeExperiment = (em: EntityManager, experimentId: number) =>
+  step(em, experimentId, { verb: 'resumed', from: ['paused'] }, (experiment) => {
+    experiment.status = 'running'
+  })
 
 /** Nobody is enrolled from now on; with a shipped variant everybody gets that one. */
-export async function completeExperiment(em: EntityManager, input: CompleteExperiment): Promise<Experiment> {
-  const experiment = await lockExperiment(em, input.experiment_id)
-  expectStatus(experiment, 'completed', 'running', 'paused')
-  const shipped = input.shipped_variant_id ?? null
-  if (shipped !== null && !(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
-    throw invalid(`Variant ${shipped} is not one of experiment ${experiment.id}`, 'shipped_variant_id')
-  const endedAt = await now(em)
-  const run = await latestRun(em, experiment.id)
-  if (run) run.ended_at = endedAt
-  Object.assign(experiment, { status: 'completed', ended_at: endedAt, shipped_variant_id: shipped })
-  await experimentChanged(em, experiment, { targeting: false })
-  return refreshed(em, experiment)
-}
+export const completeExperiment = (em: EntityManager, input: CompleteExperiment) =>
+  step(em, input.experiment_id, { verb: 'completed', from: ['running', 'paused'] }, async (experiment) => {
+    const shipped = input.shipped_variant_id ?? null
+    if (shipped !== null && !(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
+      throw invalid(`Variant ${shipped} is not one of experiment ${experiment.id}`, 'shipped_variant_id')
+    const endedAt = await now(em)
+    const run = await latestRun(em, experiment.id)
+    if (run) run.ended_at = endedAt
+    Object.assign(experiment, { status: 'completed', ended_at: endedAt, shipped_variant_id: shipped })
+  })
 
-export async function archiveExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const experiment = await lockExperiment(em, experimentId)
-  expectStatus(experiment, 'archived', 'completed')
-  experiment.status = 'archived'
-  await experimentChanged(em, experiment, { targeting: false })
-  return refreshed(em, experiment)
-}
+export const archiveExperiment = (em: EntityManager, experimentId: number) =>
+  step(em, experimentId, { verb: 'archived', from: ['completed'] }, (experiment) => {
+    experiment.status = 'archived'
+  })
 
 /** A new randomisation; what the runs before recorded is kept. */
-export async function newRun(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const experiment = await lockExperiment(em, experimentId)
-  expectStatus(experiment, 'run anew', 'running', 'paused', 'completed')
-  if (!isReady(await variantsOf(em, experimentId)))
-    throw conflict(`Experiment ${experimentId} cannot run anew: it needs two enabled variants with a share`)
-  const run = await latestRun(em, experimentId)
-  const startedAt = await now(em)
-  if (run && !run.ended_at) run.ended_at = startedAt
-  await beginRun(em, experiment, (run?.number ?? 0) + 1, startedAt)
-  await experimentChanged(em, experiment, { targeting: false })
-  return refreshed(em, experiment)
-}
+export const newRun = (em: EntityManager, experimentId: number) =>
+  step(em, experimentId, { verb: 'run anew', from: ['running', 'paused', 'completed'] }, async (experiment) => {
+    await expectReady(em, experiment)
+    const run = await latestRun(em, experiment.id)
+    const startedAt = await now(em)
+    if (run && !run.ended_at) run.ended_at = startedAt
+    await beginRun(em, experiment, (run?.number ?? 0) + 1, startedAt)
+  })
 
 /** The row as it is now, with its raised version. */
 export const refreshed = (em: EntityManager, experiment: Experiment) =>
