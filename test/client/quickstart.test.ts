@@ -1,19 +1,13 @@
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openApp, type TestApp } from '../support/app.ts'
+import { expect, test } from 'vitest'
+import { onEachDatabase } from '../support/app.ts'
 import { root } from './fixture.ts'
 import { run, runWell } from './run.ts'
 
 const script = join(root, 'client/examples/quickstart.ts')
 
-describe('the quickstart', () => {
-  let app: TestApp
-  beforeAll(async () => {
-    app = await openApp('embedded')
-  })
-  afterAll(() => app?.close())
-
-  const quickstart = () => runWell(process.execPath, [script], { environment: { PLATFORM_URL: app.url } })
+onEachDatabase('the quickstart', (app) => {
+  const quickstart = () => runWell(process.execPath, [script], { environment: { PLATFORM_URL: app().url } })
 
   test('goes from a key to a winner, and a repetition changes nothing', async () => {
     const first = await quickstart()

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
 import { type PrivateService, privatePostgres, privateRedis } from '../support/private-services.ts'
 
-onPostgres('when Redis is away', () => {
+onPrivateServices('when Redis is away', () => {
   let redis: PrivateService
   let app: TestApp
   beforeAll(async () => {
@@ -65,7 +65,7 @@ onPostgres('when Redis is away', () => {
   })
 })
 
-onPostgres('when PostgreSQL is away', () => {
+onPrivateServices('when PostgreSQL is away', () => {
   let postgres: PrivateService
   let app: TestApp
   beforeAll(async () => {

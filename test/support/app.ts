@@ -48,5 +48,9 @@ export function onEachDatabase(title: string, tests: (app: () => TestApp, backen
   })
 }
 
+/** The same for behaviour while services of the test's own are stopped and killed. */
+export const onPrivateServices = (title: string, tests: () => void) =>
+  describe.runIf(hasPostgres() && inject('programs'))(title, tests)
+
 /** Describes behaviour that needs PostgreSQL and Redis; where they are missing, the run has said so. */
 export const onPostgres = (title: string, tests: () => void) => describe.runIf(hasPostgres())(title, tests)

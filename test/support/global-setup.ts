@@ -8,6 +8,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The migrated database that each test file's own is cloned from; null where there is no PostgreSQL or no Redis. */
     template: string | null
+    /** Whether the programs are installed that instances of a test's own are started from. */
+    programs: boolean
   }
 }
 
@@ -15,18 +17,21 @@ declare module 'vitest' {
  * Looks for PostgreSQL and Redis, once. What cannot run without them is left out and said so; in CI nothing may be.
  */
 export default async function setup(project: TestProject) {
-  const faults = [
-    ['PostgreSQL', POSTGRES_URL, await postgresFault()],
-    ['Redis', REDIS_URL, await redisFault()],
-    ['programs for instances of the tests’ own', 'postgres and redis-server', missingPrograms()],
-  ].filter(([, , fault]) => fault !== null)
-  if (faults.length > 0) {
-    const reasons = faults.map(([name, url, fault]) => `${name} at ${url}: ${fault}`).join('\n  ')
-    if (process.env.CI) throw new Error(`In CI nothing may be left out, but there is no\n  ${reasons}`)
+  const [postgres, redis, programs] = [await postgresFault(), await redisFault(), missingPrograms()]
+  const services = [
+    ...(postgres ? [`no PostgreSQL at ${POSTGRES_URL}: ${postgres}`] : []),
+    ...(redis ? [`no Redis at ${REDIS_URL}: ${redis}`] : []),
+  ]
+  const missing = [...services, ...(programs ? [programs] : [])]
+  if (missing.length > 0 && process.env.CI) throw new Error(`In CI nothing may be left out, but: ${missing.join('; ')}`)
+  project.provide('programs', programs === null)
+  if (services.length > 0)
     console.warn(
-      `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is no\n  ${reasons}\n` +
+      `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is\n  ${services.join('\n  ')}\n` +
         'Set TEST_DATABASE_URL and TEST_REDIS_URL to run them.\n',
     )
+  else if (programs) console.warn(`\nLeft out: the tests that stop and kill services of their own. ${programs}\n`)
+  if (services.length > 0) {
     project.provide('template', null)
     return
   }
