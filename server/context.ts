@@ -35,7 +35,7 @@ export type Context = {
   caller: Caller | undefined
   /** The name that the audit log gives to whoever is calling. */
   readonly actor: string
-  /** An entity manager of this request's own, made when a procedure first asks for it. */
+  /** A new entity manager at each use: the calls of a tRPC batch share one context, and must not share that. */
   readonly em: EntityManager
   /** Changes definitions in the caller's name; see `definitions/define.ts`. */
   readonly define: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
@@ -44,7 +44,6 @@ export type Context = {
 const BEARER = /^Bearer +(\S+) *$/i
 
 export function createContext(platform: Platform, authorization: string | undefined): Context {
-  let em: EntityManager | undefined
   return {
     platform,
     token: authorization === undefined ? undefined : BEARER.exec(authorization)?.[1],
@@ -56,8 +55,7 @@ export function createContext(platform: Platform, authorization: string | undefi
       return platform.define(this.actor, work)
     },
     get em() {
-      em ??= platform.orm.em.fork()
-      return em
+      return platform.orm.em.fork()
     },
   }
 }

@@ -127,3 +127,6 @@ export const page = z.object({
 })
 
 export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
+
+/** Reports that the user met the variant; exposes without counting as anything else. */
+export const EXPOSURE_EVENT = '$exposure'

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import type { Json } from '../wire.ts'
+import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 
 export type StoredAssignment = {
   run_id: number
@@ -36,17 +36,14 @@ export type NewAssignment = {
   definition_version: number
   attributes: Record<string, Json> | null
   expose: boolean
+  /** The people's version when the user was looked at. */
+  people_version: number
 }
 
-/** The versions of these experiments, locked until the transaction ends: no definition moves under a decision. */
-export async function lockVersions(em: EntityManager, experimentIds: readonly number[]) {
-  const { rows } = await sql<{ id: number; version: number }>`
-    select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for share
-  `.execute(em.getKysely())
-  return new Map(rows.map((row) => [row.id, row.version]))
-}
-
-/** Stores decisions, sorted by key; whoever is first wins. @returns the rows that this call stored */
+/**
+ * Stores decisions, sorted by key; whoever is first wins. A report of the exposure may have come first, from a sender
+ * whose clock is ahead.
+ * @returns the rows that this call stored */
 export async function insertAssignments(
   em: EntityManager,
   assignments: readonly NewAssignment[],
@@ -54,9 +51,14 @@ export async function insertAssignments(
   const { rows } = await sql<StoredAssignment>`
     insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, exposed_at, exposure_source)
     select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes,
-      case when i.expose then now_ms() end, case when i.expose then 'check' end
+      coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end
     from jsonb_to_recordset(${JSON.stringify(assignments)}::text::jsonb) as i (
-      run_id int, user_id text, variant_id int, period int, definition_version int, attributes jsonb, expose boolean)
+      run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb, expose boolean)
+    left join lateral (select now_ms() as at where i.expose) met on true
+    left join lateral (
+      select min(e.timestamp) as at from events e
+      where not i.expose and e.user_id = i.user_id and e.experiment_id = i.experiment_id
+        and e.type = ${EXPOSURE_EVENT} and e.timestamp >= now_ms()) reported on true
     order by i.run_id, i.user_id collate "C"
     on conflict (run_id, user_id) do nothing
     returning ${columns}`.execute(em.getKysely())

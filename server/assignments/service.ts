@@ -28,7 +28,13 @@ export type Deciding = {
 /** How often a decision is made again because definitions moved under it. */
 const MAX_ATTEMPTS = 10
 
-type Answer = { experiment: ExperimentDefinition; variant: VariantDefinition; assignedAt: number | null }
+/** `fenced`: a row that was stored under the fence, or the variant that was shipped, says so. */
+type Answer = {
+  experiment: ExperimentDefinition
+  variant: VariantDefinition
+  assignedAt: number | null
+  fenced: boolean
+}
 
 /**
  * The variants of a user in the experiments asked for. A known user costs no round trip: nothing leaves the process.
@@ -108,7 +114,8 @@ function fromMemory({ watch, memory }: Deciding, input: CheckEligibility): Answe
     const decision = decideSettled(experiment, stored?.variantId)
     if (!decision || mustExpose(experiment, stored, input.expose)) return null
     if (decision.outcome !== 'left out')
-      answers.push({ experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored) })
+      answers.push({ experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored), fenced: true })
+    else if (!stored) return null
   }
   return answers
 }
@@ -127,20 +134,20 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
   const ids = [...new Set(input.experiment_ids)]
   if (ids.some((id) => id > watch.snapshot().highestId)) await watch.refresh()
 
-  const person = await people.read(input.user_id)
-  if (!person.known && !input.attributes) throw notFound('User', input.user_id)
-  const subject: Subject = {
-    userId: input.user_id,
-    attributes: input.attributes ? { ...person.attributes, ...input.attributes } : person.attributes,
-    segmentIds: person.segmentIds,
-  }
-
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const peopleVersion = watch.peopleVersion()
+    const person = await people.read(input.user_id)
+    if (!person.known && !input.attributes) throw notFound('User', input.user_id)
+    const subject: Subject = {
+      userId: input.user_id,
+      attributes: input.attributes ? { ...person.attributes, ...input.attributes } : person.attributes,
+      segmentIds: person.segmentIds,
+    }
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
     const starting = wanted.filter(startsOnCheck)
     if (starting.length > 0) {
-      await Promise.all(starting.map((experiment) => deciding.starter(actor, experiment.id)))
+      await Promise.all(starting.map((experiment) => deciding.starter(actor, experiment.id, 'check')))
       continue
     }
     let runs = memory.peek(input.user_id)
@@ -148,10 +155,17 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
       runs = await memory.load(input.user_id)
 
     const answers = await Promise.all(
-      wanted.map((experiment) => decideOne(deciding, experiment, subject, storedIn(experiment, runs), input.expose)),
+      wanted.map((experiment) =>
+        decideOne(deciding, experiment, { subject, peopleVersion, expose: input.expose }, storedIn(experiment, runs)),
+      ),
     )
-    if (!answers.includes('moved')) return answers.filter((answer) => answer !== null && answer !== 'moved')
-    await watch.refresh()
+    const found = answers.filter((answer) => answer !== null && answer !== 'moved')
+    const moved = answers.includes('moved')
+    if (found.length === wanted.length && found.every((answer) => answer.fenced)) return found
+    // What is not backed by a stored row holds only if the snapshot was current during this request.
+    const { experiments: now } = await watch.refresh()
+    const current = (experiment: ExperimentDefinition) => now.get(experiment.id)?.version === experiment.version
+    if (!moved && wanted.every(current)) return found
   }
   throw unavailable('The experiments are being changed too quickly to decide; try again soon')
 }
@@ -159,9 +173,8 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
 async function decideOne(
   { writer }: Deciding,
   experiment: ExperimentDefinition,
-  subject: Subject,
+  { subject, peopleVersion, expose }: { subject: Subject; peopleVersion: number; expose: boolean | null | undefined },
   stored: Remembered | undefined,
-  expose: boolean | null | undefined,
 ): Promise<Answer | null | 'moved'> {
   let decision = decideSettled(experiment, stored?.variantId) ?? draw(experiment, subject)
   if (decision.outcome === 'left out') return null
@@ -175,6 +188,7 @@ async function decideOne(
       definition_version: experiment.version,
       attributes: attributesRead(experiment, subject),
       expose: experiment.exposesOnCheck && expose !== false,
+      people_version: peopleVersion,
     })
     if (result === 'moved') return 'moved'
     stored = result
@@ -183,7 +197,8 @@ async function decideOne(
   }
   if (decision.outcome === 'stored' && experiment.run && mustExpose(experiment, stored, expose))
     await writer.expose({ run_id: experiment.run.id, user_id: subject.userId })
-  return { experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored) }
+  const fenced = decision.outcome !== 'preview'
+  return { experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored), fenced }
 }
 
 /** The values that targeting read, kept with the decision so that it can be explained later. */

@@ -1,12 +1,13 @@
 import type { MikroORM } from '@mikro-orm/sql'
 import { createGroupCommit } from '../database/group-commit.ts'
+import { fencePeople } from '../definitions/people-fence.ts'
+import { lockVersions } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
 import type { AssignmentMemory, Remembered } from './memory.ts'
 import {
   type AssignmentKey,
   exposeAssignments,
   insertAssignments,
-  lockVersions,
   type NewAssignment,
   readAssignments,
   type StoredAssignment,
@@ -16,7 +17,7 @@ import {
 export type AssignmentWriter = {
   /**
    * Stores a decision, or answers the one that somebody stored first.
-   * @returns 'moved' when the experiment changed since the decision: decide again by a fresh snapshot
+   * @returns 'moved' when the experiment changed, or the user was erased, since the decision: decide again
    */
   store: (assignment: NewAssignment) => Promise<Remembered | 'moved'>
   /** Notes that the user met the stored variant. */
@@ -40,8 +41,11 @@ export function createAssignmentWriter(options: {
     write: async (items) => {
       const people = watch.peopleVersion()
       const { current, stored } = await orm.em.fork().transactional(async (em) => {
+        const isErased = await fencePeople(em, items)
         const versions = await lockVersions(em, [...new Set(items.map((item) => item.experiment_id))])
-        const current = items.filter((item) => versions.get(item.experiment_id) === item.definition_version)
+        const current = items.filter(
+          (item) => versions.get(item.experiment_id) === item.definition_version && !isErased(item),
+        )
         const distinct = new Map<string, NewAssignment>()
         for (const item of current) {
           const twin = distinct.get(keyOf(item))

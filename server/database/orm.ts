@@ -4,7 +4,7 @@ import { PostgreSqlDriver } from '@mikro-orm/postgresql'
 import { MikroORM } from '@mikro-orm/sql'
 import { Assignment, Override } from '../assignments/entity.ts'
 import { ApiKey } from '../auth/entity.ts'
-import { AuditEntry, PersonChange, PlatformState } from '../definitions/entity.ts'
+import { AuditEntry, PeopleState, PersonChange, PlatformState } from '../definitions/entity.ts'
 import { EventKey, RecordedEvent } from '../events/entity.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '../experiments/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
@@ -14,6 +14,7 @@ import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 
 const entities = [
   PlatformState,
+  PeopleState,
   PersonChange,
   AuditEntry,
   ApiKey,

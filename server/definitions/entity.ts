@@ -9,10 +9,20 @@ export const PlatformState = defineEntity({
     identity: p.uuid().defaultRaw('gen_random_uuid()'),
     time_zone: p.text(),
     definitions_version: p.integer().default(1),
-    people_version: p.integer().default(0),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'platform_single_row', expression: 'id = 1' }],
+})
+
+/** One row: the version of the people, a row of its own so that raising it waits for no change of definitions. */
+export const PeopleState = defineEntity({
+  name: 'PeopleState',
+  tableName: 'people_state',
+  properties: {
+    id: p.integer().primary().autoincrement(false),
+    version: p.integer().default(0),
+  },
+  checks: [{ name: 'people_state_single_row', expression: 'id = 1' }],
 })
 
 /** One row per erasure or alias: caches filled before it say nothing of that person any more. */

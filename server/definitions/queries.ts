@@ -14,7 +14,8 @@ export type Definitions = {
     exposure: 'on_check' | 'on_report'
     traffic_percent: number
     shipped_variant_id: number | null
-    run: { id: number; number: number; period: number } | null
+    /** The current run; where an event started the first, its start in milliseconds, which an earlier event moves back. */
+    run: { id: number; number: number; period: number; movable_start: number | null } | null
     variants: { id: number; name: string; percent_allocated: number; enabled: boolean; payload: unknown }[]
     segment_ids: number[]
   }[]
@@ -30,6 +31,8 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
       'experiments', (select coalesce(json_agg(definition), '[]') from (
         select e.id, e.key, e.version, e.status, e.auto_start, e.exposure, e.traffic_percent, e.shipped_variant_id,
           (select json_build_object('id', r.id, 'number', r.number,
+              'movable_start', case when r.number = 1 and r.started_by = 'event' and r.ended_at is null
+                then (extract(epoch from r.started_at) * 1000)::float8 end,
               'period', (select max(p.number) from allocation_periods p where p.run_id = r.id))
             from runs r where r.experiment_id = e.id order by r.number desc limit 1) as run,
           (select coalesce(json_agg(json_build_object('id', v.id, 'name', v.name, 'percent_allocated', v.percent_allocated,
@@ -45,7 +48,9 @@ export type Versions = { definitions: number; people: number }
 
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const { rows } = await sql<Versions>`
-    select p.definitions_version as definitions, p.people_version as people from platform p`.execute(em.getKysely())
+    select p.definitions_version as definitions, s.version as people from platform p cross join people_state s`.execute(
+    em.getKysely(),
+  )
   return rows[0] as Versions
 }
 
@@ -74,14 +79,33 @@ export async function raiseExperiments(em: EntityManager, experimentIds: readonl
   )
 }
 
-/** Notes that a person was erased or joined; @returns the people's new version */
-export async function raisePeople(em: EntityManager, digest: string): Promise<number> {
+/** The versions of these experiments, locked until the transaction ends: no definition moves under a decision. */
+export async function lockVersions(em: EntityManager, experimentIds: readonly number[]) {
+  const { rows } = await sql<{ id: number; version: number }>`
+    select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for share
+  `.execute(em.getKysely())
+  return new Map(rows.map((row) => [row.id, row.version]))
+}
+
+/**
+ * Notes that a person was erased or joined, and forgets changes that no cache can be older than.
+ * @returns the people's new version
+ */
+export async function raisePeople(em: EntityManager, digest: string, keepSeconds: number): Promise<number> {
   const { rows } = await sql<{ version: number }>`
-    with raised as (update platform set people_version = people_version + 1 returning people_version)
-    insert into people_changes (version, user_digest) select raised.people_version, ${digest} from raised
+    with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
+      raised as (update people_state set version = version + 1 returning version)
+    insert into people_changes (version, user_digest) select raised.version, ${digest} from raised
     returning version`.execute(em.getKysely())
   return (rows[0] as { version: number }).version
 }
+
+/** An arbitrary number that only writers of personal rows and erasures lock. */
+const PEOPLE_LOCK = 7_302_514
+/** Held by transactions that store rows of people, until they end. */
+export const lockPeopleShared = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock_shared(${PEOPLE_LOCK})`)
+/** Waits for those transactions and holds up new ones, until this one ends. */
+export const lockPeople = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${PEOPLE_LOCK})`)
 
 /** Whose stored data was replaced since a version, and within the time that caches may remember. */
 export async function readPeopleChanges(em: EntityManager, since: number, keepSeconds: number) {

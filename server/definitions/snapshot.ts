@@ -39,7 +39,12 @@ export function compileSnapshot(
       exposesOnCheck: stored.exposure === 'on_check',
       trafficPercent: stored.traffic_percent,
       shippedVariantId: stored.shipped_variant_id,
-      run: stored.run,
+      run: stored.run && {
+        id: stored.run.id,
+        number: stored.run.number,
+        period: stored.run.period,
+        movableStart: stored.run.movable_start,
+      },
       variants: stored.variants.map(({ percent_allocated, ...variant }) => ({
         ...variant,
         percentAllocated: percent_allocated,

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { MikroORM } from '@mikro-orm/sql'
+import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
@@ -9,6 +10,7 @@ import { compileSnapshot, type Snapshot } from './snapshot.ts'
 /** How long a cache may remember an assignment, and hence how long changes of people must be known. */
 export const REMEMBER_SECONDS = 24 * 3600
 const POLL_MS = 2000
+const MAX_CHANGES = 1_000_000
 const SNAPSHOT_SECONDS = 3600
 
 export const userDigest = (userId: string) => createHash('sha256').update(userId, 'utf8').digest('base64url')
@@ -38,7 +40,7 @@ export async function createWatch(options: {
   pollMs?: number
 }): Promise<Watch> {
   const { orm, cache, log } = options
-  const changes = new Map<string, number>()
+  const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
   let people = 0
   let snapshot: Snapshot | undefined

@@ -21,7 +21,13 @@ export type ExperimentDefinition = {
   readonly trafficPercent: number
   readonly shippedVariantId: number | null
   /** The current run and its current period; null before the first start. */
-  readonly run: { readonly id: number; readonly number: number; readonly period: number } | null
+  readonly run: {
+    readonly id: number
+    readonly number: number
+    readonly period: number
+    /** Milliseconds since 1970: the start of a first run that an event started, which an earlier event moves back. */
+    readonly movableStart: number | null
+  } | null
   /** In ascending id. */
   readonly variants: readonly VariantDefinition[]
   readonly segments: readonly { readonly id: number; readonly condition: Condition }[]

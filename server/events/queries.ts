@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import type { Json } from '../wire.ts'
+import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 import type { ListEvents } from './schema.ts'
 
 /** An event on its way into the database. Times in milliseconds since 1970, UTC; null means now. */
@@ -13,6 +13,10 @@ export type NewEvent = {
   timestamp: number | null
   /** Digest of (user, event id), where the sender gave one. */
   digest: string | null
+  /** Whether it names a variant and happened before the run that an event started: the run began earlier, then. */
+  early: boolean
+  /** The people's version when the user was looked at. */
+  people_version: number
 }
 
 export type StoredEvent = {
@@ -49,6 +53,42 @@ export async function claimKeys(em: EntityManager, events: readonly NewEvent[]):
   return rows
 }
 
+/**
+ * Claims event ids anew whose event is another user's by now: the one who sent it first was erased, and whoever sends
+ * it again must not learn under which id it stands.
+ * @param taken the ids of the events that the keys stand for; a key that somebody else claimed meanwhile stays theirs
+ */
+export async function reclaimKeys(
+  em: EntityManager,
+  events: readonly NewEvent[],
+  taken: ReadonlyMap<string, number>,
+): Promise<ClaimedKey[]> {
+  const rows = events.map((event) => ({ ...event, id: taken.get(event.digest as string) }))
+  const { rows: claimed } = await sql<ClaimedKey>`
+    update event_keys k set event_id = nextval('events_id_seq'), timestamp = ${itemTime}, received_at = now_ms()
+    from ${items(rows)} where k.digest = i.digest and k.event_id = i.id
+    returning k.digest, k.event_id::float8 as id`.execute(em.getKysely())
+  return claimed
+}
+
+/**
+ * Moves the start of runs back that an event started, to the earliest of these events: attribution asks for times, not
+ * for the order of arrival.
+ */
+export async function moveStartsBack(em: EntityManager, events: readonly NewEvent[]) {
+  await sql`
+    with early as (
+      select i.experiment_id, min(${itemTime}) as at from ${items(events)} group by i.experiment_id),
+    moved as (
+      update runs r set started_at = early.at from early
+      where r.experiment_id = early.experiment_id and r.number = 1 and r.started_by = 'event' and early.at < r.started_at
+      returning r.id, r.experiment_id, r.started_at),
+    periods as (
+      update allocation_periods p set "from" = moved.started_at from moved where p.run_id = moved.id and p.number = 1)
+    update experiments e set started_at = moved.started_at from moved
+    where e.id = moved.experiment_id and moved.started_at < e.started_at`.execute(em.getKysely())
+}
+
 /** The stored events behind digests. */
 export async function readByDigest(
   em: EntityManager,
@@ -72,8 +112,8 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     with item as (
       select i.ord, i.user_id, i.variant_id, i.experiment_id, run.id as run_id, ${itemTime} as at
       from ${items(events.map((event, ord) => ({ ...event, ord })))}
-      cross join lateral (${runAt}) run
-      where i.variant_id is not null),
+      join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
+      cross join lateral (${runAt}) run),
     decided as (
       select item.run_id, item.user_id, item.experiment_id, (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
         min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
@@ -87,8 +127,9 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
     where stored.user_id is null or (stored.source = 'event' and (d.at < stored.exposed_at
       or (stored.excluded_reason is null and (d.crossed or d.variant_id <> stored.variant_id))))
-    order by d.run_id, d.user_id
+    order by d.run_id, d.user_id collate "C"
     on conflict (run_id, user_id) do update set
+      period = case when excluded.assigned_at < a.assigned_at then excluded.period else a.period end,
       assigned_at = least(a.assigned_at, excluded.assigned_at),
       exposed_at = least(a.exposed_at, excluded.exposed_at),
       excluded_reason = coalesce(a.excluded_reason, excluded.excluded_reason,
@@ -100,14 +141,14 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
  * Exposures that events report of users whom the platform assigned: the earliest, but never before the assignment.
  * An event of type `$exposure`, or one that names the user's own variant.
  */
-export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[], exposureType: string) {
+export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[]) {
   await sql`
     with reported as (
-      select run.id as run_id, i.user_id, min(${itemTime}) as at, bool_or(i.type = ${exposureType}) as reported
+      select run.id as run_id, i.user_id, min(${itemTime}) as at, bool_or(i.type = ${EXPOSURE_EVENT}) as reported
       from ${items(events)}
       cross join lateral (${runAt}) run
       join assignments a on a.run_id = run.id and a.user_id = i.user_id
-      where i.variant_id = a.variant_id or (i.type = ${exposureType} and i.variant_id is null)
+      where i.variant_id = a.variant_id or (i.type = ${EXPOSURE_EVENT} and i.variant_id is null)
       group by run.id, i.user_id),
     locked as (
       select a.run_id, a.user_id, greatest(reported.at, a.assigned_at) as at, reported.reported
@@ -146,11 +187,22 @@ export async function insertEvents(
   return rows
 }
 
-/** Makes the partition of a month, where it does not exist. @param month such as `2026-11` */
+/**
+ * Makes the partition of a month, where it does not exist. A table of its own that is then attached: unlike
+ * `create … partition of`, that waits for no reader of `events` and holds up nobody.
+ * @param month such as `2026-11`
+ */
 export async function createPartition(em: EntityManager, month: string) {
   const [year, number] = month.split('-').map(Number) as [number, number]
   const next = number === 12 ? `${year + 1}-01` : `${year}-${String(number + 1).padStart(2, '0')}`
-  await em.execute(`create table if not exists events_${month.replace('-', '_')} partition of events
+  const table = `events_${month.replace('-', '_')}`
+  const [{ exists } = { exists: true }] = await em.execute<{ exists: boolean }[]>(
+    'select to_regclass(?) is not null as exists',
+    [table],
+  )
+  if (exists) return
+  await em.execute(`create table ${table} (like events including all)`)
+  await em.execute(`alter table events attach partition ${table}
     for values from ('${month}-01 00:00:00+00') to ('${next}-01 00:00:00+00')`)
 }
 

@@ -1,5 +1,9 @@
-import type { MikroORM } from '@mikro-orm/sql'
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { createGroupCommit } from '../database/group-commit.ts'
+import { fencePeople } from '../definitions/people-fence.ts'
+import { lockVersions } from '../definitions/queries.ts'
+import { DomainError, notFound } from '../errors.ts'
+import { EXPOSURE_EVENT } from '../wire.ts'
 import {
   claimKeys,
   createPartition,
@@ -7,15 +11,19 @@ import {
   exposeByEvents,
   insertEvents,
   lockPartitions,
+  moveStartsBack,
   type NewEvent,
   readByDigest,
+  reclaimKeys,
   type StoredEvent,
 } from './queries.ts'
-import { EXPOSURE_EVENT } from './schema.ts'
+
+type Recorded = StoredEvent & { duplicate: boolean }
 
 /** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
 export type Recorder = {
-  record: (event: NewEvent) => Promise<StoredEvent & { duplicate: boolean }>
+  /** @throws DomainError NOT_FOUND when the user was erased since they were looked at */
+  record: (event: NewEvent) => Promise<Recorded>
   drained: () => Promise<void>
 }
 
@@ -41,54 +49,94 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     for (const month of missing) months.add(month)
   }
 
-  const group = createGroupCommit<NewEvent, StoredEvent & { duplicate: boolean }>({
+  const group = createGroupCommit<NewEvent, Recorded | DomainError>({
     waitMs: 1,
     maxItems: 1000,
     maxWaiting: 20_000,
     concurrency: options.concurrency,
     write: async (events) => {
       await ensurePartitions(events)
-      return orm.em.fork().transactional(async (em) => {
-        const firsts = new Map<string, NewEvent>()
-        for (const event of events)
-          if (event.digest !== null && !firsts.has(event.digest)) firsts.set(event.digest, event)
-        const claimed = firsts.size > 0 ? await claimKeys(em, [...firsts.values()]) : []
-        const ids = new Map(claimed.map((key) => [key.digest, key.id]))
-        const isNew = (event: NewEvent) =>
-          event.digest === null || (ids.has(event.digest) && firsts.get(event.digest) === event)
-        const fresh = events.filter(isNew)
-
-        if (fresh.some((event) => event.variant_id !== null)) await decideByEvents(em, fresh)
-        if (
-          fresh.some(
-            (event) => event.variant_id !== null || (event.type === EXPOSURE_EVENT && event.experiment_id !== null),
-          )
-        )
-          await exposeByEvents(em, fresh, EXPOSURE_EVENT)
-
-        const stored = new Map<NewEvent, StoredEvent>()
-        if (fresh.length > 0) {
-          const withIds = fresh.map((event) => ({
-            ...event,
-            id: event.digest === null ? null : (ids.get(event.digest) ?? null),
-          }))
-          for (const { ord, ...row } of await insertEvents(em, withIds)) {
-            const event = fresh[ord] as NewEvent
-            const { user_id, experiment_id, type, properties } = event
-            stored.set(event, { user_id, experiment_id, type, properties, ...row })
-          }
-        }
-        const repeated = [...new Set(events.flatMap((event) => (isNew(event) ? [] : (event.digest ?? []))))]
-        const originals = new Map(
-          (repeated.length > 0 ? await readByDigest(em, repeated) : []).map(({ digest, ...row }) => [digest, row]),
-        )
-        return events.map((event) => {
-          const row = stored.get(event)
-          if (row) return { ...row, duplicate: false }
-          return { ...(originals.get(event.digest as string) as StoredEvent), duplicate: true }
-        })
-      })
+      return orm.em.fork().transactional((em) => storeEvents(em, events))
     },
   })
-  return { record: group.add, drained: group.drained }
+  return {
+    record: async (event) => {
+      const result = await group.add(event)
+      if (result instanceof DomainError) throw result
+      return result
+    },
+    drained: group.drained,
+  }
+}
+
+async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Recorded | DomainError)[]> {
+  const isErased = await fencePeople(em, events)
+  const accepted = events.filter((event) => !isErased(event))
+  const { ids, originals } = await settleKeys(em, accepted)
+  const fresh = accepted.filter((event) => event.digest === null || ids.has(event))
+  await settleAssignments(em, fresh)
+
+  const stored = new Map<NewEvent, StoredEvent>()
+  if (fresh.length > 0)
+    for (const { ord, ...row } of await insertEvents(
+      em,
+      fresh.map((event) => ({ ...event, id: ids.get(event) ?? null })),
+    )) {
+      const event = fresh[ord] as NewEvent
+      const { user_id, experiment_id, type, properties } = event
+      stored.set(event, { user_id, experiment_id, type, properties, ...row })
+    }
+  return events.map((event) => {
+    if (isErased(event)) return notFound('User', event.user_id)
+    const row = stored.get(event)
+    if (row) return { ...row, duplicate: false }
+    const first = accepted.find((other) => other.digest === event.digest && ids.has(other))
+    const original = (first && stored.get(first)) ?? originals.get(event.digest as string)
+    if (!original) throw new Error('An event id stands for no event')
+    return { ...original, duplicate: true }
+  })
+}
+
+/**
+ * Which events have an event id that nobody used before, with the id that each of them will have, and what the other
+ * event ids stand for. Of several events with one event id the first counts.
+ */
+async function settleKeys(em: EntityManager, events: readonly NewEvent[]) {
+  const firsts = new Map<string, NewEvent>()
+  for (const event of events) if (event.digest !== null && !firsts.has(event.digest)) firsts.set(event.digest, event)
+  const ids = new Map<NewEvent, number>()
+  const originals = new Map<string, StoredEvent>()
+  if (firsts.size === 0) return { ids, originals }
+  const claim = (keys: { digest: string; id: number }[]) => {
+    for (const key of keys) ids.set(firsts.get(key.digest) as NewEvent, key.id)
+  }
+  const repeated = () => [...firsts].flatMap(([digest, event]) => (ids.has(event) ? [] : [digest]))
+  const readOriginals = async () => {
+    const digests = repeated()
+    if (digests.length > 0) for (const { digest, ...row } of await readByDigest(em, digests)) originals.set(digest, row)
+  }
+  claim(await claimKeys(em, [...firsts.values()]))
+  await readOriginals()
+  const foreign = [...originals].filter(([digest, row]) => row.user_id !== firsts.get(digest)?.user_id)
+  if (foreign.length > 0) {
+    const again = foreign.map(([digest]) => firsts.get(digest) as NewEvent)
+    claim(await reclaimKeys(em, again, new Map(foreign.map(([digest, row]) => [digest, row.id]))))
+    await readOriginals()
+  }
+  return { ids, originals }
+}
+
+/** What events say of assignments, fenced as decisions are: no variant vanishes under them. */
+async function settleAssignments(em: EntityManager, events: readonly NewEvent[]) {
+  const naming = events.filter((event) => event.variant_id !== null)
+  const early = naming.filter((event) => event.early)
+  if (early.length > 0) await moveStartsBack(em, early)
+  if (naming.length > 0) {
+    await lockVersions(em, [...new Set(naming.flatMap((event) => event.experiment_id ?? []))])
+    await decideByEvents(em, naming)
+  }
+  const exposing = events.filter(
+    (event) => event.variant_id !== null || (event.type === EXPOSURE_EVENT && event.experiment_id !== null),
+  )
+  if (exposing.length > 0) await exposeByEvents(em, exposing)
 }

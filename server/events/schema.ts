@@ -1,9 +1,6 @@
 import { z } from 'zod'
 import { id, instant, jsonObject, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
 
-/** Reports that the user met the variant; exposes without counting as anything else. */
-export const EXPOSURE_EVENT = '$exposure'
-
 const eventType = label().meta({ examples: ['conversion'] })
 const eventNumber = z.int().positive()
 

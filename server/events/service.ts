@@ -43,12 +43,17 @@ async function prepare(recording: Recording, actor: string, input: RecordEvent):
   const experiment_id = input.experiment_id ?? null
   const variant_id = input.variant_id ?? null
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
-  const experiment = experiment_id === null ? null : await findExperiment(recording.watch, experiment_id, variant_id)
+  const { watch } = recording
+  const people_version = watch.peopleVersion()
+  const experiment = experiment_id === null ? null : await findExperiment(watch, experiment_id, variant_id)
   if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
   if (experiment && variant_id !== null && startsOnCheck(experiment))
-    await recording.starter(actor, experiment.id, timestamp === null ? undefined : new Date(timestamp))
+    await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
+  const movableStart = experiment && watch.snapshot().experiments.get(experiment.id)?.run?.movableStart
+  const early = variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0)
   const digest = input.event_id == null ? null : digestOf(user_id, input.event_id)
-  return { user_id, experiment_id, variant_id, type, properties: input.properties ?? null, timestamp, digest }
+  const properties = input.properties ?? null
+  return { user_id, experiment_id, variant_id, type, properties, timestamp, digest, early, people_version }
 }
 
 /** The event's time in milliseconds, corrected by the sender's clock where that is off; null means now. */

@@ -76,6 +76,8 @@ export const Run = defineEntity({
     id: p.integer().primary().generated('by default as identity'),
     experiment_id: () => p.manyToOne(Experiment).mapToPk().fieldName('experiment_id').deleteRule('cascade'),
     number: p.integer(),
+    /** One that an event started may begin earlier still, when an earlier event arrives. */
+    started_by: p.text().$type<'hand' | 'check' | 'event'>().default('hand'),
     started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     frozen_at: p.datetime().columnType('timestamptz').strictNullable().default(null),

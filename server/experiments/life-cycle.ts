@@ -23,14 +23,22 @@ const latestRun = (em: EntityManager, experimentId: number) =>
 const isReady = (variants: readonly Variant[]) =>
   canStart(variants.map(({ percent_allocated, enabled }) => ({ percentAllocated: percent_allocated, enabled })))
 
-/** The platform's clock, to the millisecond. */
+/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for the lock. */
 async function now(em: EntityManager): Promise<Date> {
-  const [row] = await em.execute<{ now: number }[]>('select (extract(epoch from now_ms()) * 1000)::float8 as now')
+  const [row] = await em.execute<{ now: number }[]>(
+    `select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`,
+  )
   return new Date(Number(row?.now))
 }
 
-async function beginRun(em: EntityManager, experiment: Experiment, number: number, startedAt: Date) {
-  const run = em.create(Run, { experiment_id: experiment.id, number, started_at: startedAt })
+async function beginRun(
+  em: EntityManager,
+  experiment: Experiment,
+  number: number,
+  startedAt: Date,
+  startedBy: Run['started_by'] = 'hand',
+) {
+  const run = em.create(Run, { experiment_id: experiment.id, number, started_by: startedBy, started_at: startedAt })
   await em.flush()
   const shares = sharesOf(await variantsOf(em, experiment.id))
   em.create(AllocationPeriod, { run_id: run.id, number: 1, from: startedAt, shares })
@@ -40,7 +48,7 @@ async function beginRun(em: EntityManager, experiment: Experiment, number: numbe
 const sharesOf = (variants: readonly Variant[]): Share[] =>
   variants.map(({ id, percent_allocated, enabled }) => ({ variant_id: id, percent_allocated, enabled }))
 
-/** The shares that decide: a share of nothing, or a disabled one's size, changes nobody's draw. */
+/** The shares that decide: a variant without a share changes nobody's draw. */
 const sameShares = (a: readonly Share[], b: readonly Share[]) => {
   const effective = (shares: readonly Share[]) =>
     JSON.stringify(
@@ -72,12 +80,12 @@ export async function experimentChanged(em: EntityManager, experiment: Experimen
  * Starts a draft that starts by itself, if it can; any other experiment stays as it is.
  * @param notAfter the start's time at the latest
  */
-export async function startIfReady(em: EntityManager, experimentId: number, notAfter?: Date) {
+export async function startIfReady(em: EntityManager, experimentId: number, by: 'check' | 'event', notAfter?: Date) {
   const experiment = await em.findOne(Experiment, experimentId, { lockMode: LockMode.PESSIMISTIC_WRITE })
   if (experiment?.status !== 'draft' || !experiment.auto_start) return
   if (!isReady(await variantsOf(em, experimentId))) return
   const startedAt = await now(em)
-  await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt)
+  await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt, by)
   await experimentChanged(em, experiment, { targeting: false })
 }
 

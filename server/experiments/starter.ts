@@ -6,11 +6,11 @@ import { startIfReady } from './life-cycle.ts'
  * times: a thousand first events of a draft are one transaction, not a thousand.
  * @param notAfter the start's time at the latest: an event that happened elsewhere before may start an experiment
  */
-export type Starter = (actor: string, experimentId: number, notAfter?: Date) => Promise<void>
+export type Starter = (actor: string, experimentId: number, by: 'check' | 'event', notAfter?: Date) => Promise<void>
 
 export function createStarter(define: Define): Starter {
   const gathering = new Map<number, { notAfter: Date | undefined; started: Promise<void> }>()
-  return (actor, experimentId, notAfter) => {
+  return (actor, experimentId, by, notAfter) => {
     const waiting = gathering.get(experimentId)
     if (waiting) {
       if (notAfter && (!waiting.notAfter || notAfter < waiting.notAfter)) waiting.notAfter = notAfter
@@ -19,7 +19,7 @@ export function createStarter(define: Define): Starter {
     const start = async () => {
       await new Promise((resolve) => setImmediate(resolve))
       gathering.delete(experimentId)
-      await define(actor, (em) => startIfReady(em, experimentId, entry.notAfter))
+      await define(actor, (em) => startIfReady(em, experimentId, by, entry.notAfter))
     }
     const entry = { notAfter, started: Promise.resolve() }
     entry.started = start()

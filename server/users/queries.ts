@@ -32,7 +32,7 @@ export async function loadPersons(em: EntityManager, userIds: readonly string[])
 
 /**
  * Replaces the person behind an id: profile, memberships, overrides and aliases go; assignments and events stay under
- * `replacement`, the events with no more of their properties than the numbers.
+ * `replacement`, the events without their properties: no metric reads any of them yet.
  * @returns how many rows were stored under the id
  */
 export async function erasePerson(em: EntityManager, userId: string, replacement: string): Promise<number> {
@@ -42,9 +42,7 @@ export async function erasePerson(em: EntityManager, userId: string, replacement
       overridden as (delete from overrides where user_id = ${userId} returning 1),
       aliased as (delete from aliases where alias_id = ${userId} or user_id = ${userId} returning 1),
       assigned as (update assignments set user_id = ${replacement}, attributes = null where user_id = ${userId} returning 1),
-      recorded as (update events e set user_id = ${replacement},
-          properties = (select jsonb_object_agg(p.key, p.value) from jsonb_each(e.properties) p where jsonb_typeof(p.value) = 'number')
-        where e.user_id = ${userId} returning 1)
+      recorded as (update events set user_id = ${replacement}, properties = null where user_id = ${userId} returning 1)
     select ((select count(*) from profile) + (select count(*) from memberships) + (select count(*) from overridden)
       + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored
   `.execute(em.getKysely())

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
-import { raisePeople } from '../definitions/queries.ts'
-import { userDigest } from '../definitions/watch.ts'
+import { lockPeople, raisePeople } from '../definitions/queries.ts'
+import { REMEMBER_SECONDS, userDigest } from '../definitions/watch.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { User } from './entity.ts'
@@ -53,15 +53,21 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
 
 /**
  * Erases a person: profile, memberships, overrides and aliases are gone, assignments and events stay under a random id,
- * so that results stand. Stickiness ends.
+ * so that results stand. Stickiness ends. Erased twice: first everything that is stored, then, while nothing can be
+ * stored, what was on its way meanwhile.
  * @throws DomainError NOT_FOUND only if nothing was stored under the id
  */
 export async function deleteUser(em: EntityManager, people: People, memory: AssignmentMemory, userId: string) {
-  const version = await em.transactional(async (em) => {
-    if ((await erasePerson(em, userId, `erased_${randomUUID()}`)) === 0) throw notFound('User', userId)
-    return raisePeople(em, userDigest(userId))
-  })
-  await people.changed(userId, version)
+  const replacement = `erased_${randomUUID()}`
+  const erase = (lock: boolean) =>
+    em.fork().transactional(async (em) => {
+      if (lock) await lockPeople(em)
+      if ((await erasePerson(em, userId, replacement)) === 0) return null
+      return raisePeople(em, userDigest(userId), REMEMBER_SECONDS)
+    })
+  const versions = [await erase(false), await erase(true)].filter((version) => version !== null)
+  if (versions.length === 0) throw notFound('User', userId)
+  await people.changed(userId, Math.max(...versions))
   await memory.forget(userId)
   return { message: 'User deleted successfully' }
 }

@@ -25,7 +25,7 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
   exposesOnCheck: true,
   trafficPercent: 100,
   shippedVariantId: null,
-  run: { id: 7, number: 1, period: 1 },
+  run: { id: 7, number: 1, period: 1, movableStart: null },
   variants: [variant(1, 50), variant(2, 50)],
   segments: [],
   reads: [],
