@@ -9,7 +9,7 @@ import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
-import { createDefine } from './definitions/define.ts'
+import { createAudited, createDefine } from './definitions/define.ts'
 import { readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createRecorder } from './events/recorder.ts'
@@ -39,7 +39,13 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   const { orm } = database
   const closers: (() => Promise<unknown> | unknown)[] = [database.close]
   const closeAll = async () => {
-    while (closers.length > 0) await closers.pop()?.()
+    for (let closer = closers.pop(); closer; closer = closers.pop()) {
+      try {
+        await closer()
+      } catch (error) {
+        log.warn({ err: error }, 'Something could not be closed in order')
+      }
+    }
   }
   try {
     await migrate(database, config.timeZone)
@@ -48,7 +54,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     closers.push(cache.close)
     const watch = await createWatch({ orm, cache, log })
     closers.push(watch.close)
-    const define = createDefine({ orm, cache, watch })
+    const audited = createAudited(orm)
+    const define = createDefine({ audited, cache, watch })
     const starter = createStarter(define)
     const people = createPeople({ orm, cache, watch })
     const memory = createAssignmentMemory({ orm, cache, watch })
@@ -63,6 +70,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       orm,
       cache,
       watch,
+      audited,
       define,
       starter,
       people,

@@ -9,6 +9,8 @@ const integer = (min: number, max: number) =>
     .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
 
 function isTimeZone(name: string) {
+  // PostgreSQL reads the sign of an offset the other way round.
+  if (!/^[A-Za-z]/.test(name)) return false
   try {
     new Intl.DateTimeFormat('en', { timeZone: name })
     return true

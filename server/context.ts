@@ -5,7 +5,7 @@ import type { AssignmentWriter } from './assignments/writer.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
-import type { Define } from './definitions/define.ts'
+import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Recorder } from './events/recorder.ts'
 import type { Starter } from './experiments/starter.ts'
@@ -18,6 +18,7 @@ export type Platform = {
   readonly orm: MikroORM
   readonly cache: Cache
   readonly watch: Watch
+  readonly audited: Audited
   readonly define: Define
   readonly starter: Starter
   readonly people: People
@@ -39,23 +40,25 @@ export type Context = {
   readonly em: EntityManager
   /** Changes definitions in the caller's name; see `definitions/define.ts`. */
   readonly define: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
+  /** A transaction in the caller's name. */
+  readonly audited: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 }
 
 const BEARER = /^Bearer +(\S+) *$/i
 
 export function createContext(platform: Platform, authorization: string | undefined): Context {
-  return {
+  const context: Context = {
     platform,
     token: authorization === undefined ? undefined : BEARER.exec(authorization)?.[1],
     caller: undefined,
     get actor() {
-      return this.caller?.actor ?? 'anonymous'
-    },
-    define(work) {
-      return platform.define(this.actor, work)
+      return context.caller?.actor ?? 'anonymous'
     },
     get em() {
       return platform.orm.em.fork()
     },
+    define: (work) => platform.define(context.actor, work),
+    audited: (work) => platform.audited(context.actor, work),
   }
+  return context
 }

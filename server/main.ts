@@ -1,12 +1,16 @@
 import cluster from 'node:cluster'
+import { once } from 'node:events'
 import { pino } from 'pino'
 import pretty from 'pino-pretty'
-import { createApp } from './app.ts'
+import { type App, createApp } from './app.ts'
 import { type Config, readConfig } from './config.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
 
 const EXIT_AFTER_MS = 10_000
+const RESTART_AFTER_MS = 1000
+/** What the first process tells its workers. */
+const DRAIN = 'drain'
 
 const config = configOrExit()
 const log = pino({ level: config.logLevel, redact: ['req.headers.authorization'] }, terminalOrJson())
@@ -26,13 +30,15 @@ function terminalOrJson() {
   return process.stdout.isTTY ? pretty({ sync: true, ignore: 'pid,hostname' }) : pino.destination(1)
 }
 
-/** One process: start, say where everything is, and drain on a signal. */
+/** One process: start, say where everything is, and drain when told. */
 async function serve() {
+  let app: App | undefined
+  const listenForTheEnd = cluster.isWorker ? onLeader : onSignal
+  listenForTheEnd(async () => app?.close())
   try {
-    const app = await createApp(config, log)
+    app = await createApp(config, log)
     await app.http.listen({ host: config.host, port: config.port })
     if (!cluster.isWorker) announce(app.http.listeningOrigin)
-    onSignal(() => app.close())
   } catch (error) {
     log.fatal({ err: error }, 'The platform cannot start')
     process.exit(1)
@@ -50,42 +56,40 @@ async function lead() {
     process.exit(1)
   }
   let stopping = false
-  let listening = 0
+  const listened = new Set<number>()
   for (let worker = 0; worker < config.workers; worker++) cluster.fork()
-  cluster.on('listening', () => {
-    listening++
-    if (listening === config.workers) announce(`http://${config.host}:${config.port}`)
+  cluster.on('listening', (worker) => {
+    listened.add(worker.id)
+    if (listened.size === config.workers) announce(`http://${config.host}:${config.port}`)
   })
   cluster.on('exit', (worker, code, signal) => {
     if (stopping) return
+    if (!listened.has(worker.id)) {
+      log.fatal({ pid: worker.process.pid, code, signal }, 'A worker cannot start')
+      for (const other of Object.values(cluster.workers ?? {})) other?.process.kill('SIGKILL')
+      process.exit(1)
+    }
     log.error({ pid: worker.process.pid, code, signal }, 'A worker died: starting another')
-    setTimeout(() => cluster.fork(), 1000)
+    setTimeout(() => {
+      if (!stopping) cluster.fork()
+    }, RESTART_AFTER_MS)
   })
-  onSignal(
-    () =>
-      new Promise<void>((resolve) => {
-        stopping = true
-        const workers = Object.values(cluster.workers ?? {})
-        let left = workers.length
-        if (left === 0) resolve()
-        for (const worker of workers) {
-          worker?.once('exit', () => {
-            left--
-            if (left === 0) resolve()
-          })
-          worker?.process.kill('SIGTERM')
-        }
+  onSignal(async () => {
+    stopping = true
+    const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
+    await Promise.all(
+      workers.map((worker) => {
+        worker.send(DRAIN)
+        return once(worker, 'exit')
       }),
-  )
+    )
+  })
 }
 
-/** The first signal drains; a second one, or 10 seconds, forces the exit. */
-function onSignal(drain: () => Promise<void>) {
-  let draining = false
-  const stop = (signal: NodeJS.Signals) => {
-    if (draining) process.exit(1)
-    draining = true
-    log.info(`${signal}: draining`)
+/** Drains once and exits; 10 seconds force the exit. */
+function drainer(drain: () => Promise<void>) {
+  return (reason: string) => {
+    log.info(`${reason}: draining`)
     setTimeout(() => process.exit(1), EXIT_AFTER_MS).unref()
     drain().then(
       () => process.exit(0),
@@ -95,8 +99,35 @@ function onSignal(drain: () => Promise<void>) {
       },
     )
   }
+}
+
+/** The first signal drains; a second one, or 10 seconds, forces the exit. */
+function onSignal(drain: () => Promise<void>) {
+  const start = drainer(drain)
+  let draining = false
+  const stop = (signal: NodeJS.Signals) => {
+    if (draining) process.exit(1)
+    draining = true
+    start(signal)
+  }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+}
+
+/** A worker drains when the first process says so, or is gone: a signal to the whole group reaches both of them. */
+function onLeader(drain: () => Promise<void>) {
+  const start = drainer(drain)
+  let draining = false
+  const stop = (reason: string) => {
+    if (!draining) start(reason)
+    draining = true
+  }
+  process.on('SIGTERM', () => {})
+  process.on('SIGINT', () => {})
+  process.on('message', (message) => {
+    if (message === DRAIN) stop('Told to stop')
+  })
+  process.on('disconnect', () => stop('The first process is gone'))
 }
 
 function announce(origin: string) {

@@ -61,7 +61,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     }
     for (const userId of touched) {
       const runs = [...(users.get(userId) ?? [])]
-      cache.set(keys.assignments(userId), JSON.stringify({ people: peopleVersion, runs }), REMEMBER_SECONDS)
+      cache.set(keys.assignments(userId), { people: peopleVersion, runs }, REMEMBER_SECONDS)
     }
   }
 
@@ -90,10 +90,8 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
       )
     },
     shared: async (userId) => {
-      const cached = await cache.get(keys.assignments(userId))
-      if (cached === null) return undefined
-      const entry = JSON.parse(cached) as { people: number; runs: [number, Remembered][] }
-      if (entry.people < watch.changedAt(userId)) return undefined
+      const entry = await cache.get<{ people: number; runs: [number, Remembered][] }>(keys.assignments(userId))
+      if (!entry || entry.people < watch.changedAt(userId)) return undefined
       return merge(userId, entry.runs)
     },
     remember,

@@ -135,7 +135,7 @@ async function decide(deciding: Deciding, actor: string, input: CheckEligibility
   if (ids.some((id) => id > watch.snapshot().highestId)) await watch.refresh()
 
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const peopleVersion = watch.peopleVersion()
+    const peopleVersion = watch.seenVersion(input.user_id)
     const person = await people.read(input.user_id)
     if (!person.known && !input.attributes) throw notFound('User', input.user_id)
     const subject: Subject = {

@@ -11,6 +11,8 @@ import type { Scope } from './schema.ts'
 /** Half in Redis, half in the process: a revoked key is refused at once where the message arrives, else within 5 seconds. */
 const TTL_SECONDS = 2.5
 const MAX_KEYS = 10_000
+/** How long a check may take before the last known answer stands. */
+const PATIENCE_MS = 500
 const USED_FLUSH_MS = 10_000
 
 /** Who is calling, as far as procedures need to know. */
@@ -38,14 +40,27 @@ export function createKeyRing(options: {
   log: Logger
 }): KeyRing {
   const { orm, cache, log } = options
-  const callers = new LRUCache<string, { caller: Caller; expiresAt: number; freshUntil: number }>({ max: MAX_KEYS })
+  const callers = new LRUCache<string, { caller: Caller; expiresAt: number; checkedAt: number }>({ max: MAX_KEYS })
+  /** Tokens that are no key, for a moment: guessing costs the database little. */
+  const strangers = new LRUCache<string, true>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
   const adminDigest = options.adminToken === undefined ? null : digest(options.adminToken)
   const admin: Caller = { id: null, actor: 'administrator', scopes: new Set<Scope>(['admin']) }
   const usedAt = new Map<number, number>()
   /** Raised when keys change: what was fetched before is not kept. */
   let generation = 0
 
-  async function load(token: string, hash: Buffer): Promise<Caller | null> {
+  /** Loads under way, by token: callers of one token share one. */
+  const loading = new Map<string, Promise<Caller | null>>()
+
+  function load(token: string, hash: Buffer): Promise<Caller | null> {
+    const running = loading.get(token)
+    if (running) return running
+    const started = fetchCaller(token, hash).finally(() => loading.delete(token))
+    loading.set(token, started)
+    return started
+  }
+
+  async function fetchCaller(token: string, hash: Buffer): Promise<Caller | null> {
     const began = generation
     const hex = hash.toString('hex')
     const stored = await cache.read<Stored | null>(keys.apiKey(hex), { ttlSeconds: TTL_SECONDS }, async () => {
@@ -55,12 +70,29 @@ export function createKeyRing(options: {
       return rows[0] ?? null
     })
     callers.delete(token)
-    if (!stored?.is_active) return null
-    const expiresAt = stored.expires_at ?? Number.POSITIVE_INFINITY
-    if (expiresAt <= Date.now()) return null
+    const expiresAt = stored?.expires_at ?? Number.POSITIVE_INFINITY
+    if (!stored?.is_active || expiresAt <= Date.now()) {
+      if (began === generation) strangers.set(token, true)
+      return null
+    }
     const caller = { id: stored.id, actor: `key ${stored.id} (${stored.name})`, scopes: new Set(stored.scopes) }
-    if (began === generation) callers.set(token, { caller, expiresAt, freshUntil: Date.now() + TTL_SECONDS * 1000 })
+    if (began === generation) callers.set(token, { caller, expiresAt, checkedAt: Date.now() })
     return used(caller)
+  }
+
+  /**
+   * A caller known before, whose check is due. The database may be away or frozen: known decisions are still answered
+   * then, and nobody can revoke a key meanwhile.
+   */
+  function recheck(token: string, hash: Buffer, known: Caller): Promise<Caller | null> {
+    const patience = new Promise<Caller>((resolve) => {
+      setTimeout(() => resolve(used(known)), PATIENCE_MS).unref()
+    })
+    const checked = load(token, hash).catch((error) => {
+      if (isDatabaseAway(error)) return used(known)
+      throw error
+    })
+    return Promise.race([checked, patience])
   }
 
   function used(caller: Caller): Caller {
@@ -81,6 +113,7 @@ export function createKeyRing(options: {
   const forget = () => {
     generation++
     callers.clear()
+    strangers.clear()
   }
   cache.subscribe((message) => {
     if (message.kind === 'key') forget()
@@ -96,15 +129,14 @@ export function createKeyRing(options: {
     check: (token) => {
       const known = callers.get(token)
       const now = Date.now()
-      if (known && known.freshUntil > now && known.expiresAt > now) return used(known.caller)
+      const good = known !== undefined && known.expiresAt > now
+      if (good && now - known.checkedAt < TTL_SECONDS * 1000) return used(known.caller)
+      if (strangers.has(token)) return null
       const hash = digest(token)
       if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin
       if (!token.startsWith('exp_')) return null
-      return load(token, hash).catch((error) => {
-        // Known decisions are still answered while the database is away, and nobody can revoke a key meanwhile.
-        if (isDatabaseAway(error) && known && known.expiresAt > Date.now()) return used(known.caller)
-        throw error
-      })
+      if (!good) return load(token, hash)
+      return recheck(token, hash, known.caller)
     },
     changed: async (hash) => {
       forget()

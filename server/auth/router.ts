@@ -18,7 +18,7 @@ export const authRouter = router({
     })
     .input(wire.createKey)
     .output(wire.apiKey)
-    .mutation(({ ctx, input }) => auth.createKey(ctx.em, input)),
+    .mutation(({ ctx, input }) => ctx.audited((em) => auth.createKey(em, input))),
   listKeys: keyManagementProcedure
     .meta({
       openapi: { method: 'GET', path: '/auth/keys', tags, summary: 'All API keys, masked' },
@@ -33,12 +33,12 @@ export const authRouter = router({
     })
     .input(wire.updateKey)
     .output(wire.apiKey)
-    .mutation(({ ctx, input }) => auth.updateKey(ctx.em, ctx.platform.keyRing, input)),
+    .mutation(({ ctx, input }) => auth.updateKey(ctx.audited, ctx.platform.keyRing, input)),
   deleteKey: keyManagementProcedure
     .meta({
       openapi: { method: 'DELETE', path: '/auth/keys/{key_id}', tags, summary: 'Delete an API key' },
     })
     .input(wire.keyId)
     .output(message)
-    .mutation(({ ctx, input }) => auth.deleteKey(ctx.em, ctx.platform.keyRing, input.key_id)),
+    .mutation(({ ctx, input }) => auth.deleteKey(ctx.audited, ctx.platform.keyRing, input.key_id)),
 })

@@ -42,17 +42,24 @@ async function findKey(em: EntityManager, keyId: number): Promise<ApiKey> {
   return key
 }
 
-export async function updateKey(em: EntityManager, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
-  const key = await findKey(em, input.key_id)
-  key.is_active = input.is_active
-  await em.flush()
+/** A transaction in the caller's name. */
+type Audited = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
+
+export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
+  const key = await audited(async (em) =>
+    Object.assign(await findKey(em, input.key_id), { is_active: input.is_active }),
+  )
   await ring.changed(key.key_hash)
   return masked(key)
 }
 
-export async function deleteKey(em: EntityManager, ring: KeyRing, keyId: number) {
-  const key = await findKey(em, keyId)
-  await em.remove(key).flush()
-  await ring.changed(key.key_hash)
+export async function deleteKey(audited: Audited, ring: KeyRing, keyId: number) {
+  const hash = await audited(async (em) => {
+    const key = await findKey(em, keyId)
+    const { key_hash } = key
+    em.remove(key)
+    return key_hash
+  })
+  await ring.changed(hash)
   return { message: 'API key deleted successfully' }
 }

@@ -18,9 +18,10 @@ const REST_MS = 1000
 export type Cache = {
   /** One value read through; what the loader gives must survive JSON. */
   read: <T>(key: string, options: { ttlSeconds: number }, load: () => Promise<T>) => Promise<T>
-  get: (key: string) => Promise<string | null>
+  /** null for a miss, and for what cannot be read. */
+  get: <T>(key: string) => Promise<T | null>
   /** Fire and forget. */
-  set: (key: string, value: string, ttlSeconds: number) => void
+  set: (key: string, value: unknown, ttlSeconds: number) => void
   drop: (key: string) => Promise<void>
   publish: (message: Message) => void
   /** @param resync is called when the subscription was interrupted, so that messages may have been missed */
@@ -70,8 +71,10 @@ export function createCache(options: { url: string | undefined; namespace: strin
     subscribedBefore = true
   })
   subscriber.on('message', (_channel, text) => {
-    const message = JSON.parse(text) as Message
-    for (const listener of listeners) listener(message)
+    const message = parsed<Message>(text)
+    // Somebody else wrote into the channel: whatever it was to say, looking again finds it.
+    if (typeof message?.kind !== 'string') for (const resync of resyncs) resync()
+    else for (const listener of listeners) listener(message)
   })
   subscriber.subscribe(channel).catch(complain)
 
@@ -79,7 +82,9 @@ export function createCache(options: { url: string | undefined; namespace: strin
   async function attempt<T>(command: () => Promise<T>, otherwise: T): Promise<T> {
     if (!usable()) return otherwise
     try {
-      return await command()
+      const answer = await command()
+      complained = false
+      return answer
     } catch (error) {
       restingUntil = Date.now() + REST_MS
       complain(error as Error)
@@ -88,16 +93,16 @@ export function createCache(options: { url: string | undefined; namespace: strin
   }
 
   const cache: Cache = {
-    async read(key, { ttlSeconds }, load) {
-      const cached = await cache.get(key)
-      if (cached !== null) return JSON.parse(cached)
+    async read<T>(key: string, { ttlSeconds }: { ttlSeconds: number }, load: () => Promise<T>): Promise<T> {
+      const cached = await cache.get<{ value: T }>(key)
+      if (cached !== null) return cached.value
       const value = await load()
-      cache.set(key, JSON.stringify(value), ttlSeconds)
+      cache.set(key, { value }, ttlSeconds)
       return value
     },
-    get: (key) => attempt(() => redis.get(key), null),
+    get: async <T>(key: string) => parsed<T>(await attempt(() => redis.get(key), null)),
     set: (key, value, ttlSeconds) =>
-      void attempt(() => redis.set(key, value, 'PX', Math.round(ttlSeconds * 1000)), null),
+      void attempt(() => redis.set(key, JSON.stringify(value), 'PX', Math.round(ttlSeconds * 1000)), null),
     drop: async (key) => void (await attempt(() => redis.del(key), 0)),
     publish: (message) => void attempt(() => redis.publish(channel, JSON.stringify(message)), 0),
     subscribe: (listener, resync) => {
@@ -111,6 +116,14 @@ export function createCache(options: { url: string | undefined; namespace: strin
     },
   }
   return cache
+}
+
+function parsed<T>(text: string | null): T | null {
+  try {
+    return text === null ? null : JSON.parse(text)
+  } catch {
+    return null
+  }
 }
 
 const withoutRedis: Cache = {

@@ -12,7 +12,7 @@ const AWAY = new Set([
   '53300', // too_many_connections
 ])
 const AWAY_MESSAGE =
-  /connection terminated|timeout exceeded when trying to connect|connection error|client has encountered/i
+  /connection terminated|timeout exceeded when trying to connect|query read timeout|connection error|client has encountered/i
 
 type DatabaseError = { code?: string; message?: string; cause?: unknown; constraint?: string }
 

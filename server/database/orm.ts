@@ -12,6 +12,9 @@ import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 
+/** A query that takes longer is given up: the database is frozen or unreachable. */
+const QUERY_TIMEOUT_MS = 30_000
+
 const entities = [
   PlatformState,
   PeopleState,
@@ -68,7 +71,12 @@ export async function openDatabase(options: {
       driver: PostgreSqlDriver,
       clientUrl: options.url,
       pool: { min: 0, max: options.pool },
-      driverOptions: { connectionTimeoutMillis: 5000, keepAlive: true, application_name: 'experimentation-platform' },
+      driverOptions: {
+        connectionTimeoutMillis: 5000,
+        query_timeout: QUERY_TIMEOUT_MS,
+        keepAlive: true,
+        application_name: 'experimentation-platform',
+      },
     })
     return { orm, embedded: false, close: () => orm.close() }
   }

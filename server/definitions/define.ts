@@ -4,16 +4,27 @@ import { raiseDefinitions } from './queries.ts'
 import type { Watch } from './watch.ts'
 
 /**
- * Changes definitions: one transaction under the caller's name (the audit log's triggers read it), then every process
- * is told, and this one answers only when its own snapshot holds the change.
+ * One transaction under somebody's name: the audit log's triggers read it.
  * @param actor who asks, such as `key 3 (my_api_key)`
  */
-export type Define = <T>(actor: string, work: (em: EntityManager) => Promise<T>) => Promise<T>
+export type Audited = <T>(actor: string, work: (em: EntityManager) => Promise<T>) => Promise<T>
 
-export function createDefine(options: { orm: MikroORM; cache: Cache; watch: Watch }): Define {
-  return async (actor, work) => {
-    const { result, version } = await options.orm.em.fork().transactional(async (em) => {
+/** Changes definitions under somebody's name; answers only when this process's own snapshot holds the change. */
+export type Define = Audited
+
+export function createAudited(orm: MikroORM): Audited {
+  return (actor, work) =>
+    orm.em.fork().transactional(async (em) => {
       await em.execute(`select set_config('platform.actor', ?, true)`, [actor])
+      const result = await work(em)
+      await em.flush()
+      return result
+    })
+}
+
+export function createDefine(options: { audited: Audited; cache: Cache; watch: Watch }): Define {
+  return async (actor, work) => {
+    const { result, version } = await options.audited(actor, async (em) => {
       const result = await work(em)
       await em.flush()
       return { result, version: await raiseDefinitions(em) }

@@ -24,6 +24,8 @@ export type Watch = {
   /** Reloads unless the snapshot is current; calls that arrive together share one look. */
   refresh: () => Promise<Snapshot>
   peopleVersion: () => number
+  /** The people's version that a look at this user from now on reflects. */
+  seenVersion: (userId: string) => number
   /** The version at which this user was last erased or joined; 0 where that is not known to have happened. */
   changedAt: (userId: string) => number
   /** Notes such a change at once, without waiting for the poll. */
@@ -102,11 +104,14 @@ export async function createWatch(options: {
     if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) quietly()
   }, quietly)
 
+  const changedAt = (userId: string) => (changes.size === 0 ? 0 : (changes.get(userDigest(userId)) ?? 0))
+
   return {
     snapshot: () => snapshot ?? first,
     refresh,
     peopleVersion: () => people,
-    changedAt: (userId) => (changes.size === 0 ? 0 : (changes.get(userDigest(userId)) ?? 0)),
+    changedAt,
+    seenVersion: (userId) => Math.max(people, changedAt(userId)),
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
     onMissedChange: (listener) => void missed.push(listener),
     close: () => clearInterval(timer),

@@ -2,7 +2,6 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { fencePeople } from '../definitions/people-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
-import { DomainError, notFound } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import {
   claimKeys,
@@ -22,8 +21,8 @@ type Recorded = StoredEvent & { duplicate: boolean }
 
 /** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
 export type Recorder = {
-  /** @throws DomainError NOT_FOUND when the user was erased since they were looked at */
-  record: (event: NewEvent) => Promise<Recorded>
+  /** @returns 'erased' when the user was erased since they were looked at: look again */
+  record: (event: NewEvent) => Promise<Recorded | 'erased'>
   drained: () => Promise<void>
 }
 
@@ -49,7 +48,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     for (const month of missing) months.add(month)
   }
 
-  const group = createGroupCommit<NewEvent, Recorded | DomainError>({
+  const group = createGroupCommit<NewEvent, Recorded | 'erased'>({
     waitMs: 1,
     maxItems: 1000,
     maxWaiting: 20_000,
@@ -59,17 +58,10 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
       return orm.em.fork().transactional((em) => storeEvents(em, events))
     },
   })
-  return {
-    record: async (event) => {
-      const result = await group.add(event)
-      if (result instanceof DomainError) throw result
-      return result
-    },
-    drained: group.drained,
-  }
+  return { record: group.add, drained: group.drained }
 }
 
-async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Recorded | DomainError)[]> {
+async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Recorded | 'erased')[]> {
   const isErased = await fencePeople(em, events)
   const accepted = events.filter((event) => !isErased(event))
   const { ids, originals } = await settleKeys(em, accepted)
@@ -87,7 +79,7 @@ async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Reco
       stored.set(event, { user_id, experiment_id, type, properties, ...row })
     }
   return events.map((event) => {
-    if (isErased(event)) return notFound('User', event.user_id)
+    if (isErased(event)) return 'erased'
     const row = stored.get(event)
     if (row) return { ...row, duplicate: false }
     const first = accepted.find((other) => other.digest === event.digest && ids.has(other))

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { Watch } from '../definitions/watch.ts'
-import { DomainError, invalid, notFound } from '../errors.ts'
+import { DomainError, invalid, notFound, unavailable } from '../errors.ts'
 import { type ExperimentDefinition, startsOnCheck } from '../evaluation/evaluate.ts'
 import { Experiment } from '../experiments/entity.ts'
 import type { Starter } from '../experiments/starter.ts'
@@ -21,6 +21,8 @@ import {
 /** What recording touches. */
 export type Recording = { watch: Watch; people: People; recorder: Recorder; starter: Starter }
 
+/** How often an event is prepared again because its user was erased under it. */
+const MAX_ATTEMPTS = 5
 const AHEAD_MS = 5 * 60 * 1000
 const SKEW_MS = 2000
 /** Older times are taken for a mistake (seconds for milliseconds, a clock at its epoch). */
@@ -32,8 +34,18 @@ const EARLIEST = Date.UTC(2000, 0, 1)
  * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the event carries attributes
  */
 export async function record(recording: Recording, actor: string, input: RecordEvent): Promise<EventOutput> {
-  const { timestamp, duplicate, ...stored } = await recording.recorder.record(await prepare(recording, actor, input))
+  const { timestamp, duplicate, ...stored } = await recordNow(recording, actor, input)
   return { ...stored, timestamp: new Date(timestamp), ...(duplicate ? { duplicate: true as const } : {}) }
+}
+
+/** Records, after another look at the user where they were erased meanwhile. */
+async function recordNow(recording: Recording, actor: string, input: RecordEvent) {
+  for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+    const recorded = await recording.recorder.record(await prepare(recording, actor, input))
+    if (recorded !== 'erased') return recorded
+    await recording.watch.refresh()
+  }
+  throw unavailable(`User ${input.user_id} is being erased; try again soon`)
 }
 
 /** Checks an event against the definitions, and starts a draft where the event is its first decision. */
@@ -44,7 +56,7 @@ async function prepare(recording: Recording, actor: string, input: RecordEvent):
   const variant_id = input.variant_id ?? null
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
   const { watch } = recording
-  const people_version = watch.peopleVersion()
+  const people_version = watch.seenVersion(input.user_id)
   const experiment = experiment_id === null ? null : await findExperiment(watch, experiment_id, variant_id)
   if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
   if (experiment && variant_id !== null && startsOnCheck(experiment))

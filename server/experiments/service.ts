@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
 import { conflict, notFound } from '../errors.ts'
 import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
@@ -104,6 +105,10 @@ export async function deleteExperiment(em: EntityManager, experimentId: number) 
     throw conflict(
       `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it instead`,
     )
+  const { rows } = await sql<{ found: boolean }>`
+    select exists (select 1 from events e where e.experiment_id = ${experimentId}) as found`.execute(em.getKysely())
+  if (rows[0]?.found)
+    throw conflict(`Experiment ${experimentId} has recorded events: what they refer to is never deleted`)
   await em.remove(experiment).flush()
   return { message: 'Experiment deleted successfully' }
 }

@@ -8,23 +8,33 @@ const PROBE_MS = 1000
  * database, which all processes share, does not take every one of them out of a load balancer.
  */
 export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: () => boolean) {
+  const databaseState = databaseProbe(platform)
   app.get('/health/live', async () => ({ status: 'ok' }))
   app.get('/health/ready', async (_request, reply) => {
-    const [database, redis] = [await databaseState(platform), platform.cache.state()]
+    const [database, redis] = [await databaseState(), platform.cache.state()]
     const ready = isReady()
     if (!ready) reply.code(503).header('retry-after', '1')
     return { status: ready ? 'ready' : 'not ready', database, redis }
   })
 }
 
-async function databaseState({ orm }: Platform): Promise<'up' | 'down'> {
-  const late = new Promise<never>((_resolve, reject) => {
-    setTimeout(() => reject(new Error('late')), PROBE_MS).unref()
-  })
-  try {
-    await Promise.race([orm.em.fork().execute('select 1'), late])
-    return 'up'
-  } catch {
-    return 'down'
+/** One probe at a time, however often the state is asked for: a frozen database must not eat up the pool. */
+function databaseProbe({ orm }: Platform): () => Promise<'up' | 'down'> {
+  let probing: Promise<'up' | 'down'> | undefined
+  return () => {
+    probing ??= orm.em
+      .fork()
+      .execute('select 1')
+      .then(
+        () => 'up' as const,
+        () => 'down' as const,
+      )
+      .finally(() => {
+        probing = undefined
+      })
+    const late = new Promise<'down'>((resolve) => {
+      setTimeout(() => resolve('down'), PROBE_MS).unref()
+    })
+    return Promise.race([probing, late])
   }
 }

@@ -22,6 +22,8 @@ export function restRoutes(app: FastifyInstance, platform: Platform) {
   }
 }
 
+const MAX_LINK_LENGTH = 4000
+
 type Source = 'body' | 'query'
 
 function handle(platform: Platform, procedure: RestProcedure, source: Source) {
@@ -86,5 +88,7 @@ function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, ro
     for (const item of Array.isArray(value) ? value : [value]) query.append(field, String(item))
   }
   query.append('after', String(last.id))
-  reply.header('link', `<${path}?${query}>; rel="next"`)
+  const next = `${path}?${query}`
+  // A filter too long for a URL cannot be linked to; its caller repeats the POST with `after`.
+  if (next.length <= MAX_LINK_LENGTH) reply.header('link', `<${next}>; rel="next"`)
 }

@@ -1,16 +1,18 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createContext, type Platform } from '../context.ts'
 import { appRouter } from '../router.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
 
-/** A batch of events may be that large. */
-const BODY_BYTES = 8 * 1024 * 1024
+/** A batch of events may be larger than other calls; the client sends it alone. */
+const BATCH_BYTES = 8 * 1024 * 1024
 /** Calls that one request may carry. */
 const MAX_BATCH_SIZE = 100
 
-type TrpcRequest = FastifyRequest<{ Params: { path: string }; Querystring: { input?: unknown } }>
+const LARGE_CALL = 'events.recordBatch'
+
+type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
 
 /**
  * The procedures for typed clients, at /trpc. Mounted here rather than by tRPC's plugin, whose parsers take broken
@@ -22,14 +24,14 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
     parseJson(bytes)
     return bytes.toString('utf8')
   })
-  app.all('/trpc/:path', { bodyLimit: BODY_BYTES }, async (request: TrpcRequest, reply) => {
+  const handle = async (request: TrpcRequest, reply: FastifyReply) => {
     const { input } = request.query
     if (typeof input === 'string') parseJson(Buffer.from(input))
     await fastifyRequestHandler({
       router: appRouter,
       req: request as FastifyRequest,
       res: reply,
-      path: request.params.path,
+      path: request.params.path ?? LARGE_CALL,
       createContext: ({ req }) => createContext(platform, req.headers.authorization),
       maxBatchSize: MAX_BATCH_SIZE,
       // A query may be too long for a URL.
@@ -43,5 +45,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
           platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed')
       },
     })
-  })
+  }
+  app.all(`/trpc/${LARGE_CALL}`, { bodyLimit: BATCH_BYTES }, handle)
+  app.all('/trpc/:path', handle)
 }

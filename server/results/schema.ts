@@ -46,6 +46,9 @@ export const results = z
     externally_decided: z
       .int()
       .meta({ description: 'Users whose variant an event named before the platform was asked' }),
+    claimed_other: z.int().meta({
+      description: 'Users of whom events name another variant than the platform gave them: they stay in theirs',
+    }),
     crossovers: z.int().meta({ description: 'Users seen with two variants: left out of the analysis' }),
   })
   .meta({ id: 'Results' })

@@ -17,7 +17,8 @@ export async function getResults(em: EntityManager, input: GetResults): Promise<
     significanceThreshold: input.significance_threshold,
     intervalMethod: input.interval_method ?? 'wilson',
   })
-  const sum = (field: 'externally_decided' | 'crossovers') => counts.reduce((total, row) => total + row[field], 0)
+  const sum = (field: 'externally_decided' | 'crossovers' | 'claimed_other') =>
+    counts.reduce((total, row) => total + row[field], 0)
   return {
     experiment_id: experiment.id,
     experiment_name: experiment.name,
@@ -29,5 +30,6 @@ export async function getResults(em: EntityManager, input: GetResults): Promise<
     winner,
     externally_decided: sum('externally_decided'),
     crossovers: sum('crossovers'),
+    claimed_other: sum('claimed_other'),
   }
 }

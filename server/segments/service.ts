@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util'
-import type { EntityManager } from '@mikro-orm/sql'
+import { type EntityManager, LockMode } from '@mikro-orm/sql'
 import { conflict, notFound } from '../errors.ts'
 import { ExperimentSegment } from '../experiments/entity.ts'
 import { experimentChanged, lockExperiment } from '../experiments/life-cycle.ts'
@@ -27,6 +27,13 @@ export function listSegments(em: EntityManager, input: { limit?: number; after?:
     { id: { $gt: input.after ?? 0 } },
     { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
   )
+}
+
+/** The segment, locked until the transaction ends: always before the experiments that it targets. */
+async function lockSegment(em: EntityManager, segmentId: number): Promise<Segment> {
+  const segment = await em.findOne(Segment, segmentId, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true })
+  if (!segment) throw notFound('Segment', segmentId)
+  return segment
 }
 
 async function findSegment(em: EntityManager, segmentId: number): Promise<Segment> {
@@ -68,8 +75,8 @@ async function lockUsers(em: EntityManager, segmentId: number) {
 
 /** New rules open an allocation period in every run that the segment targets. */
 export async function updateSegment(em: EntityManager, input: UpdateSegment): Promise<Segment> {
+  const segment = await lockSegment(em, input.segment_id)
   const experiments = await lockUsers(em, input.segment_id)
-  const segment = await findSegment(em, input.segment_id)
   const targeting = input.rules !== undefined && !isDeepStrictEqual(input.rules, segment.rules)
   segment.name = input.name ?? segment.name
   if (input.description !== undefined) segment.description = input.description
@@ -81,7 +88,7 @@ export async function updateSegment(em: EntityManager, input: UpdateSegment): Pr
 
 /** Only a segment that no experiment uses. */
 export async function deleteSegment(em: EntityManager, segmentId: number) {
-  const segment = await findSegment(em, segmentId)
+  const segment = await lockSegment(em, segmentId)
   const users = await em.find(ExperimentSegment, { segment_id: segmentId }, { orderBy: { experiment_id: 'asc' } })
   if (users.length > 0)
     throw conflict(`Segment ${segmentId} is used by experiment ${users.map((link) => link.experiment_id).join(', ')}`)
@@ -102,10 +109,10 @@ export async function assignUser(em: EntityManager, people: People, input: Assig
 }
 
 async function lockTarget(em: EntityManager, input: SegmentLink) {
+  await lockSegment(em, input.segment_id)
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.status === 'completed' || experiment.status === 'archived')
     throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its targeting stays as it is`)
-  await findSegment(em, input.segment_id)
   const link = await em.findOne(ExperimentSegment, { experiment_id: input.experiment_id, segment_id: input.segment_id })
   return { experiment, link }
 }

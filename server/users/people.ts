@@ -44,14 +44,11 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   async function load(userId: string): Promise<Person> {
     const before = watch.changedAt(userId)
     const key = keys.person(userId)
-    const cached = await cache.get(key)
-    if (cached !== null) {
-      const entry = JSON.parse(cached) as { people: number; stored: StoredPerson }
-      if (entry.people >= watch.changedAt(userId)) return keep(userId, person(entry.stored), before)
-    }
+    const entry = await cache.get<{ people: number; stored: StoredPerson }>(key)
+    if (entry && entry.people >= watch.changedAt(userId)) return keep(userId, person(entry.stored), before)
     const people = watch.peopleVersion()
     const stored = await loader.load(userId)
-    if (stored.known) cache.set(key, JSON.stringify({ people, stored }), TTL_SECONDS)
+    if (stored.known) cache.set(key, { people, stored }, TTL_SECONDS)
     return keep(userId, person(stored), before)
   }
 

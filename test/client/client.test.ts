@@ -43,6 +43,21 @@ describe('the typed client', () => {
   })
 
   describe('sharing requests', () => {
+    test('a call that fails in a shared request leaves the others alone', async () => {
+      const { client, requests } = watchedClient(app)
+      const person = (email: string) => ({ first_name: 'Ada', last_name: 'Lovelace', email })
+      await client.users.create.mutate(person('taken@example.com'))
+      const outcomes = await Promise.allSettled(
+        ['one@example.com', 'taken@example.com', 'two@example.com'].map((email) =>
+          client.users.create.mutate(person(email)),
+        ),
+      )
+      expect(outcomes.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
+      expect(requests).toHaveLength(2)
+      const emails = (await client.users.list.query({})).map((user) => user.email)
+      expect(emails).toEqual(expect.arrayContaining(['one@example.com', 'two@example.com']))
+    })
+
     test('calls of one tick travel in one request', async () => {
       const { client, requests } = watchedClient(app)
       const answers = await Promise.all(

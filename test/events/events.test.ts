@@ -264,6 +264,69 @@ onEachDatabase('events', (app) => {
       expect(await count()).toBe(2)
     })
 
+    test('the order of arrival changes nothing: a run that an event started begins with the earliest', async () => {
+      const { api, platform } = app()
+      const count = async (minutes: number[]) => {
+        const experiment = await api.makeExperiment()
+        for (const [index, ago] of minutes.entries())
+          await api.record({
+            user_id: `order ${experiment.id} ${index}`,
+            experiment_id: experiment.id,
+            variant_id: experiment.variants.control,
+            type: 'conversion',
+            timestamp: minutesAgo(ago),
+          })
+        const detail = await api.ok('GET', `/api/experiments/${experiment.id}`)
+        expect(detail.started_at).toBe(detail.runs[0].started_at)
+        expect(detail.runs[0].periods[0].from).toBe(detail.started_at)
+        return conversions(await api.results(experiment))
+      }
+      expect(await count([30, 60, 45])).toEqual([3, 0])
+      expect(await count([60, 45, 30])).toEqual([3, 0])
+      const periods = await platform.orm.em
+        .fork()
+        .execute(`select distinct a.period from assignments a where a.user_id like 'order %'`)
+      expect(periods).toEqual([{ period: 1 }])
+    })
+
+    test('a late event moves a decision made elsewhere into the period of its time', async () => {
+      const { api, platform } = app()
+      const experiment = await startedAnHourAgo(api)
+      const tag = { user_id: 'moved', experiment_id: experiment.id, variant_id: experiment.variants.control, type: 'x' }
+      await api.allocate(experiment, { control: 30, treatment: 30 })
+      await api.record(tag)
+      const period = async () =>
+        (await platform.orm.em.fork().execute(`select a.period from assignments a where a.user_id = 'moved'`))[0]
+          ?.period
+      expect(await period()).toBeGreaterThan(1)
+      await api.record({ ...tag, timestamp: minutesAgo(50) })
+      expect(await period()).toBe(1)
+    })
+
+    test('a report of the exposure by a clock that is ahead counts, before the decision or after it', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { exposure: 'on_report' })
+      await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+      const timestamp = new Date(Date.now() + 60_000).toISOString()
+      const report = (user_id: string) =>
+        api.record({ user_id, experiment_id: experiment.id, type: '$exposure', timestamp })
+      await report('reported first')
+      await api.variantOf('reported first', experiment)
+      await api.variantOf('decided first', experiment)
+      await report('decided first')
+      expect(sum(users(await api.results(experiment)))).toBe(2)
+    })
+
+    test('events that claim another variant for an assigned user are counted as such', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const assigned = await api.variantOf('claimed', experiment)
+      const other = Object.values(experiment.variants).find((id) => id !== assigned)
+      expect((await api.results(experiment)).claimed_other).toBe(0)
+      await api.record({ user_id: 'claimed', experiment_id: experiment.id, variant_id: other, type: 'view' })
+      expect((await api.results(experiment)).claimed_other).toBe(1)
+    })
+
     test('what happens after the end of a run does not count, what happened before and arrives late does', async () => {
       const { api } = app()
       const experiment = await startedAnHourAgo(api)

@@ -82,6 +82,7 @@ onEachDatabase('results', (app) => {
       ],
       winner: { variant_id: experiment.variants.better, variant_name: 'better', relative_uplift: 50 },
       externally_decided: 2900,
+      claimed_other: 0,
       crossovers: 0,
     })
     const strict = await api.results(experiment, {

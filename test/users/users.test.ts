@@ -67,13 +67,25 @@ onEachDatabase('users', (app) => {
     expect((await api.ok('GET', `/api/segments/${segment.id}`)).users).toEqual([])
     expect(await api.results(experiment)).toEqual(before)
     const [event] = await api.ok('GET', `/api/events/${experiment.id}?event_types=conversion`)
-    expect(event).toMatchObject({ properties: { value: 9.5 }, user_id: expect.stringMatching(/^erased_/) })
+    expect(event).toMatchObject({ properties: null, user_id: expect.stringMatching(/^erased_/) })
     const left = await platform.orm.em.fork().execute(
       `select 1 from assignments a where a.user_id = ? union all select 1 from events e where e.user_id = ?
        union all select 1 from user_segments s where s.user_id = ? union all select 1 from audit_log l where l.after::text like ?`,
       [user.id, user.id, user.id, `%${user.id}%`],
     )
     expect(left).toEqual([])
+  })
+
+  test('that are erased leave no trace behind an event id: who sends it again learns nothing of what was', async () => {
+    const { api } = app()
+    const event = { user_id: 'traced', type: 'order', event_id: 'o1', properties: { phone: 15551234567 } }
+    const before = await api.record(event)
+    await api.ok('DELETE', '/api/users/traced')
+    const again = await api.record({ ...event, properties: null })
+    expect(again).toMatchObject({ user_id: 'traced', properties: null })
+    expect(again.id).not.toBe(before.id)
+    expect(again.duplicate).toBeUndefined()
+    expect(await api.record({ ...event, properties: null })).toEqual({ ...again, duplicate: true })
   })
 
   test('of whom only events are stored can be erased too', async () => {
