@@ -76,6 +76,10 @@ test('KEY_MANAGEMENT=admin keeps the key paths for the ADMIN_TOKEN and for keys 
   expect((await make(plain.body.key)).status).toBe(403)
   const admin = await make(ADMIN_TOKEN, ['admin'])
   expect((await make(admin.body.key)).status).toBe(200)
+  const actors = await app.platform.orm.em
+    .fork()
+    .execute<{ actor: string }[]>(`select l.actor from audit_log l where l.subject = 'api_keys' order by l.id`)
+  expect(actors.map((row) => row.actor)).toEqual(['administrator', 'administrator', `key ${admin.body.id} (k)`])
   expect((await api.call('GET', '/api/experiments', undefined, ADMIN_TOKEN)).status).toBe(403)
   await app.close()
 })

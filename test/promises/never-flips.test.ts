@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
+import type { Watch } from '../../server/definitions/watch.ts'
 import { createApi } from '../support/api.ts'
-import { freshDatabase, onPostgres, openApp } from '../support/app.ts'
+import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { startServer } from '../support/process.ts'
 import { administer, REDIS_URL } from '../support/services.ts'
 
@@ -65,34 +66,16 @@ onPostgres('a decision never flips', () => {
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/start`)
     await stale.platform.watch.refresh()
 
-    // The held-back process neither hears messages nor polls; only its own fence is left.
-    const { watch } = stale.platform
-    const old = watch.snapshot()
-    const refresh = watch.refresh
-    let looks = 0
-    const held = Object.assign(watch, {
-      snapshot: () => (looks === 0 ? old : current),
-      refresh: async () => {
-        looks++
-        current = await refresh()
-        return current
-      },
-    })
-    let current = old
-    const holdBack = () => {
-      looks = 0
-    }
-
+    holdBack(stale)
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/pause`)
-    holdBack()
-    expect(held.snapshot().experiments.get(experiment.id)?.status).toBe('running')
+    expect(stale.platform.watch.snapshot().experiments.get(experiment.id)?.status).toBe('running')
     expect(await stale.api.variantOf('during the pause', experiment)).toBeUndefined()
-    expect(looks).toBeGreaterThan(0)
 
+    const old = stale.platform.watch.snapshot()
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/resume`)
     await fresh.api.allocate(experiment, { control: 0, treatment: 100 })
     for (let user = 0; user < 40; user++) {
-      holdBack()
+      holdBack(stale, old)
       expect(await stale.api.variantOf(`after the change ${user}`, experiment)).toBe(experiment.variants.treatment)
     }
     const periods = await administer<{ period: number }>(
@@ -118,4 +101,80 @@ onPostgres('a decision never flips', () => {
     expect((await two.api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
     await Promise.all([one.close(), two.close()])
   })
+
+  test('a process that still sees a draft answers what was stored elsewhere, not its preview', async () => {
+    const environment = await freshDatabase('postgres')
+    const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const { id } = await fresh.api.ok('POST', '/api/experiments', { name: 'being configured' })
+    const variants = `/api/experiments/${id}/variants`
+    await stale.api.variantOf('warm', { id })
+    holdBack(stale)
+    await fresh.api.ok('POST', variants, { name: 'control', percent_allocated: 0.0001 })
+    await fresh.api.ok('POST', variants, { name: 'treatment', percent_allocated: 99 })
+    const users = Array.from({ length: 20 }, (_, user) => `drafted ${user}`)
+    for (const user of users) {
+      const first = await fresh.api.variantOf(user, { id })
+      expect(await stale.api.variantOf(user, { id })).toBe(first)
+      holdBack(stale)
+    }
+    await Promise.all([fresh.close(), stale.close()])
+  })
+
+  test('an event that names a variant deleted elsewhere assigns nobody to it', async () => {
+    const environment = await freshDatabase('postgres')
+    const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await fresh.api.makeExperiment({ control: 40, treatment: 40, spare: 20 })
+    await fresh.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await stale.platform.watch.refresh()
+    holdBack(stale)
+    await fresh.api.ok('DELETE', `/api/experiments/${experiment.id}/variants/${experiment.variants.spare}`)
+    const event = { user_id: 'late', experiment_id: experiment.id, variant_id: experiment.variants.spare, type: 'x' }
+    await stale.api.record(event)
+    const rows = await administer(`select 1 from assignments a where a.user_id = 'late'`, environment.DATABASE_URL)
+    expect(rows).toEqual([])
+    expect(await fresh.api.variantOf('someone', experiment)).toBeDefined()
+    await Promise.all([fresh.close(), stale.close()])
+  })
+
+  test('nothing is stored behind an erasure: what is on its way is erased too', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment()
+    await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    for (let round = 0; round < 12; round++) {
+      const user_id = `vanishing ${round}`
+      await one.api.record({ user_id, type: 'first' })
+      const writes = Array.from({ length: 20 }, (_, index) => {
+        const { api } = index % 2 ? one : two
+        return index % 3
+          ? api.call('POST', '/api/events', { user_id, experiment_id: experiment.id, type: 'x' })
+          : api.call('POST', '/api/experiments/check-eligibility', { user_id, experiment_ids: [experiment.id] })
+      })
+      const erasing = one.api.call('DELETE', `/api/users/${encodeURIComponent(user_id)}`)
+      const answers = await Promise.all([erasing, ...writes])
+      expect(answers[0]?.status).toBe(200)
+      for (const answer of answers) expect([200, 404]).toContain(answer.status)
+      const left = await administer(
+        `select 'event' from events e where e.user_id = '${user_id}' union all select 'assignment' from assignments a where a.user_id = '${user_id}'`,
+        environment.DATABASE_URL,
+      )
+      expect(left).toEqual([])
+    }
+    await Promise.all([one.close(), two.close()])
+  })
 })
+
+/** Keeps a process on a snapshot, by default the one it has, until its own fence makes it look again. */
+function holdBack({ platform: { watch } }: TestApp, held = watch.snapshot()) {
+  const { snapshot, refresh } = real.get(watch) ?? watch
+  real.set(watch, { snapshot, refresh })
+  let looked = false
+  Object.assign(watch, {
+    snapshot: () => (looked ? snapshot() : held),
+    refresh: () => {
+      looked = true
+      return refresh()
+    },
+  })
+}
+const real = new WeakMap<Watch, Pick<Watch, 'snapshot' | 'refresh'>>()

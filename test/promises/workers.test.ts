@@ -1,15 +1,8 @@
-import { execFileSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { createApi } from '../support/api.ts'
 import { freshDatabase, onPostgres } from '../support/app.ts'
-import { startServer } from '../support/process.ts'
+import { childrenOf, runServer, startServer } from '../support/process.ts'
 import { administer, databaseUrl } from '../support/services.ts'
-
-const childrenOf = (pid: number) =>
-  execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
-    .trim()
-    .split('\n')
-    .map(Number)
 
 onPostgres('several workers on one port', () => {
   test('decide alike, are replaced when they die, and drain together', async () => {
@@ -34,6 +27,38 @@ onPostgres('several workers on one port', () => {
     expect(await decide()).toEqual(first)
     expect(await server.kill('SIGTERM')).toBe(0)
   }, 90_000)
+
+  test('lose nothing when a signal goes to the whole group of processes', async () => {
+    const environment = await freshDatabase('postgres')
+    const server = await startServer({ ...environment, WORKERS: '2' })
+    const api = await createApi(server.url)
+    const sent = Array.from({ length: 200 }, (_, index) =>
+      api
+        .call('POST', '/api/events', { user_id: `grouped ${index}`, type: 'last', attributes: {} })
+        .then((answer) => answer.status)
+        .catch(() => 'refused'),
+    )
+    await Promise.race(sent)
+    for (const child of childrenOf(server.pid)) process.kill(child, 'SIGTERM')
+    expect(await server.kill('SIGTERM')).toBe(0)
+    const acknowledged = (await Promise.all(sent)).filter((status) => status === 200).length
+    expect(acknowledged).toBeGreaterThan(0)
+    const [stored] = await administer<{ count: number }>(
+      'select count(*)::int as count from events',
+      environment.DATABASE_URL,
+    )
+    expect(stored?.count).toBeGreaterThanOrEqual(acknowledged)
+  }, 60_000)
+
+  test('end with a message where the port is taken, rather than trying for ever', async () => {
+    const environment = await freshDatabase('postgres')
+    const first = await startServer(environment)
+    const second = await runServer({ ...environment, WORKERS: '2', PORT: new URL(first.url).port })
+    expect(second.code).toBe(1)
+    expect(second.output).toContain('EADDRINUSE')
+    expect(second.output).toContain('A worker cannot start')
+    await first.kill('SIGTERM')
+  }, 60_000)
 
   test('start at once on a database that nobody has migrated, as several processes do', async () => {
     const name = `experiment_test_bare_${process.pid}`

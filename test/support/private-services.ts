@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { Redis } from 'ioredis'
-import { freePort } from './process.ts'
+import { childrenOf, freePort } from './process.ts'
 import { administer } from './services.ts'
 
 /** A service of a test's own, started from the installed binaries, to be stopped, frozen and killed at will. */
@@ -81,8 +81,12 @@ export async function privatePostgres(): Promise<PrivateService> {
   let child: ChildProcess
   const service = {
     url,
-    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one: no checkpoint, as in a crash. */
-    signal: (signal: NodeJS.Signals) => run('pg_ctl', ['kill', signal.slice(3), String(postmasterPid(data))]),
+    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one, as in a crash; SIGSTOP freezes all of it. */
+    signal: (signal: NodeJS.Signals) => {
+      const postmaster = postmasterPid(data)
+      const frozen = signal === 'SIGSTOP' || signal === 'SIGCONT'
+      for (const pid of frozen ? [postmaster, ...childrenOf(postmaster)] : [postmaster]) process.kill(pid, signal)
+    },
     start: async () => {
       const args = ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1']
       child = spawn(...asPostgres(`${binaries()}postgres`, args), { stdio: 'ignore', cwd: folder })

@@ -1,0 +1,84 @@
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { expect, test } from 'vitest'
+import { onPostgres, onPrivateServices, openApp } from '../support/app.ts'
+import { privatePostgres } from '../support/private-services.ts'
+import { administer, REDIS_URL } from '../support/services.ts'
+
+const within = <T>(milliseconds: number, promise: Promise<T>): Promise<T> =>
+  Promise.race([
+    promise,
+    new Promise<never>((_resolve, reject) => {
+      setTimeout(() => reject(new Error(`not within ${milliseconds} ms`)), milliseconds).unref()
+    }),
+  ])
+
+onPostgres('nobody is held up', () => {
+  test('by a new month while somebody reads all events for long, such as a backup', async () => {
+    const app = await openApp('postgres')
+    const reader = new pg.Client({ connectionString: app.databaseUrl })
+    await reader.connect()
+    await app.api.record({ user_id: 'before', type: 'x' })
+    await reader.query('begin')
+    await reader.query('select count(*) from events')
+    for (const timestamp of ['2025-02-03T04:05:06Z', '2024-12-31T23:59:59.999Z', '2025-01-01T00:00:00Z']) {
+      const event = await within(5000, app.api.record({ user_id: 'elsewhen', type: 'x', timestamp }))
+      expect(new Date(event.timestamp)).toEqual(new Date(timestamp))
+    }
+    await within(5000, app.api.record({ user_id: 'now', type: 'x' }))
+    await reader.query('commit')
+    await reader.end()
+    const partitions = await administer<{ name: string; rows: number }>(
+      `select e.tableoid::regclass::text as name, count(*)::int as rows from events e where e.timestamp < '2025-12-01' group by 1 order by 1`,
+      app.databaseUrl,
+    )
+    expect(partitions).toEqual([
+      { name: 'events_2024_12', rows: 1 },
+      { name: 'events_2025_01', rows: 1 },
+      { name: 'events_2025_02', rows: 1 },
+    ])
+    await app.close()
+  })
+
+  test('by rubbish in Redis, in the channel or in the cache', async () => {
+    const app = await openApp('postgres')
+    const experiment = await app.api.makeExperiment()
+    const variant = await app.api.variantOf('ada', experiment)
+    const redis = new Redis(REDIS_URL)
+    const [identity] = await administer<{ name: string }>(
+      `select p.identity || '-' || (select d.oid from pg_database d where d.datname = current_database()) as name from platform p`,
+      app.databaseUrl,
+    )
+    const prefix = `exp:${identity?.name}:`
+    const keys = await redis.keys(`${prefix}*`)
+    expect(keys.length).toBeGreaterThan(1)
+    for (const key of keys) await redis.set(key, 'not json')
+    for (const rubbish of ['not json', '{}', 'null', '[]', '{"kind":7}'])
+      await redis.publish(`${prefix}changes`, rubbish)
+    const other = await openApp('postgres', { DATABASE_URL: app.databaseUrl, REDIS_URL })
+    for (const { api } of [app, other]) expect(await api.variantOf('ada', experiment)).toBe(variant)
+    redis.disconnect()
+    await Promise.all([app.close(), other.close()])
+  })
+})
+
+onPrivateServices('while PostgreSQL is frozen', () => {
+  test('known decisions are answered, and health says so without eating up connections', async () => {
+    const postgres = await privatePostgres()
+    const app = await openApp('postgres', { DATABASE_URL: postgres.url, DATABASE_POOL: '3' })
+    const experiment = await app.api.makeExperiment()
+    const variant = await app.api.variantOf('known', experiment)
+    postgres.signal('SIGSTOP')
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    const began = performance.now()
+    for (let check = 0; check < 10; check++)
+      expect(await within(2000, app.api.variantOf('known', experiment))).toBe(variant)
+    const ready = await Promise.all(Array.from({ length: 6 }, () => within(3000, app.api.ok('GET', '/health/ready'))))
+    expect(ready[0]).toMatchObject({ status: 'ready', database: 'down' })
+    expect(performance.now() - began).toBeLessThan(15_000)
+    postgres.signal('SIGCONT')
+    expect(await app.api.variantOf('new', experiment)).toBeDefined()
+    await app.close()
+    postgres.remove()
+  }, 60_000)
+})
