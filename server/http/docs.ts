@@ -11,6 +11,11 @@ export async function docsRoutes(app: FastifyInstance) {
   await app.register(swagger, { mode: 'static', specification: { document: document as never } })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
+    // The bar above is for exploring other documents; there is one.
+    theme: {
+      title: 'Experimentation platform',
+      css: [{ filename: 'theme.css', content: '.swagger-ui .topbar { display: none }' }],
+    },
     uiConfig: { validatorUrl: null, persistAuthorization: true, docExpansion: 'list', tryItOutEnabled: false },
     staticCSP: true,
     transformStaticCSP: (header) =>
