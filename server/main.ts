@@ -56,15 +56,19 @@ async function lead() {
     process.exit(1)
   }
   let stopping = false
+  /** Whether all of them have listened once: from then on one that dies is replaced, however often. */
+  let started = false
   const listened = new Set<number>()
   for (let worker = 0; worker < config.workers; worker++) cluster.fork()
   cluster.on('listening', (worker) => {
     listened.add(worker.id)
-    if (listened.size === config.workers) announce(`http://${config.host}:${config.port}`)
+    if (started || listened.size < config.workers) return
+    started = true
+    announce(`http://${config.host}:${config.port}`)
   })
   cluster.on('exit', (worker, code, signal) => {
     if (stopping) return
-    if (!listened.has(worker.id)) {
+    if (!started) {
       log.fatal({ pid: worker.process.pid, code, signal }, 'A worker cannot start')
       for (const other of Object.values(cluster.workers ?? {})) other?.process.kill('SIGKILL')
       process.exit(1)
@@ -79,8 +83,9 @@ async function lead() {
     const workers = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
     await Promise.all(
       workers.map((worker) => {
-        worker.send(DRAIN)
-        return once(worker, 'exit')
+        const ended = once(worker, 'exit')
+        if (worker.isConnected()) worker.send(DRAIN, () => {})
+        return ended
       }),
     )
   })

@@ -6,6 +6,7 @@ import type { Caller } from './auth/key-ring.ts'
 import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
 import { brokenConstraint, databaseCode, isDatabaseAway } from './database/errors.ts'
+import { isPassing } from './database/retry.ts'
 import { DomainError } from './errors.ts'
 
 /** What a procedure says of itself, beside trpc-openapi's `openapi`. */
@@ -39,6 +40,8 @@ export function translate(thrown: unknown): TRPCError {
   if (error.code !== 'INTERNAL_SERVER_ERROR') return error
   if (isDatabaseAway(cause))
     return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is away; try again soon', cause })
+  if (isPassing(cause))
+    return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'Too much at once; try again soon', cause })
   if (databaseCode(cause) === '23503')
     return new TRPCError({ code: 'CONFLICT', message: 'Something that this refers to was deleted or is in use', cause })
   if (databaseCode(cause) === '23505') {

@@ -49,13 +49,23 @@ export function createKeyRing(options: {
   /** Raised when keys change: what was fetched before is not kept. */
   let generation = 0
 
-  /** Loads under way, by token: callers of one token share one. */
-  const loading = new Map<string, Promise<Caller | null>>()
+  /** Loads under way, by token: callers of one token share one, and its patience. */
+  type Loading = { caller: Promise<Caller | null>; patience: Promise<void>; impatient: boolean }
+  const loading = new Map<string, Loading>()
 
-  function load(token: string, hash: Buffer): Promise<Caller | null> {
+  function load(token: string, hash: Buffer): Loading {
     const running = loading.get(token)
     if (running) return running
-    const started = fetchCaller(token, hash).finally(() => loading.delete(token))
+    const patience = new Promise<void>((resolve) => {
+      setTimeout(() => {
+        started.impatient = true
+        resolve()
+      }, PATIENCE_MS).unref()
+    })
+    const caller = fetchCaller(token, hash).finally(() => {
+      if (loading.get(token) === started) loading.delete(token)
+    })
+    const started: Loading = { caller, patience, impatient: false }
     loading.set(token, started)
     return started
   }
@@ -69,7 +79,7 @@ export function createKeyRing(options: {
         from api_keys k where k.key_hash = ${hex}`.execute(orm.em.fork().getKysely())
       return rows[0] ?? null
     })
-    callers.delete(token)
+    if (began === generation) callers.delete(token)
     const expiresAt = stored?.expires_at ?? Number.POSITIVE_INFINITY
     if (!stored?.is_active || expiresAt <= Date.now()) {
       if (began === generation) strangers.set(token, true)
@@ -81,18 +91,17 @@ export function createKeyRing(options: {
   }
 
   /**
-   * A caller known before, whose check is due. The database may be away or frozen: known decisions are still answered
-   * then, and nobody can revoke a key meanwhile.
+   * A caller known before, whose check is due. While the database is away or frozen the last answer stands: known
+   * decisions are still answered then, and nobody can revoke a key meanwhile.
    */
-  function recheck(token: string, hash: Buffer, known: Caller): Promise<Caller | null> {
-    const patience = new Promise<Caller>((resolve) => {
-      setTimeout(() => resolve(used(known)), PATIENCE_MS).unref()
-    })
-    const checked = load(token, hash).catch((error) => {
+  function recheck(token: string, hash: Buffer, known: Caller): Caller | Promise<Caller | null> {
+    const { caller, patience, impatient } = load(token, hash)
+    if (impatient) return used(known)
+    const checked = caller.catch((error) => {
       if (isDatabaseAway(error)) return used(known)
       throw error
     })
-    return Promise.race([checked, patience])
+    return Promise.race([checked, patience.then(() => used(known))])
   }
 
   function used(caller: Caller): Caller {
@@ -114,6 +123,7 @@ export function createKeyRing(options: {
     generation++
     callers.clear()
     strangers.clear()
+    loading.clear()
   }
   cache.subscribe((message) => {
     if (message.kind === 'key') forget()
@@ -135,7 +145,7 @@ export function createKeyRing(options: {
       const hash = digest(token)
       if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin
       if (!token.startsWith('exp_')) return null
-      if (!good) return load(token, hash)
+      if (!good) return load(token, hash).caller
       return recheck(token, hash, known.caller)
     },
     changed: async (hash) => {

@@ -1,11 +1,15 @@
 import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
+import { z } from 'zod'
+
+const message = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('definitions'), version: z.number() }),
+  z.object({ kind: z.literal('person'), user_id: z.string(), people_version: z.number().nullable() }),
+  z.object({ kind: z.literal('key') }),
+])
 
 /** What one process tells the others after a commit. A lost message is made up for by polling versions. */
-export type Message =
-  | { kind: 'definitions'; version: number }
-  | { kind: 'person'; user_id: string; people_version: number | null }
-  | { kind: 'key' }
+export type Message = z.output<typeof message>
 
 const COMMAND_TIMEOUT_MS = 50
 /** After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them. */
@@ -71,10 +75,10 @@ export function createCache(options: { url: string | undefined; namespace: strin
     subscribedBefore = true
   })
   subscriber.on('message', (_channel, text) => {
-    const message = parsed<Message>(text)
+    const heard = message.safeParse(parsed(text))
     // Somebody else wrote into the channel: whatever it was to say, looking again finds it.
-    if (typeof message?.kind !== 'string') for (const resync of resyncs) resync()
-    else for (const listener of listeners) listener(message)
+    if (!heard.success) for (const resync of resyncs) resync()
+    else for (const listener of listeners) listener(heard.data)
   })
   subscriber.subscribe(channel).catch(complain)
 
@@ -95,7 +99,7 @@ export function createCache(options: { url: string | undefined; namespace: strin
   const cache: Cache = {
     async read<T>(key: string, { ttlSeconds }: { ttlSeconds: number }, load: () => Promise<T>): Promise<T> {
       const cached = await cache.get<{ value: T }>(key)
-      if (cached !== null) return cached.value
+      if (cached?.value !== undefined) return cached.value
       const value = await load()
       cache.set(key, { value }, ttlSeconds)
       return value

@@ -1,5 +1,6 @@
 import { DomainError, unavailable } from '../errors.ts'
 import { isDatabaseAway } from './errors.ts'
+import { retried } from './retry.ts'
 
 /**
  * Lets requests that arrive together share one transaction. Nobody is answered before it committed. When a group fails,
@@ -44,7 +45,8 @@ export function createGroupCommit<Item, Result>(options: {
 
   async function commit(group: Waiting[]) {
     try {
-      const results = await options.write(group.map((member) => member.item))
+      const items = group.map((member) => member.item)
+      const results = await (group.length === 1 ? retried(() => options.write(items)) : options.write(items))
       for (const [index, member] of group.entries()) member.resolve(results[index] as Result)
     } catch (error) {
       const [only] = group

@@ -1,10 +1,11 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Cache } from '../cache/cache.ts'
+import { retried } from '../database/retry.ts'
 import { raiseDefinitions } from './queries.ts'
 import type { Watch } from './watch.ts'
 
 /**
- * One transaction under somebody's name: the audit log's triggers read it.
+ * One transaction under somebody's name: the audit log's triggers read it. Done again where a deadlock ended it.
  * @param actor who asks, such as `key 3 (my_api_key)`
  */
 export type Audited = <T>(actor: string, work: (em: EntityManager) => Promise<T>) => Promise<T>
@@ -14,12 +15,14 @@ export type Define = Audited
 
 export function createAudited(orm: MikroORM): Audited {
   return (actor, work) =>
-    orm.em.fork().transactional(async (em) => {
-      await em.execute(`select set_config('platform.actor', ?, true)`, [actor])
-      const result = await work(em)
-      await em.flush()
-      return result
-    })
+    retried(() =>
+      orm.em.fork().transactional(async (em) => {
+        await em.execute(`select set_config('platform.actor', ?, true)`, [actor])
+        const result = await work(em)
+        await em.flush()
+        return result
+      }),
+    )
 }
 
 export function createDefine(options: { audited: Audited; cache: Cache; watch: Watch }): Define {

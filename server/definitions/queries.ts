@@ -14,7 +14,7 @@ export type Definitions = {
     exposure: 'on_check' | 'on_report'
     traffic_percent: number
     shipped_variant_id: number | null
-    /** The current run; where an event started the first, its start in milliseconds, which an earlier event moves back. */
+    /** The current run; and, where an event started the first, that one's start in milliseconds, which an earlier event moves back. */
     run: { id: number; number: number; period: number; movable_start: number | null } | null
     variants: { id: number; name: string; percent_allocated: number; enabled: boolean; payload: unknown }[]
     segment_ids: number[]
@@ -31,8 +31,8 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
       'experiments', (select coalesce(json_agg(definition), '[]') from (
         select e.id, e.key, e.version, e.status, e.auto_start, e.exposure, e.traffic_percent, e.shipped_variant_id,
           (select json_build_object('id', r.id, 'number', r.number,
-              'movable_start', case when r.number = 1 and r.started_by = 'event' and r.ended_at is null
-                then (extract(epoch from r.started_at) * 1000)::float8 end,
+              'movable_start', (select (extract(epoch from f.started_at) * 1000)::float8 from runs f
+                where f.experiment_id = e.id and f.number = 1 and f.started_by = 'event' and f.frozen_at is null),
               'period', (select max(p.number) from allocation_periods p where p.run_id = r.id))
             from runs r where r.experiment_id = e.id order by r.number desc limit 1) as run,
           (select coalesce(json_agg(json_build_object('id', v.id, 'name', v.name, 'percent_allocated', v.percent_allocated,
@@ -80,9 +80,13 @@ export async function raiseExperiments(em: EntityManager, experimentIds: readonl
 }
 
 /** The versions of these experiments, locked until the transaction ends: no definition moves under a decision. */
-export async function lockVersions(em: EntityManager, experimentIds: readonly number[]) {
+export async function lockVersions(
+  em: EntityManager,
+  experimentIds: readonly number[],
+  mode: 'share' | 'update' = 'share',
+) {
   const { rows } = await sql<{ id: number; version: number }>`
-    select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for share
+    select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for ${sql.raw(mode)}
   `.execute(em.getKysely())
   return new Map(rows.map((row) => [row.id, row.version]))
 }
@@ -104,13 +108,20 @@ export async function raisePeople(em: EntityManager, digest: string, keepSeconds
 const PEOPLE_LOCK = 7_302_514
 /** Held by transactions that store rows of people, until they end. */
 export const lockPeopleShared = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock_shared(${PEOPLE_LOCK})`)
-/** Waits for those transactions and holds up new ones, until this one ends. */
-export const lockPeople = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${PEOPLE_LOCK})`)
+/**
+ * Waits for those transactions and holds up new ones, until this one ends.
+ * @throws a lock timeout (55P03) rather than holding up everybody behind a writer that itself has to wait
+ */
+export async function lockPeople(em: EntityManager) {
+  await em.execute(`set local lock_timeout = '250ms'`)
+  await em.execute(`select pg_advisory_xact_lock(${PEOPLE_LOCK})`)
+}
 
 /** Whose stored data was replaced since a version, and within the time that caches may remember. */
 export async function readPeopleChanges(em: EntityManager, since: number, keepSeconds: number) {
   const { rows } = await sql<{ version: number; user_digest: string }>`
     select c.version, c.user_digest from people_changes c
-    where c.version > ${since} and c.changed_at > now() - make_interval(secs => ${keepSeconds})`.execute(em.getKysely())
+    where c.version > ${since} and c.changed_at > now() - make_interval(secs => ${keepSeconds})
+    order by c.version`.execute(em.getKysely())
   return rows
 }

@@ -77,10 +77,11 @@ export async function createWatch(options: {
   // A look that began before a change may miss it: callers who come later wait for the next one.
   let following: Promise<Snapshot> | undefined
   const begin = () => {
-    looking = look().finally(() => {
-      looking = undefined
+    const mine = look().finally(() => {
+      if (looking === mine) looking = undefined
     })
-    return looking
+    looking = mine
+    return mine
   }
   const refresh = (): Promise<Snapshot> => {
     if (!looking) return begin()
@@ -88,7 +89,7 @@ export async function createWatch(options: {
       .catch(() => {})
       .then(() => {
         following = undefined
-        return begin()
+        return looking ?? begin()
       })
     return following
   }

@@ -73,7 +73,7 @@ export async function reclaimKeys(
 
 /**
  * Moves the start of runs back that an event started, to the earliest of these events: attribution asks for times, not
- * for the order of arrival.
+ * for the order of arrival. The experiments are locked already.
  */
 export async function moveStartsBack(em: EntityManager, events: readonly NewEvent[]) {
   await sql`
@@ -81,12 +81,16 @@ export async function moveStartsBack(em: EntityManager, events: readonly NewEven
       select i.experiment_id, min(${itemTime}) as at from ${items(events)} group by i.experiment_id),
     moved as (
       update runs r set started_at = early.at from early
-      where r.experiment_id = early.experiment_id and r.number = 1 and r.started_by = 'event' and early.at < r.started_at
+      where r.experiment_id = early.experiment_id and r.number = 1 and r.started_by = 'event' and r.frozen_at is null
+        and early.at < r.started_at
       returning r.id, r.experiment_id, r.started_at),
     periods as (
       update allocation_periods p set "from" = moved.started_at from moved where p.run_id = moved.id and p.number = 1)
     update experiments e set started_at = moved.started_at from moved
-    where e.id = moved.experiment_id and moved.started_at < e.started_at`.execute(em.getKysely())
+    where e.id = moved.experiment_id
+      and not exists (select 1 from runs later where later.experiment_id = e.id and later.number > 1)`.execute(
+    em.getKysely(),
+  )
 }
 
 /** The stored events behind digests. */

@@ -121,10 +121,11 @@ async function settleKeys(em: EntityManager, events: readonly NewEvent[]) {
 /** What events say of assignments, fenced as decisions are: no variant vanishes under them. */
 async function settleAssignments(em: EntityManager, events: readonly NewEvent[]) {
   const naming = events.filter((event) => event.variant_id !== null)
-  const early = naming.filter((event) => event.early)
-  if (early.length > 0) await moveStartsBack(em, early)
   if (naming.length > 0) {
-    await lockVersions(em, [...new Set(naming.flatMap((event) => event.experiment_id ?? []))])
+    const early = naming.filter((event) => event.early)
+    const experimentIds = [...new Set(naming.flatMap((event) => event.experiment_id ?? []))]
+    await lockVersions(em, experimentIds, early.length > 0 ? 'update' : 'share')
+    if (early.length > 0) await moveStartsBack(em, early)
     await decideByEvents(em, naming)
   }
   const exposing = events.filter(

@@ -9,19 +9,20 @@ import { startIfReady } from './life-cycle.ts'
 export type Starter = (actor: string, experimentId: number, by: 'check' | 'event', notAfter?: Date) => Promise<void>
 
 export function createStarter(define: Define): Starter {
-  const gathering = new Map<number, { notAfter: Date | undefined; started: Promise<void> }>()
+  const gathering = new Map<number, { by: 'check' | 'event'; notAfter: Date | undefined; started: Promise<void> }>()
   return (actor, experimentId, by, notAfter) => {
     const waiting = gathering.get(experimentId)
     if (waiting) {
+      if (by === 'event') waiting.by = by
       if (notAfter && (!waiting.notAfter || notAfter < waiting.notAfter)) waiting.notAfter = notAfter
       return waiting.started
     }
     const start = async () => {
       await new Promise((resolve) => setImmediate(resolve))
       gathering.delete(experimentId)
-      await define(actor, (em) => startIfReady(em, experimentId, by, entry.notAfter))
+      await define(actor, (em) => startIfReady(em, experimentId, entry.by, entry.notAfter))
     }
-    const entry = { notAfter, started: Promise.resolve() }
+    const entry = { by, notAfter, started: Promise.resolve() }
     entry.started = start()
     gathering.set(experimentId, entry)
     return entry.started

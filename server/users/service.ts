@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
+import { retried } from '../database/retry.ts'
 import { lockPeople, raisePeople } from '../definitions/queries.ts'
 import { REMEMBER_SECONDS, userDigest } from '../definitions/watch.ts'
 import { notFound } from '../errors.ts'
@@ -60,11 +61,13 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
 export async function deleteUser(em: EntityManager, people: People, memory: AssignmentMemory, userId: string) {
   const replacement = `erased_${randomUUID()}`
   const erase = (lock: boolean) =>
-    em.fork().transactional(async (em) => {
-      if (lock) await lockPeople(em)
-      if ((await erasePerson(em, userId, replacement)) === 0) return null
-      return raisePeople(em, userDigest(userId), REMEMBER_SECONDS)
-    })
+    retried(() =>
+      em.fork().transactional(async (em) => {
+        if (lock) await lockPeople(em)
+        if ((await erasePerson(em, userId, replacement)) === 0) return null
+        return raisePeople(em, userDigest(userId), REMEMBER_SECONDS)
+      }),
+    )
   const versions = [await erase(false), await erase(true)].filter((version) => version !== null)
   if (versions.length === 0) throw notFound('User', userId)
   await people.changed(userId, Math.max(...versions))

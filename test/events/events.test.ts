@@ -283,6 +283,7 @@ onEachDatabase('events', (app) => {
       }
       expect(await count([30, 60, 45])).toEqual([3, 0])
       expect(await count([60, 45, 30])).toEqual([3, 0])
+      expect(await count([45, 30, 60])).toEqual([3, 0])
       const periods = await platform.orm.em
         .fork()
         .execute(`select distinct a.period from assignments a where a.user_id like 'order %'`)

@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { expect, test } from 'vitest'
-import { onPostgres, onPrivateServices, openApp } from '../support/app.ts'
+import { freshDatabase, onPostgres, onPrivateServices, openApp } from '../support/app.ts'
 import { privatePostgres } from '../support/private-services.ts'
 import { administer, REDIS_URL } from '../support/services.ts'
 
@@ -53,12 +53,78 @@ onPostgres('nobody is held up', () => {
     const keys = await redis.keys(`${prefix}*`)
     expect(keys.length).toBeGreaterThan(1)
     for (const key of keys) await redis.set(key, 'not json')
-    for (const rubbish of ['not json', '{}', 'null', '[]', '{"kind":7}'])
+    for (const rubbish of ['not json', '{}', 'null', '[]', '{"kind":7}', '{"kind":"person"}'])
       await redis.publish(`${prefix}changes`, rubbish)
     const other = await openApp('postgres', { DATABASE_URL: app.databaseUrl, REDIS_URL })
     for (const { api } of [app, other]) expect(await api.variantOf('ada', experiment)).toBe(variant)
     redis.disconnect()
     await Promise.all([app.close(), other.close()])
+  })
+})
+
+onPostgres('early events and the life cycle', () => {
+  test('get past one another: nobody fails, and only the first run begins earlier', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    for (let round = 0; round < 4; round++) {
+      const experiment = await one.api.makeExperiment()
+      const { control } = experiment.variants
+      const early = (index: number) => ({
+        user_id: `early ${round} ${index}`,
+        experiment_id: experiment.id,
+        variant_id: control,
+        type: 'conversion',
+        timestamp: new Date(Date.now() - (index + 1) * 60_000).toISOString(),
+        attributes: {},
+      })
+      await one.api.record(early(0))
+      await two.platform.watch.refresh()
+      const answers = await Promise.all([
+        ...Array.from({ length: 20 }, (_, index) =>
+          (index % 2 ? one : two).api.call('POST', '/api/events', early(index + 1)),
+        ),
+        one.api.call('POST', `/api/experiments/${experiment.id}/runs`),
+        two.api.call('POST', `/api/experiments/${experiment.id}/complete`),
+      ])
+      for (const answer of answers) expect([200, 409]).toContain(answer.status)
+      const detail = await one.api.ok('GET', `/api/experiments/${experiment.id}`)
+      expect(detail.started_at).toBe(detail.runs.at(-1).started_at)
+      expect(new Date(detail.runs[0].started_at).getTime()).toBeLessThan(Date.now() - 20 * 60_000)
+      const [row] = await administer<{ assigned: number }>(
+        `select count(*)::int as assigned from assignments a where a.run_id = ${detail.runs[0].id}`,
+        one.databaseUrl,
+      )
+      expect(row?.assigned).toBe(21)
+    }
+    await Promise.all([one.close(), two.close()])
+  })
+})
+
+onPostgres('a look at the definitions', () => {
+  test('is shared by all who ask for it at once', async () => {
+    const app = await openApp('postgres')
+    const { watch, orm } = app.platform
+    let looks = 0
+    const fork = orm.em.fork.bind(orm.em)
+    Object.assign(orm.em, {
+      fork: (...options: Parameters<typeof fork>) => {
+        looks++
+        return fork(...options)
+      },
+    })
+    let asked = 0
+    const until = Date.now() + 1000
+    await Promise.all(
+      Array.from({ length: 50 }, async () => {
+        while (Date.now() < until) {
+          asked++
+          await watch.refresh()
+        }
+      }),
+    )
+    expect(asked).toBeGreaterThan(1000)
+    expect(looks).toBeLessThan(asked / 10)
+    await app.close()
   })
 })
 

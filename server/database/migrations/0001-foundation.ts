@@ -196,11 +196,11 @@ export class Migration0001Foundation extends Migration {
       end $$`)
     for (const [table, hidden] of [
       ['api_keys', '{key_hash,last_used_at}'],
-      ['experiments', '{version}'],
+      ['experiments', '{version,started_at}'],
       ['variants', '{}'],
       ['segments', '{}'],
       ['experiment_segments', '{}'],
-      ['runs', '{}'],
+      ['runs', '{started_at}'],
     ])
       this.addSql(`create trigger ${table}_audit after insert or update or delete on ${table}
         for each row execute function audit_change('${hidden}')`)
