@@ -55,16 +55,15 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
 /**
  * Erases a person: profile, memberships, overrides and aliases are gone, assignments and events stay under a random id,
  * so that results stand. Stickiness ends. Erased twice: first everything that is stored, then, while nothing can be
- * stored, what was on its way meanwhile.
+ * stored, what was on its way meanwhile, under another id, since it may be in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under the id
  */
 export async function deleteUser(em: EntityManager, people: People, memory: AssignmentMemory, userId: string) {
-  const replacement = `erased_${randomUUID()}`
   const erase = (lock: boolean) =>
     retried(() =>
       em.fork().transactional(async (em) => {
         if (lock) await lockPeople(em)
-        if ((await erasePerson(em, userId, replacement)) === 0) return null
+        if ((await erasePerson(em, userId, `erased_${randomUUID()}`)) === 0) return null
         return raisePeople(em, userDigest(userId), REMEMBER_SECONDS)
       }),
     )
