@@ -5,8 +5,7 @@ import { ZodError } from 'zod'
 import type { Caller } from './auth/key-ring.ts'
 import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
-import { brokenConstraint, databaseCode, isDatabaseAway } from './database/errors.ts'
-import { isPassing } from './database/retry.ts'
+import { brokenConstraint, databaseCode, isDatabaseAway, isPassing } from './database/errors.ts'
 import { DomainError } from './errors.ts'
 
 /** What a procedure says of itself, beside trpc-openapi's `openapi`. */

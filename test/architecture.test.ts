@@ -72,13 +72,14 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to, from) =>
       /^server\/(wire|errors)\.ts$/.test(to) ||
       /^server\/(cache|definitions|evaluation|statistics)\//.test(to) ||
-      /^server\/database\/(errors|group-commit)\.ts$/.test(to) ||
+      /^server\/database\/(errors|group-commit|retry)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
   },
   {
     kind: 'definitions/*',
     is: (path) => path.startsWith('server/definitions/'),
-    may: (to) => /^server\/(definitions|cache|evaluation)\//.test(to) || to === 'server/wire.ts',
+    may: (to) =>
+      /^server\/(definitions|cache|evaluation)\//.test(to) || /^server\/(wire|database\/retry)\.ts$/.test(to),
   },
   {
     kind: 'cache/*',

@@ -42,3 +42,7 @@ export function brokenConstraint(error: unknown): string | undefined {
   for (const { constraint } of causes(error)) if (constraint) return constraint
   return undefined
 }
+
+/** What another try may well get past: a deadlock, a serialization failure, a lock that was not had in time. */
+const PASSING = new Set(['40P01', '40001', '55P03'])
+export const isPassing = (error: unknown): boolean => PASSING.has(databaseCode(error) ?? '')
