@@ -9,6 +9,11 @@ import { loadAssignments, type StoredAssignment } from './queries.ts'
 const MAX_USERS = 200_000
 
 export type Remembered = { readonly variantId: number; readonly exposed: boolean; readonly assignedAt: number }
+export const rememberedOf = (row: StoredAssignment): Remembered => ({
+  variantId: row.variant_id,
+  exposed: row.exposed,
+  assignedAt: row.assigned_at,
+})
 /** A user's assignments by run. */
 export type RememberedRuns = ReadonlyMap<number, Remembered>
 
@@ -54,9 +59,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     const touched = new Set<string>()
     for (const row of rows) {
       if (watch.changedAt(row.user_id) > peopleVersion) continue
-      merge(row.user_id, [
-        [row.run_id, { variantId: row.variant_id, exposed: row.exposed, assignedAt: row.assigned_at }],
-      ])
+      merge(row.user_id, [[row.run_id, rememberedOf(row)]])
       touched.add(row.user_id)
     }
     for (const userId of touched) {
@@ -82,12 +85,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
       const people = watch.peopleVersion()
       const rows = await loader.load(userId)
       remember(rows, people)
-      return new Map(
-        rows.map((row) => [
-          row.run_id,
-          { variantId: row.variant_id, exposed: row.exposed, assignedAt: row.assigned_at },
-        ]),
-      )
+      return new Map(rows.map((row) => [row.run_id, rememberedOf(row)]))
     },
     shared: async (userId) => {
       const entry = await cache.get<{ people: number; runs: [number, Remembered][] }>(keys.assignments(userId))

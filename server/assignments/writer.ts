@@ -3,7 +3,7 @@ import { createGroupCommit } from '../database/group-commit.ts'
 import { fencePeople } from '../definitions/people-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
-import type { AssignmentMemory, Remembered } from './memory.ts'
+import { type AssignmentMemory, type Remembered, rememberedOf } from './memory.ts'
 import {
   type AssignmentKey,
   exposeAssignments,
@@ -60,7 +60,7 @@ export function createAssignmentWriter(options: {
       memory.remember([...stored.values()], people)
       return items.map((item) => {
         const row = current.has(item) ? stored.get(keyOf(item)) : undefined
-        return row ? remembered(row) : 'moved'
+        return row ? rememberedOf(row) : 'moved'
       })
     },
   })
@@ -86,9 +86,3 @@ export function createAssignmentWriter(options: {
     drained: () => Promise.all([stores.drained(), exposures.drained()]),
   }
 }
-
-const remembered = (row: StoredAssignment): Remembered => ({
-  variantId: row.variant_id,
-  exposed: row.exposed,
-  assignedAt: row.assigned_at,
-})

@@ -9,7 +9,7 @@ import { type ApiKeyOutput, type CreateKey, DEFAULT_SCOPES, type UpdateKey } fro
 const KEY_BYTES = 32
 const PREFIX_LENGTH = 8
 
-export const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest('hex')
+const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest('hex')
 
 /** The whole key is in this answer only; stored is its hash. */
 export async function createKey(em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> {

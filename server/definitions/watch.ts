@@ -35,12 +35,7 @@ export type Watch = {
   close: () => void
 }
 
-export async function createWatch(options: {
-  orm: MikroORM
-  cache: Cache
-  log: Logger
-  pollMs?: number
-}): Promise<Watch> {
+export async function createWatch(options: { orm: MikroORM; cache: Cache; log: Logger }): Promise<Watch> {
   const { orm, cache, log } = options
   const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
@@ -99,7 +94,7 @@ export async function createWatch(options: {
   }
 
   const first = await refresh()
-  const timer = setInterval(quietly, options.pollMs ?? POLL_MS)
+  const timer = setInterval(quietly, POLL_MS)
   timer.unref()
   cache.subscribe((message) => {
     if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) quietly()

@@ -64,7 +64,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
 async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Recorded | 'erased')[]> {
   const isErased = await fencePeople(em, events)
   const accepted = events.filter((event) => !isErased(event))
-  const { ids, originals } = await settleKeys(em, accepted)
+  const { firsts, ids, originals } = await settleKeys(em, accepted)
   const fresh = accepted.filter((event) => event.digest === null || ids.has(event))
   await settleAssignments(em, fresh)
 
@@ -82,8 +82,8 @@ async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Reco
     if (isErased(event)) return 'erased'
     const row = stored.get(event)
     if (row) return { ...row, duplicate: false }
-    const first = accepted.find((other) => other.digest === event.digest && ids.has(other))
-    const original = (first && stored.get(first)) ?? originals.get(event.digest as string)
+    const digest = event.digest as string
+    const original = stored.get(firsts.get(digest) as NewEvent) ?? originals.get(digest)
     if (!original) throw new Error('An event id stands for no event')
     return { ...original, duplicate: true }
   })
@@ -91,14 +91,14 @@ async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Reco
 
 /**
  * Which events have an event id that nobody used before, with the id that each of them will have, and what the other
- * event ids stand for. Of several events with one event id the first counts.
+ * event ids stand for. Of several events with one event id the first counts (`firsts`, by digest).
  */
 async function settleKeys(em: EntityManager, events: readonly NewEvent[]) {
   const firsts = new Map<string, NewEvent>()
   for (const event of events) if (event.digest !== null && !firsts.has(event.digest)) firsts.set(event.digest, event)
   const ids = new Map<NewEvent, number>()
   const originals = new Map<string, StoredEvent>()
-  if (firsts.size === 0) return { ids, originals }
+  if (firsts.size === 0) return { firsts, ids, originals }
   const claim = (keys: { digest: string; id: number }[]) => {
     for (const key of keys) ids.set(firsts.get(key.digest) as NewEvent, key.id)
   }
@@ -115,7 +115,7 @@ async function settleKeys(em: EntityManager, events: readonly NewEvent[]) {
     claim(await reclaimKeys(em, again, new Map(foreign.map(([digest, row]) => [digest, row.id]))))
     await readOriginals()
   }
-  return { ids, originals }
+  return { firsts, ids, originals }
 }
 
 /** What events say of assignments, fenced as decisions are: no variant vanishes under them. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase, openApp } from '../support/app.ts'
+import { freshDatabase, onEachDatabase, onPostgres, openApp } from '../support/app.ts'
 
 onEachDatabase('API keys', (app) => {
   test('are shown whole once, stored hashed and listed masked', async () => {
@@ -61,6 +61,30 @@ onEachDatabase('API keys', (app) => {
     await platform.keyRing.flush()
     const [key] = await api.ok('GET', '/api/auth/keys')
     expect(Date.now() - new Date(key.last_used_at).getTime()).toBeLessThan(60_000)
+  })
+})
+
+onPostgres('a key that is revoked on one process', () => {
+  test('is refused by the others at once, and within 5 seconds where the message is lost', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const status = async (key: string) => (await two.api.call('GET', '/api/experiments', undefined, key)).status
+    const make = () => one.api.ok('POST', '/api/auth/keys', { name: 'shared' })
+    const until = async (key: string, seconds: number) => {
+      for (let waited = 0; waited < seconds * 20 && (await status(key)) !== 401; waited++)
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      return status(key)
+    }
+    const [told, lost] = [await make(), await make()]
+    expect([await status(told.key), await status(lost.key)]).toEqual([200, 200])
+    await one.api.ok('DELETE', `/api/auth/keys/${told.id}`)
+    expect(await until(told.key, 1)).toBe(401)
+
+    expect(await status(lost.key)).toBe(200)
+    Object.assign(one.platform.cache, { publish: () => {}, drop: async () => {} })
+    await one.api.ok('DELETE', `/api/auth/keys/${lost.id}`)
+    expect(await until(lost.key, 5)).toBe(401)
+    await Promise.all([one.close(), two.close()])
   })
 })
 

@@ -1,18 +1,9 @@
+import { ERROR_CODES } from '../support/api.ts'
 import type { BadRequest, Expected } from './request.ts'
 import type { Reply } from './send.ts'
 
 type Issue = { path: (string | number)[]; message: string }
 type Fault = { message?: unknown; code?: unknown; issues?: Issue[] }
-
-const CODES: Record<number, string> = {
-  400: 'BAD_REQUEST',
-  401: 'UNAUTHORIZED',
-  403: 'FORBIDDEN',
-  404: 'NOT_FOUND',
-  409: 'CONFLICT',
-  413: 'PAYLOAD_TOO_LARGE',
-  415: 'UNSUPPORTED_MEDIA_TYPE',
-}
 
 /** What is not right about an answer to a bad request, or null. */
 export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Reply): string | null {
@@ -22,7 +13,7 @@ export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Rep
   if (!reply.type.startsWith('application/json')) return `content type ${reply.type}`
   const { message, code, issues, ...more } = body as Fault
   if (typeof message !== 'string' || message === '') return 'no message'
-  if (code !== (CODES[reply.status] ?? code) || typeof code !== 'string') return `code ${code}`
+  if (code !== (ERROR_CODES[reply.status] ?? code) || typeof code !== 'string') return `code ${code}`
   if (Object.keys(more).length > 0) return `more than the one shape: ${Object.keys(more)}`
   if (/node_modules|\.ts:\d|select |insert into/.test(reply.body)) return 'the inside shows'
   return faultOfIssues(answer, issues)

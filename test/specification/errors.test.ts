@@ -1,23 +1,14 @@
 import { expect, test } from 'vitest'
-import type { Answer, Loose } from '../support/api.ts'
+import { type Answer, ERROR_CODES, type Loose } from '../support/api.ts'
 import { onEachDatabase, openApp } from '../support/app.ts'
 import { examples } from './examples.ts'
 import { operations } from './operations.ts'
 
 const UNKNOWN = 2_000_000_000
-const CODES: Record<number, string> = {
-  400: 'BAD_REQUEST',
-  401: 'UNAUTHORIZED',
-  403: 'FORBIDDEN',
-  404: 'NOT_FOUND',
-  409: 'CONFLICT',
-  413: 'PAYLOAD_TOO_LARGE',
-  415: 'UNSUPPORTED_MEDIA_TYPE',
-}
 
 /** The one shape of errors: message, code and, for bad input alone, issues. */
 function expectFault(answer: Answer<Loose>, status: number, path?: (string | number)[]) {
-  expect(answer, JSON.stringify(answer.body)).toMatchObject({ status, body: { code: CODES[status] } })
+  expect(answer, JSON.stringify(answer.body)).toMatchObject({ status, body: { code: ERROR_CODES[status] } })
   const { message, code: _code, issues, ...others } = answer.body
   expect(others).toEqual({})
   expect(message).toEqual(expect.stringMatching(/\S/))

@@ -4,6 +4,17 @@ export type Answer<T> = { status: number; body: T; headers: Headers }
 // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
 export type Loose = any
 
+/** The code that goes with a status, in the one shape of errors. */
+export const ERROR_CODES: Record<number, string> = {
+  400: 'BAD_REQUEST',
+  401: 'UNAUTHORIZED',
+  403: 'FORBIDDEN',
+  404: 'NOT_FOUND',
+  409: 'CONFLICT',
+  413: 'PAYLOAD_TOO_LARGE',
+  415: 'UNSUPPORTED_MEDIA_TYPE',
+}
+
 export type TestApi = Awaited<ReturnType<typeof createApi>>
 
 let made = 0
