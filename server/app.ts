@@ -13,6 +13,7 @@ import { createAudited, createDefine } from './definitions/define.ts'
 import { readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createRecorder } from './events/recorder.ts'
+import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
@@ -20,6 +21,7 @@ import { healthRoutes } from './http/health.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { restRoutes } from './http/rest.ts'
 import { trpcRoutes } from './http/trpc.ts'
+import { createAliaser } from './users/aliases.ts'
 import { createPeople } from './users/people.ts'
 
 const BODY_BYTES = 1024 * 1024
@@ -57,13 +59,16 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const audited = createAudited(orm)
     const define = createDefine({ audited, cache, watch })
     const starter = createStarter(define)
+    const schedule = createSchedule({ orm, watch, define, log })
+    closers.push(schedule.close)
     const people = createPeople({ orm, cache, watch })
     const memory = createAssignmentMemory({ orm, cache, watch })
     const concurrency = database.embedded ? 1 : 3
     const writer = createAssignmentWriter({ orm, memory, watch, concurrency })
     const recorder = createRecorder({ orm, concurrency })
+    const aliaser = createAliaser({ orm, people, memory, cache, watch })
     const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
-    closers.push(keyRing.close, writer.drained, recorder.drained)
+    closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
     const platform: Platform = {
       config,
       log,
@@ -74,6 +79,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       define,
       starter,
       people,
+      aliaser,
       memory,
       writer,
       recorder,

@@ -9,6 +9,7 @@ import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Recorder } from './events/recorder.ts'
 import type { Starter } from './experiments/starter.ts'
+import type { Aliaser } from './users/aliases.ts'
 import type { People } from './users/people.ts'
 
 /** What one process holds for all its requests; `app.ts` builds it. */
@@ -22,6 +23,7 @@ export type Platform = {
   readonly define: Define
   readonly starter: Starter
   readonly people: People
+  readonly aliaser: Aliaser
   readonly memory: AssignmentMemory
   readonly writer: AssignmentWriter
   readonly recorder: Recorder
@@ -46,10 +48,14 @@ export type Context = {
 
 const BEARER = /^Bearer +(\S+) *$/i
 
+/** The token of an `Authorization` header, if that is what it holds. */
+export const bearerToken = (authorization: string | undefined): string | undefined =>
+  authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+
 export function createContext(platform: Platform, authorization: string | undefined): Context {
   const context: Context = {
     platform,
-    token: authorization === undefined ? undefined : BEARER.exec(authorization)?.[1],
+    token: bearerToken(authorization),
     caller: undefined,
     get actor() {
       return context.caller?.actor ?? 'anonymous'

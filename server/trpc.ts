@@ -97,9 +97,11 @@ export function authorize(ctx: Context, access: Meta['access']): void | Promise<
   return caller instanceof Promise ? caller.then((found) => admit(ctx, found, access)) : admit(ctx, caller, access)
 }
 
+export const admits = (caller: Caller, scope: Scope) => caller.scopes.has(scope)
+
 function admit(ctx: Context, caller: Caller | null, scope: Scope) {
   if (!caller) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'That API key is unknown, inactive or expired' })
-  if (!caller.scopes.has(scope))
+  if (!admits(caller, scope))
     throw new TRPCError({ code: 'FORBIDDEN', message: `That API key lacks the scope ${scope}` })
   ctx.caller = caller
 }

@@ -95,6 +95,8 @@ export const jsonObject = z.record(z.string(), z.unknown()).superRefine(storable
   Record<string, Json>,
   Record<string, Json>
 >
+/** A targeting rule; the service that saves it compiles it, and refuses a bad one with the path of the fault. */
+export const condition = jsonObject.meta({ examples: [{ country_code: { $in: ['US', 'CA'] }, is_premium: true }] })
 /** Output only: JSON as it was stored, which was checked on its way in. */
 export const storedJson = z.unknown() as unknown as z.ZodType<Json, Json>
 export const storedObject = z.record(z.string(), z.unknown()) as unknown as z.ZodType<

@@ -38,7 +38,9 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   {
     kind: 'http/*',
     is: (path) => path.startsWith('server/http/'),
-    may: (to) => /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to),
+    may: (to, from) =>
+      /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to) ||
+      (from === 'server/http/short-path.ts' && /\/service\.ts$/.test(to)),
   },
   {
     kind: 'trpc.ts',
@@ -79,7 +81,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: 'definitions/*',
     is: (path) => path.startsWith('server/definitions/'),
     may: (to) =>
-      /^server\/(definitions|cache|evaluation)\//.test(to) || /^server\/(wire|database\/retry)\.ts$/.test(to),
+      /^server\/(definitions|cache|evaluation)\//.test(to) || /^server\/(wire|errors|database\/retry)\.ts$/.test(to),
   },
   {
     kind: 'cache/*',

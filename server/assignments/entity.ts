@@ -14,6 +14,11 @@ export const Assignment = defineEntity({
     assigned_at: p.datetime().columnType('timestamptz'),
     definition_version: p.integer(),
     attributes: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
+    /** Hand-made memberships that targeting read. */
+    segment_ids: p
+      .array((id) => Number(id))
+      .columnType('int[]')
+      .strictNullable(),
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposure_source: p.text().$type<'check' | 'report' | 'event'>().strictNullable(),
     excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
@@ -21,7 +26,7 @@ export const Assignment = defineEntity({
   indexes: [{ properties: ['user_id'] }, { properties: ['run_id', 'variant_id'] }],
 })
 
-/** A variant forced on a user for testing. */
+/** A variant forced on a user for testing; a removed one stays, since the user was shown it. */
 export const Override = defineEntity({
   name: 'Override',
   tableName: 'overrides',
@@ -30,5 +35,7 @@ export const Override = defineEntity({
     experiment_id: p.integer().primary().autoincrement(false),
     variant_id: p.integer(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    removed_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
   },
+  indexes: [{ properties: ['experiment_id'] }],
 })

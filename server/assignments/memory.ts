@@ -8,13 +8,20 @@ import { loadAssignments, type StoredAssignment } from './queries.ts'
 
 const MAX_USERS = 200_000
 
-export type Remembered = { readonly variantId: number; readonly exposed: boolean; readonly assignedAt: number }
+export type Remembered = {
+  readonly variantId: number
+  readonly exposed: boolean
+  readonly assignedAt: number
+  /** The owner's id, where the row stands under that. */
+  readonly holderId?: string
+}
 export const rememberedOf = (row: StoredAssignment): Remembered => ({
   variantId: row.variant_id,
   exposed: row.exposed,
   assignedAt: row.assigned_at,
+  ...(row.holder_id === row.user_id ? {} : { holderId: row.holder_id }),
 })
-/** A user's assignments by run. */
+/** A user's assignments by run; of an alias also its owner's, where it has none of its own. */
 export type RememberedRuns = ReadonlyMap<number, Remembered>
 
 /**
@@ -30,6 +37,8 @@ export type AssignmentMemory = {
   shared: (userId: string) => Promise<RememberedRuns | undefined>
   /** @param peopleVersion as it was before the rows were read or stored */
   remember: (rows: readonly StoredAssignment[], peopleVersion: number) => void
+  /** Notes of an alias what stands under its owner's id. */
+  rememberOf: (aliasId: string, runId: number, stored: Remembered, peopleVersion: number) => void
   forget: (userId: string) => Promise<void>
 }
 
@@ -49,7 +58,8 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     const known = users.get(userId) ?? new Map<number, Remembered>()
     for (const [runId, found] of runs) {
       const before = known.get(runId)
-      known.set(runId, before?.exposed ? { ...found, exposed: true } : found)
+      const met = before?.exposed && before.holderId === found.holderId
+      known.set(runId, met ? { ...found, exposed: true } : found)
     }
     if (known.size > 0) users.set(userId, known)
     return known
@@ -93,6 +103,9 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
       return merge(userId, entry.runs)
     },
     remember,
+    rememberOf: (aliasId, runId, stored, peopleVersion) => {
+      if (watch.changedAt(aliasId) <= peopleVersion) merge(aliasId, [[runId, stored]])
+    },
     forget: async (userId) => {
       forgetHere(userId)
       await cache.drop(keys.assignments(userId))

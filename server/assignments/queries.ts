@@ -5,24 +5,32 @@ import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 export type StoredAssignment = {
   run_id: number
   user_id: string
+  /** The id that the row stands under: the user's own, or that of its owner. */
+  holder_id: string
   variant_id: number
   exposed: boolean
   /** Milliseconds since 1970, UTC. */
   assigned_at: number
 }
 
-const columns = sql`a.run_id, a.user_id, a.variant_id, a.exposed_at is not null as exposed,
+const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
 
-/** Everything assigned to these users in runs of experiments that are not archived. One round trip. */
+/**
+ * Everything assigned to these users, or to whom they are aliases of, in runs of experiments that are not archived; a
+ * user's own comes last in each run. One round trip.
+ */
 export async function loadAssignments(em: EntityManager, userIds: readonly string[]): Promise<StoredAssignment[]> {
   const { rows } = await sql<StoredAssignment>`
-    select ${columns}
+    select i.user_id, ${columns}
     from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
-    join assignments a on a.user_id = i.user_id
+    cross join lateral (
+      select l.user_id as id from aliases l where l.alias_id = i.user_id union all select i.user_id) holder
+    join assignments a on a.user_id = holder.id
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
-    where e.status <> 'archived'`.execute(em.getKysely())
+    where e.status <> 'archived'
+    order by a.user_id = i.user_id`.execute(em.getKysely())
   return rows
 }
 
@@ -35,6 +43,7 @@ export type NewAssignment = {
   experiment_id: number
   definition_version: number
   attributes: Record<string, Json> | null
+  segment_ids: number[] | null
   expose: boolean
   /** The people's version when the user was looked at. */
   people_version: number
@@ -49,11 +58,17 @@ export async function insertAssignments(
   assignments: readonly NewAssignment[],
 ): Promise<StoredAssignment[]> {
   const { rows } = await sql<StoredAssignment>`
-    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, exposed_at, exposure_source)
-    select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes,
-      coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end
+    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids,
+      exposed_at, exposure_source, excluded_reason)
+    select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes, i.segment_ids,
+      coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end,
+      case when exists (
+        select 1 from overrides o join runs r on r.id = i.run_id
+        where o.user_id = i.user_id and o.experiment_id = i.experiment_id
+          and (o.removed_at is null or o.removed_at >= r.started_at)) then 'override' end
     from jsonb_to_recordset(${JSON.stringify(assignments)}::text::jsonb) as i (
-      run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb, expose boolean)
+      run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb,
+      segment_ids int[], expose boolean)
     left join lateral (select now_ms() as at where i.expose) met on true
     left join lateral (
       select min(e.timestamp) as at from events e
@@ -61,7 +76,7 @@ export async function insertAssignments(
         and e.type = ${EXPOSURE_EVENT} and e.timestamp >= now_ms()) reported on true
     order by i.run_id, i.user_id collate "C"
     on conflict (run_id, user_id) do nothing
-    returning ${columns}`.execute(em.getKysely())
+    returning a.user_id, ${columns}`.execute(em.getKysely())
   return rows
 }
 
@@ -72,7 +87,7 @@ export async function readAssignments(
   wanted: readonly AssignmentKey[],
 ): Promise<StoredAssignment[]> {
   const { rows } = await sql<StoredAssignment>`
-    select ${columns}
+    select a.user_id, ${columns}
     from jsonb_to_recordset(${JSON.stringify(wanted)}::text::jsonb) as i (run_id int, user_id text)
     join assignments a on a.run_id = i.run_id and a.user_id = i.user_id`.execute(em.getKysely())
   return rows
@@ -92,4 +107,88 @@ export async function exposeAssignments(em: EntityManager, exposed: readonly Ass
     from locked where a.run_id = locked.run_id and a.user_id = locked.user_id and a.exposed_at is null`.execute(
     em.getKysely(),
   )
+}
+
+/** An assignment with all that explains it, and the experiment and time of its run. Times in milliseconds since 1970. */
+export type ExplainedAssignment = {
+  run_id: number
+  holder_id: string
+  experiment_id: number
+  run_number: number
+  run_ended_at: number | null
+  variant_id: number
+  period: number
+  source: 'hash' | 'event' | 'alias'
+  assigned_at: number
+  definition_version: number
+  attributes: Record<string, Json> | null
+  segment_ids: number[] | null
+  exposed_at: number | null
+}
+
+const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
+
+/** Everything assigned to these ids until a time (milliseconds since 1970). */
+export async function readAssignmentsUntil(
+  em: EntityManager,
+  userIds: readonly string[],
+  at: number,
+): Promise<ExplainedAssignment[]> {
+  const { rows } = await sql<ExplainedAssignment>`
+    select a.run_id, a.user_id as holder_id, r.experiment_id, r.number as run_number, ${milliseconds('r.ended_at')} as run_ended_at,
+      a.variant_id, a.period, a.source, ${milliseconds('a.assigned_at')} as assigned_at, a.definition_version, a.attributes,
+      to_json(a.segment_ids) as segment_ids, ${milliseconds('a.exposed_at')} as exposed_at
+    from assignments a join runs r on r.id = a.run_id
+    where a.user_id in (${sql.join(userIds)}) and a.assigned_at <= to_timestamp(${at}::float8 / 1000)`.execute(
+    em.getKysely(),
+  )
+  return rows
+}
+
+/** What was forced on a user, and whose alias the id was, at a time (milliseconds since 1970). */
+export async function readActsAt(em: EntityManager, userId: string, experimentId: number, at: number) {
+  const { rows } = await sql<{ owner_id: string | null; forced_variant_id: number | null }>`
+    with moment as (select to_timestamp(${at}::float8 / 1000) as at),
+    owner as (select l.user_id as id from aliases l, moment where l.alias_id = ${userId} and l.created_at <= moment.at)
+    select (select owner.id from owner) as owner_id,
+      (select o.variant_id from overrides o, moment
+        where o.experiment_id = ${experimentId} and o.created_at <= moment.at and (o.removed_at is null or o.removed_at > moment.at)
+          and o.user_id in (select ${userId}::text union all select owner.id from owner)
+        order by o.user_id = ${userId}::text desc limit 1) as forced_variant_id`.execute(em.getKysely())
+  return rows[0] as { owner_id: string | null; forced_variant_id: number | null }
+}
+
+/** The current runs of experiments at a time (milliseconds since 1970), by experiment. */
+export async function readRunsAt(em: EntityManager, experimentIds: readonly number[], at: number) {
+  if (experimentIds.length === 0) return new Map<number, number>()
+  const { rows } = await sql<{ experiment_id: number; id: number }>`
+    select distinct on (r.experiment_id) r.experiment_id, r.id from runs r
+    where r.experiment_id in (${sql.join(experimentIds)}) and r.started_at <= to_timestamp(${at}::float8 / 1000)
+    order by r.experiment_id, r.number desc`.execute(em.getKysely())
+  return new Map(rows.map((row) => [row.experiment_id, row.id]))
+}
+
+/** The platform's clock in milliseconds since 1970. */
+export async function readNow(em: EntityManager): Promise<number> {
+  const { rows } = await sql<{
+    now: number
+  }>`select (extract(epoch from clock_timestamp()) * 1000)::float8 as now`.execute(em.getKysely())
+  return (rows[0] as { now: number }).now
+}
+
+/** Leaves a user out of the results of an experiment's unfinished run, from now on. */
+export async function excludeOverridden(em: EntityManager, key: { user_id: string; experiment_id: number }) {
+  await sql`
+    update assignments a set excluded_reason = 'override' from runs r
+    where r.id = a.run_id and r.experiment_id = ${key.experiment_id} and r.ended_at is null
+      and a.user_id = ${key.user_id} and a.excluded_reason is distinct from 'override'`.execute(em.getKysely())
+}
+
+/** @returns whether an override was in force until now */
+export async function endOverride(em: EntityManager, key: { user_id: string; experiment_id: number }) {
+  const { rows } = await sql`
+    update overrides set removed_at = now_ms()
+    where user_id = ${key.user_id} and experiment_id = ${key.experiment_id} and removed_at is null
+    returning 1`.execute(em.getKysely())
+  return rows.length > 0
 }

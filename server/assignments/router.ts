@@ -1,8 +1,14 @@
+import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
+import { message } from '../wire.ts'
+import { explainDecision } from './explain.ts'
+import * as overrides from './overrides.ts'
 import * as wire from './schema.ts'
 import * as assignments from './service.ts'
 
 const evaluate = keyedProcedure('evaluate')
+const read = keyedProcedure('read')
+const manage = keyedProcedure('manage')
 
 export const assignmentsRouter = router({
   checkEligibility: evaluate
@@ -29,4 +35,52 @@ export const assignmentsRouter = router({
     .input(wire.getAssignment)
     .output(wire.assignment)
     .query(({ ctx, input }) => assignments.getAssignment(ctx.platform, ctx.actor, input)),
+  explain: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/explain',
+        tags: ['experiments'],
+        summary: 'Why a user sees what they see: each step of the decision, also of a past one',
+      },
+    })
+    .input(wire.explainDecision)
+    .output(wire.explanation)
+    .query(({ ctx, input }) => explainDecision(ctx.em, ctx.platform.people, input)),
+  setOverride: manage
+    .meta({
+      openapi: {
+        method: 'PUT',
+        path: '/experiments/{experiment_id}/overrides/{user_id}',
+        tags: ['experiments'],
+        summary: 'Force a variant on a user, for testing',
+      },
+    })
+    .input(wire.setOverride)
+    .output(wire.override)
+    .mutation(({ ctx, input }) => ctx.define((em) => overrides.setOverride(em, input))),
+  removeOverride: manage
+    .meta({
+      openapi: {
+        method: 'DELETE',
+        path: '/experiments/{experiment_id}/overrides/{user_id}',
+        tags: ['experiments'],
+        summary: 'Force a variant no longer; the user stays left out of the run',
+      },
+    })
+    .input(wire.overrideOf)
+    .output(message)
+    .mutation(({ ctx, input }) => ctx.define((em) => overrides.removeOverride(em, input))),
+  listOverrides: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/experiments/{experiment_id}/overrides',
+        tags: ['experiments'],
+        summary: 'The variants forced on users',
+      },
+    })
+    .input(wire.overridesOf)
+    .output(z.array(wire.override))
+    .query(({ ctx, input }) => overrides.listOverrides(ctx.em, input.experiment_id)),
 })

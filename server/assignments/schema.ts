@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, jsonObject, optional, storedJson, timestamp, userId } from '../wire.ts'
+import { id, instant, jsonObject, optional, storedJson, storedObject, timestamp, userId } from '../wire.ts'
 
 const attributes = optional(jsonObject).meta({
   description: 'Merged over the stored profile for this call only; given (also as {}), any user id is accepted',
@@ -18,6 +18,9 @@ export const checkEligibility = z
       .meta({ examples: [[1, 2, 3]] }),
     attributes,
     expose,
+    preview: optional(z.boolean()).meta({
+      description: 'true: answer what would be decided now; stores nothing, exposes nobody, starts nothing',
+    }),
   })
   .meta({ id: 'CheckEligibility' })
 export type CheckEligibility = z.output<typeof checkEligibility>
@@ -38,6 +41,7 @@ export const getAssignment = z.object({
   experiment_id: id,
   user_id: userId,
   expose: z.boolean().optional().meta({ description: 'false: decide now, and report the exposure later by an event' }),
+  preview: z.boolean().optional().meta({ description: 'true: stores nothing, exposes nobody, starts nothing' }),
 })
 export type GetAssignment = z.output<typeof getAssignment>
 export const assignment = z
@@ -53,3 +57,116 @@ export const assignment = z
   })
   .meta({ id: 'Assignment' })
 export type AssignmentOutput = z.output<typeof assignment>
+
+export const setOverride = z.object({ experiment_id: id, user_id: userId, variant_id: id }).meta({ id: 'SetOverride' })
+export type SetOverride = z.output<typeof setOverride>
+export const overrideOf = z.object({ experiment_id: id, user_id: userId })
+export type OverrideOf = z.output<typeof overrideOf>
+export const overridesOf = z.object({ experiment_id: id })
+export const override = z
+  .object({ experiment_id: id, user_id: z.string(), variant_id: id, created_at: timestamp })
+  .meta({
+    id: 'Override',
+    description: 'A variant forced on a user, whose results are left out of the run from then on',
+  })
+
+export const explainDecision = z
+  .object({
+    experiment_id: id,
+    user_id: userId,
+    attributes: optional(jsonObject).meta({ description: 'Merged over the stored profile, as in a check' }),
+    at: optional(instant).meta({ description: 'A past time; now unless given' }),
+  })
+  .meta({ id: 'ExplainDecision' })
+export type ExplainDecision = z.output<typeof explainDecision>
+
+const place = z.number().meta({ description: "The user's place in [0, 100) of this step's own draw" })
+const clause = z
+  .object({
+    path: z.array(z.union([z.string(), z.number()])).meta({ description: 'Where the test stands in the rule' }),
+    attribute: z.string().nullable(),
+    operator: z.string(),
+    expected: storedJson,
+    actual: storedJson.meta({ description: 'null where the attribute is missing' }),
+    holds: z.boolean(),
+  })
+  .meta({ id: 'ExplainedClause' })
+const step = z
+  .object({
+    step: z.enum([
+      'status',
+      'override',
+      'assignment',
+      'layer',
+      'holdout',
+      'prerequisites',
+      'condition',
+      'segments',
+      'traffic',
+      'allocation',
+    ]),
+    outcome: z.enum(['passed', 'answered', 'left out']),
+    detail: z.string(),
+    position: place.optional(),
+    ranges: z
+      .array(
+        z.object({
+          from: z.number(),
+          to: z.number(),
+          variant_id: id.optional(),
+          variant_name: z.string().optional(),
+          enabled: z.boolean().optional(),
+        }),
+      )
+      .optional(),
+    clauses: z.array(clause).optional(),
+    segments: z
+      .array(z.object({ segment_id: id, member: z.boolean(), holds: z.boolean(), clauses: z.array(clause) }))
+      .optional(),
+  })
+  .meta({ id: 'DecisionStep' })
+const definition = z
+  .object({ version: z.int(), from: timestamp })
+  .meta({ id: 'DefinitionVersion', description: 'The version of the experiment, and since when it was in force' })
+export const explanation = z
+  .object({
+    experiment_id: id,
+    user_id: z.string(),
+    decided_as: z.string().meta({ description: 'The id that draws: of an alias its owner' }),
+    at: timestamp,
+    definition,
+    profile: z.enum(['current', 'current, with the attributes given']).meta({
+      description: 'Which attribute values the steps used; those of the draw are the ones stored with the assignment',
+    }),
+    outcome: z.enum(['overridden', 'shipped', 'stored', 'preview', 'drawn', 'left out']),
+    reason: z.string().nullable(),
+    variant_id: id.nullable(),
+    variant_name: z.string().nullable(),
+    steps: z.array(step),
+    warnings: z.array(z.string()).meta({ description: 'Stored rules that do not compile' }),
+    assignment: z
+      .object({
+        run: z.int(),
+        period: z.int(),
+        variant_id: id,
+        source: z.enum(['hash', 'event', 'alias']),
+        assigned_at: timestamp,
+        exposed_at: timestamp.nullable(),
+        definition_version: z.int(),
+      })
+      .nullable(),
+    drawn: z
+      .object({
+        definition,
+        attributes: storedObject,
+        segment_ids: z.array(id),
+        variant_id: id.nullable(),
+        steps: z.array(step),
+      })
+      .nullable()
+      .meta({
+        description: 'How an assigned user was drawn; null where nobody was, or the history does not reach back',
+      }),
+  })
+  .meta({ id: 'Explanation' })
+export type ExplanationOutput = z.output<typeof explanation>

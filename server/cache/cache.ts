@@ -5,6 +5,7 @@ import { z } from 'zod'
 const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('definitions'), version: z.number() }),
   z.object({ kind: z.literal('person'), user_id: z.string(), people_version: z.number().nullable() }),
+  z.object({ kind: z.literal('people') }),
   z.object({ kind: z.literal('key') }),
 ])
 

@@ -53,3 +53,15 @@ export const AuditEntry = defineEntity({
   indexes: [{ properties: ['subject', 'subject_id', 'id'] }],
 })
 export type AuditEntry = InferEntity<typeof AuditEntry>
+
+/** An experiment as deciding saw it, from a time on; appended to at every change, never changed. */
+export const DefinitionHistory = defineEntity({
+  name: 'DefinitionHistory',
+  tableName: 'definition_history',
+  properties: {
+    experiment_id: p.integer().primary().autoincrement(false),
+    version: p.integer().primary().autoincrement(false),
+    from: p.datetime().columnType('timestamptz'),
+    definition: p.json().columnType('jsonb'),
+  },
+})

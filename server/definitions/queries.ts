@@ -1,26 +1,66 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Rules } from '../evaluation/condition.ts'
+import type { Range } from '../evaluation/layer.ts'
 
-/** The definitions as stored: all that deciding needs, of one moment. */
+/** An experiment as stored: all that deciding it needs, of one moment. Times in milliseconds since 1970, UTC. */
+export type StoredExperiment = {
+  id: number
+  key: string
+  version: number
+  kind: 'experiment' | 'holdout'
+  mode: 'ab' | 'aa'
+  status: 'draft' | 'running' | 'paused' | 'completed' | 'archived'
+  auto_start: boolean
+  exposure: 'on_check' | 'on_report'
+  traffic_percent: number
+  condition: Rules | null
+  on_ineligible: 'keep' | 'leave_out'
+  prerequisites: { experiment_id: number; variant_ids: number[] }[]
+  holdout_id: number | null
+  layer_id: number | null
+  layer_ranges: Range[]
+  shipped_variant_id: number | null
+  scheduled_start_at: number | null
+  scheduled_end_at: number | null
+  /** The current run; and, where an event started the first, that one's start, which an earlier event moves back. */
+  run: { id: number; number: number; period: number; movable_start: number | null } | null
+  variants: {
+    id: number
+    name: string
+    percent_allocated: number
+    enabled: boolean
+    is_control: boolean
+    payload: unknown
+  }[]
+  segment_ids: number[]
+}
+export type StoredSegment = { id: number; name: string; rules: Rules | null }
+
 export type Definitions = {
   version: number
-  experiments: {
-    id: number
-    key: string
-    version: number
-    status: 'draft' | 'running' | 'paused' | 'completed' | 'archived'
-    auto_start: boolean
-    exposure: 'on_check' | 'on_report'
-    traffic_percent: number
-    shipped_variant_id: number | null
-    /** The current run; and, where an event started the first, that one's start in milliseconds, which an earlier event moves back. */
-    run: { id: number; number: number; period: number; movable_start: number | null } | null
-    variants: { id: number; name: string; percent_allocated: number; enabled: boolean; payload: unknown }[]
-    segment_ids: number[]
-  }[]
-  segments: { id: number; name: string; rules: Rules | null }[]
+  experiments: StoredExperiment[]
+  segments: StoredSegment[]
+  /** Forced variants, also of the ids that are aliases of the user. */
+  overrides: { experiment_id: number; user_id: string; variant_id: number }[]
 }
+
+const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
+
+/** The columns of a stored experiment `e`. */
+const experimentColumns = sql`
+  e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition, e.on_ineligible,
+  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.shipped_variant_id,
+  ${milliseconds('e.scheduled_start_at')} as scheduled_start_at, ${milliseconds('e.scheduled_end_at')} as scheduled_end_at,
+  (select json_build_object('id', r.id, 'number', r.number,
+      'movable_start', (select ${milliseconds('f.started_at')} from runs f
+        where f.experiment_id = e.id and f.number = 1 and f.started_by = 'event' and f.frozen_at is null),
+      'period', (select max(p.number) from allocation_periods p where p.run_id = r.id))
+    from runs r where r.experiment_id = e.id order by r.number desc limit 1) as run,
+  (select coalesce(json_agg(json_build_object('id', v.id, 'name', v.name, 'percent_allocated', v.percent_allocated,
+      'enabled', v.enabled, 'is_control', v.is_control, 'payload', v.payload) order by v.id), '[]')
+    from variants v where v.experiment_id = e.id) as variants,
+  (select coalesce(json_agg(es.segment_id), '[]') from experiment_segments es where es.experiment_id = e.id) as segment_ids`
 
 /** Every definition and the version they belong to. One statement, hence one moment. */
 export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
@@ -28,20 +68,45 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
     select json_build_object(
       'version', (select p.definitions_version from platform p),
       'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]') from segments s),
+      'overrides', (select coalesce(json_agg(forced), '[]') from (
+        select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
+        union all
+        select o.experiment_id, l.alias_id, o.variant_id from overrides o join aliases l on l.user_id = o.user_id
+        where o.removed_at is null and not exists (
+          select 1 from overrides own where own.experiment_id = o.experiment_id and own.user_id = l.alias_id and own.removed_at is null)
+        ) forced),
       'experiments', (select coalesce(json_agg(definition), '[]') from (
-        select e.id, e.key, e.version, e.status, e.auto_start, e.exposure, e.traffic_percent, e.shipped_variant_id,
-          (select json_build_object('id', r.id, 'number', r.number,
-              'movable_start', (select (extract(epoch from f.started_at) * 1000)::float8 from runs f
-                where f.experiment_id = e.id and f.number = 1 and f.started_by = 'event' and f.frozen_at is null),
-              'period', (select max(p.number) from allocation_periods p where p.run_id = r.id))
-            from runs r where r.experiment_id = e.id order by r.number desc limit 1) as run,
-          (select coalesce(json_agg(json_build_object('id', v.id, 'name', v.name, 'percent_allocated', v.percent_allocated,
-              'enabled', v.enabled, 'payload', v.payload) order by v.id), '[]')
-            from variants v where v.experiment_id = e.id) as variants,
-          (select coalesce(json_agg(es.segment_id), '[]') from experiment_segments es where es.experiment_id = e.id) as segment_ids
-        from experiments e order by e.id) definition)
+        select ${experimentColumns} from experiments e order by e.id) definition)
     ) as definitions`.execute(em.getKysely())
   return (rows[0] as { definitions: Definitions }).definitions
+}
+
+/** What the history keeps of one version of an experiment. */
+export type HistoricDefinition = StoredExperiment & {
+  /** The segments it targets, and those that its rules name. */
+  segments: StoredSegment[]
+}
+
+/** Appends experiments as they are now to the history, with all segments that deciding them reads. */
+export async function appendHistory(em: EntityManager, experimentIds: readonly number[]) {
+  if (experimentIds.length === 0) return
+  await sql`
+    insert into definition_history (experiment_id, version, "from", definition)
+    select definition.id, definition.version, date_trunc('milliseconds', clock_timestamp()),
+      to_jsonb(definition) || jsonb_build_object('segments', coalesce((
+        with recursive read (id) as (
+          select x.id from experiments e cross join lateral (
+            select es.segment_id as id from experiment_segments es where es.experiment_id = e.id
+            union select unnest(e.condition_segment_ids)) x
+          where e.id = definition.id
+          union
+          select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
+        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
+        from segments s where s.id in (select read.id from read)), '[]'))
+    from (select ${experimentColumns} from experiments e where e.id in (${sql.join(experimentIds)})) definition
+    on conflict (experiment_id, version) do update set "from" = excluded."from", definition = excluded.definition`.execute(
+    em.getKysely(),
+  )
 }
 
 export type Versions = { definitions: number; people: number }
@@ -71,7 +136,10 @@ export async function raiseDefinitions(em: EntityManager): Promise<number> {
   return (rows[0] as { version: number }).version
 }
 
-/** Raises the versions that decisions are fenced with: nobody who decided by an older one can store a decision. */
+/**
+ * Raises the versions that decisions are fenced with: nobody who decided by an older one can store a decision. The
+ * caller has locked the experiments.
+ */
 export async function raiseExperiments(em: EntityManager, experimentIds: readonly number[]) {
   if (experimentIds.length === 0) return
   await sql`update experiments set version = version + 1 where id in (${sql.join(experimentIds)})`.execute(
@@ -92,15 +160,19 @@ export async function lockVersions(
 }
 
 /**
- * Notes that a person was erased or joined, and forgets changes that no cache can be older than.
- * @returns the people's new version
+ * Notes that people were erased or joined, and forgets changes that no cache can be older than.
+ * @param digests of their ids, at least one
+ * @returns the people's new version: that of the last of them, and no lower than that of any
  */
-export async function raisePeople(em: EntityManager, digest: string, keepSeconds: number): Promise<number> {
+export async function raisePeople(em: EntityManager, digests: readonly string[], keepSeconds: number): Promise<number> {
   const { rows } = await sql<{ version: number }>`
     with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
-      raised as (update people_state set version = version + 1 returning version)
-    insert into people_changes (version, user_digest) select raised.version, ${digest} from raised
-    returning version`.execute(em.getKysely())
+      raised as (update people_state set version = version + ${digests.length}::int returning version),
+      noted as (
+        insert into people_changes (version, user_digest)
+        select raised.version - ${digests.length}::int + i.ord, i.digest
+        from raised cross join jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) with ordinality as i (digest, ord))
+    select raised.version from raised`.execute(em.getKysely())
   return (rows[0] as { version: number }).version
 }
 
@@ -125,3 +197,50 @@ export async function readPeopleChanges(em: EntityManager, since: number, keepSe
     order by c.version`.execute(em.getKysely())
   return rows
 }
+
+export type HistoryRow = {
+  experiment_id: number
+  version: number
+  /** Milliseconds since 1970, UTC. */
+  from: number
+  definition: HistoricDefinition
+}
+
+const historyColumns = sql`h.experiment_id, h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.definition`
+
+/** The definitions of these experiments that were in force at a time (milliseconds since 1970); none where they are younger. */
+export async function readHistoryAt(
+  em: EntityManager,
+  experimentIds: readonly number[],
+  at: number,
+): Promise<HistoryRow[]> {
+  if (experimentIds.length === 0) return []
+  const { rows } = await sql<HistoryRow>`
+    select ${historyColumns}
+    from jsonb_array_elements_text(${JSON.stringify(experimentIds)}::text::jsonb) as i (id)
+    cross join lateral (
+      select * from definition_history h where h.experiment_id = i.id::int and h."from" <= to_timestamp(${at}::float8 / 1000)
+      order by h.version desc limit 1) h`.execute(em.getKysely())
+  return rows
+}
+
+/** One version of an experiment, as decisions were made by it. */
+export async function readHistoryVersion(
+  em: EntityManager,
+  experimentId: number,
+  version: number,
+): Promise<HistoryRow | undefined> {
+  const { rows } = await sql<HistoryRow>`
+    select ${historyColumns} from definition_history h
+    where h.experiment_id = ${experimentId} and h.version = ${version}`.execute(em.getKysely())
+  return rows[0]
+}
+
+/** An arbitrary number that only changes of what names, links or holds the rules of a segment lock. */
+const RULES_LOCK = 7_302_515
+/**
+ * Held, until the transaction ends, by whoever changes a segment's rules, names segments in a rule, links a segment to an
+ * experiment or deletes one: who uses a segment cannot change between the look and the change, so that no circle and no
+ * name of a deleted segment slips through. Taken before segments and experiments are locked.
+ */
+export const lockRules = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${RULES_LOCK})`)

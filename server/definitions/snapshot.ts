@@ -1,6 +1,7 @@
-import { type Condition, compileRules } from '../evaluation/condition.ts'
-import type { ExperimentDefinition } from '../evaluation/evaluate.ts'
-import type { Definitions } from './queries.ts'
+import type { Condition } from '../evaluation/condition.ts'
+import type { ExperimentDefinition } from '../evaluation/definition.ts'
+import { compileExperiment, compileSegments, type OnBadRule, type Surroundings } from './compile.ts'
+import type { Definitions, StoredExperiment } from './queries.ts'
 
 /** All definitions of one version, compiled; never changed, only replaced whole. */
 export type Snapshot = {
@@ -8,50 +9,72 @@ export type Snapshot = {
   readonly experiments: ReadonlyMap<number, ExperimentDefinition>
   /** The highest experiment id: a higher one may be newer than the snapshot. */
   readonly highestId: number
+  /** Rules of segments, compiled; also of those that no experiment uses. */
+  readonly segments: ReadonlyMap<number, Condition>
+  /** Where a stored rule does not compile, by which nobody is eligible. */
+  readonly badRules: readonly string[]
+  /** What starts or ends by itself, and when, in milliseconds since 1970. */
+  readonly scheduled: readonly { readonly experimentId: number; readonly version: number; readonly at: number }[]
 }
 
-const nobody: Condition = { holds: () => false, reads: [] }
-
-/** @param onBadRule is told of a stored rule that does not compile; it makes nobody eligible, never everybody */
-export function compileSnapshot(
-  definitions: Definitions,
-  onBadRule: (segmentId: number, error: unknown) => void,
-): Snapshot {
-  const conditions = new Map(
-    definitions.segments.map((segment) => {
-      try {
-        return [segment.id, compileRules(segment.rules)] as const
-      } catch (error) {
-        onBadRule(segment.id, error)
-        return [segment.id, nobody] as const
-      }
-    }),
-  )
-  const experiments = new Map<number, ExperimentDefinition>()
-  for (const stored of definitions.experiments) {
-    const segments = stored.segment_ids.map((id) => ({ id, condition: conditions.get(id) ?? nobody }))
-    experiments.set(stored.id, {
-      id: stored.id,
-      key: stored.key,
-      version: stored.version,
-      status: stored.status,
-      autoStart: stored.auto_start,
-      exposesOnCheck: stored.exposure === 'on_check',
-      trafficPercent: stored.traffic_percent,
-      shippedVariantId: stored.shipped_variant_id,
-      run: stored.run && {
-        id: stored.run.id,
-        number: stored.run.number,
-        period: stored.run.period,
-        movableStart: stored.run.movable_start,
-      },
-      variants: stored.variants.map(({ percent_allocated, ...variant }) => ({
-        ...variant,
-        percentAllocated: percent_allocated,
-      })),
-      segments,
-      reads: [...new Set(segments.flatMap((segment) => segment.condition.reads))],
-    })
+export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snapshot {
+  const badRules: string[] = []
+  const onBadRule: OnBadRule = (where, error) => {
+    badRules.push(where)
+    warn(where, error)
   }
-  return { version: definitions.version, experiments, highestId: definitions.experiments.at(-1)?.id ?? 0 }
+  const segments = compileSegments(definitions.segments, onBadRule)
+  const overrides = new Map<number, Map<string, number>>()
+  for (const { experiment_id, user_id, variant_id } of definitions.overrides) {
+    const forced = overrides.get(experiment_id) ?? new Map<string, number>()
+    overrides.set(experiment_id, forced.set(user_id, variant_id))
+  }
+  const inLayers = definitions.experiments.filter((experiment) => experiment.layer_id !== null)
+  const layers = Map.groupBy(inLayers, (experiment) => experiment.layer_id)
+  const stored = new Map(definitions.experiments.map((experiment) => [experiment.id, experiment]))
+  const experiments = new Map<number, ExperimentDefinition>()
+  /** Holdouts and prerequisites first; what is saved has no circle, and what is under way already is not met again. */
+  const underWay = new Set<number>()
+  const compile = (id: number): ExperimentDefinition | undefined => {
+    const done = experiments.get(id)
+    const experiment = stored.get(id)
+    if (done || !experiment || underWay.has(id)) return done
+    underWay.add(id)
+    const surroundings: Surroundings = {
+      segments,
+      overrides: overrides.get(id) ?? none,
+      layerRunIds: unfinishedRuns(layers.get(experiment.layer_id) ?? []).filter(
+        (runId) => runId !== experiment.run?.id,
+      ),
+      holdout: (experiment.holdout_id !== null && compile(experiment.holdout_id)) || null,
+      prerequisite: (needed) => {
+        const found = compile(needed)
+        return { runId: found?.run?.id ?? null, depth: found?.depth ?? -1 }
+      },
+    }
+    const compiled = compileExperiment(experiment, surroundings, onBadRule)
+    experiments.set(id, compiled)
+    return compiled
+  }
+  for (const id of stored.keys()) compile(id)
+  return {
+    version: definitions.version,
+    experiments,
+    highestId: definitions.experiments.at(-1)?.id ?? 0,
+    segments,
+    badRules,
+    scheduled: definitions.experiments.flatMap(scheduleOf),
+  }
+}
+
+const isUnfinished = ({ status }: StoredExperiment) => status === 'running' || status === 'paused'
+const unfinishedRuns = (experiments: readonly StoredExperiment[]) =>
+  experiments.filter(isUnfinished).flatMap(({ run }) => (run ? [run.id] : []))
+
+const none: ReadonlyMap<string, number> = new Map()
+
+function scheduleOf(stored: StoredExperiment) {
+  const at =
+    stored.status === 'draft' ? stored.scheduled_start_at : isUnfinished(stored) ? stored.scheduled_end_at : null
+  return at === null ? [] : [{ experimentId: stored.id, version: stored.version, at }]
 }

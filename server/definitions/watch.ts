@@ -63,8 +63,8 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
       loadDefinitions(em),
     )
     if (!snapshot || definitions.version > snapshot.version)
-      snapshot = compileSnapshot(definitions, (segmentId, error) =>
-        log.error({ segment_id: segmentId, err: error }, 'A stored rule does not compile: nobody is eligible by it'),
+      snapshot = compileSnapshot(definitions, (where, error) =>
+        log.error({ where, err: error }, `A stored rule does not compile, nobody is eligible by it: ${where}`),
       )
     return snapshot
   }

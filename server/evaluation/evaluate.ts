@@ -1,46 +1,8 @@
 import { pickByPosition } from './allocation.ts'
-import type { Attributes, Condition } from './condition.ts'
-import { drawText, position, trafficText } from './position.ts'
-
-export type VariantDefinition = {
-  readonly id: number
-  readonly name: string
-  readonly percentAllocated: number
-  readonly enabled: boolean
-  readonly payload: unknown
-}
-
-/** All that deciding one experiment needs, compiled. */
-export type ExperimentDefinition = {
-  readonly id: number
-  readonly key: string
-  readonly version: number
-  readonly status: 'draft' | 'running' | 'paused' | 'completed' | 'archived'
-  readonly autoStart: boolean
-  readonly exposesOnCheck: boolean
-  readonly trafficPercent: number
-  readonly shippedVariantId: number | null
-  /** The current run and its current period; null before the first start. */
-  readonly run: {
-    readonly id: number
-    readonly number: number
-    readonly period: number
-    /** Milliseconds since 1970: the start of a first run that an event started, which an earlier event moves back. */
-    readonly movableStart: number | null
-  } | null
-  /** In ascending id. */
-  readonly variants: readonly VariantDefinition[]
-  readonly segments: readonly { readonly id: number; readonly condition: Condition }[]
-  /** Names of the attributes that targeting reads. */
-  readonly reads: readonly string[]
-}
-
-/** Who is asking: the profile merged with the call's attributes, and hand-made memberships. */
-export type Subject = {
-  readonly userId: string
-  readonly attributes: Attributes
-  readonly segmentIds: ReadonlySet<number>
-}
+import type { InSegment } from './condition.ts'
+import type { ExperimentDefinition, StoredVariant, Subject, VariantDefinition } from './definition.ts'
+import { inRanges } from './layer.ts'
+import { drawText, layerText, position, trafficText } from './position.ts'
 
 export type LeftOut =
   | 'archived'
@@ -48,13 +10,24 @@ export type LeftOut =
   | 'paused'
   | 'draft'
   | 'variant disabled'
+  | 'no longer targeted'
+  | 'in another experiment of the layer'
+  | 'outside the layer share'
+  | 'held out'
+  | 'prerequisite not met'
   | 'not targeted'
   | 'outside the traffic'
   | 'outside the allocation'
 
-/** `stored`, `shipped`: settled already. `preview`: a draft, nothing to store. `drawn`: to be stored before it is answered. */
+/**
+ * `overridden`, `shipped`, `stored`: settled already. `preview`: a draft, nothing to store. `drawn`: to be stored before
+ * it is answered.
+ */
 export type Decision =
-  | { readonly outcome: 'stored' | 'shipped' | 'preview' | 'drawn'; readonly variant: VariantDefinition }
+  | {
+      readonly outcome: 'overridden' | 'shipped' | 'stored' | 'preview' | 'drawn'
+      readonly variant: VariantDefinition
+    }
   | { readonly outcome: 'left out'; readonly reason: LeftOut }
 
 const leftOut = (reason: LeftOut): Decision => ({ outcome: 'left out', reason })
@@ -67,45 +40,131 @@ export const canStart = (variants: readonly { percentAllocated: number; enabled:
 export const startsOnCheck = (experiment: ExperimentDefinition): boolean =>
   experiment.status === 'draft' && experiment.autoStart && canStart(experiment.variants)
 
+const variantOf = (experiment: ExperimentDefinition, variantId: number | null) => {
+  for (const variant of experiment.variants) if (variant.id === variantId) return variant
+  return undefined
+}
+
 /**
  * The part of a decision that needs nobody's profile: what is settled by the experiment alone or by what is stored.
- * @param storedVariantId the user's variant in the current run, where one is stored
+ * @param userId the id asked with: an override is of one id
+ * @param stored the user's decision in the current run, where there is one
  * @returns null where the user has to be drawn
  */
-export function decideSettled(experiment: ExperimentDefinition, storedVariantId: number | undefined): Decision | null {
+export function decideSettled(
+  experiment: ExperimentDefinition,
+  userId: string,
+  stored: StoredVariant | undefined,
+): Decision | null {
   if (experiment.status === 'archived') return leftOut('archived')
+  const forced = overrideOf(experiment, userId)
+  if (forced) return { outcome: 'overridden', variant: forced }
   if (experiment.status === 'completed') {
-    const shipped = experiment.variants.find((variant) => variant.id === experiment.shippedVariantId)
+    const shipped = variantOf(experiment, experiment.shippedVariantId)
     return shipped ? { outcome: 'shipped', variant: shipped } : leftOut('completed')
   }
-  if (storedVariantId !== undefined) {
-    const stored = experiment.variants.find((variant) => variant.id === storedVariantId)
-    return stored?.enabled ? { outcome: 'stored', variant: stored } : leftOut('variant disabled')
+  if (stored !== undefined) {
+    const variant = variantOf(experiment, stored.variantId)
+    return variant?.enabled ? { outcome: 'stored', variant } : leftOut('variant disabled')
   }
   if (experiment.status === 'paused') return leftOut('paused')
   if (experiment.status === 'draft' && !experiment.autoStart) return leftOut('draft')
   return null
 }
 
-/** Draws a user for whom nothing is settled: targeting, then traffic, then the position. */
-export function draw(experiment: ExperimentDefinition, subject: Subject): Decision {
-  if (!isTargeted(experiment, subject)) return leftOut('not targeted')
-  if (experiment.trafficPercent < 100) {
-    const place = position(trafficText(subject.userId, experiment.id))
-    if (place >= experiment.trafficPercent) return leftOut('outside the traffic')
-  }
-  const { run } = experiment
-  const place = position(drawText(subject.userId, experiment.id, run?.number ?? 1, run?.period ?? 1))
-  const variant = pickByPosition(experiment.variants, place)
-  if (!variant) return leftOut('outside the allocation')
-  if (!variant.enabled) return leftOut('variant disabled')
-  return { outcome: run ? 'drawn' : 'preview', variant }
+/** The variant that is forced on this user, if one is. */
+export function overrideOf(experiment: ExperimentDefinition, userId: string): VariantDefinition | undefined {
+  if (experiment.overrides.size === 0) return undefined
+  const variantId = experiment.overrides.get(userId)
+  return variantId === undefined ? undefined : variantOf(experiment, variantId)
 }
 
+/** Whether an assigned user is left out for as long as targeting does not hold. */
+export const isLeftOut = (experiment: ExperimentDefinition, subject: Subject): boolean =>
+  experiment.leavesOut && (!meetsCondition(experiment, subject) || !isInSegment(experiment, subject))
+
+/** What a user must pass before the position decides, in this order. */
+export const CHECKS: readonly {
+  readonly name: 'layer' | 'holdout' | 'prerequisites' | 'condition' | 'segments' | 'traffic'
+  /** @returns why the user is left out, or null */
+  readonly fails: (experiment: ExperimentDefinition, subject: Subject) => LeftOut | null
+}[] = [
+  { name: 'layer', fails: missesLayer },
+  { name: 'holdout', fails: (experiment, subject) => (isHeldOut(experiment, subject) ? 'held out' : null) },
+  {
+    name: 'prerequisites',
+    fails: (experiment, subject) =>
+      experiment.prerequisites.every((prerequisite) => meetsPrerequisite(prerequisite, subject))
+        ? null
+        : 'prerequisite not met',
+  },
+  {
+    name: 'condition',
+    fails: (experiment, subject) => (meetsCondition(experiment, subject) ? null : 'not targeted'),
+  },
+  { name: 'segments', fails: (experiment, subject) => (isInSegment(experiment, subject) ? null : 'not targeted') },
+  {
+    name: 'traffic',
+    fails: (experiment, subject) =>
+      experiment.trafficPercent < 100 && trafficPosition(experiment, subject) >= experiment.trafficPercent
+        ? 'outside the traffic'
+        : null,
+  },
+]
+
+/** Draws a user for whom nothing is settled: layer, holdout, prerequisites, targeting, traffic, then the position. */
+export function draw(experiment: ExperimentDefinition, subject: Subject): Decision {
+  for (const check of CHECKS) {
+    const reason = check.fails(experiment, subject)
+    if (reason !== null) return leftOut(reason)
+  }
+  const variant = pickByPosition(experiment.variants, drawPosition(experiment, subject))
+  if (!variant) return leftOut('outside the allocation')
+  if (!variant.enabled) return leftOut('variant disabled')
+  return { outcome: experiment.run && experiment.status !== 'draft' ? 'drawn' : 'preview', variant }
+}
+
+export const drawPosition = ({ id, run }: ExperimentDefinition, { userId }: Subject) =>
+  position(drawText(userId, id, run?.number ?? 1, run?.period ?? 1))
+export const trafficPosition = ({ id }: ExperimentDefinition, { userId }: Subject) => position(trafficText(userId, id))
+export const layerPosition = (layerId: number, { userId }: Subject) => position(layerText(userId, layerId))
+
+function missesLayer({ layer }: ExperimentDefinition, subject: Subject): LeftOut | null {
+  if (layer === null) return null
+  if (layer.otherRunIds.some((runId) => subject.runs.has(runId))) return 'in another experiment of the layer'
+  return inRanges(layer.ranges, layerPosition(layer.id, subject)) ? null : 'outside the layer share'
+}
+
+/** Whether the experiment's holdout keeps the user out: by the stored decision, else by what it would be. */
+function isHeldOut({ holdout }: ExperimentDefinition, subject: Subject): boolean {
+  if (holdout === null || (holdout.status !== 'running' && holdout.status !== 'draft')) return false
+  const stored = holdout.run ? subject.runs.get(holdout.run.id) : undefined
+  const decision = decideSettled(holdout, subject.userId, stored) ?? draw(holdout, subject)
+  return decision.outcome !== 'left out' && decision.variant.isControl
+}
+
+export const meetsPrerequisite = (
+  { runId, variantIds }: ExperimentDefinition['prerequisites'][number],
+  subject: Subject,
+): boolean => {
+  const stored = runId === null ? undefined : subject.runs.get(runId)
+  return stored !== undefined && variantIds.has(stored.variantId)
+}
+
+const meetsCondition = (experiment: ExperimentDefinition, subject: Subject): boolean =>
+  experiment.condition.holds(subject.attributes, inSegmentOf(experiment, subject))
+
 /** Without segments everyone is; otherwise any one suffices, by hand-made membership or by rules. */
-function isTargeted(experiment: ExperimentDefinition, subject: Subject): boolean {
+function isInSegment(experiment: ExperimentDefinition, subject: Subject): boolean {
   if (experiment.segments.length === 0) return true
-  return experiment.segments.some(
-    (segment) => subject.segmentIds.has(segment.id) || segment.condition.holds(subject.attributes),
-  )
+  const inSegment = inSegmentOf(experiment, subject)
+  for (const segment of experiment.segments)
+    if (subject.segmentIds.has(segment.id) || segment.condition.holds(subject.attributes, inSegment)) return true
+  return false
+}
+
+/** Membership in the segments that rules name: by hand or by their own rules. */
+export function inSegmentOf({ groups }: ExperimentDefinition, { attributes, segmentIds }: Subject): InSegment {
+  const inSegment: InSegment = (id) => segmentIds.has(id) || (groups.get(id)?.holds(attributes, inSegment) ?? false)
+  return inSegment
 }

@@ -106,26 +106,43 @@ export async function readByDigest(
   return rows
 }
 
+/** The owner of the user of item `i`; null where the id is no alias. */
+const ownerId = sql`(select l.user_id from aliases l where l.alias_id = i.user_id)`
+/** Who answers for the user of item `i` in the run: the user where assigned there, else the owner where assigned there. */
+const assignedAs = (runId: RawBuilder<unknown>) => sql`
+  select a.* from assignments a where a.run_id = ${runId} and a.user_id = any (array[i.user_id, ${ownerId}])
+  order by a.user_id = i.user_id desc limit 1`
+
 /**
- * What events say of assignments: for a user whom the platform did not assign, an event that names a variant is the
- * decision and the exposure, at the time of the earliest one; a second variant makes a crossover. Sorted by key, and
- * rows that would stay as they are are not touched.
+ * What events say of assignments: for a person whom the platform did not assign, an event that names a variant is the
+ * decision and the exposure, at the time of the earliest one; a second variant makes a crossover. An alias that is not
+ * assigned itself speaks for its owner. Sorted by key, and rows that would stay as they are are not touched.
  */
 export async function decideByEvents(em: EntityManager, events: readonly NewEvent[]) {
   await sql`
     with item as (
-      select i.ord, i.user_id, i.variant_id, i.experiment_id, run.id as run_id, ${itemTime} as at
+      select i.ord, coalesce(assigned.user_id, owner.id) as user_id, owner.id as owner_id, i.variant_id, i.experiment_id,
+        run.id as run_id, ${itemTime} as at
       from ${items(events.map((event, ord) => ({ ...event, ord })))}
       join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
-      cross join lateral (${runAt}) run),
+      cross join lateral (${runAt}) run
+      cross join lateral (select coalesce(${ownerId}, i.user_id) as id) owner
+      left join lateral (${assignedAs(sql`run.id`)}) assigned on true),
     decided as (
-      select item.run_id, item.user_id, item.experiment_id, (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
+      select item.run_id, item.user_id, item.owner_id, item.experiment_id,
+        (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
         min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
-      from item group by item.run_id, item.user_id, item.experiment_id)
+      from item group by item.run_id, item.user_id, item.owner_id, item.experiment_id)
     insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, excluded_reason)
     select d.run_id, d.user_id, d.variant_id,
       coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
-      'event', d.at, e.version, d.at, 'event', case when d.crossed then 'crossover' end
+      'event', d.at, e.version, d.at, 'event',
+      case when exists (
+          select 1 from overrides o join runs r on r.id = d.run_id
+          where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at > r.started_at)
+            and (o.user_id = d.owner_id or exists (
+              select 1 from aliases l where l.alias_id = o.user_id and l.user_id = d.owner_id))) then 'override'
+        when d.crossed then 'crossover' end
     from decided d
     join experiments e on e.id = d.experiment_id
     left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
@@ -142,18 +159,18 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
 }
 
 /**
- * Exposures that events report of users whom the platform assigned: the earliest, but never before the assignment.
- * An event of type `$exposure`, or one that names the user's own variant.
+ * Exposures that events report of people whom the platform assigned: the earliest, but never before the assignment.
+ * An event of type `$exposure`, or one that names the person's own variant.
  */
 export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[]) {
   await sql`
     with reported as (
-      select run.id as run_id, i.user_id, min(${itemTime}) as at, bool_or(i.type = ${EXPOSURE_EVENT}) as reported
+      select a.run_id, a.user_id, min(${itemTime}) as at, bool_or(i.type = ${EXPOSURE_EVENT}) as reported
       from ${items(events)}
       cross join lateral (${runAt}) run
-      join assignments a on a.run_id = run.id and a.user_id = i.user_id
+      cross join lateral (${assignedAs(sql`run.id`)}) a
       where i.variant_id = a.variant_id or (i.type = ${EXPOSURE_EVENT} and i.variant_id is null)
-      group by run.id, i.user_id),
+      group by a.run_id, a.user_id),
     locked as (
       select a.run_id, a.user_id, greatest(reported.at, a.assigned_at) as at, reported.reported
       from reported join assignments a on a.run_id = reported.run_id and a.user_id = reported.user_id
@@ -168,7 +185,8 @@ export async function exposeByEvents(em: EntityManager, events: readonly NewEven
 export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
 
 /**
- * Stores events. One that names an experiment but no variant gets the user's assigned one, if there is one.
+ * Stores events, as of the id that sent them. One that names an experiment but no variant gets the assigned one of the
+ * user, or of whom the user is an alias, if there is one.
  * @returns by `ord`, the index of the event given
  */
 export async function insertEvents(
@@ -179,7 +197,7 @@ export async function insertEvents(
     with item as materialized (
       select i.ord, coalesce(i.id, nextval('events_id_seq')) as id, i.user_id, i.experiment_id,
         coalesce(i.variant_id, case when i.experiment_id is not null then (
-          select a.variant_id from assignments a where a.user_id = i.user_id and a.run_id = (${runAt})) end) as variant_id,
+          select assigned.variant_id from (${runAt}) run cross join lateral (${assignedAs(sql`run.id`)}) assigned) end) as variant_id,
         i.type, i.properties, ${itemTime} as timestamp
       from ${items(events.map((event, ord) => ({ ...event, ord })))}),
     stored as (

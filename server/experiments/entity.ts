@@ -1,7 +1,11 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
+import { Layer } from '../layers/entity.ts'
 import { Segment } from '../segments/entity.ts'
 import type { Json } from '../wire.ts'
-import type { ExposureMode, Status } from './schema.ts'
+import type { ExperimentKind, ExperimentMode, ExposureMode, OnIneligible, Prerequisite, Status } from './schema.ts'
+
+/** Positions of a layer, in per cent, half-open. */
+export type Range = { from: number; to: number }
 
 export const Experiment = defineEntity({
   name: 'Experiment',
@@ -14,10 +18,43 @@ export const Experiment = defineEntity({
     hypothesis: p.text().strictNullable().default(null),
     status: p.text().$type<Status>().default('draft'),
     version: p.integer().default(1),
+    kind: p.text().$type<ExperimentKind>().default('experiment'),
+    mode: p.text().$type<ExperimentMode>().default('ab'),
     auto_start: p.boolean().default(true),
     exposure: p.text().$type<ExposureMode>().default('on_check'),
     traffic_percent: p.float().columnType('double precision').default(100),
+    condition: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
+    /** The segments that the condition names. */
+    condition_segment_ids: p
+      .array((id) => Number(id))
+      .columnType('int[]')
+      .defaultRaw(`'{}'`),
+    on_ineligible: p.text().$type<OnIneligible>().default('keep'),
+    prerequisites: p.json().columnType('jsonb').$type<Prerequisite[]>().defaultRaw(`'[]'`),
+    holdout_id: () =>
+      p
+        .manyToOne(Experiment)
+        .mapToPk()
+        .fieldName('holdout_id')
+        .strictNullable()
+        .default(null)
+        .updateRule('no action')
+        .deleteRule('no action')
+        .index(),
+    layer_id: () =>
+      p
+        .manyToOne(Layer)
+        .mapToPk()
+        .fieldName('layer_id')
+        .strictNullable()
+        .default(null)
+        .updateRule('no action')
+        .deleteRule('no action')
+        .index(),
+    layer_ranges: p.json().columnType('jsonb').$type<Range[]>().defaultRaw(`'[]'`),
     shipped_variant_id: p.integer().strictNullable().default(null),
+    scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+    scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     started_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),

@@ -1,17 +1,46 @@
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
-import { raiseExperiments } from '../definitions/queries.ts'
+import { appendHistory, raiseExperiments } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
+import { expectShareFree, lockLayer } from '../layers/shares.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
-import type { CompleteExperiment, Status } from './schema.ts'
+import { findDependents, readClock } from './queries.ts'
+import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
 /** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
 
-/** The experiment, locked until the transaction ends. */
+/** While a run is unfinished, what would mix its users up is fixed. */
+export const hasUnfinishedRun = ({ status }: Experiment) => status === 'running' || status === 'paused'
+
+/**
+ * Experiments, locked until the transaction ends together with those that decide by them, all in ascending id as the
+ * writer of decisions locks them. Who came to decide by them meanwhile is locked too.
+ * @param referred more of them, such as prerequisites to be; missing ones are no fault
+ */
+export async function lockExperiments(
+  em: EntityManager,
+  experimentIds: readonly number[],
+  referred: readonly number[] = [],
+): Promise<Experiment[]> {
+  const locked = new Map<number, Experiment>()
+  let wanted = [...experimentIds, ...referred, ...(await findDependents(em, experimentIds))]
+  while (wanted.length > 0) {
+    const rows = await em.find(
+      Experiment,
+      { id: { $in: wanted } },
+      { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
+    )
+    for (const row of rows) locked.set(row.id, row)
+    for (const id of experimentIds) if (!locked.has(id)) throw notFound('Experiment', id)
+    wanted = (await findDependents(em, experimentIds)).filter((id) => !locked.has(id))
+  }
+  return experimentIds.map((id) => locked.get(id) as Experiment)
+}
+
+/** One experiment, locked as `lockExperiments` does. */
 export async function lockExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const experiment = await em.findOne(Experiment, experimentId, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true })
-  if (!experiment) throw notFound('Experiment', experimentId)
-  return experiment
+  const [experiment] = await lockExperiments(em, [experimentId])
+  return experiment as Experiment
 }
 
 export const variantsOf = (em: EntityManager, experimentId: number) =>
@@ -22,14 +51,6 @@ const latestRun = (em: EntityManager, experimentId: number) =>
 
 const isReady = (variants: readonly Variant[]) =>
   canStart(variants.map(({ percent_allocated, enabled }) => ({ percentAllocated: percent_allocated, enabled })))
-
-/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for the lock. */
-async function now(em: EntityManager): Promise<Date> {
-  const [row] = await em.execute<{ now: number }[]>(
-    `select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`,
-  )
-  return new Date(Number(row?.now))
-}
 
 async function beginRun(
   em: EntityManager,
@@ -42,7 +63,15 @@ async function beginRun(
   await em.flush()
   const shares = sharesOf(await variantsOf(em, experiment.id))
   em.create(AllocationPeriod, { run_id: run.id, number: 1, from: startedAt, shares })
-  Object.assign(experiment, { status: 'running', started_at: startedAt, ended_at: null, shipped_variant_id: null })
+  const { scheduled_end_at } = experiment
+  Object.assign(experiment, {
+    status: 'running',
+    started_at: startedAt,
+    ended_at: null,
+    shipped_variant_id: null,
+    // An end that was meant for a run before would end this one at once.
+    scheduled_end_at: scheduled_end_at && scheduled_end_at > startedAt ? scheduled_end_at : null,
+  })
 }
 
 const sharesOf = (variants: readonly Variant[]): Share[] =>
@@ -61,18 +90,24 @@ const sameShares = (a: readonly Share[], b: readonly Share[]) => {
 
 /**
  * Ends what follows from a change of an experiment: raises its version, so that no decision by the old definition can be
- * stored, and opens the next allocation period where the effective shares (or the targeting) of a run changed.
+ * stored, and the versions of those that decide by it; opens the next allocation period where the effective shares (or
+ * the targeting) of a run changed; and appends what is in force now to the history.
  */
 export async function experimentChanged(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
   await em.flush()
-  await raiseExperiments(em, [experiment.id])
-  if (experiment.status !== 'running' && experiment.status !== 'paused') return
+  const raised = [experiment.id, ...(await findDependents(em, [experiment.id]))]
+  await raiseExperiments(em, raised)
+  if (hasUnfinishedRun(experiment)) await openPeriod(em, experiment, change)
+  await appendHistory(em, raised)
+}
+
+async function openPeriod(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
   const run = await latestRun(em, experiment.id)
   if (!run) return
   const period = await em.findOne(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'desc' } })
   const shares = sharesOf(await variantsOf(em, experiment.id))
   if (!period || (!change.targeting && sameShares(period.shares, shares))) return
-  em.create(AllocationPeriod, { run_id: run.id, number: period.number + 1, from: await now(em), shares })
+  em.create(AllocationPeriod, { run_id: run.id, number: period.number + 1, from: await readClock(em), shares })
   await em.flush()
 }
 
@@ -81,10 +116,11 @@ export async function experimentChanged(em: EntityManager, experiment: Experimen
  * @param notAfter the start's time at the latest
  */
 export async function startIfReady(em: EntityManager, experimentId: number, by: 'check' | 'event', notAfter?: Date) {
-  const experiment = await em.findOne(Experiment, experimentId, { lockMode: LockMode.PESSIMISTIC_WRITE })
-  if (experiment?.status !== 'draft' || !experiment.auto_start) return
+  if (!(await em.findOne(Experiment, experimentId))) return
+  const experiment = await lockExperiment(em, experimentId)
+  if (experiment.status !== 'draft' || !experiment.auto_start) return
   if (!isReady(await variantsOf(em, experimentId))) return
-  const startedAt = await now(em)
+  const startedAt = await readClock(em)
   await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt, by)
   await experimentChanged(em, experiment, { targeting: false })
 }
@@ -114,12 +150,14 @@ async function expectReady(em: EntityManager, experiment: Experiment) {
 export const startExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
     await expectReady(em, experiment)
-    await beginRun(em, experiment, 1, await now(em))
+    await beginRun(em, experiment, 1, await readClock(em))
   })
 
 /** Stops enrolment, not measurement. */
 export const pauseExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'paused', from: ['running'] }, (experiment) => {
+    if (experiment.kind === 'holdout')
+      throw conflict(`Experiment ${experiment.id} is a holdout: it is completed, not paused`)
     experiment.status = 'paused'
   })
 
@@ -132,28 +170,54 @@ export const resumeExperiment = (em: EntityManager, experimentId: number) =>
 export const completeExperiment = (em: EntityManager, input: CompleteExperiment) =>
   step(em, input.experiment_id, { verb: 'completed', from: ['running', 'paused'] }, async (experiment) => {
     const shipped = input.shipped_variant_id ?? null
-    if (shipped !== null && !(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
-      throw invalid(`Variant ${shipped} is not one of experiment ${experiment.id}`, 'shipped_variant_id')
-    const endedAt = await now(em)
+    if (shipped !== null) {
+      if (experiment.kind === 'holdout') throw invalid('A holdout ships no variant', 'shipped_variant_id')
+      if (!(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
+        throw invalid(`Variant ${shipped} is not one of experiment ${experiment.id}`, 'shipped_variant_id')
+    }
+    const endedAt = await readClock(em)
     const run = await latestRun(em, experiment.id)
     if (run) run.ended_at = endedAt
     Object.assign(experiment, { status: 'completed', ended_at: endedAt, shipped_variant_id: shipped })
   })
 
+/** Refused while another experiment decides by it. */
 export const archiveExperiment = (em: EntityManager, experimentId: number) =>
-  step(em, experimentId, { verb: 'archived', from: ['completed'] }, (experiment) => {
+  step(em, experimentId, { verb: 'archived', from: ['completed'] }, async (experiment) => {
+    await expectUnneeded(em, experiment, 'archived')
     experiment.status = 'archived'
   })
 
+/** @throws DomainError CONFLICT naming the experiments in use that have it as their holdout or as a prerequisite */
+export async function expectUnneeded(em: EntityManager, { id, kind }: Experiment, verb: string) {
+  const users = await findDependents(em, [id])
+  if (users.length === 0) return
+  const role = kind === 'holdout' ? 'the holdout' : 'a prerequisite'
+  throw conflict(`Experiment ${id} is ${role} of experiment ${users.join(', ')} and cannot be ${verb} before that ends`)
+}
+
 /** A new randomisation; what the runs before recorded is kept. */
-export const newRun = (em: EntityManager, experimentId: number) =>
-  step(em, experimentId, { verb: 'run anew', from: ['running', 'paused', 'completed'] }, async (experiment) => {
+export async function newRun(em: EntityManager, input: NewRun): Promise<Experiment> {
+  const layerId = (await em.findOne(Experiment, input.experiment_id))?.layer_id ?? null
+  if (layerId !== null) await lockLayer(em, layerId)
+  const from: Status[] = ['running', 'paused', 'completed']
+  return step(em, input.experiment_id, { verb: 'run anew', from }, async (experiment) => {
+    if (experiment.layer_id !== layerId)
+      throw conflict(`Experiment ${experiment.id} joined or left a layer just now; try again`)
     await expectReady(em, experiment)
+    await expectShareFree(em, experiment)
+    experiment.mode = newMode(experiment, input.mode)
     const run = await latestRun(em, experiment.id)
-    const startedAt = await now(em)
+    const startedAt = await readClock(em)
     if (run && !run.ended_at) run.ended_at = startedAt
     await beginRun(em, experiment, (run?.number ?? 0) + 1, startedAt)
   })
+}
+
+function newMode({ kind, mode }: Experiment, wanted: NewRun['mode']) {
+  if (wanted === 'aa' && kind === 'holdout') throw invalid('A holdout has no A/A mode', 'mode')
+  return wanted ?? mode
+}
 
 /** The row as it is now, with its raised version. */
 export const refreshed = (em: EntityManager, experiment: Experiment) =>

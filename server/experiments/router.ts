@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
 import * as lifeCycle from './life-cycle.ts'
+import { previewReach } from './reach.ts'
 import * as wire from './schema.ts'
 import * as experiments from './service.ts'
 import * as variants from './variants.ts'
@@ -136,7 +137,19 @@ export const experimentsRouter = router({
         summary: 'Begin a new run: a new randomisation, old results kept',
       },
     })
-    .input(wire.experimentId)
+    .input(wire.newRun)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.newRun(em, input.experiment_id))),
+    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.newRun(em, input))),
+  reach: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/reach',
+        tags,
+        summary: 'Whom it would reach among the stored profiles',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.reach)
+    .query(({ ctx, input }) => previewReach(ctx.em, ctx.platform.watch, input.experiment_id)),
 })

@@ -1,6 +1,19 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import { id, jsonValue, name, optional, page, percent, storedJson, text, timestamp } from '../wire.ts'
+import {
+  condition,
+  id,
+  instant,
+  jsonValue,
+  name,
+  optional,
+  page,
+  percent,
+  storedJson,
+  storedObject,
+  text,
+  timestamp,
+} from '../wire.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
 export type Status = z.output<typeof status>
@@ -8,6 +21,30 @@ export const exposureMode = z.enum(['on_check', 'on_report']).meta({
   description: 'Whether a check exposes the user, or an event that reports what was shown',
 })
 export type ExposureMode = z.output<typeof exposureMode>
+
+export const experimentKind = z.enum(['experiment', 'holdout']).meta({
+  description: 'A holdout keeps a share of the users out of every experiment that names it',
+})
+export type ExperimentKind = z.output<typeof experimentKind>
+export const experimentMode = z.enum(['ab', 'aa']).meta({
+  description:
+    'aa: everybody is shown the control (its name and payload), and only the variant_id tells the variants apart: what the results show then is noise, or a fault of the set-up',
+})
+export type ExperimentMode = z.output<typeof experimentMode>
+export const onIneligible = z.enum(['keep', 'leave_out']).meta({
+  description:
+    'An assigned user who stops matching: keep the variant, or leave out until they match again (same variant, still in the analysis)',
+})
+export type OnIneligible = z.output<typeof onIneligible>
+export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(id).min(1).max(100) }).meta({
+  id: 'Prerequisite',
+  description: 'Only users who are assigned to one of these variants of the other experiment',
+})
+export type Prerequisite = z.output<typeof prerequisite>
+export const range = z
+  .object({ from: percent, to: percent })
+  .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
+  .meta({ id: 'Range', description: 'Positions of a layer in per cent, from inclusive, to exclusive' })
 
 const key = z
   .string()
@@ -23,10 +60,20 @@ export const experiment = z
     hypothesis: z.string().nullable(),
     status,
     version: z.int(),
+    kind: experimentKind,
+    mode: experimentMode,
     auto_start: z.boolean(),
     exposure: exposureMode,
     traffic_percent: z.number(),
+    condition: storedObject.nullable(),
+    on_ineligible: onIneligible,
+    prerequisites: z.array(prerequisite),
+    holdout_id: id.nullable(),
+    layer_id: id.nullable(),
+    layer_ranges: z.array(range),
     shipped_variant_id: id.nullable(),
+    scheduled_start_at: timestamp.nullable(),
+    scheduled_end_at: timestamp.nullable(),
     created_at: timestamp,
     started_at: timestamp.nullable(),
     ended_at: timestamp.nullable(),
@@ -74,14 +121,34 @@ const settings = {
   description: optional(text),
   hypothesis: optional(text),
   auto_start: optional(z.boolean()).meta({
-    description: 'Whether the first check that names it starts it; true unless given',
+    description: 'Whether the first check that names it starts it; true unless given or a start is scheduled',
   }),
   exposure: optional(exposureMode),
   traffic_percent: optional(percent).meta({
     description: 'Share of the eligible users that take part; 100 unless given',
   }),
+  condition: optional(condition).meta({
+    description: 'Who may take part, besides the segments (see docs/conditions.md); null or left out: everybody',
+  }),
+  on_ineligible: optional(onIneligible),
+  prerequisites: optional(z.array(prerequisite).max(20)).meta({ description: 'All of them must be met' }),
+  holdout_id: optional(id).meta({ description: 'The holdout whose held users are kept out of this experiment' }),
+  mode: optional(experimentMode),
+  scheduled_start_at: optional(instant).meta({ description: 'When the platform starts the draft by itself' }),
+  scheduled_end_at: optional(instant).meta({ description: 'When the platform completes it by itself' }),
 }
-export const createExperiment = z.object({ name, key: optional(key), ...settings }).meta({ id: 'CreateExperiment' })
+export const createExperiment = z
+  .object({
+    name,
+    key: optional(key),
+    kind: optional(experimentKind),
+    percent_held: optional(percent.refine((value) => value > 0 && value < 100, 'above 0 and below 100')).meta({
+      description: 'For a holdout: the share of its users that it keeps out; 5 unless given',
+      examples: [5],
+    }),
+    ...settings,
+  })
+  .meta({ id: 'CreateExperiment' })
 export type CreateExperiment = z.output<typeof createExperiment>
 
 export const listExperiments = page
@@ -90,6 +157,10 @@ export const updateExperiment = z
   .object({ experiment_id: id, name: optional(name), key: optional(key), ...settings })
   .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
+export const newRun = z
+  .object({ experiment_id: id, mode: optional(experimentMode).meta({ description: 'As before unless given' }) })
+  .meta({ id: 'NewRun' })
+export type NewRun = z.output<typeof newRun>
 export const completeExperiment = z
   .object({
     experiment_id: id,
@@ -129,3 +200,19 @@ export const updateVariant = z
 export type UpdateVariant = z.output<typeof updateVariant>
 export const variantId = z.object({ experiment_id: id, variant_id: id })
 export type VariantId = z.output<typeof variantId>
+
+const users = z.int().meta({ description: 'Extrapolated from the sample where that is not all of them' })
+export const reach = z
+  .object({
+    profiles: z.int().meta({ description: 'Stored profiles in all' }),
+    sampled: z.int().meta({ description: 'Profiles looked at: all of them, or a random sample' }),
+    estimated: z.boolean(),
+    reached: users,
+    left_out: z.record(z.string(), users).meta({
+      description: 'Users by the first reason that keeps them out',
+      examples: [{ 'not targeted': 120, 'outside the traffic': 80 }],
+    }),
+    variants: z.array(z.object({ variant_id: id, variant_name: z.string(), users })),
+  })
+  .meta({ id: 'Reach', description: 'Whom a draw of all stored profiles would reach, were nobody assigned yet' })
+export type Reach = z.output<typeof reach>

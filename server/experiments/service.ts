@@ -1,38 +1,79 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { appendHistory } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
+import { sumPercents } from '../evaluation/allocation.ts'
 import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import { experimentChanged, lockExperiment, refreshed, variantsOf } from './life-cycle.ts'
-import type { CreateExperiment, ExperimentDetail, UpdateExperiment } from './schema.ts'
+import {
+  expectUnneeded,
+  experimentChanged,
+  lockExperiment,
+  lockExperiments,
+  refreshed,
+  variantsOf,
+} from './life-cycle.ts'
+import { deleteHistory } from './queries.ts'
+import type { CreateExperiment, ExperimentDetail, ExperimentKind, UpdateExperiment } from './schema.ts'
+import {
+  changesTargeting,
+  expectChangeable,
+  expectKind,
+  expectReferences,
+  prepareRules,
+  referredBy,
+  scheduleOf,
+} from './settings.ts'
 
 /** An arbitrary number that only the derivation of keys locks. */
 const KEY_LOCK = 7_302_512
 
-/** A new experiment comes with a variant named control at 100 %, a placeholder until somebody sets it. */
+const DEFAULT_PERCENT_HELD = 5
+
+/**
+ * A new experiment comes with a variant named control at 100 %, a placeholder until somebody sets it; a holdout with
+ * both of its variants.
+ */
 export async function createExperiment(em: EntityManager, input: CreateExperiment): Promise<Experiment> {
+  const kind = input.kind ?? 'experiment'
+  expectKind(kind, input)
+  const condition_segment_ids = await prepareRules(em, input)
+  await lockExperiments(em, [], referredBy(input))
+  await expectReferences(em, null, input)
+  const { startsAtTime, ...schedule } = await scheduleOf(em, null, input)
   const experiment = em.create(Experiment, {
     name: input.name,
     key: input.key ?? (await deriveKey(em, input.name)),
     description: input.description ?? null,
     hypothesis: input.hypothesis ?? null,
-    auto_start: input.auto_start ?? true,
+    kind,
+    mode: input.mode ?? 'ab',
+    auto_start: input.auto_start ?? !startsAtTime,
     exposure: input.exposure ?? 'on_check',
     traffic_percent: input.traffic_percent ?? 100,
+    condition: input.condition ?? null,
+    condition_segment_ids,
+    on_ineligible: input.on_ineligible ?? 'keep',
+    prerequisites: input.prerequisites ?? [],
+    holdout_id: input.holdout_id ?? null,
+    ...schedule,
   })
   await em.flush()
-  em.create(Variant, {
-    experiment_id: experiment.id,
-    name: 'control',
-    percent_allocated: 100,
-    is_control: true,
-    is_placeholder: true,
-    payload: null,
-  })
+  for (const variant of firstVariants(kind, input.percent_held ?? DEFAULT_PERCENT_HELD))
+    em.create(Variant, { experiment_id: experiment.id, payload: null, ...variant })
   await em.flush()
+  await appendHistory(em, [experiment.id])
   return refreshed(em, experiment)
 }
+
+const firstVariants = (kind: ExperimentKind, percentHeld: number) =>
+  kind === 'holdout'
+    ? [
+        { name: 'held', percent_allocated: percentHeld, is_control: true },
+        { name: 'not_held', percent_allocated: sumPercents([100, -percentHeld]) },
+      ]
+    : [{ name: 'control', percent_allocated: 100, is_control: true, is_placeholder: true }]
 
 /** A URL-safe key from the name; a taken one gets -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
@@ -81,20 +122,27 @@ export async function getExperiment(em: EntityManager, experimentId: number): Pr
 }
 
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
-  const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
-  for (const field of ['key', 'exposure'] as const) {
-    const locked = experiment.status !== 'draft' && input[field] != null && input[field] !== experiment[field]
-    if (locked) throw conflict(`The ${field} of experiment ${experiment.id} is fixed since it started`)
-  }
+  const condition_segment_ids = await prepareRules(em, input)
+  const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
+  expectChangeable(experiment, input)
+  expectKind(experiment.kind, input)
+  await expectReferences(em, experiment, input)
+  const { startsAtTime, ...schedule } = await scheduleOf(em, experiment, input)
+  const targeting = changesTargeting(experiment, input)
   if (input.description !== undefined) experiment.description = input.description
   if (input.hypothesis !== undefined) experiment.hypothesis = input.hypothesis
+  if (input.condition !== undefined) Object.assign(experiment, { condition: input.condition, condition_segment_ids })
+  if (input.holdout_id !== undefined) experiment.holdout_id = input.holdout_id
+  Object.assign(experiment, schedule)
   experiment.name = input.name ?? experiment.name
   experiment.key = input.key ?? experiment.key
-  experiment.auto_start = input.auto_start ?? experiment.auto_start
+  experiment.mode = input.mode ?? experiment.mode
+  experiment.auto_start = input.auto_start ?? (experiment.auto_start && !startsAtTime)
   experiment.exposure = input.exposure ?? experiment.exposure
   experiment.traffic_percent = input.traffic_percent ?? experiment.traffic_percent
-  await experimentChanged(em, experiment, { targeting: false })
+  experiment.on_ineligible = input.on_ineligible ?? experiment.on_ineligible
+  experiment.prerequisites = input.prerequisites ?? experiment.prerequisites
+  await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
 }
 
@@ -105,10 +153,12 @@ export async function deleteExperiment(em: EntityManager, experimentId: number) 
     throw conflict(
       `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it instead`,
     )
+  await expectUnneeded(em, experiment, 'deleted')
   const { rows } = await sql<{ found: boolean }>`
     select exists (select 1 from events e where e.experiment_id = ${experimentId}) as found`.execute(em.getKysely())
   if (rows[0]?.found)
     throw conflict(`Experiment ${experimentId} has recorded events: what they refer to is never deleted`)
   await em.remove(experiment).flush()
+  await deleteHistory(em, experimentId)
   return { message: 'Experiment deleted successfully' }
 }

@@ -4,6 +4,7 @@ import { conflict, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { type Experiment, Variant } from './entity.ts'
 import { experimentChanged, lockExperiment, variantsOf } from './life-cycle.ts'
+import { findNeeding } from './queries.ts'
 import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
 
 /** The versions of an experiment; their shares never exceed 100 percent in all. Inside the transaction of `define`. */
@@ -11,6 +12,11 @@ import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
 function expectChangeable(experiment: Experiment) {
   if (experiment.status === 'completed' || experiment.status === 'archived')
     throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its allocation stays as it is`)
+}
+
+/** A holdout keeps the two variants that it came with. */
+function expectOwnVariants({ id, kind }: Experiment) {
+  if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it has the variants held and not_held`)
 }
 
 function expectRoom(others: readonly Variant[], wanted: number) {
@@ -28,6 +34,7 @@ function expectRoom(others: readonly Variant[], wanted: number) {
 export async function addVariant(em: EntityManager, input: AddVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
   expectChangeable(experiment)
+  expectOwnVariants(experiment)
   const siblings = await variantsOf(em, experiment.id)
   const placeholder =
     experiment.status === 'draft' && siblings.find((sibling) => sibling.is_placeholder && sibling.name === input.name)
@@ -58,6 +65,10 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant, siblings } = await findVariant(em, input)
   if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  if (experiment.kind === 'holdout') {
+    if (input.enabled === false) throw invalid('A variant of a holdout cannot be disabled', 'enabled')
+    if (input.is_control && !variant.is_control) throw invalid('Those who are held are the control', 'is_control')
+  }
   const percent = input.percent_allocated ?? variant.percent_allocated
   const enabled = input.enabled ?? variant.enabled
   if (percent !== variant.percent_allocated || enabled !== variant.enabled) expectChangeable(experiment)
@@ -82,8 +93,12 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant } = await findVariant(em, input)
   expectChangeable(experiment)
+  expectOwnVariants(experiment)
   if (variant.is_control) throw conflict(`Variant ${variant.id} is the control: make another one the control first`)
   if (await hasAssignments(em, input)) throw conflict(`Variant ${variant.id} has assignments: disable it instead`)
+  const needing = await findNeeding(em, variant.id)
+  if (needing.length > 0)
+    throw conflict(`Variant ${variant.id} is in a prerequisite of experiment ${needing.join(', ')}`)
   em.remove(variant)
   await experimentChanged(em, experiment, { targeting: false })
   return { message: 'Variant deleted successfully' }

@@ -14,7 +14,13 @@ export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: 
     const [database, redis] = [await databaseState(), platform.cache.state()]
     const ready = isReady()
     if (!ready) reply.code(503).header('retry-after', '1')
-    return { status: ready ? 'ready' : 'not ready', database, redis }
+    const { badRules } = platform.watch.snapshot()
+    return {
+      status: ready ? 'ready' : 'not ready',
+      database,
+      redis,
+      rules: badRules.length === 0 ? 'ok' : `nobody is eligible by the rules of ${badRules.join(', ')}`,
+    }
   })
 }
 

@@ -5,6 +5,7 @@ import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
+import { shortPaths } from './short-path.ts'
 
 /** Serves every procedure that has a `meta.openapi` on Fastify's own router, below the prefix that the scope has. */
 export function restRoutes(app: FastifyInstance, platform: Platform) {
@@ -29,18 +30,27 @@ type Source = 'body' | 'query'
 function handle(platform: Platform, procedure: RestProcedure, source: Source) {
   const read = inputReader(procedure, source)
   const { call } = procedure
-  return async (request: FastifyRequest, reply: FastifyReply) => {
+  const answer = async (request: FastifyRequest, reply: FastifyReply) => {
     try {
       const input = read(request)
       const ctx = createContext(platform, request.headers.authorization)
-      const answer = await call(ctx, input)
-      if (procedure.meta.list) linkNext(request, reply, input, answer as { id: number | string }[])
-      return answer
+      const output = await call(ctx, input)
+      if (procedure.meta.list) linkNext(request, reply, input, output as { id: number | string }[])
+      return output
     } catch (error) {
       return sendFault(reply, platform.log, error)
     }
   }
+  const shortPath = shortPaths[procedure.name]
+  if (!shortPath) return answer
+  return (request: FastifyRequest, reply: FastifyReply) => {
+    const json = shortPath(platform, request)
+    if (json === null) return answer(request, reply)
+    reply.header('content-type', JSON_TYPE).send(json)
+  }
 }
+
+const JSON_TYPE = 'application/json; charset=utf-8'
 
 type Input = Record<string, unknown>
 

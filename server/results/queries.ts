@@ -9,14 +9,19 @@ export type VariantCounts = {
   conversions: number
   externally_decided: number
   crossovers: number
+  overridden: number
   claimed_other: number
 }
 
+/** The ids of person `p`: the owner's, or the only one, first. */
+const idsOfPerson = sql`(select p.id union all select l.alias_id from aliases l where l.user_id = p.id) ids`
+
 /**
- * Per variant of an experiment, in ascending id: distinct exposed users of the latest run and those of them with an
- * event of the type at or after their exposure and before the run's end. An event counts that names the experiment, or
- * none: a purchase knows nothing of experiments. Crossovers are counted apart and left out; so are, but not left out,
- * users of whom events name another variant than the platform gave them.
+ * Per variant of an experiment, in ascending id: distinct exposed people of the latest run, an owner and the aliases
+ * being one, and those of them with an event of the type at or after their first exposure and before the run's end, by
+ * any of their ids. An event counts that names the experiment, or none: a purchase knows nothing of experiments. People
+ * on whom a variant was forced are counted apart and left out, then crossovers, who met two variants by their ids or by
+ * events; so are, but not left out, people of whom events name another variant than the platform gave them.
  */
 export async function countConversions(
   em: EntityManager,
@@ -26,24 +31,37 @@ export async function countConversions(
   const { rows } = await sql<VariantCounts>`
     with run as (
       select r.id, r.started_at, r.ended_at from runs r where r.experiment_id = ${experimentId} order by r.number desc limit 1),
+    person as (
+      select coalesce(l.user_id, a.user_id) as id, min(a.exposed_at) as exposed_at,
+        min(a.variant_id) filter (where a.exposed_at is not null) as variant_id,
+        max(a.variant_id) filter (where a.exposed_at is not null) as other_id,
+        bool_or(a.source = 'event') as is_external,
+        coalesce(bool_or(a.excluded_reason = 'override'), false) as is_overridden,
+        coalesce(bool_or(a.excluded_reason = 'crossover'), false) as is_crossed
+      from run join assignments a on a.run_id = run.id left join aliases l on l.alias_id = a.user_id
+      group by coalesce(l.user_id, a.user_id)),
     exposed as (
-      select a.variant_id, a.source, a.excluded_reason, exists (
-        select 1 from events e
-        where e.user_id = a.user_id and e.type = ${eventType} and e.timestamp >= a.exposed_at
-          and (run.ended_at is null or e.timestamp < run.ended_at)
-          and (e.experiment_id is null or e.experiment_id = ${experimentId})) as converted,
-        a.source <> 'event' and exists (
-          select 1 from events e
-          where e.user_id = a.user_id and e.experiment_id = ${experimentId} and e.timestamp >= run.started_at
-            and (run.ended_at is null or e.timestamp < run.ended_at) and e.variant_id <> a.variant_id) as claimed_other
-      from run join assignments a on a.run_id = run.id
-      where a.exposed_at is not null)
+      select p.variant_id, p.is_external, p.is_overridden,
+        not p.is_overridden and (p.is_crossed or p.variant_id <> p.other_id) as is_crossed,
+        exists (
+          select 1 from ${idsOfPerson} join events e on e.user_id = ids.id
+          where e.type = ${eventType} and e.timestamp >= p.exposed_at
+            and (run.ended_at is null or e.timestamp < run.ended_at)
+            and (e.experiment_id is null or e.experiment_id = ${experimentId})) as is_converted,
+        not p.is_external and exists (
+          select 1 from ${idsOfPerson} join events e on e.user_id = ids.id
+          where e.experiment_id = ${experimentId} and e.timestamp >= run.started_at
+            and (run.ended_at is null or e.timestamp < run.ended_at)
+            and e.variant_id not in (p.variant_id, p.other_id)) as is_claimed_other
+      from run cross join person p
+      where p.exposed_at is not null)
     select v.id as variant_id, v.name as variant_name, v.is_control,
-      count(x.variant_id) filter (where x.excluded_reason is null)::int as total_users,
-      count(x.variant_id) filter (where x.excluded_reason is null and x.converted)::int as conversions,
-      count(x.variant_id) filter (where x.source = 'event')::int as externally_decided,
-      count(x.variant_id) filter (where x.excluded_reason = 'crossover')::int as crossovers,
-      count(x.variant_id) filter (where x.claimed_other)::int as claimed_other
+      count(x.variant_id) filter (where not x.is_overridden and not x.is_crossed)::int as total_users,
+      count(x.variant_id) filter (where not x.is_overridden and not x.is_crossed and x.is_converted)::int as conversions,
+      count(x.variant_id) filter (where x.is_external)::int as externally_decided,
+      count(x.variant_id) filter (where x.is_crossed)::int as crossovers,
+      count(x.variant_id) filter (where x.is_overridden)::int as overridden,
+      count(x.variant_id) filter (where x.is_claimed_other)::int as claimed_other
     from variants v left join exposed x on x.variant_id = v.id
     where v.experiment_id = ${experimentId}
     group by v.id order by v.id`.execute(em.getKysely())

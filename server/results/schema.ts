@@ -50,6 +50,9 @@ export const results = z
       description: 'Users of whom events name another variant than the platform gave them: they stay in theirs',
     }),
     crossovers: z.int().meta({ description: 'Users seen with two variants: left out of the analysis' }),
+    overridden: z
+      .int()
+      .meta({ description: 'Users on whom a variant was forced during the run: left out of the analysis' }),
   })
   .meta({ id: 'Results' })
 export type Results = z.output<typeof results>

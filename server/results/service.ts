@@ -17,7 +17,7 @@ export async function getResults(em: EntityManager, input: GetResults): Promise<
     significanceThreshold: input.significance_threshold,
     intervalMethod: input.interval_method ?? 'wilson',
   })
-  const sum = (field: 'externally_decided' | 'crossovers' | 'claimed_other') =>
+  const sum = (field: 'externally_decided' | 'crossovers' | 'overridden' | 'claimed_other') =>
     counts.reduce((total, row) => total + row[field], 0)
   return {
     experiment_id: experiment.id,
@@ -30,6 +30,7 @@ export async function getResults(em: EntityManager, input: GetResults): Promise<
     winner,
     externally_decided: sum('externally_decided'),
     crossovers: sum('crossovers'),
+    overridden: sum('overridden'),
     claimed_other: sum('claimed_other'),
   }
 }

@@ -1,9 +1,12 @@
 import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
+import * as members from './members.ts'
+import { previewSegment } from './preview.ts'
 import * as wire from './schema.ts'
 import * as segments from './service.ts'
 
+const LIST_BYTES = 32 * 1024 * 1024
 const tags = ['segments']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
@@ -42,17 +45,79 @@ export const segmentsRouter = router({
         method: 'DELETE',
         path: '/segments/{segment_id}',
         tags,
-        summary: 'Delete a segment that no experiment uses',
+        summary: 'Delete a segment that nothing uses',
       },
     })
     .input(wire.segmentId)
     .output(message)
     .mutation(({ ctx, input }) => ctx.define((em) => segments.deleteSegment(em, input.segment_id))),
+  uses: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/segments/{segment_id}/uses',
+        tags,
+        summary: 'What uses a segment: experiments and other segments',
+      },
+    })
+    .input(wire.segmentId)
+    .output(wire.segmentUses)
+    .query(({ ctx, input }) => segments.usesOfSegment(ctx.em, input.segment_id)),
+  preview: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/segments/preview',
+        tags,
+        summary: 'How many users rules, or a segment, would select',
+      },
+    })
+    .input(wire.previewSegment)
+    .output(wire.segmentPreview)
+    .query(({ ctx, input }) => previewSegment(ctx.em, ctx.platform.watch, input)),
   assignUser: manage
     .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Make a user a member by hand' } })
     .input(wire.assignUser)
     .output(message)
-    .mutation(({ ctx, input }) => segments.assignUser(ctx.em, ctx.platform.people, input)),
+    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.people, input)),
+  unassignUser: manage
+    .meta({
+      openapi: {
+        method: 'DELETE',
+        path: '/segments/unassign-user',
+        tags,
+        summary: 'End a membership made by hand',
+      },
+    })
+    .input(wire.membership)
+    .output(message)
+    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.people, input)),
+  changeMembers: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/segments/{segment_id}/members',
+        tags,
+        summary: 'Add and remove lists of hand-made members, up to 100,000 at once',
+      },
+      bodyLimit: LIST_BYTES,
+    })
+    .input(wire.changeMembers)
+    .output(wire.membersChanged)
+    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.people, input)),
+  listMembers: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/segments/{segment_id}/members',
+        tags,
+        summary: 'The hand-made members of a segment, by ascending user id',
+      },
+      list: true,
+    })
+    .input(wire.listMembers)
+    .output(z.array(wire.memberId))
+    .query(({ ctx, input }) => members.listMembers(ctx.em, input)),
   assignExperiment: manage
     .meta({
       openapi: {

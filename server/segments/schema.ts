@@ -1,14 +1,11 @@
 import { z } from 'zod'
-import { id, name, optional, page, storable, storedObject, text, timestamp, userId } from '../wire.ts'
+import { condition, id, limit, name, optional, page, storedObject, text, timestamp, userId } from '../wire.ts'
 
-/** Plain values mean equality; all of them must hold. null: nobody by rule, {}: everybody. */
-export const rules = z
-  .record(z.string().min(1).max(255), z.union([z.string(), z.number(), z.boolean(), z.null()]))
-  .superRefine(storable)
-  .meta({
-    description: 'Attributes that must all be equal; null means nobody by rule, {} everybody',
-    examples: [{ country_code: 'US', is_premium: true }],
-  })
+export const rules = condition.meta({
+  description:
+    'Who belongs by rule (see docs/conditions.md): a plain value means equality, an object of operators more, and all must hold. null means nobody by rule, {} everybody',
+  examples: [{ country_code: 'US', is_premium: true }],
+})
 
 export const segment = z
   .object({
@@ -65,6 +62,93 @@ export const assignUser = z
   })
   .meta({ id: 'AssignUser' })
 export type AssignUser = z.output<typeof assignUser>
+
+export const membership = z.object({ user_id: userId, segment_id: id }).meta({ id: 'Membership' })
+export type Membership = z.output<typeof membership>
+
+const MOST_IDS = 100_000
+const MOST_ISSUES = 20
+/** What most ids are made of: settled 5 times as fast as by the schema. */
+const plainId = /^[\x20-\x7e]{1,256}$/
+const isPlainId = (item: unknown) => typeof item === 'string' && plainId.test(item)
+
+/** A list of user ids; of many bad ones the first 20 are told. */
+const userIds = z
+  .array(z.unknown())
+  .superRefine((items, ctx) => {
+    if (items.length > MOST_IDS) {
+      ctx.addIssue({ code: 'custom', message: `at most ${MOST_IDS} ids at once` })
+      return
+    }
+    for (const [index, item] of items.entries()) {
+      if (isPlainId(item)) continue
+      const fault = userId.safeParse(item).error?.issues[0]
+      if (fault) ctx.addIssue({ code: 'custom', message: fault.message, path: [index] })
+      if (ctx.issues.length >= MOST_ISSUES) return
+    }
+  })
+  .meta({
+    description: `User ids, at most ${MOST_IDS}; none needs to be known`,
+    examples: [['user_12345', 'user_67890']],
+    items: { type: 'string', minLength: 1 },
+    maxItems: MOST_IDS,
+  }) as unknown as z.ZodType<string[], string[]>
+
+export const changeMembers = z
+  .object({ segment_id: id, add: optional(userIds), remove: optional(userIds) })
+  .meta({ id: 'ChangeMembers' })
+export type ChangeMembers = z.output<typeof changeMembers>
+export const membersChanged = z
+  .object({
+    added: z.int().meta({ description: 'How many were not members before' }),
+    removed: z.int().meta({ description: 'How many were members before' }),
+    members: z.int().meta({ description: 'Hand-made members now' }),
+  })
+  .meta({ id: 'MembersChanged' })
+export type MembersChanged = z.output<typeof membersChanged>
+
+export const listMembers = z.object({
+  segment_id: id,
+  limit,
+  after: userId.optional().meta({ description: 'The last id of the page before' }),
+})
+export type ListMembers = z.output<typeof listMembers>
+export const memberId = z.object({ id: z.string() }).meta({ id: 'MemberId' })
+export type MemberId = z.output<typeof memberId>
+
+export const segmentUses = z
+  .object({
+    experiments: z.array(z.object({ id, name: z.string(), status: z.string().meta({ examples: ['running'] }) })),
+    segments: z.array(z.object({ id, name: z.string() })),
+  })
+  .meta({
+    id: 'SegmentUses',
+    description: 'The experiments that are linked to the segment or name it, and the segments that name it',
+  })
+export type SegmentUses = z.output<typeof segmentUses>
+
+export const previewSegment = z
+  .object({
+    rules: optional(rules),
+    segment_id: optional(id).meta({ description: 'A stored segment, instead of rules' }),
+    sample: optional(z.int().min(1).max(100_000)).meta({
+      description: 'How many profiles are looked at; of more, a random sample of about as many. 20000 unless given',
+      examples: [20_000],
+    }),
+  })
+  .meta({ id: 'PreviewSegment' })
+export type PreviewSegment = z.output<typeof previewSegment>
+export const segmentPreview = z
+  .object({
+    profiles: z.int().meta({ description: 'How many profiles are stored' }),
+    sampled: z.int().meta({ description: 'How many of them were looked at' }),
+    by_rules: z.int().meta({ description: 'Profiles that the rules hold for' }),
+    by_hand: z.int().meta({ description: 'Hand-made members, with or without a profile; 0 for rules alone' }),
+    users: z.int().meta({ description: 'Who belongs by rule, by hand or both, each once' }),
+    estimated: z.boolean().meta({ description: 'Whether by_rules and users are computed from a sample' }),
+  })
+  .meta({ id: 'SegmentPreview' })
+export type SegmentPreview = z.output<typeof segmentPreview>
 
 export const segmentLink = z.object({ experiment_id: id, segment_id: id }).meta({ id: 'SegmentLink' })
 export type SegmentLink = z.output<typeof segmentLink>

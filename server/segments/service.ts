@@ -1,21 +1,25 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import { lockRules } from '../definitions/queries.ts'
+import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
 import { ExperimentSegment } from '../experiments/entity.ts'
 import { experimentChanged, lockExperiment } from '../experiments/life-cycle.ts'
 import { User } from '../users/entity.ts'
-import type { People } from '../users/people.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
-import type { AssignUser, CreateSegment, SegmentLink, SegmentWithMembers, UpdateSegment } from './schema.ts'
+import { findExperimentsBehind, findUses } from './queries.ts'
+import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
 
 const MAX_MEMBERS = 1000
 
 export async function createSegment(em: EntityManager, input: CreateSegment): Promise<Segment> {
+  const rules = input.rules ?? null
   const segment = em.create(Segment, {
     name: input.name,
     description: input.description ?? null,
-    rules: input.rules ?? null,
+    rules,
+    rules_segment_ids: await compileRule(em, rules, 'rules', 'new'),
   })
   await em.flush()
   return segment
@@ -36,7 +40,7 @@ async function lockSegment(em: EntityManager, segmentId: number): Promise<Segmen
   return segment
 }
 
-async function findSegment(em: EntityManager, segmentId: number): Promise<Segment> {
+export async function findSegment(em: EntityManager, segmentId: number): Promise<Segment> {
   const segment = await em.findOne(Segment, segmentId)
   if (!segment) throw notFound('Segment', segmentId)
   return segment
@@ -65,50 +69,59 @@ const noProfile = {
   created_at: null,
 }
 
-/** The ids of the experiments that use a segment, locked in ascending order. */
-async function lockUsers(em: EntityManager, segmentId: number) {
-  const links = await em.find(ExperimentSegment, { segment_id: segmentId }, { orderBy: { experiment_id: 'asc' } })
-  const experiments = []
-  for (const link of links) experiments.push(await lockExperiment(em, link.experiment_id))
-  return experiments
+/** Who uses a segment directly. */
+export async function usesOfSegment(em: EntityManager, segmentId: number): Promise<SegmentUses> {
+  await findSegment(em, segmentId)
+  return findUses(em, segmentId)
 }
 
-/** New rules open an allocation period in every run that the segment targets. */
+/** New rules open an allocation period in every run that they decide in, also through segments that name this one. */
 export async function updateSegment(em: EntityManager, input: UpdateSegment): Promise<Segment> {
+  if (input.rules !== undefined) await lockRules(em)
   const segment = await lockSegment(em, input.segment_id)
-  const experiments = await lockUsers(em, input.segment_id)
-  const targeting = input.rules !== undefined && !isDeepStrictEqual(input.rules, segment.rules)
   segment.name = input.name ?? segment.name
   if (input.description !== undefined) segment.description = input.description
-  if (targeting) segment.rules = input.rules ?? null
+  if (input.rules !== undefined) await changeRules(em, segment, input.rules)
   await em.flush()
-  if (targeting) for (const experiment of experiments) await experimentChanged(em, experiment, { targeting })
   return segment
 }
 
-/** Only a segment that no experiment uses. */
+async function changeRules(em: EntityManager, segment: Segment, rules: Segment['rules']) {
+  const segmentIds = await compileRule(em, rules, 'rules', segment.id)
+  if (isDeepStrictEqual(rules, segment.rules)) return
+  const experiments = []
+  for (const id of await findExperimentsBehind(em, segment.id)) experiments.push(await lockExperiment(em, id))
+  segment.rules = rules
+  segment.rules_segment_ids = segmentIds
+  await em.flush()
+  for (const experiment of experiments) await experimentChanged(em, experiment, { targeting: true })
+}
+
+/** Only a segment that nothing uses. */
 export async function deleteSegment(em: EntityManager, segmentId: number) {
+  await lockRules(em)
   const segment = await lockSegment(em, segmentId)
-  const users = await em.find(ExperimentSegment, { segment_id: segmentId }, { orderBy: { experiment_id: 'asc' } })
-  if (users.length > 0)
-    throw conflict(`Segment ${segmentId} is used by experiment ${users.map((link) => link.experiment_id).join(', ')}`)
+  const { experiments, segments } = await findUses(em, segmentId)
+  const users = [...experiments.map(nameOf('experiment')), ...segments.map(nameOf('segment'))]
+  if (users.length > 0) throw conflict(`Segment ${segmentId} is used by ${listed(users)}`)
   await em.remove(segment).flush()
   return { message: 'Segment deleted successfully' }
 }
 
-/** Makes a user a member by hand; once more changes nothing. */
-export async function assignUser(em: EntityManager, people: People, input: AssignUser) {
-  await findSegment(em, input.segment_id)
-  if (!input.create && !(await people.read(input.user_id)).known) throw notFound('User', input.user_id)
-  await em.execute('insert into user_segments (user_id, segment_id) values (?, ?) on conflict do nothing', [
-    input.user_id,
-    input.segment_id,
-  ])
-  await people.changed(input.user_id)
-  return { message: 'User assigned to segment successfully' }
+const nameOf =
+  (kind: string) =>
+  ({ id, name }: { id: number; name: string }) =>
+    `${kind} ${id} (${name})`
+
+const MOST_LISTED = 20
+
+function listed(users: readonly string[]): string {
+  const shown = users.slice(0, MOST_LISTED).join(', ')
+  return users.length > MOST_LISTED ? `${shown} and ${users.length - MOST_LISTED} more` : shown
 }
 
 async function lockTarget(em: EntityManager, input: SegmentLink) {
+  await lockRules(em)
   await lockSegment(em, input.segment_id)
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.status === 'completed' || experiment.status === 'archived')

@@ -10,18 +10,26 @@ import { loadPersons, type StoredPerson } from './queries.ts'
 /** Half in Redis, half in the process: a profile is never older than 5 seconds. */
 const TTL_SECONDS = 2.5
 const MAX_PERSONS = 100_000
+/** Of more changes at once than these, each process forgets everybody. */
+const FEW = 100
 
 export type Person = {
   readonly known: boolean
+  /** Whom the id is an alias of; itself where it is none. */
+  readonly ownerId: string
   readonly attributes: Attributes
   readonly segmentIds: ReadonlySet<number>
 }
 
 /** Profiles and memberships, read through: this process, Redis, PostgreSQL. That somebody is unknown is never remembered. */
 export type People = {
+  /** What this process remembers; nothing leaves it. */
+  peek: (userId: string) => Person | undefined
   read: (userId: string) => Promise<Person>
   /** Forgets what is cached of a user, here and elsewhere. @param version of the erasure or alias, if it was one */
   changed: (userId: string, version?: number) => Promise<void>
+  /** The same of many users: one message, however many they are. */
+  changedMany: (userIds: readonly string[]) => Promise<void>
 }
 
 export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watch }): People {
@@ -37,14 +45,23 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
 
   const person = (stored: StoredPerson): Person => ({
     known: stored.known,
+    ownerId: stored.owner_id,
     attributes: stored.attributes,
     segmentIds: new Set(stored.segment_ids),
   })
 
+  /** When many last changed; what Redis holds from before has run out after its lifetime. */
+  let manyChangedAt = Number.NEGATIVE_INFINITY
+  const forgetAll = () => {
+    manyChangedAt = performance.now()
+    remembered.clear()
+  }
+
   async function load(userId: string): Promise<Person> {
-    const before = watch.changedAt(userId)
+    const before = { user: watch.changedAt(userId), many: manyChangedAt }
     const key = keys.person(userId)
-    const entry = await cache.get<{ people: number; stored: StoredPerson }>(key)
+    const trusted = performance.now() - manyChangedAt > TTL_SECONDS * 1000
+    const entry = trusted ? await cache.get<{ people: number; stored: StoredPerson }>(key) : null
     if (entry && entry.people >= watch.changedAt(userId)) return keep(userId, person(entry.stored), before)
     const people = watch.peopleVersion()
     const stored = await loader.load(userId)
@@ -53,26 +70,36 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   }
 
   /** Remembers it, unless the user changed while it was fetched. */
-  function keep(userId: string, found: Person, before: number): Person {
-    if (found.known && watch.changedAt(userId) === before) remembered.set(userId, found)
+  function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
+    if (found.known && watch.changedAt(userId) === before.user && manyChangedAt === before.many)
+      remembered.set(userId, found)
     return found
+  }
+
+  async function changed(userId: string, version?: number) {
+    if (version !== undefined) watch.noteChange(userId, version)
+    remembered.delete(userId)
+    await cache.drop(keys.person(userId))
+    cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
   }
 
   watch.onMissedChange(() => remembered.clear())
   cache.subscribe(
     (message) => {
       if (message.kind === 'person') remembered.delete(message.user_id)
+      else if (message.kind === 'people') forgetAll()
     },
     () => remembered.clear(),
   )
 
   return {
+    peek: (userId) => remembered.get(userId),
     read: async (userId) => remembered.get(userId) ?? load(userId),
-    changed: async (userId, version) => {
-      if (version !== undefined) watch.noteChange(userId, version)
-      remembered.delete(userId)
-      await cache.drop(keys.person(userId))
-      cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
+    changed,
+    changedMany: async (userIds) => {
+      if (userIds.length <= FEW) return void (await Promise.all(userIds.map((userId) => changed(userId))))
+      forgetAll()
+      cache.publish({ kind: 'people' })
     },
   }
 }

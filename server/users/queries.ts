@@ -4,47 +4,229 @@ import type { Json } from '../wire.ts'
 
 export type StoredPerson = {
   user_id: string
-  /** Whether anything at all is stored under the id. */
+  /** Whom the id is an alias of; itself where it is none. */
+  owner_id: string
+  /** Whether anything at all is stored under the id, or its owner's. */
   known: boolean
   attributes: Record<string, Json>
   segment_ids: number[]
 }
 
-/** What is known of these users: their profile's fields merged with its attributes, and hand-made memberships. One round trip. */
+/** The columns of profile `u` that rules may ask for, merged with its attributes. */
+const profileAttributes = sql`u.attributes || jsonb_build_object(
+  'first_name', u.first_name, 'last_name', u.last_name, 'email', u.email, 'is_premium', u.is_premium, 'country_code', u.country_code)`
+
+/**
+ * What is known of these users: their profile's fields merged with its attributes, and hand-made memberships; of an alias
+ * its owner's too, its own first. One round trip.
+ */
 export async function loadPersons(em: EntityManager, userIds: readonly string[]): Promise<StoredPerson[]> {
   const { rows } = await sql<StoredPerson>`
-    select i.user_id,
-      (u.id is not null or m.segment_ids is not null
-        or exists (select 1 from assignments a where a.user_id = i.user_id)
-        or exists (select 1 from overrides o where o.user_id = i.user_id)
-        or exists (select 1 from aliases l where l.alias_id = i.user_id or l.user_id = i.user_id)
-        or exists (select 1 from events e where e.user_id = i.user_id)) as known,
-      case when u.id is null then '{}'::jsonb else u.attributes || jsonb_build_object(
-        'id', u.id, 'first_name', u.first_name, 'last_name', u.last_name, 'email', u.email,
-        'is_premium', u.is_premium, 'country_code', u.country_code) end as attributes,
+    select i.user_id, coalesce(l.user_id, i.user_id) as owner_id, known.known,
+      coalesce(owner.attributes, '{}') || coalesce(own.attributes, '{}') || jsonb_build_object('id', coalesce(l.user_id, i.user_id)) as attributes,
       coalesce(m.segment_ids, '{}') as segment_ids
     from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
-    left join users u on u.id = i.user_id
-    left join lateral (select array_agg(s.segment_id) as segment_ids from user_segments s where s.user_id = i.user_id) m on true
+    left join aliases l on l.alias_id = i.user_id
+    left join lateral (select ${profileAttributes} as attributes from users u where u.id = i.user_id) own on true
+    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id) owner on true
+    left join lateral (
+      select array_agg(distinct s.segment_id) as segment_ids from user_segments s where s.user_id in (i.user_id, l.user_id)) m on true
+    cross join lateral (select l.user_id is not null or own.attributes is not null or m.segment_ids is not null
+      or exists (select 1 from assignments a where a.user_id = i.user_id)
+      or exists (select 1 from overrides o where o.user_id = i.user_id)
+      or exists (select 1 from aliases o where o.user_id = i.user_id)
+      or exists (select 1 from events e where e.user_id = i.user_id) as known) known
   `.execute(em.getKysely())
   return rows
 }
 
+/** Ids and the random ones that take their place. */
+export type Replacement = { user_id: string; replacement: string }
+
+/** How much was stored under the ids, and whether snapshots still show something of it: an override in force. */
+export type ErasedRows = { stored: number; forced: boolean }
+
 /**
- * Replaces the person behind an id: profile, memberships, overrides and aliases go; assignments and events stay under
- * `replacement`, the events without their properties: no metric reads any of them yet.
- * @returns how many rows were stored under the id
+ * Replaces the person behind an id and its aliases: profiles, memberships, overrides and links go; assignments and
+ * events stay under the replacements, the events without their properties: no metric reads any of them yet.
+ * @param userId whose links go; the other ids of `replacements` may belong to somebody else by now
+ * @param personId replacements under which anything stays are linked to it, so that they count as one person
  */
-export async function erasePerson(em: EntityManager, userId: string, replacement: string): Promise<number> {
-  const { rows } = await sql<{ stored: number }>`
-    with profile as (delete from users where id = ${userId} returning 1),
-      memberships as (delete from user_segments where user_id = ${userId} returning 1),
-      overridden as (delete from overrides where user_id = ${userId} returning 1),
-      aliased as (delete from aliases where alias_id = ${userId} or user_id = ${userId} returning 1),
-      assigned as (update assignments set user_id = ${replacement}, attributes = null where user_id = ${userId} returning 1),
-      recorded as (update events set user_id = ${replacement}, properties = null where user_id = ${userId} returning 1)
-    select ((select count(*) from profile) + (select count(*) from memberships) + (select count(*) from overridden)
-      + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored
+export async function erasePeople(
+  em: EntityManager,
+  userId: string,
+  replacements: readonly Replacement[],
+  personId: string,
+): Promise<ErasedRows> {
+  const { rows } = await sql<ErasedRows>`
+    with item as materialized (
+      select i.user_id, i.replacement from jsonb_to_recordset(${JSON.stringify(replacements)}::text::jsonb) as i (user_id text, replacement text)),
+      profile as (delete from users u using item where u.id = item.user_id returning 1),
+      membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
+      overridden as (delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
+      aliased as (delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.user_id),
+      assigned as (
+        update assignments a set user_id = item.replacement, attributes = null, segment_ids = null
+        from item where a.user_id = item.user_id returning item.replacement),
+      recorded as (
+        update events e set user_id = item.replacement, properties = null
+        from item where e.user_id = item.user_id returning item.replacement),
+      linked as (
+        insert into aliases (alias_id, user_id)
+        select kept.replacement, ${personId} from (select replacement from assigned union select replacement from recorded) kept
+        where kept.replacement <> ${personId})
+    select ((select count(*) from profile) + (select count(*) from membership) + (select count(*) from overridden)
+        + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored,
+      exists (select 1 from overridden where in_force) or exists (
+        select 1 from aliased join overrides o on o.user_id = aliased.user_id where o.removed_at is null) as forced
   `.execute(em.getKysely())
-  return rows[0]?.stored ?? 0
+  return rows[0] as ErasedRows
+}
+
+/** The ids that are aliases of this one. */
+export async function readAliasIds(em: EntityManager, userId: string): Promise<string[]> {
+  const { rows } = await sql<{ alias_id: string }>`
+    select l.alias_id from aliases l where l.user_id = ${userId}`.execute(em.getKysely())
+  return rows.map((row) => row.alias_id)
+}
+
+/** An alias and its owner. */
+export type Link = { alias_id: string; user_id: string }
+/** The time in milliseconds since 1970, UTC. */
+export type StoredLink = Link & { created_at: number }
+
+const linkColumns = sql`l.alias_id, l.user_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
+
+/** What stands in the way of these links, or under them: the owners of all ids named, and the aliases of the ids to be joined. */
+export async function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<StoredLink[]> {
+  const { rows } = await sql<StoredLink>`
+    with item as materialized (
+      select i.alias_id, i.user_id from jsonb_to_recordset(${JSON.stringify(wanted)}::text::jsonb) as i (alias_id text, user_id text))
+    select ${linkColumns} from item join aliases l on l.alias_id = item.alias_id
+    union select ${linkColumns} from item join aliases l on l.alias_id = item.user_id
+    union select ${linkColumns} from item join aliases l on l.user_id = item.alias_id`.execute(em.getKysely())
+  return rows
+}
+
+/** Stores links; an id that is linked already gets its new owner. */
+export async function storeLinks(em: EntityManager, links: readonly Link[]): Promise<StoredLink[]> {
+  const { rows } = await sql<StoredLink>`
+    insert into aliases as l (alias_id, user_id)
+    select i.alias_id, i.user_id from jsonb_to_recordset(${JSON.stringify(links)}::text::jsonb) as i (alias_id text, user_id text)
+    order by i.alias_id collate "C"
+    on conflict (alias_id) do update set user_id = excluded.user_id
+    returning ${linkColumns}`.execute(em.getKysely())
+  return rows
+}
+
+const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason)`
+/** What a copy of assignment `a` says; what events decided stays theirs to move and to cross. */
+const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
+  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason`
+
+/**
+ * Gives owners what their aliases were assigned, in the runs where they have nothing of their own. Archived experiments
+ * answer nobody.
+ * @param links of several aliases with something to give the first counts
+ */
+export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
+  await sql`
+    insert into assignments ${copied}
+    select distinct on (a.run_id, i.user_id collate "C") a.run_id, i.user_id, ${copy}
+    from jsonb_to_recordset(${JSON.stringify(links.map((link, ord) => ({ ...link, ord })))}::text::jsonb) as i (ord int, alias_id text, user_id text)
+    join assignments a on a.user_id = i.alias_id
+    join runs r on r.id = a.run_id
+    join experiments e on e.id = r.experiment_id
+    where e.status <> 'archived'
+    order by a.run_id, i.user_id collate "C", i.ord
+    on conflict (run_id, user_id) do nothing`.execute(em.getKysely())
+}
+
+/** An alias that changes hands, and whose assignments it was answered by where it had none of its own. */
+export type Repointed = Link & { former_id: string }
+
+/** Gives aliases what they were answered by so far, where their new owner's assignment differs: nobody's variant flips. */
+export async function keepFormer(em: EntityManager, repointed: readonly Repointed[]) {
+  await sql`
+    insert into assignments ${copied}
+    select a.run_id, i.alias_id, ${copy}
+    from jsonb_to_recordset(${JSON.stringify(repointed)}::text::jsonb) as i (alias_id text, user_id text, former_id text)
+    join assignments a on a.user_id = i.former_id
+    join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
+    join runs r on r.id = a.run_id
+    join experiments e on e.id = r.experiment_id
+    where e.status <> 'archived'
+    order by a.run_id, i.alias_id collate "C"
+    on conflict (run_id, user_id) do nothing`.execute(em.getKysely())
+}
+
+/** Whether a variant is or was forced on any id of these people, and whether any is in force. */
+export async function readForced(
+  em: EntityManager,
+  ownerIds: readonly string[],
+): Promise<{ ever: boolean; now: boolean }> {
+  const { rows } = await sql<{ ever: boolean; now: boolean }>`
+    with owner as (
+      select i.user_id from jsonb_array_elements_text(${JSON.stringify(ownerIds)}::text::jsonb) as i (user_id)),
+    id as (
+      select owner.user_id from owner
+      union select l.alias_id from owner join aliases l on l.user_id = owner.user_id)
+    select count(*) > 0 as ever, coalesce(bool_or(o.removed_at is null), false) as now
+    from id join overrides o on o.user_id = id.user_id`.execute(em.getKysely())
+  return rows[0] as { ever: boolean; now: boolean }
+}
+
+/** Excludes people from the results of the runs in which a variant was forced on any of their ids. */
+export async function excludeForced(em: EntityManager, ownerIds: readonly string[]) {
+  await sql`
+    with owner as (
+      select o.user_id from jsonb_array_elements_text(${JSON.stringify(ownerIds)}::text::jsonb) as o (user_id)),
+    person as (
+      select owner.user_id as owner_id, owner.user_id from owner
+      union select l.user_id, l.alias_id from owner join aliases l on l.user_id = owner.user_id),
+    forced as (
+      select distinct person.owner_id, r.id as run_id
+      from person join overrides o on o.user_id = person.user_id
+      join runs r on r.experiment_id = o.experiment_id and (o.removed_at is null or o.removed_at > r.started_at))
+    update assignments a set excluded_reason = 'override'
+    from forced join person on person.owner_id = forced.owner_id
+    where a.run_id = forced.run_id and a.user_id = person.user_id and a.excluded_reason is null`.execute(em.getKysely())
+}
+
+/** The owner of an id, itself where it is no alias, and that owner's aliases in ascending order. */
+export async function selectAliases(
+  em: EntityManager,
+  { user_id, after = '' }: { user_id: string; after?: string | undefined },
+  limit: number,
+): Promise<{ user_id: string; aliases: { alias_id: string; created_at: number }[] }> {
+  const { rows } = await sql<{ owner_id: string; alias_id: string | null; created_at: number }>`
+    select owner.id as owner_id, l.alias_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at
+    from (select coalesce((select up.user_id from aliases up where up.alias_id = ${user_id}), ${user_id}) as id) owner
+    left join aliases l on l.user_id = owner.id and l.alias_id > ${after}
+    order by l.alias_id limit ${limit}`.execute(em.getKysely())
+  return {
+    user_id: rows[0]?.owner_id ?? user_id,
+    aliases: rows.flatMap(({ alias_id, created_at }) => (alias_id === null ? [] : [{ alias_id, created_at }])),
+  }
+}
+
+export async function countProfiles(em: EntityManager): Promise<number> {
+  const { rows } = await sql<{ count: number }>`select count(*)::int as count from users`.execute(em.getKysely())
+  return rows[0]?.count ?? 0
+}
+
+/** How many times as many pages as rows are drawn: people stored together are alike, and share a page. */
+const SPREAD = 4
+
+/**
+ * A random share of all profiles, about as many as that makes; all of them for 1. Reads no more pages than needed.
+ * @param share above 0, at most 1
+ */
+export async function sampleProfiles(em: EntityManager, share: number): Promise<string[]> {
+  const pages = Math.min(1, share * SPREAD)
+  const { rows } = await sql<{ id: string }>`
+    select u.id from users u tablesample system (${pages * 100}::real) where random() < ${share / pages}::float8`.execute(
+    em.getKysely(),
+  )
+  return rows.map(({ id }) => id)
 }

@@ -6,6 +6,7 @@ import * as users from './service.ts'
 
 const tags = ['users']
 const manage = keyedProcedure('manage')
+const evaluate = keyedProcedure('evaluate')
 const read = keyedProcedure('read')
 
 export const usersRouter = router({
@@ -33,5 +34,22 @@ export const usersRouter = router({
     .meta({ openapi: { method: 'DELETE', path: '/users/{user_id}', tags, summary: 'Erase a user; results stand' } })
     .input(wire.userIdInput)
     .output(message)
-    .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform.people, ctx.platform.memory, input.user_id)),
+    .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform, input.user_id)),
+  alias: evaluate
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/users/alias',
+        tags,
+        summary: 'Join an anonymous id to a user, as at login: no decision flips, and results count one person',
+      },
+    })
+    .input(wire.joinAlias)
+    .output(wire.alias)
+    .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.aliaser, input)),
+  aliases: read
+    .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'All ids of one person' } })
+    .input(wire.listAliases)
+    .output(wire.aliases)
+    .query(({ ctx, input }) => users.listAliases(ctx.em, ctx.platform.people, input)),
 })

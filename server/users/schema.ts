@@ -69,3 +69,32 @@ export const updateUser = z
   })
   .meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
+
+const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
+const owner = z.string().meta({ description: 'The owner: never an alias itself' })
+
+export const joinAlias = z
+  .object({
+    alias_id: aliasId,
+    user_id: userId.meta({ description: 'Who that turned out to be; of an alias its owner is meant' }),
+  })
+  .meta({ id: 'JoinAlias' })
+export type JoinAlias = z.output<typeof joinAlias>
+export const alias = z.object({ alias_id: z.string(), user_id: owner, created_at: timestamp }).meta({ id: 'Alias' })
+export type AliasOutput = z.output<typeof alias>
+
+export const listAliases = z.object({
+  user_id: userId,
+  limit,
+  after: userId.optional().meta({ description: 'The last alias_id of the page before' }),
+})
+export type ListAliases = z.output<typeof listAliases>
+export const aliases = z
+  .object({
+    user_id: owner,
+    aliases: z
+      .array(z.object({ alias_id: z.string(), created_at: timestamp }))
+      .meta({ description: 'In ascending order of their ids' }),
+  })
+  .meta({ id: 'Aliases' })
+export type AliasesOutput = z.output<typeof aliases>

@@ -1,15 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
-import type { AssignmentMemory } from '../assignments/memory.ts'
 import { retried } from '../database/retry.ts'
-import { lockPeople, raisePeople } from '../definitions/queries.ts'
-import { REMEMBER_SECONDS, userDigest } from '../definitions/watch.ts'
+import { lockPeople } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
+import { type Aliaser, raiseVersions, type Told, tell } from './aliases.ts'
 import { User } from './entity.ts'
 import type { People } from './people.ts'
-import { erasePerson } from './queries.ts'
-import type { CreateUser, ListUsers, UpdateUser } from './schema.ts'
+import { erasePeople, readAliasIds, selectAliases } from './queries.ts'
+import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
 
 export async function createUser(em: EntityManager, people: People, input: CreateUser): Promise<User> {
   const user = em.create(User, {
@@ -53,23 +52,45 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
 }
 
 /**
- * Erases a person: profile, memberships, overrides and aliases are gone, assignments and events stay under a random id,
- * so that results stand. Stickiness ends. Erased twice: first everything that is stored, then, while nothing can be
- * stored, what was on its way meanwhile, under another id, since it may be in the same run again.
- * @throws DomainError NOT_FOUND only if nothing was stored under the id
+ * Erases a person, who may have aliases: profile, memberships, overrides and links are gone, assignments and events stay
+ * under random ids that are linked as the person's were, so that results stand. Stickiness ends. An id that is itself an
+ * alias goes alone, and its owner stays. Erased twice: first everything that is stored, then, while nothing can be
+ * stored, what was on its way meanwhile, under other ids, since it may be in the same run again.
+ * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
-export async function deleteUser(em: EntityManager, people: People, memory: AssignmentMemory, userId: string) {
-  const erase = (lock: boolean) =>
+export async function deleteUser(em: EntityManager, told: Told, userId: string) {
+  const userIds = new Set([userId])
+  const personId = randomId()
+  const erase = (pass: 'stored' | 'on its way') =>
     retried(() =>
       em.fork().transactional(async (em) => {
-        if (lock) await lockPeople(em)
-        if ((await erasePerson(em, userId, `erased_${randomUUID()}`)) === 0) return null
-        return raisePeople(em, userDigest(userId), REMEMBER_SECONDS)
+        if (pass === 'on its way') await lockPeople(em)
+        for (const aliasId of await readAliasIds(em, userId)) userIds.add(aliasId)
+        const replacements = [...userIds].map((user_id) => ({
+          user_id,
+          replacement: user_id === userId && pass === 'stored' ? personId : randomId(),
+        }))
+        const { stored, forced } = await erasePeople(em, userId, replacements, personId)
+        return stored === 0 ? null : raiseVersions(em, [...userIds], forced)
       }),
     )
-  const versions = [await erase(false), await erase(true)].filter((version) => version !== null)
-  if (versions.length === 0) throw notFound('User', userId)
-  await people.changed(userId, Math.max(...versions))
-  await memory.forget(userId)
+  const passes = [await erase('stored'), await erase('on its way')].filter((raised) => raised !== null)
+  if (passes.length === 0) throw notFound('User', userId)
+  for (const raised of passes) await tell(told, raised)
   return { message: 'User deleted successfully' }
+}
+
+const randomId = () => `erased_${randomUUID()}`
+
+/** Joins an id to a user: see `aliases.ts`. */
+export async function joinAlias(aliaser: Aliaser, input: JoinAlias): Promise<AliasOutput> {
+  const { created_at, ...link } = await aliaser.join(input)
+  return { ...link, created_at: new Date(created_at) }
+}
+
+/** The owner of an id and the owner's aliases. @throws DomainError NOT_FOUND for an id of which nothing is known */
+export async function listAliases(em: EntityManager, people: People, input: ListAliases): Promise<AliasesOutput> {
+  if (!(await people.read(input.user_id)).known) throw notFound('User', input.user_id)
+  const { user_id, aliases } = await selectAliases(em, input, input.limit ?? DEFAULT_LIMIT)
+  return { user_id, aliases: aliases.map((alias) => ({ ...alias, created_at: new Date(alias.created_at) })) }
 }

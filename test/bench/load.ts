@@ -3,12 +3,29 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const script = fileURLToPath(new URL('./random-users.lua', import.meta.url))
 const PATH = '/api/experiments/check-eligibility'
+/** How long wrk waits for the last answers to users never seen before. */
+const DRAIN_SECONDS = 1
 
-/** What every request of a bench is made of; users are `user_1` to `user_<users>`. */
-export type Traffic = { token: string; users: number; experimentIds: number[]; connections: number }
-export type Load = { requests: number; seconds: number; failed: number; p50_ms: number; p99_ms: number }
+/**
+ * What every request of a bench is made of. Known users are `user_1` to `user_<known>`, drawn at random; new ones are
+ * numbered, never the same twice, and only answers with a variant count.
+ */
+export type Traffic = {
+  token: string
+  experimentIds: number[]
+  connections: number
+  users: { known: number } | { newWithPrefix: string }
+}
+/** `requests`: those that were answered as they should be. `unanswered`: how many may have been sent beside them. */
+export type Load = {
+  requests: number
+  seconds: number
+  failed: number
+  unanswered: number
+  p50_ms: number
+  p99_ms: number
+}
 export type Generator = { name: string; load: (url: string, traffic: Traffic, seconds: number) => Promise<Load> }
 
 /** wrk where it is installed, else autocannon; one and the same for every row of a bench. */
@@ -19,18 +36,23 @@ export async function findGenerator(): Promise<Generator> {
 }
 
 async function loadByWrk(url: string, traffic: Traffic, seconds: number): Promise<Load> {
-  const options = ['-t', '1', '-c', String(traffic.connections), '-d', `${seconds}s`, '-s', script]
+  const { users } = traffic
+  const known = 'known' in users
+  const script = fileURLToPath(new URL(known ? 'known-users.lua' : 'new-users.lua', import.meta.url))
+  const duration = known ? seconds : seconds + DRAIN_SECONDS
+  const options = ['-t', '1', '-c', String(traffic.connections), '-d', `${duration}s`, '-s', script]
   const { stdout } = await run('wrk', [...options, `${url}${PATH}`], {
     env: {
       ...process.env,
       BENCH_TOKEN: traffic.token,
-      BENCH_USERS: String(traffic.users),
       BENCH_EXPERIMENTS: JSON.stringify(traffic.experimentIds),
+      BENCH_SECONDS: String(seconds),
+      ...(known ? { BENCH_USERS: String(users.known) } : { BENCH_PREFIX: users.newWithPrefix }),
     },
   })
   const result = /^RESULT (.+)$/m.exec(stdout)?.[1]
   if (!result) throw new Error(`wrk says:\n${stdout}`)
-  return JSON.parse(result)
+  return { ...JSON.parse(result), unanswered: 0 }
 }
 
 type Autocannon = (options: object) => Promise<{
@@ -44,23 +66,36 @@ type Autocannon = (options: object) => Promise<{
 async function loadByAutocannon(url: string, traffic: Traffic, seconds: number): Promise<Load> {
   const name: string = 'autocannon'
   const autocannon: Autocannon = (await import(name)).default
-  const { token, users, experimentIds, connections } = traffic
-  const bodies = Array.from({ length: users }, (_, user) =>
-    JSON.stringify({ user_id: `user_${user + 1}`, experiment_ids: experimentIds }),
+  const { token, users, experimentIds: experiment_ids, connections } = traffic
+  const known = 'known' in users ? users.known : 0
+  const bodies = Array.from({ length: known }, (_, user) =>
+    JSON.stringify({ user_id: `user_${user + 1}`, experiment_ids }),
   )
-  const setupRequest = (request: object) => ({ ...request, body: bodies[Math.floor(Math.random() * users)] })
+  let user = 0
+  const nextBody =
+    'newWithPrefix' in users
+      ? () => JSON.stringify({ user_id: `${users.newWithPrefix}${++user}`, experiment_ids, attributes: {} })
+      : () => bodies[Math.floor(Math.random() * known)]
+  let withVariant = 0
+  const onResponse = (status: number, body: string) => {
+    if (status === 200 && body.includes('"variant_id":')) withVariant++
+  }
   const result = await autocannon({
     url: `${url}${PATH}`,
     method: 'POST',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
     connections,
     duration: seconds,
-    requests: [{ setupRequest }],
+    requests: [
+      { setupRequest: (request: object) => ({ ...request, body: nextBody() }), ...(known ? {} : { onResponse }) },
+    ],
   })
+  const requests = known ? result.requests.total : withVariant
   return {
-    requests: result.requests.total,
+    requests,
     seconds: result.duration,
-    failed: result.non2xx + result.errors,
+    failed: result.non2xx + result.errors + (known ? 0 : result.requests.total - result.non2xx - requests),
+    unanswered: connections,
     p50_ms: result.latency.p50,
     p99_ms: result.latency.p99,
   }

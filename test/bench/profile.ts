@@ -1,12 +1,23 @@
 import type { Profiler } from 'node:inspector'
 
 export type Share = { where: string; percent: number }
+export type SelfTimes = {
+  functions: Share[]
+  modules: Share[]
+  /** By the package or file of the platform that was nearest on the stack: what Node did for it is counted with it. */
+  callers: Share[]
+  idlePercent: number
+}
 
-/** Self time of the busy samples, in per cent, by function and by module; most first. */
-export function selfTimes(profile: Profiler.Profile): { functions: Share[]; modules: Share[]; idlePercent: number } {
+/** Self time of the busy samples, in per cent of the busy time; most first. */
+export function selfTimes(profile: Profiler.Profile): SelfTimes {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
+  const parents = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id])))
   const functions = new Map<string, number>()
   const modules = new Map<string, number>()
+  const callers = new Map<string, number>()
+  const add = (times: Map<string, number>, where: string, micros: number) =>
+    void times.set(where, (times.get(where) ?? 0) + micros)
   let idle = 0
   let busy = 0
   for (const [index, id] of (profile.samples ?? []).entries()) {
@@ -19,16 +30,28 @@ export function selfTimes(profile: Profiler.Profile): { functions: Share[]; modu
     busy += micros
     const file = shortened(frame.url)
     const name = frame.functionName || '(anonymous)'
-    const place = file ? `${name}  ${file}:${frame.lineNumber + 1}` : name
-    functions.set(place, (functions.get(place) ?? 0) + micros)
-    const owner = file ? moduleOf(file) : name
-    modules.set(owner, (modules.get(owner) ?? 0) + micros)
+    const module = file ? moduleOf(file) : name
+    add(functions, file ? `${name}  ${file}:${frame.lineNumber + 1}` : name, micros)
+    add(modules, module, micros)
+    add(callers, callerOf(id) ?? module, micros)
+  }
+
+  function callerOf(id: number): string | undefined {
+    for (let at: number | undefined = id; at !== undefined; at = parents.get(at)) {
+      const file = shortened(nodes.get(at)?.url ?? '')
+      if (file && !file.startsWith('node:')) return moduleOf(file)
+    }
   }
   const shares = (times: Map<string, number>): Share[] =>
     [...times]
       .map(([where, micros]) => ({ where, percent: (100 * micros) / busy }))
       .toSorted((one, other) => other.percent - one.percent)
-  return { functions: shares(functions), modules: shares(modules), idlePercent: (100 * idle) / (busy + idle) }
+  return {
+    functions: shares(functions),
+    modules: shares(modules),
+    callers: shares(callers),
+    idlePercent: (100 * idle) / (busy + idle),
+  }
 }
 
 const root = new URL('../../', import.meta.url).href
@@ -39,7 +62,7 @@ const shortened = (url: string) =>
     .replace(/^file:\/\/.*?(?=(node_modules|server|client)\/)/, '')
     .replace(/^.*node_modules\//, 'node_modules/')
 
-/** `node_modules/@trpc/server`, `server`, `node:http`… */
+/** `node_modules/@trpc/server`, `server/assignments/service.ts`, `node:http`… */
 function moduleOf(file: string): string {
   const found = /^node_modules\/((@[^/]+\/)?[^/]+)/.exec(file)
   if (found) return `node_modules/${found[1]}`

@@ -1,7 +1,15 @@
 import { benchDecisions } from './decisions.ts'
+import { benchEvaluate } from './evaluate.ts'
+import { benchMemory } from './memory.ts'
+import { benchSnapshot } from './snapshot.ts'
 
 /** `npm run bench -- <name> [options]`: each bench answers one question and says in its table what it compared. */
-const benches: Record<string, (options: string[]) => Promise<void>> = { decisions: benchDecisions }
+const benches: Record<string, (options: string[]) => Promise<void>> = {
+  decisions: benchDecisions,
+  evaluate: benchEvaluate,
+  memory: benchMemory,
+  snapshot: benchSnapshot,
+}
 
 const [name = '', ...options] = process.argv.slice(2)
 const bench = benches[name]

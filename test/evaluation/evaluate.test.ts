@@ -1,25 +1,26 @@
 import { describe, expect, test } from 'vitest'
-import { compileRules } from '../../server/evaluation/condition.ts'
-import {
-  canStart,
-  decideSettled,
-  draw,
-  type ExperimentDefinition,
-  startsOnCheck,
-} from '../../server/evaluation/evaluate.ts'
+import { compileCondition, type Rules } from '../../server/evaluation/condition.ts'
+import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
+import { canStart, decideSettled, draw, isLeftOut, startsOnCheck } from '../../server/evaluation/evaluate.ts'
 
-const variant = (id: number, percentAllocated: number, enabled = true) => ({
-  id,
-  name: `variant ${id}`,
-  percentAllocated,
-  enabled,
-  payload: null,
-})
+const variant = (id: number, percentAllocated: number, enabled = true, isControl = false) => {
+  const answer = { variant_id: id, variant_name: `variant ${id}`, payload: null }
+  return {
+    id,
+    name: answer.variant_name,
+    percentAllocated,
+    enabled,
+    isControl,
+    answer,
+    answerJson: JSON.stringify(answer),
+  }
+}
 
 const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefinition => ({
   id: 1,
   key: 'checkout',
   version: 1,
+  kind: 'experiment',
   status: 'running',
   autoStart: true,
   exposesOnCheck: true,
@@ -27,40 +28,67 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
   shippedVariantId: null,
   run: { id: 7, number: 1, period: 1, movableStart: null },
   variants: [variant(1, 50), variant(2, 50)],
+  overrides: new Map(),
+  layer: null,
+  holdout: null,
+  prerequisites: [],
+  condition: compileCondition({}),
   segments: [],
+  groups: new Map(),
+  leavesOut: false,
   reads: [],
+  readsSegments: [],
+  depth: 0,
   ...change,
 })
 
-const ada = { userId: 'ada', attributes: { country_code: 'US', is_premium: true }, segmentIds: new Set<number>() }
-const americans = { id: 3, condition: compileRules({ country_code: 'US' }) }
-const nobody = { id: 4, condition: compileRules(null) }
+const ada: Subject = {
+  userId: 'ada',
+  attributes: { country_code: 'US', is_premium: true },
+  segmentIds: new Set(),
+  runs: new Map(),
+}
+const segment = (id: number, rules: Rules | null) => ({ id, condition: compileCondition(rules) })
+const americans = segment(3, { country_code: 'US' })
+const nobody = segment(4, null)
+const users = (count: number) => Array.from({ length: count }, (_, user) => ({ ...ada, userId: `user_${user}` }))
+/** Stored in run 7, the current one. */
+const stored = (variantId: number) => ({ variantId })
 
 describe('what is settled without drawing', () => {
   test('a stored variant is answered while running or paused', () => {
     for (const status of ['running', 'paused'] as const)
-      expect(decideSettled(experiment({ status }), 2)).toMatchObject({ outcome: 'stored', variant: { id: 2 } })
+      expect(decideSettled(experiment({ status }), 'ada', stored(2))).toMatchObject({
+        outcome: 'stored',
+        variant: { id: 2 },
+      })
   })
 
   test('a disabled stored variant answers nothing, never another one', () => {
     const disabled = experiment({ variants: [variant(1, 50), variant(2, 50, false)] })
-    expect(decideSettled(disabled, 2)).toEqual({ outcome: 'left out', reason: 'variant disabled' })
+    expect(decideSettled(disabled, 'ada', stored(2))).toEqual({ outcome: 'left out', reason: 'variant disabled' })
   })
 
   test('a completed experiment answers the shipped variant to everybody, or nothing', () => {
-    expect(decideSettled(experiment({ status: 'completed', shippedVariantId: 1 }), 2)).toMatchObject({
+    expect(decideSettled(experiment({ status: 'completed', shippedVariantId: 1 }), 'ada', stored(2))).toMatchObject({
       outcome: 'shipped',
       variant: { id: 1 },
     })
-    expect(decideSettled(experiment({ status: 'completed' }), 2)).toEqual({ outcome: 'left out', reason: 'completed' })
+    expect(decideSettled(experiment({ status: 'completed' }), 'ada', stored(2))).toEqual({
+      outcome: 'left out',
+      reason: 'completed',
+    })
   })
 
   test('a paused experiment enrols nobody, and an archived one answers nothing', () => {
-    expect(decideSettled(experiment({ status: 'paused' }), undefined)).toEqual({
+    expect(decideSettled(experiment({ status: 'paused' }), 'ada', undefined)).toEqual({
       outcome: 'left out',
       reason: 'paused',
     })
-    expect(decideSettled(experiment({ status: 'archived' }), 2)).toEqual({ outcome: 'left out', reason: 'archived' })
+    expect(decideSettled(experiment({ status: 'archived' }), 'ada', stored(2))).toEqual({
+      outcome: 'left out',
+      reason: 'archived',
+    })
   })
 })
 
@@ -68,7 +96,7 @@ describe('drawing', () => {
   test('without segments everyone is targeted; otherwise one segment suffices, by rules or by hand', () => {
     const targeted = experiment({ segments: [nobody, americans] })
     expect(draw(targeted, ada).outcome).toBe('drawn')
-    const bob = { userId: 'bob', attributes: { country_code: 'FR' }, segmentIds: new Set<number>() }
+    const bob = { ...ada, userId: 'bob', attributes: { country_code: 'FR' } }
     expect(draw(targeted, bob)).toEqual({ outcome: 'left out', reason: 'not targeted' })
     expect(draw(targeted, { ...bob, segmentIds: new Set([4]) }).outcome).toBe('drawn')
   })
@@ -89,7 +117,7 @@ describe('drawing', () => {
   })
 
   test('a disabled variant’s range enrols nobody and moves nobody else', () => {
-    const everybody = Array.from({ length: 500 }, (_, user) => ({ ...ada, userId: `user_${user}` }))
+    const everybody = users(500)
     const disabled = experiment({ variants: [variant(1, 50, false), variant(2, 50)] })
     for (const user of everybody) {
       const before = draw(experiment(), user)
@@ -97,6 +125,88 @@ describe('drawing', () => {
       if (before.outcome === 'drawn' && before.variant.id === 2) expect(after).toEqual(before)
       else expect(after).toEqual({ outcome: 'left out', reason: 'variant disabled' })
     }
+  })
+
+  test('the experiment’s own condition and its segments must both hold', () => {
+    const both = experiment({ condition: compileCondition({ is_premium: true }), segments: [americans] })
+    expect(draw(both, ada).outcome).toBe('drawn')
+    expect(draw(both, { ...ada, attributes: { country_code: 'US' } })).toEqual({
+      outcome: 'left out',
+      reason: 'not targeted',
+    })
+    expect(draw(both, { ...ada, attributes: { is_premium: true } })).toEqual({
+      outcome: 'left out',
+      reason: 'not targeted',
+    })
+  })
+
+  test('a rule may name a segment, whose members are in it by hand or by its own rules', () => {
+    const groups = new Map([[3, americans.condition]])
+    const named = experiment({ condition: compileCondition({ id: { $inGroup: 3 } }), groups })
+    const french = { ...ada, attributes: { country_code: 'FR' } }
+    expect(draw(named, ada).outcome).toBe('drawn')
+    expect(draw(named, french).outcome).toBe('left out')
+    expect(draw(named, { ...french, segmentIds: new Set([3]) }).outcome).toBe('drawn')
+  })
+
+  test('a layer admits whom its share holds, and nobody who is in another unfinished run of it', () => {
+    const layer = (from: number, to: number) =>
+      experiment({ layer: { id: 5, ranges: [{ from, to }], otherRunIds: [9] } })
+    for (const user of users(500)) {
+      const [low, high] = [draw(layer(0, 30), user).outcome, draw(layer(30, 100), user).outcome]
+      expect([low, high].sort()).toEqual(['drawn', 'left out'])
+    }
+    expect(draw(layer(0, 100), { ...ada, runs: new Map([[9, stored(4)]]) })).toEqual({
+      outcome: 'left out',
+      reason: 'in another experiment of the layer',
+    })
+  })
+
+  test('a holdout keeps its held users out, by the stored decision before any other', () => {
+    const holdout = experiment({
+      id: 2,
+      kind: 'holdout',
+      run: { id: 8, number: 1, period: 1, movableStart: null },
+      variants: [variant(10, 20, true, true), variant(11, 80)],
+    })
+    const under = experiment({ holdout })
+    const held = users(2000).filter((user) => draw(under, user).outcome === 'left out')
+    expect(held.length / 2000).toBeGreaterThan(0.16)
+    expect(held.length / 2000).toBeLessThan(0.24)
+    expect(draw(under, { ...ada, runs: new Map([[8, stored(10)]]) })).toEqual({
+      outcome: 'left out',
+      reason: 'held out',
+    })
+    expect(draw(under, { ...ada, runs: new Map([[8, stored(11)]]) }).outcome).toBe('drawn')
+    const over = experiment({ holdout: { ...holdout, status: 'completed' } })
+    expect(draw(over, { ...ada, runs: new Map([[8, stored(10)]]) }).outcome).toBe('drawn')
+  })
+
+  test('a prerequisite asks for a stored variant of another experiment', () => {
+    const prerequisites = [{ experimentId: 2, runId: 8, variantIds: new Set([11]) }]
+    const after = experiment({ prerequisites })
+    expect(draw(after, ada)).toEqual({ outcome: 'left out', reason: 'prerequisite not met' })
+    expect(draw(after, { ...ada, runs: new Map([[8, stored(10)]]) }).outcome).toBe('left out')
+    expect(draw(after, { ...ada, runs: new Map([[8, stored(11)]]) }).outcome).toBe('drawn')
+  })
+
+  test('who stops matching is left out only where the experiment says so', () => {
+    const condition = compileCondition({ is_premium: true })
+    const lapsed = { ...ada, attributes: {} }
+    expect(isLeftOut(experiment({ condition }), lapsed)).toBe(false)
+    expect(isLeftOut(experiment({ condition, leavesOut: true }), lapsed)).toBe(true)
+    expect(isLeftOut(experiment({ condition, leavesOut: true }), ada)).toBe(false)
+  })
+
+  test('a forced variant is answered before anything but archiving, also a disabled one', () => {
+    const overrides = new Map([['ada', 2]])
+    const variants = [variant(1, 100), variant(2, 0, false)]
+    for (const status of ['draft', 'running', 'paused', 'completed'] as const)
+      expect(decideSettled(experiment({ status, overrides, variants }), 'ada', stored(1))).toMatchObject({
+        outcome: 'overridden',
+        variant: { id: 2 },
+      })
+    expect(decideSettled(experiment({ status: 'archived', overrides }), 'ada', undefined)?.outcome).toBe('left out')
   })
 
   test('a draft that cannot start is previewed, to be stored by nobody', () => {
@@ -111,21 +221,4 @@ test('an experiment can start with two enabled variants that have a share', () =
   expect(canStart([variant(1, 50), variant(2, 50, false)])).toBe(false)
   expect(startsOnCheck(experiment({ status: 'draft', run: null }))).toBe(true)
   expect(startsOnCheck(experiment({ status: 'draft', run: null, autoStart: false }))).toBe(false)
-})
-
-describe('rules', () => {
-  test('hold when all values are equal, without coercion', () => {
-    const { holds, reads } = compileRules({ country_code: 'US', is_premium: true })
-    expect(holds(ada.attributes)).toBe(true)
-    expect(holds({ country_code: 'US', is_premium: 'true' })).toBe(false)
-    expect(holds({ country_code: 'US' })).toBe(false)
-    expect(reads).toEqual(['country_code', 'is_premium'])
-  })
-
-  test('{} means everybody, null nobody, and a null value also a missing attribute', () => {
-    expect(compileRules({}).holds({})).toBe(true)
-    expect(compileRules(null).holds(ada.attributes)).toBe(false)
-    expect(compileRules({ country_code: null }).holds({})).toBe(true)
-    expect(compileRules({ constructor: null }).holds({})).toBe(true)
-  })
 })

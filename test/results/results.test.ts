@@ -84,6 +84,7 @@ onEachDatabase('results', (app) => {
       externally_decided: 2900,
       claimed_other: 0,
       crossovers: 0,
+      overridden: 0,
     })
     const strict = await api.results(experiment, {
       significance_threshold: 0.0001,

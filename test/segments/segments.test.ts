@@ -21,12 +21,6 @@ onEachDatabase('segments', (app) => {
     })
   })
 
-  test('take only rules of plain values', async () => {
-    const { api } = app()
-    const refused = await api.call('POST', '/api/segments', { name: 'operators', rules: { age: { $gt: 3 } } })
-    expect(refused).toMatchObject({ status: 400, body: { issues: [{ path: ['rules', 'age'] }] } })
-  })
-
   test('list their hand-made members, with null where there is no profile', async () => {
     const { api } = app()
     const { id } = await api.ok('POST', '/api/segments', { name: 'members' })

@@ -1,0 +1,154 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { compileExperiment, compileSegments, type OnBadRule } from '../definitions/compile.ts'
+import { type HistoryRow, readHistoryAt, readHistoryVersion } from '../definitions/queries.ts'
+import { notFound } from '../errors.ts'
+import type { ExperimentDefinition, StoredVariant, Subject } from '../evaluation/definition.ts'
+import { type Explanation, explain, explainDraw } from '../evaluation/explain.ts'
+import type { People } from '../users/people.ts'
+import { type ExplainedAssignment, readActsAt, readAssignmentsUntil, readNow, readRunsAt } from './queries.ts'
+import type { ExplainDecision, ExplanationOutput } from './schema.ts'
+
+/**
+ * The answer to 'why did she see that': what a check answered at a time, step by step, and for an assigned user how she
+ * was drawn, from the definition and the attribute values of that moment. Reads only; decides by the same functions.
+ * @throws DomainError NOT_FOUND for an unknown experiment, or one that was not there at the time
+ */
+export async function explainDecision(
+  em: EntityManager,
+  people: People,
+  input: ExplainDecision,
+): Promise<ExplanationOutput> {
+  const at = input.at?.getTime() ?? (await readNow(em))
+  const [inForce] = await readHistoryAt(em, [input.experiment_id], at)
+  if (!inForce) throw notFound('Experiment', `${input.experiment_id}${input.at ? ' at that time' : ''}`)
+  const person = await people.read(input.user_id)
+  const acts = await readActsAt(em, input.user_id, input.experiment_id, at)
+  const ids = acts.owner_id === null ? [input.user_id] : [acts.owner_id, input.user_id]
+  const rows = await readAssignmentsUntil(em, ids, at)
+  const stored = storedByRun(rows, input.user_id)
+  const userId = acts.owner_id ?? input.user_id
+
+  const warnings: string[] = []
+  const forced = forcedOn(input.user_id, acts.forced_variant_id)
+  const experiment = await compileAt(em, inForce, at, rows, forced, (where, error) => {
+    warnings.push(`The rule of ${where} does not compile, so nobody is eligible by it: ${(error as Error).message}`)
+  })
+  const assignment = experiment.run ? stored.get(experiment.run.id) : undefined
+  const subject: Subject = {
+    userId,
+    attributes: { ...person.attributes, id: userId, ...input.attributes },
+    segmentIds: person.segmentIds,
+    runs: variantsOf(stored),
+  }
+  const { decision, steps } = explain(experiment, input.user_id, subject.runs.get(experiment.run?.id ?? 0), subject)
+  const drawn = assignment?.source === 'hash' ? await explainAssignment(em, assignment, rows) : null
+  const variant = decision.outcome === 'left out' ? null : decision.variant
+  return {
+    experiment_id: experiment.id,
+    user_id: input.user_id,
+    decided_as: userId,
+    at: new Date(at),
+    definition: { version: inForce.version, from: new Date(inForce.from) },
+    profile: input.attributes ? 'current, with the attributes given' : 'current',
+    outcome: decision.outcome,
+    reason: decision.outcome === 'left out' ? decision.reason : null,
+    variant_id: variant?.id ?? null,
+    variant_name: variant?.name ?? null,
+    steps: steps as ExplanationOutput['steps'],
+    warnings,
+    assignment: assignment ? shown(assignment) : null,
+    drawn,
+  }
+}
+
+const nothingForced: ReadonlyMap<string, number> = new Map()
+const forcedOn = (userId: string, variantId: number | null) =>
+  variantId === null ? nothingForced : new Map([[userId, variantId]])
+
+/** By run; the id's own before its owner's. */
+function storedByRun(rows: readonly ExplainedAssignment[], userId: string): Map<number, ExplainedAssignment> {
+  const stored = new Map<number, ExplainedAssignment>()
+  for (const row of rows) if (row.holder_id === userId || !stored.has(row.run_id)) stored.set(row.run_id, row)
+  return stored
+}
+
+const variantsOf = (stored: ReadonlyMap<number, ExplainedAssignment>): Map<number, StoredVariant> =>
+  new Map([...stored].map(([runId, row]) => [runId, { variantId: row.variant_id }]))
+
+/** How an assigned user was drawn: by the version, the values and the other assignments of that moment. */
+async function explainAssignment(
+  em: EntityManager,
+  assignment: ExplainedAssignment,
+  rows: readonly ExplainedAssignment[],
+): Promise<ExplanationOutput['drawn']> {
+  const version = await readHistoryVersion(em, assignment.experiment_id, assignment.definition_version)
+  if (!version) return null
+  const at = assignment.assigned_at
+  const before = rows.filter((row) => row.run_id !== assignment.run_id && row.assigned_at <= at)
+  const experiment = await compileAt(em, version, at, before, nothingForced, () => {})
+  const { decision, steps }: Explanation = explainDraw(experiment, {
+    userId: assignment.holder_id,
+    attributes: assignment.attributes ?? {},
+    segmentIds: new Set(assignment.segment_ids ?? []),
+    runs: variantsOf(storedByRun(before, assignment.holder_id)),
+  })
+  return {
+    definition: { version: version.version, from: new Date(version.from) },
+    attributes: assignment.attributes ?? {},
+    segment_ids: assignment.segment_ids ?? [],
+    variant_id: decision.outcome === 'left out' ? null : decision.variant.id,
+    steps: steps as ExplanationOutput['steps'],
+  }
+}
+
+/** A historic definition, compiled with what stood around it at a time. */
+async function compileAt(
+  em: EntityManager,
+  { definition }: HistoryRow,
+  at: number,
+  rows: readonly ExplainedAssignment[],
+  overrides: ReadonlyMap<string, number>,
+  onBadRule: OnBadRule,
+): Promise<ExperimentDefinition> {
+  const needed = definition.prerequisites.map((prerequisite) => prerequisite.experiment_id)
+  const runs = await readRunsAt(em, needed, at)
+  const [holdout] = definition.holdout_id === null ? [] : await readHistoryAt(em, [definition.holdout_id], at)
+  return compileExperiment(
+    definition,
+    {
+      segments: compileSegments(definition.segments, onBadRule),
+      overrides,
+      layerRunIds: definition.layer_id === null ? [] : await layerRunsAt(em, definition, at, rows),
+      holdout: holdout ? await compileAt(em, holdout, at, rows, nothingForced, onBadRule) : null,
+      prerequisite: (experimentId) => ({ runId: runs.get(experimentId) ?? null, depth: 0 }),
+    },
+    onBadRule,
+  )
+}
+
+/** Of the runs that the user is assigned in, those that were unfinished and of the same layer at a time. */
+async function layerRunsAt(
+  em: EntityManager,
+  { id, layer_id }: HistoryRow['definition'],
+  at: number,
+  rows: readonly ExplainedAssignment[],
+): Promise<number[]> {
+  const others = rows.filter((row) => row.experiment_id !== id && (row.run_ended_at === null || row.run_ended_at > at))
+  const definitions = await readHistoryAt(em, [...new Set(others.map((row) => row.experiment_id))], at)
+  const inLayer = new Set(
+    definitions.flatMap((row) => (row.definition.layer_id === layer_id ? [row.experiment_id] : [])),
+  )
+  return others.filter((row) => inLayer.has(row.experiment_id)).map((row) => row.run_id)
+}
+
+const asTime = (milliseconds: number | null) => (milliseconds === null ? null : new Date(milliseconds))
+
+const shown = (row: ExplainedAssignment) => ({
+  run: row.run_number,
+  period: row.period,
+  variant_id: row.variant_id,
+  source: row.source,
+  assigned_at: new Date(row.assigned_at),
+  exposed_at: asTime(row.exposed_at),
+  definition_version: row.definition_version,
+})

@@ -1,0 +1,47 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { Experiment } from '../experiments/entity.ts'
+import { experimentChanged, lockExperiment, variantsOf } from '../experiments/life-cycle.ts'
+import { Override } from './entity.ts'
+import { endOverride, excludeOverridden } from './queries.ts'
+import type { OverrideOf, SetOverride } from './schema.ts'
+
+/** They are for testing, and every process holds them all: whole audiences are what segments are for. */
+const MAX_OVERRIDES = 1000
+
+/** Forces a variant on a user: an explicit act outside of promise 1, which leaves the user out of the run's results. */
+export async function setOverride(em: EntityManager, input: SetOverride) {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and answers nobody`)
+  const variants = await variantsOf(em, experiment.id)
+  if (!variants.some((variant) => variant.id === input.variant_id))
+    throw invalid(`Variant ${input.variant_id} is not one of experiment ${experiment.id}`, 'variant_id')
+  const key = { user_id: input.user_id, experiment_id: experiment.id }
+  const before = await em.findOne(Override, key)
+  if (!before || before.removed_at) {
+    const forced = await em.count(Override, { experiment_id: experiment.id, removed_at: null })
+    if (forced >= MAX_OVERRIDES)
+      throw conflict(`Experiment ${experiment.id} has ${forced} overrides already; use a segment for an audience`)
+  }
+  if (before) Object.assign(before, { variant_id: input.variant_id, removed_at: null })
+  else em.create(Override, { ...key, variant_id: input.variant_id })
+  await em.flush()
+  await excludeOverridden(em, key)
+  await experimentChanged(em, experiment, { targeting: false })
+  return em.findOneOrFail(Override, key, { refresh: true })
+}
+
+/** The user is drawn again, or answered what is stored; the run's results go on without them. */
+export async function removeOverride(em: EntityManager, input: OverrideOf) {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  if (!(await endOverride(em, input)))
+    throw notFound('The override of user', `${input.user_id} in experiment ${input.experiment_id}`)
+  await experimentChanged(em, experiment, { targeting: false })
+  return { message: 'Override removed successfully' }
+}
+
+/** All of them, by user id; there are at most 1000. */
+export async function listOverrides(em: EntityManager, experimentId: number) {
+  if ((await em.count(Experiment, { id: experimentId })) === 0) throw notFound('Experiment', experimentId)
+  return em.find(Override, { experiment_id: experimentId, removed_at: null }, { orderBy: { user_id: 'asc' } })
+}

@@ -1,0 +1,113 @@
+import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
+import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
+import type { StoredExperiment, StoredSegment } from './queries.ts'
+
+/** Told of a stored rule that does not compile; it makes nobody eligible, never everybody. */
+export type OnBadRule = (where: string, error: unknown) => void
+
+const NOBODY = compileCondition(null)
+const EVERYBODY = compileCondition({})
+
+function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule): Condition {
+  try {
+    return compileCondition(rules)
+  } catch (error) {
+    onBadRule(where, error)
+    return NOBODY
+  }
+}
+
+export const compileSegments = (segments: readonly StoredSegment[], onBadRule: OnBadRule): Map<number, Condition> =>
+  new Map(segments.map(({ id, rules }) => [id, compileStored(rules, `segment ${id}`, onBadRule)]))
+
+/** What compiling an experiment takes from the other definitions. */
+export type Surroundings = {
+  segments: ReadonlyMap<number, Condition>
+  /** Forced variants, by user id. */
+  overrides: ReadonlyMap<string, number>
+  /** Unfinished runs of the other experiments of its layer. */
+  layerRunIds: readonly number[]
+  holdout: ExperimentDefinition | null
+  /** An experiment that is a prerequisite: its current run, and how deep its own prerequisites go. */
+  prerequisite: (experimentId: number) => { runId: number | null; depth: number }
+}
+
+export function compileExperiment(
+  stored: StoredExperiment,
+  surroundings: Surroundings,
+  onBadRule: OnBadRule,
+): ExperimentDefinition {
+  const condition =
+    stored.condition === null ? EVERYBODY : compileStored(stored.condition, `experiment ${stored.id}`, onBadRule)
+  const segments = stored.segment_ids.map((id) => ({ id, condition: surroundings.segments.get(id) ?? NOBODY }))
+  const rules = [condition, ...segments.map((segment) => segment.condition)]
+  const groups = reachable(rules, surroundings.segments)
+  const all = [...rules, ...groups.values()]
+  const { holdout } = surroundings
+  const needed = stored.prerequisites.map(({ experiment_id, variant_ids }) => {
+    const { runId, depth } = surroundings.prerequisite(experiment_id)
+    return { depth, compiled: { experimentId: experiment_id, runId, variantIds: new Set(variant_ids) } }
+  })
+  return {
+    id: stored.id,
+    key: stored.key,
+    version: stored.version,
+    kind: stored.kind,
+    status: stored.status,
+    autoStart: stored.auto_start,
+    exposesOnCheck: stored.exposure === 'on_check',
+    trafficPercent: stored.traffic_percent,
+    shippedVariantId: stored.shipped_variant_id,
+    run: stored.run && {
+      id: stored.run.id,
+      number: stored.run.number,
+      period: stored.run.period,
+      movableStart: stored.run.movable_start,
+    },
+    variants: compileVariants(stored),
+    overrides: surroundings.overrides,
+    layer:
+      stored.layer_id === null
+        ? null
+        : { id: stored.layer_id, ranges: stored.layer_ranges, otherRunIds: surroundings.layerRunIds },
+    holdout,
+    prerequisites: needed.map(({ compiled }) => compiled),
+    condition,
+    segments,
+    groups,
+    leavesOut: stored.on_ineligible === 'leave_out',
+    reads: [...new Set(all.flatMap((rule) => rule.reads))],
+    readsSegments: [...new Set([...stored.segment_ids, ...groups.keys()])],
+    depth: Math.max(holdout?.depth ?? -1, ...needed.map(({ depth }) => depth)) + 1,
+  }
+}
+
+function compileVariants(stored: StoredExperiment): VariantDefinition[] {
+  const control = stored.variants.find((variant) => variant.is_control)
+  return stored.variants.map((variant) => {
+    const shown = (stored.mode === 'aa' && control) || variant
+    const answer = { variant_id: variant.id, variant_name: shown.name, payload: shown.payload }
+    return {
+      id: variant.id,
+      name: variant.name,
+      percentAllocated: variant.percent_allocated,
+      enabled: variant.enabled,
+      isControl: variant.is_control,
+      answer,
+      answerJson: JSON.stringify(answer),
+    }
+  })
+}
+
+/** The segments that rules name, and those that theirs name. */
+function reachable(rules: readonly Condition[], segments: ReadonlyMap<number, Condition>): Map<number, Condition> {
+  const found = new Map<number, Condition>()
+  const pending = rules.flatMap((rule) => rule.segmentIds)
+  for (let id = pending.pop(); id !== undefined; id = pending.pop()) {
+    if (found.has(id)) continue
+    const condition = segments.get(id) ?? NOBODY
+    found.set(id, condition)
+    pending.push(...condition.segmentIds)
+  }
+  return found
+}

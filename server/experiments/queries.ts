@@ -1,0 +1,62 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { Prerequisite } from './schema.ts'
+
+/** Experiment `e` has one of these as its holdout or as a prerequisite. */
+const refersTo = (ids: readonly number[]) => sql<boolean>`
+  (e.holdout_id in (${sql.join(ids)}) or exists (
+    select 1 from jsonb_array_elements(e.prerequisites) p where (p ->> 'experiment_id')::int in (${sql.join(ids)})))`
+
+/** The experiments in use that decide by one of these: it is their holdout or a prerequisite. */
+export async function findDependents(em: EntityManager, experimentIds: readonly number[]): Promise<number[]> {
+  if (experimentIds.length === 0) return []
+  const { rows } = await sql<{ id: number }>`
+    select e.id from experiments e where e.status <> 'archived' and ${refersTo(experimentIds)} order by e.id`.execute(
+    em.getKysely(),
+  )
+  return rows.map(({ id }) => id)
+}
+
+/** The experiments in use that have a variant in a prerequisite. */
+export async function findNeeding(em: EntityManager, variantId: number): Promise<number[]> {
+  const { rows } = await sql<{ id: number }>`
+    select e.id from experiments e
+    where e.status <> 'archived' and exists (
+      select 1 from jsonb_array_elements(e.prerequisites) p where p -> 'variant_ids' @> to_jsonb(${variantId}::int))
+    order by e.id`.execute(em.getKysely())
+  return rows.map(({ id }) => id)
+}
+
+/** Every experiment in use that has prerequisites. */
+export async function loadPrerequisites(em: EntityManager): Promise<Map<number, Prerequisite[]>> {
+  const { rows } = await sql<{ id: number; prerequisites: Prerequisite[] }>`
+    select e.id, e.prerequisites from experiments e where e.status <> 'archived' and e.prerequisites <> '[]'`.execute(
+    em.getKysely(),
+  )
+  return new Map(rows.map((row) => [row.id, row.prerequisites]))
+}
+
+/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
+export async function readClock(em: EntityManager): Promise<Date> {
+  const { rows } = await sql<{ now: number }>`
+    select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`.execute(
+    em.getKysely(),
+  )
+  return new Date(Number(rows[0]?.now))
+}
+
+/** Of a deleted draft, which nobody was decided by. */
+export const deleteHistory = (em: EntityManager, experimentId: number) =>
+  sql`delete from definition_history where experiment_id = ${experimentId}`.execute(em.getKysely())
+
+export type StoredDecision = { run_id: number; user_id: string; variant_id: number }
+
+/** What is stored for these users in these runs. Reads the index (user_id). */
+export async function readDecisions(em: EntityManager, runIds: readonly number[], userIds: readonly string[]) {
+  const { rows } = await sql<StoredDecision>`
+    select a.run_id, a.user_id, a.variant_id
+    from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
+    join assignments a on a.user_id = i.user_id
+    where a.run_id in (${sql.join(runIds)})`.execute(em.getKysely())
+  return rows
+}

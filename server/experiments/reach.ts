@@ -1,0 +1,68 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import type { Watch } from '../definitions/watch.ts'
+import { notFound } from '../errors.ts'
+import type { ExperimentDefinition, StoredVariant } from '../evaluation/definition.ts'
+import { draw } from '../evaluation/evaluate.ts'
+import { type Profile, sampleOf, takeTurns } from '../users/profiles.ts'
+import { readDecisions } from './queries.ts'
+import type { Reach } from './schema.ts'
+
+const SAMPLE = 20_000
+
+/**
+ * Whom an experiment would reach among the stored profiles, were nobody assigned to it yet; a draft as if it had
+ * started. Of many profiles a random sample is drawn.
+ */
+export async function previewReach(em: EntityManager, watch: Watch, experimentId: number): Promise<Reach> {
+  const { experiments } = await watch.refresh()
+  const experiment = experiments.get(experimentId)
+  if (!experiment) throw notFound('Experiment', experimentId)
+  const sample = await sampleOf(em, SAMPLE)
+  const reached = new Map<number, number>()
+  const leftOut = new Map<string, number>()
+  const turns = takeTurns()
+  for await (const chunk of sample.read()) {
+    const runsOf = await readRuns(em, experiment, chunk)
+    for (const profile of chunk) {
+      await turns()
+      const { ownerId, attributes, segmentIds } = profile
+      const decision = draw(experiment, { userId: ownerId, attributes, segmentIds, runs: runsOf(profile) })
+      if (decision.outcome === 'left out') leftOut.set(decision.reason, (leftOut.get(decision.reason) ?? 0) + 1)
+      else reached.set(decision.variant.id, (reached.get(decision.variant.id) ?? 0) + 1)
+    }
+  }
+  const { profiles, sampled, estimated, scaled } = sample
+  return {
+    profiles,
+    sampled,
+    estimated,
+    reached: scaled([...reached.values()].reduce((sum, count) => sum + count, 0)),
+    left_out: Object.fromEntries([...leftOut].map(([reason, count]) => [reason, scaled(count)])),
+    variants: experiment.variants.map(({ id, name }) => ({
+      variant_id: id,
+      variant_name: name,
+      users: scaled(reached.get(id) ?? 0),
+    })),
+  }
+}
+
+const nothing: ReadonlyMap<number, StoredVariant> = new Map()
+
+/** What is stored for these profiles in the runs that a draw asks for: prerequisites, holdout, the rest of the layer. */
+async function readRuns(em: EntityManager, experiment: ExperimentDefinition, chunk: readonly Profile[]) {
+  const { prerequisites, holdout, layer } = experiment
+  const runIds = [
+    ...prerequisites.flatMap(({ runId }) => runId ?? []),
+    ...(holdout?.run ? [holdout.run.id] : []),
+    ...(layer?.otherRunIds ?? []),
+  ]
+  if (runIds.length === 0) return () => nothing
+  const userIds = new Set(chunk.flatMap(({ userId, ownerId }) => [userId, ownerId]))
+  const runs = new Map<string, Map<number, StoredVariant>>()
+  for (const { run_id, user_id, variant_id } of await readDecisions(em, runIds, [...userIds])) {
+    const known = runs.get(user_id) ?? new Map<number, StoredVariant>()
+    runs.set(user_id, known.set(run_id, { variantId: variant_id }))
+  }
+  /** The id's own decisions before those of its owner. */
+  return ({ userId, ownerId }: Profile) => new Map([...(runs.get(ownerId) ?? []), ...(runs.get(userId) ?? [])])
+}

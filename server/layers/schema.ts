@@ -1,0 +1,53 @@
+import { z } from 'zod'
+import { range, status } from '../experiments/schema.ts'
+import { id, name, optional, page, percent, text, timestamp } from '../wire.ts'
+
+export const layer = z
+  .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })
+  .meta({ id: 'Layer', description: 'Experiments of one layer share no user: each takes a share of its positions' })
+export const layerDetail = layer
+  .extend({
+    shares: z.array(
+      z.object({
+        experiment_id: id,
+        experiment_name: z.string(),
+        status: status.meta({ description: 'completed and archived: the ranges are on record, and free for others' }),
+        percent: z.number(),
+        ranges: z.array(range),
+      }),
+    ),
+    free: z.array(range),
+    free_percent: z.number(),
+  })
+  .meta({ id: 'LayerDetail' })
+export type LayerDetail = z.output<typeof layerDetail>
+
+export const createLayer = z
+  .object({ name: name.meta({ examples: ['checkout'] }), description: optional(text) })
+  .meta({ id: 'CreateLayer' })
+export type CreateLayer = z.output<typeof createLayer>
+export const listLayers = page
+export const layerId = z.object({ layer_id: id })
+export const updateLayer = z
+  .object({
+    layer_id: id,
+    name: optional(name),
+    description: optional(text).meta({ description: 'null clears it' }),
+  })
+  .meta({ id: 'UpdateLayer' })
+export type UpdateLayer = z.output<typeof updateLayer>
+
+export const setShare = z
+  .object({
+    layer_id: id,
+    experiment_id: id,
+    percent: optional(percent).meta({
+      description: 'Grows into free positions, lowest first, and gives up its highest; this or ranges',
+      examples: [25],
+    }),
+    ranges: optional(z.array(range).max(1000)).meta({ description: 'Taken as given; this or percent' }),
+  })
+  .meta({ id: 'SetLayerShare' })
+export type SetShare = z.output<typeof setShare>
+export const shareId = z.object({ layer_id: id, experiment_id: id })
+export type ShareId = z.output<typeof shareId>

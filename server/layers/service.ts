@@ -1,0 +1,144 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { EntityManager } from '@mikro-orm/sql'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
+import type { Experiment } from '../experiments/entity.ts'
+import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from '../experiments/life-cycle.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { Layer } from './entity.ts'
+import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './schema.ts'
+import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './shares.ts'
+
+export async function createLayer(em: EntityManager, input: CreateLayer): Promise<Layer> {
+  const layer = em.create(Layer, { name: input.name, description: input.description ?? null })
+  await em.flush()
+  return em.refreshOrFail(layer)
+}
+
+export function listLayers(em: EntityManager, input: { limit?: number; after?: number }): Promise<Layer[]> {
+  return em.find(
+    Layer,
+    { id: { $gt: input.after ?? 0 } },
+    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+  )
+}
+
+/** A layer, who has which share of it, and what is free. */
+export async function getLayer(em: EntityManager, layerId: number): Promise<LayerDetail> {
+  const layer = await em.findOne(Layer, layerId)
+  if (!layer) throw notFound('Layer', layerId)
+  const experiments = await experimentsOf(em, layerId)
+  const shares = experiments.map(({ id, name, status, layer_ranges }) => ({
+    experiment_id: id,
+    experiment_name: name,
+    status,
+    percent: shareOf(layer_ranges),
+    ranges: layer_ranges,
+  }))
+  return { ...layer, shares, ...freeOf(experiments) }
+}
+
+export async function updateLayer(em: EntityManager, input: UpdateLayer): Promise<Layer> {
+  const layer = await lockLayer(em, input.layer_id)
+  layer.name = input.name ?? layer.name
+  if (input.description !== undefined) layer.description = input.description
+  await em.flush()
+  return layer
+}
+
+/** Only a layer without experiments in use; archived ones leave it. */
+export async function deleteLayer(em: EntityManager, layerId: number) {
+  const layer = await lockLayer(em, layerId)
+  const experiments = await experimentsOf(em, layerId)
+  const inUse = experiments.filter(({ status }) => status !== 'archived')
+  if (inUse.length > 0)
+    throw conflict(
+      `Layer ${layerId} has experiment ${inUse.map(({ id }) => id).join(', ')}: they have to leave it first`,
+    )
+  const archived = experiments.map(({ id }) => id)
+  for (const experiment of await lockExperiments(em, archived)) await put(em, experiment, null, [])
+  await em.remove(layer).flush()
+  return { message: 'Layer deleted successfully' }
+}
+
+/**
+ * Gives an experiment a share of a layer, or changes it. Nobody is moved: whoever is assigned stays, and is in no other
+ * experiment of the layer before that run ends.
+ */
+export async function setShare(em: EntityManager, input: SetShare): Promise<LayerDetail> {
+  await lockLayer(em, input.layer_id)
+  const experiment = await lockExperiment(em, input.experiment_id)
+  expectMember(experiment, input.layer_id)
+  const others = (await experimentsOf(em, input.layer_id)).filter(({ id }) => id !== experiment.id)
+  const ranges = rangesWanted(experiment, others, input)
+  if (experiment.layer_id !== input.layer_id || !isDeepStrictEqual(ranges, experiment.layer_ranges))
+    await put(em, experiment, input.layer_id, ranges)
+  return getLayer(em, input.layer_id)
+}
+
+/** @throws DomainError unless the experiment is in the layer or may join it now */
+function expectMember(experiment: Experiment, layerId: number) {
+  const { id, kind, status, layer_id } = experiment
+  if (kind === 'holdout') throw invalid(`Experiment ${id} is a holdout and takes part in no layer`, 'experiment_id')
+  if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
+  if (layer_id === layerId) return
+  if (layer_id !== null) throw conflict(`Experiment ${id} is in layer ${layer_id}: it has to leave that first`)
+  expectFinished(experiment, 'join')
+}
+
+function expectFinished(experiment: Experiment, verb: 'join' | 'leave') {
+  if (hasUnfinishedRun(experiment))
+    throw conflict(
+      `Experiment ${experiment.id} is ${experiment.status}: it can ${verb} a layer as a draft or when it is completed`,
+    )
+}
+
+function rangesWanted(experiment: Experiment, others: readonly Experiment[], input: SetShare): Range[] {
+  const { percent, ranges } = input
+  if (percent != null && ranges != null) throw invalid('cannot stand beside percent: give one of them', 'ranges')
+  if (ranges != null) return expectFree(ranges, others)
+  if (percent == null) throw invalid('or ranges is needed', 'percent')
+  const held = rangesHeld(others)
+  const known = experiment.layer_id === input.layer_id ? experiment.layer_ranges : []
+  // What others took of a completed experiment's is theirs.
+  const own = findOverlap(known, held) ? [] : known
+  const resized = resizeShare(own, held, percent)
+  if (!resized)
+    throw invalid(
+      `${percent} % is more than layer ${input.layer_id} has free: ${freeOf(others).free_percent} %`,
+      'percent',
+    )
+  return resized
+}
+
+function expectFree(ranges: readonly Range[], others: readonly Experiment[]): Range[] {
+  for (const [index, range] of ranges.entries()) {
+    const double = findOverlap([range], ranges.slice(0, index))
+    if (double) throw invalid(`overlaps ${double.with.from} to ${double.with.to} of the same list`, 'ranges', index)
+  }
+  const taken = findTaken(ranges, others)
+  if (taken)
+    throw invalid(
+      `overlaps ${taken.with.from} to ${taken.with.to}, which experiment ${taken.holder.id} (${taken.holder.name}) has`,
+      'ranges',
+      taken.index,
+    )
+  return joinRanges(ranges)
+}
+
+export async function leaveLayer(em: EntityManager, input: ShareId) {
+  await lockLayer(em, input.layer_id)
+  const experiment = await lockExperiment(em, input.experiment_id)
+  if (experiment.layer_id !== input.layer_id)
+    throw notFound('The share of experiment', `${input.experiment_id} in layer ${input.layer_id}`)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  expectFinished(experiment, 'leave')
+  await put(em, experiment, null, [])
+  return { message: 'Experiment removed from layer successfully' }
+}
+
+/** A place in a layer is drawn apart from the variant: a change of shares opens no allocation period. */
+async function put(em: EntityManager, experiment: Experiment, layerId: number | null, ranges: Range[]) {
+  Object.assign(experiment, { layer_id: layerId, layer_ranges: ranges })
+  await experimentChanged(em, experiment, { targeting: false })
+}

@@ -1,0 +1,61 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { checkNames, compileGiven, unknownSegment } from '../definitions/rules.ts'
+import type { Snapshot } from '../definitions/snapshot.ts'
+import type { Watch } from '../definitions/watch.ts'
+import { invalid, notFound } from '../errors.ts'
+import type { Condition, InSegment } from '../evaluation/condition.ts'
+import { type Profile, sampleOf, takeTurns } from '../users/profiles.ts'
+import { countMembers } from './queries.ts'
+import type { PreviewSegment, SegmentPreview } from './schema.ts'
+
+const SAMPLE = 20_000
+
+/**
+ * How many users rules select, or a segment by its rules and by hand. Of many profiles a random sample is looked at: as
+ * they are stored, with what deciding reads of them.
+ */
+export async function previewSegment(em: EntityManager, watch: Watch, input: PreviewSegment): Promise<SegmentPreview> {
+  const segmentId = input.segment_id ?? null
+  const { segments } = await watch.refresh()
+  const condition = conditionOf(input, segments)
+  const by_hand = segmentId === null ? 0 : await countMembers(em, segmentId)
+  const { profiles, sampled, estimated, scaled, read } = await sampleOf(em, input.sample ?? SAMPLE)
+  let byRules = 0
+  let byRulesOnly = 0
+  const turns = takeTurns()
+  for await (const chunk of read())
+    for (const profile of chunk) {
+      await turns()
+      if (!condition.holds(profile.attributes, membershipOf(profile, segments))) continue
+      byRules++
+      if (segmentId === null || !profile.segmentIds.has(segmentId)) byRulesOnly++
+    }
+  return { profiles, sampled, by_rules: scaled(byRules), by_hand, users: by_hand + scaled(byRulesOnly), estimated }
+}
+
+function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['segments']): Condition {
+  if (segment_id != null) {
+    const condition = segments.get(segment_id)
+    if (!condition) throw notFound('Segment', segment_id)
+    if (rules != null) throw invalid('cannot stand beside segment_id: give one of them', 'rules')
+    return condition
+  }
+  if (rules == null) throw invalid('or segment_id is needed', 'rules')
+  const condition = compileGiven(rules, 'rules')
+  checkNames(condition, 'rules', (named) => (segments.has(named) ? null : unknownSegment(named)))
+  return condition
+}
+
+/** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
+function membershipOf({ attributes, segmentIds }: Profile, segments: Snapshot['segments']): InSegment {
+  const known = new Map<number, boolean>()
+  const inSegment: InSegment = (id) => {
+    let isIn = known.get(id)
+    if (isIn === undefined) {
+      isIn = segmentIds.has(id) || (segments.get(id)?.holds(attributes, inSegment) ?? false)
+      known.set(id, isIn)
+    }
+    return isIn
+  }
+  return inSegment
+}

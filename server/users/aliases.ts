@@ -1,0 +1,163 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import type { AssignmentMemory } from '../assignments/memory.ts'
+import type { Cache } from '../cache/cache.ts'
+import { isPassing } from '../database/errors.ts'
+import { createGroupCommit } from '../database/group-commit.ts'
+import { retried } from '../database/retry.ts'
+import { lockPeople, raiseDefinitions, raisePeople } from '../definitions/queries.ts'
+import { REMEMBER_SECONDS, userDigest, type Watch } from '../definitions/watch.ts'
+import { conflict, DomainError, invalid, unavailable } from '../errors.ts'
+import type { People } from './people.ts'
+import {
+  copyToOwners,
+  excludeForced,
+  keepFormer,
+  type Link,
+  type Repointed,
+  readForced,
+  readLinks,
+  type StoredLink,
+  storeLinks,
+} from './queries.ts'
+
+/** Joins ids to their owners; logins that arrive together share one transaction, and nobody is answered before it committed. */
+export type Aliaser = {
+  /** @throws DomainError CONFLICT where the alias has another owner, BAD_REQUEST for a circle */
+  join: (link: Link) => Promise<StoredLink>
+  drained: () => Promise<void>
+}
+
+/** What is told of people who were joined or erased. */
+export type Told = { people: People; memory: AssignmentMemory; cache: Cache; watch: Watch }
+
+/** Raised in one transaction: the people's version, and the definitions', if it was. */
+type Raised = { userIds: readonly string[]; people: number; definitions: number | null }
+
+/** Raises the versions that caches and decisions of these people are fenced with. */
+export async function raiseVersions(em: EntityManager, userIds: readonly string[], forced: boolean): Promise<Raised> {
+  const people = await raisePeople(em, userIds.map(userDigest), REMEMBER_SECONDS)
+  return { userIds, people, definitions: forced ? await raiseDefinitions(em) : null }
+}
+
+/** After the commit: drops what is cached of these people, here and elsewhere. */
+export async function tell({ people, memory, cache, watch }: Told, raised: Raised) {
+  await Promise.all(
+    raised.userIds.map(async (userId) => {
+      await people.changed(userId, raised.people)
+      await memory.forget(userId)
+    }),
+  )
+  if (raised.definitions === null) return
+  cache.publish({ kind: 'definitions', version: raised.definitions })
+  // Committed already: the poll makes up for a look that fails now.
+  await watch.refresh().catch(() => {})
+}
+
+/**
+ * Every group that changes anything holds up those who store decisions and events for as long as its transaction takes:
+ * the longer it waits for company, the less it does so.
+ */
+const WAIT_MS = 10
+
+export function createAliaser({ orm, ...told }: Told & { orm: MikroORM }): Aliaser {
+  const group = createGroupCommit<Link, StoredLink | DomainError>({
+    waitMs: WAIT_MS,
+    maxItems: 500,
+    maxWaiting: 20_000,
+    concurrency: 1,
+    write: async (wanted) => {
+      // A login says again what is known: whoever changes nothing holds up nobody.
+      const known = settle(wanted, await readLinks(orm.em.fork(), wanted))
+      if (known.changed.size === 0) return known.outcomes(new Map())
+      const { outcomes, raised } = await joined(orm, wanted)
+      if (raised) await tell(told, raised)
+      return outcomes
+    },
+  })
+  return {
+    join: async (link) => {
+      const outcome = await group.add(link)
+      if (outcome instanceof DomainError) throw outcome
+      return outcome
+    },
+    drained: group.drained,
+  }
+}
+
+/** One transaction, behind which nobody stores anything that was decided before it. */
+async function joined(orm: MikroORM, wanted: readonly Link[]) {
+  try {
+    return await retried(() =>
+      orm.em.fork().transactional(async (em) => {
+        await lockPeople(em)
+        const { changed, repointed, concerned, outcomes } = settle(wanted, await readLinks(em, wanted))
+        if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
+        const links = [...changed].map(([alias_id, user_id]) => ({ alias_id, user_id }))
+        const stored = await storeLinks(em, links)
+        await copyToOwners(em, links)
+        if (repointed.length > 0) await keepFormer(em, repointed)
+        const ownerIds = [...new Set(changed.values())]
+        const forced = await readForced(em, ownerIds)
+        if (forced.ever) await excludeForced(em, ownerIds)
+        const raised = await raiseVersions(em, [...concerned], forced.now)
+        return { outcomes: outcomes(new Map(stored.map((link) => [link.alias_id, link.created_at]))), raised }
+      }),
+    )
+  } catch (error) {
+    // One by one they would wait as long as together.
+    if (isPassing(error)) throw unavailable('Too much is being stored to join ids; try again soon')
+    throw error
+  }
+}
+
+/**
+ * What becomes of links that are wanted, one after the other, in memory: each sees those before it. An id has at most
+ * one owner and an owner is never an alias, before and after each of them.
+ * @param stored of all ids wanted the owners, and the aliases of those to be joined
+ */
+export function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
+  const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
+  const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
+  const aliases = new Map<string, Set<string>>()
+  const join = (aliasId: string, ownerId: string) => {
+    aliases.get(owners.get(aliasId) ?? '')?.delete(aliasId)
+    owners.set(aliasId, ownerId)
+    aliases.set(ownerId, (aliases.get(ownerId) ?? new Set()).add(aliasId))
+  }
+  for (const link of stored) join(link.alias_id, link.user_id)
+  const former = new Map(owners)
+  /** New owners by alias; in the order in which they have something to give to their owners. */
+  const changed = new Map<string, string>()
+
+  const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
+    const owner = owners.get(user_id) ?? user_id
+    if (alias_id === user_id) return invalid(`${alias_id} is no alias of itself`, 'alias_id')
+    if (owner === alias_id)
+      return invalid(`${user_id} is an alias of ${alias_id}: joining them again would make a circle`, 'alias_id')
+    const present = owners.get(alias_id)
+    if (present === owner) return null
+    if (present !== undefined) return conflict(`${alias_id} is an alias of another user`)
+    for (const aliasId of [alias_id, ...(aliases.get(alias_id) ?? [])]) {
+      join(aliasId, owner)
+      changed.delete(aliasId)
+      changed.set(aliasId, owner)
+    }
+    return null
+  })
+
+  const repointed = [...changed].flatMap(([alias_id, user_id]): Repointed[] => {
+    const former_id = former.get(alias_id)
+    return former_id === undefined ? [] : [{ alias_id, user_id, former_id }]
+  })
+  /** @param joinedAt times of what was stored, by alias */
+  const outcomes = (joinedAt: ReadonlyMap<string, number>) =>
+    wanted.map(
+      ({ alias_id }, index): StoredLink | DomainError =>
+        refused[index] ?? {
+          alias_id,
+          user_id: owners.get(alias_id) as string,
+          created_at: (joinedAt.get(alias_id) ?? times.get(alias_id)) as number,
+        },
+    )
+  return { changed, repointed, concerned: new Set([...changed.keys(), ...changed.values()]), outcomes }
+}

@@ -1,0 +1,109 @@
+import { describe, expect, test } from 'vitest'
+import { onEachDatabase } from '../support/app.ts'
+
+onEachDatabase('an override', (app) => {
+  const path = ({ id }: { id: number }, user = '') => `/api/experiments/${id}/overrides${user && `/${user}`}`
+
+  test('forces a variant on one user, at once and whatever is stored, until it is removed', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const stored = await api.variantOf('tester', experiment)
+    const other = Object.values(experiment.variants).find((id) => id !== stored)
+    await api.ok('PUT', path(experiment, 'tester'), { variant_id: other })
+    expect(await api.variantOf('tester', experiment)).toBe(other)
+    expect(await api.ok('GET', path(experiment))).toEqual([
+      { experiment_id: experiment.id, user_id: 'tester', variant_id: other, created_at: expect.any(String) },
+    ])
+    await api.ok('DELETE', path(experiment, 'tester'))
+    expect(await api.variantOf('tester', experiment)).toBe(stored)
+    expect(await api.ok('GET', path(experiment))).toEqual([])
+    expect((await api.call('DELETE', path(experiment, 'tester'))).status).toBe(404)
+  })
+
+  test('leaves the user out of the run’s results from then on, also when it is removed before they are drawn', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    for (const user of ['counted', 'assigned first']) await api.variantOf(user, experiment)
+    for (const user of ['assigned first', 'forced first']) {
+      await api.ok('PUT', path(experiment, encodeURIComponent(user)), { variant_id: experiment.variants.control })
+      await api.ok('DELETE', path(experiment, encodeURIComponent(user)))
+      expect(await api.variantOf(user, experiment)).toBeDefined()
+    }
+    const { variants } = await api.results(experiment)
+    expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
+  })
+
+  test('answers also in a draft, which a tester does not start', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    await api.ok('PUT', path(experiment, 'tester'), { variant_id: experiment.variants.treatment })
+    expect(await api.variantOf('tester', experiment)).toBe(experiment.variants.treatment)
+    expect((await api.ok('GET', `/api/experiments/${experiment.id}`)).status).toBe('draft')
+  })
+
+  test('of a foreign variant, or of a thing that is not there, is refused', async () => {
+    const { api } = app()
+    const [experiment, foreign] = [await api.makeExperiment(), await api.makeExperiment()]
+    const answer = await api.call('PUT', path(experiment, 'x'), { variant_id: foreign.variants.control })
+    expect(answer).toMatchObject({ status: 400, body: { issues: [{ path: ['variant_id'] }] } })
+    expect((await api.call('PUT', path({ id: 999_999 }, 'x'), { variant_id: 1 })).status).toBe(404)
+    expect((await api.call('GET', path({ id: 999_999 }))).status).toBe(404)
+  })
+})
+
+onEachDatabase('a preview', (app) => {
+  test('answers what a check would, and stores, exposes and starts nothing', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment()
+    const preview = await api.variantOf('looker', experiment, { preview: true })
+    expect((await api.ok('GET', `/api/experiments/${experiment.id}`)).status).toBe('draft')
+    expect(await platform.orm.em.fork().execute(`select 1 from assignments where user_id = 'looker'`)).toEqual([])
+    expect(await api.variantOf('looker', experiment, { expose: false })).toBe(preview)
+    expect(await api.variantOf('looker', experiment, { preview: true })).toBe(preview)
+    const { variants } = await api.results(experiment)
+    expect(variants.every(({ total_users }: { total_users: number }) => total_users === 0)).toBe(true)
+  })
+})
+
+onEachDatabase('a user who stops matching', (app) => {
+  const checks = async (on_ineligible: string | undefined) => {
+    const { api } = app()
+    const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' }, on_ineligible })
+    const ask = (plan: string) => api.variantOf('lapsing', experiment, { attributes: { plan } })
+    const first = await ask('gold')
+    expect(first).toBeDefined()
+    return { first, ask, experiment }
+  }
+
+  describe('keeps the variant', () => {
+    test('unless the experiment says otherwise', async () => {
+      const { first, ask } = await checks(undefined)
+      expect(await ask('none')).toBe(first)
+    })
+  })
+
+  test('is left out where the experiment says so, stays in the analysis, and gets the same variant on return', async () => {
+    const { first, ask, experiment } = await checks('leave_out')
+    expect(await ask('none')).toBeUndefined()
+    expect(await ask('gold')).toBe(first)
+    const { variants } = await app().api.results(experiment)
+    expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
+  })
+})
+
+onEachDatabase('a stored rule that does not compile', (app) => {
+  test('makes nobody eligible and is reported, and those assigned keep their variant', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' } })
+    const assigned = await api.variantOf('before', experiment, { attributes: { plan: 'gold' } })
+    await platform.define('test', (em) =>
+      em.execute(
+        `update experiments set condition = '{"plan": {"$was": "gold"}}', version = version + 1 where id = ?`,
+        [experiment.id],
+      ),
+    )
+    expect(await api.variantOf('after', experiment, { attributes: { plan: 'gold' } })).toBeUndefined()
+    expect(await api.variantOf('before', experiment)).toBe(assigned)
+    expect((await api.ok('GET', '/health/ready')).rules).toContain(`experiment ${experiment.id}`)
+  })
+})

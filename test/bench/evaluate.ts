@@ -1,0 +1,84 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { isTargeted, makeUsers } from './evaluators/question.ts'
+import { machine, median, readOptions, round, writeResult } from './report.ts'
+
+const HELP = `npm run bench -- evaluate [options]
+
+How much CPU time does the pure decision of one experiment take, beside other products' evaluation?
+Two conditions (country in a list of 8, premium), two halves, sticky on the user's id; no I/O.
+Each evaluator in a process of its own.
+
+  --rounds 15     each round lets every evaluator decide for all users, in turn
+  --passes 20     over the users per round
+  --users 8192`
+
+const DEFAULTS = { rounds: 15, passes: 20, users: 8192 }
+const WARM_UP_PASSES = 60
+
+/** What is in the table, and what `evaluators/process.ts` is told to be. */
+const EVALUATORS: [title: string, name: string, purpose: 'decides' | 'hashes'][] = [
+  ['the platform', 'platform', 'decides'],
+  ['@growthbook/growthbook', 'growthbook', 'decides'],
+  ['unleash-client', 'unleash', 'decides'],
+  ['@openfeature/flagd-core', 'flagd', 'decides'],
+  ['SHA-256 alone, crypto.hash', 'one-shot', 'hashes'],
+  ['SHA-256 alone, createHash', 'hash-object', 'hashes'],
+]
+
+type Evaluator = { title: string; time: (passes: number) => Promise<number>; stop: () => void }
+
+export async function benchEvaluate(args: string[]): Promise<void> {
+  const options = readOptions(args, HELP, DEFAULTS)
+  if (!options) return
+  const evaluators: Evaluator[] = []
+  try {
+    for (const [title, name, purpose] of EVALUATORS)
+      evaluators.push(await startEvaluator(title, [name, String(options.users), purpose]))
+    for (const { time } of evaluators) await time(WARM_UP_PASSES)
+    const nanos = evaluators.map((): number[] => [])
+    for (let round = 1; round <= options.rounds; round++)
+      for (const [index, { time }] of evaluators.entries()) nanos[index]?.push(await time(options.passes))
+
+    const [ours = []] = nanos
+    const summary = nanos.map((times, index) => ({
+      evaluator: evaluators[index]?.title,
+      'CPU ns/decision': Math.round(median(times)),
+      least: Math.round(Math.min(...times)),
+      'of ours': round(median(times.map((time, round) => time / (ours[round] as number))), 2),
+    }))
+    const targeted = makeUsers(options.users).filter(isTargeted).length
+    console.log(
+      `\nOne experiment, two conditions, two halves: ${options.users} users in turn, ` +
+        `${Math.round((100 * targeted) / options.users)} % of them targeted; ` +
+        `${options.rounds} rounds of ${options.passes} passes, medians`,
+    )
+    console.table(summary)
+    writeResult('evaluate', { options, machine: machine(), summary, nanos })
+  } finally {
+    for (const { stop } of evaluators) stop()
+  }
+}
+
+async function startEvaluator(title: string, args: string[]): Promise<Evaluator> {
+  // GrowthBook logs every decision otherwise.
+  const env = { ...process.env, NODE_ENV: 'production' }
+  const child = fork(new URL('./evaluators/process.ts', import.meta.url), args, { env })
+  const ended = once(child, 'exit').then(() => {
+    throw new Error(`${title} ended`)
+  })
+  ended.catch(() => {})
+  const answer = async () => {
+    const [message] = await Promise.race([once(child, 'message'), ended])
+    return message
+  }
+  await answer()
+  return {
+    title,
+    time: (passes) => {
+      child.send(passes)
+      return answer()
+    },
+    stop: () => void child.kill(),
+  }
+}

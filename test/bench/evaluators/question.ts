@@ -1,0 +1,19 @@
+/** The one experiment that every evaluator decides: two conditions, two halves, sticky on the user's id. */
+export const LISTED_COUNTRIES = ['AT', 'BE', 'CH', 'DE', 'ES', 'FR', 'IT', 'NL']
+const OTHER_COUNTRIES = ['GB', 'US']
+
+export type BenchUser = { id: string; country_code: string; is_premium: boolean }
+/** @returns the variant's name, or null for a user who is left out; users are told by their index */
+export type Decide = (user: number) => string | null
+
+/** Users of ten countries, seven in eight of them premium: 70 % meet both conditions, country by country in turn. */
+export function makeUsers(count: number): BenchUser[] {
+  const countries = [...LISTED_COUNTRIES, ...OTHER_COUNTRIES]
+  return Array.from({ length: count }, (_, index) => ({
+    id: `user_${index + 1}`,
+    country_code: countries[index % countries.length] as string,
+    is_premium: index % 8 !== 0,
+  }))
+}
+
+export const isTargeted = (user: BenchUser) => LISTED_COUNTRIES.includes(user.country_code) && user.is_premium

@@ -1,0 +1,91 @@
+import { Redis } from 'ioredis'
+import pg from 'pg'
+import { administer, databaseUrl, REDIS_URL } from '../support/services.ts'
+import { type ServerProcess, startServer } from './server-process.ts'
+
+/** One process of the platform on a database of its own, and the other servers that a bench puts beside it. */
+export type BenchPlatform = {
+  server: ServerProcess
+  token: string
+  databaseUrl: string
+  /** A call of the REST API that must succeed. */
+  post: <T>(path: string, body: object) => Promise<T>
+  query: <T = unknown>(statement: string, values?: unknown[]) => Promise<T[]>
+  /** A running or startable experiment of two halves, `control` and `treatment`. @returns its id */
+  makeExperiment: () => Promise<number>
+  /** Starts one of `servers/`. */
+  startBeside: (script: string, environment: Record<string, string>) => Promise<ServerProcess>
+  close: () => Promise<void>
+}
+
+export async function openPlatform(): Promise<BenchPlatform> {
+  const name = `experiment_bench_${process.pid}`
+  const url = databaseUrl(name)
+  const started: ServerProcess[] = []
+  const start = async (script: URL, environment: Record<string, string>) => {
+    const server = await startServer(script, environment)
+    started.push(server)
+    return server
+  }
+  await administer(`create database ${name}`)
+  const database = new pg.Client({ connectionString: url })
+  const close = async () => {
+    await Promise.all(started.map((server) => server.stop()))
+    const [state] = (await database.query('select p.identity from platform p').catch(() => ({ rows: [] }))).rows
+    if (state) await forgetInRedis(state.identity)
+    await database.end()
+    await administer(`drop database if exists ${name} with (force)`)
+  }
+  try {
+    await database.connect()
+    const server = await start(new URL('../../server/main.ts', import.meta.url), {
+      DATABASE_URL: url,
+      REDIS_URL,
+      LOG_LEVEL: 'warn',
+      KEY_MANAGEMENT: 'open',
+      WORKERS: '1',
+    })
+    const post = async <T>(path: string, body: object): Promise<T> => {
+      const response = await fetch(`${server.url}/api${path}`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
+        body: JSON.stringify(body),
+      })
+      if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
+      return (await response.json()) as T
+    }
+    let experiments = 0
+    const platform: BenchPlatform = {
+      server,
+      token: '',
+      databaseUrl: url,
+      post,
+      query: async <T>(statement: string, values: unknown[] = []) =>
+        (await database.query(statement, values)).rows as T[],
+      makeExperiment: async () => {
+        const { id } = await post<{ id: number }>('/experiments', { name: `experiment ${++experiments}` })
+        await post(`/experiments/${id}/variants`, { name: 'control', percent_allocated: 50 })
+        await post(`/experiments/${id}/variants`, { name: 'treatment', percent_allocated: 50 })
+        return id
+      },
+      startBeside: (script, environment) => start(new URL(`./servers/${script}`, import.meta.url), environment),
+      close,
+    }
+    platform.token = (await post<{ key: string }>('/auth/keys', { name: 'bench' })).key
+    return platform
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** What a dropped database left in Redis would stay there for a day. */
+async function forgetInRedis(identity: string) {
+  const redis = new Redis(REDIS_URL)
+  try {
+    for await (const keys of redis.scanStream({ match: `exp:${identity}*`, count: 10_000 }))
+      if (keys.length > 0) await redis.unlink(...keys)
+  } finally {
+    redis.disconnect()
+  }
+}

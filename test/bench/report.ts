@@ -1,0 +1,56 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+
+const results = new URL('./results/', import.meta.url)
+
+/**
+ * Reads a bench's options. @param defaults by name; a number's option must be one
+ * @returns null where only help was asked for
+ */
+export function readOptions<Options extends Record<string, number | string>>(
+  args: string[],
+  help: string,
+  defaults: Options,
+): Options | null {
+  const names = Object.keys(defaults)
+  const { values } = parseArgs({
+    args,
+    options: {
+      help: { type: 'boolean' },
+      ...Object.fromEntries(names.map((name) => [name, { type: 'string' as const }])),
+    },
+  })
+  if (values.help) {
+    console.log(help)
+    return null
+  }
+  const given = values as Record<string, string | undefined>
+  const read = (name: string) => {
+    const text = given[name]
+    if (text === undefined || typeof defaults[name] === 'string') return text ?? defaults[name]
+    if (!/^\d+(\.\d+)?$/.test(text)) throw new Error(`--${name} must be a number`)
+    return Number(text)
+  }
+  return Object.fromEntries(names.map((name) => [name, read(name)])) as Options
+}
+
+export function writeResult(name: string, content: unknown, extension: 'json' | 'cpuprofile' = 'json') {
+  mkdirSync(results, { recursive: true })
+  const file = new URL(`${name}-${new Date().toISOString().replace(/[:.]/g, '-')}.${extension}`, results)
+  writeFileSync(file, JSON.stringify(content, null, extension === 'json' ? 2 : 0))
+  console.log(`\nwrote ${fileURLToPath(file)}`)
+}
+
+export const machine = () => ({ node: process.version, cpu: cpus()[0]?.model, cores: cpus().length })
+
+export const round = (value: number, decimals: number) => Number(value.toFixed(decimals))
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((one, other) => one - other)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1
+    ? (sorted[middle] as number)
+    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
+}

@@ -1,0 +1,134 @@
+import { expect, test } from 'vitest'
+import type { Loose } from '../support/api.ts'
+import { onEachDatabase } from '../support/app.ts'
+
+onEachDatabase('holdouts', (app) => {
+  const makeHoldout = async (settings: object = {}) => {
+    const { id } = await app().api.makeExperiment({}, { kind: 'holdout', ...settings })
+    const { variants } = await app().api.ok('GET', `/api/experiments/${id}`)
+    const [held, not_held] = variants as [Loose, Loose]
+    return { id, held, not_held }
+  }
+  const under = (holdout: { id: number }, settings: object = {}) =>
+    app().api.makeExperiment({ control: 50, treatment: 50 }, { holdout_id: holdout.id, ...settings })
+  const call = (method: string, path: string, body?: object) => app().api.call(method, `/api/experiments${path}`, body)
+  const stored = (runId: number) =>
+    app()
+      .platform.orm.em.fork()
+      .execute<{ user_id: string; variant_id: number; exposed: boolean }[]>(
+        'select a.user_id, a.variant_id, a.exposed_at is not null as exposed from assignments a where a.run_id = ?',
+        [runId],
+      )
+
+  test('come with two variants, of which the control is held', async () => {
+    expect(await makeHoldout()).toMatchObject({
+      held: { name: 'held', percent_allocated: 5, is_control: true },
+      not_held: { name: 'not_held', percent_allocated: 95, is_control: false },
+    })
+    expect(await makeHoldout({ percent_held: 0.0001 })).toMatchObject({ not_held: { percent_allocated: 99.9999 } })
+  })
+
+  test('keep their users out of every experiment under them, stored and met at the first decision', async () => {
+    const { api } = app()
+    const holdout = await makeHoldout({ percent_held: 40 })
+    const experiments = [await under(holdout), await under(holdout, { exposure: 'on_report' })]
+    const users = Array.from({ length: 100 }, (_, user) => `kept out ${user}`)
+    const answers = new Map<string, (number | undefined)[]>()
+    for (const user of users)
+      answers.set(user, [
+        await api.variantOf(user, experiments[1] as Loose, { expose: false }),
+        await api.variantOf(user, experiments[0] as Loose),
+      ])
+    const { runs, status } = await api.ok('GET', `/api/experiments/${holdout.id}`)
+    expect(status, 'started by the first decision').toBe('running')
+    const rows = await stored(runs[0].id)
+    expect(rows.map((row) => row.user_id).sort()).toEqual([...users].sort())
+    expect(rows.every((row) => row.exposed)).toBe(true)
+    for (const { user_id, variant_id } of rows) {
+      const isHeld = variant_id === holdout.held.id
+      expect(answers.get(user_id)?.map((variant) => variant === undefined)).toEqual([isHeld, isHeld])
+    }
+    const held = rows.filter((row) => row.variant_id === holdout.held.id).length
+    expect(held).toBeGreaterThan(20)
+    expect(held).toBeLessThan(60)
+    for (const experiment of experiments) {
+      const { runs } = await api.ok('GET', `/api/experiments/${experiment.id}`)
+      expect((await stored(runs[0].id)).length).toBe(users.length - held)
+    }
+  })
+
+  test('who is held stays held whatever the shares become, and is let in when the holdout is completed', async () => {
+    const { api } = app()
+    const holdout = await makeHoldout({ percent_held: 50 })
+    const experiment = await under(holdout)
+    const users = Array.from({ length: 40 }, (_, user) => `released ${user}`)
+    const decide = async () => Promise.all(users.map((user) => api.variantOf(user, experiment)))
+    const first = await decide()
+    const path = `/${holdout.id}/variants/`
+    expect((await call('PUT', path + holdout.held.id, { percent_allocated: 1 })).status).toBe(200)
+    expect((await call('PUT', path + holdout.not_held.id, { percent_allocated: 99 })).status).toBe(200)
+    expect(await decide()).toEqual(first)
+    await api.ok('POST', `/api/experiments/${holdout.id}/complete`)
+    const last = await decide()
+    expect(last.every((variant) => variant !== undefined)).toBe(true)
+    for (const [index, variant] of first.entries()) if (variant !== undefined) expect(last[index]).toBe(variant)
+  })
+
+  test('stay plain: what does not fit them is refused', async () => {
+    const { api } = app()
+    const other = await api.makeExperiment()
+    const holdout = await makeHoldout()
+    const prerequisites = [{ experiment_id: other.id, variant_ids: [other.variants.control] }]
+    const settings = {
+      prerequisites,
+      holdout_id: holdout.id,
+      mode: 'aa',
+      on_ineligible: 'leave_out',
+      exposure: 'on_report',
+    }
+    for (const [field, value] of Object.entries(settings)) {
+      const refused = { status: 400, body: { issues: [{ path: [field] }] } }
+      const made = await call('POST', '', { name: `not plain: ${field}`, kind: 'holdout', [field]: value })
+      expect(made, field).toMatchObject(refused)
+      expect(await call('PUT', `/${holdout.id}`, { [field]: value }), field).toMatchObject(refused)
+    }
+    const kind = await call('POST', '', { name: 'no holdout', percent_held: 5 })
+    expect(kind).toMatchObject({ status: 400, body: { issues: [{ path: ['percent_held'] }] } })
+
+    const path = `/${holdout.id}/variants`
+    expect((await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 0 })).status).toBe(200)
+    expect((await call('POST', path, { name: 'third', percent_allocated: 1 })).status).toBe(409)
+    expect((await call('DELETE', `${path}/${holdout.not_held.id}`)).status).toBe(409)
+    const disabled = await call('PUT', `${path}/${holdout.held.id}`, { enabled: false })
+    expect(disabled).toMatchObject({ status: 400, body: { issues: [{ path: ['enabled'] }] } })
+    const control = await call('PUT', `${path}/${holdout.not_held.id}`, { is_control: true })
+    expect(control).toMatchObject({ status: 400, body: { issues: [{ path: ['is_control'] }] } })
+
+    await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 5 })
+    await api.ok('POST', `/api/experiments/${holdout.id}/start`)
+    expect((await call('POST', `/${holdout.id}/pause`)).status).toBe(409)
+    const shipped = await call('POST', `/${holdout.id}/complete`, { shipped_variant_id: holdout.held.id })
+    expect(shipped).toMatchObject({ status: 400, body: { issues: [{ path: ['shipped_variant_id'] }] } })
+    expect((await call('POST', `/${holdout.id}/runs`, { mode: 'aa' })).status).toBe(400)
+  })
+
+  test('only a holdout that is to be or under way can be named, and a named one stays', async () => {
+    const { api } = app()
+    const holdout = await makeHoldout()
+    const experiment = await under(holdout)
+    const refused = { status: 400, body: { issues: [{ path: ['holdout_id'] }] } }
+    const name = (holdout_id: number) => call('PUT', `/${experiment.id}`, { holdout_id })
+    expect(await name(2_000_000)).toMatchObject(refused)
+    expect(await name(experiment.id)).toMatchObject(refused)
+    const held = await call('DELETE', `/${holdout.id}`)
+    expect(held.status).toBe(409)
+    expect(held.body.message).toContain(`experiment ${experiment.id}`)
+    for (const step of ['start', 'complete']) await api.ok('POST', `/api/experiments/${holdout.id}/${step}`)
+    expect((await call('POST', `/${holdout.id}/archive`)).status).toBe(409)
+    expect((await call('PUT', `/${experiment.id}`, { holdout_id: holdout.id, description: 'as before' })).status).toBe(200)
+    const late = await api.makeExperiment()
+    expect(await call('PUT', `/${late.id}`, { holdout_id: holdout.id })).toMatchObject(refused)
+    for (const step of ['start', 'complete', 'archive']) await api.ok('POST', `/api/experiments/${experiment.id}/${step}`)
+    await api.ok('POST', `/api/experiments/${holdout.id}/archive`)
+  })
+})

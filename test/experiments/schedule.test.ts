@@ -1,0 +1,78 @@
+import { expect, test } from 'vitest'
+import { freshDatabase, onEachDatabase, onPostgres, openApp } from '../support/app.ts'
+
+const soon = (ms: number) => new Date(Date.now() + ms).toISOString()
+
+/** Asks until it holds. @returns how long that took, in milliseconds */
+async function until(holds: () => Promise<boolean>, withinMs: number): Promise<number> {
+  const since = performance.now()
+  while (!(await holds())) {
+    if (performance.now() - since > withinMs) throw new Error(`not within ${withinMs} ms`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  return performance.now() - since
+}
+
+onEachDatabase('a schedule', (app) => {
+  const get = ({ id }: { id: number }) => app().api.ok('GET', `/api/experiments/${id}`)
+
+  test('starts a draft and completes it, each within two seconds of its time', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const [start, end] = [soon(1500), soon(4000)]
+    await api.ok('PUT', `/api/experiments/${experiment.id}`, { scheduled_start_at: start, scheduled_end_at: end })
+    await until(async () => (await get(experiment)).status === 'running', 5000)
+    await until(async () => (await get(experiment)).status === 'completed', 6000)
+    const { runs, ended_at, started_at } = await get(experiment)
+    expect(runs).toHaveLength(1)
+    for (const [at, planned] of [
+      [started_at, start],
+      [ended_at, end],
+    ]) {
+      expect(Date.parse(at) - Date.parse(planned)).toBeGreaterThanOrEqual(0)
+      expect(Date.parse(at) - Date.parse(planned)).toBeLessThan(2500)
+    }
+    const actors = await app()
+      .platform.orm.em.fork()
+      .execute<{ actor: string }[]>(
+        `select l.actor from audit_log l where l.subject = 'runs' and l.after ->> 'experiment_id' = ?`,
+        [String(experiment.id)],
+      )
+    expect(actors).toEqual([{ actor: 'schedule' }, { actor: 'schedule' }])
+    const again = await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
+    expect(again, 'the end was of the run before').toMatchObject({ status: 'running', scheduled_end_at: null })
+  })
+
+  test('waits for what cannot start, and starts it once it can', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 50 }, { scheduled_start_at: soon(700) })
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    expect((await get(experiment)).status).toBe('draft')
+    await api.ok('POST', `/api/experiments/${experiment.id}/variants`, { name: 'treatment', percent_allocated: 50 })
+    await until(async () => (await get(experiment)).status === 'running', 3000)
+  })
+})
+
+onPostgres('a schedule on several processes', () => {
+  test('is followed once', async () => {
+    const environment = await freshDatabase('postgres')
+    const apps = await Promise.all([1, 2, 3].map(() => openApp('postgres', environment)))
+    const [{ api, platform }] = apps as [Awaited<ReturnType<typeof openApp>>]
+    const scheduled_start_at = soon(2500)
+    const experiments = []
+    for (let made = 0; made < 4; made++)
+      experiments.push(await api.makeExperiment({ control: 50, treatment: 50 }, { scheduled_start_at }))
+    const get = ({ id }: { id: number }) => api.ok('GET', `/api/experiments/${id}`)
+    for (const experiment of experiments) await until(async () => (await get(experiment)).status === 'running', 8000)
+    const version = async () => (await platform.watch.refresh()).version
+    const before = await version()
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    for (const experiment of experiments) {
+      const { runs, version } = await get(experiment)
+      expect(runs).toHaveLength(1)
+      expect(version).toBe(4)
+    }
+    expect(await version(), 'nobody tries again').toBe(before)
+    await Promise.all(apps.map((app) => app.close()))
+  })
+})

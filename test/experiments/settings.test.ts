@@ -1,0 +1,167 @@
+import { expect, test } from 'vitest'
+import type { Answer, Loose } from '../support/api.ts'
+import { onEachDatabase } from '../support/app.ts'
+
+const HOUR_MS = 3_600_000
+const inHours = (hours: number) => new Date(Date.now() + hours * HOUR_MS).toISOString()
+/** Status and path of a refusal, such as `400 prerequisites.0.variant_ids.1`. */
+const refusal = ({ status, body }: Answer<Loose>) =>
+  [status, body.issues?.map((issue: { path: string[] }) => issue.path.join('.'))].flat().join(' ').trim()
+
+onEachDatabase('settings of an experiment', (app) => {
+  const create = (settings: object) =>
+    app().api.call('POST', '/api/experiments', { name: `settings ${Math.random()}`, ...settings })
+  const change = (experiment: { id: number }, settings: object) =>
+    app().api.call('PUT', `/api/experiments/${experiment.id}`, settings)
+  const step = (experiment: { id: number }, ...steps: string[]) =>
+    steps.reduce<Promise<unknown>>(
+      (before, name) => before.then(() => app().api.ok('POST', `/api/experiments/${experiment.id}/${name}`)),
+      Promise.resolve(),
+    )
+  const history = async ({ id }: { id: number }) =>
+    app()
+      .platform.orm.em.fork()
+      .execute<{ version: number; definition: Loose }[]>(
+        'select h.version, h.definition from definition_history h where h.experiment_id = ? order by h.version',
+        [id],
+      )
+
+  test('are stored as given, null clears a condition, a holdout and a schedule, and leaves the others', async () => {
+    const { api } = app()
+    const needed = await api.makeExperiment()
+    const holdout = await api.ok('POST', '/api/experiments', { name: 'for settings', kind: 'holdout' })
+    const settings = {
+      mode: 'aa',
+      condition: { country_code: { $in: ['US', 'CA'] } },
+      on_ineligible: 'leave_out',
+      prerequisites: [{ experiment_id: needed.id, variant_ids: [needed.variants.treatment] }],
+      holdout_id: holdout.id,
+      scheduled_start_at: inHours(1),
+      scheduled_end_at: inHours(2),
+    }
+    const made = (await create(settings)).body
+    expect(made).toMatchObject(settings)
+    const nulls = Object.fromEntries(Object.keys(settings).map((field) => [field, null]))
+    expect((await change(made, nulls)).body).toMatchObject({
+      ...settings,
+      condition: null,
+      holdout_id: null,
+      scheduled_start_at: null,
+      scheduled_end_at: null,
+    })
+    expect((await change(made, { prerequisites: [] })).body.prerequisites).toEqual([])
+  })
+
+  test('a condition is refused where it is wrong, and its segments have to exist', async () => {
+    expect(refusal(await create({ condition: { age: { $about: 3 } } }))).toBe('400 condition.age.$about')
+    expect(refusal(await create({ condition: { id: { $inGroup: 2_000_000 } } }))).toMatch(/^400 condition\.id/)
+    const { api } = app()
+    const segment = await api.ok('POST', '/api/segments', { name: 'named by a condition', rules: {} })
+    const { id } = (await create({ condition: { id: { $inGroup: segment.id } } })).body
+    expect((await api.call('DELETE', `/api/segments/${segment.id}`)).status).toBe(409)
+    await change({ id }, { condition: null })
+    await api.ok('DELETE', `/api/segments/${segment.id}`)
+  })
+
+  test('a real change of targeting opens a period of a run, the same once more does not', async () => {
+    const { api } = app()
+    const needed = await api.makeExperiment()
+    const prerequisites = [{ experiment_id: needed.id, variant_ids: [needed.variants.treatment] }]
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { condition: { a: 1, b: [2] } })
+    await step(experiment, 'start')
+    const periods = async () => (await api.ok('GET', `/api/experiments/${experiment.id}`)).runs[0].periods.length
+    await change(experiment, { condition: { b: [2], a: 1 }, prerequisites: [], on_ineligible: 'keep', name: null })
+    expect(await periods()).toBe(1)
+    const changes = [{ condition: { a: 2 } }, { condition: null }, { prerequisites }, { on_ineligible: 'leave_out' }]
+    for (const [index, settings] of changes.entries()) {
+      await change(experiment, settings)
+      expect(await periods()).toBe(index + 2)
+      await change(experiment, settings)
+      expect(await periods()).toBe(index + 2)
+    }
+  })
+
+  test('mode and holdout are fixed while a run is unfinished, and free again for a new one', async () => {
+    const { api } = app()
+    const holdout = await api.ok('POST', '/api/experiments', { name: 'fixed meanwhile', kind: 'holdout' })
+    const experiment = await api.makeExperiment()
+    await step(experiment, 'start')
+    for (const status of ['running', 'paused']) {
+      expect(refusal(await change(experiment, { mode: 'aa' })), status).toBe('409')
+      expect(refusal(await change(experiment, { holdout_id: holdout.id })), status).toBe('409')
+      expect((await change(experiment, { mode: 'ab', holdout_id: null })).status).toBe(200)
+      if (status === 'running') await step(experiment, 'pause')
+    }
+    await step(experiment, 'complete')
+    expect((await change(experiment, { holdout_id: holdout.id })).body.holdout_id).toBe(holdout.id)
+    const again = await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { mode: 'aa' })
+    expect(again).toMatchObject({ status: 'running', mode: 'aa' })
+    expect(await api.ok('POST', `/api/experiments/${experiment.id}/runs`)).toMatchObject({ mode: 'aa' })
+  })
+
+  test('a schedule lies ahead, ends after it starts, and starts drafts only', async () => {
+    const { api } = app()
+    expect(refusal(await create({ scheduled_start_at: inHours(-1) }))).toBe('400 scheduled_start_at')
+    expect(refusal(await create({ scheduled_end_at: inHours(-1) }))).toBe('400 scheduled_end_at')
+    const start = inHours(2)
+    expect(refusal(await create({ scheduled_start_at: start, scheduled_end_at: start }))).toBe('400 scheduled_end_at')
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { scheduled_end_at: inHours(1) })
+    expect(refusal(await change(experiment, { scheduled_start_at: start }))).toBe('400 scheduled_start_at')
+    await step(experiment, 'start')
+    expect(refusal(await change(experiment, { scheduled_start_at: start }))).toBe('409')
+    expect((await change(experiment, { scheduled_end_at: start })).body.scheduled_end_at).toBe(start)
+    await step(experiment, 'complete')
+    expect(refusal(await change(experiment, { scheduled_end_at: inHours(3) }))).toBe('409')
+  })
+
+  test('a draft with a scheduled start waits for it, unless it is told to start at a check too', async () => {
+    const { api } = app()
+    const scheduled_start_at = inHours(1)
+    const waiting = await api.makeExperiment({ control: 50, treatment: 50 }, { scheduled_start_at })
+    expect(await api.ok('GET', `/api/experiments/${waiting.id}`)).toMatchObject({ auto_start: false })
+    expect(await api.variantOf('early', waiting)).toBeUndefined()
+    await change(waiting, { auto_start: true })
+    expect(await api.variantOf('early', waiting)).toBeDefined()
+    const later = await api.makeExperiment()
+    expect((await change(later, { scheduled_start_at })).body.auto_start).toBe(false)
+  })
+
+  test('in A/A mode everybody is shown the control, under ids that tell the variants apart', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({}, { mode: 'aa' })
+    const path = `/api/experiments/${experiment.id}/variants`
+    await api.ok('POST', path, { name: 'control', percent_allocated: 50, payload: { color: 'red' } })
+    await api.ok('POST', path, { name: 'treatment', percent_allocated: 50, payload: { color: 'blue' } })
+    const ids = new Set<number>()
+    for (let user = 0; user < 20; user++) {
+      const check = { user_id: `same ${user}`, experiment_ids: [experiment.id], attributes: {} }
+      const answer = await api.ok('POST', '/api/experiments/check-eligibility', check)
+      const { variant_id, ...shown } = answer.eligible_experiment_ids[experiment.id]
+      expect(shown).toEqual({ variant_name: 'control', payload: { color: 'red' } })
+      ids.add(variant_id)
+    }
+    expect(ids.size).toBe(2)
+  })
+
+  test('every version of an experiment is in the history, as it was decided by, until a draft is deleted', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 40, treatment: 60 })
+    await change(experiment, { condition: { plan: 'gold' } })
+    await step(experiment, 'start', 'pause', 'resume')
+    await api.allocate(experiment, { control: 10 })
+    const { version, status } = await api.ok('GET', `/api/experiments/${experiment.id}`)
+    const versions = await history(experiment)
+    expect(versions.map((row) => row.version)).toEqual(Array.from({ length: version }, (_, index) => index + 1))
+    expect(versions[0]?.definition).toMatchObject({ status: 'draft', run: null, variants: [{ name: 'control' }] })
+    expect(versions.at(-1)?.definition).toMatchObject({
+      status,
+      version,
+      condition: { plan: 'gold' },
+      run: { number: 1, period: 3 },
+      variants: [{ percent_allocated: 10 }, { percent_allocated: 60 }],
+    })
+    const draft = await api.makeExperiment()
+    await api.ok('DELETE', `/api/experiments/${draft.id}`)
+    expect(await history(draft)).toEqual([])
+  })
+})

@@ -1,0 +1,391 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Loose, TestApi } from '../support/api.ts'
+import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+
+const login = (api: TestApi, alias_id: string, user_id: string) =>
+  api.ok('POST', '/api/users/alias', { alias_id, user_id })
+const users = (results: Loose) => results.variants.map((row: Loose) => row.total_users)
+const conversions = (results: Loose) => results.variants.map((row: Loose) => row.conversions)
+const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
+const assignmentsOf = (app: TestApp, userId: string): Promise<Loose[]> =>
+  app.platform.orm.em.fork().execute('select a.* from assignments a where a.user_id = ? order by a.run_id', [userId])
+/** As many ids as it takes for both variants of a half and half experiment to be among them. */
+const many = (prefix: string) => Array.from({ length: 20 }, (_, index) => `${prefix} ${index}`)
+
+/** A running experiment and ids of that prefix, one in each of its variants. */
+async function oneInEach(api: TestApi, prefix: string) {
+  const experiment = await api.makeExperiment()
+  const found = new Map<number, string>()
+  for (let index = 0; found.size < 2; index++) {
+    const id = `${prefix} ${index}`
+    const variant = (await api.variantOf(id, experiment)) as number
+    if (!found.has(variant)) found.set(variant, id)
+  }
+  const { control, treatment } = experiment.variants as { control: number; treatment: number }
+  return { experiment, inControl: found.get(control) as string, inTreatment: found.get(treatment) as string }
+}
+
+onEachDatabase('aliases', (app) => {
+  describe('at login', () => {
+    test('nobody’s decision flips: the user has what the anonymous visitor was shown', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const shown = new Map<string, number | undefined>()
+      for (const visitor of many('visitor')) shown.set(visitor, await api.variantOf(visitor, experiment))
+      expect(new Set(shown.values()).size).toBe(2)
+      for (const [visitor, variant] of shown) {
+        const user = `user of ${visitor}`
+        expect(await login(api, visitor, user)).toEqual({
+          alias_id: visitor,
+          user_id: user,
+          created_at: expect.stringMatching(/^\d{4}-\d\d-\d\dT.*Z$/),
+        })
+        expect(await api.variantOf(visitor, experiment)).toBe(variant)
+        expect(await api.variantOf(user, experiment)).toBe(variant)
+        const [[original], [copy]] = [await assignmentsOf(app(), visitor), await assignmentsOf(app(), user)]
+        expect(copy).toEqual({ ...original, user_id: user, source: 'alias' })
+      }
+      expect(sum(users(await api.results(experiment)))).toBe(shown.size)
+    })
+
+    test('an id that is not assigned gets what its owner has, or both the same draw', async () => {
+      const { api } = app()
+      const [before, after] = [await api.makeExperiment(), await api.makeExperiment()]
+      for (const user of many('owner')) {
+        const device = `device of ${user}`
+        const variant = await api.variantOf(user, before)
+        await login(api, device, user)
+        expect(await api.variantOf(device, before)).toBe(variant)
+        const drawn = await api.variantOf(device, after)
+        expect(await api.variantOf(user, after)).toBe(drawn)
+        expect(await assignmentsOf(app(), device)).toEqual([])
+        expect(await assignmentsOf(app(), user)).toHaveLength(2)
+      }
+      expect(sum(users(await api.results(after)))).toBe(20)
+    })
+
+    test('who was assigned differently keeps both variants, and is a crossover', async () => {
+      const { api } = app()
+      const { experiment, inControl, inTreatment } = await oneInEach(api, 'crossing')
+      const before = await api.results(experiment)
+      await login(api, inControl, inTreatment)
+      expect(await api.variantOf(inControl, experiment)).toBe(experiment.variants.control)
+      expect(await api.variantOf(inTreatment, experiment)).toBe(experiment.variants.treatment)
+      const results = await api.results(experiment)
+      expect(results).toMatchObject({ crossovers: 1, overridden: 0, claimed_other: 0 })
+      expect(users(results)).toEqual(users(before).map((count: number) => count - 1))
+    })
+
+    test('who is joined to an owner that becomes an alias keeps what was answered by that owner', async () => {
+      const { api } = app()
+      const { experiment, inControl, inTreatment } = await oneInEach(api, 'handed on')
+      await login(api, 'their tablet', inControl)
+      expect(await api.variantOf('their tablet', experiment)).toBe(experiment.variants.control)
+      await login(api, inControl, inTreatment)
+      expect(await api.variantOf('their tablet', experiment)).toBe(experiment.variants.control)
+      expect(await api.variantOf(inTreatment, experiment)).toBe(experiment.variants.treatment)
+    })
+
+    test('a forced variant of either id leaves the person out of the results, and is the alias’s too', async () => {
+      const { api, platform } = app()
+      const { experiment, inControl, inTreatment } = await oneInEach(api, 'forced')
+      const { control } = experiment.variants
+      await platform.orm.em
+        .fork()
+        .execute('insert into overrides (user_id, experiment_id, variant_id) values (?, ?, ?)', [
+          'forced owner',
+          experiment.id,
+          control as number,
+        ])
+      const { version } = platform.watch.snapshot()
+      await login(api, inTreatment, 'forced owner')
+      expect(platform.watch.snapshot().version).toBeGreaterThan(version)
+      expect(await api.variantOf(inTreatment, experiment)).toBe(control)
+      expect(await assignmentsOf(app(), 'forced owner')).toMatchObject([{ excluded_reason: 'override' }])
+      const results = await api.results(experiment)
+      expect(results).toMatchObject({ overridden: 1, crossovers: 0 })
+      expect(sum(users(results))).toBe((await assignmentCount(app(), experiment.id)) - 2)
+      expect(await api.variantOf(inControl, experiment)).toBe(control)
+    })
+  })
+
+  describe('links', () => {
+    test('collapse when stored: an owner is never an alias', async () => {
+      const { api } = app()
+      await login(api, 'phone', 'account')
+      expect(await login(api, 'tablet', 'phone')).toMatchObject({ user_id: 'account' })
+      expect(await login(api, 'account', 'merged account')).toMatchObject({ user_id: 'merged account' })
+      for (const id of ['merged account', 'phone', 'account']) {
+        const { user_id, aliases } = await api.ok('GET', `/api/users/${encodeURIComponent(id)}/aliases`)
+        expect(user_id).toBe('merged account')
+        expect(aliases.map((alias: Loose) => alias.alias_id)).toEqual(['account', 'phone', 'tablet'])
+      }
+      const page = await api.ok('GET', '/api/users/phone/aliases?limit=1&after=account')
+      expect(page.aliases).toMatchObject([{ alias_id: 'phone' }])
+    })
+
+    test('said again are the same; of another owner a 409; in a circle a 400', async () => {
+      const { api } = app()
+      const first = await login(api, 'laptop', 'ada')
+      expect(await login(api, 'laptop', 'ada')).toEqual(first)
+      await login(api, 'desk', 'ada')
+      expect(await login(api, 'laptop', 'desk')).toEqual(first)
+      const status = async (alias_id: string, user_id: string) => {
+        const { status, body } = await api.call('POST', '/api/users/alias', { alias_id, user_id })
+        return { status, path: body.issues?.[0].path }
+      }
+      expect(await status('laptop', 'bob')).toEqual({ status: 409, path: undefined })
+      expect(await status('ada', 'ada')).toEqual({ status: 400, path: ['alias_id'] })
+      expect(await status('ada', 'laptop')).toEqual({ status: 400, path: ['alias_id'] })
+      expect((await api.ok('GET', '/api/users/ada/aliases')).aliases).toHaveLength(2)
+      expect((await api.call('GET', '/api/users/nobody at all/aliases')).status).toBe(404)
+    })
+
+    test('wanted by 200 logins at once are stored in order, and a bad one hurts only its sender', async () => {
+      const { api } = app()
+      const wanted = Array.from({ length: 200 }, (_, index) => {
+        if (index % 10 === 7) return { alias_id: `many ${index - 1}`, user_id: 'somebody else' }
+        if (index % 10 === 8) return { alias_id: 'the many', user_id: `many ${index - 2}` }
+        if (index % 10 === 9) return { alias_id: `many ${index}`, user_id: `many ${index}` }
+        return { alias_id: `many ${index}`, user_id: index % 2 ? 'the many' : `many ${index - (index % 10) + 1}` }
+      })
+      const { aliaser } = app().platform
+      const outcomes = await Promise.allSettled(wanted.map(aliaser.join))
+      const codes = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'joined'))
+      const expected = wanted.map((_, index) => {
+        if (index % 10 === 7) return 'CONFLICT'
+        return index % 10 >= 8 ? 'BAD_REQUEST' : 'joined'
+      })
+      expect(codes).toEqual(expected)
+      const { aliases } = await api.ok('GET', `/api/users/${encodeURIComponent('the many')}/aliases`)
+      expect(aliases).toHaveLength(140)
+    })
+
+    test('never form a chain nor give an id two owners, whatever is joined to what', async () => {
+      const { platform } = app()
+      let sequence = 0
+      const link = fc.record({ alias: fc.nat(7), user: fc.nat(7) })
+      await fc.assert(
+        fc.asyncProperty(fc.array(fc.array(link, { minLength: 1, maxLength: 8 }), { maxLength: 5 }), async (groups) => {
+          const prefix = `sequence ${++sequence} id`
+          const owners = new Map<string, string>()
+          for (const group of groups) {
+            const wanted = group.map(({ alias, user }) => ({
+              alias_id: `${prefix} ${alias}`,
+              user_id: `${prefix} ${user}`,
+            }))
+            const outcomes = await Promise.allSettled(wanted.map(platform.aliaser.join))
+            const refused = wanted.map((one) => joinModel(owners, one.alias_id, one.user_id))
+            for (const [index, outcome] of outcomes.entries())
+              expect(outcome.status === 'rejected' ? outcome.reason.code : null).toBe(refused[index])
+            for (const [index, outcome] of outcomes.entries())
+              if (outcome.status === 'fulfilled')
+                expect(outcome.value.user_id).toBe(owners.get(wanted[index]?.alias_id as string))
+          }
+          const rows = await platform.orm.em
+            .fork()
+            .execute('select l.alias_id, l.user_id from aliases l where starts_with(l.alias_id, ?)', [`${prefix} `])
+          expect(new Map(rows.map((row: Loose) => [row.alias_id, row.user_id]))).toEqual(owners)
+          for (const owner of owners.values()) expect(owners.has(owner)).toBe(false)
+        }),
+        { numRuns: 60, seed: 20_261 },
+      )
+    })
+  })
+
+  describe('events', () => {
+    test('after login count for the exposure before it, also those that name no experiment', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      await api.variantOf('shopper', experiment)
+      await login(api, 'shopper', 'customer')
+      await api.record({ user_id: 'customer', type: 'purchase' })
+      await api.record({ user_id: 'shopper', type: 'purchase' })
+      const results = await api.results(experiment, { conversion_event_type: 'purchase' })
+      expect(sum(users(results))).toBe(1)
+      expect(sum(conversions(results))).toBe(1)
+    })
+
+    test('by an alias that is not assigned expose and convert its owner, and get the owner’s variant', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { exposure: 'on_report' })
+      const experiment_id = experiment.id
+      await api.ok('POST', `/api/experiments/${experiment_id}/start`)
+      const variant = await api.variantOf('reporter', experiment)
+      await login(api, 'their watch', 'reporter')
+      expect(sum(users(await api.results(experiment)))).toBe(0)
+      const report = await api.record({ user_id: 'their watch', experiment_id, type: '$exposure' })
+      expect(report).toMatchObject({ user_id: 'their watch', variant_id: variant })
+      await api.record({ user_id: 'their watch', type: 'conversion' })
+      const results = await api.results(experiment)
+      expect(sum(users(results))).toBe(1)
+      expect(sum(conversions(results))).toBe(1)
+      expect(await assignmentsOf(app(), 'their watch')).toEqual([])
+    })
+
+    test('that decide are the owner’s decision; of an id with a decision of its own, that one’s', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const { control, treatment } = experiment.variants
+      const seen = (user_id: string, variant_id: number | undefined) =>
+        api.record({ user_id, experiment_id: experiment.id, variant_id, type: 'view' })
+      await login(api, 'shared one', 'decided')
+      expect((await seen('shared one', treatment)).user_id).toBe('shared one')
+      expect(await assignmentsOf(app(), 'shared one')).toEqual([])
+      expect(await assignmentsOf(app(), 'decided')).toMatchObject([{ variant_id: treatment, source: 'event' }])
+      expect(await api.variantOf('shared one', experiment)).toBe(treatment)
+      await seen('own one', control)
+      await login(api, 'own one', 'decided')
+      await seen('own one', control)
+      const results = await api.results(experiment)
+      expect(results).toMatchObject({ crossovers: 1, externally_decided: 1, claimed_other: 0 })
+      expect(users(results)).toEqual([0, 0])
+    })
+
+    test('that name another variant after a decision elsewhere was copied to the owner make a crossover', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const { control, treatment } = experiment.variants
+      const seen = (user_id: string, variant_id: number | undefined) =>
+        api.record({ user_id, experiment_id: experiment.id, variant_id, type: 'view' })
+      await seen('before login', control)
+      await login(api, 'before login', 'after login')
+      expect(users(await api.results(experiment))).toEqual([1, 0])
+      await seen('after login', treatment)
+      expect(await api.results(experiment)).toMatchObject({ crossovers: 1, externally_decided: 1 })
+    })
+  })
+
+  describe('erased', () => {
+    test('with their owner leave no trace of any id, and still count as one person', async () => {
+      const { api, platform } = app()
+      const experiment = await api.makeExperiment()
+      const ids = ['erased owner', 'erased phone', 'erased tablet']
+      for (const id of ids.slice(1)) await api.variantOf(id, experiment)
+      for (const id of ids.slice(1)) await login(api, id, 'erased owner')
+      for (const user_id of ids) await api.record({ user_id, type: 'conversion', properties: { secret: 1 } })
+      const before = await api.results(experiment)
+      await api.ok('DELETE', '/api/users/erased%20owner')
+      expect(await api.results(experiment)).toEqual(before)
+      for (const user_id of ids) {
+        const check = { user_id, experiment_ids: [experiment.id] }
+        expect((await api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
+        expect((await api.call('DELETE', `/api/users/${encodeURIComponent(user_id)}`)).status).toBe(404)
+        const left = await platform.orm.em.fork().execute(
+          `select 1 from assignments a where a.user_id = ? union all select 1 from events e where e.user_id = ?
+           union all select 1 from aliases l where ? in (l.alias_id, l.user_id)`,
+          [user_id, user_id, user_id],
+        )
+        expect(left).toEqual([])
+      }
+      const kept = await platform.orm.em
+        .fork()
+        .execute(
+          `select a.attributes, a.segment_ids from assignments a join runs r on r.id = a.run_id where r.experiment_id = ?`,
+          [experiment.id],
+        )
+      expect(kept).toHaveLength(3)
+      for (const row of kept) expect(row).toEqual({ attributes: null, segment_ids: null })
+    })
+
+    test('alone go alone: the owner stays', async () => {
+      const { api } = app()
+      const experiment = await api.makeExperiment()
+      const variant = await api.variantOf('lost phone', experiment)
+      await login(api, 'lost phone', 'its owner')
+      await login(api, 'new phone', 'its owner')
+      await api.ok('DELETE', '/api/users/lost%20phone')
+      const check = { user_id: 'lost phone', experiment_ids: [experiment.id] }
+      expect((await api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
+      for (const id of ['its owner', 'new phone']) expect(await api.variantOf(id, experiment)).toBe(variant)
+      const { aliases } = await api.ok('GET', '/api/users/its%20owner/aliases')
+      expect(aliases).toMatchObject([{ alias_id: 'new phone' }])
+      expect(await login(api, 'lost phone', 'another owner')).toMatchObject({ user_id: 'another owner' })
+    })
+  })
+})
+
+onPostgres('a login on one process', () => {
+  test.each([
+    ['is seen by the other', false],
+    ['is seen by the other even where its message is lost', true],
+  ])('%s: no decision flips', async (_title, lost) => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment()
+    await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await two.platform.watch.refresh()
+    if (lost) Object.assign(one.platform.cache, { publish: () => {} })
+    for (const visitor of many('visitor')) {
+      const [device, user] = [`device of ${visitor}`, `user of ${visitor}`]
+      // Known to both processes before, but not assigned: they hold profiles of ids that are nobody's aliases.
+      for (const { api } of [one, two])
+        for (const user_id of [device, user]) await api.record({ user_id, type: 'seen' })
+      const variant = await two.api.variantOf(visitor, experiment)
+      const logins = [login(one.api, visitor, user), login(one.api, device, user)]
+      const racing = await two.api.variantOf(device, experiment)
+      await Promise.all(logins)
+      const shown = new Map([
+        [visitor, variant],
+        [device, racing],
+      ])
+      for (const { api } of [two, one, two])
+        for (const id of [visitor, device, user]) {
+          const answer = await api.variantOf(id, experiment)
+          expect(answer, id).toBe(shown.get(id) ?? answer)
+          shown.set(id, answer)
+        }
+      expect([variant, racing]).toContain(shown.get(user))
+    }
+    await Promise.all([one.close(), two.close()])
+  })
+
+  test('while others decide and record never makes anybody flip or be counted twice', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment()
+    await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await Promise.all(
+      Array.from({ length: 40 }, async (_, person) => {
+        const ids = [`a ${person}`, `b ${person}`, `c ${person}`]
+        const shown = new Map<string, number | undefined>()
+        const check = async () => {
+          for (const [index, id] of ids.entries()) {
+            const variant = await (index % 2 ? one : two).api.variantOf(id, experiment)
+            expect(variant).toBe(shown.get(id) ?? variant)
+            shown.set(id, variant)
+          }
+        }
+        const [a, b, c] = ids as [string, string, string]
+        await Promise.all([check(), login(two.api, a, b), one.api.record({ user_id: c, type: 'seen' })])
+        await Promise.all([check(), login(one.api, b, c), two.api.record({ user_id: a, type: 'conversion' })])
+        await check()
+      }),
+    )
+    const results = await one.api.results(experiment)
+    expect(sum(users(results)) + results.crossovers).toBe(40)
+    await Promise.all([one.close(), two.close()])
+  })
+})
+
+/** Rows of an experiment's runs. */
+async function assignmentCount({ platform }: TestApp, experimentId: number): Promise<number> {
+  const [row] = await platform.orm.em
+    .fork()
+    .execute<{ count: number }[]>(
+      'select count(*)::int as count from assignments a join runs r on r.id = a.run_id where r.experiment_id = ?',
+      [experimentId],
+    )
+  return row?.count ?? 0
+}
+
+/** What joining means, one after the other, said plainly. @returns the code of the refusal, or null */
+function joinModel(owners: Map<string, string>, aliasId: string, userId: string): string | null {
+  const owner = owners.get(userId) ?? userId
+  if (aliasId === userId || owner === aliasId) return 'BAD_REQUEST'
+  if (owners.has(aliasId)) return owners.get(aliasId) === owner ? null : 'CONFLICT'
+  for (const [other, its] of owners) if (its === aliasId) owners.set(other, owner)
+  owners.set(aliasId, owner)
+  return null
+}
