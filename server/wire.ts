@@ -4,6 +4,8 @@ import { z } from 'zod'
 
 const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
+/** Values in one user's attributes, nested ones included: what a rule may have to look through. */
+const MAX_ATTRIBUTES = 2000
 
 /** No C0 control character and no DEL; NUL could not be stored at all. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
@@ -59,11 +61,17 @@ export const userId = z
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
-/** Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack. */
-function jsonFault(value: unknown): string | null {
+/**
+ * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack.
+ * @param most values in it, nested ones included
+ */
+function jsonFault(value: unknown, most: number): string | null {
   let level: unknown[] = [value]
+  let found = -1
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > MAX_DEPTH) return `nested more than ${MAX_DEPTH} levels deep`
+    found += level.length
+    if (found > most) return `must not hold more than ${most} values`
     const next: unknown[] = []
     for (const item of level) {
       if (typeof item === 'string') {
@@ -85,16 +93,19 @@ function jsonFault(value: unknown): string | null {
 }
 
 /** As a check: the schema itself must not recurse into the value. */
-export const storable = (value: unknown, ctx: z.RefinementCtx) => {
-  const fault = jsonFault(value)
-  if (fault) ctx.addIssue({ code: 'custom', message: fault })
-}
+const storable =
+  (most = Number.POSITIVE_INFINITY) =>
+  (value: unknown, ctx: z.RefinementCtx) => {
+    const fault = jsonFault(value, most)
+    if (fault) ctx.addIssue({ code: 'custom', message: fault })
+  }
 
-/** A JSON object such as the properties of an event or the attributes of a user. */
-export const jsonObject = z.record(z.string(), z.unknown()).superRefine(storable) as z.ZodType<
-  Record<string, Json>,
-  Record<string, Json>
->
+const objectOf = (most?: number) =>
+  z.record(z.string(), z.unknown()).superRefine(storable(most)) as z.ZodType<Record<string, Json>, Record<string, Json>>
+/** A JSON object such as the properties of an event. */
+export const jsonObject = objectOf()
+/** What rules may ask of a user. */
+export const attributes = objectOf(MAX_ATTRIBUTES)
 /** A targeting rule; the service that saves it compiles it, and refuses a bad one with the path of the fault. */
 export const condition = jsonObject.meta({ examples: [{ country_code: { $in: ['US', 'CA'] }, is_premium: true }] })
 /** Output only: JSON as it was stored, which was checked on its way in. */
@@ -104,7 +115,7 @@ export const storedObject = z.record(z.string(), z.unknown()) as unknown as z.Zo
   Record<string, Json>
 >
 /** Any JSON value. */
-export const jsonValue = z.unknown().superRefine(storable) as z.ZodType<Json, Json>
+export const jsonValue = z.unknown().superRefine(storable()) as z.ZodType<Json, Json>
 
 /** An optional input whose null means the same as leaving it out. */
 export const optional = <T extends z.ZodType>(schema: T) => schema.nullish()

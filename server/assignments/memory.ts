@@ -79,7 +79,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
   }
 
   const forgetHere = (userId: string) => void users.delete(userId)
-  watch.onMissedChange(() => users.clear())
+  watch.onMissedErasure(() => users.clear())
   cache.subscribe(
     (message) => {
       if (message.kind !== 'person' || message.people_version === null) return

@@ -13,6 +13,13 @@ export type StoredAssignment = {
   assigned_at: number
 }
 
+/**
+ * The rows `a` of these conditions for each row before, by the index: `offset 0` keeps the planner from joining with the
+ * whole table, which it prefers while a young table has no statistics yet.
+ */
+const assignmentsOf = (where: string) =>
+  sql`cross join lateral (select x.* from assignments x where ${sql.raw(where)} offset 0) a`
+
 const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
 
@@ -26,7 +33,7 @@ export async function loadAssignments(em: EntityManager, userIds: readonly strin
     from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
     cross join lateral (
       select l.user_id as id from aliases l where l.alias_id = i.user_id union all select i.user_id) holder
-    join assignments a on a.user_id = holder.id
+    ${assignmentsOf('x.user_id = holder.id')}
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
     where e.status <> 'archived'
@@ -64,7 +71,8 @@ export async function insertAssignments(
       coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end,
       case when exists (
         select 1 from overrides o join runs r on r.id = i.run_id
-        where o.user_id = i.user_id and o.experiment_id = i.experiment_id
+        where o.user_id in (select i.user_id union all select l.alias_id from aliases l where l.user_id = i.user_id)
+          and o.experiment_id = i.experiment_id
           and (o.removed_at is null or o.removed_at >= r.started_at)) then 'override' end
     from jsonb_to_recordset(${JSON.stringify(assignments)}::text::jsonb) as i (
       run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb,
@@ -89,7 +97,7 @@ export async function readAssignments(
   const { rows } = await sql<StoredAssignment>`
     select a.user_id, ${columns}
     from jsonb_to_recordset(${JSON.stringify(wanted)}::text::jsonb) as i (run_id int, user_id text)
-    join assignments a on a.run_id = i.run_id and a.user_id = i.user_id`.execute(em.getKysely())
+    ${assignmentsOf('x.run_id = i.run_id and x.user_id = i.user_id')}`.execute(em.getKysely())
   return rows
 }
 
@@ -176,12 +184,15 @@ export async function readNow(em: EntityManager): Promise<number> {
   return (rows[0] as { now: number }).now
 }
 
-/** Leaves a user out of the results of an experiment's unfinished run, from now on. */
+/** Leaves a person, by all of their ids, out of the results of an experiment's unfinished run, from now on. */
 export async function excludeOverridden(em: EntityManager, key: { user_id: string; experiment_id: number }) {
   await sql`
+    with owner as (
+      select coalesce((select l.user_id from aliases l where l.alias_id = ${key.user_id}), ${key.user_id}) as id)
     update assignments a set excluded_reason = 'override' from runs r
     where r.id = a.run_id and r.experiment_id = ${key.experiment_id} and r.ended_at is null
-      and a.user_id = ${key.user_id} and a.excluded_reason is distinct from 'override'`.execute(em.getKysely())
+      and a.user_id in (select o.id from owner o union all select l.alias_id from owner o join aliases l on l.user_id = o.id)
+      and a.excluded_reason is distinct from 'override'`.execute(em.getKysely())
 }
 
 /** @returns whether an override was in force until now */

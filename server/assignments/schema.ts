@@ -1,7 +1,16 @@
 import { z } from 'zod'
-import { id, instant, jsonObject, optional, storedJson, storedObject, timestamp, userId } from '../wire.ts'
+import {
+  attributes as anyAttributes,
+  id,
+  instant,
+  optional,
+  storedJson,
+  storedObject,
+  timestamp,
+  userId,
+} from '../wire.ts'
 
-const attributes = optional(jsonObject).meta({
+const attributes = optional(anyAttributes).meta({
   description: 'Merged over the stored profile for this call only; given (also as {}), any user id is accepted',
   examples: [{ country_code: 'US' }],
 })
@@ -74,7 +83,7 @@ export const explainDecision = z
   .object({
     experiment_id: id,
     user_id: userId,
-    attributes: optional(jsonObject).meta({ description: 'Merged over the stored profile, as in a check' }),
+    attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),
     at: optional(instant).meta({ description: 'A past time; now unless given' }),
   })
   .meta({ id: 'ExplainDecision' })

@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
 import type { StoredExperiment, StoredSegment } from './queries.ts'
@@ -8,9 +9,18 @@ export type OnBadRule = (where: string, error: unknown) => void
 const NOBODY = compileCondition(null)
 const EVERYBODY = compileCondition({})
 
+/** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
+const compiled = new LRUCache<string, Condition>({ max: 20_000 })
+
 function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule): Condition {
+  if (rules === null) return NOBODY
+  const text = JSON.stringify(rules)
+  const known = compiled.get(text)
+  if (known) return known
   try {
-    return compileCondition(rules)
+    const condition = compileCondition(rules)
+    compiled.set(text, condition)
+    return condition
   } catch (error) {
     onBadRule(where, error)
     return NOBODY

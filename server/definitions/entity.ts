@@ -20,7 +20,7 @@ export const PeopleState = defineEntity({
   tableName: 'people_state',
   properties: {
     id: p.integer().primary().autoincrement(false),
-    version: p.integer().default(0),
+    version: p.bigint('number').defaultRaw('0'),
   },
   checks: [{ name: 'people_state_single_row', expression: 'id = 1' }],
 })
@@ -30,8 +30,9 @@ export const PersonChange = defineEntity({
   name: 'PersonChange',
   tableName: 'people_changes',
   properties: {
-    version: p.integer().primary().autoincrement(false),
+    version: p.bigint('number').primary().autoincrement(false),
     user_digest: p.text(),
+    kind: p.text().$type<'erased' | 'joined'>().default('erased'),
     changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()').index(),
   },
 })

@@ -113,7 +113,7 @@ export type Versions = { definitions: number; people: number }
 
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const { rows } = await sql<Versions>`
-    select p.definitions_version as definitions, s.version as people from platform p cross join people_state s`.execute(
+    select p.definitions_version as definitions, s.version::float8 as people from platform p cross join people_state s`.execute(
     em.getKysely(),
   )
   return rows[0] as Versions
@@ -162,17 +162,23 @@ export async function lockVersions(
 /**
  * Notes that people were erased or joined, and forgets changes that no cache can be older than.
  * @param digests of their ids, at least one
+ * @param kind 'joined' leaves what is stored of them true, 'erased' does not
  * @returns the people's new version: that of the last of them, and no lower than that of any
  */
-export async function raisePeople(em: EntityManager, digests: readonly string[], keepSeconds: number): Promise<number> {
+export async function raisePeople(
+  em: EntityManager,
+  digests: readonly string[],
+  kind: 'erased' | 'joined',
+  keepSeconds: number,
+): Promise<number> {
   const { rows } = await sql<{ version: number }>`
     with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
       raised as (update people_state set version = version + ${digests.length}::int returning version),
       noted as (
-        insert into people_changes (version, user_digest)
-        select raised.version - ${digests.length}::int + i.ord, i.digest
+        insert into people_changes (version, user_digest, kind)
+        select raised.version - ${digests.length}::int + i.ord, i.digest, ${kind}
         from raised cross join jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) with ordinality as i (digest, ord))
-    select raised.version from raised`.execute(em.getKysely())
+    select raised.version::float8 as version from raised`.execute(em.getKysely())
   return (rows[0] as { version: number }).version
 }
 
@@ -191,9 +197,9 @@ export async function lockPeople(em: EntityManager) {
 
 /** Whose stored data was replaced since a version, and within the time that caches may remember. */
 export async function readPeopleChanges(em: EntityManager, since: number, keepSeconds: number) {
-  const { rows } = await sql<{ version: number; user_digest: string }>`
-    select c.version, c.user_digest from people_changes c
-    where c.version > ${since} and c.changed_at > now() - make_interval(secs => ${keepSeconds})
+  const { rows } = await sql<{ version: number; user_digest: string; kind: 'erased' | 'joined' }>`
+    select c.version::float8 as version, c.user_digest, c.kind from people_changes c
+    where c.version > ${since}::float8::bigint and c.changed_at > now() - make_interval(secs => ${keepSeconds})
     order by c.version`.execute(em.getKysely())
   return rows
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Condition } from '../evaluation/condition.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { compileExperiment, compileSegments, type OnBadRule, type Surroundings } from './compile.ts'
@@ -17,7 +18,25 @@ export type Snapshot = {
   readonly scheduled: readonly { readonly experimentId: number; readonly version: number; readonly at: number }[]
 }
 
+/** Experiments compiled at a stretch. */
+const STRETCH = 200
+
+/** Compiles in stretches; between them others have their turn, so that decisions go on. */
+export async function compileInTurns(definitions: Definitions, warn: OnBadRule): Promise<Snapshot> {
+  const steps = compile(definitions, warn)
+  for (let step = steps.next(); ; step = steps.next()) {
+    if (step.done) return step.value
+    await nextTurn()
+  }
+}
+
+/** Compiles at once. */
 export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snapshot {
+  const steps = compile(definitions, warn)
+  for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
+}
+
+function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefined, Snapshot> {
   const badRules: string[] = []
   const onBadRule: OnBadRule = (where, error) => {
     badRules.push(where)
@@ -35,7 +54,7 @@ export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snap
   const experiments = new Map<number, ExperimentDefinition>()
   /** Holdouts and prerequisites first; what is saved has no circle, and what is under way already is not met again. */
   const underWay = new Set<number>()
-  const compile = (id: number): ExperimentDefinition | undefined => {
+  const compileOne = (id: number): ExperimentDefinition | undefined => {
     const done = experiments.get(id)
     const experiment = stored.get(id)
     if (done || !experiment || underWay.has(id)) return done
@@ -46,9 +65,9 @@ export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snap
       layerRunIds: unfinishedRuns(layers.get(experiment.layer_id) ?? []).filter(
         (runId) => runId !== experiment.run?.id,
       ),
-      holdout: (experiment.holdout_id !== null && compile(experiment.holdout_id)) || null,
+      holdout: (experiment.holdout_id !== null && compileOne(experiment.holdout_id)) || null,
       prerequisite: (needed) => {
-        const found = compile(needed)
+        const found = compileOne(needed)
         return { runId: found?.run?.id ?? null, depth: found?.depth ?? -1 }
       },
     }
@@ -56,7 +75,11 @@ export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snap
     experiments.set(id, compiled)
     return compiled
   }
-  for (const id of stored.keys()) compile(id)
+  let turn = 0
+  for (const id of stored.keys()) {
+    compileOne(id)
+    if (++turn % STRETCH === 0) yield
+  }
   return {
     version: definitions.version,
     experiments,

@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
 import { loadDefinitions, readPeopleChanges, readVersions } from './queries.ts'
-import { compileSnapshot, type Snapshot } from './snapshot.ts'
+import { compileInTurns, type Snapshot } from './snapshot.ts'
 
 /** How long a cache may remember an assignment, and hence how long changes of people must be known. */
 export const REMEMBER_SECONDS = 24 * 3600
@@ -30,8 +30,8 @@ export type Watch = {
   changedAt: (userId: string) => number
   /** Notes such a change at once, without waiting for the poll. */
   noteChange: (userId: string, version: number) => void
-  /** When a poll finds changes that no message told of. */
-  onMissedChange: (listener: () => void) => void
+  /** When a poll finds erasures that no message told of. */
+  onMissedErasure: (listener: () => void) => void
   close: () => void
 }
 
@@ -52,7 +52,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
       for (const row of rows) {
         if ((changes.get(row.user_digest) ?? 0) < row.version) {
           changes.set(row.user_digest, row.version)
-          news = true
+          news ||= row.kind === 'erased'
         }
       }
       if (news) for (const listener of missed) listener()
@@ -62,10 +62,10 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     const definitions = await cache.read(keys.snapshot(versions.definitions), { ttlSeconds: SNAPSHOT_SECONDS }, () =>
       loadDefinitions(em),
     )
-    if (!snapshot || definitions.version > snapshot.version)
-      snapshot = compileSnapshot(definitions, (where, error) =>
-        log.error({ where, err: error }, `A stored rule does not compile, nobody is eligible by it: ${where}`),
-      )
+    if (snapshot && definitions.version <= snapshot.version) return snapshot
+    snapshot = await compileInTurns(definitions, (where, error) =>
+      log.error({ where, err: error }, `A stored rule does not compile, nobody is eligible by it: ${where}`),
+    )
     return snapshot
   }
 
@@ -109,7 +109,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     changedAt,
     seenVersion: (userId) => Math.max(people, changedAt(userId)),
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
-    onMissedChange: (listener) => void missed.push(listener),
+    onMissedErasure: (listener) => void missed.push(listener),
     close: () => clearInterval(timer),
   }
 }

@@ -163,8 +163,22 @@ function isInSegment(experiment: ExperimentDefinition, subject: Subject): boolea
   return false
 }
 
-/** Membership in the segments that rules name: by hand or by their own rules. */
-export function inSegmentOf({ groups }: ExperimentDefinition, { attributes, segmentIds }: Subject): InSegment {
-  const inSegment: InSegment = (id) => segmentIds.has(id) || (groups.get(id)?.holds(attributes, inSegment) ?? false)
+const neverAsked: InSegment = () => false
+
+/** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
+export function inSegmentOf(
+  { groups }: Pick<ExperimentDefinition, 'groups'>,
+  { attributes, segmentIds }: Pick<Subject, 'attributes' | 'segmentIds'>,
+): InSegment {
+  if (groups.size === 0) return neverAsked
+  const known = new Map<number, boolean>()
+  const inSegment: InSegment = (id) => {
+    let isIn = known.get(id)
+    if (isIn === undefined) {
+      isIn = segmentIds.has(id) || (groups.get(id)?.holds(attributes, inSegment) ?? false)
+      known.set(id, isIn)
+    }
+    return isIn
+  }
   return inSegment
 }

@@ -139,7 +139,8 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
       'event', d.at, e.version, d.at, 'event',
       case when exists (
           select 1 from overrides o join runs r on r.id = d.run_id
-          where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at > r.started_at)
+          where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
+            and (r.ended_at is null or o.created_at < r.ended_at)
             and (o.user_id = d.owner_id or exists (
               select 1 from aliases l where l.alias_id = o.user_id and l.user_id = d.owner_id))) then 'override'
         when d.crossed then 'crossover' end

@@ -21,7 +21,7 @@ type Recorded = StoredEvent & { duplicate: boolean }
 
 /** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
 export type Recorder = {
-  /** @returns 'erased' when the user was erased since they were looked at: look again */
+  /** @returns 'erased' when the user was erased, or joined to another, since they were looked at: look again */
   record: (event: NewEvent) => Promise<Recorded | 'erased'>
   drained: () => Promise<void>
 }

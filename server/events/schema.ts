@@ -1,5 +1,16 @@
 import { z } from 'zod'
-import { id, instant, jsonObject, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
+import {
+  attributes,
+  id,
+  instant,
+  jsonObject,
+  label,
+  limit,
+  optional,
+  storedObject,
+  timestamp,
+  userId,
+} from '../wire.ts'
 
 const eventType = label().meta({ examples: ['conversion'] })
 const eventNumber = z.int().positive()
@@ -35,7 +46,7 @@ export const recordEvent = z
     event_id: optional(label(256)).meta({
       description: 'Yours, unique per user: a repeat answers the stored event and counts once',
     }),
-    attributes: optional(jsonObject).meta({ description: 'Given (also as {}), any user id is accepted' }),
+    attributes: optional(attributes).meta({ description: 'Given (also as {}), any user id is accepted' }),
   })
   .meta({ id: 'RecordEvent' })
 export type RecordEvent = z.output<typeof recordEvent>

@@ -46,7 +46,7 @@ async function recordNow(recording: Recording, actor: string, input: RecordEvent
     if (recorded !== 'erased') return recorded
     await recording.watch.refresh()
   }
-  throw unavailable(`User ${input.user_id} is being erased; try again soon`)
+  throw unavailable(`User ${input.user_id} is being joined or erased; try again soon`)
 }
 
 /** Checks an event against the definitions, and starts a draft where the event is its first decision. */

@@ -1,10 +1,10 @@
-import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import type { EntityManager } from '@mikro-orm/sql'
 import { appendHistory, raiseExperiments } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
 import { expectShareFree, lockLayer } from '../layers/shares.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
-import { findDependents, readClock } from './queries.ts'
+import { findDependents, lockRows, readClock } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
 /** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
@@ -25,11 +25,8 @@ export async function lockExperiments(
   const locked = new Map<number, Experiment>()
   let wanted = [...experimentIds, ...referred, ...(await findDependents(em, experimentIds))]
   while (wanted.length > 0) {
-    const rows = await em.find(
-      Experiment,
-      { id: { $in: wanted } },
-      { orderBy: { id: 'asc' }, lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true },
-    )
+    await lockRows(em, wanted)
+    const rows = await em.find(Experiment, { id: { $in: wanted } }, { refresh: true })
     for (const row of rows) locked.set(row.id, row)
     for (const id of experimentIds) if (!locked.has(id)) throw notFound('Experiment', id)
     wanted = (await findDependents(em, experimentIds)).filter((id) => !locked.has(id))

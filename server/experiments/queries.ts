@@ -7,6 +7,16 @@ const refersTo = (ids: readonly number[]) => sql<boolean>`
   (e.holdout_id in (${sql.join(ids)}) or exists (
     select 1 from jsonb_array_elements(e.prerequisites) p where (p ->> 'experiment_id')::int in (${sql.join(ids)})))`
 
+/**
+ * Locks experiments in ascending id until the transaction ends: against decisions, which lock `for share`, and against
+ * other changes. `no key`, since a row that is updated twice has its foreign keys checked again: with `for update` that
+ * would wait, in any order, for whoever holds its holdout.
+ */
+export const lockRows = (em: EntityManager, experimentIds: readonly number[]) =>
+  sql`select 1 from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for no key update`.execute(
+    em.getKysely(),
+  )
+
 /** The experiments in use that decide by one of these: it is their holdout or a prerequisite. */
 export async function findDependents(em: EntityManager, experimentIds: readonly number[]): Promise<number[]> {
   if (experimentIds.length === 0) return []

@@ -17,11 +17,11 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
   const { experiments } = await watch.refresh()
   const experiment = experiments.get(experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
-  const sample = await sampleOf(em, SAMPLE)
+  const { profiles, estimated, read, sampled, scaled } = await sampleOf(em, SAMPLE)
   const reached = new Map<number, number>()
   const leftOut = new Map<string, number>()
   const turns = takeTurns()
-  for await (const chunk of sample.read()) {
+  for await (const chunk of read()) {
     const runsOf = await readRuns(em, experiment, chunk)
     for (const profile of chunk) {
       await turns()
@@ -31,10 +31,9 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
       else reached.set(decision.variant.id, (reached.get(decision.variant.id) ?? 0) + 1)
     }
   }
-  const { profiles, sampled, estimated, scaled } = sample
   return {
     profiles,
-    sampled,
+    sampled: sampled(),
     estimated,
     reached: scaled([...reached.values()].reduce((sum, count) => sum + count, 0)),
     left_out: Object.fromEntries([...leftOut].map(([reason, count]) => [reason, scaled(count)])),

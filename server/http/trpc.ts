@@ -2,15 +2,20 @@ import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { createContext, type Platform } from '../context.ts'
 import { appRouter } from '../router.ts'
+import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
 
-/** A batch of events may be larger than other calls; the client sends it alone. */
-const BATCH_BYTES = 8 * 1024 * 1024
 /** Calls that one request may carry. */
 const MAX_BATCH_SIZE = 100
 
-const LARGE_CALL = 'events.recordBatch'
+/** Procedures whose input may be larger than others', and how large; the client sends such a call alone. */
+const largeCalls = Object.entries(
+  appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta } }>,
+).flatMap(([path, { _def }]) => {
+  const { bodyLimit } = _def.meta ?? {}
+  return bodyLimit === undefined ? [] : [{ path, bodyLimit }]
+})
 
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
 
@@ -24,14 +29,14 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
     parseJson(bytes)
     return bytes.toString('utf8')
   })
-  const handle = async (request: TrpcRequest, reply: FastifyReply) => {
+  const handle = (path?: string) => async (request: TrpcRequest, reply: FastifyReply) => {
     const { input } = request.query
     if (typeof input === 'string') parseJson(Buffer.from(input))
     await fastifyRequestHandler({
       router: appRouter,
       req: request as FastifyRequest,
       res: reply,
-      path: request.params.path ?? LARGE_CALL,
+      path: path ?? request.params.path ?? '',
       createContext: ({ req }) => createContext(platform, req.headers.authorization),
       maxBatchSize: MAX_BATCH_SIZE,
       // A query may be too long for a URL.
@@ -46,6 +51,6 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       },
     })
   }
-  app.all(`/trpc/${LARGE_CALL}`, { bodyLimit: BATCH_BYTES }, handle)
-  app.all('/trpc/:path', handle)
+  for (const { path, bodyLimit } of largeCalls) app.all(`/trpc/${path}`, { bodyLimit }, handle(path))
+  app.all('/trpc/:path', handle())
 }

@@ -1,8 +1,9 @@
-import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import type { EntityManager } from '@mikro-orm/sql'
 import { conflict, notFound } from '../errors.ts'
 import { findOverlap, freeRanges, type Range, shareOf } from '../evaluation/layer.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { Layer } from './entity.ts'
+import { lockRow } from './queries.ts'
 
 /**
  * Who holds which positions of a layer: its drafts, running and paused experiments. A completed one keeps its ranges on
@@ -14,7 +15,8 @@ export const holds = ({ status }: Experiment) => (HOLDING as readonly string[]).
 
 /** The layer, locked until the transaction ends: always before its experiments, and by whoever changes who holds what. */
 export async function lockLayer(em: EntityManager, layerId: number): Promise<Layer> {
-  const layer = await em.findOne(Layer, layerId, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true })
+  await lockRow(em, layerId)
+  const layer = await em.findOne(Layer, layerId, { refresh: true })
   if (!layer) throw notFound('Layer', layerId)
   return layer
 }

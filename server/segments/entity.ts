@@ -10,7 +10,10 @@ export const Segment = defineEntity({
     description: p.text().strictNullable().default(null),
     rules: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     /** The segments that the rules name. */
-    rules_segment_ids: p.array((id) => Number(id)).columnType('int[]').defaultRaw(`'{}'`),
+    rules_segment_ids: p
+      .array((id) => Number(id))
+      .columnType('int[]')
+      .defaultRaw(`'{}'`),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
 })

@@ -48,7 +48,7 @@ const EMBEDDED_IDS = 500
 export async function changeMembers(em: EntityManager, people: People, input: ChangeMembers): Promise<MembersChanged> {
   const { segment_id } = input
   const [add, remove] = [input.add ?? [], input.remove ?? []]
-  const adding = new Set(add)
+  const adding = new Set(remove.length > 0 ? add : [])
   const both = remove.findIndex((id) => adding.has(id))
   if (both >= 0) throw invalid('is to be added as well', 'remove', both)
   await findSegment(em, segment_id)

@@ -3,8 +3,9 @@ import { checkNames, compileGiven, unknownSegment } from '../definitions/rules.t
 import type { Snapshot } from '../definitions/snapshot.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { invalid, notFound } from '../errors.ts'
-import type { Condition, InSegment } from '../evaluation/condition.ts'
-import { type Profile, sampleOf, takeTurns } from '../users/profiles.ts'
+import type { Condition } from '../evaluation/condition.ts'
+import { inSegmentOf } from '../evaluation/evaluate.ts'
+import { sampleOf, takeTurns } from '../users/profiles.ts'
 import { countMembers } from './queries.ts'
 import type { PreviewSegment, SegmentPreview } from './schema.ts'
 
@@ -26,11 +27,18 @@ export async function previewSegment(em: EntityManager, watch: Watch, input: Pre
   for await (const chunk of read())
     for (const profile of chunk) {
       await turns()
-      if (!condition.holds(profile.attributes, membershipOf(profile, segments))) continue
+      if (!condition.holds(profile.attributes, inSegmentOf({ groups: segments }, profile))) continue
       byRules++
       if (segmentId === null || !profile.segmentIds.has(segmentId)) byRulesOnly++
     }
-  return { profiles, sampled, by_rules: scaled(byRules), by_hand, users: by_hand + scaled(byRulesOnly), estimated }
+  return {
+    profiles,
+    sampled: sampled(),
+    by_rules: scaled(byRules),
+    by_hand,
+    users: by_hand + scaled(byRulesOnly),
+    estimated,
+  }
 }
 
 function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['segments']): Condition {
@@ -44,18 +52,4 @@ function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['
   const condition = compileGiven(rules, 'rules')
   checkNames(condition, 'rules', (named) => (segments.has(named) ? null : unknownSegment(named)))
   return condition
-}
-
-/** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
-function membershipOf({ attributes, segmentIds }: Profile, segments: Snapshot['segments']): InSegment {
-  const known = new Map<number, boolean>()
-  const inSegment: InSegment = (id) => {
-    let isIn = known.get(id)
-    if (isIn === undefined) {
-      isIn = segmentIds.has(id) || (segments.get(id)?.holds(attributes, inSegment) ?? false)
-      known.set(id, isIn)
-    }
-    return isIn
-  }
-  return inSegment
 }

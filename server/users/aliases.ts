@@ -34,8 +34,13 @@ export type Told = { people: People; memory: AssignmentMemory; cache: Cache; wat
 type Raised = { userIds: readonly string[]; people: number; definitions: number | null }
 
 /** Raises the versions that caches and decisions of these people are fenced with. */
-export async function raiseVersions(em: EntityManager, userIds: readonly string[], forced: boolean): Promise<Raised> {
-  const people = await raisePeople(em, userIds.map(userDigest), REMEMBER_SECONDS)
+export async function raiseVersions(
+  em: EntityManager,
+  userIds: readonly string[],
+  kind: 'erased' | 'joined',
+  forced: boolean,
+): Promise<Raised> {
+  const people = await raisePeople(em, userIds.map(userDigest), kind, REMEMBER_SECONDS)
   return { userIds, people, definitions: forced ? await raiseDefinitions(em) : null }
 }
 
@@ -99,7 +104,7 @@ async function joined(orm: MikroORM, wanted: readonly Link[]) {
         const ownerIds = [...new Set(changed.values())]
         const forced = await readForced(em, ownerIds)
         if (forced.ever) await excludeForced(em, ownerIds)
-        const raised = await raiseVersions(em, [...concerned], forced.now)
+        const raised = await raiseVersions(em, [...concerned], 'joined', forced.now)
         return { outcomes: outcomes(new Map(stored.map((link) => [link.alias_id, link.created_at]))), raised }
       }),
     )

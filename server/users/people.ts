@@ -34,7 +34,15 @@ export type People = {
 
 export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watch }): People {
   const { orm, cache, watch } = options
-  const remembered = new LRUCache<string, Person>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
+  /** With the version of the user's last change that each reflects: one that was changed since is not believed. */
+  const remembered = new LRUCache<string, { person: Person; changedAt: number }>({
+    max: MAX_PERSONS,
+    ttl: TTL_SECONDS * 1000,
+  })
+  const peek = (userId: string) => {
+    const entry = remembered.get(userId)
+    return entry && entry.changedAt >= watch.changedAt(userId) ? entry.person : undefined
+  }
   const loader = new DataLoader<string, StoredPerson>(
     async (userIds) => {
       const rows = new Map((await loadPersons(orm.em.fork(), userIds)).map((row) => [row.user_id, row]))
@@ -72,7 +80,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   /** Remembers it, unless the user changed while it was fetched. */
   function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
     if (found.known && watch.changedAt(userId) === before.user && manyChangedAt === before.many)
-      remembered.set(userId, found)
+      remembered.set(userId, { person: found, changedAt: before.user })
     return found
   }
 
@@ -83,7 +91,6 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
   }
 
-  watch.onMissedChange(() => remembered.clear())
   cache.subscribe(
     (message) => {
       if (message.kind === 'person') remembered.delete(message.user_id)
@@ -93,8 +100,8 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   )
 
   return {
-    peek: (userId) => remembered.get(userId),
-    read: async (userId) => remembered.get(userId) ?? load(userId),
+    peek,
+    read: async (userId) => peek(userId) ?? load(userId),
     changed,
     changedMany: async (userIds) => {
       if (userIds.length <= FEW) return void (await Promise.all(userIds.map((userId) => changed(userId))))

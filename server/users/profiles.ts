@@ -1,10 +1,18 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { Attributes } from '../evaluation/condition.ts'
-import { countProfiles, loadPersons, sampleProfiles } from './queries.ts'
+import { countPages, countProfiles, readProfiles } from './queries.ts'
 
-/** Profiles that are read at once: some 20 ms on the embedded database, which everybody else waits for. */
-const CHUNK = 200
+/**
+ * Stored profiles for previews: all of them, or a random sample of many. Read in pieces that hold the embedded database,
+ * which lives on the event loop's thread, for some 10 ms each.
+ */
+
+/** Pages that are counted at once, some 70,000 profiles, and read at once, some 300. */
+const COUNTED_PAGES = 1000
+const READ_PAGES = 4
+/** How many times as many pages as rows are drawn: people stored together are alike, and share a page. */
+const SPREAD = 4
 /** How long profiles are worked on until others have a turn. */
 const TURN_MS = 10
 
@@ -20,36 +28,44 @@ export type Profile = {
 export type ProfileSample = {
   /** How many profiles are stored. */
   readonly profiles: number
-  readonly sampled: number
   /** Whether the sample is not all of them. */
   readonly estimated: boolean
-  /** What a count of the sample makes of all profiles. */
-  readonly scaled: (count: number) => number
   readonly read: () => AsyncGenerator<readonly Profile[]>
+  /** How many have been read. */
+  readonly sampled: () => number
+  /** What a count of those read makes of all profiles. */
+  readonly scaled: (count: number) => number
 }
 
-/** All stored profiles, or a random sample of about so many. */
+/** @param most how many profiles are looked at, about; all of them where there are no more */
 export async function sampleOf(em: EntityManager, most: number): Promise<ProfileSample> {
-  const stored = await countProfiles(em)
-  const estimated = stored > most
-  const ids = stored === 0 ? [] : await sampleProfiles(em, Math.min(1, most / stored))
-  const profiles = estimated ? stored : ids.length
+  const pages = await countPages(em)
+  let profiles = 0
+  for (let from = 0; from < pages; from += COUNTED_PAGES)
+    profiles += await countProfiles(em, from, from + COUNTED_PAGES)
+  const estimated = profiles > most
+  const share = estimated ? most / profiles : 1
+  const sharePages = Math.min(1, share * SPREAD)
+  let sampled = 0
+  async function* read() {
+    for (let from = 0; from < pages; from += READ_PAGES) {
+      if (sharePages < 1 && Math.random() >= sharePages) continue
+      const rows = await readProfiles(em, from, from + READ_PAGES, share / sharePages)
+      sampled += rows.length
+      yield rows.map(({ user_id, owner_id, attributes, segment_ids }) => ({
+        userId: user_id,
+        ownerId: owner_id,
+        attributes,
+        segmentIds: new Set(segment_ids),
+      }))
+    }
+  }
   return {
     profiles,
-    sampled: ids.length,
     estimated,
-    scaled: (count) => (estimated && ids.length > 0 ? Math.round((count / ids.length) * profiles) : count),
-    async *read() {
-      for (let from = 0; from < ids.length; from += CHUNK) {
-        const rows = await loadPersons(em, ids.slice(from, from + CHUNK))
-        yield rows.map(({ user_id, owner_id, attributes, segment_ids }) => ({
-          userId: user_id,
-          ownerId: owner_id,
-          attributes,
-          segmentIds: new Set(segment_ids),
-        }))
-      }
-    },
+    read,
+    sampled: () => sampled,
+    scaled: (count) => (estimated && sampled > 0 ? Math.round((count / sampled) * profiles) : count),
   }
 }
 

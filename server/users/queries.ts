@@ -95,6 +95,13 @@ export type Link = { alias_id: string; user_id: string }
 /** The time in milliseconds since 1970, UTC. */
 export type StoredLink = Link & { created_at: number }
 
+/**
+ * Rows of a table by a column that an earlier one names: a look into the index for each, also while nobody has counted
+ * the rows of a table that grows. Joined, the whole table would be read then, while everybody waits.
+ */
+const lookUp = (table: 'aliases' | 'assignments', column: string, wanted: string, name: string) =>
+  sql.raw(`cross join lateral (select * from ${table} where ${table}.${column} = ${wanted} offset 0) ${name}`)
+
 const linkColumns = sql`l.alias_id, l.user_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
 
 /** What stands in the way of these links, or under them: the owners of all ids named, and the aliases of the ids to be joined. */
@@ -102,9 +109,9 @@ export async function readLinks(em: EntityManager, wanted: readonly Link[]): Pro
   const { rows } = await sql<StoredLink>`
     with item as materialized (
       select i.alias_id, i.user_id from jsonb_to_recordset(${JSON.stringify(wanted)}::text::jsonb) as i (alias_id text, user_id text))
-    select ${linkColumns} from item join aliases l on l.alias_id = item.alias_id
-    union select ${linkColumns} from item join aliases l on l.alias_id = item.user_id
-    union select ${linkColumns} from item join aliases l on l.user_id = item.alias_id`.execute(em.getKysely())
+    select ${linkColumns} from item ${lookUp('aliases', 'alias_id', 'item.alias_id', 'l')}
+    union select ${linkColumns} from item ${lookUp('aliases', 'alias_id', 'item.user_id', 'l')}
+    union select ${linkColumns} from item ${lookUp('aliases', 'user_id', 'item.alias_id', 'l')}`.execute(em.getKysely())
   return rows
 }
 
@@ -134,7 +141,7 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
     insert into assignments ${copied}
     select distinct on (a.run_id, i.user_id collate "C") a.run_id, i.user_id, ${copy}
     from jsonb_to_recordset(${JSON.stringify(links.map((link, ord) => ({ ...link, ord })))}::text::jsonb) as i (ord int, alias_id text, user_id text)
-    join assignments a on a.user_id = i.alias_id
+    ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
     where e.status <> 'archived'
@@ -151,7 +158,7 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
     insert into assignments ${copied}
     select a.run_id, i.alias_id, ${copy}
     from jsonb_to_recordset(${JSON.stringify(repointed)}::text::jsonb) as i (alias_id text, user_id text, former_id text)
-    join assignments a on a.user_id = i.former_id
+    ${lookUp('assignments', 'user_id', 'i.former_id', 'a')}
     join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
@@ -170,13 +177,13 @@ export async function readForced(
       select i.user_id from jsonb_array_elements_text(${JSON.stringify(ownerIds)}::text::jsonb) as i (user_id)),
     id as (
       select owner.user_id from owner
-      union select l.alias_id from owner join aliases l on l.user_id = owner.user_id)
+      union select l.alias_id from owner ${lookUp('aliases', 'user_id', 'owner.user_id', 'l')})
     select count(*) > 0 as ever, coalesce(bool_or(o.removed_at is null), false) as now
     from id join overrides o on o.user_id = id.user_id`.execute(em.getKysely())
   return rows[0] as { ever: boolean; now: boolean }
 }
 
-/** Excludes people from the results of the runs in which a variant was forced on any of their ids. */
+/** Leaves people out of the results of the runs in which a variant was forced on any of their ids. */
 export async function excludeForced(em: EntityManager, ownerIds: readonly string[]) {
   await sql`
     with owner as (
@@ -187,10 +194,13 @@ export async function excludeForced(em: EntityManager, ownerIds: readonly string
     forced as (
       select distinct person.owner_id, r.id as run_id
       from person join overrides o on o.user_id = person.user_id
-      join runs r on r.experiment_id = o.experiment_id and (o.removed_at is null or o.removed_at > r.started_at))
+      join runs r on r.experiment_id = o.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
+        and (r.ended_at is null or o.created_at < r.ended_at))
     update assignments a set excluded_reason = 'override'
     from forced join person on person.owner_id = forced.owner_id
-    where a.run_id = forced.run_id and a.user_id = person.user_id and a.excluded_reason is null`.execute(em.getKysely())
+    where a.run_id = forced.run_id and a.user_id = person.user_id and a.excluded_reason is distinct from 'override'`.execute(
+    em.getKysely(),
+  )
 }
 
 /** The owner of an id, itself where it is no alias, and that owner's aliases in ascending order. */
@@ -210,23 +220,44 @@ export async function selectAliases(
   }
 }
 
-export async function countProfiles(em: EntityManager): Promise<number> {
-  const { rows } = await sql<{ count: number }>`select count(*)::int as count from users`.execute(em.getKysely())
+/** Pages of the table of profiles, which reads in pieces go by. */
+export async function countPages(em: EntityManager): Promise<number> {
+  const { rows } = await sql<{ pages: number }>`
+    select ceil(pg_relation_size('users')::float8 / current_setting('block_size')::int)::int as pages`.execute(
+    em.getKysely(),
+  )
+  return rows[0]?.pages ?? 0
+}
+
+const onPages = (from: number, to: number) => sql`u.ctid >= ${`(${from},0)`}::tid and u.ctid < ${`(${to},0)`}::tid`
+
+export async function countProfiles(em: EntityManager, from: number, to: number): Promise<number> {
+  const { rows } = await sql<{ count: number }>`
+    select count(*)::int as count from users u where ${onPages(from, to)}`.execute(em.getKysely())
   return rows[0]?.count ?? 0
 }
 
-/** How many times as many pages as rows are drawn: people stored together are alike, and share a page. */
-const SPREAD = 4
+export type StoredProfile = Omit<StoredPerson, 'known'>
 
 /**
- * A random share of all profiles, about as many as that makes; all of them for 1. Reads no more pages than needed.
- * @param share above 0, at most 1
+ * The profiles on these pages, or a random share of them, as `loadPersons` reads them. `offset 0` keeps the planner from
+ * scanning whole tables where it has no statistics, as the embedded database never has.
  */
-export async function sampleProfiles(em: EntityManager, share: number): Promise<string[]> {
-  const pages = Math.min(1, share * SPREAD)
-  const { rows } = await sql<{ id: string }>`
-    select u.id from users u tablesample system (${pages * 100}::real) where random() < ${share / pages}::float8`.execute(
-    em.getKysely(),
-  )
-  return rows.map(({ id }) => id)
+export async function readProfiles(
+  em: EntityManager,
+  from: number,
+  to: number,
+  share: number,
+): Promise<StoredProfile[]> {
+  const { rows } = await sql<StoredProfile>`
+    select u.id as user_id, coalesce(l.user_id, u.id) as owner_id,
+      coalesce(owner.attributes, '{}') || ${profileAttributes} || jsonb_build_object('id', coalesce(l.user_id, u.id)) as attributes,
+      coalesce(m.segment_ids, '{}') as segment_ids
+    from (select * from users u where ${onPages(from, to)} and random() < ${share}::float8 offset 0) u
+    left join lateral (select l.user_id from aliases l where l.alias_id = u.id offset 0) l on true
+    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
+    left join lateral (
+      select array_agg(distinct s.segment_id) as segment_ids from user_segments s where s.user_id in (u.id, l.user_id)) m on true
+  `.execute(em.getKysely())
+  return rows
 }

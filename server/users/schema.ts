@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { jsonObject, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
+import { attributes as anyAttributes, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
 
 /** The columns of a profile: names that `attributes` must not use. */
 export const PROFILE_FIELDS = [
@@ -21,7 +21,7 @@ const email = z
   .max(254)
   .meta({ examples: ['john.doe@example.com'] })
 const person = label().meta({ examples: ['John'] })
-const attributes = jsonObject
+const attributes = anyAttributes
   .refine((value) => !PROFILE_FIELDS.some((field) => field in value), 'must not repeat a field of the profile')
   .meta({ description: 'Anything else that rules may ask for', examples: [{ plan: 'gold' }] })
 

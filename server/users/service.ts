@@ -71,7 +71,7 @@ export async function deleteUser(em: EntityManager, told: Told, userId: string) 
           replacement: user_id === userId && pass === 'stored' ? personId : randomId(),
         }))
         const { stored, forced } = await erasePeople(em, userId, replacements, personId)
-        return stored === 0 ? null : raiseVersions(em, [...userIds], forced)
+        return stored === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
       }),
     )
   const passes = [await erase('stored'), await erase('on its way')].filter((raised) => raised !== null)

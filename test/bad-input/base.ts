@@ -9,19 +9,35 @@ import type { World } from './world.ts'
  */
 export function baseOf(route: Route, world: World, random: Random, extent: 'least' | 'most'): Input {
   const chosen = particular(route.procedure, world, random)
+  const [first, ...others] = ONE_OF[route.procedure] ?? []
   const input: Input = {}
   for (const field of route.fields)
-    if (field.required || extent === 'most') input[field.name] = chosen[field.name] ?? valid(field, world, random)
+    if (field.required || field.name === first || (extent === 'most' && !others.includes(field.name)))
+      input[field.name] = field.name in chosen ? chosen[field.name] : valid(field, world, random)
   return input
+}
+
+/** Fields of which exactly one is given: the first of them here. */
+const ONE_OF: Record<string, string[]> = {
+  'segments.preview': ['rules', 'segment_id'],
+  'layers.setShare': ['percent', 'ranges'],
 }
 
 function particular(procedure: string, world: World, random: Random): Input {
   const { draft, running, paused, completed } = world.experiments
   switch (procedure) {
+    case 'experiments.create':
+      return { kind: 'experiment', percent_held: null, ...settings(world) }
+    case 'experiments.update':
+      return { experiment_id: draft.id, ...settings(world) }
+    case 'layers.delete':
+      return { layer_id: world.spareLayer }
+    case 'layers.setShare':
+    case 'layers.leave':
+      return { experiment_id: world.experiments.bare.id }
     case 'experiments.delete':
       return { experiment_id: world.disposable.id }
     case 'experiments.start':
-    case 'experiments.update':
       return { experiment_id: draft.id }
     case 'experiments.addVariant':
       return { experiment_id: draft.id, percent_allocated: 0 }
@@ -44,10 +60,21 @@ function particular(procedure: string, world: World, random: Random): Input {
   }
 }
 
+const inHours = (hours: number) => new Date(Date.now() + hours * 3.6e6).toISOString()
+
+/** Settings of an experiment that hold together. */
+const settings = ({ experiments: { running }, holdout }: World): Input => ({
+  prerequisites: [{ experiment_id: running.id, variant_ids: [running.variants.treatment] }],
+  holdout_id: holdout,
+  scheduled_start_at: inHours(1),
+  scheduled_end_at: inHours(2),
+})
+
 const references: Record<string, (world: World) => unknown> = {
   experiment_id: (world) => world.experiments.running.id,
   experiment_ids: (world) => world.experiments.running.id,
   variant_id: (world) => world.experiments.running.variants.treatment,
+  layer_id: (world) => world.layer,
   segment_id: (world) => world.segments.unused.id,
   key_id: (world) => world.spareKey,
   user_id: (world) => world.users.ada.id,

@@ -106,6 +106,7 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   const field = random.pick(['id', 'email', 'country_code', 'is_premium', 'first_name', 'created_at'])
   add('attributes that repeat a field', 'POST /users', { ...person, attributes: { [field]: 1 } }, at('attributes'))
   add('attributes that repeat a field', `PUT /users/${ada.id}`, { attributes: { [field]: 'x' } }, at('attributes'))
+  add('an alias of itself', 'POST /users/alias', { alias_id: ada.id, user_id: ada.id }, at('alias_id'))
 
   const { name, key } = world.disposable
   add('a duplicate name', 'POST /experiments', { name }, conflict)
@@ -159,6 +160,50 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   const link = { experiment_id: over.id, segment_id: unused.id }
   add('a change that the status forbids', 'POST /segments/assign-experiment', link, conflict)
   add('a change that the status forbids', 'DELETE /segments/unassign-experiment', link, conflict)
+
+  const { holdout } = world
+  const needs = (experiment_id: number, variant_id: unknown) => ({
+    prerequisites: [{ experiment_id, variant_ids: [variant_id] }],
+  })
+  const settings: [string, Input, string[]][] = [
+    ['a prerequisite of itself', needs(draft.id, draft.variants.treatment), ['prerequisites']],
+    ["another experiment's variant", needs(running.id, paused.variants.treatment), ['prerequisites']],
+    ['a holdout as a prerequisite', needs(holdout, 1), ['prerequisites']],
+    ['an archived prerequisite', needs(archived.id, archived.variants.treatment), ['prerequisites']],
+    ['no holdout', { holdout_id: random.pick([draft, running, archived]).id }, ['holdout_id']],
+    ['a schedule that is past', { scheduled_start_at: past }, ['scheduled_start_at']],
+    ['a schedule that is past', { scheduled_end_at: past }, ['scheduled_end_at']],
+    ['a bad rule', { condition: { [word]: { $near: 1 } } }, ['condition', word]],
+    ['a segment that is not there', { condition: { id: { $inGroup: 2_000_000_000 } } }, ['condition', 'id']],
+  ]
+  for (const [kind, body, path] of settings) add(kind, `PUT /experiments/${draft.id}`, body, at(...path))
+  add('a setting that the status forbids', `PUT /experiments/${running.id}`, { mode: 'aa' }, conflict)
+  add('a setting that the status forbids', `PUT /experiments/${paused.id}`, { holdout_id: holdout }, conflict)
+  for (const [field, value] of [
+    ['mode', 'aa'],
+    ['exposure', 'on_report'],
+    ['on_ineligible', 'leave_out'],
+    ['holdout_id', holdout],
+  ] as const)
+    add('what a holdout does not have', `PUT /experiments/${holdout}`, { [field]: value }, at(field))
+  add(
+    'what a holdout does not have',
+    `POST ${variantsOf({ id: holdout })}`,
+    { name: word, percent_allocated: 0 },
+    conflict,
+  )
+
+  const share = (experiment: { id: number } | number) =>
+    `PUT /layers/${world.layer}/experiments/${typeof experiment === 'number' ? experiment : experiment.id}`
+  const from = random.int(0, 39)
+  add('a share that overlaps', share(draft), { ranges: [{ from, to: from + 10 }] }, at('ranges'))
+  add('a share that is not free', share(draft), { percent: random.pick([60.0001, 61, 100]) }, at('percent'))
+  add('a share in two ways', share(draft), { percent: 1, ranges: [] }, at('ranges'))
+  add('a share in no way', share(draft), {}, at('percent'))
+  add('a share of a holdout', share(holdout), { percent: 1 }, at('experiment_id'))
+  add('a share that the status forbids', share(random.pick([running, paused, archived])), { percent: 1 }, conflict)
+  add('a layer in use deleted', `DELETE /layers/${world.layer}`, undefined, conflict)
+  add('a share that is not there', share(draft).replace('PUT', 'DELETE'), undefined, missing)
 
   add('the control deleted', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
   add('a variant in use deleted', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)

@@ -130,8 +130,9 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
 }
 
 const BROKEN_ENCODINGS = ['%', '%zz', '%F', '%E0%A4%A', '%FF', '%C3%28', '%u0041', 'a%', '%ED%A0%80']
-/** Ids in lists and filters select; they need not exist. */
-const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && name !== 'event_id' && !route.list
+/** Ids in lists and filters select, and any two ids can be joined; they need not exist. */
+const isReference = (route: Route, { name }: Field) =>
+  name.endsWith('_id') && name !== 'event_id' && !route.list && route.procedure !== 'users.alias'
 
 /** The URL: encodings that say nothing, ids of nothing, paths and methods that are not served. */
 export const urlFaults: Faults = (route, world, random) => {
@@ -158,11 +159,12 @@ export const urlFaults: Faults = (route, world, random) => {
     const input = field.kind === 'user id' ? baseOf(route, world, random, 'least') : base
     const isVariantInBody = field.in === 'body' && field.name.endsWith('variant_id')
     if (isVariantInBody) input.experiment_id ??= world.experiments.running.id
+    const isPartOfDefinition = isVariantInBody || field.name === 'holdout_id'
     const request = requestOf(route, world.token, { ...input, [field.name]: unknown })
     found.push({
       kind: 'an unknown id',
       ...request,
-      answer: isVariantInBody ? { status: 400, issue: [field.name] } : { status: 404 },
+      answer: isPartOfDefinition ? { status: 400, issue: [field.name] } : { status: 404 },
     })
   }
   const { path, ...rest } = requestOf(route, world.token, fresh(route, world, random))

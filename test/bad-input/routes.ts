@@ -66,7 +66,17 @@ export type Schema = {
   maxLength?: number
 }
 
-const USER_IDS = new Set(['user_id', 'user_ids', 'users.create id', 'users.list after'])
+const USER_IDS = new Set([
+  'user_id',
+  'user_ids',
+  'alias_id',
+  'users.create id',
+  'users.list after',
+  'users.aliases after',
+  'segments.changeMembers add',
+  'segments.changeMembers remove',
+  'segments.listMembers after',
+])
 
 function kindOf(procedure: string, name: string, schema: Schema): Kind {
   const isUserId = USER_IDS.has(name) || USER_IDS.has(`${procedure} ${name}`)

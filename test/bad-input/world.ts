@@ -28,6 +28,10 @@ export async function makeWorld(api: TestApi) {
   const used = await api.ok('POST', '/api/segments', { name: `${tag} used`, rules: {} })
   const unused = await api.ok('POST', '/api/segments', { name: `${tag} unused`, rules: { plan: 'gold' } })
   await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: running.id, segment_id: used.id })
+  const layer = await api.ok('POST', '/api/layers', { name: `${tag} layer` })
+  const spareLayer = await api.ok('POST', '/api/layers', { name: `${tag} spare` })
+  await api.ok('PUT', `/api/layers/${layer.id}/experiments/${bare.id}`, { percent: 40 })
+  const holdout = await api.ok('POST', '/api/experiments', { name: `${tag} holdout`, kind: 'holdout' })
   await step(running, 'start')
   await step(paused, 'start', 'pause')
   await step(completed, 'start', 'complete')
@@ -53,6 +57,10 @@ export async function makeWorld(api: TestApi) {
     token: (await makeKey({ scopes: SCOPES })).key as string,
     experiments: { draft, bare, running, paused, completed, archived },
     disposable,
+    holdout: holdout.id as number,
+    /** `bare` has 0 to 40 of it. */
+    layer: layer.id as number,
+    spareLayer: spareLayer.id as number,
     segments: { used, unused },
     users: { ada, bob },
     /** The variant of `running` that ada has. */

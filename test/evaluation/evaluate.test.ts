@@ -222,3 +222,12 @@ test('an experiment can start with two enabled variants that have a share', () =
   expect(startsOnCheck(experiment({ status: 'draft', run: null }))).toBe(true)
   expect(startsOnCheck(experiment({ status: 'draft', run: null, autoStart: false }))).toBe(false)
 })
+
+test('segments that name one another many times over are asked once each, not 60 million times', () => {
+  const names = (id: number) => ({ $or: Array.from({ length: 6 }, () => ({ id: { $inGroup: id } })) })
+  const groups = new Map(
+    Array.from({ length: 10 }, (_, id) => [id + 1, compileCondition(id === 9 ? null : names(id + 2))]),
+  )
+  const named = experiment({ condition: compileCondition(names(1)), groups })
+  expect(draw(named, ada)).toEqual({ outcome: 'left out', reason: 'not targeted' })
+})

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 onEachDatabase('holdouts', (app) => {
   const makeHoldout = async (settings: object = {}) => {
@@ -125,10 +125,70 @@ onEachDatabase('holdouts', (app) => {
     expect(held.body.message).toContain(`experiment ${experiment.id}`)
     for (const step of ['start', 'complete']) await api.ok('POST', `/api/experiments/${holdout.id}/${step}`)
     expect((await call('POST', `/${holdout.id}/archive`)).status).toBe(409)
-    expect((await call('PUT', `/${experiment.id}`, { holdout_id: holdout.id, description: 'as before' })).status).toBe(200)
+    expect((await call('PUT', `/${experiment.id}`, { holdout_id: holdout.id, description: 'as before' })).status).toBe(
+      200,
+    )
     const late = await api.makeExperiment()
     expect(await call('PUT', `/${late.id}`, { holdout_id: holdout.id })).toMatchObject(refused)
-    for (const step of ['start', 'complete', 'archive']) await api.ok('POST', `/api/experiments/${experiment.id}/${step}`)
+    for (const step of ['start', 'complete', 'archive'])
+      await api.ok('POST', `/api/experiments/${experiment.id}/${step}`)
     await api.ok('POST', `/api/experiments/${holdout.id}/archive`)
   })
+})
+
+onPostgres('a holdout on two processes', () => {
+  test('is changed while decisions are made under it, and nobody waits for one another in a circle', async () => {
+    const environment = await freshDatabase('postgres')
+    const apps = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const [{ api, platform }] = apps as [TestApp, TestApp]
+    const first = await api.makeExperiment()
+    const holdout = await api.makeExperiment({}, { kind: 'holdout', percent_held: 50 })
+    const needs = [{ experiment_id: first.id, variant_ids: Object.values(first.variants) }]
+    await api.ok('PUT', `/api/experiments/${first.id}`, { holdout_id: holdout.id })
+    const second = await api.makeExperiment(
+      { control: 50, treatment: 50 },
+      { holdout_id: holdout.id, prerequisites: needs },
+    )
+    const experiment_ids = [second.id, first.id]
+    for (const { id } of [holdout, first, second]) await api.ok('POST', `/api/experiments/${id}/start`)
+    let deciding = true
+    const change = async (changes: [string, string, object?][]) => {
+      while (deciding)
+        for (const [method, path, body] of changes) await api.ok(method, `/api/experiments/${path}`, body)
+    }
+    const changing = [
+      change([
+        ['PUT', `${holdout.id}`, { traffic_percent: 90 }],
+        ['PUT', `${holdout.id}`, { traffic_percent: 100 }],
+      ]),
+      change([
+        ['POST', `${first.id}/pause`],
+        ['POST', `${first.id}/resume`],
+      ]),
+      change([
+        ['PUT', `${second.id}`, { condition: { a: { $exists: false } } }],
+        ['PUT', `${second.id}`, { condition: null }],
+      ]),
+    ]
+    const decide = async (app: TestApp, name: string) => {
+      const statuses = new Set<number>()
+      for (let user = 0; user < 60; user++) {
+        const check = { user_id: `${name} ${user}`, experiment_ids, attributes: {} }
+        statuses.add((await app.api.call('POST', '/api/experiments/check-eligibility', check)).status)
+      }
+      return [...statuses]
+    }
+    const statuses = await Promise.all(apps.flatMap((app) => ['x', 'y', 'z'].map((name) => decide(app, name))))
+    deciding = false
+    await Promise.all(changing)
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    const [row] = await platform.orm.em
+      .fork()
+      .execute<{ deadlocks: number }[]>(
+        'select s.deadlocks::int from pg_stat_database s where s.datname = current_database()',
+      )
+    expect(new Set(statuses.flat())).toEqual(new Set([200]))
+    expect(row?.deadlocks).toBe(0)
+    await Promise.all(apps.map((app) => app.close()))
+  }, 120_000)
 })

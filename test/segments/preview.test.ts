@@ -3,6 +3,26 @@ import { onEachDatabase } from '../support/app.ts'
 
 const PROFILES = 1000
 
+/** CPU time of this thread in ms: how busy others keep the machine does not count. */
+const cpuMs = () => {
+  const { user, system } = process.threadCpuUsage()
+  return (user + system) / 1000
+}
+
+/** @returns a function that stops, and tells the most CPU time between two turns of the event loop */
+function watchEventLoop() {
+  let last = cpuMs()
+  let longest = 0
+  const timer = setInterval(() => {
+    longest = Math.max(longest, cpuMs() - last)
+    last = cpuMs()
+  }, 1)
+  return () => {
+    clearInterval(timer)
+    return longest
+  }
+}
+
 onEachDatabase('the preview of a size', (app) => {
   const preview = (input: object) => app().api.ok('POST', '/api/segments/preview', input)
   const makeSegment = async (name: string, rules: object | null, members: string[] = []) => {
@@ -67,26 +87,22 @@ onEachDatabase('the preview of a size', (app) => {
   test('estimates from a sample where there are many profiles, and holds nobody up', async () => {
     await store(PROFILES + 1, 50_000)
     const { id } = await makeSegment('estimated', { country_code: 'US' }, ['p-4', 'no profile'])
-    let last = performance.now()
-    let longest = 0
-    const timer = setInterval(() => {
-      longest = Math.max(longest, performance.now() - last)
-      last = performance.now()
-    }, 1)
+    const stretches = watchEventLoop()
     const began = performance.now()
     const found = await preview({ segment_id: id })
-    const took = performance.now() - began
-    clearInterval(timer)
+    const took = Math.round(performance.now() - began)
+    const longest = Math.round(stretches())
     console.log(
-      `${found.sampled} of 50,000 profiles in ${Math.round(took)} ms; the event loop waited ${Math.round(longest)} ms at most`,
+      `${found.sampled} of 50,000 profiles in ${took} ms; no turn of the event loop took more than ${longest} ms of CPU`,
     )
+    expect(longest).toBeLessThan(200)
     expect(found).toMatchObject({ profiles: 50_000, by_hand: 2, estimated: true })
     expect(found.sampled).toBeGreaterThan(19_000)
     expect(found.sampled).toBeLessThan(21_000)
     // A quarter of them; six standard errors of so large a sample are under 2 % of all.
     expect(Math.abs(found.by_rules - 12_500)).toBeLessThan(1000)
     expect(Math.abs(found.users - 12_501)).toBeLessThan(1000)
-    expect((await preview({ rules: { country_code: 'US' }, sample: 2000 })).sampled).toBeLessThan(2400)
+    expect((await preview({ rules: { country_code: 'US' }, sample: 2000 })).sampled).toBeLessThan(5000)
     expect(await preview({ rules: { country_code: 'US' }, sample: 60_000 })).toMatchObject({
       by_rules: 12_500,
       estimated: false,

@@ -91,13 +91,7 @@ onEachDatabase('aliases', (app) => {
       const { api, platform } = app()
       const { experiment, inControl, inTreatment } = await oneInEach(api, 'forced')
       const { control } = experiment.variants
-      await platform.orm.em
-        .fork()
-        .execute('insert into overrides (user_id, experiment_id, variant_id) values (?, ?, ?)', [
-          'forced owner',
-          experiment.id,
-          control as number,
-        ])
+      await forceVariant(app(), 'forced owner', experiment)
       const { version } = platform.watch.snapshot()
       await login(api, inTreatment, 'forced owner')
       expect(platform.watch.snapshot().version).toBeGreaterThan(version)
@@ -289,6 +283,22 @@ onEachDatabase('aliases', (app) => {
       for (const row of kept) expect(row).toEqual({ attributes: null, segment_ids: null })
     })
 
+    test('take their overrides with them, also out of the snapshot', async () => {
+      const { api, platform } = app()
+      const experiment = await api.makeExperiment()
+      const forced = () => platform.watch.snapshot().experiments.get(experiment.id)?.overrides.get('tester’s phone')
+      await login(api, 'tester’s phone', 'tester')
+      await forceVariant(app(), 'tester', experiment)
+      await login(api, 'tester’s tablet', 'tester')
+      expect(forced()).toBe(experiment.variants.control)
+      await api.ok('DELETE', `/api/users/${encodeURIComponent('tester’s phone')}`)
+      expect(forced()).toBeUndefined()
+      await login(api, 'tester’s phone', 'tester')
+      expect(forced()).toBe(experiment.variants.control)
+      await api.ok('DELETE', '/api/users/tester')
+      expect(forced()).toBeUndefined()
+    })
+
     test('alone go alone: the owner stays', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
@@ -367,7 +377,55 @@ onPostgres('a login on one process', () => {
     expect(sum(users(results)) + results.crossovers).toBe(40)
     await Promise.all([one.close(), two.close()])
   })
+
+  test('and an erasure on the other leave nothing behind that was on its way, by any of the ids', async () => {
+    const environment = await freshDatabase('postgres')
+    const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const experiment = await one.api.makeExperiment()
+    await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    const rounds = 8
+    for (let round = 0; round < rounds; round++) {
+      const ids = ['owner', 'phone', 'tablet'].map((id) => `vanishing ${id} ${round}`)
+      const [owner, ...devices] = ids as [string, string, string]
+      await one.api.variantOf(devices[0] as string, experiment)
+      for (const device of devices) await login(two.api, device, owner)
+      const writes = Array.from({ length: 24 }, (_, index) => {
+        const { api } = index % 2 ? one : two
+        const user_id = ids[index % 3]
+        return index % 4 < 2
+          ? api.call('POST', '/api/events', { user_id, experiment_id: experiment.id, type: 'conversion' })
+          : api.call('POST', '/api/experiments/check-eligibility', { user_id, experiment_ids: [experiment.id] })
+      })
+      const erasing = two.api.call('DELETE', `/api/users/${encodeURIComponent(owner)}`)
+      const answers = await Promise.all([erasing, ...writes])
+      expect(answers[0]?.status).toBe(200)
+      for (const answer of answers) expect([200, 404]).toContain(answer.status)
+      const left = await one.platform.orm.em.fork().execute(
+        `select 1 from assignments a where a.user_id in (?, ?, ?) union all select 1 from events e where e.user_id in (?, ?, ?)
+         union all select 1 from aliases l where l.user_id = ?`,
+        [...ids, ...ids, owner],
+      )
+      expect(left).toEqual([])
+    }
+    const results = await one.api.results(experiment)
+    expect(sum(users(results)) + results.crossovers).toBe(rounds)
+    await Promise.all([one.close(), two.close()])
+  })
 })
+
+/** Forces the control on a user, without telling anybody. */
+const forceVariant = (
+  { platform }: TestApp,
+  userId: string,
+  { id, variants }: { id: number; variants: Record<string, number> },
+) =>
+  platform.orm.em
+    .fork()
+    .execute('insert into overrides (user_id, experiment_id, variant_id) values (?, ?, ?)', [
+      userId,
+      id,
+      variants.control as number,
+    ])
 
 /** Rows of an experiment's runs. */
 async function assignmentCount({ platform }: TestApp, experimentId: number): Promise<number> {

@@ -30,6 +30,10 @@ export class Migration0002Deciding extends Migration {
 
     this.addSql(`alter table segments add column rules_segment_ids int[] not null default '{}'`)
 
+    // Every login may raise the people's version; only an erasure makes caches of decisions wrong.
+    this.addSql(`alter table people_state alter column version type bigint`)
+    this.addSql(`alter table people_changes alter column version type bigint, add column kind text not null default 'erased'`)
+
     // What was in force when: appended to at every change that decisions are fenced with, never changed.
     this.addSql(`create table definition_history (
       experiment_id int not null,

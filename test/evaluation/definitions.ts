@@ -1,0 +1,60 @@
+import type { StoredExperiment } from '../../server/definitions/queries.ts'
+import { compileSnapshot } from '../../server/definitions/snapshot.ts'
+import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
+
+/** A running experiment as it is stored: its run and its variants bear ids derived from its own. */
+export const storedExperiment = (
+  id: number,
+  percents: readonly number[],
+  change: Partial<StoredExperiment> = {},
+): StoredExperiment => ({
+  id,
+  key: `experiment-${id}`,
+  version: 1,
+  kind: 'experiment',
+  mode: 'ab',
+  status: 'running',
+  auto_start: true,
+  exposure: 'on_check',
+  traffic_percent: 100,
+  condition: null,
+  on_ineligible: 'keep',
+  prerequisites: [],
+  holdout_id: null,
+  layer_id: null,
+  layer_ranges: [],
+  shipped_variant_id: null,
+  scheduled_start_at: null,
+  scheduled_end_at: null,
+  run: { id, number: 1, period: 1, movable_start: null },
+  variants: percents.map((percent_allocated, index) => ({
+    id: id * 10 + index,
+    name: `variant ${index}`,
+    percent_allocated,
+    enabled: true,
+    is_control: index === 0,
+    payload: null,
+  })),
+  segment_ids: [],
+  ...change,
+})
+
+/** Compiled together as the server does it, layers and all; in the order given. */
+export function compileAll(experiments: StoredExperiment[]): ExperimentDefinition[] {
+  const snapshot = compileSnapshot({ version: 1, experiments, segments: [], overrides: [] }, (where, error) => {
+    throw new Error(where, { cause: error })
+  })
+  return experiments.map(({ id }) => snapshot.experiments.get(id) as ExperimentDefinition)
+}
+
+/** Somebody of whom nothing is known but the id and what is stored by run. */
+export const subject = (userId: string, runs: Subject['runs'] = new Map()): Subject => ({
+  userId,
+  attributes: {},
+  segmentIds: new Set(),
+  runs,
+})
+
+/** Users with nothing stored. */
+export const newUsers = (count: number, prefix = 'user'): Subject[] =>
+  Array.from({ length: count }, (_, user) => subject(`${prefix}_${user}`))

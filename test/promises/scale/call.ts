@@ -1,0 +1,41 @@
+import { Agent, request } from 'node:http'
+import type { Loose } from '../../support/api.ts'
+
+/** What came back; null where nobody answered: the connection broke, or a 503. */
+export type Reply = { status: number; body: Loose } | null
+export type Call = (method: string, path: string, body?: object) => Promise<Reply>
+
+const agent = new Agent({ keepAlive: true, maxSockets: 256 })
+/** Far longer than anything that is frozen stays so: a request that takes it is a fault of its own. */
+const PATIENCE_MS = 60_000
+
+/** A caller of one process, over connections that stay open; a third of the CPU time of `fetch`. */
+export const caller =
+  (url: string, token: string): Call =>
+  (method, path, body) =>
+    new Promise((resolve, reject) => {
+      const content = body === undefined ? undefined : JSON.stringify(body)
+      const sent = request(`${url}${path}`, { agent, method, timeout: PATIENCE_MS })
+      sent.setHeader('authorization', `Bearer ${token}`)
+      if (content !== undefined) {
+        sent.setHeader('content-type', 'application/json')
+        sent.setHeader('content-length', Buffer.byteLength(content))
+      }
+      sent.on('error', () => resolve(null))
+      sent.on('timeout', () => reject(new Error(`${method} ${path}: no answer within ${PATIENCE_MS} ms`)))
+      sent.on('response', (response) => {
+        let text = ''
+        response.setEncoding('utf8')
+        response.on('data', (part) => {
+          text += part
+        })
+        response.on('error', () => resolve(null))
+        response.on('end', () => {
+          const status = response.statusCode ?? 0
+          resolve(status === 503 ? null : { status, body: text === '' ? undefined : JSON.parse(text) })
+        })
+      })
+      sent.end(content)
+    })
+
+export const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
