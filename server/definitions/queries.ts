@@ -151,7 +151,7 @@ export async function raiseExperiments(em: EntityManager, experimentIds: readonl
 export async function lockVersions(
   em: EntityManager,
   experimentIds: readonly number[],
-  mode: 'share' | 'update' = 'share',
+  mode: 'share' | 'no key update' = 'share',
 ) {
   const { rows } = await sql<{ id: number; version: number }>`
     select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for ${sql.raw(mode)}

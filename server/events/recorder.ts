@@ -124,7 +124,7 @@ async function settleAssignments(em: EntityManager, events: readonly NewEvent[])
   if (naming.length > 0) {
     const early = naming.filter((event) => event.early)
     const experimentIds = [...new Set(naming.flatMap((event) => event.experiment_id ?? []))]
-    await lockVersions(em, experimentIds, early.length > 0 ? 'update' : 'share')
+    await lockVersions(em, experimentIds, early.length > 0 ? 'no key update' : 'share')
     if (early.length > 0) await moveStartsBack(em, early)
     await decideByEvents(em, naming)
   }

@@ -18,7 +18,8 @@ const profileAttributes = sql`u.attributes || jsonb_build_object(
 
 /**
  * What is known of these users: their profile's fields merged with its attributes, and hand-made memberships; of an alias
- * its owner's too, its own first. One round trip.
+ * its owner's too, its own first. One round trip. `offset 0` keeps the planner from scanning whole tables where it has no
+ * statistics, as the embedded database never has.
  */
 export async function loadPersons(em: EntityManager, userIds: readonly string[]): Promise<StoredPerson[]> {
   const { rows } = await sql<StoredPerson>`
@@ -26,9 +27,9 @@ export async function loadPersons(em: EntityManager, userIds: readonly string[])
       coalesce(owner.attributes, '{}') || coalesce(own.attributes, '{}') || jsonb_build_object('id', coalesce(l.user_id, i.user_id)) as attributes,
       coalesce(m.segment_ids, '{}') as segment_ids
     from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
-    left join aliases l on l.alias_id = i.user_id
-    left join lateral (select ${profileAttributes} as attributes from users u where u.id = i.user_id) own on true
-    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id) owner on true
+    left join lateral (select l.user_id from aliases l where l.alias_id = i.user_id offset 0) l on true
+    left join lateral (select ${profileAttributes} as attributes from users u where u.id = i.user_id offset 0) own on true
+    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
     left join lateral (
       select array_agg(distinct s.segment_id) as segment_ids from user_segments s where s.user_id in (i.user_id, l.user_id)) m on true
     cross join lateral (select l.user_id is not null or own.attributes is not null or m.segment_ids is not null

@@ -53,6 +53,8 @@ function particular(procedure: string, world: World, random: Random): Input {
       return { shipped_variant_id: running.variants.treatment }
     case 'segments.unassignExperiment':
       return { segment_id: world.segments.used.id }
+    case 'assignments.explain':
+      return { at: new Date().toISOString() }
     case 'events.recordBatch':
       return { events: [{ user_id: world.users.ada.id, type: random.word() }] }
     default:

@@ -131,8 +131,11 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
 
 const BROKEN_ENCODINGS = ['%', '%zz', '%F', '%E0%A4%A', '%FF', '%C3%28', '%u0041', 'a%', '%ED%A0%80']
 /** Ids in lists and filters select, and any two ids can be joined; they need not exist. */
-const isReference = (route: Route, { name }: Field) =>
-  name.endsWith('_id') && name !== 'event_id' && !route.list && route.procedure !== 'users.alias'
+/** Procedures that take any user id, known or not. */
+const ANY_USER = ['users.alias', 'assignments.explain', 'assignments.setOverride']
+const takesAny = (route: Route, { name, kind }: Field) =>
+  name === 'event_id' || (ANY_USER.includes(route.procedure) && kind === 'user id')
+const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && !route.list
 
 /** The URL: encodings that say nothing, ids of nothing, paths and methods that are not served. */
 export const urlFaults: Faults = (route, world, random) => {
@@ -153,7 +156,7 @@ export const urlFaults: Faults = (route, world, random) => {
       found.push(
         bad('an endless path', [400, 414], requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) })),
       )
-    if (!isReference(route, field) && field.in !== 'path') continue
+    if (takesAny(route, field) || !(isReference(route, field) || field.in === 'path')) continue
     const unknown = field.kind === 'user id' ? `nobody-${random.word()}` : random.int(1_000_000, 2 ** 31 - 1)
     // What is known only by its attributes would be let in.
     const input = field.kind === 'user id' ? baseOf(route, world, random, 'least') : base
@@ -173,7 +176,7 @@ export const urlFaults: Faults = (route, world, random) => {
     `${bare}/nope`,
     `/api/nope${bare}`,
     bare.replace('/api/', '/api//'),
-    `${bare}.json`,
+    ANY_USER.includes(route.procedure) ? `${bare}/more` : `${bare}.json`,
     bare.slice(4),
   ])
   found.push(bad('an unknown path', [404, 400], { ...rest, path: query ? `${elsewhere}?${query}` : elsewhere }))

@@ -154,7 +154,10 @@ onPostgres('a holdout on two processes', () => {
     let deciding = true
     const change = async (changes: [string, string, object?][]) => {
       while (deciding)
-        for (const [method, path, body] of changes) await api.ok(method, `/api/experiments/${path}`, body)
+        for (const [method, path, body] of changes) {
+          await api.ok(method, `/api/experiments/${path}`, body)
+          await new Promise((resolve) => setTimeout(resolve, 100))
+        }
     }
     const changing = [
       change([

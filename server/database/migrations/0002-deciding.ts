@@ -32,7 +32,9 @@ export class Migration0002Deciding extends Migration {
 
     // Every login may raise the people's version; only an erasure makes caches of decisions wrong.
     this.addSql(`alter table people_state alter column version type bigint`)
-    this.addSql(`alter table people_changes alter column version type bigint, add column kind text not null default 'erased'`)
+    this.addSql(
+      `alter table people_changes alter column version type bigint, add column kind text not null default 'erased'`,
+    )
 
     // What was in force when: appended to at every change that decisions are fenced with, never changed.
     this.addSql(`create table definition_history (

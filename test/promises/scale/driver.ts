@@ -6,7 +6,7 @@ import { change, enableAll } from './changes.ts'
 import { causeFault, restart } from './faults.ts'
 import { createOracle } from './oracle.ts'
 import { openScalePlatform } from './platform.ts'
-import { check, claim, getAssignment, join, type Scene } from './questions.ts'
+import { check, claim, crowd, getAssignment, join, type Scene } from './questions.ts'
 import { createRandom } from './random.ts'
 import { createTally } from './tally.ts'
 import { createUsers } from './users.ts'
@@ -27,8 +27,8 @@ export type Outcome = { operations: number; restarts: number; flips: string[]; b
 const CONCURRENT = 64
 const OPERATIONS_PER_ID = 200
 const OPERATIONS_PER_FAULT = 4000
-const calls = { check, get: getAssignment, claim, join, change }
-const WEIGHTS: Record<keyof typeof calls, number> = { check: 90, get: 4, claim: 4, join: 0.7, change: 1.2 }
+const calls = { check, get: getAssignment, claim, join, crowd, change }
+const WEIGHTS: Record<keyof typeof calls, number> = { check: 90, get: 4, claim: 4, join: 0.7, crowd: 1.5, change: 1.2 }
 
 /** Works a platform of two processes with everything that might make a decision flip, and holds every answer against the first. */
 export async function work(plan: Plan): Promise<Outcome> {

@@ -96,11 +96,12 @@ export async function getAssignment(scene: Scene): Promise<number> {
 }
 
 /** An event that names a variant: it decides for nobody who is decided for. */
-export async function claim(scene: Scene): Promise<number> {
-  const { platform, oracle, users, random, tally } = scene
+export const claim = (scene: Scene): Promise<number> => claimFor(scene, scene.users.pick())
+
+function claimFor(scene: Scene, user_id: string): Promise<number> {
+  const { platform, oracle, random, tally } = scene
   const experiment = random.pick(openOf(scene))
   return during([experiment], async () => {
-    const user_id = users.pick()
     oracle.touch(user_id, experiment)
     const variant_id = random.pick(experiment.variants).id
     const timestamp = random.chance(0.2) ? { timestamp: new Date(Date.now() - random.below(5000)).toISOString() } : {}
@@ -114,12 +115,28 @@ export async function claim(scene: Scene): Promise<number> {
 
 /** A login: an id turns out to be a user's, perhaps of one who was never asked about. */
 export async function join(scene: Scene): Promise<number> {
-  const { platform, oracle, users, world, tally } = scene
-  const pair = users.pickPair()
-  if (!pair) return 0
-  const reply = await platform.insist('POST', '/api/users/alias', pair)
-  expectOk(reply, `alias of ${pair.alias_id}`)
+  const pair = scene.users.pickPair()
+  return pair ? joinPair(scene, pair) : 0
+}
+
+async function joinPair({ platform, oracle, world, tally }: Scene, pair: { alias_id: string; user_id: string }) {
+  expectOk(await platform.insist('POST', '/api/users/alias', pair), `alias of ${pair.alias_id}`)
   oracle.join(pair.alias_id, pair.user_id, world.experiments)
   tally.add('aliases')
   return 1
+}
+
+/** Two newcomers, of whom everything happens at once: first checks on both processes, claims, perhaps a login. */
+export async function crowd(scene: Scene): Promise<number> {
+  const { platform, users, random } = scene
+  const [one, other] = [users.unheardOf(), users.unheardOf()]
+  const ask = (userId: string, call: ScalePlatform['call']) =>
+    askFor(scene, call, { userId, plan: GOLD }, random.some(openOf(scene), 1 + random.below(8)))
+  const asked = await Promise.all([
+    ...platform.places.flatMap(({ call }) => [ask(one, call), ask(other, call)]),
+    ...[one, one, other].map((userId) => claimFor(scene, userId)),
+    ...(random.chance(0.5) ? [joinPair(scene, { alias_id: one, user_id: other })] : []),
+  ])
+  const again = await Promise.all([one, other].map((userId) => ask(userId, platform.call)))
+  return [...asked, ...again].reduce((sum, operations) => sum + operations, 0)
 }
