@@ -1,20 +1,19 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { lockPeopleShared, readPeopleChanges, readVersions } from './queries.ts'
+import { lockPeopleShared, readPeopleChanges } from './queries.ts'
 import { REMEMBER_SECONDS, userDigest } from './watch.ts'
 
 /** Something to be stored for a user, and the people's version when the user was last looked at. */
 type Personal = { user_id: string; people_version: number }
 
 /**
- * Holds up erasures until the transaction ends, so that nothing is stored behind one's back.
- * @returns whether a user was erased since they were looked at
+ * Holds up erasures and logins until the transaction ends, so that nothing is stored behind one's back.
+ * @returns whether a user was erased, or joined to another, since they were looked at
  */
 export async function fencePeople<Item extends Personal>(
   em: EntityManager,
   items: readonly Item[],
 ): Promise<(item: Item) => boolean> {
-  await lockPeopleShared(em)
-  const { people } = await readVersions(em)
+  const people = await lockPeopleShared(em)
   const oldest = items.reduce((least, item) => Math.min(least, item.people_version), people)
   if (oldest === people) return () => false
   const changes = new Map(

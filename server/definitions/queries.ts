@@ -182,10 +182,14 @@ export async function raisePeople(
   return (rows[0] as { version: number }).version
 }
 
-/** An arbitrary number that only writers of personal rows and erasures lock. */
+/** An arbitrary number that only writers of personal rows, erasures and logins lock; `fence_people()` knows it too. */
 const PEOPLE_LOCK = 7_302_514
-/** Held by transactions that store rows of people, until they end. */
-export const lockPeopleShared = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock_shared(${PEOPLE_LOCK})`)
+/** Held by transactions that store rows of people, until they end. @returns the people's version from then on */
+export async function lockPeopleShared(em: EntityManager): Promise<number> {
+  const { rows } = await sql<{ version: number }>`select fence_people()::float8 as version`.execute(em.getKysely())
+  return (rows[0] as { version: number }).version
+}
+
 /**
  * Waits for those transactions and holds up new ones, until this one ends.
  * @throws a lock timeout (55P03) rather than holding up everybody behind a writer that itself has to wait

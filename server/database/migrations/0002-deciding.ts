@@ -36,6 +36,13 @@ export class Migration0002Deciding extends Migration {
       `alter table people_changes alter column version type bigint, add column kind text not null default 'erased'`,
     )
 
+    // Two steps in one round trip: in a volatile function the second sees what was committed while the first waited.
+    this.addSql(`create function fence_people() returns bigint language plpgsql volatile as $$
+      begin
+        perform pg_advisory_xact_lock_shared(7302514);
+        return (select s.version from people_state s);
+      end $$`)
+
     // What was in force when: appended to at every change that decisions are fenced with, never changed.
     this.addSql(`create table definition_history (
       experiment_id int not null,

@@ -52,7 +52,10 @@ export async function compareStored({ oracle, platform }: Scene): Promise<{ faul
   return { faults, compared }
 }
 
-/** Drawn decisions that the layer or the holdout should have kept out; copies at a login and claims are not drawn. */
+/**
+ * Drawn decisions that the layer or the holdout should have kept out; copies at a login and claims are not drawn, and what
+ * was copied holds from the login on.
+ */
 export async function findBreaches({ platform }: Scene): Promise<string[]> {
   const inLayer = await administer<{ user_id: string; drawn: number; other: number }>(
     `select a.user_id, r.experiment_id as drawn, r2.experiment_id as other
@@ -72,7 +75,9 @@ export async function findBreaches({ platform }: Scene): Promise<string[]> {
      join runs h on h.experiment_id = e.holdout_id
      join assignments b on b.run_id = h.id and b.user_id = a.user_id
      join variants v on v.id = b.variant_id and v.is_control
-     where a.source = 'hash' and a.assigned_at > b.assigned_at`,
+     where a.source = 'hash' and (b.source = 'hash' and a.assigned_at > b.assigned_at
+       or b.source = 'alias' and a.assigned_at > interval '1 second' + (
+         select max(l.created_at) from aliases l where l.user_id = a.user_id))`,
     platform.databaseUrl,
   )
   return [
