@@ -59,7 +59,9 @@ export function faultOf(error: TRPCError): { status: number; fault: Fault } {
     fault.issues = error.cause.issues.map(({ path, message }) => ({ path: path.map(pathStep), message }))
     fault.message = `Invalid input: ${fault.issues.map(sentence).join('; ')}`.slice(0, 1000)
   } else if (error.cause instanceof DomainError && error.cause.path?.length) {
-    fault.issues = [{ path: [...error.cause.path], message: error.message }]
+    const issue = { path: [...error.cause.path], message: error.message }
+    fault.issues = [issue]
+    fault.message = `Invalid input: ${sentence(issue)}`
   } else if (status >= 500 && error.code !== 'SERVICE_UNAVAILABLE') fault.message = 'Internal server error'
   return { status, fault }
 }

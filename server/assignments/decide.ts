@@ -41,9 +41,11 @@ const MAX_ATTEMPTS = 10
 export const storedIn = (experiment: ExperimentDefinition, runs: RememberedRuns | undefined): Remembered | undefined =>
   experiment.run ? runs?.get(experiment.run.id) : undefined
 
-/** Whether only the database can tell if the user is assigned. */
-export const mayBeStored = (experiment: ExperimentDefinition) =>
-  experiment.status === 'running' || experiment.status === 'paused'
+/** Whether only the database can tell what becomes of a user of whom nothing is remembered there. */
+const dependsOnStored = ({ status, layer, holdout, prerequisites }: ExperimentDefinition) =>
+  status === 'running' ||
+  status === 'paused' ||
+  (status === 'draft' && (layer !== null || holdout !== null || prerequisites.length > 0))
 
 /** Whether this answer must be preceded by storing that the user met the variant. */
 export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: Check) =>
@@ -54,7 +56,9 @@ export const assignedAt = (decision: Decision, stored: Remembered | undefined) =
 
 export const subjectOf = (person: Person, check: Check, runs: RememberedRuns): Subject => ({
   userId: person.ownerId,
-  attributes: check.attributes ? { ...person.attributes, ...check.attributes } : person.attributes,
+  askedId: check.user_id,
+  // Rules ask for `id` to name a user, which no call can pretend to be.
+  attributes: check.attributes ? { ...person.attributes, ...check.attributes, id: person.ownerId } : person.attributes,
   segmentIds: person.segmentIds,
   runs,
 })
@@ -81,11 +85,13 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
       continue
     }
     let runs = memory.peek(check.user_id)
-    if (wanted.some((experiment) => mayBeStored(experiment) && !storedIn(experiment, runs)))
-      runs = await memory.load(check.user_id)
-
-    const known: RememberedRuns = runs ?? new Map()
-    const { answers, moved } = await decideAll(deciding, { check, person, peopleVersion }, wanted, known)
+    const mustDraw = wanted.some((experiment) => dependsOnStored(experiment) && !storedIn(experiment, runs))
+    if (mustDraw) runs = await memory.load(check.user_id)
+    // Whoever is drawn is the owner: what the owner is in counts then, before what the alias was given on its own.
+    const isAlias = person.ownerId !== check.user_id
+    const owned = isAlias && mustDraw ? await memory.load(person.ownerId) : undefined
+    const request = { check, person, peopleVersion, owned }
+    const { answers, moved } = await decideAll(deciding, request, wanted, runs ?? new Map())
     if (answers.length === wanted.length && answers.every((answer) => answer.fenced)) return answers
     // What is not backed by a stored row holds only if the snapshot was current during this request.
     const { experiments: now } = await watch.refresh()
@@ -102,7 +108,8 @@ function startedBy(wanted: readonly ExperimentDefinition[], userId: string): Exp
   return [...new Set([...undecided, ...holdouts])].filter(startsOnCheck)
 }
 
-type Request = { check: Check; person: Person; peopleVersion: number }
+/** `owned`: where an alias has to be drawn, what is stored of its owner. */
+type Request = { check: Check; person: Person; peopleVersion: number; owned: RememberedRuns | undefined }
 
 /**
  * Decides experiment by experiment, together as far as they do not depend on one another: the holdouts of those that
@@ -125,9 +132,12 @@ async function decideAll(
   const answers: Answer[] = []
   let moved = false
   for (const [, level] of [...levels].sort(([a], [b]) => a - b)) {
-    const subject = subjectOf(request.person, request.check, runs)
+    const present: RememberedRuns = request.owned ? new Map([...runs, ...request.owned]) : runs
+    const subject = subjectOf(request.person, request.check, present)
     const outcomes = await Promise.all(
-      level.map((experiment) => decideOne(deciding, request, experiment, subject, storedIn(experiment, runs))),
+      level.map((experiment) =>
+        decideOne(deciding, request, experiment, subject, storedIn(experiment, asked.has(experiment) ? runs : present)),
+      ),
     )
     for (const outcome of outcomes) {
       if (outcome === 'moved') moved = true
@@ -174,6 +184,7 @@ async function decideOne(
       // A holdout is met at the first decision under it, whoever shows what later.
       expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
       people_version: peopleVersion,
+      asked_id: check.user_id,
     })
     if (result === 'moved') return 'moved'
     stored = subject.userId === check.user_id ? result : { ...result, holderId: subject.userId }
@@ -189,9 +200,13 @@ async function decideOne(
   const fenced = decision.outcome !== 'preview' && decision.outcome !== 'drawn'
   return {
     answer: { experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored), fenced },
-    stored: decision.outcome === 'stored' ? stored : undefined,
+    stored: decision.outcome === 'stored' ? stored : previewed(decision),
   }
 }
+
+/** What a preview would have stored: it counts for what depends on it in the same call. */
+const previewed = (decision: Decision): Remembered | undefined =>
+  decision.outcome === 'drawn' ? { variantId: decision.variant.id, exposed: false, assignedAt: 0 } : undefined
 
 /** What targeting read, kept with the decision so that it can be explained later. */
 function readBy({ reads, readsSegments }: ExperimentDefinition, { attributes, segmentIds }: Subject) {

@@ -19,6 +19,8 @@ export const Assignment = defineEntity({
       .array((id) => Number(id))
       .columnType('int[]')
       .strictNullable(),
+    /** When a login copied it from another id. */
+    joined_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposure_source: p.text().$type<'check' | 'report' | 'event'>().strictNullable(),
     excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
@@ -26,16 +28,25 @@ export const Assignment = defineEntity({
   indexes: [{ properties: ['user_id'] }, { properties: ['run_id', 'variant_id'] }],
 })
 
-/** A variant forced on a user for testing; a removed one stays, since the user was shown it. */
+/** A variant forced on a user for testing, from a time until it was removed or replaced: rows stay, since the user was shown it. */
 export const Override = defineEntity({
   name: 'Override',
   tableName: 'overrides',
   properties: {
-    user_id: p.text().primary().collation('C'),
-    experiment_id: p.integer().primary().autoincrement(false),
+    id: p.integer().primary().generated('by default as identity'),
+    user_id: p.text().collation('C'),
+    experiment_id: p.integer(),
     variant_id: p.integer(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     removed_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
   },
-  indexes: [{ properties: ['experiment_id'] }],
+  indexes: [
+    { properties: ['experiment_id'] },
+    { properties: ['user_id', 'experiment_id'] },
+    {
+      name: 'overrides_in_force_unique',
+      expression:
+        'create unique index "overrides_in_force_unique" on "overrides" (user_id, experiment_id) where removed_at is null',
+    },
+  ],
 })

@@ -1,12 +1,15 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { compileExperiment, compileSegments, type OnBadRule } from '../definitions/compile.ts'
-import { type HistoryRow, readHistoryAt, readHistoryVersion } from '../definitions/queries.ts'
-import { notFound } from '../errors.ts'
+import { type HistoryRow, readClock, readHistoryAt, readHistoryVersion } from '../definitions/queries.ts'
+import { invalid, notFound } from '../errors.ts'
 import type { ExperimentDefinition, StoredVariant, Subject } from '../evaluation/definition.ts'
 import { type Explanation, explain, explainDraw } from '../evaluation/explain.ts'
 import type { People } from '../users/people.ts'
-import { type ExplainedAssignment, readActsAt, readAssignmentsUntil, readNow, readRunsAt } from './queries.ts'
+import { type ExplainedAssignment, readActsAt, readAssignmentsUntil, readOriginal, readRunsAt } from './queries.ts'
 import type { ExplainDecision, ExplanationOutput } from './schema.ts'
+
+/** How far the caller's clock may be ahead of the database's. */
+const AHEAD_MS = 1000
 
 /**
  * The answer to 'why did she see that': what a check answered at a time, step by step, and for an assigned user how she
@@ -18,7 +21,9 @@ export async function explainDecision(
   people: People,
   input: ExplainDecision,
 ): Promise<ExplanationOutput> {
-  const at = input.at?.getTime() ?? (await readNow(em))
+  const now = (await readClock(em)).getTime()
+  if (input.at && input.at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
+  const at = Math.min(input.at?.getTime() ?? now, now)
   const [inForce] = await readHistoryAt(em, [input.experiment_id], at)
   if (!inForce) throw notFound('Experiment', `${input.experiment_id}${input.at ? ' at that time' : ''}`)
   const person = await people.read(input.user_id)
@@ -30,18 +35,23 @@ export async function explainDecision(
 
   const warnings: string[] = []
   const forced = forcedOn(input.user_id, acts.forced_variant_id)
-  const experiment = await compileAt(em, inForce, at, rows, forced, (where, error) => {
+  const experiment = await compileAt(em, inForce, { at, askedId: input.user_id, rows, forced }, (where, error) => {
     warnings.push(`The rule of ${where} does not compile, so nobody is eligible by it: ${(error as Error).message}`)
   })
   const assignment = experiment.run ? stored.get(experiment.run.id) : undefined
   const subject: Subject = {
     userId,
-    attributes: { ...person.attributes, id: userId, ...input.attributes },
+    askedId: input.user_id,
+    attributes: { ...person.attributes, ...input.attributes, id: userId },
     segmentIds: person.segmentIds,
     runs: variantsOf(stored),
   }
   const { decision, steps } = explain(experiment, input.user_id, subject.runs.get(experiment.run?.id ?? 0), subject)
-  const drawn = assignment?.source === 'hash' ? await explainAssignment(em, assignment, rows) : null
+  if (!person.known && !input.attributes)
+    warnings.push('Nothing is known of this user: a check without attributes answers 404')
+  if (inForce.definition.mode === 'aa')
+    warnings.push('In A/A mode everybody is shown the control, whatever the variant')
+  const drawn = assignment ? await explainAssignment(em, assignment) : null
   const variant = decision.outcome === 'left out' ? null : decision.variant
   return {
     experiment_id: experiment.id,
@@ -53,7 +63,7 @@ export async function explainDecision(
     outcome: decision.outcome,
     reason: decision.outcome === 'left out' ? decision.reason : null,
     variant_id: variant?.id ?? null,
-    variant_name: variant?.name ?? null,
+    variant_name: variant?.answer.variant_name ?? null,
     steps: steps as ExplanationOutput['steps'],
     warnings,
     assignment: assignment ? shown(assignment) : null,
@@ -75,24 +85,27 @@ function storedByRun(rows: readonly ExplainedAssignment[], userId: string): Map<
 const variantsOf = (stored: ReadonlyMap<number, ExplainedAssignment>): Map<number, StoredVariant> =>
   new Map([...stored].map(([runId, row]) => [runId, { variantId: row.variant_id }]))
 
-/** How an assigned user was drawn: by the version, the values and the other assignments of that moment. */
-async function explainAssignment(
-  em: EntityManager,
-  assignment: ExplainedAssignment,
-  rows: readonly ExplainedAssignment[],
-): Promise<ExplanationOutput['drawn']> {
+/**
+ * How an assigned user was drawn: by the version, the values and the other assignments of that moment; of one who came to
+ * it by a login, how the alias was drawn.
+ */
+async function explainAssignment(em: EntityManager, stored: ExplainedAssignment): Promise<ExplanationOutput['drawn']> {
+  const assignment = stored.source === 'alias' ? await readOriginal(em, stored) : stored
+  if (assignment?.source !== 'hash') return null
   const version = await readHistoryVersion(em, assignment.experiment_id, assignment.definition_version)
   if (!version) return null
-  const at = assignment.assigned_at
-  const before = rows.filter((row) => row.run_id !== assignment.run_id && row.assigned_at <= at)
-  const experiment = await compileAt(em, version, at, before, nothingForced, () => {})
+  const { assigned_at: at, holder_id: userId } = assignment
+  const rows = (await readAssignmentsUntil(em, [userId], at)).filter((row) => row.run_id !== assignment.run_id)
+  const experiment = await compileAt(em, version, { at, askedId: userId, rows, forced: nothingForced }, () => {})
   const { decision, steps }: Explanation = explainDraw(experiment, {
-    userId: assignment.holder_id,
+    userId,
+    askedId: userId,
     attributes: assignment.attributes ?? {},
     segmentIds: new Set(assignment.segment_ids ?? []),
-    runs: variantsOf(storedByRun(before, assignment.holder_id)),
+    runs: variantsOf(storedByRun(rows, userId)),
   })
   return {
+    decided_as: userId,
     definition: { version: version.version, from: new Date(version.from) },
     attributes: assignment.attributes ?? {},
     segment_ids: assignment.segment_ids ?? [],
@@ -101,29 +114,42 @@ async function explainAssignment(
   }
 }
 
-/** A historic definition, compiled with what stood around it at a time. */
+/** What stood around a decision: when it was made, for whom, what was stored of them, what was forced on them. */
+type Moment = {
+  at: number
+  askedId: string
+  rows: readonly ExplainedAssignment[]
+  forced: ReadonlyMap<string, number>
+}
+
+/** A historic definition, compiled with what stood around it at that moment. */
 async function compileAt(
   em: EntityManager,
   { definition }: HistoryRow,
-  at: number,
-  rows: readonly ExplainedAssignment[],
-  overrides: ReadonlyMap<string, number>,
+  moment: Moment,
   onBadRule: OnBadRule,
 ): Promise<ExperimentDefinition> {
+  const { at, rows } = moment
   const needed = definition.prerequisites.map((prerequisite) => prerequisite.experiment_id)
   const runs = await readRunsAt(em, needed, at)
-  const [holdout] = definition.holdout_id === null ? [] : await readHistoryAt(em, [definition.holdout_id], at)
   return compileExperiment(
     definition,
     {
       segments: compileSegments(definition.segments, onBadRule),
-      overrides,
+      overrides: moment.forced,
       layerRunIds: definition.layer_id === null ? [] : await layerRunsAt(em, definition, at, rows),
-      holdout: holdout ? await compileAt(em, holdout, at, rows, nothingForced, onBadRule) : null,
+      holdout: definition.holdout_id === null ? null : await holdoutAt(em, definition.holdout_id, moment, onBadRule),
       prerequisite: (experimentId) => ({ runId: runs.get(experimentId) ?? null, depth: 0 }),
     },
     onBadRule,
   )
+}
+
+async function holdoutAt(em: EntityManager, holdoutId: number, moment: Moment, onBadRule: OnBadRule) {
+  const [holdout] = await readHistoryAt(em, [holdoutId], moment.at)
+  if (!holdout) return null
+  const { forced_variant_id } = await readActsAt(em, moment.askedId, holdoutId, moment.at)
+  return compileAt(em, holdout, { ...moment, forced: forcedOn(moment.askedId, forced_variant_id) }, onBadRule)
 }
 
 /** Of the runs that the user is assigned in, those that were unfinished and of the same layer at a time. */

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { lockPeopleShared } from '../definitions/queries.ts'
+import { lockPeopleShared, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/life-cycle.ts'
@@ -7,7 +7,7 @@ import { Override } from './entity.ts'
 import { endOverride, excludeOverridden } from './queries.ts'
 import type { OverrideOf, SetOverride } from './schema.ts'
 
-/** They are for testing, and every process holds them all: whole audiences are what segments are for. */
+/** They are for testing, and every process holds them all: many users are what segments are for. */
 const MAX_OVERRIDES = 1000
 
 /** Forces a variant on a user: an explicit act outside of promise 1, which leaves the user out of the run's results. */
@@ -20,18 +20,20 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   if (!variants.some((variant) => variant.id === input.variant_id))
     throw invalid(`Variant ${input.variant_id} is not one of experiment ${experiment.id}`, 'variant_id')
   const key = { user_id: input.user_id, experiment_id: experiment.id }
-  const before = await em.findOne(Override, key)
-  if (!before || before.removed_at) {
+  const inForce = { ...key, removed_at: null }
+  const before = await em.findOne(Override, inForce)
+  if (before?.variant_id === input.variant_id) return before
+  if (before) await endOverride(em, key)
+  else {
     const forced = await em.count(Override, { experiment_id: experiment.id, removed_at: null })
     if (forced >= MAX_OVERRIDES)
-      throw conflict(`Experiment ${experiment.id} has ${forced} overrides already; use a segment for an audience`)
+      throw conflict(`Experiment ${experiment.id} has ${forced} overrides already; use a segment for so many users`)
   }
-  if (before) Object.assign(before, { variant_id: input.variant_id, removed_at: null })
-  else em.create(Override, { ...key, variant_id: input.variant_id })
+  const override = em.create(Override, { ...key, variant_id: input.variant_id, created_at: await readClock(em) })
   await em.flush()
   await excludeOverridden(em, key)
   await experimentChanged(em, experiment, { targeting: false })
-  return em.findOneOrFail(Override, key, { refresh: true })
+  return em.refreshOrFail(override)
 }
 
 /** The user is drawn again, or answered what is stored; the run's results go on without them. */

@@ -54,6 +54,8 @@ export type NewAssignment = {
   expose: boolean
   /** The people's version when the user was looked at. */
   people_version: number
+  /** The id asked with: an alias of `user_id`, or the same. */
+  asked_id: string
 }
 
 /**
@@ -136,7 +138,7 @@ export type ExplainedAssignment = {
 
 const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
 
-/** Everything assigned to these ids until a time (milliseconds since 1970). */
+/** Everything assigned to these ids, or copied to them at a login, until a time (milliseconds since 1970). */
 export async function readAssignmentsUntil(
   em: EntityManager,
   userIds: readonly string[],
@@ -147,10 +149,29 @@ export async function readAssignmentsUntil(
       a.variant_id, a.period, a.source, ${milliseconds('a.assigned_at')} as assigned_at, a.definition_version, a.attributes,
       to_json(a.segment_ids) as segment_ids, ${milliseconds('a.exposed_at')} as exposed_at
     from assignments a join runs r on r.id = a.run_id
-    where a.user_id in (${sql.join(userIds)}) and a.assigned_at <= to_timestamp(${at}::float8 / 1000)`.execute(
+    where a.user_id in (${sql.join(userIds)}) and coalesce(a.joined_at, a.assigned_at) <= to_timestamp(${at}::float8 / 1000)`.execute(
     em.getKysely(),
   )
   return rows
+}
+
+/** The assignment of an alias that was copied to its owner. */
+export async function readOriginal(
+  em: EntityManager,
+  { run_id, holder_id, variant_id, assigned_at }: ExplainedAssignment,
+): Promise<ExplainedAssignment | undefined> {
+  const { rows } = await sql<{
+    alias_id: string
+  }>`select l.alias_id from aliases l where l.user_id = ${holder_id}`.execute(em.getKysely())
+  const aliases = rows.map((row) => row.alias_id)
+  const found = aliases.length === 0 ? [] : await readAssignmentsUntil(em, aliases, assigned_at)
+  return found.find(
+    (row) =>
+      row.run_id === run_id &&
+      row.variant_id === variant_id &&
+      row.assigned_at === assigned_at &&
+      row.source === 'hash',
+  )
 }
 
 /** What was forced on a user, and whose alias the id was, at a time (milliseconds since 1970). */
@@ -176,14 +197,6 @@ export async function readRunsAt(em: EntityManager, experimentIds: readonly numb
   return new Map(rows.map((row) => [row.experiment_id, row.id]))
 }
 
-/** The platform's clock in milliseconds since 1970. */
-export async function readNow(em: EntityManager): Promise<number> {
-  const { rows } = await sql<{
-    now: number
-  }>`select (extract(epoch from clock_timestamp()) * 1000)::float8 as now`.execute(em.getKysely())
-  return (rows[0] as { now: number }).now
-}
-
 /** Leaves a person, by all of their ids, out of the results of an experiment's unfinished run, from now on. */
 export async function excludeOverridden(em: EntityManager, key: { user_id: string; experiment_id: number }) {
   await sql`
@@ -198,7 +211,7 @@ export async function excludeOverridden(em: EntityManager, key: { user_id: strin
 /** @returns whether an override was in force until now */
 export async function endOverride(em: EntityManager, key: { user_id: string; experiment_id: number }) {
   const { rows } = await sql`
-    update overrides set removed_at = now_ms()
+    update overrides set removed_at = date_trunc('milliseconds', clock_timestamp())
     where user_id = ${key.user_id} and experiment_id = ${key.experiment_id} and removed_at is null
     returning 1`.execute(em.getKysely())
   return rows.length > 0

@@ -84,7 +84,7 @@ export const explainDecision = z
     experiment_id: id,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),
-    at: optional(instant).meta({ description: 'A past time; now unless given' }),
+    at: optional(instant).meta({ description: 'A time up to now; now unless given' }),
   })
   .meta({ id: 'ExplainDecision' })
 export type ExplainDecision = z.output<typeof explainDecision>
@@ -152,7 +152,9 @@ export const explanation = z
     variant_id: id.nullable(),
     variant_name: z.string().nullable(),
     steps: z.array(step),
-    warnings: z.array(z.string()).meta({ description: 'Stored rules that do not compile' }),
+    warnings: z
+      .array(z.string())
+      .meta({ description: 'What else is to be known, such as a stored rule that does not compile' }),
     assignment: z
       .object({
         run: z.int(),
@@ -166,6 +168,7 @@ export const explanation = z
       .nullable(),
     drawn: z
       .object({
+        decided_as: z.string().meta({ description: 'The id that was drawn: of a user who logged in the alias' }),
         definition,
         attributes: storedObject,
         segment_ids: z.array(id),
@@ -174,7 +177,8 @@ export const explanation = z
       })
       .nullable()
       .meta({
-        description: 'How an assigned user was drawn; null where nobody was, or the history does not reach back',
+        description:
+          'How an assigned user was drawn; null where nobody was, as by an event, or the history does not reach back',
       }),
   })
   .meta({ id: 'Explanation' })

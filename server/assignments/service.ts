@@ -89,7 +89,8 @@ function eachRemembered(
     const decision = decideSettled(experiment, check.user_id, stored)
     if (decision === null) return false
     if (decision.outcome === 'left out') {
-      if (!stored) return false
+      // A stored variant that the snapshot does not know is newer than it.
+      if (!stored || !experiment.variants.some((variant) => variant.id === stored.variantId)) return false
       continue
     }
     if (decision.outcome !== 'stored') {

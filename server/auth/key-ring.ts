@@ -20,6 +20,8 @@ export type Caller = { readonly id: number | null; readonly actor: string; reado
 
 /** Checks bearer tokens, from memory; notes when keys were last used, off the path of the request. */
 export type KeyRing = {
+  /** The caller, where that is known for sure without looking anywhere. */
+  peek: (token: string) => Caller | undefined
   /** @returns null for a token that is not, or no longer, a key */
   check: (token: string) => Caller | null | Promise<Caller | null>
   /** A key was changed: forget it, here and elsewhere. @param hash of the key */
@@ -29,6 +31,7 @@ export type KeyRing = {
   close: () => Promise<void>
 }
 
+type Checked = { caller: Caller; expiresAt: number; checkedAt: number }
 type Stored = { id: number; name: string; scopes: Scope[]; is_active: boolean; expires_at: number | null }
 
 const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
@@ -40,7 +43,7 @@ export function createKeyRing(options: {
   log: Logger
 }): KeyRing {
   const { orm, cache, log } = options
-  const callers = new LRUCache<string, { caller: Caller; expiresAt: number; checkedAt: number }>({ max: MAX_KEYS })
+  const callers = new LRUCache<string, Checked>({ max: MAX_KEYS })
   /** Tokens that are no key, for a moment: guessing costs the database little. */
   const strangers = new LRUCache<string, true>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
   const adminDigest = options.adminToken === undefined ? null : digest(options.adminToken)
@@ -135,12 +138,20 @@ export function createKeyRing(options: {
   }, USED_FLUSH_MS)
   timer.unref()
 
+  const isFresh = ({ expiresAt, checkedAt }: Checked) => {
+    const now = Date.now()
+    return expiresAt > now && now - checkedAt < TTL_SECONDS * 1000
+  }
+
   return {
+    peek: (token) => {
+      const known = callers.get(token)
+      return known && isFresh(known) ? used(known.caller) : undefined
+    },
     check: (token) => {
       const known = callers.get(token)
-      const now = Date.now()
-      const good = known !== undefined && known.expiresAt > now
-      if (good && now - known.checkedAt < TTL_SECONDS * 1000) return used(known.caller)
+      if (known && isFresh(known)) return used(known.caller)
+      const good = known !== undefined && known.expiresAt > Date.now()
       if (strangers.has(token)) return null
       const hash = digest(token)
       if (adminDigest && timingSafeEqual(hash, adminDigest)) return admin

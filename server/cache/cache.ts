@@ -13,6 +13,8 @@ const message = z.discriminatedUnion('kind', [
 export type Message = z.output<typeof message>
 
 const COMMAND_TIMEOUT_MS = 50
+/** Longer values would take longer than that: they are left to the database. */
+const MAX_LENGTH = 4_000_000
 /** After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them. */
 const REST_MS = 1000
 
@@ -106,8 +108,11 @@ export function createCache(options: { url: string | undefined; namespace: strin
       return value
     },
     get: async <T>(key: string) => parsed<T>(await attempt(() => redis.get(key), null)),
-    set: (key, value, ttlSeconds) =>
-      void attempt(() => redis.set(key, JSON.stringify(value), 'PX', Math.round(ttlSeconds * 1000)), null),
+    set: (key, value, ttlSeconds) => {
+      const text = JSON.stringify(value)
+      if (text.length > MAX_LENGTH) return
+      void attempt(() => redis.set(key, text, 'PX', Math.round(ttlSeconds * 1000)), null)
+    },
     drop: async (key) => void (await attempt(() => redis.del(key), 0)),
     publish: (message) => void attempt(() => redis.publish(channel, JSON.stringify(message)), 0),
     subscribe: (listener, resync) => {

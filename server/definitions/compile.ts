@@ -10,7 +10,10 @@ const NOBODY = compileCondition(null)
 const EVERYBODY = compileCondition({})
 
 /** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
-const compiled = new LRUCache<string, Condition>({ max: 20_000 })
+const compiled = new LRUCache<string, Condition>({
+  maxSize: 20_000_000,
+  sizeCalculation: (_, text) => text.length + 500,
+})
 
 function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule): Condition {
   if (rules === null) return NOBODY

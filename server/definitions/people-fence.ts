@@ -2,8 +2,8 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { lockPeopleShared, readPeopleChanges } from './queries.ts'
 import { REMEMBER_SECONDS, userDigest } from './watch.ts'
 
-/** Something to be stored for a user, and the people's version when the user was last looked at. */
-type Personal = { user_id: string; people_version: number }
+/** Something to be stored for a user, asked for by an alias perhaps, and the people's version when they were last looked at. */
+type Personal = { user_id: string; asked_id?: string; people_version: number }
 
 /**
  * Holds up erasures and logins until the transaction ends, so that nothing is stored behind one's back.
@@ -19,5 +19,7 @@ export async function fencePeople<Item extends Personal>(
   const changes = new Map(
     (await readPeopleChanges(em, oldest, REMEMBER_SECONDS)).map((change) => [change.user_digest, change.version]),
   )
-  return (item) => (changes.get(userDigest(item.user_id)) ?? 0) > item.people_version
+  const changedAt = (userId: string) => changes.get(userDigest(userId)) ?? 0
+  return ({ user_id, asked_id = user_id, people_version }) =>
+    changedAt(user_id) > people_version || (asked_id !== user_id && changedAt(asked_id) > people_version)
 }

@@ -254,3 +254,12 @@ const RULES_LOCK = 7_302_515
  * name of a deleted segment slips through. Taken before segments and experiments are locked.
  */
 export const lockRules = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${RULES_LOCK})`)
+
+/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
+export async function readClock(em: EntityManager): Promise<Date> {
+  const { rows } = await sql<{ now: number }>`
+    select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`.execute(
+    em.getKysely(),
+  )
+  return new Date(Number(rows[0]?.now))
+}

@@ -75,6 +75,8 @@ export type StoredVariant = { readonly variantId: number }
 export type Subject = {
   /** The id that is drawn: the owner's, where the id asked with is an alias. */
   readonly userId: string
+  /** The id asked with. */
+  readonly askedId: string
   /** The profile merged with the call's attributes. */
   readonly attributes: Readonly<Record<string, unknown>>
   /** Hand-made memberships. */

@@ -127,7 +127,8 @@ export function draw(experiment: ExperimentDefinition, subject: Subject): Decisi
 export const drawPosition = ({ id, run }: ExperimentDefinition, { userId }: Subject) =>
   position(drawText(userId, id, run?.number ?? 1, run?.period ?? 1))
 export const trafficPosition = ({ id }: ExperimentDefinition, { userId }: Subject) => position(trafficText(userId, id))
-export const layerPosition = (layerId: number, { userId }: Subject) => position(layerText(userId, layerId))
+export const layerPosition = (layerId: number, { userId }: Pick<Subject, 'userId'>) =>
+  position(layerText(userId, layerId))
 
 function missesLayer({ layer }: ExperimentDefinition, subject: Subject): LeftOut | null {
   if (layer === null) return null
@@ -139,7 +140,7 @@ function missesLayer({ layer }: ExperimentDefinition, subject: Subject): LeftOut
 function isHeldOut({ holdout }: ExperimentDefinition, subject: Subject): boolean {
   if (holdout === null || (holdout.status !== 'running' && holdout.status !== 'draft')) return false
   const stored = holdout.run ? subject.runs.get(holdout.run.id) : undefined
-  const decision = decideSettled(holdout, subject.userId, stored) ?? draw(holdout, subject)
+  const decision = decideSettled(holdout, subject.askedId, stored) ?? draw(holdout, subject)
   return decision.outcome !== 'left out' && decision.variant.isControl
 }
 

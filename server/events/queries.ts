@@ -125,6 +125,7 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
         run.id as run_id, ${itemTime} as at
       from ${items(events.map((event, ord) => ({ ...event, ord })))}
       join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
+      join experiments x on x.id = i.experiment_id and x.kind <> 'holdout'
       cross join lateral (${runAt}) run
       cross join lateral (select coalesce(${ownerId}, i.user_id) as id) owner
       left join lateral (${assignedAs(sql`run.id`)}) assigned on true),

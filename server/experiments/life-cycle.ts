@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { appendHistory, raiseExperiments } from '../definitions/queries.ts'
+import { appendHistory, raiseExperiments, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
 import { expectShareFree, lockLayer } from '../layers/shares.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
-import { findDependents, lockRows, readClock } from './queries.ts'
+import { findDependents, lockRows } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
 /** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
@@ -66,8 +66,8 @@ async function beginRun(
     started_at: startedAt,
     ended_at: null,
     shipped_variant_id: null,
-    // An end that was meant for a run before would end this one at once.
-    scheduled_end_at: scheduled_end_at && scheduled_end_at > startedAt ? scheduled_end_at : null,
+    // An end that was meant for a run before would end this one at once; one that passed in a draft does.
+    scheduled_end_at: number === 1 || (scheduled_end_at && scheduled_end_at > startedAt) ? scheduled_end_at : null,
   })
 }
 
@@ -122,6 +122,8 @@ export async function startIfReady(em: EntityManager, experimentId: number, by: 
   await experimentChanged(em, experiment, { targeting: false })
 }
 
+const either = (names: readonly string[]) => names.join(', ').replace(/, ([^,]+)$/, ' or $1')
+
 /** One step of the life cycle: refused unless the status allows it, and decided by from the next decision on. */
 async function step(
   em: EntityManager,
@@ -131,9 +133,7 @@ async function step(
 ): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
   if (!from.includes(experiment.status))
-    throw conflict(
-      `Experiment ${experiment.id} is ${experiment.status}: only a ${from.join(' or ')} one can be ${verb}`,
-    )
+    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${either(from)}`)
   await change(experiment)
   await experimentChanged(em, experiment, { targeting: false })
   return refreshed(em, experiment)
@@ -147,7 +147,10 @@ async function expectReady(em: EntityManager, experiment: Experiment) {
 export const startExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
     await expectReady(em, experiment)
-    await beginRun(em, experiment, 1, await readClock(em))
+    const startedAt = await readClock(em)
+    if (experiment.scheduled_end_at && experiment.scheduled_end_at <= startedAt)
+      throw conflict(`Experiment ${experiment.id} was to end before it starts: schedule its end anew`)
+    await beginRun(em, experiment, 1, startedAt)
   })
 
 /** Stops enrolment, not measurement. */
@@ -190,7 +193,9 @@ export async function expectUnneeded(em: EntityManager, { id, kind }: Experiment
   const users = await findDependents(em, [id])
   if (users.length === 0) return
   const role = kind === 'holdout' ? 'the holdout' : 'a prerequisite'
-  throw conflict(`Experiment ${id} is ${role} of experiment ${users.join(', ')} and cannot be ${verb} before that ends`)
+  throw conflict(
+    `Experiment ${id} is ${role} of experiment ${users.join(', ')} and cannot be ${verb} before that is archived`,
+  )
 }
 
 /** A new randomisation; what the runs before recorded is kept. */

@@ -46,15 +46,6 @@ export async function loadPrerequisites(em: EntityManager): Promise<Map<number, 
   return new Map(rows.map((row) => [row.id, row.prerequisites]))
 }
 
-/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
-export async function readClock(em: EntityManager): Promise<Date> {
-  const { rows } = await sql<{ now: number }>`
-    select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`.execute(
-    em.getKysely(),
-  )
-  return new Date(Number(rows[0]?.now))
-}
-
 /** Of a deleted draft, which nobody was decided by. */
 export const deleteHistory = (em: EntityManager, experimentId: number) =>
   sql`delete from definition_history where experiment_id = ${experimentId}`.execute(em.getKysely())

@@ -26,7 +26,13 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
     for (const profile of chunk) {
       await turns()
       const { ownerId, attributes, segmentIds } = profile
-      const decision = draw(experiment, { userId: ownerId, attributes, segmentIds, runs: runsOf(profile) })
+      const decision = draw(experiment, {
+        userId: ownerId,
+        askedId: ownerId,
+        attributes,
+        segmentIds,
+        runs: runsOf(profile),
+      })
       if (decision.outcome === 'left out') leftOut.set(decision.reason, (leftOut.get(decision.reason) ?? 0) + 1)
       else reached.set(decision.variant.id, (reached.get(decision.variant.id) ?? 0) + 1)
     }

@@ -2,10 +2,10 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import { isDatabaseAway, isPassing } from '../database/errors.ts'
 import type { Define } from '../definitions/define.ts'
+import { readClock } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { conflict, DomainError } from '../errors.ts'
 import { completeExperiment, hasUnfinishedRun, lockExperiment, startExperiment } from './life-cycle.ts'
-import { readClock } from './queries.ts'
 
 const LOOK_MS = 1000
 /** How far this process's clock may be behind the database's, which alone says what is due. */

@@ -42,7 +42,7 @@ export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(i
 })
 export type Prerequisite = z.output<typeof prerequisite>
 export const range = z
-  .object({ from: percent, to: percent })
+  .object({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
   .meta({ id: 'Range', description: 'Positions of a layer in per cent, from inclusive, to exclusive' })
 
@@ -125,36 +125,56 @@ const settings = {
   }),
   exposure: optional(exposureMode),
   traffic_percent: optional(percent).meta({
-    description: 'Share of the eligible users that take part; 100 unless given',
+    description: 'Share of the eligible users that take part; 100 by default',
   }),
   condition: optional(condition).meta({
-    description: 'Who may take part, besides the segments (see docs/conditions.md); null or left out: everybody',
+    description: 'Who may take part, besides the segments (see docs/conditions.md); null: everybody',
   }),
   on_ineligible: optional(onIneligible),
   prerequisites: optional(z.array(prerequisite).max(20)).meta({ description: 'All of them must be met' }),
-  holdout_id: optional(id).meta({ description: 'The holdout whose held users are kept out of this experiment' }),
+  holdout_id: optional(id).meta({
+    description: 'The holdout whose held users are kept out of this experiment; null: none',
+  }),
   mode: optional(experimentMode),
-  scheduled_start_at: optional(instant).meta({ description: 'When the platform starts the draft by itself' }),
-  scheduled_end_at: optional(instant).meta({ description: 'When the platform completes it by itself' }),
+  scheduled_start_at: optional(instant).meta({
+    description:
+      'When the platform starts the draft by itself, which then no check does unless auto_start says so; null: not by time',
+  }),
+  scheduled_end_at: optional(instant).meta({
+    description: 'When the platform completes it by itself; null: not by time',
+  }),
 }
+const percentHeld = optional(
+  percent.refine((value) => value > 0 && value < 100, 'above 0 and below 100').meta({ examples: [5] }),
+)
 export const createExperiment = z
   .object({
     name,
     key: optional(key),
     kind: optional(experimentKind),
-    percent_held: optional(percent.refine((value) => value > 0 && value < 100, 'above 0 and below 100')).meta({
+    percent_held: percentHeld.meta({
       description: 'For a holdout: the share of its users that it keeps out; 5 unless given',
-      examples: [5],
     }),
     ...settings,
   })
-  .meta({ id: 'CreateExperiment' })
+  .meta({
+    id: 'CreateExperiment',
+    examples: [
+      { name: 'new_checkout_flow', description: 'Testing the new checkout flow', condition: { plan: 'gold' } },
+    ],
+  })
 export type CreateExperiment = z.output<typeof createExperiment>
 
 export const listExperiments = page
 export const experimentId = z.object({ experiment_id: id })
 export const updateExperiment = z
-  .object({ experiment_id: id, name: optional(name), key: optional(key), ...settings })
+  .object({
+    experiment_id: id,
+    name: optional(name),
+    key: optional(key),
+    percent_held: percentHeld.meta({ description: 'Sets both shares of a holdout' }),
+    ...settings,
+  })
   .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
 export const newRun = z
@@ -170,9 +190,9 @@ export const completeExperiment = z
 export type CompleteExperiment = z.output<typeof completeExperiment>
 
 const variantSettings = {
-  enabled: optional(z.boolean()).meta({ description: 'A disabled variant is answered to nobody; true unless given' }),
+  enabled: optional(z.boolean()).meta({ description: 'A disabled variant is answered to nobody; true by default' }),
   payload: optional(jsonValue).meta({
-    description: 'What the application reads: any JSON value',
+    description: 'What the application reads: any JSON value; null leaves it as it is',
     examples: [{ color: 'green' }],
   }),
 }

@@ -75,12 +75,21 @@ const firstVariants = (kind: ExperimentKind, percentHeld: number) =>
       ]
     : [{ name: 'control', percent_allocated: 100, is_control: true, is_placeholder: true }]
 
+/** Both shares of a holdout at once, so that nobody is in between. */
+async function holdShare(em: EntityManager, experiment: Experiment, percentHeld: number) {
+  if (experiment.status === 'completed')
+    throw conflict(`Experiment ${experiment.id} is completed: its shares stay as they are`)
+  for (const variant of await variantsOf(em, experiment.id))
+    variant.percent_allocated = variant.is_control ? percentHeld : sumPercents([100, -percentHeld])
+}
+
 /** A URL-safe key from the name; a taken one gets -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
   await em.execute(`select pg_advisory_xact_lock(${KEY_LOCK})`)
   const slug =
     name
       .normalize('NFKD')
+      .replace(/\p{M}+/gu, '')
       .toLowerCase()
       .replace(/[^a-z0-9_-]+/g, '-')
       .replace(/^[-_]+|-+$/g, '')
@@ -142,6 +151,7 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   experiment.traffic_percent = input.traffic_percent ?? experiment.traffic_percent
   experiment.on_ineligible = input.on_ineligible ?? experiment.on_ineligible
   experiment.prerequisites = input.prerequisites ?? experiment.prerequisites
+  if (input.percent_held != null) await holdShare(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
 }

@@ -1,12 +1,11 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
-import { lockRules } from '../definitions/queries.ts'
+import { lockRules, readClock } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, invalid } from '../errors.ts'
 import type { Experiment } from './entity.ts'
 import { hasUnfinishedRun } from './life-cycle.ts'
 import { expectHoldout, expectPrerequisites } from './prerequisites.ts'
-import { readClock } from './queries.ts'
 import type { CreateExperiment, ExperimentKind, UpdateExperiment } from './schema.ts'
 
 /** Which settings are refused, with the path of the fault, and what follows from the others. */
@@ -31,8 +30,7 @@ export const referredBy = ({ prerequisites, holdout_id }: Settings): number[] =>
 /** A holdout is kept plain: its users are compared with everybody else's, under every experiment that names it. */
 export function expectKind(kind: ExperimentKind, input: Settings) {
   if (kind !== 'holdout') {
-    if ('percent_held' in input && input.percent_held != null)
-      throw invalid('Only a holdout has a percent_held', 'percent_held')
+    if (input.percent_held != null) throw invalid('Only a holdout has a percent_held', 'percent_held')
     return
   }
   if (input.prerequisites?.length) throw invalid('A holdout has no prerequisites', 'prerequisites')

@@ -68,6 +68,8 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   if (experiment.kind === 'holdout') {
     if (input.enabled === false) throw invalid('A variant of a holdout cannot be disabled', 'enabled')
     if (input.is_control && !variant.is_control) throw invalid('Those who are held are the control', 'is_control')
+    if (input.percent_allocated != null && input.percent_allocated !== variant.percent_allocated)
+      throw invalid('The shares of a holdout are set together, by its percent_held', 'percent_allocated')
   }
   const percent = input.percent_allocated ?? variant.percent_allocated
   const enabled = input.enabled ?? variant.enabled
@@ -99,6 +101,9 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
   const needing = await findNeeding(em, variant.id)
   if (needing.length > 0)
     throw conflict(`Variant ${variant.id} is in a prerequisite of experiment ${needing.join(', ')}`)
+  const forced = await em.execute('select 1 from overrides where variant_id = ? and removed_at is null', [variant.id])
+  if (forced.length > 0)
+    throw conflict(`Variant ${variant.id} is forced on ${forced.length} users: remove these overrides first`)
   em.remove(variant)
   await experimentChanged(em, experiment, { targeting: false })
   return { message: 'Variant deleted successfully' }

@@ -8,7 +8,7 @@ import { admits } from '../trpc.ts'
  * check, the same decision from memory, no schema for what was checked when it was stored.
  * @returns null when it takes more: then the procedure answers
  */
-export type ShortPath = (platform: Platform, request: FastifyRequest) => string | null
+type ShortPath = (platform: Platform, request: FastifyRequest) => string | null
 
 /** By procedure; only what `npm run bench -- decisions` shows the need of. */
 export const shortPaths: Record<string, ShortPath> = { 'assignments.checkEligibility': checkEligibility }
@@ -27,7 +27,7 @@ function checkEligibility(platform: Platform, { headers, body }: FastifyRequest)
     if (!Number.isInteger(id) || (id as number) < 1 || experiment_ids.indexOf(id) !== index) return null
   }
   const token = bearerToken(headers.authorization)
-  const caller = token === undefined ? null : platform.keyRing.check(token)
-  if (caller === null || caller instanceof Promise || !admits(caller, 'evaluate')) return null
+  const caller = token === undefined ? undefined : platform.keyRing.peek(token)
+  if (!caller || !admits(caller, 'evaluate')) return null
   return eligibilityJson(platform, { user_id, experiment_ids, expose })
 }

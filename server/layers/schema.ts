@@ -47,7 +47,7 @@ export const setShare = z
     }),
     ranges: optional(z.array(range).max(1000)).meta({ description: 'Taken as given; this or percent' }),
   })
-  .meta({ id: 'SetLayerShare' })
+  .meta({ id: 'SetLayerShare', examples: [{ percent: 25 }] })
 export type SetShare = z.output<typeof setShare>
 export const shareId = z.object({ layer_id: id, experiment_id: id })
 export type ShareId = z.output<typeof shareId>

@@ -136,7 +136,7 @@ export const previewSegment = z
       examples: [20_000],
     }),
   })
-  .meta({ id: 'PreviewSegment' })
+  .meta({ id: 'PreviewSegment', examples: [{ rules: { country_code: 'US' } }] })
 export type PreviewSegment = z.output<typeof previewSegment>
 export const segmentPreview = z
   .object({

@@ -96,13 +96,15 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   for (const experiment of experiments) await experimentChanged(em, experiment, { targeting: true })
 }
 
-/** Only a segment that nothing uses. */
+/** Only a segment that nothing in use uses; archived experiments let go of it, and the history keeps what was. */
 export async function deleteSegment(em: EntityManager, segmentId: number) {
   await lockRules(em)
   const segment = await lockSegment(em, segmentId)
   const { experiments, segments } = await findUses(em, segmentId)
-  const users = [...experiments.map(nameOf('experiment')), ...segments.map(nameOf('segment'))]
+  const inUse = experiments.filter(({ status }) => status !== 'archived')
+  const users = [...inUse.map(nameOf('experiment')), ...segments.map(nameOf('segment'))]
   if (users.length > 0) throw conflict(`Segment ${segmentId} is used by ${listed(users)}`)
+  await em.nativeDelete(ExperimentSegment, { segment_id: segmentId })
   await em.remove(segment).flush()
   return { message: 'Segment deleted successfully' }
 }
@@ -123,8 +125,8 @@ async function lockTarget(em: EntityManager, input: SegmentLink) {
   await lockRules(em)
   await lockSegment(em, input.segment_id)
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'completed' || experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its targeting stays as it is`)
+  if (experiment.status === 'archived')
+    throw conflict(`Experiment ${experiment.id} is archived: its targeting stays as it is`)
   const link = await em.findOne(ExperimentSegment, { experiment_id: input.experiment_id, segment_id: input.segment_id })
   return { experiment, link }
 }

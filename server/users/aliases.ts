@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
 import type { Cache } from '../cache/cache.ts'
+import { keys } from '../cache/keys.ts'
 import { isPassing } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { retried } from '../database/retry.ts'
@@ -53,6 +54,8 @@ export async function tell({ people, memory, cache, watch }: Told, raised: Raise
     }),
   )
   if (raised.definitions === null) return
+  // The snapshot before lists overrides by id.
+  await cache.drop(keys.snapshot(raised.definitions - 1))
   cache.publish({ kind: 'definitions', version: raised.definitions })
   // Committed already: the poll makes up for a look that fails now.
   await watch.refresh().catch(() => {})

@@ -44,8 +44,11 @@ export async function loadPersons(em: EntityManager, userIds: readonly string[])
 /** Ids and the random ones that take their place. */
 export type Replacement = { user_id: string; replacement: string }
 
-/** How much was stored under the ids, and whether snapshots still show something of it: an override in force. */
-export type ErasedRows = { stored: number; forced: boolean }
+/**
+ * How much was stored under the ids, whether snapshots still show something of it (an override in force), and the ids
+ * that were linked to the person.
+ */
+export type ErasedRows = { stored: number; forced: boolean; alias_ids: string[] }
 
 /**
  * Replaces the person behind an id and its aliases: profiles, memberships, overrides and links go; assignments and
@@ -65,7 +68,7 @@ export async function erasePeople(
       profile as (delete from users u using item where u.id = item.user_id returning 1),
       membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
       overridden as (delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
-      aliased as (delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.user_id),
+      aliased as (delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.alias_id, l.user_id),
       assigned as (
         update assignments a set user_id = item.replacement, attributes = null, segment_ids = null
         from item where a.user_id = item.user_id returning item.replacement),
@@ -79,7 +82,8 @@ export async function erasePeople(
     select ((select count(*) from profile) + (select count(*) from membership) + (select count(*) from overridden)
         + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored,
       exists (select 1 from overridden where in_force) or exists (
-        select 1 from aliased join overrides o on o.user_id = aliased.user_id where o.removed_at is null) as forced
+        select 1 from aliased join overrides o on o.user_id = aliased.user_id where o.removed_at is null) as forced,
+      (select coalesce(json_agg(aliased.alias_id), '[]') from aliased where aliased.user_id = ${userId}) as alias_ids
   `.execute(em.getKysely())
   return rows[0] as ErasedRows
 }
@@ -89,6 +93,13 @@ export async function readAliasIds(em: EntityManager, userId: string): Promise<s
   const { rows } = await sql<{ alias_id: string }>`
     select l.alias_id from aliases l where l.user_id = ${userId}`.execute(em.getKysely())
   return rows.map((row) => row.alias_id)
+}
+
+/** Whose alias an id is, if it is one. */
+export async function readOwnerId(em: EntityManager, aliasId: string): Promise<string | undefined> {
+  const { rows } = await sql<{ user_id: string }>`
+    select l.user_id from aliases l where l.alias_id = ${aliasId}`.execute(em.getKysely())
+  return rows[0]?.user_id
 }
 
 /** An alias and its owner. */
@@ -127,26 +138,37 @@ export async function storeLinks(em: EntityManager, links: readonly Link[]): Pro
   return rows
 }
 
-const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason)`
+const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason, joined_at)`
 /** What a copy of assignment `a` says; what events decided stays theirs to move and to cross. */
 const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
-  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason`
+  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason, now_ms()`
 
 /**
  * Gives owners what their aliases were assigned, in the runs where they have nothing of their own. Archived experiments
- * answer nobody.
+ * answer nobody; and of a layer's unfinished runs nobody gets a second one.
  * @param links of several aliases with something to give the first counts
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
   await sql`
+    with candidate as (
+      select distinct on (a.run_id, i.user_id collate "C") a.*, i.user_id as owner_id, i.ord,
+        case when r.ended_at is null then e.layer_id end as layer_id
+      from jsonb_to_recordset(${JSON.stringify(links.map((link, ord) => ({ ...link, ord })))}::text::jsonb) as i (ord int, alias_id text, user_id text)
+      ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
+      join runs r on r.id = a.run_id
+      join experiments e on e.id = r.experiment_id
+      where e.status <> 'archived'
+      order by a.run_id, i.user_id collate "C", i.ord),
+    placed as (
+      select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as place from candidate c)
     insert into assignments ${copied}
-    select distinct on (a.run_id, i.user_id collate "C") a.run_id, i.user_id, ${copy}
-    from jsonb_to_recordset(${JSON.stringify(links.map((link, ord) => ({ ...link, ord })))}::text::jsonb) as i (ord int, alias_id text, user_id text)
-    ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
-    join runs r on r.id = a.run_id
-    join experiments e on e.id = r.experiment_id
-    where e.status <> 'archived'
-    order by a.run_id, i.user_id collate "C", i.ord
+    select a.run_id, a.owner_id, ${copy}
+    from placed a
+    where a.layer_id is null or (a.place = 1 and not exists (
+      select 1 from experiments e join runs r on r.experiment_id = e.id and r.ended_at is null and r.id <> a.run_id
+        join assignments o on o.run_id = r.id and o.user_id = a.owner_id
+      where e.layer_id = a.layer_id))
+    order by a.run_id, a.owner_id collate "C"
     on conflict (run_id, user_id) do nothing`.execute(em.getKysely())
 }
 

@@ -7,7 +7,7 @@ import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Aliaser, raiseVersions, type Told, tell } from './aliases.ts'
 import { User } from './entity.ts'
 import type { People } from './people.ts'
-import { erasePeople, readAliasIds, selectAliases } from './queries.ts'
+import { erasePeople, readAliasIds, readOwnerId, selectAliases } from './queries.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
 
 export async function createUser(em: EntityManager, people: People, input: CreateUser): Promise<User> {
@@ -53,30 +53,39 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
 
 /**
  * Erases a person, who may have aliases: profile, memberships, overrides and links are gone, assignments and events stay
- * under random ids that are linked as the person's were, so that results stand. Stickiness ends. An id that is itself an
- * alias goes alone, and its owner stays. Erased twice: first everything that is stored, then, while nothing can be
+ * under random ids that are linked as the person's were, so that results stand. Stickiness ends. Of an id that is itself
+ * an alias the owner stays, and its rows stay the owner's. Erased twice: first everything that is stored, then, while nothing can be
  * stored, what was on its way meanwhile, under other ids, since it may be in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
 export async function deleteUser(em: EntityManager, told: Told, userId: string) {
   const userIds = new Set([userId])
-  const personId = randomId()
+  let personId = randomId()
   const erase = (pass: 'stored' | 'on its way') =>
     retried(() =>
       em.fork().transactional(async (em) => {
         if (pass === 'on its way') await lockPeople(em)
+        const ownerId = await readOwnerId(em, userId)
+        if (ownerId !== undefined) personId = ownerId
         for (const aliasId of await readAliasIds(em, userId)) userIds.add(aliasId)
         const replacements = [...userIds].map((user_id) => ({
           user_id,
-          replacement: user_id === userId && pass === 'stored' ? personId : randomId(),
+          replacement: user_id === userId && pass === 'stored' && ownerId === undefined ? personId : randomId(),
         }))
-        const { stored, forced } = await erasePeople(em, userId, replacements, personId)
+        const { stored, forced, alias_ids } = await erasePeople(em, userId, replacements, personId)
+        // One that was joined just now is erased while nothing can be stored.
+        for (const aliasId of alias_ids) userIds.add(aliasId)
         return stored === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
       }),
     )
-  const passes = [await erase('stored'), await erase('on its way')].filter((raised) => raised !== null)
-  if (passes.length === 0) throw notFound('User', userId)
-  for (const raised of passes) await tell(told, raised)
+  let found = false
+  for (const pass of ['stored', 'on its way'] as const) {
+    const raised = await erase(pass)
+    if (!raised) continue
+    found = true
+    await tell(told, raised)
+  }
+  if (!found) throw notFound('User', userId)
   return { message: 'User deleted successfully' }
 }
 

@@ -50,6 +50,7 @@ export function compileAll(experiments: StoredExperiment[]): ExperimentDefinitio
 /** Somebody of whom nothing is known but the id and what is stored by run. */
 export const subject = (userId: string, runs: Subject['runs'] = new Map()): Subject => ({
   userId,
+  askedId: userId,
   attributes: {},
   segmentIds: new Set(),
   runs,

@@ -44,6 +44,7 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
 
 const ada: Subject = {
   userId: 'ada',
+  askedId: 'ada',
   attributes: { country_code: 'US', is_premium: true },
   segmentIds: new Set(),
   runs: new Map(),

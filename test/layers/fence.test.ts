@@ -7,8 +7,7 @@ function usersBelowHalf(layerId: number, count: number): string[] {
   const found: string[] = []
   for (let user = 0; found.length < count; user++) {
     const userId = `moved ${user}`
-    const subject = { userId, attributes: {}, segmentIds: new Set<number>(), runs: new Map() }
-    if (layerPosition(layerId, subject) < 50) found.push(userId)
+    if (layerPosition(layerId, { userId }) < 50) found.push(userId)
   }
   return found
 }

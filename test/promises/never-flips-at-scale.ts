@@ -20,6 +20,7 @@ const [operations, restarts, seed] = [values.operations, values.restarts, values
 ]
 const name = `never_flips_${process.pid}`
 const beganAt = performance.now()
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.exit(1))
 await administer(`create database ${name}`)
 try {
   const outcome = await work({ databaseUrl: databaseUrl(name), operations, restarts, seed, onProgress: console.log })

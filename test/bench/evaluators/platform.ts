@@ -52,6 +52,7 @@ function compileExperiment(): ExperimentDefinition {
 
 const subjectOf = ({ id, ...attributes }: BenchUser): Subject => ({
   userId: id,
+  askedId: id,
   attributes,
   segmentIds: new Set(),
   runs: new Map(),

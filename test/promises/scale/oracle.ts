@@ -79,9 +79,9 @@ export function createOracle() {
 
   function silenceOf({ experiment, sentAt, isTargeted }: Asked, variantId: number): Silence {
     const variant = experiment.variants.find(({ id }) => id === variantId)
-    if (!variant || variant.addedAt > sentAt - STALE_MS) return 'new variant'
-    if (variant.disabledUntil > sentAt - STALE_MS) return 'disabled'
-    return experiment.leavesOut && !isTargeted ? 'left out' : 'unexplained'
+    if (variant && variant.disabledUntil > sentAt - STALE_MS) return 'disabled'
+    if (experiment.leavesOut && !isTargeted) return 'left out'
+    return !variant || variant.addedAt > sentAt - STALE_MS ? 'new variant' : 'unexplained'
   }
 
   return {

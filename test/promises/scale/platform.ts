@@ -30,6 +30,13 @@ export async function openScalePlatform(databaseUrl: string, random: Random): Pr
   const { token } = await createApi((servers[0] as ServerProcess).url)
   const places = servers.map((server) => ({ server, call: caller(server.url, token), isUp: true, restarts: 0 }))
 
+  /** Also where the driver itself is ended: nothing is left behind. */
+  const killAll = () => {
+    for (const { server } of places) void server.kill()
+    redis.remove()
+  }
+  process.once('exit', killAll)
+
   const call: Call = (...what) => {
     const up = places.filter((place) => place.isUp)
     return up.length > 0 ? random.pick(up).call(...what) : pause(20).then(() => null)
@@ -56,6 +63,7 @@ export async function openScalePlatform(databaseUrl: string, random: Random): Pr
       place.restarts++
     },
     close: async () => {
+      process.off('exit', killAll)
       await Promise.all(places.map((place) => place.server.kill('SIGKILL')))
       redis.remove()
     },
