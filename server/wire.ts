@@ -4,8 +4,10 @@ import { z } from 'zod'
 
 const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
-/** Values in one user's attributes, nested ones included: what a rule may have to look through. */
-const MAX_ATTRIBUTES = 2000
+/** What a rule may have to look through: values in one user's attributes, nested ones included, and their characters. */
+const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
+type Limits = { values: number; characters: number }
+const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
 
 /** No C0 control character and no DEL; NUL could not be stored at all. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
@@ -63,19 +65,21 @@ export type Json = string | number | boolean | null | Json[] | { [key: string]: 
 
 /**
  * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack.
- * @param most values in it, nested ones included
+ * @param limits of the values in it, nested ones included, and of the characters of its texts and keys
  */
-function jsonFault(value: unknown, most: number): string | null {
+function jsonFault(value: unknown, limits: Limits): string | null {
   let level: unknown[] = [value]
-  let found = -1
+  let values = -1
+  let characters = 0
   for (let depth = 0; level.length > 0; depth++) {
     if (depth > MAX_DEPTH) return `nested more than ${MAX_DEPTH} levels deep`
-    found += level.length
-    if (found > most) return `must not hold more than ${most} values`
+    values += level.length
+    if (values > limits.values) return `must not hold more than ${limits.values} values`
     const next: unknown[] = []
     for (const item of level) {
       if (typeof item === 'string') {
         if (item.includes('\0') || !wellFormed(item)) return 'must not hold null characters or broken surrogates'
+        characters += item.length
       } else if (typeof item === 'number') {
         if (!Number.isFinite(item)) return 'must hold finite numbers only'
       } else if (Array.isArray(item)) {
@@ -83,10 +87,12 @@ function jsonFault(value: unknown, most: number): string | null {
       } else if (item !== null && typeof item === 'object') {
         for (const key of Object.keys(item)) {
           if (key === '__proto__' || key.includes('\0') || !wellFormed(key)) return 'has a key that is not allowed'
+          characters += key.length
           next.push((item as Record<string, unknown>)[key])
         }
       } else if (typeof item !== 'boolean' && item !== null && item !== undefined) return 'is not JSON'
     }
+    if (characters > limits.characters) return `must not hold more than ${limits.characters} characters`
     level = next
   }
   return null
@@ -94,18 +100,21 @@ function jsonFault(value: unknown, most: number): string | null {
 
 /** As a check: the schema itself must not recurse into the value. */
 const storable =
-  (most = Number.POSITIVE_INFINITY) =>
+  (limits = NO_LIMITS) =>
   (value: unknown, ctx: z.RefinementCtx) => {
-    const fault = jsonFault(value, most)
+    const fault = jsonFault(value, limits)
     if (fault) ctx.addIssue({ code: 'custom', message: fault })
   }
 
-const objectOf = (most?: number) =>
-  z.record(z.string(), z.unknown()).superRefine(storable(most)) as z.ZodType<Record<string, Json>, Record<string, Json>>
+const objectOf = (limits?: Limits) =>
+  z.record(z.string(), z.unknown()).superRefine(storable(limits)) as z.ZodType<
+    Record<string, Json>,
+    Record<string, Json>
+  >
 /** A JSON object such as the properties of an event. */
 export const jsonObject = objectOf()
 /** What rules may ask of a user. */
-export const attributes = objectOf(MAX_ATTRIBUTES)
+export const attributes = objectOf(ATTRIBUTE_LIMITS)
 /** A targeting rule; the service that saves it compiles it, and refuses a bad one with the path of the fault. */
 export const condition = jsonObject.meta({ examples: [{ country_code: { $in: ['US', 'CA'] }, is_premium: true }] })
 /** Output only: JSON as it was stored, which was checked on its way in. */

@@ -7,6 +7,8 @@ import type { StoredExperiment, StoredSegment } from './queries.ts'
 export type OnBadRule = (where: string, error: unknown) => void
 
 const NOBODY = compileCondition(null)
+/** Nobody either, and whoever names it is broken too. */
+const BROKEN: Condition = { ...NOBODY }
 const EVERYBODY = compileCondition({})
 
 /** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
@@ -26,12 +28,41 @@ function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule)
     return condition
   } catch (error) {
     onBadRule(where, error)
-    return NOBODY
+    return BROKEN
   }
 }
 
-export const compileSegments = (segments: readonly StoredSegment[], onBadRule: OnBadRule): Map<number, Condition> =>
-  new Map(segments.map(({ id, rules }) => [id, compileStored(rules, `segment ${id}`, onBadRule)]))
+/** Compiled rules of segments; those that name a missing or broken one, however far down, are broken too. */
+export function compileSegments(segments: readonly StoredSegment[], onBadRule: OnBadRule): Map<number, Condition> {
+  const compiledSegments = new Map<number, Condition>()
+  for (const { id, rules } of segments) compiledSegments.set(id, compileStored(rules, `segment ${id}`, onBadRule))
+  for (let found = true; found; ) {
+    found = false
+    for (const [id, condition] of compiledSegments) {
+      const sound = soundOr(condition, compiledSegments, `segment ${id}`, onBadRule)
+      if (sound === condition) continue
+      compiledSegments.set(id, sound)
+      found = true
+    }
+  }
+  return compiledSegments
+}
+
+/**
+ * A rule that can be relied on: where it names a segment that is missing or does not compile, a `$notInGroup` would
+ * otherwise let everybody in.
+ */
+function soundOr(
+  condition: Condition,
+  segments: ReadonlyMap<number, Condition>,
+  where: string,
+  onBadRule: OnBadRule,
+): Condition {
+  const bad = condition.segmentIds.find((id) => (segments.get(id) ?? BROKEN) === BROKEN)
+  if (bad === undefined) return condition
+  onBadRule(where, new Error(`It names segment ${bad}, which is missing or does not compile`))
+  return BROKEN
+}
 
 /** What compiling an experiment takes from the other definitions. */
 export type Surroundings = {
@@ -50,8 +81,11 @@ export function compileExperiment(
   surroundings: Surroundings,
   onBadRule: OnBadRule,
 ): ExperimentDefinition {
+  const where = `experiment ${stored.id}`
   const condition =
-    stored.condition === null ? EVERYBODY : compileStored(stored.condition, `experiment ${stored.id}`, onBadRule)
+    stored.condition === null
+      ? EVERYBODY
+      : soundOr(compileStored(stored.condition, where, onBadRule), surroundings.segments, where, onBadRule)
   const segments = stored.segment_ids.map((id) => ({ id, condition: surroundings.segments.get(id) ?? NOBODY }))
   const rules = [condition, ...segments.map((segment) => segment.condition)]
   const groups = reachable(rules, surroundings.segments)

@@ -28,7 +28,7 @@ export type Place = { readonly path: Path; readonly attribute: Attribute | null 
 
 const MOST_TESTS = 1000
 /** Of all patterns of a rule together: what bounds the time that one evaluation can take. */
-const MOST_INSTRUCTIONS = 2000
+const MOST_INSTRUCTIONS = 1000
 
 /** What one compilation gathers, and the limits it keeps. */
 export class Gathering {

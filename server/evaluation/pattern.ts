@@ -4,7 +4,7 @@ import { type Path, RuleError } from './rule-error.ts'
 
 const LONGEST_PATTERN = 1000
 /** Of one pattern: the worst one then takes some milliseconds on the longest text; see docs/conditions.md. */
-const MOST_INSTRUCTIONS = 500
+const MOST_INSTRUCTIONS = 300
 /** Before compiling: a thousandfold repeat of a long pattern would take seconds and gigabytes. */
 const MOST_ESTIMATED = 10_000
 /** A class such as \p{L} has hundreds of ranges. */

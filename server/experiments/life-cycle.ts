@@ -4,7 +4,7 @@ import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
 import { expectShareFree, lockLayer } from '../layers/shares.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
-import { findDependents, lockRows } from './queries.ts'
+import { findDependents, lockRows, openPeriods } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
 /** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
@@ -95,6 +95,15 @@ export async function experimentChanged(em: EntityManager, experiment: Experimen
   const raised = [experiment.id, ...(await findDependents(em, [experiment.id]))]
   await raiseExperiments(em, raised)
   if (hasUnfinishedRun(experiment)) await openPeriod(em, experiment, change)
+  await appendHistory(em, raised)
+}
+
+/** The same for many experiments whose segment has new rules, in a few statements however many they are. */
+export async function targetingChanged(em: EntityManager, experimentIds: readonly number[]) {
+  await em.flush()
+  const raised = [...new Set([...experimentIds, ...(await findDependents(em, experimentIds))])]
+  await raiseExperiments(em, raised)
+  await openPeriods(em, experimentIds)
   await appendHistory(em, raised)
 }
 

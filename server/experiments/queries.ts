@@ -46,6 +46,21 @@ export async function loadPrerequisites(em: EntityManager): Promise<Map<number, 
   return new Map(rows.map((row) => [row.id, row.prerequisites]))
 }
 
+/** Opens the next allocation period, with the shares as they are, in the unfinished runs of these experiments. */
+export async function openPeriods(em: EntityManager, experimentIds: readonly number[]) {
+  if (experimentIds.length === 0) return
+  await sql`
+    insert into allocation_periods (run_id, number, "from", shares)
+    select r.id, p.number + 1, date_trunc('milliseconds', clock_timestamp()), shares.shares
+    from experiments e
+    cross join lateral (select r.id from runs r where r.experiment_id = e.id order by r.number desc limit 1) r
+    cross join lateral (select max(p.number) as number from allocation_periods p where p.run_id = r.id) p
+    cross join lateral (
+      select jsonb_agg(jsonb_build_object('variant_id', v.id, 'percent_allocated', v.percent_allocated, 'enabled', v.enabled) order by v.id) as shares
+      from variants v where v.experiment_id = e.id) shares
+    where e.id in (${sql.join(experimentIds)}) and e.status in ('running', 'paused')`.execute(em.getKysely())
+}
+
 /** Of a deleted draft, which nobody was decided by. */
 export const deleteHistory = (em: EntityManager, experimentId: number) =>
   sql`delete from definition_history where experiment_id = ${experimentId}`.execute(em.getKysely())

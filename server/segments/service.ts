@@ -4,7 +4,7 @@ import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
 import { ExperimentSegment } from '../experiments/entity.ts'
-import { experimentChanged, lockExperiment, lockExperiments } from '../experiments/life-cycle.ts'
+import { experimentChanged, lockExperiment, lockExperiments, targetingChanged } from '../experiments/life-cycle.ts'
 import { User } from '../users/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
@@ -89,11 +89,12 @@ export async function updateSegment(em: EntityManager, input: UpdateSegment): Pr
 async function changeRules(em: EntityManager, segment: Segment, rules: Segment['rules']) {
   const segmentIds = await compileRule(em, rules, 'rules', segment.id)
   if (isDeepStrictEqual(rules, segment.rules)) return
-  const experiments = await lockExperiments(em, await findExperimentsBehind(em, segment.id))
+  const experimentIds = await findExperimentsBehind(em, segment.id)
+  await lockExperiments(em, experimentIds)
   segment.rules = rules
   segment.rules_segment_ids = segmentIds
   await em.flush()
-  for (const experiment of experiments) await experimentChanged(em, experiment, { targeting: true })
+  await targetingChanged(em, experimentIds)
 }
 
 /** Only a segment that nothing in use uses; archived experiments let go of it, and the history keeps what was. */

@@ -255,18 +255,18 @@ describe('a rule has limits', () => {
     expect(refusal(spelled(100_001))).toEqual({ path: '', message: expect.stringContaining('100,000') })
   })
 
-  test('of 1,000 characters and 500 instructions in a pattern, 2,000 in all patterns', () => {
-    expect(holds({ a: { $regex: 'x?'.repeat(200) } }, { a: '' })).toBe(true)
+  test('of 1,000 characters and 300 instructions in a pattern, 1,000 in all patterns', () => {
+    expect(holds({ a: { $regex: 'x?'.repeat(140) } }, { a: '' })).toBe(true)
     expect(refusal({ a: { $regex: 'x'.repeat(1001) } })).toEqual({
       path: 'a/$regex',
       message: expect.stringContaining('1,000'),
     })
-    for (const large of ['((a{0,100}){0,100}){0,100}', `(?:${'a?'.repeat(490)}){1000}`, 'a{501}', '\\pL'.repeat(50)])
+    for (const large of ['((a{0,100}){0,100}){0,100}', `(?:${'a?'.repeat(290)}){1000}`, 'a{301}', '\\pL'.repeat(40)])
       expect(refusal({ a: { $regexi: large } })).toEqual({
         path: 'a/$regexi',
         message: expect.stringContaining('too large'),
       })
-    const five = { $or: Array.from({ length: 5 }, () => ({ a: { $regex: 'a{400}' } })) }
+    const five = { $or: Array.from({ length: 5 }, () => ({ a: { $regex: 'a{230}' } })) }
     expect(refusal(five)).toEqual({ path: '$or/4/a/$regex', message: expect.stringContaining('together') })
   })
 })
@@ -282,7 +282,7 @@ describe('a pattern cannot stall the process', () => {
     '(a|a)*b',
     '([a-z]+)*$',
     '(.*a){50}$',
-    '(a|b)*a(a|b){100}$',
+    '(a|b)*a(a|b){50}$',
     '(?:.+)*b?(?:b$)|z$',
   ])('%s is answered within milliseconds on the longest text', (pattern) => {
     const durations = Array.from({ length: 9 }, () => {

@@ -64,9 +64,10 @@ onEachDatabase('holdouts', (app) => {
     const users = Array.from({ length: 40 }, (_, user) => `released ${user}`)
     const decide = async () => Promise.all(users.map((user) => api.variantOf(user, experiment)))
     const first = await decide()
-    const path = `/${holdout.id}/variants/`
-    expect((await call('PUT', path + holdout.held.id, { percent_allocated: 1 })).status).toBe(200)
-    expect((await call('PUT', path + holdout.not_held.id, { percent_allocated: 99 })).status).toBe(200)
+    expect((await call('PUT', `/${holdout.id}`, { percent_held: 1 })).status).toBe(200)
+    const { variants, runs } = await api.ok('GET', `/api/experiments/${holdout.id}`)
+    expect(variants.map((variant: { percent_allocated: number }) => variant.percent_allocated)).toEqual([1, 99])
+    expect(runs[0].periods).toHaveLength(2)
     expect(await decide()).toEqual(first)
     await api.ok('POST', `/api/experiments/${holdout.id}/complete`)
     const last = await decide()
@@ -96,7 +97,8 @@ onEachDatabase('holdouts', (app) => {
     expect(kind).toMatchObject({ status: 400, body: { issues: [{ path: ['percent_held'] }] } })
 
     const path = `/${holdout.id}/variants`
-    expect((await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 0 })).status).toBe(200)
+    const alone = await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 0 })
+    expect(alone).toMatchObject({ status: 400, body: { issues: [{ path: ['percent_allocated'] }] } })
     expect((await call('POST', path, { name: 'third', percent_allocated: 1 })).status).toBe(409)
     expect((await call('DELETE', `${path}/${holdout.not_held.id}`)).status).toBe(409)
     const disabled = await call('PUT', `${path}/${holdout.held.id}`, { enabled: false })
@@ -104,7 +106,6 @@ onEachDatabase('holdouts', (app) => {
     const control = await call('PUT', `${path}/${holdout.not_held.id}`, { is_control: true })
     expect(control).toMatchObject({ status: 400, body: { issues: [{ path: ['is_control'] }] } })
 
-    await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 5 })
     await api.ok('POST', `/api/experiments/${holdout.id}/start`)
     expect((await call('POST', `/${holdout.id}/pause`)).status).toBe(409)
     const shipped = await call('POST', `/${holdout.id}/complete`, { shipped_variant_id: holdout.held.id })
@@ -163,6 +164,8 @@ onPostgres('a holdout on two processes', () => {
       change([
         ['PUT', `${holdout.id}`, { traffic_percent: 90 }],
         ['PUT', `${holdout.id}`, { traffic_percent: 100 }],
+        ['PUT', `${holdout.id}`, { percent_held: 40 }],
+        ['PUT', `${holdout.id}`, { percent_held: 50 }],
       ]),
       change([
         ['POST', `${first.id}/pause`],

@@ -37,7 +37,12 @@ describe('the documentation', () => {
 describe('health', () => {
   test('says that the process lives, and what it depends on', async () => {
     expect(await (await get('/health/live')).json()).toEqual({ status: 'ok' })
-    expect(await (await get('/health/ready')).json()).toEqual({ status: 'ready', database: 'up', redis: 'off', rules: 'ok' })
+    expect(await (await get('/health/ready')).json()).toEqual({
+      status: 'ready',
+      database: 'up',
+      redis: 'off',
+      rules: 'ok',
+    })
   })
 })
 

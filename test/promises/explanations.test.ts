@@ -95,14 +95,15 @@ async function manyExperiments({ api }: TestApp) {
   await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: targeted?.id, segment_id: segment.id })
   for (const experiment of layered)
     await api.ok('PUT', `/api/layers/${layer.id}/experiments/${experiment.id}`, { percent: 40 })
-  return { made, layered, layer, segment }
+  const [held] = (await api.ok('GET', `/api/experiments/${holdout.id}`)).variants
+  return { made, layered, layer, segment, holdout: { id: holdout.id, held: held.id } }
 }
 
 type World = Awaited<ReturnType<typeof manyExperiments>>
 
 async function changeSomething(
   { api }: TestApp,
-  { made, layered, layer, segment }: World,
+  { made, layered, layer, segment, holdout }: World,
   random: ReturnType<typeof seeded>,
 ) {
   const experiment = random.one(made)
@@ -114,6 +115,17 @@ async function changeSomething(
     () => api.ok('PUT', `${path}/variants/${experiment.variants.treatment}`, { enabled: random.next() < 0.5 }),
     () => api.ok('PUT', `/api/segments/${segment.id}`, { rules: { age: { $gte: random.below(60) } } }),
     () => api.ok('PUT', `${path}/overrides/user_${random.below(200)}`, { variant_id: experiment.variants.control }),
+    () => api.ok('PUT', `${path}/overrides/user_${random.below(5)}`, { variant_id: experiment.variants.treatment }),
+    () => api.call('DELETE', `${path}/overrides/user_${random.below(5)}`),
+    () =>
+      api.ok('PUT', `/api/experiments/${holdout.id}/overrides/user_${random.below(50)}`, { variant_id: holdout.held }),
+    () => api.ok('PUT', `/api/experiments/${holdout.id}`, { percent_held: random.one([10, 30]) }),
+    () => api.call('POST', `${path}/runs`, { mode: random.one(['ab', 'aa']) }),
+    () =>
+      api.call('POST', '/api/users/alias', {
+        alias_id: `user_${100 + random.below(100)}`,
+        user_id: `user_${random.below(100)}`,
+      }),
     async () => {
       const { status } = await api.ok('GET', path)
       if (status === 'running' || status === 'paused')
@@ -129,7 +141,7 @@ async function changeSomething(
       await api.ok('PUT', `/api/layers/${layer.id}/experiments/${second?.id}`, { percent: 40 })
     },
   ]
-  for (let made = 0; made < 3; made++) await random.one(changes)()
+  for (let made = 0; made < 6; made++) await random.one(changes)()
   await api.ok('PUT', `${path}/overrides/user_1`, { variant_id: experiment.variants.treatment })
 }
 

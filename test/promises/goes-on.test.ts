@@ -42,7 +42,12 @@ onPrivateServices('when Redis is away', () => {
     redis.signal('SIGCONT')
     redis.signal('SIGKILL')
     await work('dead')
-    expect(await app.api.ok('GET', '/health/ready')).toEqual({ status: 'ready', database: 'up', redis: 'down', rules: 'ok' })
+    expect(await app.api.ok('GET', '/health/ready')).toEqual({
+      status: 'ready',
+      database: 'up',
+      redis: 'down',
+      rules: 'ok',
+    })
     await redis.start()
     for (let waited = 0; app.platform.cache.state() !== 'up' && waited < 100; waited++)
       await new Promise((resolve) => setTimeout(resolve, 100))

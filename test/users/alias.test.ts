@@ -44,7 +44,7 @@ onEachDatabase('aliases', (app) => {
         expect(await api.variantOf(visitor, experiment)).toBe(variant)
         expect(await api.variantOf(user, experiment)).toBe(variant)
         const [[original], [copy]] = [await assignmentsOf(app(), visitor), await assignmentsOf(app(), user)]
-        expect(copy).toEqual({ ...original, user_id: user, source: 'alias' })
+        expect(copy).toEqual({ ...original, user_id: user, source: 'alias', joined_at: expect.any(String) })
       }
       expect(sum(users(await api.results(experiment)))).toBe(shown.size)
     })
@@ -310,7 +310,10 @@ onEachDatabase('aliases', (app) => {
       expect((await api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
       for (const id of ['its owner', 'new phone']) expect(await api.variantOf(id, experiment)).toBe(variant)
       const { aliases } = await api.ok('GET', '/api/users/its%20owner/aliases')
-      expect(aliases).toMatchObject([{ alias_id: 'new phone' }])
+      // What the lost phone did stays the owner's, so that results count one person.
+      expect(aliases).toMatchObject([{ alias_id: expect.stringMatching(/^erased_/) }, { alias_id: 'new phone' }])
+      const { variants } = await api.results(experiment)
+      expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
       expect(await login(api, 'lost phone', 'another owner')).toMatchObject({ user_id: 'another owner' })
     })
   })
