@@ -186,6 +186,8 @@ describe('a rule that can only be a mistake is refused where it is wrong', () =>
     ['a/$gt', { a: { $gt: 1, b: 2 } }, /inside a plain value/],
     ['a/0/b/$gt', { a: [{ b: { $gt: 1 } }] }, /dotted path/],
     ['a.__proto__', { 'a.__proto__': 1 }, /not the name/],
+    ['a..b', { 'a..b': 1 }, /not the name/],
+    ['a/$vgt', { a: { $vgt: 'latest' } }, /version/],
     ['a/$in', { a: { $in: 'US' } }, /list/],
     ['a/$nini/1', { a: { $nini: ['US', ['x']] } }, /text, a number/],
     ['a/$eq', { a: { $eq: ['x'] } }, /plain values/],

@@ -7,7 +7,7 @@ type Json = Record<string, unknown>
 /** Members of each segment that random conditions name. */
 const MEMBERS: Record<string, string[]> = { 1: ['u1'], 2: ['u1', 'u2'], 3: [] }
 const NAMES = ['a', 'b', 'c', 'tags', 'items', 'version', 'email', 'n']
-const PATHS = [...NAMES, 'a.b', 'a.b.c', 'c.a', 'tags.0', 'tags.length', 'items.0.a', 'missing', 'a.missing', '']
+const PATHS = [...NAMES, 'a.b', 'a.b.c', 'c.a', 'tags.0', 'tags.length', 'items.0.a', 'missing', 'a.missing']
 const INHERITED = ['constructor', 'toString', 'a.hasOwnProperty', 'tags.map']
 const TEXTS = [
   '',
@@ -117,7 +117,8 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
   }
   const versionOf = (actual: unknown) => {
     const operand = chance(0.4) ? actual : pick(VERSIONS)
-    return typeof operand === 'number' || (typeof operand === 'string' && operand !== '') ? operand : pick(VERSIONS)
+    const isVersion = typeof operand === 'number' || (typeof operand === 'string' && /\d/.test(operand))
+    return isVersion ? operand : pick(VERSIONS.filter((version) => /\d/.test(version)))
   }
   const pattern = (depth = 2): string => {
     if (chance(0.5)) return pick(PATTERNS)

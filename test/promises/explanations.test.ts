@@ -3,7 +3,7 @@ import type { Loose } from '../support/api.ts'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 /** 10,000 of them were compared with `EXPLAIN_CASES=10000 npm test -- test/promises/explanations.test.ts`. */
-const CASES = Number(process.env.EXPLAIN_CASES ?? 1500)
+const CASES = Number(process.env.EXPLAIN_CASES ?? 3000)
 const ROUNDS = 10
 const AT_ONCE = 16
 
