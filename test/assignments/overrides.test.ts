@@ -41,6 +41,40 @@ onEachDatabase('an override', (app) => {
     expect((await api.ok('GET', `/api/experiments/${experiment.id}`)).status).toBe('draft')
   })
 
+  test('keeps its past: what was forced when is explained as it was', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const { control, treatment } = experiment.variants
+    const moments: { at: string; variant: unknown }[] = []
+    const note = async () => {
+      const variant = await api.variantOf('switched', experiment)
+      const { at } = await api.ok('POST', `/api/experiments/${experiment.id}/explain`, { user_id: 'switched' })
+      moments.push({ at, variant })
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    await note()
+    for (const variant_id of [control, treatment, control]) {
+      await api.ok('PUT', path(experiment, 'switched'), { variant_id })
+      await note()
+    }
+    await api.ok('DELETE', path(experiment, 'switched'))
+    await note()
+    for (const { at, variant } of moments) {
+      const explained = await api.ok('POST', `/api/experiments/${experiment.id}/explain`, { user_id: 'switched', at })
+      expect(explained.variant_id).toBe(variant)
+    }
+  })
+
+  test('holds its variant: it cannot be deleted under it', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 50, treatment: 40, spare: 10 })
+    await api.ok('PUT', path(experiment, 'tester'), { variant_id: experiment.variants.spare })
+    const spare = `/api/experiments/${experiment.id}/variants/${experiment.variants.spare}`
+    expect((await api.call('DELETE', spare)).status).toBe(409)
+    await api.ok('DELETE', path(experiment, 'tester'))
+    await api.ok('DELETE', spare)
+  })
+
   test('of a foreign variant, or of a thing that is not there, is refused', async () => {
     const { api } = app()
     const [experiment, foreign] = [await api.makeExperiment(), await api.makeExperiment()]
@@ -91,7 +125,31 @@ onEachDatabase('a user who stops matching', (app) => {
   })
 })
 
+onEachDatabase('a rule on id', (app) => {
+  test('is about the user who is asked for, whatever the attributes of the call say', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment(undefined, { condition: { id: 'vip' } })
+    expect(await api.variantOf('impostor', experiment, { attributes: { id: 'vip' } })).toBeUndefined()
+    expect(await api.variantOf('vip', experiment)).toBeDefined()
+  })
+})
+
 onEachDatabase('a stored rule that does not compile', (app) => {
+  test('lets nobody in through a rule that asks for who is not in it', async () => {
+    const { api, platform } = app()
+    const segment = await api.ok('POST', '/api/segments', { name: 'broken soon', rules: { plan: 'gold' } })
+    const experiment = await api.makeExperiment(undefined, { condition: { id: { $notInGroup: segment.id } } })
+    expect(await api.variantOf('sound', experiment)).toBeDefined()
+    await platform.define('test', async (em) => {
+      await em.execute(`update segments set rules = '{"plan": {"$was": "gold"}}' where id = ?`, [segment.id])
+      await em.execute(`update experiments set version = version + 1 where id = ?`, [experiment.id])
+    })
+    expect(await api.variantOf('newcomer', experiment)).toBeUndefined()
+    const { rules } = await api.ok('GET', '/health/ready')
+    expect(rules).toContain(`segment ${segment.id}`)
+    expect(rules).toContain(`experiment ${experiment.id}`)
+  })
+
   test('makes nobody eligible and is reported, and those assigned keep their variant', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' } })

@@ -29,7 +29,7 @@ function particular(procedure: string, world: World, random: Random): Input {
     case 'experiments.create':
       return { kind: 'experiment', percent_held: null, ...settings(world) }
     case 'experiments.update':
-      return { experiment_id: draft.id, ...settings(world) }
+      return { experiment_id: draft.id, percent_held: null, ...settings(world) }
     case 'layers.delete':
       return { layer_id: world.spareLayer }
     case 'layers.setShare':

@@ -157,7 +157,7 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     { is_control: true },
     conflict,
   )
-  const link = { experiment_id: over.id, segment_id: unused.id }
+  const link = { experiment_id: archived.id, segment_id: unused.id }
   add('a change that the status forbids', 'POST /segments/assign-experiment', link, conflict)
   add('a change that the status forbids', 'DELETE /segments/unassign-experiment', link, conflict)
 

@@ -92,6 +92,8 @@ export function createOracle() {
     join(aliasId: string, ownerId: string, experiments: readonly ScaleExperiment[]) {
       owners.set(aliasId, ownerId)
       for (const experiment of experiments) {
+        // Whether the owner is given it depends on what else of the layer they are in.
+        if (experiment.layerId !== null) continue
         const key = (userId: string) => keyOf(userId, experiment.id, experiment.run)
         const own = slots.get(key(aliasId))
         if (own && !slots.has(key(ownerId))) slots.set(key(ownerId), own)
