@@ -20,6 +20,7 @@ import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { restRoutes } from './http/rest.ts'
+import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
 import { createAliaser } from './users/aliases.ts'
 import { createPeople } from './users/people.ts'
@@ -100,6 +101,8 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   let ready = false
   const http = Fastify({
     loggerInstance: log as FastifyBaseLogger,
+    // Requests are not logged one by one: a logger for each of them would be made for nothing.
+    childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
     forceCloseConnections: 'idle',
@@ -131,5 +134,6 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })
   http.register(async (scope) => trpcRoutes(scope, platform))
   await http.ready()
+  answerShortly(http.server, platform, () => ready)
   return http
 }

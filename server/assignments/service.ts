@@ -109,6 +109,23 @@ function eachRemembered(
 }
 
 /**
+ * The answer of `getAssignment` as JSON, in the same way.
+ * @param userId of characters that JSON does not escape
+ */
+export function assignmentJson(deciding: Deciding, experimentId: number, userId: string): string | null {
+  let found = null as string | null
+  const complete = eachRemembered(
+    deciding,
+    { user_id: userId, experiment_ids: [experimentId] },
+    (_experiment, { answerJson }, stored) => {
+      const at = stored ? `"${new Date(stored.assignedAt).toISOString()}"` : null
+      found = `{"experiment_id":${experimentId},"user_id":"${userId}",${answerJson.slice(1, -1)},"assigned_at":${at}}`
+    },
+  )
+  return complete ? found : null
+}
+
+/**
  * The answer of `checkEligibility` as JSON, without a promise and without the objects: half of the cost of a decision
  * for a known user (`npm run bench -- decisions`).
  * @param check valid, and without an experiment named twice

@@ -5,7 +5,6 @@ import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
-import { shortPaths } from './short-path.ts'
 
 /** Serves every procedure that has a `meta.openapi` on Fastify's own router, below the prefix that the scope has. */
 export function restRoutes(app: FastifyInstance, platform: Platform) {
@@ -30,7 +29,7 @@ type Source = 'body' | 'query'
 function handle(platform: Platform, procedure: RestProcedure, source: Source) {
   const read = inputReader(procedure, source)
   const { call } = procedure
-  const answer = async (request: FastifyRequest, reply: FastifyReply) => {
+  return async (request: FastifyRequest, reply: FastifyReply) => {
     try {
       const input = read(request)
       const ctx = createContext(platform, request.headers.authorization)
@@ -41,16 +40,7 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source) {
       return sendFault(reply, platform.log, error)
     }
   }
-  const shortPath = shortPaths[procedure.name]
-  if (!shortPath) return answer
-  return (request: FastifyRequest, reply: FastifyReply) => {
-    const json = shortPath(platform, request)
-    if (json === null) return answer(request, reply)
-    reply.header('content-type', JSON_TYPE).send(json)
-  }
 }
-
-const JSON_TYPE = 'application/json; charset=utf-8'
 
 type Input = Record<string, unknown>
 
