@@ -104,7 +104,8 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
 /** The drafts that a check starts: those asked for, unless a variant is forced on the user, and their holdouts. */
 function startedBy(wanted: readonly ExperimentDefinition[], userId: string): ExperimentDefinition[] {
   const undecided = wanted.filter((experiment) => !overrideOf(experiment, userId))
-  const holdouts = undecided.flatMap(({ holdout, status }) => (holdout && status !== 'completed' ? [holdout] : []))
+  const drawing = undecided.filter((experiment) => experiment.status === 'running' || startsOnCheck(experiment))
+  const holdouts = drawing.flatMap(({ holdout }) => holdout ?? [])
   return [...new Set([...undecided, ...holdouts])].filter(startsOnCheck)
 }
 

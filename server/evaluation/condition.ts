@@ -75,7 +75,8 @@ function any(tests: readonly Test[]): Test {
 
 function compileAttribute(name: string, expected: unknown, path: Path, gathering: Gathering, ofMember: boolean): Test {
   if (name.startsWith('$')) throw new RuleError(path, `${name} must stand inside an attribute, if it is an operator`)
-  if (name.split('.').some((part) => part === '' || part === '__proto__')) throw new RuleError(path, 'is not the name of an attribute')
+  if (name.split('.').some((part) => part === '' || part === '__proto__'))
+    throw new RuleError(path, 'is not the name of an attribute')
   const read = reader(name)
   const place = { path, attribute: ofMember ? null : { name, read } }
   const compileMember = (rules: object, at: Path) => compileGroup(rules, at, gathering, true)

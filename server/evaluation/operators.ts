@@ -118,7 +118,10 @@ const comparison = (holds: Order) =>
 
 const version = (holds: Order) =>
   simple((operand, path) => {
-    if (typeof operand !== 'number' && (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > LONGEST_TEXT))
+    if (
+      typeof operand !== 'number' &&
+      (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > LONGEST_TEXT)
+    )
       throw new RuleError(path, 'takes a version, such as "1.4.0"')
     const key = versionKey(operand)
     return (value) => holds(versionKey(value), key)
