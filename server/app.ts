@@ -10,7 +10,7 @@ import type { Platform } from './context.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
-import { readIdentity } from './definitions/queries.ts'
+import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createRecorder } from './events/recorder.ts'
 import { createSchedule } from './experiments/schedule.ts'
@@ -52,6 +52,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   }
   try {
     await migrate(database, config.timeZone)
+    await beginHistory(orm.em.fork())
     const { identity } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)

@@ -104,8 +104,17 @@ export async function appendHistory(em: EntityManager, experimentIds: readonly n
         select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
         from segments s where s.id in (select read.id from read)), '[]'))
     from (select ${experimentColumns} from experiments e where e.id in (${sql.join(experimentIds)})) definition
-    on conflict (experiment_id, version) do update set "from" = excluded."from", definition = excluded.definition`.execute(
-    em.getKysely(),
+    on conflict (experiment_id, version) do nothing`.execute(em.getKysely())
+}
+
+/** Begins the history of experiments that are older than it. */
+export async function beginHistory(em: EntityManager) {
+  const { rows } = await sql<{ id: number }>`
+    select e.id from experiments e
+    where not exists (select 1 from definition_history h where h.experiment_id = e.id)`.execute(em.getKysely())
+  await appendHistory(
+    em,
+    rows.map(({ id }) => id),
   )
 }
 

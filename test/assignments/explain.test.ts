@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { beginHistory } from '../../server/definitions/queries.ts'
 import { onEachDatabase } from '../support/app.ts'
 
 onEachDatabase('an explanation', (app) => {
@@ -84,6 +85,15 @@ onEachDatabase('an explanation', (app) => {
     expect(await explain('onlooker', experiment)).toMatchObject({ outcome: 'preview' })
     expect((await api.ok('GET', `/api/experiments/${experiment.id}`)).status).toBe('draft')
     expect(await platform.orm.em.fork().execute(`select 1 from assignments where user_id = 'onlooker'`)).toEqual([])
+  })
+
+  test('knows experiments that are older than the history, from the start of the platform on', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment()
+    const served = await api.variantOf('old hand', experiment)
+    await platform.orm.em.fork().execute('delete from definition_history where experiment_id = ?', [experiment.id])
+    await beginHistory(platform.orm.em.fork())
+    expect(await explain('old hand', experiment)).toMatchObject({ outcome: 'stored', variant_id: served })
   })
 
   test('of an experiment that is not there, or was not yet, is a 404', async () => {
