@@ -36,7 +36,7 @@ export type Answer = {
 }
 
 /** How often a decision is made again because definitions moved under it. */
-const MAX_ATTEMPTS = 10
+const MAX_ATTEMPTS = 25
 
 export const storedIn = (experiment: ExperimentDefinition, runs: RememberedRuns | undefined): Remembered | undefined =>
   experiment.run ? runs?.get(experiment.run.id) : undefined

@@ -157,7 +157,7 @@ onPostgres('a holdout on two processes', () => {
       while (deciding)
         for (const [method, path, body] of changes) {
           await api.ok(method, `/api/experiments/${path}`, body)
-          await new Promise((resolve) => setTimeout(resolve, 100))
+          await new Promise((resolve) => setTimeout(resolve, 250))
         }
     }
     const changing = [
