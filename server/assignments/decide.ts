@@ -51,7 +51,7 @@ const dependsOnStored = ({ status, layer, holdout, prerequisites }: ExperimentDe
 export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: Check) =>
   stored !== undefined && !stored.exposed && experiment.exposesOnCheck && check.expose !== false && !check.preview
 
-export const assignedAt = (decision: Decision, stored: Remembered | undefined) =>
+const assignedAt = (decision: Decision, stored: Remembered | undefined) =>
   decision.outcome === 'stored' && stored ? stored.assignedAt : null
 
 export const subjectOf = (person: Person, check: Check, runs: RememberedRuns): Subject => ({

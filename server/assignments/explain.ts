@@ -44,9 +44,10 @@ export async function explainDecision(
     askedId: input.user_id,
     attributes: { ...person.attributes, ...input.attributes, id: userId },
     segmentIds: person.segmentIds,
-    runs: variantsOf(stored),
+    // An alias is answered its own assignment first, and drawn by what its owner is in.
+    runs: variantsOf(storedByRun(rows, userId)),
   }
-  const { decision, steps } = explain(experiment, input.user_id, subject.runs.get(experiment.run?.id ?? 0), subject)
+  const { decision, steps } = explain(experiment, input.user_id, assignment && variantOf(assignment), subject)
   if (!person.known && !input.attributes)
     warnings.push('Nothing is known of this user: a check without attributes answers 404')
   if (inForce.definition.mode === 'aa')
@@ -75,15 +76,16 @@ const nothingForced: ReadonlyMap<string, number> = new Map()
 const forcedOn = (userId: string, variantId: number | null) =>
   variantId === null ? nothingForced : new Map([[userId, variantId]])
 
-/** By run; the id's own before its owner's. */
+/** By run; those of this id before those of its owner or alias. */
 function storedByRun(rows: readonly ExplainedAssignment[], userId: string): Map<number, ExplainedAssignment> {
   const stored = new Map<number, ExplainedAssignment>()
   for (const row of rows) if (row.holder_id === userId || !stored.has(row.run_id)) stored.set(row.run_id, row)
   return stored
 }
 
+const variantOf = (row: ExplainedAssignment): StoredVariant => ({ variantId: row.variant_id })
 const variantsOf = (stored: ReadonlyMap<number, ExplainedAssignment>): Map<number, StoredVariant> =>
-  new Map([...stored].map(([runId, row]) => [runId, { variantId: row.variant_id }]))
+  new Map([...stored].map(([runId, row]) => [runId, variantOf(row)]))
 
 /**
  * How an assigned user was drawn: by the version, the values and the other assignments of that moment; of one who came to

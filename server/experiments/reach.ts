@@ -68,6 +68,6 @@ async function readRuns(em: EntityManager, experiment: ExperimentDefinition, chu
     const known = runs.get(user_id) ?? new Map<number, StoredVariant>()
     runs.set(user_id, known.set(run_id, { variantId: variant_id }))
   }
-  /** The id's own decisions before those of its owner. */
-  return ({ userId, ownerId }: Profile) => new Map([...(runs.get(ownerId) ?? []), ...(runs.get(userId) ?? [])])
+  /** The owner is drawn: what the owner is in counts before what an alias was given on its own. */
+  return ({ userId, ownerId }: Profile) => new Map([...(runs.get(userId) ?? []), ...(runs.get(ownerId) ?? [])])
 }

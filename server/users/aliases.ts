@@ -123,7 +123,7 @@ async function joined(orm: MikroORM, wanted: readonly Link[]) {
  * one owner and an owner is never an alias, before and after each of them.
  * @param stored of all ids wanted the owners, and the aliases of those to be joined
  */
-export function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
+function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
   const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
   const aliases = new Map<string, Set<string>>()

@@ -35,6 +35,9 @@ onPostgres('a decision asked for by an alias', () => {
     const alias = Object.keys(isHeld).find((id) => !isHeld[id])
     await api.ok('POST', '/api/users/alias', { alias_id: alias, user_id: owner })
     expect(await api.variantOf(alias as string, experiment)).toBeUndefined()
+    const explain = { user_id: alias, attributes: {} }
+    const explanation = await api.ok('POST', `/api/experiments/${experiment.id}/explain`, explain)
+    expect(explanation).toMatchObject({ decided_as: owner, outcome: 'left out', reason: 'held out' })
     const rows = await app.platform.orm.em
       .fork()
       .execute('select 1 from assignments a join runs r on r.id = a.run_id where r.experiment_id = ?', [experiment.id])
