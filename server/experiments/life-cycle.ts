@@ -92,29 +92,28 @@ const sameShares = (a: readonly Share[], b: readonly Share[]) => {
  */
 export async function experimentChanged(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
   await em.flush()
-  const raised = [experiment.id, ...(await findDependents(em, [experiment.id]))]
-  await raiseExperiments(em, raised)
-  if (hasUnfinishedRun(experiment)) await openPeriod(em, experiment, change)
-  await appendHistory(em, raised)
+  const opens = change.targeting || (hasUnfinishedRun(experiment) && (await haveSharesChanged(em, experiment)))
+  await raiseAndRecord(em, [experiment.id], opens)
 }
 
 /** The same for many experiments whose segment has new rules, in a few statements however many they are. */
 export async function targetingChanged(em: EntityManager, experimentIds: readonly number[]) {
   await em.flush()
+  await raiseAndRecord(em, experimentIds, true)
+}
+
+async function raiseAndRecord(em: EntityManager, experimentIds: readonly number[], opensPeriods: boolean) {
   const raised = [...new Set([...experimentIds, ...(await findDependents(em, experimentIds))])]
   await raiseExperiments(em, raised)
-  await openPeriods(em, experimentIds)
+  if (opensPeriods) await openPeriods(em, experimentIds)
   await appendHistory(em, raised)
 }
 
-async function openPeriod(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
+/** Whether the shares are other ones than those of the current period. */
+async function haveSharesChanged(em: EntityManager, experiment: Experiment): Promise<boolean> {
   const run = await latestRun(em, experiment.id)
-  if (!run) return
-  const period = await em.findOne(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'desc' } })
-  const shares = sharesOf(await variantsOf(em, experiment.id))
-  if (!period || (!change.targeting && sameShares(period.shares, shares))) return
-  em.create(AllocationPeriod, { run_id: run.id, number: period.number + 1, from: await readClock(em), shares })
-  await em.flush()
+  const period = run && (await em.findOne(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'desc' } }))
+  return period != null && !sameShares(period.shares, sharesOf(await variantsOf(em, experiment.id)))
 }
 
 /**

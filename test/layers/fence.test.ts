@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { layerPosition } from '../../server/evaluation/evaluate.ts'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { holdBack, release } from '../support/hold-back.ts'
 
 /** Ids of users with a place in [0, 50) of the layer, where the tricky positions are. */
 function usersBelowHalf(layerId: number, count: number): string[] {
@@ -107,24 +108,3 @@ const inTwoRuns = ({ platform }: TestApp, layer: number) =>
      group by x.user_id having count(*) > 1`,
     [layer],
   )
-
-type Watch = TestApp['platform']['watch']
-const real = new WeakMap<Watch, Pick<Watch, 'snapshot' | 'refresh'>>()
-
-/** Keeps a process on a snapshot until its own fence makes it look again. */
-function holdBack({ platform: { watch } }: TestApp, held: ReturnType<Watch['snapshot']>) {
-  const { snapshot, refresh } = real.get(watch) ?? watch
-  real.set(watch, { snapshot, refresh })
-  let looked = false
-  Object.assign(watch, {
-    snapshot: () => (looked ? snapshot() : held),
-    refresh: () => {
-      looked = true
-      return refresh()
-    },
-  })
-}
-
-function release({ platform: { watch } }: TestApp) {
-  Object.assign(watch, real.get(watch))
-}

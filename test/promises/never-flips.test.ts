@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
-import type { Watch } from '../../server/definitions/watch.ts'
 import { createApi } from '../support/api.ts'
-import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onPostgres, openApp } from '../support/app.ts'
+import { holdBack } from '../support/hold-back.ts'
 import { startServer } from '../support/process.ts'
 import { administer, REDIS_URL } from '../support/services.ts'
 
@@ -163,18 +163,3 @@ onPostgres('a decision never flips', () => {
     await Promise.all([one.close(), two.close()])
   })
 })
-
-/** Keeps a process on a snapshot, by default the one it has, until its own fence makes it look again. */
-function holdBack({ platform: { watch } }: TestApp, held = watch.snapshot()) {
-  const { snapshot, refresh } = real.get(watch) ?? watch
-  real.set(watch, { snapshot, refresh })
-  let looked = false
-  Object.assign(watch, {
-    snapshot: () => (looked ? snapshot() : held),
-    refresh: () => {
-      looked = true
-      return refresh()
-    },
-  })
-}
-const real = new WeakMap<Watch, Pick<Watch, 'snapshot' | 'refresh'>>()
