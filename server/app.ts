@@ -16,9 +16,11 @@ import { createRecorder } from './events/recorder.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
+import { createEventStreams } from './http/event-streams.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { parseJson, readJson } from './http/json.ts'
+import { ofrepRoutes } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -53,7 +55,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   try {
     await migrate(database, config.timeZone)
     await beginHistory(orm.em.fork())
-    const { identity } = await readIdentity(orm.em.fork())
+    const { identity, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)
     const watch = await createWatch({ orm, cache, log })
@@ -75,6 +77,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       config,
       log,
       orm,
+      streamSecret,
       cache,
       watch,
       audited,
@@ -116,8 +119,10 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.addHook('onReady', async () => {
     ready = true
   })
+  const streams = createEventStreams(platform)
   http.addHook('preClose', async () => {
     ready = false
+    streams.close()
     // A connection that was busy when closing began falls idle later, and would be kept alive.
     const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_LOOK_MS)
     http.server.once('close', () => clearInterval(closing))
@@ -127,13 +132,15 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   if (config.corsOrigins.length > 0)
     await http.register(cors, {
       origin: config.corsOrigins,
-      exposedHeaders: ['link', 'retry-after'],
+      allowedHeaders: ['content-type', 'authorization', 'x-api-key', 'if-none-match'],
+      exposedHeaders: ['etag', 'link', 'retry-after'],
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     })
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)
   http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })
   http.register(async (scope) => trpcRoutes(scope, platform))
+  http.register(async (scope) => ofrepRoutes(scope, platform, streams), { prefix: '/ofrep/v1' })
   await http.ready()
   answerShortly(http.server, platform, () => ready)
   return http

@@ -46,6 +46,7 @@ const environment = z
           .filter(Boolean),
       )
       .default([]),
+    OFREP_RATE_LIMIT: integer(1, 1_000_000).optional(),
     LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   })
   .transform((env) => ({
@@ -61,6 +62,7 @@ const environment = z
     adminToken: env.ADMIN_TOKEN,
     timeZone: env.TIME_ZONE,
     corsOrigins: env.CORS_ORIGINS,
+    ofrepRateLimit: env.OFREP_RATE_LIMIT,
     logLevel: env.LOG_LEVEL,
   }))
   .superRefine((config, ctx) => {

@@ -17,6 +17,8 @@ export type Platform = {
   readonly config: Config
   readonly log: Logger
   readonly orm: MikroORM
+  /** What links to streams of changes are signed with. */
+  readonly streamSecret: string
   readonly cache: Cache
   readonly watch: Watch
   readonly audited: Audited
@@ -52,10 +54,10 @@ const BEARER = /^Bearer +(\S+) *$/i
 export const bearerToken = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
 
-export function createContext(platform: Platform, authorization: string | undefined): Context {
+export function createContext(platform: Platform, token: string | undefined): Context {
   const context: Context = {
     platform,
-    token: bearerToken(authorization),
+    token,
     caller: undefined,
     get actor() {
       return context.caller?.actor ?? 'anonymous'

@@ -2,6 +2,7 @@ import { assignmentsRouter } from './assignments/router.ts'
 import { authRouter } from './auth/router.ts'
 import { eventsRouter } from './events/router.ts'
 import { experimentsRouter } from './experiments/router.ts'
+import { flagsRouter } from './flags/router.ts'
 import { layersRouter } from './layers/router.ts'
 import { resultsRouter } from './results/router.ts'
 import { segmentsRouter } from './segments/router.ts'
@@ -11,6 +12,7 @@ import { usersRouter } from './users/router.ts'
 export const appRouter = router({
   auth: authRouter,
   experiments: experimentsRouter,
+  flags: flagsRouter,
   layers: layersRouter,
   segments: segmentsRouter,
   users: usersRouter,

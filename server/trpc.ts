@@ -12,8 +12,8 @@ import { DomainError } from './errors.ts'
 export type Meta = OpenApiMeta<{
   /** Also served as GET with the body's fields as query parameters. */
   getTwin?: boolean
-  /** A list by ascending id: a full page carries a link to the next. */
-  list?: boolean
+  /** A list in ascending order, by id or the field named: a full page carries a link to the next. */
+  list?: true | 'key' | 'version'
   /** The largest body in bytes, where it is not the usual one. */
   bodyLimit?: number
   /** Who may call it: keys of that scope; or, for the management of keys, whom KEY_MANAGEMENT says. */
@@ -27,7 +27,7 @@ export type Fault = { message: string; code: string; issues?: Issue[] }
 const constraintMessages: [RegExp, string][] = [
   [/^users_email/, 'That e-mail address is taken'],
   [/^users_pkey/, 'That user id is taken'],
-  [/_key_unique$/, 'That key is taken'],
+  [/_key_unique$|^evaluation_keys_pkey/, 'That key is taken'],
   [/_name_unique$/, 'That name is taken'],
 ]
 

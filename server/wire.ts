@@ -5,7 +5,7 @@ import { z } from 'zod'
 const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
 /** What a rule may have to look through: values in one user's attributes, nested ones included, and their characters. */
-const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
+export const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
 type Limits = { values: number; characters: number }
 const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
 
@@ -53,6 +53,8 @@ export const text = z
   .string()
   .max(10_000)
   .refine((value) => prose.test(value) && wellFormed(value), 'must not hold control characters')
+/** What flags are named by; those of experiments are lower-case without dots. */
+export const key = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'letters, digits, . _ and -, at most 100')
 /** Any string of 1 to 256 characters: hashed and compared byte for byte. */
 export const userId = z
   .string()
@@ -61,13 +63,17 @@ export const userId = z
   .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
   .meta({ examples: ['user_12345'] })
 
+/** Of a flag's values, or of an experiment's payloads: arrays and null are of none of them. */
+export const valueType = z.enum(['boolean', 'string', 'number', 'object'])
+export type ValueType = z.output<typeof valueType>
+
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
 /**
  * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack.
  * @param limits of the values in it, nested ones included, and of the characters of its texts and keys
  */
-function jsonFault(value: unknown, limits: Limits): string | null {
+export function jsonFault(value: unknown, limits: Limits): string | null {
   let level: unknown[] = [value]
   let values = -1
   let characters = 0

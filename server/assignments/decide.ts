@@ -25,6 +25,8 @@ export type Check = {
   attributes?: Record<string, Json> | null | undefined
   expose?: boolean | null | undefined
   preview?: boolean | null | undefined
+  /** false: starts no draft, and answers none but by an override. */
+  starts?: boolean
 }
 
 /** `fenced`: a row that was stored under the fence, or an explicit act (an override, a shipped variant), says so. */
@@ -79,7 +81,7 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     if (!person.known && !check.attributes) throw notFound('User', check.user_id)
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
-    const starting = check.preview ? [] : startedBy(wanted, check.user_id)
+    const starting = check.preview || check.starts === false ? [] : startedBy(wanted, check.user_id)
     if (starting.length > 0) {
       await Promise.all(starting.map((experiment) => deciding.starter(actor, experiment.id, 'check')))
       continue
@@ -173,6 +175,7 @@ async function decideOne(
   let decision = decideSettled(experiment, check.user_id, stored) ?? draw(experiment, subject)
   if (decision.outcome === 'stored' && isLeftOut(experiment, subject)) return null
   if (decision.outcome === 'left out') return null
+  if (decision.outcome === 'preview' && check.starts === false) return null
   if (decision.outcome === 'drawn' && experiment.run && !check.preview) {
     const result = await writer.store({
       run_id: experiment.run.id,

@@ -90,7 +90,7 @@ export const explainDecision = z
 export type ExplainDecision = z.output<typeof explainDecision>
 
 const place = z.number().meta({ description: "The user's place in [0, 100) of this step's own draw" })
-const clause = z
+export const clause = z
   .object({
     path: z.array(z.union([z.string(), z.number()])).meta({ description: 'Where the test stands in the rule' }),
     attribute: z.string().nullable(),
@@ -100,6 +100,9 @@ const clause = z
     holds: z.boolean(),
   })
   .meta({ id: 'ExplainedClause' })
+export const explainedSegment = z
+  .object({ segment_id: id, member: z.boolean(), holds: z.boolean(), clauses: z.array(clause) })
+  .meta({ id: 'ExplainedSegment' })
 const step = z
   .object({
     step: z.enum([
@@ -129,9 +132,7 @@ const step = z
       )
       .optional(),
     clauses: z.array(clause).optional(),
-    segments: z
-      .array(z.object({ segment_id: id, member: z.boolean(), holds: z.boolean(), clauses: z.array(clause) }))
-      .optional(),
+    segments: z.array(explainedSegment).optional(),
   })
   .meta({ id: 'DecisionStep' })
 const definition = z

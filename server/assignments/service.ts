@@ -47,7 +47,7 @@ export async function getAssignment(
   }
 }
 
-async function answer(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
+export async function answer(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   return fromMemory(deciding, check) ?? (await lookUp(deciding, actor, check))
 }
 
@@ -106,6 +106,26 @@ function eachRemembered(
     tell(experiment, decision.variant, stored)
   }
   return true
+}
+
+/**
+ * What a check of one experiment answers, as far as this process remembers it.
+ * @returns null where the user is given no variant, undefined when anything has to be looked up or stored
+ */
+export function recall(
+  deciding: Deciding,
+  check: Omit<Check, 'experiment_ids'>,
+  experimentId: number,
+): { experiment: ExperimentDefinition; variant: VariantDefinition; isStored: boolean } | null | undefined {
+  let found = null as { experiment: ExperimentDefinition; variant: VariantDefinition; isStored: boolean } | null
+  const complete = eachRemembered(
+    deciding,
+    { ...check, experiment_ids: [experimentId] },
+    (experiment, variant, stored) => {
+      found = { experiment, variant, isStored: stored !== undefined }
+    },
+  )
+  return complete ? found : undefined
 }
 
 /**

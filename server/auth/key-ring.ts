@@ -24,6 +24,10 @@ export type KeyRing = {
   peek: (token: string) => Caller | undefined
   /** @returns null for a token that is not, or no longer, a key */
   check: (token: string) => Caller | null | Promise<Caller | null>
+  /** Whether a key is active, by its id; while the database is away nobody can have revoked it. */
+  isActive: (keyId: number) => Promise<boolean>
+  /** When keys changed, here or elsewhere. */
+  onChange: (listener: () => void) => void
   /** A key was changed: forget it, here and elsewhere. @param hash of the key */
   changed: (hash: string) => Promise<void>
   /** Writes when keys were last used. */
@@ -122,11 +126,27 @@ export function createKeyRing(options: {
     `.execute(orm.em.fork().getKysely())
   }
 
+  const listeners: (() => void)[] = []
+  const active = new LRUCache<number, Promise<boolean>>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
+  async function lookUpActive(keyId: number): Promise<boolean> {
+    try {
+      const { rows } = await sql`
+        select 1 from api_keys k where k.id = ${keyId} and k.is_active and (k.expires_at is null or k.expires_at > now())
+      `.execute(orm.em.fork().getKysely())
+      return rows.length > 0
+    } catch (error) {
+      if (isDatabaseAway(error)) return true
+      throw error
+    }
+  }
+
   const forget = () => {
     generation++
+    active.clear()
     callers.clear()
     strangers.clear()
     loading.clear()
+    for (const listener of listeners) listener()
   }
   cache.subscribe((message) => {
     if (message.kind === 'key') forget()
@@ -159,6 +179,15 @@ export function createKeyRing(options: {
       if (!good) return load(token, hash).caller
       return recheck(token, hash, known.caller)
     },
+    isActive: (keyId) => {
+      const known = active.get(keyId)
+      if (known) return known
+      const looking = lookUpActive(keyId)
+      active.set(keyId, looking)
+      looking.catch(() => active.delete(keyId))
+      return looking
+    },
+    onChange: (listener) => void listeners.push(listener),
     changed: async (hash) => {
       forget()
       await cache.drop(keys.apiKey(hash))

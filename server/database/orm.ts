@@ -4,15 +4,25 @@ import { PostgreSqlDriver } from '@mikro-orm/postgresql'
 import { MikroORM } from '@mikro-orm/sql'
 import { Assignment, Override } from '../assignments/entity.ts'
 import { ApiKey } from '../auth/entity.ts'
-import { AuditEntry, DefinitionHistory, PeopleState, PersonChange, PlatformState } from '../definitions/entity.ts'
+import {
+  AuditEntry,
+  DefinitionHistory,
+  EvaluationKey,
+  FlagHistory,
+  PeopleState,
+  PersonChange,
+  PlatformState,
+} from '../definitions/entity.ts'
 import { EventKey, RecordedEvent } from '../events/entity.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '../experiments/entity.ts'
+import { Flag } from '../flags/entity.ts'
 import { Layer } from '../layers/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
 import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
+import { Migration0003Flags } from './migrations/0003-flags.ts'
 
 /** A query that takes longer is given up: the database is frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
@@ -23,6 +33,8 @@ const entities = [
   PersonChange,
   AuditEntry,
   DefinitionHistory,
+  FlagHistory,
+  EvaluationKey,
   ApiKey,
   User,
   Alias,
@@ -34,13 +46,14 @@ const entities = [
   ExperimentSegment,
   Run,
   AllocationPeriod,
+  Flag,
   Assignment,
   Override,
   RecordedEvent,
   EventKey,
 ]
 
-const migrations = [Migration0001Foundation, Migration0002Deciding]
+const migrations = [Migration0001Foundation, Migration0002Deciding, Migration0003Flags]
 
 /** The database as the platform sees it: the ORM, whether it is embedded, and how to let go of it. */
 export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }

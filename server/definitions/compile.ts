@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
+import type { Targeting } from '../evaluation/targeting.ts'
 import type { StoredExperiment, StoredSegment } from './queries.ts'
 
 /** Told of a stored rule that does not compile; it makes nobody eligible, never everybody. */
@@ -82,14 +83,9 @@ export function compileExperiment(
   onBadRule: OnBadRule,
 ): ExperimentDefinition {
   const where = `experiment ${stored.id}`
-  const condition =
-    stored.condition === null
-      ? EVERYBODY
-      : soundOr(compileStored(stored.condition, where, onBadRule), surroundings.segments, where, onBadRule)
-  const segments = stored.segment_ids.map((id) => ({ id, condition: surroundings.segments.get(id) ?? NOBODY }))
-  const rules = [condition, ...segments.map((segment) => segment.condition)]
-  const groups = reachable(rules, surroundings.segments)
-  const all = [...rules, ...groups.values()]
+  const targeting = compileTargeting(stored.condition, stored.segment_ids, surroundings.segments, where, onBadRule)
+  const { condition, segments, groups } = targeting
+  const all = [condition, ...segments.map((segment) => segment.condition), ...groups.values()]
   const { holdout } = surroundings
   const needed = stored.prerequisites.map(({ experiment_id, variant_ids }) => {
     const { runId, depth } = surroundings.prerequisite(experiment_id)
@@ -119,9 +115,8 @@ export function compileExperiment(
         : { id: stored.layer_id, ranges: stored.layer_ranges, otherRunIds: surroundings.layerRunIds },
     holdout,
     prerequisites: needed.map(({ compiled }) => compiled),
-    condition,
-    segments,
-    groups,
+    ...targeting,
+    codeDefault: { key: stored.key, reason: 'SPLIT', value: undefined, rule: null, experiment: null },
     leavesOut: stored.on_ineligible === 'leave_out',
     reads: [...new Set(all.flatMap((rule) => rule.reads))],
     readsSegments: [...new Set([...stored.segment_ids, ...groups.keys()])],
@@ -129,7 +124,21 @@ export function compileExperiment(
   }
 }
 
-function compileVariants(stored: StoredExperiment): VariantDefinition[] {
+/** Whom a condition and segments are for; no condition: everybody. What does not compile is for nobody. */
+export function compileTargeting(
+  rules: Rules | null,
+  segmentIds: readonly number[],
+  known: ReadonlyMap<number, Condition>,
+  where: string,
+  onBadRule: OnBadRule,
+): Targeting {
+  const condition =
+    rules === null ? EVERYBODY : soundOr(compileStored(rules, where, onBadRule), known, where, onBadRule)
+  const segments = segmentIds.map((id) => ({ id, condition: known.get(id) ?? NOBODY }))
+  return { condition, segments, groups: reachable([condition, ...segments.map((segment) => segment.condition)], known) }
+}
+
+export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
   const control = stored.variants.find((variant) => variant.is_control)
   return stored.variants.map((variant) => {
     const shown = (stored.mode === 'aa' && control) || variant
@@ -142,9 +151,20 @@ function compileVariants(stored: StoredExperiment): VariantDefinition[] {
       isControl: variant.is_control,
       answer,
       answerJson: JSON.stringify(answer),
+      asFlag: {
+        key: stored.key,
+        reason: 'SPLIT',
+        value: shown.payload ?? nameAsValue(stored, shown.name),
+        rule: null,
+        experiment: { id: stored.id, variantId: variant.id, variantName: shown.name },
+      },
     }
   })
 }
+
+/** Where a variant has no payload its name is the value, unless payloads are of another type; older history knows no types. */
+const nameAsValue = ({ payload_type }: StoredExperiment, name: string) =>
+  payload_type == null || payload_type === 'string' ? name : undefined
 
 /** The segments that rules name, and those that theirs name. */
 function reachable(rules: readonly Condition[], segments: ReadonlyMap<number, Condition>): Map<number, Condition> {

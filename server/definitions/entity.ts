@@ -9,6 +9,9 @@ export const PlatformState = defineEntity({
     identity: p.uuid().defaultRaw('gen_random_uuid()'),
     time_zone: p.text(),
     definitions_version: p.integer().default(1),
+    definitions_changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    /** What links to streams of changes are signed with. */
+    stream_secret: p.text().defaultRaw('(gen_random_uuid()::text || gen_random_uuid()::text)').hidden(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'platform_single_row', expression: 'id = 1' }],
@@ -65,4 +68,24 @@ export const DefinitionHistory = defineEntity({
     from: p.datetime().columnType('timestamptz'),
     definition: p.json().columnType('jsonb'),
   },
+})
+
+/** A flag as it was from a time on, with the rules of the segments it reads; null from its deletion on. */
+export const FlagHistory = defineEntity({
+  name: 'FlagHistory',
+  tableName: 'flag_history',
+  properties: {
+    key: p.text().primary().collation('C'),
+    version: p.integer().primary().autoincrement(false),
+    from: p.datetime().columnType('timestamptz'),
+    actor: p.text(),
+    definition: p.json().columnType('jsonb').strictNullable(),
+  },
+})
+
+/** The keys of flags and experiments, which share one namespace; kept by triggers. */
+export const EvaluationKey = defineEntity({
+  name: 'EvaluationKey',
+  tableName: 'evaluation_keys',
+  properties: { key: p.text().primary().collation('C') },
 })

@@ -1,7 +1,9 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Rules } from '../evaluation/condition.ts'
+import type { FlagType } from '../evaluation/flag.ts'
 import type { Range } from '../evaluation/layer.ts'
+import { flagColumns, type StoredFlag } from './flags.ts'
 
 /** An experiment as stored: all that deciding it needs, of one moment. Times in milliseconds since 1970, UTC. */
 export type StoredExperiment = {
@@ -20,6 +22,8 @@ export type StoredExperiment = {
   holdout_id: number | null
   layer_id: number | null
   layer_ranges: Range[]
+  /** Of all payloads; null: any JSON. */
+  payload_type: FlagType | null
   shipped_variant_id: number | null
   scheduled_start_at: number | null
   scheduled_end_at: number | null
@@ -39,6 +43,9 @@ export type StoredSegment = { id: number; name: string; rules: Rules | null }
 
 export type Definitions = {
   version: number
+  /** When they last changed, in milliseconds since 1970. */
+  changed_at: number
+  flags: StoredFlag[]
   experiments: StoredExperiment[]
   segments: StoredSegment[]
   /** Forced variants, also of the ids that are aliases of the user. */
@@ -50,7 +57,7 @@ const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column})
 /** The columns of a stored experiment `e`. */
 const experimentColumns = sql`
   e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition, e.on_ineligible,
-  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.shipped_variant_id,
+  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id,
   ${milliseconds('e.scheduled_start_at')} as scheduled_start_at, ${milliseconds('e.scheduled_end_at')} as scheduled_end_at,
   (select json_build_object('id', r.id, 'number', r.number,
       'movable_start', (select ${milliseconds('f.started_at')} from runs f
@@ -67,6 +74,8 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
   const { rows } = await sql<{ definitions: Definitions }>`
     select json_build_object(
       'version', (select p.definitions_version from platform p),
+      'changed_at', (select ${milliseconds('p.definitions_changed_at')} from platform p),
+      'flags', (select coalesce(json_agg(flag), '[]') from (select ${flagColumns} from flags f order by f.key) flag),
       'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]') from segments s),
       'overrides', (select coalesce(json_agg(forced), '[]') from (
         select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
@@ -128,18 +137,22 @@ export async function readVersions(em: EntityManager): Promise<Versions> {
   return rows[0] as Versions
 }
 
-/** What makes this database itself and no copy of it: caches are named by it. */
-export async function readIdentity(em: EntityManager): Promise<{ identity: string; time_zone: string }> {
-  const { rows } = await sql<{ identity: string; time_zone: string }>`
-    select p.identity || '-' || (select d.oid from pg_database d where d.datname = current_database()) as identity, p.time_zone
+export type Identity = { identity: string; time_zone: string; stream_secret: string }
+
+/** What makes this database itself and no copy of it: caches are named by it, and links to streams signed with its secret. */
+export async function readIdentity(em: EntityManager): Promise<Identity> {
+  const { rows } = await sql<Identity>`
+    select p.identity || '-' || (select d.oid from pg_database d where d.datname = current_database()) as identity,
+      p.time_zone, p.stream_secret
     from platform p`.execute(em.getKysely())
-  return rows[0] as { identity: string; time_zone: string }
+  return rows[0] as Identity
 }
 
 /** Raises the version that every process watches; the row is locked until the transaction ends. */
 export async function raiseDefinitions(em: EntityManager): Promise<number> {
   const { rows } = await sql<{ version: number }>`
-    update platform set definitions_version = definitions_version + 1 returning definitions_version as version`.execute(
+    update platform set definitions_version = definitions_version + 1,
+      definitions_changed_at = date_trunc('milliseconds', clock_timestamp()) returning definitions_version as version`.execute(
     em.getKysely(),
   )
   return (rows[0] as { version: number }).version
@@ -263,6 +276,11 @@ const RULES_LOCK = 7_302_515
  * name of a deleted segment slips through. Taken before segments and experiments are locked.
  */
 export const lockRules = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${RULES_LOCK})`)
+
+/** An arbitrary number that only new keys of flags and experiments lock. */
+const KEY_LOCK = 7_302_512
+/** Held, until the transaction ends, by whoever takes a key: nobody takes one that was just found free. */
+export const lockKeys = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${KEY_LOCK})`)
 
 /** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
 export async function readClock(em: EntityManager): Promise<Date> {

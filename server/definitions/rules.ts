@@ -5,19 +5,21 @@ import { type Condition, compileCondition, RuleError, type Rules } from '../eval
 import { id } from '../wire.ts'
 import { lockRules } from './queries.ts'
 
+type Path = readonly (string | number)[]
+
 /** Segments in a row, each named by the one before: what bounds the depth of one evaluation. */
 const MOST_IN_A_ROW = 10
 
 /**
  * Compiles a rule that a caller gave.
- * @param field that it was given in
+ * @param field the path of the field that it was given in
  * @throws DomainError BAD_REQUEST with the path of the fault, which begins with the field
  */
-export function compileGiven(rules: Rules | null, field: string): Condition {
+export function compileGiven(rules: Rules | null, ...field: Path): Condition {
   try {
     return compileCondition(rules)
   } catch (error) {
-    if (error instanceof RuleError) throw invalid(error.message, field, ...error.path)
+    if (error instanceof RuleError) throw invalid(error.message, ...field, ...error.path)
     throw error
   }
 }
@@ -27,12 +29,12 @@ export function compileGiven(rules: Rules | null, field: string): Condition {
  * @param faultOf says what is wrong with naming a segment, if anything is
  * @throws DomainError BAD_REQUEST with the path of the first bad name
  */
-export function checkNames(condition: Condition, field: string, faultOf: (segmentId: number) => string | null) {
+export function checkNames(condition: Condition, field: Path, faultOf: (segmentId: number) => string | null) {
   const named = new Set(condition.segmentIds)
   for (const { attribute, expected, path } of condition.clauses) {
     if (attribute !== null || !named.has(expected as number)) continue
     const fault = faultOf(expected as number)
-    if (fault !== null) throw invalid(fault, field, ...path)
+    if (fault !== null) throw invalid(fault, ...field, ...path)
   }
 }
 
@@ -41,7 +43,7 @@ export const unknownSegment = (segmentId: number) => `names segment ${segmentId}
 /**
  * Compiles a rule that is to be stored, and makes sure that the segments it names exist, and go on existing until the
  * transaction ends. Takes the lock of `lockRules`: to be called before experiments are locked.
- * @param field that the rule was given in
+ * @param field the path of the field that the rule was given in
  * @param segmentId whose rule it is, if it is a segment's: none leads back to itself, nor to too many others
  * @returns the segments that it names, to be stored beside it
  * @throws DomainError BAD_REQUEST with the path of the fault
@@ -49,10 +51,10 @@ export const unknownSegment = (segmentId: number) => `names segment ${segmentId}
 export async function compileRule(
   em: EntityManager,
   rules: Rules | null,
-  field: string,
+  field: Path,
   segmentId?: number | 'new',
 ): Promise<number[]> {
-  const condition = compileGiven(rules, field)
+  const condition = compileGiven(rules, ...field)
   if (condition.segmentIds.length === 0) return []
   await lockRules(em)
   const stored = typeof segmentId === 'number' ? segmentId : null

@@ -1,13 +1,20 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Condition } from '../evaluation/condition.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
+import type { FlagDefinition } from '../evaluation/flag.ts'
 import { compileExperiment, compileSegments, type OnBadRule, type Surroundings } from './compile.ts'
+import { compileFlag } from './compile-flag.ts'
 import type { Definitions, StoredExperiment } from './queries.ts'
 
 /** All definitions of one version, compiled; never changed, only replaced whole. */
 export type Snapshot = {
   readonly version: number
   readonly experiments: ReadonlyMap<number, ExperimentDefinition>
+  /** What can be read as a flag, by ascending key: flags, and experiments that are neither archived nor holdouts. */
+  readonly byKey: ReadonlyMap<string, FlagDefinition | ExperimentDefinition>
+  /** When it last changed, and when a rule of a flag comes into force or ends: milliseconds since 1970, ascending. */
+  readonly changedAt: number
+  readonly flagTimes: readonly number[]
   /** The highest experiment id: a higher one may be newer than the snapshot. */
   readonly highestId: number
   /** Rules of segments, compiled; also of those that no experiment uses. */
@@ -80,15 +87,36 @@ function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefine
     compileOne(id)
     if (++turn % STRETCH === 0) yield
   }
+  const flags: FlagDefinition[] = []
+  for (const flag of definitions.flags) {
+    flags.push(compileFlag(flag, { segments, experiments }, onBadRule))
+    if (++turn % STRETCH === 0) yield
+  }
   return {
     version: definitions.version,
     experiments,
+    byKey: keyed(flags, experiments),
+    changedAt: definitions.changed_at,
+    flagTimes: [...new Set(flags.flatMap(timesOf))].sort((a, b) => a - b),
     highestId: definitions.experiments.at(-1)?.id ?? 0,
     segments,
     badRules,
     scheduled: definitions.experiments.flatMap(scheduleOf),
   }
 }
+
+function keyed(flags: readonly FlagDefinition[], experiments: ReadonlyMap<number, ExperimentDefinition>) {
+  const readable = [...experiments.values()].filter(
+    ({ kind, status }) => kind === 'experiment' && status !== 'archived',
+  )
+  const all = [...flags, ...readable].map((entry): [string, FlagDefinition | ExperimentDefinition] => [
+    entry.key,
+    entry,
+  ])
+  return new Map(all.sort(([a], [b]) => (a < b ? -1 : 1)))
+}
+
+const timesOf = ({ rules }: FlagDefinition) => rules.flatMap(({ from, until }) => [from, until]).filter(Number.isFinite)
 
 const isUnfinished = ({ status }: StoredExperiment) => status === 'running' || status === 'paused'
 const unfinishedRuns = (experiments: readonly StoredExperiment[]) =>

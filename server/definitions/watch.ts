@@ -30,6 +30,8 @@ export type Watch = {
   changedAt: (userId: string) => number
   /** Notes such a change at once, without waiting for the poll. */
   noteChange: (userId: string, version: number) => void
+  /** When this process has a newer snapshot. */
+  onChange: (listener: (snapshot: Snapshot) => void) => void
   /** When a poll finds erasures that no message told of. */
   onMissedErasure: (listener: () => void) => void
   close: () => void
@@ -39,6 +41,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   const { orm, cache, log } = options
   const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
+  const changed: ((snapshot: Snapshot) => void)[] = []
   let people = 0
   let snapshot: Snapshot | undefined
   let looking: Promise<Snapshot> | undefined
@@ -66,6 +69,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     snapshot = await compileInTurns(definitions, (where, error) =>
       log.error({ where, err: error }, `A stored rule does not compile, nobody is eligible by it: ${where}`),
     )
+    for (const listener of changed) listener(snapshot)
     return snapshot
   }
 
@@ -109,6 +113,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     changedAt,
     seenVersion: (userId) => Math.max(people, changedAt(userId)),
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
+    onChange: (listener) => void changed.push(listener),
     onMissedErasure: (listener) => void missed.push(listener),
     close: () => clearInterval(timer),
   }

@@ -1,5 +1,6 @@
-import type { Condition } from './condition.ts'
+import type { FlagAnswer } from './flag.ts'
 import type { Range } from './layer.ts'
+import type { Targeted, Targeting } from './targeting.ts'
 
 /** What a check answers of a variant. */
 export type VariantAnswer = { readonly variant_id: number; readonly variant_name: string; readonly payload: unknown }
@@ -14,6 +15,8 @@ export type VariantDefinition = {
   readonly answer: VariantAnswer
   /** The same as JSON, made once. */
   readonly answerJson: string
+  /** What it answers where the experiment is read as a flag. */
+  readonly asFlag: FlagAnswer
 }
 
 export type RunDefinition = {
@@ -25,7 +28,7 @@ export type RunDefinition = {
 }
 
 /** All that deciding one experiment needs, compiled. */
-export type ExperimentDefinition = {
+export type ExperimentDefinition = Targeting & {
   readonly id: number
   readonly key: string
   readonly version: number
@@ -54,16 +57,14 @@ export type ExperimentDefinition = {
     readonly runId: number | null
     readonly variantIds: ReadonlySet<number>
   }[]
-  readonly condition: Condition
-  readonly segments: readonly { readonly id: number; readonly condition: Condition }[]
-  /** Segments that rules name, by id. */
-  readonly groups: ReadonlyMap<number, Condition>
   /** Whether an assigned user who stops matching is left out until they match again. */
   readonly leavesOut: boolean
   /** Paths of the attributes that targeting reads. */
   readonly reads: readonly string[]
   /** Segments whose hand-made members targeting reads. */
   readonly readsSegments: readonly number[]
+  /** What it answers as a flag whoever is given no variant. */
+  readonly codeDefault: FlagAnswer
   /** Above that of its holdout and its prerequisites, so that those are decided first. */
   readonly depth: number
 }
@@ -72,15 +73,11 @@ export type ExperimentDefinition = {
 export type StoredVariant = { readonly variantId: number }
 
 /** Who is asking. */
-export type Subject = {
+export type Subject = Targeted & {
   /** The id that is drawn: the owner's, where the id asked with is an alias. */
   readonly userId: string
   /** The id asked with. */
   readonly askedId: string
-  /** The profile merged with the call's attributes. */
-  readonly attributes: Readonly<Record<string, unknown>>
-  /** Hand-made memberships. */
-  readonly segmentIds: ReadonlySet<number>
   /** What is stored for the user, by run. */
   readonly runs: ReadonlyMap<number, StoredVariant>
 }

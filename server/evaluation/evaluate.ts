@@ -1,8 +1,8 @@
 import { pickByPosition } from './allocation.ts'
-import type { InSegment } from './condition.ts'
 import type { ExperimentDefinition, StoredVariant, Subject, VariantDefinition } from './definition.ts'
 import { inRanges } from './layer.ts'
 import { drawText, layerText, position, trafficText } from './position.ts'
+import { isInSegment, meetsCondition } from './targeting.ts'
 
 export type LeftOut =
   | 'archived'
@@ -70,6 +70,16 @@ export function decideSettled(
   if (experiment.status === 'paused') return leftOut('paused')
   if (experiment.status === 'draft' && !experiment.autoStart) return leftOut('draft')
   return null
+}
+
+/**
+ * What an experiment answers whoever asks, without looking at them.
+ * @returns null where nobody is given a variant, undefined where it depends on the user
+ */
+export function settledForAll(experiment: ExperimentDefinition): VariantDefinition | null | undefined {
+  const { status, shippedVariantId } = experiment
+  if (status === 'running' || status === 'paused') return undefined
+  return (status === 'completed' && variantOf(experiment, shippedVariantId)) || null
 }
 
 /** The variant that is forced on this user, if one is. */
@@ -150,36 +160,4 @@ export const meetsPrerequisite = (
 ): boolean => {
   const stored = runId === null ? undefined : subject.runs.get(runId)
   return stored !== undefined && variantIds.has(stored.variantId)
-}
-
-const meetsCondition = (experiment: ExperimentDefinition, subject: Subject): boolean =>
-  experiment.condition.holds(subject.attributes, inSegmentOf(experiment, subject))
-
-/** Without segments everyone is; otherwise any one suffices, by hand-made membership or by rules. */
-function isInSegment(experiment: ExperimentDefinition, subject: Subject): boolean {
-  if (experiment.segments.length === 0) return true
-  const inSegment = inSegmentOf(experiment, subject)
-  for (const segment of experiment.segments)
-    if (subject.segmentIds.has(segment.id) || segment.condition.holds(subject.attributes, inSegment)) return true
-  return false
-}
-
-const neverAsked: InSegment = () => false
-
-/** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
-export function inSegmentOf(
-  { groups }: Pick<ExperimentDefinition, 'groups'>,
-  { attributes, segmentIds }: Pick<Subject, 'attributes' | 'segmentIds'>,
-): InSegment {
-  if (groups.size === 0) return neverAsked
-  const known = new Map<number, boolean>()
-  const inSegment: InSegment = (id) => {
-    let isIn = known.get(id)
-    if (isIn === undefined) {
-      isIn = segmentIds.has(id) || (groups.get(id)?.holds(attributes, inSegment) ?? false)
-      known.set(id, isIn)
-    }
-    return isIn
-  }
-  return inSegment
 }

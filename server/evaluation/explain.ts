@@ -6,13 +6,13 @@ import {
   decideSettled,
   draw,
   drawPosition,
-  inSegmentOf,
   isLeftOut,
   type LeftOut,
   layerPosition,
   meetsPrerequisite,
   trafficPosition,
 } from './evaluate.ts'
+import { inSegmentOf, type Targeted, type Targeting } from './targeting.ts'
 
 /** One test of one attribute: where it stands in the rule, what it wants, what it found. */
 export type ExplainedClause = {
@@ -163,12 +163,7 @@ const describe: Record<(typeof CHECKS)[number]['name'], Describe> = {
   segments: (experiment, subject, reason) => {
     if (experiment.segments.length === 0)
       return { detail: 'The experiment is targeted at no segment: everybody may take part' }
-    const segments = experiment.segments.map(({ id, condition }) => ({
-      segment_id: id,
-      member: subject.segmentIds.has(id),
-      holds: condition.holds(subject.attributes, inSegmentOf(experiment, subject)),
-      clauses: explainClauses(condition, experiment, subject),
-    }))
+    const segments = explainSegments(experiment, subject)
     return { detail: `The user is in ${reason === null ? 'at least one' : 'none'} of the segments`, segments }
   },
   traffic: (experiment, subject, reason) => {
@@ -182,15 +177,25 @@ const describe: Record<(typeof CHECKS)[number]['name'], Describe> = {
   },
 }
 
-function explainClauses(condition: Condition, experiment: ExperimentDefinition, subject: Subject): ExplainedClause[] {
-  const inSegment = inSegmentOf(experiment, subject)
+/** The segments that targeting asks for: whether the user is in them by hand, and whether their rules hold. */
+export const explainSegments = (targeting: Targeting, targeted: Targeted): NonNullable<Step['segments']> =>
+  targeting.segments.map(({ id, condition }) => ({
+    segment_id: id,
+    member: targeted.segmentIds.has(id),
+    holds: condition.holds(targeted.attributes, inSegmentOf(targeting, targeted)),
+    clauses: explainClauses(condition, targeting, targeted),
+  }))
+
+/** The tests of a rule, each with what it wants and what it found. */
+export function explainClauses(condition: Condition, targeting: Targeting, targeted: Targeted): ExplainedClause[] {
+  const inSegment = inSegmentOf(targeting, targeted)
   return condition.clauses.map((clause: Clause) => ({
     path: [...clause.path],
     attribute: clause.attribute,
     operator: clause.operator,
     expected: clause.expected,
-    actual: clause.actual(subject.attributes) ?? null,
-    holds: clause.holds(subject.attributes, inSegment),
+    actual: clause.actual(targeted.attributes) ?? null,
+    holds: clause.holds(targeted.attributes, inSegment),
   }))
 }
 

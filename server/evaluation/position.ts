@@ -30,3 +30,6 @@ export const trafficText = (userId: string, experimentId: number) => `${userId}:
 
 /** The text of a layer's draw: one for all of its experiments, so that their shares exclude each other. */
 export const layerText = (userId: string, layerId: number) => `${userId}:layer:${layerId}`
+
+/** The text of a flag's rollout: of one rule, so that rules of one flag draw apart. */
+export const rolloutText = (userId: string, key: string, ruleId: string) => `${userId}:flag:${key}:${ruleId}`

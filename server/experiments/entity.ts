@@ -1,7 +1,7 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import { Layer } from '../layers/entity.ts'
 import { Segment } from '../segments/entity.ts'
-import type { Json } from '../wire.ts'
+import type { Json, ValueType } from '../wire.ts'
 import type { ExperimentKind, ExperimentMode, ExposureMode, OnIneligible, Prerequisite, Status } from './schema.ts'
 
 /** Positions of a layer, in per cent, half-open. */
@@ -52,6 +52,8 @@ export const Experiment = defineEntity({
         .deleteRule('no action')
         .index(),
     layer_ranges: p.json().columnType('jsonb').$type<Range[]>().defaultRaw(`'[]'`),
+    payload_type: p.text().$type<ValueType>().strictNullable().default(null),
+    payload_schema: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     shipped_variant_id: p.integer().strictNullable().default(null),
     scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),

@@ -1,4 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { findFlagsOfExperiment } from '../definitions/flags.ts'
 import { appendHistory, raiseExperiments, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
@@ -196,8 +197,13 @@ export const archiveExperiment = (em: EntityManager, experimentId: number) =>
     experiment.status = 'archived'
   })
 
-/** @throws DomainError CONFLICT naming the experiments in use that have it as their holdout or as a prerequisite */
+/** @throws DomainError CONFLICT naming the flags with a rule of it, or the experiments in use that have it as their holdout or as a prerequisite */
 export async function expectUnneeded(em: EntityManager, { id, kind }: Experiment, verb: string) {
+  const flags = await findFlagsOfExperiment(em, id)
+  if (flags.length > 0)
+    throw conflict(
+      `Experiment ${id} is in a rule of flag ${flags.join(', ')} and cannot be ${verb} before that lets go`,
+    )
   const users = await findDependents(em, [id])
   if (users.length === 0) return
   const role = kind === 'holdout' ? 'the holdout' : 'a prerequisite'

@@ -36,6 +36,18 @@ export const experimentsRouter = router({
     .input(wire.experimentId)
     .output(wire.experimentDetail)
     .query(({ ctx, input }) => experiments.getExperiment(ctx.em, input.experiment_id)),
+  uses: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/experiments/{experiment_id}/uses',
+        tags,
+        summary: 'What decides by an experiment: other experiments and flags',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experimentUses)
+    .query(({ ctx, input }) => experiments.usesOfExperiment(ctx.em, input.experiment_id)),
   update: manage
     .meta({ openapi: { method: 'PUT', path: '/experiments/{experiment_id}', tags, summary: 'Change an experiment' } })
     .input(wire.updateExperiment)

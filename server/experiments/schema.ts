@@ -4,6 +4,7 @@ import {
   condition,
   id,
   instant,
+  jsonObject,
   jsonValue,
   name,
   optional,
@@ -13,6 +14,7 @@ import {
   storedObject,
   text,
   timestamp,
+  valueType,
 } from '../wire.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
@@ -71,6 +73,8 @@ export const experiment = z
     holdout_id: id.nullable(),
     layer_id: id.nullable(),
     layer_ranges: z.array(range),
+    payload_type: valueType.nullable(),
+    payload_schema: storedObject.nullable(),
     shipped_variant_id: id.nullable(),
     scheduled_start_at: timestamp.nullable(),
     scheduled_end_at: timestamp.nullable(),
@@ -136,6 +140,12 @@ const settings = {
     description: 'The holdout whose held users are kept out of this experiment; null: none',
   }),
   mode: optional(experimentMode),
+  payload_type: optional(valueType).meta({
+    description: 'The type of every payload, for applications that read the experiment as a flag; null: any JSON value',
+  }),
+  payload_schema: optional(jsonObject).meta({
+    description: 'A JSON Schema (2020-12) that payloads are checked against; null: none',
+  }),
   scheduled_start_at: optional(instant).meta({
     description:
       'When the platform starts the draft by itself, which then no check does unless auto_start says so; null: not by time',
@@ -220,6 +230,17 @@ export const updateVariant = z
 export type UpdateVariant = z.output<typeof updateVariant>
 export const variantId = z.object({ experiment_id: id, variant_id: id })
 export type VariantId = z.output<typeof variantId>
+
+export const experimentUses = z
+  .object({
+    experiments: z.array(z.object({ id, name: z.string(), status })),
+    flags: z.array(z.string()).meta({ description: 'By key' }),
+  })
+  .meta({
+    id: 'ExperimentUses',
+    description: 'The experiments that have it as their holdout or as a prerequisite, and the flags with a rule of it',
+  })
+export type ExperimentUses = z.output<typeof experimentUses>
 
 const users = z.int().meta({ description: 'Extrapolated from the sample where that is not all of them' })
 export const reach = z

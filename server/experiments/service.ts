@@ -1,6 +1,8 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import { appendHistory } from '../definitions/queries.ts'
+import { EvaluationKey } from '../definitions/entity.ts'
+import { findFlagsOfExperiment } from '../definitions/flags.ts'
+import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { Segment } from '../segments/entity.ts'
@@ -14,20 +16,19 @@ import {
   refreshed,
   variantsOf,
 } from './life-cycle.ts'
-import { deleteHistory } from './queries.ts'
-import type { CreateExperiment, ExperimentDetail, ExperimentKind, UpdateExperiment } from './schema.ts'
+import { deleteHistory, findDependents } from './queries.ts'
+import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
 import {
   changesTargeting,
   expectChangeable,
   expectKind,
+  expectPayloads,
   expectReferences,
+  payloadCheck,
   prepareRules,
   referredBy,
   scheduleOf,
 } from './settings.ts'
-
-/** An arbitrary number that only the derivation of keys locks. */
-const KEY_LOCK = 7_302_512
 
 const DEFAULT_PERCENT_HELD = 5
 
@@ -42,6 +43,7 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
   await lockExperiments(em, [], referredBy(input))
   await expectReferences(em, null, input)
   const { startsAtTime, ...schedule } = await scheduleOf(em, null, input)
+  await lockKeys(em)
   const experiment = em.create(Experiment, {
     name: input.name,
     key: input.key ?? (await deriveKey(em, input.name)),
@@ -57,8 +59,11 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
     on_ineligible: input.on_ineligible ?? 'keep',
     prerequisites: input.prerequisites ?? [],
     holdout_id: input.holdout_id ?? null,
+    payload_type: input.payload_type ?? null,
+    payload_schema: input.payload_schema ?? null,
     ...schedule,
   })
+  payloadCheck(experiment)
   await em.flush()
   for (const variant of firstVariants(kind, input.percent_held ?? DEFAULT_PERCENT_HELD))
     em.create(Variant, { experiment_id: experiment.id, payload: null, ...variant })
@@ -85,7 +90,6 @@ async function holdShare(em: EntityManager, experiment: Experiment, percentHeld:
 
 /** A URL-safe key from the name; a taken one gets -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  await em.execute(`select pg_advisory_xact_lock(${KEY_LOCK})`)
   const slug =
     name
       .normalize('NFKD')
@@ -94,9 +98,8 @@ async function deriveKey(em: EntityManager, name: string): Promise<string> {
       .replace(/[^a-z0-9_-]+/g, '-')
       .replace(/^[-_]+|-+$/g, '')
       .slice(0, 90) || 'experiment'
-  const taken = new Set(
-    (await em.find(Experiment, { key: { $like: `${slug.replace(/_/g, '\\_')}%` } })).map((row) => row.key),
-  )
+  const like = { key: { $like: `${slug.replace(/_/g, '\\_')}%` } }
+  const taken = new Set((await em.find(EvaluationKey, like)).map((row) => row.key))
   for (let suffix = 1; ; suffix++) {
     const key = suffix === 1 ? slug : `${slug}-${suffix}`
     if (!taken.has(key)) return key
@@ -130,6 +133,17 @@ export async function getExperiment(em: EntityManager, experimentId: number): Pr
   }
 }
 
+/** Who decides by an experiment. */
+export async function usesOfExperiment(em: EntityManager, experimentId: number): Promise<ExperimentUses> {
+  if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
+  const dependents = await findDependents(em, [experimentId])
+  const experiments = await em.find(Experiment, { id: { $in: dependents } }, { orderBy: { id: 'asc' } })
+  return {
+    experiments: experiments.map(({ id, name, status }) => ({ id, name, status })),
+    flags: await findFlagsOfExperiment(em, experimentId),
+  }
+}
+
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
   const condition_segment_ids = await prepareRules(em, input)
   const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
@@ -142,6 +156,9 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   if (input.hypothesis !== undefined) experiment.hypothesis = input.hypothesis
   if (input.condition !== undefined) Object.assign(experiment, { condition: input.condition, condition_segment_ids })
   if (input.holdout_id !== undefined) experiment.holdout_id = input.holdout_id
+  if (input.payload_type !== undefined) experiment.payload_type = input.payload_type
+  if (input.payload_schema !== undefined) experiment.payload_schema = input.payload_schema
+  await expectPayloads(em, experiment, input)
   Object.assign(experiment, schedule)
   experiment.name = input.name ?? experiment.name
   experiment.key = input.key ?? experiment.key

@@ -2,9 +2,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, readClock } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
+import { type CheckValue, valueCheck } from '../definitions/values.ts'
 import { conflict, invalid } from '../errors.ts'
 import type { Experiment } from './entity.ts'
-import { hasUnfinishedRun } from './life-cycle.ts'
+import { hasUnfinishedRun, variantsOf } from './life-cycle.ts'
 import { expectHoldout, expectPrerequisites } from './prerequisites.ts'
 import type { CreateExperiment, ExperimentKind, UpdateExperiment } from './schema.ts'
 
@@ -18,7 +19,7 @@ type Settings = CreateExperiment | UpdateExperiment
  */
 export async function prepareRules(em: EntityManager, input: Settings): Promise<number[]> {
   if (input.prerequisites?.length) await lockRules(em)
-  return input.condition ? compileRule(em, input.condition, 'condition') : []
+  return input.condition ? compileRule(em, input.condition, ['condition']) : []
 }
 
 /** The experiments that the settings name; to be locked with the one that names them. */
@@ -70,6 +71,29 @@ export const changesTargeting = (experiment: Experiment, input: UpdateExperiment
   (input.condition !== undefined && !isDeepStrictEqual(input.condition, experiment.condition)) ||
   (input.prerequisites != null && !isDeepStrictEqual(input.prerequisites, experiment.prerequisites)) ||
   (input.on_ineligible != null && input.on_ineligible !== experiment.on_ineligible)
+
+/** Checks payloads of the experiment's variants; one that is missing fits. */
+export function payloadCheck({ payload_type, payload_schema }: Experiment): CheckValue {
+  const check = valueCheck(payload_type, payload_schema, 'payload_schema')
+  return (payload, ...path) => {
+    if (payload !== null) check(payload, ...path)
+  }
+}
+
+/** @throws DomainError naming the first variant whose payload does not fit, where what payloads must be is given anew */
+export async function expectPayloads(em: EntityManager, experiment: Experiment, input: Settings) {
+  if (input.payload_type === undefined && input.payload_schema === undefined) return
+  const check = payloadCheck(experiment)
+  for (const { id, name, payload } of await variantsOf(em, experiment.id))
+    try {
+      check(payload)
+    } catch (error) {
+      throw invalid(
+        `does not fit the payload of variant ${id} (${name}), which ${(error as Error).message}`,
+        input.payload_type === undefined ? 'payload_schema' : 'payload_type',
+      )
+    }
+}
 
 type Schedule = Pick<Experiment, 'status' | 'scheduled_start_at' | 'scheduled_end_at'>
 const UNSCHEDULED: Schedule = { status: 'draft', scheduled_start_at: null, scheduled_end_at: null }

@@ -1,11 +1,13 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { findFlagsOfVariant } from '../definitions/flags.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { type Experiment, Variant } from './entity.ts'
 import { experimentChanged, lockExperiment, variantsOf } from './life-cycle.ts'
 import { findNeeding } from './queries.ts'
 import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
+import { payloadCheck } from './settings.ts'
 
 /** The versions of an experiment; their shares never exceed 100 percent in all. Inside the transaction of `define`. */
 
@@ -43,6 +45,7 @@ export async function addVariant(em: EntityManager, input: AddVariant): Promise<
     enabled: input.enabled ?? true,
     payload: input.payload ?? null,
   }
+  payloadCheck(experiment)(settings.payload, 'payload')
   expectRoom(
     siblings.filter((sibling) => sibling !== placeholder),
     input.percent_allocated,
@@ -81,6 +84,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
     for (const sibling of siblings) sibling.is_control = false
     variant.is_control = true
   }
+  if (input.payload != null) payloadCheck(experiment)(input.payload, 'payload')
   variant.name = input.name ?? variant.name
   variant.percent_allocated = percent
   variant.enabled = enabled
@@ -101,6 +105,8 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
   const needing = await findNeeding(em, variant.id)
   if (needing.length > 0)
     throw conflict(`Variant ${variant.id} is in a prerequisite of experiment ${needing.join(', ')}`)
+  const mapping = await findFlagsOfVariant(em, experiment.id, variant.id)
+  if (mapping.length > 0) throw conflict(`Variant ${variant.id} has a value in a rule of flag ${mapping.join(', ')}`)
   const forced = await em.execute('select 1 from overrides where variant_id = ? and removed_at is null', [variant.id])
   if (forced.length > 0)
     throw conflict(`Variant ${variant.id} is forced on ${forced.length} users: remove these overrides first`)

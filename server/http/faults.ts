@@ -26,7 +26,7 @@ const codes = {
 } as const
 
 /** Fastify's own errors carry a status; what carries none is ours. */
-function asTrpc(error: unknown): TRPCError {
+export function asTrpc(error: unknown): TRPCError {
   if (error instanceof TRPCError) return error
   const { statusCode, message } = error as FastifyError
   if (statusCode !== undefined && statusCode >= 400 && (statusCode < 500 || statusCode === 503)) {

@@ -70,7 +70,7 @@ export function openApiDocument(): Document {
     description: DESCRIPTION,
     version,
     baseUrl: '/api',
-    tags: ['auth', 'experiments', 'layers', 'segments', 'users', 'events'],
+    tags: ['auth', 'experiments', 'flags', 'layers', 'segments', 'users', 'events'],
     securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API key from POST /api/auth/keys' } },
   }) as unknown as Document
   for (const name of Object.keys(document.components.schemas))

@@ -1,6 +1,6 @@
 import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createContext, type Platform } from '../context.ts'
+import { bearerToken, createContext, type Platform } from '../context.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
@@ -32,9 +32,10 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source) {
   return async (request: FastifyRequest, reply: FastifyReply) => {
     try {
       const input = read(request)
-      const ctx = createContext(platform, request.headers.authorization)
+      const ctx = createContext(platform, bearerToken(request.headers.authorization))
       const output = await call(ctx, input)
-      if (procedure.meta.list) linkNext(request, reply, input, output as { id: number | string }[])
+      const { list } = procedure.meta
+      if (list) linkNext(request, reply, input, output as Input[], list === true ? 'id' : list)
       return output
     } catch (error) {
       return sendFault(reply, platform.log, error)
@@ -77,7 +78,7 @@ function bodyOf({ body }: FastifyRequest): object {
 }
 
 /** A full page carries a link to the next one, as a GET. */
-function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, rows: { id: number | string }[]) {
+function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, rows: readonly Input[], cursor: string) {
   const last = rows.at(-1)
   if (!last || rows.length < Number(input.limit ?? DEFAULT_LIMIT)) return
   const [path = ''] = request.url.split('?')
@@ -87,7 +88,7 @@ function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, ro
     if (field === 'after' || value == null || Object.hasOwn(params, field)) continue
     for (const item of Array.isArray(value) ? value : [value]) query.append(field, String(item))
   }
-  query.append('after', String(last.id))
+  query.append('after', String(last[cursor]))
   const next = `${path}?${query}`
   // A filter too long for a URL cannot be linked to; its caller repeats the POST with `after`.
   if (next.length <= MAX_LINK_LENGTH) reply.header('link', `<${next}>; rel="next"`)

@@ -1,6 +1,6 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { createContext, type Platform } from '../context.ts'
+import { bearerToken, createContext, type Platform } from '../context.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
@@ -37,7 +37,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       req: request as FastifyRequest,
       res: reply,
       path: path ?? request.params.path ?? '',
-      createContext: ({ req }) => createContext(platform, req.headers.authorization),
+      createContext: ({ req }) => createContext(platform, bearerToken(req.headers.authorization)),
       maxBatchSize: MAX_BATCH_SIZE,
       // A query may be too long for a URL.
       allowMethodOverride: true,

@@ -4,7 +4,7 @@ import type { Snapshot } from '../definitions/snapshot.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { invalid, notFound } from '../errors.ts'
 import type { Condition } from '../evaluation/condition.ts'
-import { inSegmentOf } from '../evaluation/evaluate.ts'
+import { inSegmentOf } from '../evaluation/targeting.ts'
 import { sampleOf, takeTurns } from '../users/profiles.ts'
 import { countMembers } from './queries.ts'
 import type { PreviewSegment, SegmentPreview } from './schema.ts'
@@ -50,6 +50,6 @@ function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['
   }
   if (rules == null) throw invalid('or segment_id is needed', 'rules')
   const condition = compileGiven(rules, 'rules')
-  checkNames(condition, 'rules', (named) => (segments.has(named) ? null : unknownSegment(named)))
+  checkNames(condition, ['rules'], (named) => (segments.has(named) ? null : unknownSegment(named)))
   return condition
 }

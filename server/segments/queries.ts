@@ -15,7 +15,10 @@ export async function findUses(em: EntityManager, segmentId: number): Promise<Se
           or exists (select 1 from experiment_segments es where es.experiment_id = e.id and es.segment_id = ${segmentId})
       ) as experiments,
       (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
-        from segments s where s.rules_segment_ids @> array[${segmentId}::int]) as segments`.execute(em.getKysely())
+        from segments s where s.rules_segment_ids @> array[${segmentId}::int]) as segments,
+      (select coalesce(json_agg(f.key order by f.key), '[]') from flags f where f.segment_ids @> array[${segmentId}::int]) as flags`.execute(
+    em.getKysely(),
+  )
   return rows[0] as SegmentUses
 }
 

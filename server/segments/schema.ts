@@ -120,10 +120,11 @@ export const segmentUses = z
   .object({
     experiments: z.array(z.object({ id, name: z.string(), status: z.string().meta({ examples: ['running'] }) })),
     segments: z.array(z.object({ id, name: z.string() })),
+    flags: z.array(z.string()).meta({ description: 'By key' }),
   })
   .meta({
     id: 'SegmentUses',
-    description: 'The experiments that are linked to the segment or name it, and the segments that name it',
+    description: 'The experiments that are linked to the segment or name it, and the segments and flags that name it',
   })
 export type SegmentUses = z.output<typeof segmentUses>
 

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import { findFlagsBehind, recordFlags } from '../definitions/flags.ts'
 import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
@@ -19,7 +20,7 @@ export async function createSegment(em: EntityManager, input: CreateSegment): Pr
     name: input.name,
     description: input.description ?? null,
     rules,
-    rules_segment_ids: await compileRule(em, rules, 'rules', 'new'),
+    rules_segment_ids: await compileRule(em, rules, ['rules'], 'new'),
   })
   await em.flush()
   return segment
@@ -87,7 +88,7 @@ export async function updateSegment(em: EntityManager, input: UpdateSegment): Pr
 }
 
 async function changeRules(em: EntityManager, segment: Segment, rules: Segment['rules']) {
-  const segmentIds = await compileRule(em, rules, 'rules', segment.id)
+  const segmentIds = await compileRule(em, rules, ['rules'], segment.id)
   if (isDeepStrictEqual(rules, segment.rules)) return
   const experimentIds = await findExperimentsBehind(em, segment.id)
   await lockExperiments(em, experimentIds)
@@ -95,15 +96,20 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   segment.rules_segment_ids = segmentIds
   await em.flush()
   await targetingChanged(em, experimentIds)
+  await recordFlags(em, await findFlagsBehind(em, segment.id))
 }
 
 /** Only a segment that nothing in use uses; archived experiments let go of it, and the history keeps what was. */
 export async function deleteSegment(em: EntityManager, segmentId: number) {
   await lockRules(em)
   const segment = await lockSegment(em, segmentId)
-  const { experiments, segments } = await findUses(em, segmentId)
+  const { experiments, segments, flags } = await findUses(em, segmentId)
   const inUse = experiments.filter(({ status }) => status !== 'archived')
-  const users = [...inUse.map(nameOf('experiment')), ...segments.map(nameOf('segment'))]
+  const users = [
+    ...inUse.map(nameOf('experiment')),
+    ...segments.map(nameOf('segment')),
+    ...flags.map((key) => `flag ${key}`),
+  ]
   if (users.length > 0) throw conflict(`Segment ${segmentId} is used by ${listed(users)}`)
   await em.nativeDelete(ExperimentSegment, { segment_id: segmentId })
   await em.remove(segment).flush()

@@ -26,6 +26,13 @@ export type People = {
   /** What this process remembers; nothing leaves it. */
   peek: (userId: string) => Person | undefined
   read: (userId: string) => Promise<Person>
+  /**
+   * The same for answers that are not stored and not fenced, such as those of flags: it may remember, for as short, that
+   * nobody is known under an id.
+   */
+  glance: (userId: string) => Person | Promise<Person>
+  /** What `glance` gives without leaving the process. */
+  peekAnybody: (userId: string) => Person | undefined
   /** Forgets what is cached of a user, here and elsewhere. @param version of the erasure or alias, if it was one */
   changed: (userId: string, version?: number) => Promise<void>
   /** The same of many users: one message, however many they are. */
@@ -39,9 +46,17 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     max: MAX_PERSONS,
     ttl: TTL_SECONDS * 1000,
   })
-  const peek = (userId: string) => {
-    const entry = remembered.get(userId)
-    return entry && entry.changedAt >= watch.changedAt(userId) ? entry.person : undefined
+  const strangers = new LRUCache<string, { person: Person; changedAt: number }>({
+    max: MAX_PERSONS,
+    ttl: TTL_SECONDS * 1000,
+  })
+  const current = (entry: { person: Person; changedAt: number } | undefined, userId: string) =>
+    entry && entry.changedAt >= watch.changedAt(userId) ? entry.person : undefined
+  const peek = (userId: string) => current(remembered.get(userId), userId)
+  const peekAnybody = (userId: string) => peek(userId) ?? current(strangers.get(userId), userId)
+  const forget = (userId: string) => {
+    remembered.delete(userId)
+    strangers.delete(userId)
   }
   const loader = new DataLoader<string, StoredPerson>(
     async (userIds) => {
@@ -63,6 +78,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   const forgetAll = () => {
     manyChangedAt = performance.now()
     remembered.clear()
+    strangers.clear()
   }
 
   async function load(userId: string): Promise<Person> {
@@ -79,29 +95,34 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
 
   /** Remembers it, unless the user changed while it was fetched. */
   function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
-    if (found.known && watch.changedAt(userId) === before.user && manyChangedAt === before.many)
-      remembered.set(userId, { person: found, changedAt: before.user })
+    if (watch.changedAt(userId) === before.user && manyChangedAt === before.many)
+      (found.known ? remembered : strangers).set(userId, { person: found, changedAt: before.user })
     return found
   }
 
   async function changed(userId: string, version?: number) {
     if (version !== undefined) watch.noteChange(userId, version)
-    remembered.delete(userId)
+    forget(userId)
     await cache.drop(keys.person(userId))
     cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
   }
 
   cache.subscribe(
     (message) => {
-      if (message.kind === 'person') remembered.delete(message.user_id)
+      if (message.kind === 'person') forget(message.user_id)
       else if (message.kind === 'people') forgetAll()
     },
-    () => remembered.clear(),
+    () => {
+      remembered.clear()
+      strangers.clear()
+    },
   )
 
   return {
     peek,
     read: async (userId) => peek(userId) ?? load(userId),
+    glance: (userId) => peekAnybody(userId) ?? load(userId),
+    peekAnybody,
     changed,
     changedMany: async (userIds) => {
       if (userIds.length <= FEW) return void (await Promise.all(userIds.map((userId) => changed(userId))))

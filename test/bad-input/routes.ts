@@ -147,7 +147,7 @@ export function allRoutes(): Route[] {
           ),
         ),
         keyed: meta.access !== 'key management',
-        list: meta.list ?? false,
+        list: meta.list !== undefined,
         bodyLimit: meta.bodyLimit ?? 1024 * 1024,
       }
     }

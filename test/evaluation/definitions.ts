@@ -1,4 +1,4 @@
-import type { StoredExperiment } from '../../server/definitions/queries.ts'
+import type { Definitions, StoredExperiment } from '../../server/definitions/queries.ts'
 import { compileSnapshot } from '../../server/definitions/snapshot.ts'
 import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
 
@@ -23,6 +23,7 @@ export const storedExperiment = (
   holdout_id: null,
   layer_id: null,
   layer_ranges: [],
+  payload_type: null,
   shipped_variant_id: null,
   scheduled_start_at: null,
   scheduled_end_at: null,
@@ -39,9 +40,19 @@ export const storedExperiment = (
   ...change,
 })
 
+/** Definitions without any. */
+export const nothing: Definitions = {
+  version: 1,
+  changed_at: 0,
+  flags: [],
+  experiments: [],
+  segments: [],
+  overrides: [],
+}
+
 /** Compiled together as the server does it, layers and all; in the order given. */
 export function compileAll(experiments: StoredExperiment[]): ExperimentDefinition[] {
-  const snapshot = compileSnapshot({ version: 1, experiments, segments: [], overrides: [] }, (where, error) => {
+  const snapshot = compileSnapshot({ ...nothing, experiments }, (where, error) => {
     throw new Error(where, { cause: error })
   })
   return experiments.map(({ id }) => snapshot.experiments.get(id) as ExperimentDefinition)

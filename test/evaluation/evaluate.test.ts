@@ -3,8 +3,11 @@ import { compileCondition, type Rules } from '../../server/evaluation/condition.
 import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
 import { canStart, decideSettled, draw, isLeftOut, startsOnCheck } from '../../server/evaluation/evaluate.ts'
 
+const codeDefault = { key: 'checkout', reason: 'SPLIT' as const, value: undefined, rule: null, experiment: null }
+
 const variant = (id: number, percentAllocated: number, enabled = true, isControl = false) => {
   const answer = { variant_id: id, variant_name: `variant ${id}`, payload: null }
+  const asFlag = { ...codeDefault, value: answer.variant_name }
   return {
     id,
     name: answer.variant_name,
@@ -13,6 +16,7 @@ const variant = (id: number, percentAllocated: number, enabled = true, isControl
     isControl,
     answer,
     answerJson: JSON.stringify(answer),
+    asFlag,
   }
 }
 
@@ -35,6 +39,7 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
   condition: compileCondition({}),
   segments: [],
   groups: new Map(),
+  codeDefault,
   leavesOut: false,
   reads: [],
   readsSegments: [],

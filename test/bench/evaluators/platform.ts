@@ -17,6 +17,7 @@ const STORED: StoredExperiment = {
   traffic_percent: 100,
   condition: { country_code: { $in: LISTED_COUNTRIES }, is_premium: true },
   on_ineligible: 'keep',
+  payload_type: null,
   prerequisites: [],
   holdout_id: null,
   layer_id: null,
@@ -43,7 +44,7 @@ export function decideByPlatform(users: readonly BenchUser[]): Decide {
 }
 
 function compileExperiment(): ExperimentDefinition {
-  const definitions = { version: 1, segments: [], overrides: [], experiments: [STORED] }
+  const definitions = { version: 1, changed_at: 0, flags: [], segments: [], overrides: [], experiments: [STORED] }
   const { experiments } = compileSnapshot(definitions, (where, error) => {
     throw new Error(where, { cause: error })
   })

@@ -1,0 +1,53 @@
+import type { Condition } from '../evaluation/condition.ts'
+import type { ExperimentDefinition } from '../evaluation/definition.ts'
+import type { FlagAnswer, FlagDefinition, FlagReason, FlagRule, Serve } from '../evaluation/flag.ts'
+import { compileTargeting, type OnBadRule } from './compile.ts'
+import type { StoredFlag, StoredFlagRule } from './flags.ts'
+
+type Surroundings = {
+  segments: ReadonlyMap<number, Condition>
+  experiments: ReadonlyMap<number, Pick<ExperimentDefinition, 'variants'>>
+}
+
+/** A flag as it is evaluated; a rule that does not compile is for nobody. */
+export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBadRule: OnBadRule): FlagDefinition {
+  const { key, version, type, enabled, default_value } = stored
+  const answer = (reason: FlagReason, value: unknown, rule: string | null): FlagAnswer => ({
+    key,
+    reason,
+    value,
+    rule,
+    experiment: null,
+  })
+  if (!enabled) return { key, version, type, fallback: answer('DISABLED', undefined, null), rules: [] }
+
+  const serveOf = ({ id, value, rollout, experiment }: StoredFlagRule): Serve => {
+    if (rollout) {
+      const shares = rollout.map((share) => ({
+        percentAllocated: share.percent,
+        answer: answer('SPLIT', share.value, id),
+      }))
+      return { kind: 'rollout', shares }
+    }
+    if (!experiment) return { kind: 'value', answer: answer('TARGETING_MATCH', value, id) }
+    const values = new Map(experiment.values.map((item) => [item.variant_id, item.value]))
+    const variants = surroundings.experiments.get(experiment.experiment_id)?.variants ?? []
+    const answers = variants.map((variant): [number, FlagAnswer] => {
+      const given = values.has(variant.id) ? values.get(variant.id) : default_value
+      return [variant.id, { ...answer('SPLIT', given, id), experiment: variant.asFlag.experiment }]
+    })
+    return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }
+  }
+
+  const rules = stored.rules.map((rule): FlagRule => {
+    const where = `flag ${key}, rule ${rule.id}`
+    return {
+      ...compileTargeting(rule.condition, rule.segment_ids, surroundings.segments, where, onBadRule),
+      id: rule.id,
+      from: rule.from === null ? Number.NEGATIVE_INFINITY : Date.parse(rule.from),
+      until: rule.until === null ? Number.POSITIVE_INFINITY : Date.parse(rule.until),
+      serve: serveOf(rule),
+    }
+  })
+  return { key, version, type, fallback: answer('STATIC', default_value, null), rules }
+}

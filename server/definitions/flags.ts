@@ -1,0 +1,130 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { Rules } from '../evaluation/condition.ts'
+import type { FlagType } from '../evaluation/flag.ts'
+import type { StoredSegment } from './queries.ts'
+
+/** A rule of a flag as stored; of `value`, `rollout` and `experiment` one is there. Times in ISO 8601. */
+export type StoredFlagRule = {
+  id: string
+  condition: Rules | null
+  segment_ids: number[]
+  from: string | null
+  until: string | null
+  value?: unknown
+  rollout?: { percent: number; value: unknown }[]
+  experiment?: { experiment_id: number; values: { variant_id: number; value: unknown }[] }
+}
+
+/** A flag as stored: all that evaluating it needs. */
+export type StoredFlag = {
+  key: string
+  version: number
+  type: FlagType
+  enabled: boolean
+  default_value: unknown
+  rules: StoredFlagRule[]
+}
+
+/** The columns of a stored flag `f`. */
+export const flagColumns = sql`f.key, f.version, f.type, f.enabled, f.default_value, f.rules`
+
+/** What the history keeps of one version of a flag: all of it, and the segments that its rules read. */
+export type HistoricFlag = StoredFlag & { segments: StoredSegment[] }
+export type FlagHistoryRow = {
+  version: number
+  /** Milliseconds since 1970, UTC. */
+  from: number
+  actor: string
+  /** Null from the flag's deletion on. */
+  definition: HistoricFlag | null
+}
+
+/**
+ * Raises the versions of flags, and appends them as they are now to the history, with the segments that they read. A key
+ * that was used before goes on counting where it stopped.
+ */
+export async function recordFlags(em: EntityManager, keys: readonly string[]) {
+  if (keys.length === 0) return
+  const list = JSON.stringify(keys)
+  await sql`
+    update flags f set updated_at = date_trunc('milliseconds', clock_timestamp()),
+      version = 1 + coalesce((select max(h.version) from flag_history h where h.key = f.key), 0)
+    where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
+  await sql`
+    insert into flag_history (key, version, "from", actor, definition)
+    select f.key, f.version, f.updated_at, ${actor},
+      to_jsonb(f) - '{segment_ids,experiment_ids,created_at,updated_at}'::text[] || jsonb_build_object('segments', coalesce((
+        with recursive read (id) as (
+          select unnest(f.segment_ids)
+          union
+          select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
+        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
+        from segments s where s.id in (select read.id from read)), '[]'))
+    from flags f where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
+}
+
+const actor = sql`coalesce(nullif(current_setting('platform.actor', true), ''), 'platform')`
+
+/** Appends that a flag is no more. */
+export const recordDeletion = (em: EntityManager, key: string) =>
+  sql`
+    insert into flag_history (key, version, "from", actor, definition)
+    select ${key}, 1 + coalesce(max(h.version), 0), date_trunc('milliseconds', clock_timestamp()), ${actor}, null
+    from flag_history h where h.key = ${key}`.execute(em.getKysely())
+
+const historyColumns = sql`h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.actor, h.definition`
+
+/** The flag that a key stood for at a time (milliseconds since 1970); undefined where it is younger. */
+export async function readFlagAt(em: EntityManager, key: string, at: number): Promise<FlagHistoryRow | undefined> {
+  const { rows } = await sql<FlagHistoryRow>`
+    select ${historyColumns} from flag_history h
+    where h.key = ${key} and h."from" <= to_timestamp(${at}::float8 / 1000)
+    order by h.version desc limit 1`.execute(em.getKysely())
+  return rows[0]
+}
+
+/** The versions of a key by ascending number. */
+export async function readFlagHistory(em: EntityManager, key: string, after: number, limit: number) {
+  const { rows } = await sql<FlagHistoryRow>`
+    select ${historyColumns} from flag_history h
+    where h.key = ${key} and h.version > ${after} order by h.version limit ${limit}`.execute(em.getKysely())
+  return rows
+}
+
+/** The flags whose evaluation reads a segment, itself or through segments that name it: keys, ascending. */
+export async function findFlagsBehind(em: EntityManager, segmentId: number): Promise<string[]> {
+  const { rows } = await sql<{ key: string }>`
+    with recursive naming (id) as (
+      select ${segmentId}::int
+      union
+      select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
+    select f.key from flags f where f.segment_ids && (select array_agg(naming.id) from naming) order by f.key`.execute(
+    em.getKysely(),
+  )
+  return rows.map(({ key }) => key)
+}
+
+/** The flags with a rule that names the experiment: keys, ascending. */
+export async function findFlagsOfExperiment(em: EntityManager, experimentId: number): Promise<string[]> {
+  const { rows } = await sql<{ key: string }>`
+    select f.key from flags f where f.experiment_ids @> array[${experimentId}::int] order by f.key`.execute(
+    em.getKysely(),
+  )
+  return rows.map(({ key }) => key)
+}
+
+/** The flags with a rule that gives a variant a value of its own: keys, ascending. */
+export async function findFlagsOfVariant(
+  em: EntityManager,
+  experimentId: number,
+  variantId: number,
+): Promise<string[]> {
+  const { rows } = await sql<{ key: string }>`
+    select f.key from flags f
+    where f.experiment_ids @> array[${experimentId}::int] and exists (
+      select 1 from jsonb_array_elements(f.rules) r, jsonb_array_elements(r -> 'experiment' -> 'values') v
+      where (r -> 'experiment' ->> 'experiment_id')::int = ${experimentId} and (v ->> 'variant_id')::int = ${variantId})
+    order by f.key`.execute(em.getKysely())
+  return rows.map(({ key }) => key)
+}

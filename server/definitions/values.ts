@@ -1,0 +1,75 @@
+import { Ajv2020, type ValidateFunction } from 'ajv/dist/2020.js'
+import { invalid } from '../errors.ts'
+import { compilePattern } from '../evaluation/pattern.ts'
+import { type Json, jsonFault, type ValueType } from '../wire.ts'
+
+type Path = readonly (string | number)[]
+type Schema = Record<string, Json>
+
+/** Of one value: what is looked at by a schema, and sent with every answer. */
+const LIMITS = { values: 5000, characters: 65_536 }
+
+/** Checks the values of a flag, or the payloads of an experiment, against their type and JSON Schema. */
+export type CheckValue = (value: unknown, ...field: Path) => void
+
+/**
+ * @param type null: any JSON value
+ * @param field that a fault of the schema itself is reported in
+ * @returns a check that throws DomainError BAD_REQUEST with the path of the fault
+ */
+export function valueCheck(type: ValueType | null, schema: Schema | null, field: string): CheckValue {
+  const validate = schema === null ? null : compileSchema(schema, field)
+  return (value, ...path) => {
+    if (type !== null && typeOf(value) !== type) throw invalid(`must be ${article[type]}, as the type says`, ...path)
+    const tooLarge = jsonFault(value, LIMITS)
+    if (tooLarge) throw invalid(tooLarge, ...path)
+    if (!validate || validate(value)) return
+    const [fault] = validate.errors ?? []
+    const inside = (fault?.instancePath ?? '').split('/').slice(1).map(unescaped)
+    throw invalid(`${fault?.message ?? 'does not fit'}, as the schema says`, ...path, ...inside)
+  }
+}
+
+const article: Record<ValueType, string> = {
+  boolean: 'a boolean',
+  string: 'a string',
+  number: 'a number',
+  object: 'an object',
+}
+
+const typeOf = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
+
+/** A step of a JSON pointer. */
+const unescaped = (step: string) => step.replaceAll('~1', '/').replaceAll('~0', '~')
+
+/**
+ * Unknown keywords are refused, as mistakes. So are references, of which a few lines could take for ever; patterns are
+ * searched in linear time: no value can stall the process.
+ */
+function compileSchema(schema: Schema, field: string): ValidateFunction {
+  const reference = /"(\$(?:dynamic|recursive)?[Rr]ef)":/.exec(JSON.stringify(schema))
+  if (reference) throw invalid(`${reference[1]} is not supported: write out what it refers to`, field)
+  const ajv = new Ajv2020({
+    strict: true,
+    strictTypes: false,
+    strictTuples: false,
+    strictRequired: false,
+    validateFormats: false,
+    logger: false,
+    code: { regExp },
+  })
+  try {
+    return ajv.compile(schema)
+  } catch (error) {
+    throw invalid((error as Error).message, field)
+  }
+}
+
+const regExp = Object.assign(
+  (pattern: string) => {
+    const { isIn } = compilePattern(pattern, false, [])
+    // Ajv tells compiled patterns apart by their text.
+    return { test: (text: string) => isIn(text) ?? false, toString: () => pattern }
+  },
+  { code: 'new RegExp' },
+)

@@ -1,0 +1,194 @@
+import type { Deciding } from '../assignments/decide.ts'
+import { answer as answerCheck, recall } from '../assignments/service.ts'
+import { notFound } from '../errors.ts'
+import type { ExperimentDefinition } from '../evaluation/definition.ts'
+import { settledForAll } from '../evaluation/evaluate.ts'
+import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
+import type { Person } from '../users/people.ts'
+import type { Json } from '../wire.ts'
+import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
+
+/** Who asks for which flags. */
+export type FlagCheck = {
+  /** null: nobody in particular. */
+  user_id: string | null
+  /** null: all there are. */
+  keys: readonly string[] | null
+  attributes: Record<string, Json> | null
+  /** Whether the user meets what is answered. */
+  expose: boolean
+  preview?: boolean
+}
+
+/** Whether this call recorded that the user met the variant, the application is to report it when shown, or neither. */
+export type Exposure = 'recorded' | 'report' | 'none'
+/** 'user needed': it takes a user id. */
+export type Evaluated = { readonly answer: FlagAnswer; readonly exposure: Exposure } | 'user needed'
+
+/** A variant that an experiment gives; null where it gives none. */
+type Given = { readonly variantId: number; readonly exposure: Exposure } | null
+type Entry = FlagDefinition | ExperimentDefinition
+
+const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
+const isStatic = (entry: Entry) => !isExperiment(entry) && entry.rules.length === 0
+
+/**
+ * Evaluates flags, and experiments read as flags, for one user. Decisions of experiments are stored before they are
+ * answered, like those of a check; no draft is started. A known user costs no round trip where all is remembered.
+ * @returns by key, in the order of the keys; unknown ones are left out
+ * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
+ */
+export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
+  const { watch } = deciding
+  // A key that is not there may be newer than this process's snapshot.
+  if (check.keys?.some((key) => !watch.snapshot().byKey.has(key))) await watch.refresh()
+  const subject = await subjectFor(deciding, check)
+  const given = new Map<number, Given>()
+  for (;;) {
+    const results = new Map<string, Evaluated>()
+    const undecided = new Set<number>()
+    for (const [key, entry] of entriesOf(deciding, check)) {
+      const found = evaluateEntry(entry, subject, (id) => givenTo(deciding, check, given, id))
+      if (typeof found === 'number') undecided.add(found)
+      results.set(key, typeof found === 'number' ? 'user needed' : found)
+    }
+    if (undecided.size === 0 || check.user_id === null) return results
+    await decideAll(deciding, actor, { ...check, user_id: check.user_id }, undecided, given)
+  }
+}
+
+function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string, Entry]> {
+  const { byKey } = watch.snapshot()
+  if (keys === null) return yield* byKey
+  for (const key of keys) {
+    const entry = byKey.get(key)
+    if (entry) yield [key, entry]
+  }
+}
+
+/** Of somebody whom no rule asks about nothing is looked up. */
+async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
+  if (check.user_id === null) return anonymous(check)
+  const asks = check.attributes === null || [...entriesOf(deciding, check)].some(([, entry]) => !isStatic(entry))
+  if (!asks) return anonymous(check)
+  const { people } = deciding
+  const person = await (check.attributes === null ? people.read(check.user_id) : people.glance(check.user_id))
+  if (!person.known && check.attributes === null) throw notFound('User', check.user_id)
+  return subjectOf(person, check.attributes)
+}
+
+const inNoSegment: ReadonlySet<number> = new Set()
+
+function anonymous({ attributes }: FlagCheck): FlagSubject {
+  // Rules ask for `id` to name a user, which nobody can pretend to be.
+  const { id: _id, ...rest } = attributes ?? {}
+  return { userId: null, attributes: rest, segmentIds: inNoSegment }
+}
+
+const subjectOf = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck['attributes']): FlagSubject => ({
+  userId: ownerId,
+  attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
+  segmentIds,
+})
+
+function evaluateEntry(
+  entry: Entry,
+  subject: FlagSubject,
+  variantIn: (experimentId: number) => Given | undefined,
+): Exclude<Evaluated, string> | number | 'user needed' {
+  if (isExperiment(entry)) {
+    const found = variantIn(entry.id)
+    if (found === undefined) return entry.id
+    const variant = found && entry.variants.find(({ id }) => id === found.variantId)
+    return { answer: variant ? variant.asFlag : entry.codeDefault, exposure: found?.exposure ?? 'none' }
+  }
+  let exposure: Exposure = 'none'
+  const answer = evaluateFlag(entry, subject, Date.now(), (experimentId) => {
+    const found = variantIn(experimentId)
+    exposure = found?.exposure ?? 'none'
+    return found == null ? found : found.variantId
+  })
+  if (answer === 'user') return 'user needed'
+  return typeof answer === 'number' ? answer : { answer, exposure: answer.experiment === null ? 'none' : exposure }
+}
+
+/** What is decided already, or of an experiment that gives everybody the same. */
+function givenTo({ watch }: Deciding, check: FlagCheck, given: ReadonlyMap<number, Given>, id: number) {
+  if (check.user_id !== null) return given.get(id)
+  const experiment = watch.snapshot().experiments.get(id)
+  const settled = experiment && settledForAll(experiment)
+  return settled === undefined ? undefined : settled && { variantId: settled.id, exposure: 'none' as const }
+}
+
+/** Decides experiments together, as one check of them all does. */
+async function decideAll(
+  deciding: Deciding,
+  actor: string,
+  { user_id, attributes, expose, preview }: FlagCheck & { user_id: string },
+  experimentIds: ReadonlySet<number>,
+  given: Map<number, Given>,
+) {
+  for (const id of experimentIds) given.set(id, null)
+  const check = { user_id, experiment_ids: [...experimentIds], attributes, expose, preview, starts: false }
+  for (const { experiment, variant, assignedAt } of await answerCheck(deciding, actor, check)) {
+    const isStored = assignedAt !== null && !preview
+    given.set(experiment.id, { variantId: variant.id, exposure: exposureOf(experiment, isStored, expose) })
+  }
+}
+
+const exposureOf = ({ exposesOnCheck }: ExperimentDefinition, isStored: boolean, expose: boolean): Exposure =>
+  !isStored ? 'none' : expose && exposesOnCheck ? 'recorded' : 'report'
+
+/**
+ * Evaluates one flag, exposing the user, from what this process remembers.
+ * @returns undefined when anything has to be looked up or stored, or the key is unknown
+ */
+export function evaluateFromMemory(
+  deciding: Deciding,
+  key: string,
+  userId: string,
+  attributes: Record<string, Json>,
+): Evaluated | undefined {
+  const entry = deciding.watch.snapshot().byKey.get(key)
+  if (!entry) return undefined
+  if (!isExperiment(entry) && entry.rules.length === 0) return { answer: entry.fallback, exposure: 'none' }
+  const person = isExperiment(entry) ? undefined : deciding.people.peekAnybody(userId)
+  if (!person && !isExperiment(entry)) return undefined
+  const check = { user_id: userId, attributes, expose: true }
+  const found = evaluateEntry(entry, person ? subjectOf(person, attributes) : nobody, (id) => {
+    const recalled = recall(deciding, check, id)
+    if (!recalled) return recalled
+    return {
+      variantId: recalled.variant.id,
+      exposure: exposureOf(recalled.experiment, recalled.isStored, true),
+    }
+  })
+  return typeof found === 'number' ? undefined : found
+}
+
+const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
+
+/** The evaluation over REST and tRPC. */
+export async function evaluateFlags(deciding: Deciding, actor: string, input: EvaluateFlags): Promise<EvaluatedFlags> {
+  const results = await evaluate(deciding, actor, {
+    user_id: input.user_id,
+    keys: input.keys ?? null,
+    attributes: input.attributes ?? null,
+    expose: input.expose ?? false,
+    preview: input.preview ?? false,
+  })
+  const flags: EvaluatedFlags['flags'] = {}
+  for (const [key, result] of results) {
+    if (result === 'user needed') continue
+    const { value, reason, rule, experiment } = result.answer
+    flags[key] = {
+      ...(value === undefined ? {} : { value: value as Json }),
+      reason,
+      rule,
+      experiment_id: experiment?.id ?? null,
+      variant_id: experiment?.variantId ?? null,
+      variant_name: experiment?.variantName ?? null,
+    }
+  }
+  return { flags }
+}

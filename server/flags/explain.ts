@@ -1,0 +1,83 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { explainDecision } from '../assignments/explain.ts'
+import { compileSegments, compileVariants } from '../definitions/compile.ts'
+import { compileFlag } from '../definitions/compile-flag.ts'
+import { readFlagAt } from '../definitions/flags.ts'
+import { readClock, readHistoryAt } from '../definitions/queries.ts'
+import { invalid, notFound } from '../errors.ts'
+import { explainFlag } from '../evaluation/explain-flag.ts'
+import type { People } from '../users/people.ts'
+import type { Json } from '../wire.ts'
+import type { ExplainFlag, FlagExplanation } from './schema.ts'
+
+/** How far the caller's clock may be ahead of the database's. */
+const AHEAD_MS = 1000
+
+/**
+ * Why a user gets the value that they get, rule by rule, by the flag as it was at a time and the profile as it is now.
+ * Reads only; evaluates by the same functions.
+ * @throws DomainError NOT_FOUND for a key that no flag had at the time
+ */
+export async function explainEvaluation(
+  em: EntityManager,
+  people: People,
+  input: ExplainFlag,
+): Promise<FlagExplanation> {
+  const now = (await readClock(em)).getTime()
+  if (input.at && input.at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
+  const at = Math.min(input.at?.getTime() ?? now, now)
+  const inForce = await readFlagAt(em, input.key, at)
+  if (!inForce?.definition) throw notFound('Flag', `${input.key}${input.at ? ' at that time' : ''}`)
+  const stored = inForce.definition
+  const person = await people.read(input.user_id)
+  const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
+  const history = await readHistoryAt(em, experimentIds, at)
+  const experiments = await Promise.all(
+    history.map(({ experiment_id }) => {
+      const { user_id, attributes } = input
+      return explainDecision(em, people, { experiment_id, user_id, attributes, at: new Date(at) })
+    }),
+  )
+
+  const warnings: string[] = []
+  const onBadRule = (where: string, error: unknown) => {
+    warnings.push(`The rule of ${where} does not compile, so it is for nobody: ${(error as Error).message}`)
+  }
+  const flag = compileFlag(
+    stored,
+    {
+      segments: compileSegments(stored.segments, onBadRule),
+      experiments: new Map(
+        history.map((row) => [row.experiment_id, { variants: compileVariants(row.definition) }] as const),
+      ),
+    },
+    onBadRule,
+  )
+  if (!person.known && !input.attributes)
+    warnings.push('Nothing is known of this user: an evaluation without attributes answers 404')
+  // A flag starts no experiment: of a draft it answers an override only.
+  const variants = new Map(
+    experiments.map((found) => [found.experiment_id, found.outcome === 'preview' ? null : found.variant_id]),
+  )
+  const subject = {
+    userId: person.ownerId,
+    attributes: { ...person.attributes, ...input.attributes, id: person.ownerId },
+    segmentIds: person.segmentIds,
+  }
+  const { answer, steps } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
+  if (answer === 'user') throw new Error('A user was given')
+  return {
+    key: input.key,
+    user_id: input.user_id,
+    decided_as: person.ownerId,
+    at: new Date(at),
+    definition: { version: inForce.version, from: new Date(inForce.from) },
+    ...(answer.value === undefined ? {} : { value: answer.value as Json }),
+    reason: answer.reason,
+    rule: answer.rule,
+    variant_id: answer.experiment?.variantId ?? null,
+    steps: steps as FlagExplanation['steps'],
+    warnings,
+    experiments,
+  }
+}

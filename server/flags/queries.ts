@@ -1,0 +1,46 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { FlagOutput, FlagUses, ListFlags } from './schema.ts'
+
+/** Of a flag `f`, at the database's time. */
+const pastItsLife = sql<boolean>`
+  coalesce(f.created_at + make_interval(days => f.expected_life_days) <= now(), false)`
+const experimentFinished = sql<boolean>`
+  exists (select 1 from experiments e where e.id = any(f.experiment_ids) and e.status in ('completed', 'archived'))`
+
+export type Staleness = { key: string; stale: FlagOutput['stale'] }
+
+const staleness = sql<FlagOutput['stale']>`
+  array_to_json(array_remove(array[
+    case when ${pastItsLife} then 'past its expected life' end,
+    case when ${experimentFinished} then 'its experiment is finished' end], null))`
+
+/** The flags that a filter lets through, by ascending key, with why they may be stale. */
+export async function selectFlags(em: EntityManager, filter: ListFlags, limit: number): Promise<Staleness[]> {
+  const { tag, stale, after } = filter
+  const wanted = stale === undefined ? sql`true` : sql`(${pastItsLife} or ${experimentFinished}) = ${stale}`
+  const { rows } = await sql<Staleness>`
+    select f.key, ${staleness} as stale from flags f
+    where f.key > ${after ?? ''} and ${wanted} and (${tag ?? null}::text is null or f.tags @> array[${tag ?? null}::text])
+    order by f.key limit ${limit}`.execute(em.getKysely())
+  return rows
+}
+
+export async function readStaleness(em: EntityManager, key: string): Promise<FlagOutput['stale']> {
+  const { rows } = await sql<Staleness>`select f.key, ${staleness} as stale from flags f where f.key = ${key}`.execute(
+    em.getKysely(),
+  )
+  return rows[0]?.stale ?? []
+}
+
+/** The segments and experiments that the rules of a flag name. */
+export async function findNamed(em: EntityManager, key: string): Promise<FlagUses | undefined> {
+  const { rows } = await sql<FlagUses>`
+    select
+      (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
+        from segments s where s.id = any(f.segment_ids)) as segments,
+      (select coalesce(json_agg(json_build_object('id', e.id, 'key', e.key, 'name', e.name, 'status', e.status) order by e.id), '[]')
+        from experiments e where e.id = any(f.experiment_ids)) as experiments
+    from flags f where f.key = ${key}`.execute(em.getKysely())
+  return rows[0]
+}

@@ -1,0 +1,133 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { lockRules, lockVersions } from '../definitions/queries.ts'
+import { compileRule, unknownSegment } from '../definitions/rules.ts'
+import type { CheckValue } from '../definitions/values.ts'
+import { invalid } from '../errors.ts'
+import { sumPercents } from '../evaluation/allocation.ts'
+import { Experiment, Variant } from '../experiments/entity.ts'
+import { Segment } from '../segments/entity.ts'
+import type { FlagRule, GivenRule } from './schema.ts'
+
+/** What the rules of a flag come to: as stored, with the segments and experiments that they name. */
+export type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
+
+/**
+ * Checks rules that are to be stored; what they name exists, and goes on existing until the transaction ends. Takes the
+ * lock of `lockRules`, then locks the experiments: to be called before the flag is locked.
+ * @throws DomainError BAD_REQUEST with the path of the first fault
+ */
+export async function prepareRules(
+  em: EntityManager,
+  given: readonly GivenRule[],
+  checkValue: CheckValue,
+): Promise<PreparedRules> {
+  if (given.length === 0) return { rules: [], segment_ids: [], experiment_ids: [] }
+  await lockRules(em)
+  const segment_ids = new Set<number>()
+  for (const [index, rule] of given.entries()) {
+    if (rule.condition)
+      for (const id of await compileRule(em, rule.condition, ['rules', index, 'condition'])) segment_ids.add(id)
+    for (const id of rule.segment_ids ?? []) segment_ids.add(id)
+  }
+  await expectSegments(em, given)
+  const experiment_ids = [...new Set(given.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
+  await expectExperiments(em, given, experiment_ids)
+  const ids = idsOf(given)
+  const rules = given.map((rule, index): FlagRule => {
+    expectPeriod(rule, index)
+    return {
+      id: ids[index] as string,
+      description: rule.description ?? null,
+      condition: rule.condition ?? null,
+      segment_ids: [...new Set(rule.segment_ids ?? [])],
+      from: rule.from?.toISOString() ?? null,
+      until: rule.until?.toISOString() ?? null,
+      ...served(rule, index, checkValue),
+    }
+  })
+  return { rules, segment_ids: [...segment_ids], experiment_ids }
+}
+
+/** A rule without an id has its place in the list for one, so that the same list sent again draws the same. */
+function idsOf(given: readonly GivenRule[]): string[] {
+  const taken = new Set<string>()
+  for (const [index, { id }] of given.entries()) {
+    if (id == null) continue
+    if (taken.has(id)) throw invalid('is the id of another rule of this flag', 'rules', index, 'id')
+    taken.add(id)
+  }
+  return given.map(({ id }, index) => {
+    if (id != null) return id
+    let free = String(index + 1)
+    for (let place = given.length + 1; taken.has(free); place++) free = String(place)
+    taken.add(free)
+    return free
+  })
+}
+
+function expectPeriod({ from, until }: GivenRule, index: number) {
+  if (from && until && until <= from) throw invalid('must be after from', 'rules', index, 'until')
+}
+
+/** What a rule gives: exactly one of a value, a rollout and an experiment. */
+function served(
+  rule: GivenRule,
+  index: number,
+  checkValue: CheckValue,
+): Pick<FlagRule, 'value' | 'rollout' | 'experiment'> {
+  const kinds = (['value', 'rollout', 'experiment'] as const).filter((kind) => rule[kind] != null)
+  const [kind, other] = kinds
+  if (kind === undefined) throw invalid('or rollout or experiment is needed', 'rules', index, 'value')
+  if (other !== undefined) throw invalid(`cannot stand beside ${kind}: give one of them`, 'rules', index, other)
+  if (kind === 'value') {
+    checkValue(rule.value, 'rules', index, 'value')
+    return { value: rule.value as NonNullable<FlagRule['value']> }
+  }
+  if (rule.rollout) {
+    for (const [place, { value }] of rule.rollout.entries())
+      checkValue(value, 'rules', index, 'rollout', place, 'value')
+    const total = sumPercents(rule.rollout.map(({ percent }) => percent))
+    if (total > 100) throw invalid(`gives ${total} % in all: at most 100 %`, 'rules', index, 'rollout')
+    return { rollout: rule.rollout }
+  }
+  const experiment = rule.experiment as NonNullable<FlagRule['experiment']>
+  for (const [place, { value }] of experiment.values.entries())
+    checkValue(value, 'rules', index, 'experiment', 'values', place, 'value')
+  return { experiment }
+}
+
+async function expectSegments(em: EntityManager, given: readonly GivenRule[]) {
+  const ids = [...new Set(given.flatMap(({ segment_ids }) => segment_ids ?? []))]
+  if (ids.length === 0) return
+  const known = new Set((await em.find(Segment, { id: { $in: ids } })).map(({ id }) => id))
+  for (const [index, { segment_ids }] of given.entries())
+    for (const [place, id] of (segment_ids ?? []).entries())
+      if (!known.has(id)) throw invalid(unknownSegment(id), 'rules', index, 'segment_ids', place)
+}
+
+/** Experiments that are named exist, answer somebody, and have the variants named; locked `for share`. */
+async function expectExperiments(em: EntityManager, given: readonly GivenRule[], ids: readonly number[]) {
+  if (ids.length === 0) return
+  await lockVersions(em, ids)
+  const experiments = new Map((await em.find(Experiment, { id: { $in: [...ids] } })).map((row) => [row.id, row]))
+  const variants = Map.groupBy(await em.find(Variant, { experiment_id: { $in: [...ids] } }), (row) => row.experiment_id)
+  for (const [index, { experiment: named }] of given.entries()) {
+    if (!named) continue
+    const at = ['rules', index, 'experiment'] as const
+    const experiment = experiments.get(named.experiment_id)
+    if (!experiment)
+      throw invalid(`names experiment ${named.experiment_id}, which does not exist`, ...at, 'experiment_id')
+    if (experiment.kind === 'holdout')
+      throw invalid(`names experiment ${experiment.id}, which is a holdout`, ...at, 'experiment_id')
+    if (experiment.status === 'archived')
+      throw invalid(`names experiment ${experiment.id}, which is archived`, ...at, 'experiment_id')
+    const own = new Set(variants.get(experiment.id)?.map((variant) => variant.id))
+    const seen = new Set<number>()
+    for (const [place, { variant_id }] of named.values.entries()) {
+      const path = [...at, 'values', place, 'variant_id']
+      if (!own.has(variant_id)) throw invalid(`is not a variant of experiment ${experiment.id}`, ...path)
+      if (seen.has(variant_id)) throw invalid('is named twice', ...path)
+      seen.add(variant_id)
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { EntityManager } from '@mikro-orm/sql'
+import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/flags.ts'
+import { lockKeys, lockRules } from '../definitions/queries.ts'
+import { valueCheck } from '../definitions/values.ts'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { Flag } from './entity.ts'
+import { findNamed, readStaleness, selectFlags } from './queries.ts'
+import { prepareRules } from './rules.ts'
+import type {
+  CreateFlag,
+  FlagHistoryOf,
+  FlagOutput,
+  FlagRule,
+  FlagUses,
+  FlagVersion,
+  GivenRule,
+  ListFlags,
+  UpdateFlag,
+} from './schema.ts'
+
+export async function createFlag(em: EntityManager, input: CreateFlag): Promise<FlagOutput> {
+  const { key, type, default_value } = input
+  const value_schema = input.value_schema ?? null
+  const checkValue = checkOf(type, value_schema)
+  checkValue(default_value, 'default_value')
+  const rules = await prepareRules(em, input.rules ?? [], checkValue)
+  await lockKeys(em)
+  em.create(Flag, {
+    key,
+    type,
+    value_schema,
+    default_value,
+    ...rules,
+    enabled: input.enabled ?? true,
+    description: input.description ?? null,
+    owner: input.owner ?? null,
+    tags: distinct(input.tags ?? []),
+    expected_life_days: input.expected_life_days ?? null,
+  })
+  await em.flush()
+  await recordFlags(em, [key])
+  return getFlag(em, key)
+}
+
+const distinct = (tags: readonly string[]) => [...new Set(tags)]
+
+function checkOf(type: Flag['type'], schema: Flag['value_schema']) {
+  if (schema !== null && type !== 'object') throw invalid('is for flags of type object', 'value_schema')
+  return valueCheck(type, schema, 'value_schema')
+}
+
+async function findFlag(em: EntityManager, key: string): Promise<Flag> {
+  const flag = await em.findOne(Flag, key, { refresh: true })
+  if (!flag) throw notFound('Flag', key)
+  return flag
+}
+
+export async function getFlag(em: EntityManager, key: string): Promise<FlagOutput> {
+  return { ...(await findFlag(em, key)), stale: await readStaleness(em, key) }
+}
+
+/** By ascending key. */
+export async function listFlags(em: EntityManager, filter: ListFlags): Promise<FlagOutput[]> {
+  const found = await selectFlags(em, filter, filter.limit ?? DEFAULT_LIMIT)
+  const flags = new Map(
+    (await em.find(Flag, { key: { $in: found.map(({ key }) => key) } })).map((row) => [row.key, row]),
+  )
+  return found.flatMap(({ key, stale }) => {
+    const flag = flags.get(key)
+    return flag ? [{ ...flag, stale }] : []
+  })
+}
+
+/** The type stays as it is: applications rely on it. Whoever changes rules holds one lock, so that none is lost. */
+export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<FlagOutput> {
+  await lockRules(em)
+  const flag = await findFlag(em, input.key)
+  if (input.version != null && input.version !== flag.version)
+    throw conflict(`Flag ${flag.key} is at version ${flag.version}, not ${input.version}: look at it again`)
+  const before = { ...flag }
+  if (input.value_schema !== undefined) flag.value_schema = input.value_schema
+  flag.default_value = input.default_value ?? flag.default_value
+  if (input.value_schema !== undefined || input.default_value != null || input.rules != null) {
+    const checkValue = checkOf(flag.type, flag.value_schema)
+    checkValue(flag.default_value, 'default_value')
+    Object.assign(flag, await prepareRules(em, input.rules ?? flag.rules.map(asGiven), checkValue))
+  }
+  flag.enabled = input.enabled ?? flag.enabled
+  if (input.description !== undefined) flag.description = input.description
+  if (input.owner !== undefined) flag.owner = input.owner
+  if (input.expected_life_days !== undefined) flag.expected_life_days = input.expected_life_days
+  if (input.tags != null) flag.tags = distinct(input.tags)
+  if (!isDeepStrictEqual({ ...flag }, before)) {
+    await em.flush()
+    await recordFlags(em, [flag.key])
+  }
+  return getFlag(em, flag.key)
+}
+
+const asGiven = ({ from, until, ...rule }: FlagRule): GivenRule => ({
+  ...rule,
+  from: from === null ? null : new Date(from),
+  until: until === null ? null : new Date(until),
+})
+
+/** Applications that still ask for it get their own defaults; its history stays. */
+export async function deleteFlag(em: EntityManager, key: string) {
+  await lockRules(em)
+  await em.remove(await findFlag(em, key)).flush()
+  await recordDeletion(em, key)
+  return { message: 'Flag deleted successfully' }
+}
+
+/** Every version of a flag, also of one that was deleted, by ascending number. */
+export async function flagHistory(em: EntityManager, input: FlagHistoryOf): Promise<FlagVersion[]> {
+  const rows = await readFlagHistory(em, input.key, input.after ?? 0, input.limit ?? DEFAULT_LIMIT)
+  if (rows.length === 0 && input.after === undefined) throw notFound('Flag', input.key)
+  return rows.map(({ from, definition, ...row }) => ({
+    ...row,
+    from: new Date(from),
+    definition: definition as FlagVersion['definition'],
+  }))
+}
+
+/** What the rules of a flag name. */
+export async function usesOfFlag(em: EntityManager, key: string): Promise<FlagUses> {
+  const named = await findNamed(em, key)
+  if (!named) throw notFound('Flag', key)
+  return named
+}

@@ -1,0 +1,151 @@
+import { createHash } from 'node:crypto'
+import type { OutgoingHttpHeaders } from 'node:http'
+import rateLimit from '@fastify/rate-limit'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { bearerToken, createContext, type Platform } from '../context.ts'
+import { evaluate } from '../flags/evaluate.ts'
+import { authorize, faultOf, translate } from '../trpc.ts'
+import type { EventStreams } from './event-streams.ts'
+import { asTrpc, RETRY_AFTER_SECONDS } from './faults.ts'
+import { parseJson, readJson } from './json.ts'
+import {
+  type ErrorCode,
+  failureJson,
+  OfrepFault,
+  readContext,
+  successJson,
+  TARGETING_KEY_MISSING,
+} from './ofrep-answers.ts'
+import { isWindowGood, keyOfToken, streamToken, windowOf } from './stream-token.ts'
+
+/** OpenFeature's Remote Evaluation Protocol 0.3, below the prefix that the scope has (/ofrep/v1). */
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+const STREAM_PATH = '/event-stream'
+/** After how long without a visible page a client should close its stream. */
+const INACTIVITY_SECONDS = 120
+
+type Request = FastifyRequest<{ Params: { '*'?: string }; Querystring: Record<string, unknown> }>
+
+export async function ofrepRoutes(app: FastifyInstance, platform: Platform, streams: EventStreams) {
+  const perSecond = platform.config.ofrepRateLimit
+  if (perSecond !== undefined)
+    await app.register(rateLimit, {
+      max: perSecond,
+      timeWindow: 1000,
+      keyGenerator: (request) => tokenOf(request) ?? request.ip,
+      addHeaders: { 'retry-after': true },
+    })
+  readJson(app, parseJson)
+  app.setErrorHandler((error, request: Request, reply) => sendFault(platform, request, reply, error))
+  app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply, app.prefix))
+  // The server provider sends the key as it is, slashes included.
+  app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
+  app.get(STREAM_PATH, (request: Request, reply) => openStream(platform, streams, request, reply))
+}
+
+const keyOf = (request: Request) => request.params['*'] || undefined
+
+/** Either header that the protocol knows. */
+function tokenOf({ headers }: FastifyRequest): string | undefined {
+  const apiKey = headers['x-api-key']
+  return bearerToken(headers.authorization) ?? (typeof apiKey === 'string' ? apiKey : undefined)
+}
+
+async function callerOf(platform: Platform, request: Request) {
+  const context = createContext(platform, tokenOf(request))
+  await authorize(context, 'evaluate')
+  return context
+}
+
+async function evaluateOne(platform: Platform, request: Request, reply: FastifyReply) {
+  const key = keyOf(request)
+  if (key === undefined) throw new OfrepFault(404, 'FLAG_NOT_FOUND', 'A flag has a key')
+  const { actor } = await callerOf(platform, request)
+  const { userId, attributes } = readContext(request.body)
+  const check = { user_id: userId, keys: [key], attributes, expose: true }
+  const result = (await evaluate(platform, actor, check)).get(key)
+  if (!result) throw new OfrepFault(404, 'FLAG_NOT_FOUND', `There is no flag ${key}`)
+  if (result === 'user needed') throw new OfrepFault(400, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
+  return reply.type(JSON_TYPE).send(successJson(result))
+}
+
+/** All flags at once: decisions are stored, so that they cannot flip, and nobody is exposed. */
+async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply, prefix: string) {
+  const { actor, caller } = await callerOf(platform, request)
+  const { userId, attributes } = readContext(request.body)
+  const current = await isCurrent(platform, request.query.flagConfigEtag)
+  const results = await evaluate(platform, actor, { user_id: userId, keys: null, attributes, expose: false })
+  const flags = Array.from(results, ([key, result]) =>
+    result === 'user needed' ? failureJson(key, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING) : successJson(result),
+  ).join()
+  const digest = createHash('sha256')
+    .update(`${userId ?? ''}\n${flags}`)
+    .digest('base64url')
+  const now = Date.now()
+  reply.header('etag', `"${digest}.${windowOf(now).toString(36)}"`)
+  if (current && hasAlready(request.headers['if-none-match'], digest, now)) return reply.code(304).send()
+  const requestUri = `${prefix}${STREAM_PATH}?token=${streamToken(platform.streamSecret, caller?.id ?? 0, now)}`
+  const eventStreams = [{ type: 'sse', endpoint: { requestUri }, inactivityDelaySec: INACTIVITY_SECONDS }]
+  return reply.type(JSON_TYPE).send(`{"flags":[${flags}],"eventStreams":${JSON.stringify(eventStreams)}}`)
+}
+
+/**
+ * Sees to it that this process has seen the change that a client was told of, by this process or another.
+ * @param told the state of the stream of changes, if a client asks again because of that
+ * @returns false where it has not, or cannot tell: then nothing is left unsent
+ */
+async function isCurrent({ watch }: Platform, told: unknown): Promise<boolean> {
+  if (told === undefined) return true
+  const version =
+    typeof told === 'string' ? Number(/^(?:W\/)?"?(\d{1,10})(?:-\d+)?"?$/.exec(told)?.[1] ?? Number.NaN) : Number.NaN
+  if (Number.isNaN(version)) return false
+  if (watch.snapshot().version < version) await watch.refresh().catch(() => {})
+  return watch.snapshot().version >= version
+}
+
+/**
+ * Whether the client has this answer, and a link to the stream that is still good: the tag holds when that was made.
+ * Tags may be weak, unquoted, and several.
+ */
+function hasAlready(ifNoneMatch: string | undefined, digest: string, now: number): boolean {
+  return (ifNoneMatch ?? '').split(',').some((tag) => {
+    const [, known, window = ''] = /^\s*(?:W\/)?"?([\w-]{43})\.([0-9a-z]{1,8})"?\s*$/.exec(tag) ?? []
+    return known === digest && isWindowGood(Number.parseInt(window, 36), now)
+  })
+}
+
+async function openStream(platform: Platform, streams: EventStreams, request: Request, reply: FastifyReply) {
+  const { token } = request.query
+  const keyId = typeof token === 'string' ? keyOfToken(platform.streamSecret, token, Date.now()) : null
+  if (keyId === null || !(await platform.keyRing.isActive(keyId)))
+    throw new OfrepFault(401, 'GENERAL', 'The link is too old, or its API key is not active: evaluate the flags again')
+  const lastEventId = request.headers['last-event-id']
+  const opened = await streams.open(keyId, typeof lastEventId === 'string' ? lastEventId : undefined, () => {
+    reply.hijack()
+    return { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders }
+  })
+  if (!opened) throw new OfrepFault(503, 'GENERAL', 'This process has as many streams as it takes')
+}
+
+/** Answers a fault in the protocol's shape; of a request that cannot be read the code says what is to blame. */
+function sendFault({ log }: Platform, request: Request, reply: FastifyReply, error: unknown) {
+  const { status, errorCode, message } = described(error)
+  if (status >= 500 && status !== 503) log.error({ err: error, method: request.method, key: keyOf(request) }, message)
+  if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
+  return reply
+    .code(status)
+    .type(JSON_TYPE)
+    .send(failureJson(keyOf(request), errorCode, message))
+}
+
+/** The protocol knows no 413 and no 415: its clients understand a 400 with a code. */
+const unreadable: Record<number, ErrorCode> = { 400: 'PARSE_ERROR', 413: 'INVALID_CONTEXT', 415: 'PARSE_ERROR' }
+
+function described(error: unknown): { status: number; errorCode: ErrorCode; message: string } {
+  if (error instanceof OfrepFault) return error
+  const { statusCode } = error as { statusCode?: number }
+  const { status, fault } = faultOf(statusCode === undefined ? translate(error) : asTrpc(error))
+  const errorCode = statusCode === undefined ? undefined : unreadable[statusCode]
+  return { status: errorCode ? 400 : status, errorCode: errorCode ?? 'GENERAL', message: fault.message }
+}
