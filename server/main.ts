@@ -146,6 +146,7 @@ function announce(origin: string) {
       `  REST       ${base}/api/experiments`,
       `  docs       ${base}/docs  (the document: ${base}/openapi.json)`,
       `  tRPC       ${base}/trpc`,
+      `  OFREP      ${base}/ofrep/v1`,
       `  health     ${base}/health/ready`,
       `  storage    ${database}, ${config.redisUrl ? 'Redis' : 'caches in the process'}`,
       config.keyManagement === 'open'

@@ -68,7 +68,9 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: '<domain>/queries.ts',
     is: (path) => path.startsWith('server/') && path.endsWith('/queries.ts'),
     may: (to, from) =>
-      to === 'server/wire.ts' || to === `${folder(from)}/schema.ts` || to.startsWith('server/evaluation/'),
+      to === 'server/wire.ts' ||
+      [`${folder(from)}/schema.ts`, `${folder(from)}/flag-queries.ts`].includes(to) ||
+      to.startsWith('server/evaluation/'),
   },
   {
     kind: '<domain>/* (services)',

@@ -8,9 +8,14 @@ import { openApp } from './support/app.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 
-test('the README’s five minutes with curl work as they stand', async () => {
-  const [, walk] = /## Five minutes with curl[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme) ?? []
-  if (!walk) throw new Error('the README has no walk')
+const shellBelow = (title: string) => {
+  const [, code] = new RegExp(`## ${title}[\\s\\S]*?\`\`\`sh\\n([\\s\\S]*?)\`\`\``).exec(readme) ?? []
+  if (!code) throw new Error(`the README has no shell code below ${title}`)
+  return code
+}
+
+test('the README’s five minutes with curl, and its flags, work as they stand', async () => {
+  const walk = shellBelow('Five minutes with curl') + shellBelow('Flags, and OpenFeature')
   const app = await openApp('embedded')
   const script = walk.replace('http://127.0.0.1:8000', app.url)
   for (const shell of ['bash', 'sh']) {
@@ -20,11 +25,11 @@ test('the README’s five minutes with curl work as they stand', async () => {
       .split('\n')
       .map((line) => JSON.parse(line))
     expect(stderr).toBe('')
-    expect(answers).toHaveLength(9)
+    expect(answers).toHaveLength(12)
     const [control, treatment, ...rest] = answers
     expect([control.name, treatment.name]).toEqual(['control', 'treatment'])
     for (const decision of rest.slice(0, 4)) expect(Object.keys(decision.eligible_experiment_ids)).toHaveLength(1)
-    const [event, listed, results] = rest.slice(4)
+    const [event, listed, results, flag, one, all] = rest.slice(4)
     expect(listed).toEqual([event])
     const counts = results.variants.map((row: { total_users: number; conversions: number }) => [
       row.total_users,
@@ -32,6 +37,9 @@ test('the README’s five minutes with curl work as they stand', async () => {
     ])
     expect(counts.reduce((sum: number, [users]: [number]) => sum + users, 0)).toBe(4)
     expect(counts.reduce((sum: number, [, conversions]: [number, number]) => sum + conversions, 0)).toBe(1)
+    expect(one).toMatchObject({ key: flag.key, reason: expect.stringMatching(/SPLIT|STATIC/) })
+    expect(all.flags).toContainEqual(one)
+    expect(all.flags.length).toBeGreaterThanOrEqual(2)
     await new Promise((resolve) => setTimeout(resolve, 1100))
   }
   await app.close()

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import type { Rules } from '../evaluation/condition.ts'
 import type { FlagType } from '../evaluation/flag.ts'
 import type { Range } from '../evaluation/layer.ts'
-import { flagColumns, type StoredFlag } from './flags.ts'
+import { flagColumns, type StoredFlag } from './flag-queries.ts'
 
 /** An experiment as stored: all that deciding it needs, of one moment. Times in milliseconds since 1970, UTC. */
 export type StoredExperiment = {

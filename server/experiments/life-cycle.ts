@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { findFlagsOfExperiment } from '../definitions/flags.ts'
+import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, raiseExperiments, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { EvaluationKey } from '../definitions/entity.ts'
-import { findFlagsOfExperiment } from '../definitions/flags.ts'
+import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import { findFlagsOfVariant } from '../definitions/flags.ts'
+import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { type Experiment, Variant } from './entity.ts'

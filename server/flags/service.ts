@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
-import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/flags.ts'
+import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/flag-queries.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { valueCheck } from '../definitions/values.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
@@ -116,7 +116,7 @@ export async function deleteFlag(em: EntityManager, key: string) {
 /** Every version of a flag, also of one that was deleted, by ascending number. */
 export async function flagHistory(em: EntityManager, input: FlagHistoryOf): Promise<FlagVersion[]> {
   const rows = await readFlagHistory(em, input.key, input.after ?? 0, input.limit ?? DEFAULT_LIMIT)
-  if (rows.length === 0 && input.after === undefined) throw notFound('Flag', input.key)
+  if (rows.length === 0 && (await readFlagHistory(em, input.key, 0, 1)).length === 0) throw notFound('Flag', input.key)
   return rows.map(({ from, definition, ...row }) => ({
     ...row,
     from: new Date(from),

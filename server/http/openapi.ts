@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { generateOpenApiDocument } from 'trpc-openapi'
 import { appRouter } from '../router.ts'
+import { ofrepPaths, ofrepSchemas, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
 
 type Schema = { type?: unknown; properties?: Record<string, Schema>; required?: string[]; [key: string]: unknown }
@@ -70,13 +71,16 @@ export function openApiDocument(): Document {
     description: DESCRIPTION,
     version,
     baseUrl: '/api',
-    tags: ['auth', 'experiments', 'flags', 'layers', 'segments', 'users', 'events'],
+    tags: ['auth', 'experiments', 'flags', 'ofrep', 'layers', 'segments', 'users', 'events'],
     securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API key from POST /api/auth/keys' } },
   }) as unknown as Document
   for (const name of Object.keys(document.components.schemas))
     if (name.startsWith('error.')) delete document.components.schemas[name]
   document.components.schemas.Error = errorSchema
   for (const procedure of restProcedures()) describe(document, procedure)
+  Object.assign(document.components.schemas, ofrepSchemas)
+  Object.assign(document.components.securitySchemes, ofrepSecuritySchemes)
+  Object.assign(document.paths, ofrepPaths)
   return document
 }
 

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
-import { findFlagsBehind, recordFlags } from '../definitions/flags.ts'
+import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'

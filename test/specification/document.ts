@@ -21,16 +21,21 @@ export type Described = {
 export type Document = {
   openapi: string
   servers: { url: string }[]
-  paths: Record<string, Record<string, Described>>
+  paths: Record<string, { [method: string]: Described } & { servers?: { url: string }[] }>
   components: { schemas: Record<string, Schema>; securitySchemes: Record<string, unknown> }
 }
 
 const METHODS = ['get', 'put', 'post', 'delete', 'patch', 'head', 'options', 'trace']
 
-/** Every operation with `METHOD /path`, the path below the server's prefix. */
-export function operationsOf(document: Document): [string, Described][] {
-  return Object.entries(document.paths).flatMap(([path, methods]) =>
-    Object.entries(methods)
+/**
+ * Every operation with `METHOD /path`, the path below the server's prefix.
+ * @param prefix the document's own, or that of paths which name another server
+ */
+export function operationsOf(document: Document, prefix = '/api'): [string, Described][] {
+  const prefixOf = ({ servers = document.servers }: { servers?: { url: string }[] }) => servers[0]?.url
+  const paths = Object.entries(document.paths).filter(([, methods]) => prefixOf(methods) === prefix)
+  return paths.flatMap(([path, methods]) =>
+    Object.entries(methods as Record<string, Described>)
       .filter(([method]) => METHODS.includes(method))
       .map(([method, described]): [string, Described] => [`${method.toUpperCase()} ${path}`, described]),
   )

@@ -54,6 +54,13 @@ describe('openapi.json', () => {
       }
   })
 
+  test('describes the failures of OFREP as that protocol has them', () => {
+    for (const [route, { responses }] of operationsOf(document, '/ofrep/v1'))
+      for (const [status, { content }] of Object.entries(responses))
+        if (Number(status) >= 400)
+          expect(content['application/json'].schema.$ref, `${route} ${status}`).toMatch(/OfrepFailure$/)
+  })
+
   test('asks for a bearer token where the server does', () => {
     expect(document.components.securitySchemes).toMatchObject({ bearer: { type: 'http', scheme: 'bearer' } })
     for (const [route, { security, responses }] of operationsOf(document)) {
@@ -122,10 +129,15 @@ describe('what is served', () => {
   })
   afterAll(() => app?.close())
 
-  test('under /api is exactly what openapi.json describes', () => {
-    const served = routesOf(app.http).filter((route) => / \/api(\/|$)/.test(route))
+  test.each(['/api', '/ofrep/v1'])('under %s is exactly what openapi.json describes', (prefix) => {
+    const served = routesOf(app.http)
+      .filter((route) => route.includes(` ${prefix}/`))
+      .map((route) => route.replace(/\/?\*$/, '/:key'))
     expect(document.servers).toEqual([{ url: '/api' }])
-    const promised = [...described.keys()].map((route) => route.replace(' ', ' /api').replace(/\{(\w+)\}/g, ':$1'))
+    const promised = operationsOf(document, prefix).map(([route]) =>
+      route.replace(' ', ` ${prefix}`).replace(/\{(\w+)\}/g, ':$1'),
+    )
+    expect(served).not.toEqual([])
     expect(served.toSorted()).toEqual(promised.toSorted())
   })
 
