@@ -11,8 +11,8 @@ const emitted = (path: string) => readFileSync(here(`dist/emitted/${path}`), 'ut
 
 rmSync(here('dist'), { recursive: true, force: true })
 await build({
-  entryPoints: [here('index.ts')],
-  outfile: here('dist/index.js'),
+  entryPoints: [here('index.ts'), here('openfeature.ts')],
+  outdir: here('dist'),
   bundle: true,
   packages: 'external',
   format: 'esm',
@@ -25,6 +25,7 @@ try {
   emitDeclarations()
   writeFileSync(here('dist/router.d.ts'), routerDeclarations(emitted))
   writeFileSync(here('dist/index.d.ts'), entryDeclarations())
+  writeHookDeclarations('openfeature')
 } finally {
   rmSync(here('dist/emitted'), { recursive: true, force: true })
 }
@@ -54,4 +55,16 @@ function entryDeclarations(): string {
   )
   if (strange.length > 0) throw new Error(`index.d.ts needs more than this package has: ${strange.join(', ')}`)
   return text
+}
+
+/** Of a file that needs nothing of the server, and of those that it imports. */
+function writeHookDeclarations(name: string) {
+  const text = emitted(`client/${name}.d.ts`)
+  const imported = new Set([...text.matchAll(/(?:from |import\()["']([^"']+)["']/g)].map(([, from = '']) => from))
+  writeFileSync(here(`dist/${name}.d.ts`), text.replaceAll(/(["']\.\/[\w-]+)\.ts(["'])/g, '$1.js$2'))
+  for (const from of imported) {
+    const [, local] = /^\.\/(openfeature-[\w-]+)\.ts$/.exec(from) ?? []
+    if (local) writeHookDeclarations(local)
+    else if (from !== '@openfeature/core') throw new Error(`${name}.d.ts needs ${from}, which callers may not have`)
+  }
 }

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
@@ -20,7 +21,7 @@ import { createEventStreams } from './http/event-streams.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { parseJson, readJson } from './http/json.ts'
-import { ofrepRoutes } from './http/ofrep.ts'
+import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -112,17 +113,26 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerMalformed,
-    frameworkErrors: (error, _request, reply) => {
-      sendFault(reply, log, error)
+    frameworkErrors: (error, { url }, reply) => {
+      const key = undecodedKey(url)
+      if (key === undefined) sendFault(reply, log, error)
+      else sendOfrepFault(platform, key, reply, error)
     },
   })
   http.addHook('onReady', async () => {
     ready = true
   })
   const streams = createEventStreams(platform)
+  const connections = new Set<Socket>()
+  http.server.on('connection', (socket: Socket) => {
+    connections.add(socket)
+    socket.once('close', () => connections.delete(socket))
+  })
   http.addHook('preClose', async () => {
     ready = false
     streams.close()
+    // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
+    for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
     // A connection that was busy when closing began falls idle later, and would be kept alive.
     const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_LOOK_MS)
     http.server.once('close', () => clearInterval(closing))

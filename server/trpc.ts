@@ -27,7 +27,7 @@ export type Fault = { message: string; code: string; issues?: Issue[] }
 const constraintMessages: [RegExp, string][] = [
   [/^users_email/, 'That e-mail address is taken'],
   [/^users_pkey/, 'That user id is taken'],
-  [/_key_unique$|^evaluation_keys_pkey/, 'That key is taken'],
+  [/_key_unique$|^(evaluation_keys|flags)_pkey/, 'That key is taken'],
   [/_name_unique$/, 'That name is taken'],
 ]
 

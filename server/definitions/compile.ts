@@ -156,7 +156,7 @@ export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
         reason: 'SPLIT',
         value: shown.payload ?? nameAsValue(stored, shown.name),
         rule: null,
-        experiment: { id: stored.id, variantId: variant.id, variantName: shown.name },
+        experiment: { id: stored.id, runId: stored.run?.id ?? null, variantId: variant.id, variantName: shown.name },
       },
     }
   })

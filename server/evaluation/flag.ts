@@ -14,7 +14,13 @@ export type FlagAnswer = {
   /** The rule that answered. */
   readonly rule: string | null
   /** The experiment that decided, with the variant as the user is shown it. */
-  readonly experiment: { readonly id: number; readonly variantId: number; readonly variantName: string } | null
+  readonly experiment: {
+    readonly id: number
+    /** Its current run; null before the first start. */
+    readonly runId: number | null
+    readonly variantId: number
+    readonly variantName: string
+  } | null
 }
 
 /** What a rule gives to whom it is for. */

@@ -30,7 +30,8 @@ type Given = { readonly variantId: number; readonly exposure: Exposure } | null
 type Entry = FlagDefinition | ExperimentDefinition
 
 const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
-const isStatic = (entry: Entry) => !isExperiment(entry) && entry.rules.length === 0
+/** An experiment finds out for itself who the user is, where it does not know them. */
+const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
 
 /**
  * Evaluates flags, and experiments read as flags, for one user. Decisions of experiments are stored before they are
@@ -69,7 +70,7 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
 /** Of somebody whom no rule asks about nothing is looked up. */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
   if (check.user_id === null) return anonymous(check)
-  const asks = check.attributes === null || [...entriesOf(deciding, check)].some(([, entry]) => !isStatic(entry))
+  const asks = check.attributes === null || [...entriesOf(deciding, check)].some(([, entry]) => asksWho(entry))
   if (!asks) return anonymous(check)
   const { people } = deciding
   const person = await (check.attributes === null ? people.read(check.user_id) : people.glance(check.user_id))

@@ -21,12 +21,16 @@ export type EventStreams = {
   close: () => void
 }
 
-const MAX_STREAMS = 10_000
-const HEARTBEAT_MS = 15_000
-/** Whoever reads nothing for so long is let go of. */
-const MAX_BLOCKED_MS = 30_000
-/** Many changes at once are one to whoever is told. */
-const LEAST_INTERVAL_MS = 200
+const DEFAULTS = {
+  maxStreams: 10_000,
+  heartbeatMs: 15_000,
+  /** Whoever reads nothing for so long is let go of. */
+  maxBlockedMs: 30_000,
+  /** Many changes at once are one to whoever is told. */
+  leastIntervalMs: 200,
+}
+/** How long a stream that is ended may take to read what is left. */
+const LEAVE_MS = 500
 /** What may lie between a client's evaluation and the opening of its stream. */
 const RECENT_MS = 60_000
 /** Longer waits are cut up: Node's timers count in 32 bits. */
@@ -36,14 +40,21 @@ const RETRY_MS = 2000
 type Stream = { keyId: number; response: ServerResponse; blockedAt: number | null; isBehind: boolean }
 type State = { id: string; lastModified: number }
 
-export function createEventStreams({ watch, keyRing }: { watch: Watch; keyRing: KeyRing }): EventStreams {
+export function createEventStreams(
+  { watch, keyRing }: { watch: Watch; keyRing: KeyRing },
+  limits: Partial<typeof DEFAULTS> = {},
+): EventStreams {
+  const { maxStreams, heartbeatMs, maxBlockedMs, leastIntervalMs } = { ...DEFAULTS, ...limits }
   const streams = new Set<Stream>()
+  let closed = false
   let told = stateOf(watch)
   let toldAt = Number.NEGATIVE_INFINITY
   let waiting: NodeJS.Timeout | undefined
   let nextTime: NodeJS.Timeout | undefined
 
   function send(stream: Stream, text: string) {
+    // Of one that is let go of a last write may still drain.
+    if (!streams.has(stream)) return
     if (stream.blockedAt !== null) {
       stream.isBehind = true
       return
@@ -69,18 +80,27 @@ export function createEventStreams({ watch, keyRing }: { watch: Watch; keyRing: 
   }
 
   function onChange() {
-    waiting ??= setTimeout(tell, Math.max(0, toldAt + LEAST_INTERVAL_MS - Date.now()))
+    if (closed) return
+    waiting ??= setTimeout(tell, Math.max(0, toldAt + leastIntervalMs - Date.now()))
     clearTimeout(nextTime)
     const now = Date.now()
     const next = watch.snapshot().flagTimes.find((time) => time > now)
     if (next !== undefined) nextTime = setTimeout(onChange, Math.min(next - now, LONGEST_WAIT_MS)).unref()
   }
 
+  function letGo(stream: Stream) {
+    streams.delete(stream)
+    const { response } = stream
+    const leaving = setTimeout(() => response.destroy(), LEAVE_MS)
+    response.once('close', () => clearTimeout(leaving)).end()
+  }
+
   async function letGoOfRevoked() {
     const keyIds = new Set(Array.from(streams, ({ keyId }) => keyId))
     for (const keyId of keyIds) {
-      if (await keyRing.isActive(keyId)) continue
-      for (const stream of streams) if (stream.keyId === keyId) stream.response.end()
+      // What cannot be looked up now is looked up at the next heartbeat.
+      if (await keyRing.isActive(keyId).catch(() => true)) continue
+      for (const stream of streams) if (stream.keyId === keyId) letGo(stream)
     }
   }
 
@@ -88,9 +108,9 @@ export function createEventStreams({ watch, keyRing }: { watch: Watch; keyRing: 
     const now = Date.now()
     for (const stream of streams)
       if (stream.blockedAt === null) send(stream, ':\n\n')
-      else if (now - stream.blockedAt > MAX_BLOCKED_MS) stream.response.destroy()
+      else if (now - stream.blockedAt > maxBlockedMs) stream.response.destroy()
     void letGoOfRevoked()
-  }, HEARTBEAT_MS)
+  }, heartbeatMs)
   heartbeat.unref()
   watch.onChange(onChange)
   keyRing.onChange(() => void letGoOfRevoked())
@@ -98,10 +118,13 @@ export function createEventStreams({ watch, keyRing }: { watch: Watch; keyRing: 
 
   return {
     open: async (keyId, lastEventId, begin) => {
-      if (streams.size >= MAX_STREAMS) return false
+      if (streams.size >= maxStreams) return false
       if (lastEventId !== undefined && versionOf(lastEventId) > watch.snapshot().version)
         await watch.refresh().catch(() => {})
+      if (closed) return false
       const { response, headers } = begin()
+      // Whoever left meanwhile says so no second time.
+      if (response.destroyed) return true
       const stream: Stream = { keyId, response, blockedAt: null, isBehind: false }
       streams.add(stream)
       response.once('close', () => streams.delete(stream))
@@ -120,10 +143,11 @@ export function createEventStreams({ watch, keyRing }: { watch: Watch; keyRing: 
     },
     count: () => streams.size,
     close: () => {
+      closed = true
       clearInterval(heartbeat)
       clearTimeout(waiting)
       clearTimeout(nextTime)
-      for (const { response } of streams) response.end()
+      for (const stream of streams) letGo(stream)
     },
   }
 }

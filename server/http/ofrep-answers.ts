@@ -73,6 +73,8 @@ function write({ key, reason, value, rule, experiment }: Answered['answer'], exp
           experiment_id: experiment.id,
           variant_id: experiment.variantId,
           variant_name: experiment.variantName,
+          // What is shown again in a new run is exposed again.
+          ...(experiment.runId === null ? {} : { run_id: experiment.runId }),
           exposure,
         }),
   }

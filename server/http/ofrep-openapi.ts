@@ -39,6 +39,7 @@ export const ofrepSchemas = {
           experiment_id: { type: 'integer' },
           variant_id: { type: 'integer' },
           variant_name: { type: 'string' },
+          run_id: { type: 'integer' },
           exposure: {
             type: 'string',
             enum: ['recorded', 'report', 'none'],

@@ -37,11 +37,14 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
       addHeaders: { 'retry-after': true },
     })
   readJson(app, parseJson)
-  app.setErrorHandler((error, request: Request, reply) => sendFault(platform, request, reply, error))
+  app.setErrorHandler((error, request: Request, reply) => sendOfrepFault(platform, keyOf(request), reply, error))
   app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply, app.prefix))
   // The server provider sends the key as it is, slashes included.
   app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
-  app.get(STREAM_PATH, (request: Request, reply) => openStream(platform, streams, request, reply))
+  // Fastify would answer HEAD too, by a stream that nothing is written to.
+  app.get(STREAM_PATH, { exposeHeadRoute: false }, (request: Request, reply) =>
+    openStream(platform, streams, request, reply),
+  )
 }
 
 const keyOf = (request: Request) => request.params['*'] || undefined
@@ -128,15 +131,18 @@ async function openStream(platform: Platform, streams: EventStreams, request: Re
   if (!opened) throw new OfrepFault(503, 'GENERAL', 'This process has as many streams as it takes')
 }
 
+/** Of a key that cannot be decoded, which no route sees: the key as it was sent; undefined for any other URL. */
+export const undecodedKey = (url: string): string | undefined => /^\/ofrep\/v1\/evaluate\/flags\/([^?]+)/.exec(url)?.[1]
+
 /** Answers a fault in the protocol's shape; of a request that cannot be read the code says what is to blame. */
-function sendFault({ log }: Platform, request: Request, reply: FastifyReply, error: unknown) {
+export function sendOfrepFault({ log }: Platform, key: string | undefined, reply: FastifyReply, error: unknown) {
   const { status, errorCode, message } = described(error)
-  if (status >= 500 && status !== 503) log.error({ err: error, method: request.method, key: keyOf(request) }, message)
+  if (status >= 500 && status !== 503) log.error({ err: error, method: reply.request.method, key }, message)
   if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
   return reply
     .code(status)
     .type(JSON_TYPE)
-    .send(failureJson(keyOf(request), errorCode, message))
+    .send(failureJson(key, errorCode, message))
 }
 
 /** The protocol knows no 413 and no 415: its clients understand a 400 with a code. */

@@ -1,4 +1,5 @@
-import { findGenerator, type Generator, type Traffic } from './load.ts'
+import { bulkOfTwenty, singleExperiment, singleFlag } from './flag-cases.ts'
+import { CHECK, findGenerator, type Generator, type Traffic } from './load.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { selfTimes } from './profile.ts'
 import { machine, median, readOptions, round, writeResult } from './report.ts'
@@ -10,8 +11,12 @@ How many decisions does one process answer, beside bare node:http and plain Fast
 POST /api/experiments/check-eligibility, PostgreSQL + Redis.
   one, ten  known users, with a stored assignment in each of the experiments asked for
   first     users never seen before, in one experiment: every decision is committed, fenced, before it is answered
+OpenFeature's remote evaluation protocol, as a server provider sends it, for known users:
+  ofrep       one experiment, read as a flag
+  ofrep-flag  one flag with a condition and a rollout
+  ofrep-bulk  all of 12 flags and 8 experiments
 
-  --cases one,ten,first
+  --cases one,ten,first,ofrep,ofrep-flag,ofrep-bulk
   --profile CASE         a CPU profile of the server under this case's load instead of the comparison
   --rounds 5             each round loads every server once
   --seconds 4            of load per server and round
@@ -23,11 +28,12 @@ POST /api/experiments/check-eligibility, PostgreSQL + Redis.
 const WANTED: Record<string, string> = {
   one: 'at least 0.70',
   first: 'at least 6,000 decisions per second',
+  ofrep: 'at least 0.60',
 }
 const WARM_UP_SECONDS = 3
 
 const DEFAULTS = {
-  cases: 'one,ten,first',
+  cases: 'one,ten,first,ofrep,ofrep-flag,ofrep-bulk',
   profile: '',
   rounds: 5,
   seconds: 4,
@@ -37,7 +43,7 @@ const DEFAULTS = {
 }
 type Options = typeof DEFAULTS
 /** `next` tells the traffic of the next load; `verify` throws where what is stored isn't what was answered. */
-type Case = {
+export type Case = {
   title: string
   answer: unknown
   next: () => Traffic
@@ -52,6 +58,9 @@ export async function benchDecisions(args: string[]): Promise<void> {
     one: (platform) => knownUsers(platform, options, 1),
     ten: (platform) => knownUsers(platform, options, 10),
     first: newUsers,
+    ofrep: singleExperiment,
+    'ofrep-flag': singleFlag,
+    'ofrep-bulk': bulkOfTwenty,
   }
   const names = (options.profile || options.cases).split(',')
   for (const name of names) if (!cases[name]) throw new Error(`There is no case ${name}`)
@@ -142,8 +151,9 @@ async function compare(
   options: Options,
 ): Promise<void> {
   const ANSWER = JSON.stringify(found.answer)
+  const ROUTE = found.next().asks?.path ?? CHECK
   const bareHttp = await platform.startBeside('bare-http.ts', { ANSWER })
-  const fastify = await platform.startBeside('plain-fastify.ts', { ANSWER })
+  const fastify = await platform.startBeside('plain-fastify.ts', { ANSWER, ROUTE })
   const servers: Record<string, (seconds: number) => ReturnType<typeof measure>> = {
     'node:http': (seconds) => measure(bareHttp, generator, found.next(), seconds),
     Fastify: (seconds) => measure(fastify, generator, found.next(), seconds),

@@ -4,11 +4,11 @@ local requests = {}
 function init()
   math.randomseed(os.time())
   local headers = {
-    ["Content-Type"] = "application/json",
+    ["Content-Type"] = os.getenv("BENCH_CONTENT_TYPE"),
     ["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN"),
   }
   for user = 1, tonumber(os.getenv("BENCH_USERS")) do
-    local body = string.format('{"user_id":"user_%d","experiment_ids":%s}', user, os.getenv("BENCH_EXPERIMENTS"))
+    local body = os.getenv("BENCH_BODY"):gsub("$user", "user_" .. user)
     requests[user] = wrk.format("POST", nil, headers, body)
   end
 end

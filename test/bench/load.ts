@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const PATH = '/api/experiments/check-eligibility'
+export const CHECK = '/api/experiments/check-eligibility'
 /** How long wrk waits for the last answers to users never seen before. */
 const DRAIN_SECONDS = 1
 
@@ -16,7 +16,11 @@ export type Traffic = {
   experimentIds: number[]
   connections: number
   users: { known: number } | { newWithPrefix: string }
+  /** What known users ask for, other than a check of the experiments. */
+  asks?: Asks
 }
+/** `body` has `$user` where the user's id goes. */
+export type Asks = { path: string; contentType: string; body: string }
 /** `requests`: those that were answered as they should be. `unanswered`: how many may have been sent beside them. */
 export type Load = {
   requests: number
@@ -35,17 +39,27 @@ export async function findGenerator(): Promise<Generator> {
   return found ? { name: 'wrk', load: loadByWrk } : { name: 'autocannon', load: loadByAutocannon }
 }
 
+const asksOf = ({ asks, experimentIds }: Traffic): Asks =>
+  asks ?? {
+    path: CHECK,
+    contentType: 'application/json',
+    body: `{"user_id":"$user","experiment_ids":${JSON.stringify(experimentIds)}}`,
+  }
+
 async function loadByWrk(url: string, traffic: Traffic, seconds: number): Promise<Load> {
   const { users } = traffic
   const known = 'known' in users
   const script = fileURLToPath(new URL(known ? 'known-users.lua' : 'new-users.lua', import.meta.url))
   const duration = known ? seconds : seconds + DRAIN_SECONDS
   const options = ['-t', '1', '-c', String(traffic.connections), '-d', `${duration}s`, '-s', script]
-  const { stdout } = await run('wrk', [...options, `${url}${PATH}`], {
+  const { path, contentType, body } = asksOf(traffic)
+  const { stdout } = await run('wrk', [...options, `${url}${path}`], {
     env: {
       ...process.env,
       BENCH_TOKEN: traffic.token,
       BENCH_EXPERIMENTS: JSON.stringify(traffic.experimentIds),
+      BENCH_CONTENT_TYPE: contentType,
+      BENCH_BODY: body,
       BENCH_SECONDS: String(seconds),
       ...(known ? { BENCH_USERS: String(users.known) } : { BENCH_PREFIX: users.newWithPrefix }),
     },
@@ -68,9 +82,8 @@ async function loadByAutocannon(url: string, traffic: Traffic, seconds: number):
   const autocannon: Autocannon = (await import(name)).default
   const { token, users, experimentIds: experiment_ids, connections } = traffic
   const known = 'known' in users ? users.known : 0
-  const bodies = Array.from({ length: known }, (_, user) =>
-    JSON.stringify({ user_id: `user_${user + 1}`, experiment_ids }),
-  )
+  const { path, contentType, body } = asksOf(traffic)
+  const bodies = Array.from({ length: known }, (_, user) => body.replace('$user', `user_${user + 1}`))
   let user = 0
   const nextBody =
     'newWithPrefix' in users
@@ -81,9 +94,9 @@ async function loadByAutocannon(url: string, traffic: Traffic, seconds: number):
     if (status === 200 && body.includes('"variant_id":')) withVariant++
   }
   const result = await autocannon({
-    url: `${url}${PATH}`,
+    url: `${url}${path}`,
     method: 'POST',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
+    headers: { 'content-type': contentType, authorization: `Bearer ${token}` },
     connections,
     duration: seconds,
     requests: [

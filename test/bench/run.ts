@@ -2,6 +2,7 @@ import { benchDecisions } from './decisions.ts'
 import { benchEvaluate } from './evaluate.ts'
 import { benchMemory } from './memory.ts'
 import { benchSnapshot } from './snapshot.ts'
+import { benchStreams } from './streams.ts'
 
 /** `npm run bench -- <name> [options]`: each bench answers one question and says in its table what it compared. */
 const benches: Record<string, (options: string[]) => Promise<void>> = {
@@ -9,6 +10,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   evaluate: benchEvaluate,
   memory: benchMemory,
   snapshot: benchSnapshot,
+  streams: benchStreams,
 }
 
 const [name = '', ...options] = process.argv.slice(2)

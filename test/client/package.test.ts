@@ -10,6 +10,7 @@ import { compiler, errorsIn, expectedErrors, root, wrongFields } from './fixture
 import { run, runWell } from './run.ts'
 
 const PACKAGE = 'experimentation-platform-client'
+const OPENFEATURE = `${PACKAGE}/openfeature`
 const TIMEOUT_MS = 120_000
 const INSTALL_TIMEOUT_MS = 300_000
 
@@ -62,15 +63,47 @@ describe('the packed client', () => {
     const installed = join(project, 'node_modules/typescript/bin/tsc')
     return run(process.execPath, [installed, '--pretty', 'false'], { cwd: project })
   }
+  /** A page's script: one file that needs nothing of Node. @returns also what it holds, as names of files */
+  async function bundle(page: string) {
+    writeFileSync(join(project, 'page.ts'), page)
+    const { outputFiles, metafile } = await build({
+      entryPoints: [join(project, 'page.ts')],
+      bundle: true,
+      platform: 'browser',
+      format: 'iife',
+      minify: true,
+      write: false,
+      metafile: true,
+      logLevel: 'silent',
+    })
+    const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
+    expect(imports).toEqual([])
+    const script = outputFiles[0]?.text ?? ''
+    expect(script).not.toMatch(/node:|require\(/)
+    return { script, files: Object.keys(metafile.inputs).map((path) => path.split('/').pop()) }
+  }
   const quickstart = () =>
     readFileSync(join(root, 'client/examples/quickstart.ts'), 'utf8').replace("'../index.ts'", `'${PACKAGE}'`)
 
   test('holds its JavaScript and its declarations, and brings nothing of the server along', () => {
     const files = readdirSync(join(project, 'node_modules', PACKAGE), { recursive: true }).sort()
-    expect(files).toEqual(['README.md', 'dist', 'dist/index.d.ts', 'dist/index.js', 'dist/router.d.ts', 'package.json'])
+    expect(files).toEqual([
+      'README.md',
+      'dist',
+      'dist/index.d.ts',
+      'dist/index.js',
+      'dist/openfeature-delivery.d.ts',
+      'dist/openfeature-entry.d.ts',
+      'dist/openfeature-reporter.d.ts',
+      'dist/openfeature.d.ts',
+      'dist/openfeature.js',
+      'dist/router.d.ts',
+      'package.json',
+    ])
     const dependencies = Object.keys(manifest.dependencies)
-    const installed = dependencies.filter((name) => existsSync(join(project, 'node_modules', name)))
-    expect(installed).toEqual(['@trpc/client', '@trpc/server'])
+    const isInstalled = (name: string) => existsSync(join(project, 'node_modules', name))
+    expect(dependencies.filter(isInstalled)).toEqual(['@trpc/client', '@trpc/server'])
+    expect(isInstalled('@openfeature/core')).toBe(false)
   })
 
   test(
@@ -152,24 +185,74 @@ describe('the packed client', () => {
       globalThis.answer = client.events
         .record.mutate({ user_id: 'ada', type: 'click', attributes: {} })
         .then(({ id }) => client.experiments.list.query({}).then((experiments) => ({ id, experiments })))`
-    writeFileSync(join(project, 'page.ts'), entry)
-    const { outputFiles, metafile } = await build({
-      entryPoints: [join(project, 'page.ts')],
-      bundle: true,
-      platform: 'browser',
-      format: 'iife',
-      minify: true,
-      write: false,
-      metafile: true,
-      logLevel: 'silent',
-    })
-    const imports = Object.values(metafile.outputs).flatMap((output) => output.imports)
-    expect(imports).toEqual([])
-    const script = outputFiles[0]?.text ?? ''
-    expect(script).not.toMatch(/node:|require\(/)
+    const { script } = await bundle(entry)
 
     const browser = { fetch, AbortController, AbortSignal, DOMException, setTimeout, clearTimeout, answer: null }
     runInContext(script, createContext(browser))
     expect(await browser.answer).toMatchObject({ id: expect.any(Number), experiments: expect.any(Array) })
+  })
+
+  describe('with an OpenFeature SDK beside it', () => {
+    beforeAll(async () => {
+      const names = ['core', 'ofrep-core', 'ofrep-web-provider', 'server-sdk', 'web-sdk'].map(
+        (n) => `@openfeature/${n}`,
+      )
+      const packages = names.map((name) => `${name}@${manifest.devDependencies[name]}`)
+      await runWell('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', ...packages], { cwd: project })
+    }, INSTALL_TIMEOUT_MS)
+
+    test(
+      'type-checks hook and tracking for server and web SDKs',
+      async () => {
+        const text = readFileSync(join(root, 'test/client/fixtures/openfeature-uses.ts'), 'utf8')
+        const files = { 'uses.ts': text.replace('../../../client/openfeature.ts', OPENFEATURE) }
+        // Declarations of the web provider need the DOM.
+        expect(await compile(files, { skipLibCheck: true })).toEqual({ code: 0, output: '' })
+        const bundled = { lib: ['es2022', 'dom'], module: 'esnext', moduleResolution: 'bundler', skipLibCheck: true }
+        expect(await compile(files, bundled)).toEqual({ code: 0, output: '' })
+        const alone = `import { createReporter } from '${OPENFEATURE}'\nexport const reporter = createReporter({ url: '', apiKey: '' })`
+        expect(await compile({ 'alone.ts': alone }, { lib: ['es2022'] })).toEqual({ code: 0, output: '' })
+      },
+      TIMEOUT_MS,
+    )
+
+    describe('its example', () => {
+      beforeAll(async () => {
+        const example = readFileSync(join(root, 'client/examples/openfeature.ts'), 'utf8')
+          .replace("'../index.ts'", `'${PACKAGE}'`)
+          .replace("'../openfeature.ts'", `'${OPENFEATURE}'`)
+        const files = { 'openfeature.ts': example }
+        expect(await compile(files, { skipLibCheck: true })).toEqual({ code: 0, output: '' })
+      }, TIMEOUT_MS)
+
+      const runs = async (node: string) => {
+        const environment = { PLATFORM_URL: app.url }
+        const output = await runWell(node, [join(project, 'out/openfeature.js')], { cwd: project, environment })
+        expect(output).toMatch(/^40 visitors, 20 of them were shown the button\n/)
+      }
+
+      test(`runs on Node ${process.versions.node}`, () => runs(process.execPath))
+
+      test.skipIf(!hasOldNode)(`runs on Node 20 (${oldNode} is ${oldNodeVersion})`, () => runs(oldNode))
+    })
+
+    test('is bundled for browsers with nothing but itself, and reports from there', async () => {
+      const { script, files } = await bundle(`
+        import { createReporter, exposureHook } from '${OPENFEATURE}'
+        const reporter = createReporter({ url: '${app.url}', apiKey: '${app.api.token}' })
+        globalThis.hook = exposureHook(reporter)
+        reporter.record({ user_id: 'ada', type: 'seen in a browser' })
+        globalThis.answer = reporter.close()`)
+      expect(files).toEqual(['openfeature.js', 'page.ts'])
+      expect(script.length).toBeLessThan(6000)
+
+      const browser = { fetch, AbortController, setTimeout, clearTimeout, performance, crypto, answer: null }
+      runInContext(script, createContext(browser))
+      await browser.answer
+      const events = await app.platform.orm.em
+        .fork()
+        .execute<{ user_id: string }[]>("select e.user_id from events e where e.type = 'seen in a browser'")
+      expect(events).toEqual([{ user_id: 'ada' }])
+    })
   })
 })

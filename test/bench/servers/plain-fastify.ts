@@ -5,5 +5,5 @@ const answer = JSON.parse(process.env.ANSWER ?? '{}')
 
 const app = Fastify()
 app.get('/health/live', async () => answer)
-app.post('/api/experiments/check-eligibility', async () => answer)
+app.post(process.env.ROUTE ?? '/', async () => answer)
 await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT) })

@@ -1,0 +1,81 @@
+import type { Case } from './decisions.ts'
+import type { BenchPlatform } from './platform.ts'
+
+/** What `npm run bench -- decisions` asks by OpenFeature's remote evaluation protocol. */
+
+type Options = { users: number; connections: number }
+type Answer = { value?: unknown; flags?: { value?: unknown }[] }
+
+const BULK = '/ofrep/v1/evaluate/flags'
+const CONTENT_TYPE = 'application/json; charset=utf-8'
+const BODY = '{"context":{"plan":"gold","country":"US","targetingKey":"$user"}}'
+const FLAGS = 12
+const EXPERIMENTS = 8
+
+export async function singleExperiment(platform: BenchPlatform, options: Options): Promise<Case> {
+  const key = await startExperiment(platform)
+  return knownUsers(platform, options, `${BULK}/${key}`, 'One experiment, read as a flag')
+}
+
+export async function singleFlag(platform: BenchPlatform, options: Options): Promise<Case> {
+  await makeFlag(platform, 'asked')
+  return knownUsers(platform, options, `${BULK}/asked`, 'One flag with a condition and a rollout')
+}
+
+export async function bulkOfTwenty(platform: BenchPlatform, options: Options): Promise<Case> {
+  for (let flag = 1; flag <= FLAGS; flag++) await makeFlag(platform, `flag-${flag}`)
+  for (let experiment = 1; experiment <= EXPERIMENTS; experiment++) await startExperiment(platform)
+  return knownUsers(platform, options, BULK, `All of ${FLAGS} flags and ${EXPERIMENTS} experiments`)
+}
+
+/** @returns the experiment's key */
+async function startExperiment(platform: BenchPlatform): Promise<string> {
+  const id = await platform.makeExperiment()
+  const { key } = await platform.post<{ key: string }>(`/experiments/${id}/start`, {})
+  return key
+}
+
+/** For those who ask, the condition does not hold and the rollout decides. */
+const makeFlag = (platform: BenchPlatform, key: string) =>
+  platform.post('/flags', {
+    key,
+    type: 'boolean',
+    default_value: false,
+    rules: [
+      { condition: { plan: 'platinum', country: { $in: ['US', 'FR'] } }, value: true },
+      { rollout: [{ percent: 50, value: true }] },
+    ],
+  })
+
+async function knownUsers(platform: BenchPlatform, options: Options, path: string, title: string): Promise<Case> {
+  const { token } = platform
+  const { users: known, connections } = options
+  async function evaluate(user: string): Promise<Answer> {
+    const response = await fetch(`${platform.server.url}${path}`, {
+      method: 'POST',
+      headers: { 'content-type': CONTENT_TYPE, authorization: `Bearer ${token}` },
+      body: BODY.replace('$user', user),
+    })
+    const answer = (await response.json()) as Answer
+    const flags = answer.flags ?? [answer]
+    if (!response.ok || flags.some(({ value }) => value === undefined))
+      throw new Error(`${user} is not given every flag: ${JSON.stringify(answer)}`)
+    return answer
+  }
+  let met = 0
+  const meet = async () => {
+    while (met < known) await evaluate(`user_${++met}`)
+  }
+  await Promise.all(Array.from({ length: connections }, meet))
+  return {
+    title: `${title}, by OFREP: ${known} known users at random`,
+    answer: await evaluate('user_1'),
+    next: () => ({
+      token,
+      experimentIds: [],
+      connections,
+      users: { known },
+      asks: { path, contentType: CONTENT_TYPE, body: BODY },
+    }),
+  }
+}
