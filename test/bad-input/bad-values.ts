@@ -56,10 +56,13 @@ const EMAILS = [
 const PATTERNS: Record<string, string[]> = {
   country_code: ['', 'us', 'USA', 'U', 'U1', 'ÜS', ' US', 'US\n'],
   key: ['', 'Upper', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
+  'key of a flag': ['', '.x', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
 }
+/** Flags have keys of upper case too. */
+const patternOf = ({ name, schema }: Field) => (schema.pattern?.includes('A-Za-z') ? 'key of a flag' : name)
 
 /** The longest that a text may be. */
-const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255 }
+const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255, 'any text': 100 }
 const longest = (field: Field) => (field.name === 'event_id' ? 256 : (LONGEST[field.kind] as number))
 
 const many = (kind: string, values: readonly unknown[], random: Random): BadValue => ({
@@ -80,6 +83,9 @@ export function badValues(field: Field, random: Random): BadValue[] {
     case 'label':
       found.push({ kind: 'an empty name', value: '' }, many('a blank name', BLANKS, random), tooLong(field, random))
       break
+    case 'any text':
+      found.push({ kind: 'an empty text', value: '' }, tooLong(field, random))
+      break
     case 'user id':
       found.push({ kind: 'an empty user id', value: '' }, tooLong(field, random))
       break
@@ -91,7 +97,7 @@ export function badValues(field: Field, random: Random): BadValue[] {
       found.push({ kind: 'longer than allowed', value: `${'x'.repeat(random.int(250, 400))}@example.com` })
       break
     case 'pattern':
-      found.push(many('no such code', PATTERNS[field.name] ?? ['', '\n', '%'], random))
+      found.push(many('no such code', PATTERNS[patternOf(field)] ?? ['', '\n', '%'], random))
       break
     case 'enum':
       found.push(

@@ -53,6 +53,18 @@ function particular(procedure: string, world: World, random: Random): Input {
       return { shipped_variant_id: running.variants.treatment }
     case 'segments.unassignExperiment':
       return { segment_id: world.segments.used.id }
+    case 'flags.create':
+      return { type: 'object', ...flagSettings(world) }
+    case 'flags.update':
+      return { key: world.flag, version: null, ...flagSettings(world) }
+    case 'flags.delete':
+      return { key: world.spareFlag }
+    case 'flags.get':
+    case 'flags.history':
+    case 'flags.uses':
+      return { key: world.flag }
+    case 'flags.explain':
+      return { key: world.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
     case 'events.recordBatch':
@@ -70,6 +82,17 @@ const settings = ({ experiments: { running }, holdout }: World): Input => ({
   holdout_id: holdout,
   scheduled_start_at: inHours(1),
   scheduled_end_at: inHours(2),
+  payload_schema: { type: 'object' },
+})
+
+/** Of a flag of type object. */
+const flagSettings = ({ experiments: { running }, segments }: World): Input => ({
+  value_schema: { type: 'object' },
+  rules: [
+    { condition: { plan: 'gold' }, segment_ids: [segments.used.id], value: { from: 'a rule' } },
+    { id: 'drawn', rollout: [{ percent: 50, value: {} }] },
+    { experiment: { experiment_id: running.id, values: [] } },
+  ],
 })
 
 const references: Record<string, (world: World) => unknown> = {
@@ -107,6 +130,7 @@ function valid(field: Field, world: World, random: Random): unknown {
       return field.schema.pattern === '^[A-Z]{2}$' ? 'US' : random.word()
     case 'label':
     case 'text':
+    case 'any text':
     case 'user id':
       return random.word()
     case 'object':

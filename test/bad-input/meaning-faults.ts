@@ -1,3 +1,4 @@
+import { flagFaults } from './flag-faults.ts'
 import type { BadRequest, Expected, Input, Random } from './request.ts'
 import type { World } from './world.ts'
 
@@ -214,5 +215,6 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     { experiment_id: draft.id, segment_id: used.id },
     missing,
   )
+  for (const fault of flagFaults(world, random)) add(...fault)
   return found
 }

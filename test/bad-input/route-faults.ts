@@ -132,7 +132,7 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
 const BROKEN_ENCODINGS = ['%', '%zz', '%F', '%E0%A4%A', '%FF', '%C3%28', '%u0041', 'a%', '%ED%A0%80']
 /** Ids in lists and filters select, and any two ids can be joined; they need not exist. */
 /** Procedures that take any user id, known or not. */
-const ANY_USER = ['users.alias', 'assignments.explain', 'assignments.setOverride']
+const ANY_USER = ['users.alias', 'assignments.explain', 'assignments.setOverride', 'flags.explain']
 const takesAny = (route: Route, { name, kind }: Field) =>
   name === 'event_id' || (ANY_USER.includes(route.procedure) && kind === 'user id')
 const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && !route.list
@@ -147,7 +147,7 @@ export const urlFaults: Faults = (route, world, random) => {
       found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
     }
     // Where any text will do, one that says nothing is a text like others.
-    if (field.in === 'query' && !['label', 'user id', 'array'].includes(field.kind)) {
+    if (field.in === 'query' && !['label', 'any text', 'user id', 'array'].includes(field.kind)) {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
       const request = requestOf(route, world.token, broken)
       found.push({ kind: 'bad percent-encoding', ...request, answer: { status: 400, issue: [field.name] } })

@@ -15,6 +15,7 @@ export type Kind =
   | 'pattern'
   | 'label'
   | 'text'
+  | 'any text'
   | 'user id'
   | 'object'
   | 'rules'
@@ -94,6 +95,7 @@ function kindOf(procedure: string, name: string, schema: Schema): Kind {
       if (schema.format === 'email') return 'email'
       if (schema.pattern) return 'pattern'
       if (schema.maxLength === 10_000) return 'text'
+      if (schema.maxLength !== undefined) return 'any text'
       return isUserId ? 'user id' : 'label'
     case 'array':
       return 'array'

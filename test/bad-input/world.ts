@@ -32,6 +32,24 @@ export async function makeWorld(api: TestApi) {
   const spareLayer = await api.ok('POST', '/api/layers', { name: `${tag} spare` })
   await api.ok('PUT', `/api/layers/${layer.id}/experiments/${bare.id}`, { percent: 40 })
   const holdout = await api.ok('POST', '/api/experiments', { name: `${tag} holdout`, kind: 'holdout' })
+  const flag = await api.ok('POST', '/api/flags', {
+    key: `flag-${tag.replace(' ', '-')}`,
+    type: 'object',
+    default_value: {},
+    rules: [
+      { id: 'named', segment_ids: [used.id], value: { named: true } },
+      {
+        id: 'tried',
+        experiment: { experiment_id: running.id, values: [{ variant_id: running.variants.treatment, value: {} }] },
+      },
+      { id: 'drafted', experiment: { experiment_id: draft.id, values: [] } },
+    ],
+  })
+  const spareFlag = await api.ok('POST', '/api/flags', {
+    key: `spare-${tag.replace(' ', '-')}`,
+    type: 'number',
+    default_value: 0,
+  })
   await step(running, 'start')
   await step(paused, 'start', 'pause')
   await step(completed, 'start', 'complete')
@@ -62,6 +80,9 @@ export async function makeWorld(api: TestApi) {
     layer: layer.id as number,
     spareLayer: spareLayer.id as number,
     segments: { used, unused },
+    /** Of type object; its rules name `used`, `running` and `draft`. */
+    flag: flag.key as string,
+    spareFlag: spareFlag.key as string,
     users: { ada, bob },
     /** The variant of `running` that ada has. */
     assigned: variant as number,

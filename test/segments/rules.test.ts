@@ -169,7 +169,7 @@ onEachDatabase('a segment in use', (app) => {
     const segment = await makeSegment(api, {})
     const uses = () => api.ok('GET', `/api/segments/${segment.id}/uses`)
     const remove = () => api.call('DELETE', `/api/segments/${segment.id}`)
-    expect(await uses()).toEqual({ experiments: [], segments: [] })
+    expect(await uses()).toEqual({ experiments: [], segments: [], flags: [] })
 
     const linked = await api.ok('POST', '/api/experiments', { name: 'linked to it' })
     const naming = await api.ok('POST', '/api/experiments', { name: 'naming it', condition: inGroup(segment) })
@@ -183,6 +183,7 @@ onEachDatabase('a segment in use', (app) => {
         { id: naming.id, name: 'naming it', status: 'draft' },
       ],
       segments: [{ id: outer.id, name: outer.name }],
+      flags: [],
     })
     const users = [`experiment ${linked.id} (linked to it)`, `experiment ${naming.id} (naming it)`]
     const message = `Segment ${segment.id} is used by ${users.join(', ')}, segment ${outer.id} (${outer.name})`
@@ -193,7 +194,7 @@ onEachDatabase('a segment in use', (app) => {
     expect((await remove()).status).toBe(409)
     await api.ok('DELETE', `/api/segments/${outermost.id}`)
     await api.ok('PUT', `/api/segments/${outer.id}`, { rules: null })
-    expect(await uses()).toEqual({ experiments: [], segments: [] })
+    expect(await uses()).toEqual({ experiments: [], segments: [], flags: [] })
     expect((await remove()).status).toBe(200)
     expect((await api.call('GET', `/api/segments/${segment.id}/uses`)).status).toBe(404)
   })

@@ -12,7 +12,7 @@ test('the typed client imports a list of more than a mebibyte', async () => {
     expect(await client.segments.preview.query({ segment_id: id })).toMatchObject({ by_hand: 5000, users: 5000 })
     const [first] = await client.segments.listMembers.query({ segment_id: id, limit: 1 })
     expect(await client.segments.unassignUser.mutate({ segment_id: id, user_id: first?.id ?? '' })).toBeDefined()
-    expect(await client.segments.uses.query({ segment_id: id })).toEqual({ experiments: [], segments: [] })
+    expect(await client.segments.uses.query({ segment_id: id })).toEqual({ experiments: [], segments: [], flags: [] })
   } finally {
     await app.close()
   }

@@ -1,0 +1,124 @@
+import { describe, expect, test } from 'vitest'
+import { compileFlag } from '../../server/definitions/compile-flag.ts'
+import type { StoredFlagRule } from '../../server/definitions/flag-queries.ts'
+import { compileCondition } from '../../server/evaluation/condition.ts'
+import { explainFlag } from '../../server/evaluation/explain-flag.ts'
+import { evaluateFlag, type FlagSubject, rolloutPosition } from '../../server/evaluation/flag.ts'
+import { compileAll, storedExperiment } from './definitions.ts'
+
+const AT = Date.parse('2026-01-01T00:00:00Z')
+const [experiment] = compileAll([storedExperiment(1, [50, 50])])
+if (!experiment) throw new Error('It was not compiled')
+const surroundings = {
+  segments: new Map([[3, compileCondition({ country_code: 'US' })]]),
+  experiments: new Map([[1, experiment]]),
+}
+
+const rule = (id: string, given: Partial<StoredFlagRule>): StoredFlagRule => ({
+  id,
+  condition: null,
+  segment_ids: [],
+  from: null,
+  until: null,
+  ...given,
+})
+const flag = (...rules: StoredFlagRule[]) =>
+  compileFlag(
+    { key: 'shown', version: 1, type: 'string', enabled: true, default_value: 'default', rules },
+    surroundings,
+    (where, error) => {
+      throw new Error(where, { cause: error })
+    },
+  )
+const ada: FlagSubject = { userId: 'ada', attributes: { country_code: 'US' }, segmentIds: new Set() }
+const undecided = () => undefined
+const nothing = () => null
+const rollout = (...percents: number[]) => ({
+  rollout: percents.map((percent, place) => ({ percent, value: `share ${place}` })),
+})
+const tried = rule('tried', { experiment: { experiment_id: 1, values: [{ variant_id: 11, value: 'new' }] } })
+
+describe('a flag', () => {
+  test('answers by the first rule that is for the user and has something for them', () => {
+    const rules = [
+      rule('canadian', { condition: { country_code: 'CA' }, value: 'canadian' }),
+      rule('american', { segment_ids: [3], value: 'american' }),
+      rule('all', { value: 'all' }),
+    ]
+    expect(evaluateFlag(flag(...rules), ada, AT, undecided)).toMatchObject({ value: 'american', rule: 'american' })
+    const canadian = { ...ada, attributes: { country_code: 'CA' } }
+    expect(evaluateFlag(flag(...rules), canadian, AT, undecided)).toMatchObject({ rule: 'canadian' })
+    const byHand = { ...ada, attributes: {}, segmentIds: new Set([3]) }
+    expect(evaluateFlag(flag(...rules), byHand, AT, undecided)).toMatchObject({ rule: 'american' })
+    expect(evaluateFlag(flag(), ada, AT, undecided)).toMatchObject({ value: 'default', reason: 'STATIC', rule: null })
+  })
+
+  test('has rules in force from the millisecond on that is named, and until before it', () => {
+    const from = '2026-01-01T00:00:00.000Z'
+    const until = '2026-01-01T00:00:01.000Z'
+    const scheduled = flag(rule('timed', { from, until, value: 'timed' }))
+    const valueAt = (at: number) => {
+      const answer = evaluateFlag(scheduled, ada, at, undecided)
+      return typeof answer === 'object' ? answer.value : answer
+    }
+    expect([AT - 1, AT, AT + 999, AT + 1000].map(valueAt)).toEqual(['default', 'timed', 'timed', 'default'])
+  })
+
+  test('draws a rollout by user, flag and rule, and leaves whoever is beyond it to the next rule', () => {
+    const drawn = flag(rule('drawn', rollout(30, 20)), rule('rest', { value: 'rest' }))
+    for (let user = 0; user < 500; user++) {
+      const subject = { ...ada, userId: `user_${user}` }
+      const position = rolloutPosition('shown', 'drawn', subject.userId)
+      const share = position < 30 ? 'share 0' : 'share 1'
+      const expected = position < 50 ? { value: share, reason: 'SPLIT' } : { value: 'rest', reason: 'TARGETING_MATCH' }
+      expect(evaluateFlag(drawn, subject, AT, undecided)).toMatchObject(expected)
+    }
+  })
+
+  test('asks for a user only where one is drawn, and for an experiment only where it decides', () => {
+    const nobody = { ...ada, userId: null }
+    expect(evaluateFlag(flag(rule('drawn', rollout(100))), nobody, AT, undecided)).toBe('user')
+    const passing = rule('drawn', { condition: { country_code: 'FR' }, ...rollout(100) })
+    expect(evaluateFlag(flag(passing), nobody, AT, undecided)).toMatchObject({ value: 'default' })
+    expect(evaluateFlag(flag(tried), ada, AT, undecided)).toBe(1)
+    expect(evaluateFlag(flag(rule('first', { value: 'x' }), tried), ada, AT, undecided)).toMatchObject({ value: 'x' })
+  })
+
+  test("gives a variant's value, else the default; who has no variant, or one that is gone, goes on", () => {
+    const both = flag(tried, rule('rest', { value: 'rest' }))
+    const given = (variant: number | null) => evaluateFlag(both, ada, AT, () => variant)
+    expect(given(11)).toMatchObject({ value: 'new', reason: 'SPLIT', experiment: { id: 1, variantId: 11 } })
+    expect(given(10)).toMatchObject({ value: 'default', reason: 'SPLIT', experiment: { id: 1, variantId: 10 } })
+    expect(given(null)).toMatchObject({ value: 'rest' })
+    expect(given(999)).toMatchObject({ value: 'rest' })
+  })
+
+  test('is explained by the very same answer', () => {
+    const rules = [rule('drawn', rollout(10)), tried, rule('late', { from: '2027-01-01T00:00:00Z', value: 'late' })]
+    const whole = flag(...rules)
+    for (let user = 0; user < 200; user++) {
+      const subject = { ...ada, userId: `user_${user}` }
+      const variantIn = user % 2 === 0 ? nothing : () => 11
+      const { answer, steps } = explainFlag(whole, subject, AT, variantIn)
+      expect(answer).toBe(evaluateFlag(whole, subject, AT, variantIn))
+      expect(steps.at(-1)).toMatchObject({ outcome: 'answered', rule: typeof answer === 'object' ? answer.rule : null })
+      for (const step of steps.slice(0, -1)) expect(step.outcome).toBe('passed over')
+    }
+    expect(explainFlag(whole, { ...ada, userId: null }, AT, nothing)).toMatchObject({
+      answer: 'user',
+      steps: [{ rule: 'drawn', detail: 'A rollout draws by user id, and none was given' }],
+    })
+  })
+
+  test('whose stored rule does not compile has it for nobody', () => {
+    const bad: string[] = []
+    const stored = [rule('broken', { condition: { plan: { $nonsense: 1 } }, value: 'broken' })]
+    const compiled = compileFlag(
+      { key: 'shown', version: 1, type: 'string', enabled: true, default_value: 'default', rules: stored },
+      surroundings,
+      (where) => bad.push(where),
+    )
+    expect(evaluateFlag(compiled, ada, AT, undecided)).toMatchObject({ value: 'default' })
+    expect(bad).toEqual(['flag shown, rule broken'])
+  })
+})

@@ -1,0 +1,206 @@
+import {
+  OFREPApi,
+  OFREPApiFetchError,
+  OFREPApiTooManyRequestsError,
+  OFREPApiUnauthorizedError,
+  OFREPForbiddenError,
+} from '@openfeature/ofrep-core'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { onEachDatabase, openApp } from '../support/app.ts'
+import { freePort } from '../support/process.ts'
+import {
+  ADA,
+  assignmentsOf,
+  type Expected,
+  type Flags,
+  keyFor,
+  makeFlags,
+  makeRunning,
+  NOBODY,
+  UNKNOWN,
+} from './flags.ts'
+
+const connect = (baseUrl: string, key?: string) =>
+  new OFREPApi({ baseUrl, headers: key === undefined ? [] : [['Authorization', `Bearer ${key}`]] })
+
+/** An answer as the protocol has it. @param exposure of a flag that an experiment decides */
+function answerOf({ key, reason, value, variant, metadata }: Expected, exposure: string) {
+  const told = metadata?.experiment_id === undefined ? metadata : { ...metadata, exposure }
+  return {
+    key,
+    reason,
+    ...(variant === undefined ? {} : { variant }),
+    ...(value === undefined ? {} : { value }),
+    ...(told === undefined ? {} : { metadata: told }),
+  }
+}
+
+/** What a call was refused with. */
+const refusal = (call: Promise<unknown>) =>
+  call.then(
+    () => null,
+    (error: unknown) => error,
+  )
+
+onEachDatabase("ofrep-core's OFREPApi", (app) => {
+  let flags: Flags
+  let ofrep: OFREPApi
+  beforeAll(async () => {
+    flags = await makeFlags(app())
+    ofrep = connect(app().url, app().api.token)
+  })
+  /** A refused request's answer. */
+  const failing = (key: string, errorCode: string, httpStatus: number) => ({
+    httpStatus,
+    value: { key, errorCode, errorDetails: expect.stringMatching(/./) },
+  })
+  const tagOf = ({ httpResponse }: { httpResponse: Response | undefined }) => httpResponse?.headers.get('etag') ?? null
+
+  test('reads each flag by itself, those without a value too', async () => {
+    for (const expected of flags.expected) {
+      const { httpStatus, value } = await ofrep.postEvaluateFlag(expected.key, { context: ADA })
+      expect({ httpStatus, value }).toEqual({ httpStatus: 200, value: answerOf(expected, 'recorded') })
+    }
+  })
+
+  test('reads all flags at once: decisions are stored, and nobody is exposed', async () => {
+    const bo = { ...ADA, targetingKey: 'bo' }
+    const { httpStatus, value } = await ofrep.postBulkEvaluateFlags({ context: bo })
+    expect(httpStatus).toBe(200)
+    const byKey = (one: { key?: string }, other: { key?: string }) => ((one.key ?? '') < (other.key ?? '') ? -1 : 1)
+    const found = value && 'flags' in value ? value.flags : undefined
+    expect(found?.toSorted(byKey)).toEqual(flags.expected.toSorted(byKey).map((flag) => answerOf(flag, 'report')))
+    const experiments = ['boolean', 'number', 'object', 'string'].map((type) => `experiment-${type}`)
+    expect(await assignmentsOf(app(), 'bo')).toEqual(experiments.map((key) => ({ key, exposed: false })))
+    const requestUri = expect.stringMatching(/^\/ofrep\/v1\/event-stream\?token=[\w.-]+$/)
+    expect(value).toMatchObject({ eventStreams: [{ type: 'sse', endpoint: { requestUri }, inactivityDelaySec: 120 }] })
+  })
+
+  test('is answered 304 as long as nothing changed for the user', async () => {
+    const request = { context: { ...ADA, targetingKey: 'cy' } }
+    const first = await ofrep.postBulkEvaluateFlags(request)
+    const etag = tagOf(first)
+    expect(etag).toMatch(/^"[\w-]{43}\.[0-9a-z]+"$/)
+    expect(await ofrep.postBulkEvaluateFlags(request, etag)).toMatchObject({ httpStatus: 304, value: undefined })
+    const leniently = [`W/${etag}`, etag?.slice(1, -1) ?? '', `"other", ${etag}`]
+    for (const tag of leniently) expect((await ofrep.postBulkEvaluateFlags(request, tag)).httpStatus).toBe(304)
+
+    const other = { context: { ...ADA, targetingKey: 'di' } }
+    expect((await ofrep.postBulkEvaluateFlags(other, etag)).httpStatus).toBe(200)
+    const abroad = { context: { targetingKey: 'cy', country_code: 'SE' } }
+    expect((await ofrep.postBulkEvaluateFlags(abroad, etag)).httpStatus).toBe(200)
+
+    await app().api.ok('POST', '/api/flags', { key: 'new', type: 'boolean', default_value: true })
+    const second = await ofrep.postBulkEvaluateFlags(request, etag)
+    expect(second.httpStatus).toBe(200)
+    await app().api.ok('DELETE', '/api/flags/new')
+    expect((await ofrep.postBulkEvaluateFlags(request, tagOf(second))).httpStatus).toBe(200)
+    expect((await ofrep.postBulkEvaluateFlags(request, etag)).httpStatus).toBe(304)
+  })
+
+  test("is answered 200 when one user's decision changed, and no flag", async () => {
+    const experiment = await makeRunning(app().api, { key: 'forced' })
+    const request = { context: { ...ADA, targetingKey: 'flo' } }
+    const etag = tagOf(await ofrep.postBulkEvaluateFlags(request))
+    const others = { context: { ...ADA, targetingKey: 'gus' } }
+    const othersEtag = tagOf(await ofrep.postBulkEvaluateFlags(others))
+    const { control: variant_id } = experiment.variants
+    await app().api.ok('PUT', `/api/experiments/${experiment.id}/overrides/flo`, { variant_id })
+    const { value, httpStatus } = await ofrep.postBulkEvaluateFlags(request, etag)
+    expect(httpStatus).toBe(200)
+    const forced = value && 'flags' in value ? value.flags?.find(({ key }) => key === 'forced') : undefined
+    expect(forced).toMatchObject({ variant: 'control', metadata: { variant_id } })
+    expect((await ofrep.postBulkEvaluateFlags(others, othersEtag)).httpStatus).toBe(304)
+  })
+
+  test('is answered 200 where the server cannot tell whether it knows the change that the client was told of', async () => {
+    const request = { context: ADA }
+    const etag = tagOf(await ofrep.postBulkEvaluateFlags(request))
+    const told = async (flagConfigEtag: string) =>
+      (await ofrep.postBulkEvaluateFlags(request, etag, { flagConfigEtag, flagConfigLastModified: 1 })).httpStatus
+    const { version } = app().platform.watch.snapshot()
+    expect(await told(String(version))).toBe(304)
+    expect(await told(String(version + 1))).toBe(200)
+    expect(await told('of another kind')).toBe(200)
+  })
+
+  test('needs a targeting key only for the flags that draw', async () => {
+    const drawn = flags.expected.filter(({ key }) => /^(rollout|experiment|by-experiment)-|^elsewhere/.test(key))
+    for (const { key } of drawn)
+      expect(await ofrep.postEvaluateFlag(key, { context: NOBODY })).toMatchObject(
+        failing(key, 'TARGETING_KEY_MISSING', 400),
+      )
+    const nobody = [NOBODY, { ...NOBODY, targetingKey: '' }, { ...NOBODY, targetingKey: null as unknown as string }]
+    for (const context of nobody) {
+      const { httpStatus, value } = await ofrep.postBulkEvaluateFlags({ context })
+      expect(httpStatus).toBe(200)
+      const found = new Map((value && 'flags' in value ? value.flags : [])?.map((flag) => [flag.key, flag]))
+      for (const { key } of drawn) expect(found.get(key)).toMatchObject({ key, errorCode: 'TARGETING_KEY_MISSING' })
+      for (const expected of flags.expected.filter((flag) => !drawn.includes(flag)))
+        expect(found.get(expected.key)).toEqual(answerOf(expected, 'none'))
+    }
+    expect((await ofrep.postBulkEvaluateFlags()).httpStatus).toBe(200)
+  })
+
+  test('is told what is wrong, by key and code', async () => {
+    for (const key of [...UNKNOWN, 'a/b', 'a b', 'ключ', '%', '..%2f', 'static-string?'])
+      expect(await ofrep.postEvaluateFlag(key, { context: ADA }), key).toMatchObject(
+        failing(key, 'FLAG_NOT_FOUND', 404),
+      )
+    const invalid = { context: { targetingKey: 'a'.repeat(257) } }
+    expect(await ofrep.postEvaluateFlag('static-string', invalid)).toMatchObject(
+      failing('static-string', 'INVALID_CONTEXT', 400),
+    )
+    expect(await ofrep.postBulkEvaluateFlags(invalid)).toMatchObject({
+      httpStatus: 400,
+      value: { errorCode: 'INVALID_CONTEXT' },
+    })
+    const proto = { context: JSON.parse('{"__proto__": {}}') }
+    expect(await ofrep.postEvaluateFlag('static-string', proto)).toMatchObject(
+      failing('static-string', 'PARSE_ERROR', 400),
+    )
+    expect(await ofrep.postBulkEvaluateFlags(proto)).toMatchObject({
+      httpStatus: 400,
+      value: { errorCode: 'PARSE_ERROR' },
+    })
+  })
+
+  test('is refused by 401 and 403, with a body that says so', async () => {
+    const { key } = await keyFor(app(), 'read')
+    const refused = [
+      [connect(app().url), OFREPApiUnauthorizedError],
+      [connect(app().url, 'exp_unknown'), OFREPApiUnauthorizedError],
+      [connect(app().url, key), OFREPForbiddenError],
+    ] as const
+    for (const [client, kind] of refused) {
+      const single = await refusal(client.postEvaluateFlag('static-string', { context: ADA }))
+      expect(single).toBeInstanceOf(kind)
+      expect(await (single as { response: Response }).response.json()).toEqual({
+        key: 'static-string',
+        errorCode: 'GENERAL',
+        errorDetails: expect.stringMatching(/./),
+      })
+      expect(await refusal(client.postBulkEvaluateFlags({ context: ADA }))).toBeInstanceOf(kind)
+    }
+  })
+})
+
+describe("ofrep-core's OFREPApi", () => {
+  test('is told by a limited server when to come back, alone and in bulk', async () => {
+    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '1' })
+    const ofrep = connect(app.url, app.api.token)
+    for (const ask of [() => ofrep.postEvaluateFlag('any'), () => ofrep.postBulkEvaluateFlags()]) {
+      const refusals = await Promise.all(Array.from({ length: 4 }, () => refusal(ask())))
+      const limited = refusals.find((error) => error instanceof OFREPApiTooManyRequestsError)
+      expect(limited?.retryAfterSeconds).toBe(1)
+      expect(limited?.response.headers.get('retry-after')).toBe('1')
+      expect(await limited?.response.json()).toMatchObject({ errorCode: 'GENERAL' })
+    }
+    await app.close()
+  })
+
+  test('fails when nobody is there', async () => {
+    const nowhere = connect(`http://127.0.0.1:${await freePort()}`)
+    expect(await refusal(nowhere.postBulkEvaluateFlags())).toBeInstanceOf(OFREPApiFetchError)
+  })
+})

@@ -1,0 +1,38 @@
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import type * as Sdk from '@openfeature/server-sdk'
+import { runWell } from '../client/run.ts'
+
+export type ProviderOptions = {
+  baseUrl: string
+  headers?: [string, string][]
+  fetchImplementation?: typeof fetch
+}
+export type ServerProvider = {
+  OpenFeature: typeof Sdk.OpenFeature
+  OFREPProvider: new (options: ProviderOptions) => Sdk.Provider
+  remove: () => void
+}
+
+/** How a registry is reached from here, if there is more to it than its address. */
+const network = Object.fromEntries(
+  Object.entries(process.env).flatMap(([name, value = '']) =>
+    /^(https?_proxy|no_proxy|node_extra_ca_certs)$/i.test(name) ? [[name, value]] : [],
+  ),
+)
+
+/**
+ * Installs the server provider with the SDK, as an application of its own has them: the provider's peer dependency,
+ * ofrep-core 0.1, clashes with what the web provider needs.
+ */
+export async function installServerProvider(): Promise<ServerProvider> {
+  const folder = mkdtempSync(join(tmpdir(), 'server-provider-'))
+  cpSync(fileURLToPath(new URL('server-provider', import.meta.url)), folder, { recursive: true })
+  await runWell('npm', ['ci', '--prefer-offline', '--no-audit', '--no-fund'], { cwd: folder, environment: network })
+  const load = (path: string) => import(pathToFileURL(join(folder, 'node_modules/@openfeature', path)).href)
+  const { OpenFeature } = await load('server-sdk/dist/esm/index.js')
+  const { OFREPProvider } = await load('ofrep-provider/index.cjs.mjs')
+  return { OpenFeature, OFREPProvider, remove: () => rmSync(folder, { recursive: true, force: true }) }
+}

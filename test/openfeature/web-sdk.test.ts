@@ -1,0 +1,182 @@
+import { type EvaluationContext, type EvaluationDetails, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk'
+import { afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { onEachDatabase, openApp } from '../support/app.ts'
+import { freePort } from '../support/process.ts'
+import {
+  ADA,
+  ask,
+  assignmentsOf,
+  codeDefault,
+  type Flags,
+  type Json,
+  keyFor,
+  makeFlags,
+  NOBODY,
+  UNKNOWN,
+} from './flags.ts'
+import { closePages, openPage } from './web-client.ts'
+
+const bearer = (key: string): [string, string][] => [['Authorization', `Bearer ${key}`]]
+
+/** A page that asks only when it is told to, so that what it asks can be counted. */
+const openQuietPage = (url: string, headers: [string, string][], context: EvaluationContext) =>
+  openPage(url, headers, context, { changeDetection: 'none' })
+
+afterEach(closePages)
+
+onEachDatabase("OpenFeature's web SDK", (app) => {
+  let flags: Flags
+  beforeAll(async () => {
+    flags = await makeFlags(app())
+  })
+  const open = (context: EvaluationContext) => openQuietPage(app().url, bearer(app().api.token), context)
+
+  test('reads every type with every reason from one request', async () => {
+    const { client, calls, fault } = await open(ADA)
+    expect([fault, client.providerStatus]).toEqual([null, ProviderStatus.READY])
+    for (const { key, type, reason, value, variant, metadata } of flags.expected) {
+      const details = ask<EvaluationDetails<Json>>(client, { key, type, value })
+      const exposure = metadata?.experiment_id === undefined ? {} : { exposure: 'report' }
+      expect(details, key).toEqual({
+        flagKey: key,
+        value: value ?? codeDefault({ type }),
+        reason,
+        variant,
+        flagMetadata: { ...metadata, ...exposure },
+      })
+    }
+    expect(calls.map(({ status }) => status)).toEqual([200])
+  })
+
+  test('stores what the user gets, and exposes nobody', async () => {
+    await open({ ...ADA, targetingKey: 'bea' })
+    const experiments = ['boolean', 'number', 'object', 'string'].map((type) => `experiment-${type}`)
+    expect(await assignmentsOf(app(), 'bea')).toEqual(experiments.map((key) => ({ key, exposed: false })))
+    const draft = await app().api.ok('GET', `/api/experiments/${flags.draftId}`)
+    expect([draft.status, draft.runs]).toEqual(['draft', []])
+  })
+
+  test('gives the default of the code for unknown keys and mistaken types', async () => {
+    const { client } = await open(ADA)
+    const failure = (errorCode: string) => ({ value: 7, reason: 'ERROR', errorCode })
+    for (const key of [...UNKNOWN, 'a/b'])
+      expect(client.getNumberDetails(key, 7)).toMatchObject(failure('FLAG_NOT_FOUND'))
+    for (const key of ['static-string', 'rule-boolean', 'rollout-object'])
+      expect(client.getNumberDetails(key, 7)).toMatchObject(failure('TYPE_MISMATCH'))
+  })
+
+  test('is ready without a targeting key, for all flags that need none', async () => {
+    for (const context of [NOBODY, { ...NOBODY, targetingKey: '' }]) {
+      const { client, fault } = await open(context)
+      expect([fault, client.providerStatus]).toEqual([null, ProviderStatus.READY])
+      expect(client.getStringDetails('rule-string', '?')).toMatchObject({ value: 'blå', reason: 'TARGETING_MATCH' })
+      expect(client.getBooleanDetails('static-boolean', true)).toMatchObject({ value: false, reason: 'STATIC' })
+      expect(client.getNumberDetails('off-number', 7)).toMatchObject({ value: 7, reason: 'DISABLED' })
+      for (const key of ['rollout-string', 'by-experiment-string', 'experiment-string'])
+        expect(client.getStringDetails(key, '?')).toMatchObject({
+          value: '?',
+          reason: 'ERROR',
+          errorCode: 'TARGETING_KEY_MISSING',
+        })
+    }
+  })
+
+  test('follows the user: who logs in, moves and logs out', async () => {
+    const { client, calls, setContext } = await open(NOBODY)
+    expect(client.getStringDetails('experiment-string', '?').errorCode).toBe('TARGETING_KEY_MISSING')
+    await setContext({ ...ADA, targetingKey: 'eli' })
+    expect(client.getStringDetails('experiment-string', '?')).toMatchObject({ value: 'treatment', reason: 'SPLIT' })
+    await setContext({ targetingKey: 'eli', country_code: 'SE' })
+    expect(client.getStringDetails('rule-string', '?')).toMatchObject({ value: '', reason: 'STATIC' })
+    expect(client.getStringValue('experiment-string', '?')).toBe('treatment')
+    await setContext(NOBODY)
+    expect(client.getStringDetails('experiment-string', '?').errorCode).toBe('TARGETING_KEY_MISSING')
+    expect(client.getStringValue('rule-string', '?')).toBe('blå')
+    expect(client.providerStatus).toBe(ProviderStatus.READY)
+    expect(calls.map(({ status }) => status)).toEqual([200, 200, 200, 200])
+  })
+
+  test('is sent nothing again that it has', async () => {
+    const { client, calls, setContext } = await open(ADA)
+    await setContext({ ...ADA, nobody_asks: 'for this' })
+    const [first, second] = calls
+    expect(second).toMatchObject({ status: 304, ifNoneMatch: first?.etag })
+    expect(client.getStringDetails('rule-string', '?')).toMatchObject({ value: 'blå', reason: 'TARGETING_MATCH' })
+    await setContext({ ...ADA, country_code: 'SE' })
+    expect(calls[2]).toMatchObject({ status: 200, ifNoneMatch: first?.etag })
+    expect(client.getStringValue('rule-string', '?')).toBe('')
+  })
+
+  test('keeps what it has when a new context is invalid, and recovers', async () => {
+    const { client, calls, faults, setContext } = await open(ADA)
+    await setContext({ targetingKey: 'a'.repeat(257) })
+    expect([calls.at(-1)?.status, faults]).toEqual([400, [ProviderEvents.Error]])
+    expect(client.getStringValue('rule-string', '?')).toBe('blå')
+    await setContext({ targetingKey: 'ada', country_code: 'SE' })
+    expect(client.getStringValue('rule-string', '?')).toBe('')
+    expect(client.providerStatus).toBe(ProviderStatus.READY)
+  })
+
+  test('begins in an error, not a fatal one, when its context is invalid', async () => {
+    const { client, fault } = await open({ targetingKey: 'line\nbreak' })
+    expect(fault).not.toBeNull()
+    expect(client.providerStatus).toBe(ProviderStatus.ERROR)
+  })
+
+  test('ends fatally without a key, with an unknown, a revoked, or one that may not evaluate', async () => {
+    const { api } = app()
+    const revoked = await keyFor(app(), 'evaluate')
+    await api.ok('PATCH', `/api/auth/keys/${revoked.id}`, { is_active: false })
+    const { key } = await keyFor(app(), 'read', 'track')
+    const refused: [[string, string][], number][] = [
+      [[], 401],
+      [bearer('exp_unknown'), 401],
+      [bearer(revoked.key), 401],
+      [[['X-API-Key', revoked.key]], 401],
+      [bearer(key), 403],
+    ]
+    for (const [headers, status] of refused) {
+      const { client, calls, fault } = await openQuietPage(app().url, headers, ADA)
+      expect(calls.map((call) => call.status)).toEqual([status])
+      expect(fault).toMatchObject({ code: 'PROVIDER_FATAL' })
+      expect(client.providerStatus).toBe(ProviderStatus.FATAL)
+      expect(client.getStringDetails('static-string', '?')).toMatchObject({ value: '?', errorCode: 'PROVIDER_FATAL' })
+    }
+  })
+
+  test('takes its key as X-API-Key too, and tells when it is revoked while the page is open', async () => {
+    const { id, key } = await keyFor(app(), 'evaluate')
+    const { client, calls, faults, setContext } = await openQuietPage(app().url, [['X-API-Key', key]], ADA)
+    expect(client.getStringValue('rule-string', '?')).toBe('blå')
+    await app().api.ok('PATCH', `/api/auth/keys/${id}`, { is_active: false })
+    await setContext({ ...ADA, country_code: 'SE' })
+    expect([calls.at(-1)?.status, faults.at(-1)]).toEqual([401, ProviderEvents.Error])
+    expect(client.getStringValue('rule-string', '?')).toBe('blå')
+  })
+})
+
+describe("OpenFeature's web SDK", () => {
+  test('leaves a limited server alone until it takes more', async () => {
+    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '1' })
+    const rules = [{ condition: { country_code: 'NO' }, value: 'blå' }]
+    await app.api.ok('POST', '/api/flags', { key: 'limited', type: 'string', default_value: '', rules })
+    const page = await openQuietPage(app.url, bearer(app.api.token), { targetingKey: 'ada' })
+    for (let time = 0; page.calls.at(-1)?.status !== 429; time++) await page.setContext({ ...ADA, time })
+    expect(page.faults).toEqual([ProviderEvents.Stale])
+    const asked = page.calls.length
+    await page.setContext(ADA)
+    expect(page.calls).toHaveLength(asked)
+    await new Promise((resolve) => setTimeout(resolve, 1100))
+    await page.setContext({ ...ADA, again: true })
+    expect(page.calls.at(-1)?.status).toBe(200)
+    expect(page.client.getStringValue('limited', '?')).toBe('blå')
+    await app.close()
+  })
+
+  test('begins in an error while the server is away', async () => {
+    const { client, fault } = await openQuietPage(`http://127.0.0.1:${await freePort()}`, [], ADA)
+    expect(fault).not.toBeNull()
+    expect(client.providerStatus).toBe(ProviderStatus.ERROR)
+    expect(client.getStringValue('any', 'of the code')).toBe('of the code')
+  })
+})
