@@ -19,7 +19,16 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
     rule,
     experiment: null,
   })
-  if (!enabled) return { key, version, type, fallback: answer('DISABLED', undefined, null), rules: [] }
+  if (!enabled)
+    return {
+      key,
+      version,
+      type,
+      fallback: answer('DISABLED', undefined, null),
+      rules: [],
+      reads: [],
+      readsSegments: false,
+    }
 
   const serveOf = ({ id, value, rollout, experiment }: StoredFlagRule): Serve => {
     if (rollout) {
@@ -49,5 +58,13 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
       serve: serveOf(rule),
     }
   })
-  return { key, version, type, fallback: answer('STATIC', default_value, null), rules }
+  return { key, version, type, fallback: answer('STATIC', default_value, null), rules, ...readBy(rules) }
+}
+
+function readBy(rules: readonly FlagRule[]): Pick<FlagDefinition, 'reads' | 'readsSegments'> {
+  const names = rules.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
+  return {
+    reads: [...new Set(names)].filter((name) => name !== 'id'),
+    readsSegments: rules.some(({ segments, groups }) => segments.length > 0 || groups.size > 0),
+  }
 }

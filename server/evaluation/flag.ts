@@ -54,6 +54,10 @@ export type FlagDefinition = {
   readonly fallback: FlagAnswer
   /** In their order; none where the flag is off. */
   readonly rules: readonly FlagRule[]
+  /** The attributes that rules read, by the first step of their paths, other than the id. */
+  readonly reads: readonly string[]
+  /** Whether hand-made memberships decide. */
+  readonly readsSegments: boolean
 }
 
 /** Who is asking; of somebody who gives no id nothing is known but the attributes. */
@@ -86,6 +90,13 @@ export function evaluateFlag(
     if (answer !== null) return answer
   }
   return flag.fallback
+}
+
+/** Whether anything is asked of the user that the call's attributes do not say, so that it takes what is stored of them. */
+export function readsProfile({ reads, readsSegments }: FlagDefinition, attributes: Targeted['attributes']): boolean {
+  if (readsSegments) return true
+  for (const name of reads) if (!Object.hasOwn(attributes, name)) return true
+  return false
 }
 
 export const isInForce = ({ from, until }: FlagRule, at: number): boolean => from <= at && at < until

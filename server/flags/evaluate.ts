@@ -1,9 +1,16 @@
 import type { Deciding } from '../assignments/decide.ts'
 import { answer as answerCheck, recall } from '../assignments/service.ts'
+import type { Snapshot } from '../definitions/snapshot.ts'
 import { notFound } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
-import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
+import {
+  evaluateFlag,
+  type FlagAnswer,
+  type FlagDefinition,
+  type FlagSubject,
+  readsProfile,
+} from '../evaluation/flag.ts'
 import type { Person } from '../users/people.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
@@ -43,9 +50,16 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
   const { watch } = deciding
   // A key that is not there may be newer than this process's snapshot.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key))) await watch.refresh()
-  const subject = await subjectFor(deciding, check)
   const given = new Map<number, Given>()
+  let subject: FlagSubject = nobody
+  let seen: Snapshot | undefined
   for (;;) {
+    if (seen !== watch.snapshot()) {
+      // Other flags may ask for more of the user.
+      seen = watch.snapshot()
+      subject = await subjectFor(deciding, check)
+      continue
+    }
     const results = new Map<string, Evaluated>()
     const undecided = new Set<number>()
     for (const [key, entry] of entriesOf(deciding, check)) {
@@ -67,24 +81,41 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
   }
 }
 
-/** Of somebody whom no rule asks about nothing is looked up. */
+/** Nothing is looked up of somebody whom no rule asks about, and only the owner where the call says all that they ask. */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
-  if (check.user_id === null) return anonymous(check)
-  const asks = check.attributes === null || [...entriesOf(deciding, check)].some(([, entry]) => asksWho(entry))
-  if (!asks) return anonymous(check)
+  const { user_id, attributes } = check
   const { people } = deciding
-  const person = await (check.attributes === null ? people.read(check.user_id) : people.glance(check.user_id))
-  if (!person.known && check.attributes === null) throw notFound('User', check.user_id)
-  return subjectOf(person, check.attributes)
+  if (user_id === null) return anonymous(check)
+  if (attributes === null) {
+    const person = await people.read(user_id)
+    if (!person.known) throw notFound('User', user_id)
+    return subjectOf(person, null)
+  }
+  let asks = false
+  let reads = false
+  for (const [, entry] of entriesOf(deciding, check)) {
+    asks ||= asksWho(entry)
+    reads ||= !isExperiment(entry) && readsProfile(entry, attributes)
+  }
+  if (!asks) return anonymous(check)
+  const ownerId = reads ? undefined : people.peekOwner(user_id)
+  return ownerId === undefined ? subjectOf(await people.glance(user_id), attributes) : ownerAlone(ownerId, attributes)
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
+const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
   // Rules ask for `id` to name a user, which nobody can pretend to be.
   const { id: _id, ...rest } = attributes ?? {}
   return { userId: null, attributes: rest, segmentIds: inNoSegment }
 }
+
+const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
+  userId: ownerId,
+  attributes: { ...attributes, id: ownerId },
+  segmentIds: inNoSegment,
+})
 
 const subjectOf = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck['attributes']): FlagSubject => ({
   userId: ownerId,
@@ -153,10 +184,10 @@ export function evaluateFromMemory(
   const entry = deciding.watch.snapshot().byKey.get(key)
   if (!entry) return undefined
   if (!isExperiment(entry) && entry.rules.length === 0) return { answer: entry.fallback, exposure: 'none' }
-  const person = isExperiment(entry) ? undefined : deciding.people.peekAnybody(userId)
-  if (!person && !isExperiment(entry)) return undefined
+  const subject = isExperiment(entry) ? nobody : remembered(deciding, entry, userId, attributes)
+  if (!subject) return undefined
   const check = { user_id: userId, attributes, expose: true }
-  const found = evaluateEntry(entry, person ? subjectOf(person, attributes) : nobody, (id) => {
+  const found = evaluateEntry(entry, subject, (id) => {
     const recalled = recall(deciding, check, id)
     if (!recalled) return recalled
     return {
@@ -167,7 +198,20 @@ export function evaluateFromMemory(
   return typeof found === 'number' ? undefined : found
 }
 
-const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
+/** Who is asking, where this process remembers all that the flag asks of them. */
+function remembered(
+  { people }: Deciding,
+  flag: FlagDefinition,
+  userId: string,
+  attributes: Record<string, Json>,
+): FlagSubject | undefined {
+  if (!readsProfile(flag, attributes)) {
+    const ownerId = people.peekOwner(userId)
+    return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
+  }
+  const person = people.peekAnybody(userId)
+  return person && subjectOf(person, attributes)
+}
 
 /** The evaluation over REST and tRPC. */
 export async function evaluateFlags(deciding: Deciding, actor: string, input: EvaluateFlags): Promise<EvaluatedFlags> {

@@ -10,6 +10,9 @@ import { loadPersons, type StoredPerson } from './queries.ts'
 /** Half in Redis, half in the process: a profile is never older than 5 seconds. */
 const TTL_SECONDS = 2.5
 const MAX_PERSONS = 100_000
+/** Less than changes of owners are known for. */
+const OWNER_SECONDS = 3600
+const MAX_OWNERS = 200_000
 /** Of more changes at once than these, each process forgets everybody. */
 const FEW = 100
 
@@ -33,6 +36,8 @@ export type People = {
   glance: (userId: string) => Person | Promise<Person>
   /** What `glance` gives without leaving the process. */
   peekAnybody: (userId: string) => Person | undefined
+  /** Whom the id is an alias of, or itself, as far as this process remembers: longer than a profile, since a login tells. */
+  peekOwner: (userId: string) => string | undefined
   /** Forgets what is cached of a user, here and elsewhere. @param version of the erasure or alias, if it was one */
   changed: (userId: string, version?: number) => Promise<void>
   /** The same of many users: one message, however many they are. */
@@ -54,6 +59,14 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     entry && entry.changedAt >= watch.changedAt(userId) ? entry.person : undefined
   const peek = (userId: string) => current(remembered.get(userId), userId)
   const peekAnybody = (userId: string) => peek(userId) ?? current(strangers.get(userId), userId)
+  const owners = new LRUCache<string, { ownerId: string; changedAt: number }>({
+    max: MAX_OWNERS,
+    ttl: OWNER_SECONDS * 1000,
+  })
+  const peekOwner = (userId: string) => {
+    const entry = owners.get(userId)
+    return entry && entry.changedAt >= watch.changedAt(userId) ? entry.ownerId : undefined
+  }
   const forget = (userId: string) => {
     remembered.delete(userId)
     strangers.delete(userId)
@@ -97,6 +110,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
     if (watch.changedAt(userId) === before.user && manyChangedAt === before.many)
       (found.known ? remembered : strangers).set(userId, { person: found, changedAt: before.user })
+    if (watch.changedAt(userId) === before.user) owners.set(userId, { ownerId: found.ownerId, changedAt: before.user })
     return found
   }
 
@@ -123,6 +137,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     read: async (userId) => peek(userId) ?? load(userId),
     glance: (userId) => peekAnybody(userId) ?? load(userId),
     peekAnybody,
+    peekOwner,
     changed,
     changedMany: async (userIds) => {
       if (userIds.length <= FEW) return void (await Promise.all(userIds.map((userId) => changed(userId))))
