@@ -1,3 +1,5 @@
+import { startTimer } from './openfeature-timer.ts'
+
 /** One request of `POST /api/events/batch`, and what it means for the events that it carried. */
 
 /** The part of fetch that is used: the global one will do. */
@@ -29,16 +31,23 @@ export type Outcome =
   | { readonly kind: 'later'; readonly pauseMs: number; readonly isFault: boolean; readonly message: string }
   | { readonly kind: 'refused'; readonly message: string }
 
+/** Answers that say nothing against the events: too slow, too early, too many, away for a moment. */
+const PASSING = [408, 425, 429, 503]
 /** An hour: a longer pause is taken for a mistake. */
 const MAX_PAUSE_MS = 3_600_000
 
 /**
  * Sends events, each as JSON already. `sent_at` lets the platform correct their times where this clock is off.
  * @param keepalive lets the request outlive its page
+ * @param abort ends the request; after some time it is used here
  */
-export async function deliver(to: Destination, events: readonly string[], keepalive: boolean): Promise<Outcome> {
-  const abort = new AbortController()
-  const timer = setTimeout(() => abort.abort(), to.timeoutMs)
+export async function deliver(
+  to: Destination,
+  events: readonly string[],
+  keepalive: boolean,
+  abort = new AbortController(),
+): Promise<Outcome> {
+  const timer = startTimer(() => abort.abort(), to.timeoutMs)
   try {
     const response = await to.fetch(`${to.url}/api/events/batch`, {
       method: 'POST',
@@ -51,9 +60,9 @@ export async function deliver(to: Destination, events: readonly string[], keepal
     const body = await response.json().catch(() => undefined)
     if (response.ok) return answered(body)
     const message = `${status}: ${textIn(body, 'message') ?? 'no message'}`
-    if (status !== 429 && status < 500) return { kind: 'refused', message }
-    const isFault = status !== 429 && status !== 503
-    return { kind: 'later', pauseMs: pauseOf(response.headers.get('retry-after')), isFault, message }
+    const isPassing = PASSING.includes(status)
+    if (!isPassing && status < 500) return { kind: 'refused', message }
+    return { kind: 'later', pauseMs: pauseOf(response.headers.get('retry-after')), isFault: !isPassing, message }
   } catch (error) {
     return { kind: 'later', pauseMs: 0, isFault: false, message: String(error) }
   } finally {

@@ -19,7 +19,7 @@ export type Shown = {
 
 /** An event on its way. `key`: of an exposure, what it is remembered by. */
 export type Entry = { readonly event: ReportedEvent; readonly json: string; readonly key?: string; state: State }
-/** `left with the page`: also sent as the page was hidden, with nobody left perhaps to hear the answer. */
+/** `left with the page`: sent as the page was hidden, and left alone until that is answered, if anybody is there to hear. */
 type State = 'waiting' | 'left with the page' | 'settled'
 
 export const EXPOSURE_EVENT = '$exposure'
@@ -40,9 +40,12 @@ export function toJson(event: ReportedEvent, event_id: string): string | undefin
 export const exposureId = ({ experiment_id, run_id, variant_id }: Shown) =>
   run_id === undefined ? randomId() : `${EXPOSURE_EVENT} ${experiment_id} ${run_id} ${variant_id}`
 
-/** Not randomUUID: pages without HTTPS lack it. */
-export const randomId = () =>
-  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+/** Not randomUUID: pages without HTTPS lack it, and React Native all of `crypto`. */
+export function randomId(): string {
+  const { crypto } = globalThis as { crypto?: Partial<typeof globalThis.crypto> }
+  const bytes = crypto?.getRandomValues?.(new Uint8Array(16)) ?? Array.from({ length: 16 }, () => Math.random() * 256)
+  return Array.from(bytes, (byte) => Math.floor(byte).toString(16).padStart(2, '0')).join('')
+}
 
 /** Adds a key and, beyond 50,000, forgets the oldest. */
 export function remember(keys: Set<string>, key: string) {

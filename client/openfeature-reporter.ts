@@ -12,6 +12,7 @@ import {
   toJson,
 } from './openfeature-entry.ts'
 import { onPageHidden } from './openfeature-page.ts'
+import { startTimer, type Timer } from './openfeature-timer.ts'
 
 /**
  * An event that is not recorded. `rejected`: the platform takes no such event. `refused`: it takes none of this sender,
@@ -63,7 +64,8 @@ const MAX_FAULTS = 5
 /**
  * Collects exposures and events and sends them through the platform's batch endpoint, up to 1000 at a time. What does not
  * arrive is sent again, under the same id, so that it counts once; what the platform refuses is given to `onError`. A page
- * that is hidden sends what it has. In Node nothing here keeps the process running: `await reporter.close()` at its end.
+ * that is hidden sends what it has. In Node waiting events keep no process running, and a request under way does so for ten
+ * seconds at most: `await reporter.close()` at its end.
  *
  * @example
  * const reporter = createReporter({ url: 'http://127.0.0.1:8000', apiKey: 'exp_…' })
@@ -81,8 +83,12 @@ export function createReporter(options: ReporterOptions): Reporter {
   const exposed = new Set<string>()
   let waiting: Entry[] = []
   let flying: Entry[] = []
+  let abort = new AbortController()
+  /** The requests of a page that was hidden. */
+  const leaving = new Map<Promise<void>, readonly Entry[]>()
   let sending: Promise<void> | undefined
-  let timer: ReturnType<typeof setTimeout> | undefined
+  let timer: Timer | undefined
+  let timerEndsAt = 0
   let closing: Promise<void> | undefined
   let isClosed = false
   let failures = 0
@@ -116,7 +122,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     if (entry.state === 'settled') return
     entry.state = 'settled'
     // The next time that it is shown, it may be recorded.
-    if (reason === 'overflow' && entry.key !== undefined) exposed.delete(entry.key)
+    if ((reason === 'overflow' || reason === 'refused') && entry.key !== undefined) exposed.delete(entry.key)
     tell({ event: entry.event, reason, message })
   }
 
@@ -127,14 +133,13 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
 
   function schedule() {
-    if (timer !== undefined || sending || isClosed || waiting.length === 0) return
-    const toWait = Math.max(retryAt, pausedUntil) - performance.now()
-    const delay = Math.max(toWait, waiting.length >= MAX_BATCH ? 0 : waitMs)
-    timer = setTimeout(() => {
-      timer = undefined
-      send()
-    }, delay)
-    letGo(timer)
+    if (sending || isClosed || waiting.length === 0) return
+    const now = performance.now()
+    const endsAt = Math.max(retryAt, pausedUntil, now + (waiting.length >= MAX_BATCH ? 0 : waitMs))
+    if (timer !== undefined && endsAt >= timerEndsAt) return
+    clearTimeout(timer)
+    timerEndsAt = endsAt
+    timer = startTimer(send, endsAt - now)
   }
 
   /** One at a time: batch by batch, until nothing waits or one has to be tried again later. */
@@ -150,40 +155,38 @@ export function createReporter(options: ReporterOptions): Reporter {
     clearTimeout(timer)
     timer = undefined
     while (waiting.length > 0 && !isClosed) {
-      flying = takeBatch(waiting, MAX_CHARACTERS)
-      waiting = waiting.slice(flying.length)
-      const batch = flying
-      const outcome = await deliver(
-        destination,
-        batch.map(({ json }) => json),
-        false,
-      )
+      const batch = takeBatch(waiting, MAX_CHARACTERS)
+      waiting = waiting.slice(batch.length)
+      flying = batch
+      abort = new AbortController()
+      const outcome = await deliver(destination, jsonOf(batch), false, abort)
       flying = []
       settle(batch, outcome)
-      if (outcome.kind === 'later') return putBack(batch, outcome)
+      if (outcome.kind !== 'answered') return backOff(outcome.kind === 'later' ? outcome.pauseMs : 0)
       failures = 0
-      faults = 0
     }
   }
 
   function settle(batch: readonly Entry[], outcome: Outcome) {
-    if (outcome.kind === 'later') return
+    faults = outcome.kind === 'later' && outcome.isFault ? faults + 1 : 0
+    const isHopeless = outcome.kind === 'refused' || faults >= MAX_FAULTS
+    if (isHopeless) faults = 0
+    if (outcome.kind === 'later' && !isHopeless) return putBack(batch)
     for (const [index, entry] of batch.entries()) {
       const rejection = outcome.kind === 'answered' ? outcome.rejected.get(index) : undefined
-      if (outcome.kind === 'refused') lose(entry, 'refused', outcome.message)
+      if (outcome.kind !== 'answered') lose(entry, 'refused', outcome.message)
       else if (rejection !== undefined) lose(entry, 'rejected', rejection)
       else entry.state = 'settled'
     }
   }
 
-  function putBack(batch: readonly Entry[], { pauseMs, isFault, message }: Outcome & { kind: 'later' }) {
-    faults = isFault ? faults + 1 : 0
-    if (faults >= MAX_FAULTS) {
-      faults = 0
-      for (const entry of batch) lose(entry, 'refused', message)
-    }
-    waiting = [...batch, ...waiting].filter(({ state }) => state !== 'settled')
+  function putBack(batch: readonly Entry[]) {
+    waiting = [...batch.filter(({ state }) => state === 'waiting'), ...waiting]
     makeRoom()
+  }
+
+  /** Also where the platform refuses: what it refused may be shown again, by a page that renders all the time. */
+  function backOff(pauseMs: number) {
     const delay = Math.min(retryMs * 2 ** failures++, MAX_RETRY_MS)
     // Not all pages of a site at the same moment.
     retryAt = performance.now() + delay * (0.5 + Math.random() / 2)
@@ -193,23 +196,27 @@ export function createReporter(options: ReporterOptions): Reporter {
   /** All that is not known to have arrived, requests under way included: they end with the page. */
   function sendWithPage() {
     let entries = [...flying, ...waiting].filter(({ state }) => state === 'waiting')
+    waiting = []
     for (let keepalive = true; entries.length > 0; keepalive = false) {
       const batch = takeBatch(entries, keepalive ? MAX_KEEPALIVE_CHARACTERS : MAX_CHARACTERS)
       entries = entries.slice(batch.length)
       for (const entry of batch) entry.state = 'left with the page'
-      const bodies = batch.map(({ json }) => json)
-      deliver(destination, bodies, keepalive).then((outcome) => {
+      const request = deliver(destination, jsonOf(batch), keepalive).then((outcome) => {
+        leaving.delete(request)
+        if (outcome.kind === 'answered') return settle(batch, outcome)
         // What failed goes the usual way, should the page be shown again.
-        if (outcome.kind === 'answered') settle(batch, outcome)
-        else for (const entry of batch) if (entry.state !== 'settled') entry.state = 'waiting'
-        waiting = waiting.filter(({ state }) => state !== 'settled')
+        for (const entry of batch) if (entry.state !== 'settled') entry.state = 'waiting'
+        putBack(batch.filter((entry) => !flying.includes(entry)))
+        schedule()
       })
+      leaving.set(request, batch)
     }
   }
 
   async function flush() {
     await sending
     if (performance.now() >= pausedUntil) await send()
+    await Promise.all(leaving.keys())
   }
 
   async function closeWithin(milliseconds: number) {
@@ -232,16 +239,18 @@ export function createReporter(options: ReporterOptions): Reporter {
     stop()
     isClosed = true
     clearTimeout(timer)
-    for (const entry of [...flying, ...waiting])
+    for (const entry of [...flying, ...[...leaving.values()].flat(), ...waiting])
       lose(entry, 'closed', 'The reporter closed before the platform confirmed it')
     waiting = []
+    // Node would wait for an answer that nobody waits for.
+    abort.abort()
   }
 
   return {
     record: (event) => add(event, randomId()),
     expose(shown) {
       const key = JSON.stringify([shown.user_id, shown.experiment_id, shown.run_id, shown.variant_id])
-      if (closing || exposed.has(key)) return
+      if (exposed.has(key)) return
       remember(exposed, key)
       const { user_id, experiment_id } = shown
       add({ user_id, experiment_id, type: EXPOSURE_EVENT }, exposureId(shown), key)
@@ -254,8 +263,4 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
 }
 
-/** Node would wait for the timer; browsers have nothing to let go of. */
-function letGo(timer: unknown) {
-  if (typeof timer === 'object' && timer !== null && 'unref' in timer && typeof timer.unref === 'function')
-    timer.unref()
-}
+const jsonOf = (batch: readonly Entry[]) => batch.map(({ json }) => json)

@@ -12,7 +12,7 @@ export type ExposureHook = BaseHook<FlagValue, Record<string, unknown>, void, vo
  * An OpenFeature hook that records what users were really shown: web clients evaluate all flags at once, which exposes
  * nobody. Of each flag that an experiment decided, the first evaluation by the application reports the user's exposure,
  * once per user and run of the experiment. What the platform recorded itself (most evaluations of a single flag) is not
- * reported again, and neither is an evaluation without a targetingKey.
+ * reported again, and neither is an evaluation without a targetingKey, or of flags that are still another user's.
  *
  * @example
  * const reporter = createReporter({ url: 'https://experiments.example.com', apiKey: 'exp_…' })
@@ -21,9 +21,11 @@ export type ExposureHook = BaseHook<FlagValue, Record<string, unknown>, void, vo
 export function exposureHook(reporter: Pick<Reporter, 'expose'>): ExposureHook {
   return {
     after({ context }, { flagMetadata }) {
-      const { experiment_id, variant_id, run_id, exposure } = flagMetadata ?? {}
+      const { experiment_id, variant_id, run_id, exposure, targeting_key } = flagMetadata ?? {}
       const user_id = context?.targetingKey
       if (exposure !== 'report' || typeof experiment_id !== 'number' || !user_id) return
+      // While the web SDK changes its context, that is new already and the flags are the former user's.
+      if (targeting_key !== undefined && targeting_key !== user_id) return
       reporter.expose({ user_id, experiment_id, variant_id: numberOrNone(variant_id), run_id: numberOrNone(run_id) })
     },
   }

@@ -30,6 +30,7 @@ import { createPeople } from './users/people.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_LOOK_MS = 20
+const PREFLIGHT_SECONDS = 600
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
 const MAX_PARAM_LENGTH = 8192
 
@@ -145,6 +146,8 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
       allowedHeaders: ['content-type', 'authorization', 'x-api-key', 'if-none-match'],
       exposedHeaders: ['etag', 'link', 'retry-after'],
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
+      // Browsers would ask before nearly every request.
+      maxAge: PREFLIGHT_SECONDS,
     })
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)

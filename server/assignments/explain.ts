@@ -72,6 +72,11 @@ export async function explainDecision(
   }
 }
 
+/** Whom an id was an alias of at a time, or itself. */
+export const ownerAt = async (em: EntityManager, userId: string, at: number): Promise<string> =>
+  (await readActsAt(em, userId, NO_EXPERIMENT, at)).owner_id ?? userId
+
+const NO_EXPERIMENT = 0
 const nothingForced: ReadonlyMap<string, number> = new Map()
 const forcedOn = (userId: string, variantId: number | null) =>
   variantId === null ? nothingForced : new Map([[userId, variantId]])

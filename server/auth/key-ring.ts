@@ -1,4 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { LRUCache } from 'lru-cache'
@@ -128,16 +129,20 @@ export function createKeyRing(options: {
 
   const listeners: (() => void)[] = []
   const active = new LRUCache<number, Promise<boolean>>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
-  async function lookUpActive(keyId: number): Promise<boolean> {
-    try {
-      const { rows } = await sql`
-        select 1 from api_keys k where k.id = ${keyId} and k.is_active and (k.expires_at is null or k.expires_at > now())
-      `.execute(orm.em.fork().getKysely())
-      return rows.length > 0
-    } catch (error) {
-      if (isDatabaseAway(error)) return true
-      throw error
-    }
+  /** While the database is away or frozen nobody can revoke a key. */
+  function lookUpActive(keyId: number): Promise<boolean> {
+    const looked = sql`
+      select 1 from api_keys k where k.id = ${keyId} and k.is_active and (k.expires_at is null or k.expires_at > now())
+    `
+      .execute(orm.em.fork().getKysely())
+      .then(
+        ({ rows }) => rows.length > 0,
+        (error) => {
+          if (isDatabaseAway(error)) return true
+          throw error
+        },
+      )
+    return Promise.race([looked, sleep(PATIENCE_MS, true, { ref: false })])
   }
 
   const forget = () => {

@@ -42,7 +42,7 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
     const values = new Map(experiment.values.map((item) => [item.variant_id, item.value]))
     const variants = surroundings.experiments.get(experiment.experiment_id)?.variants ?? []
     const answers = variants.map((variant): [number, FlagAnswer] => {
-      const given = values.has(variant.id) ? values.get(variant.id) : default_value
+      const given = values.has(variant.shownId) ? values.get(variant.shownId) : default_value
       return [variant.id, { ...answer('SPLIT', given, id), experiment: variant.asFlag.experiment }]
     })
     return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }

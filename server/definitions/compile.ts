@@ -151,6 +151,7 @@ export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
       isControl: variant.is_control,
       answer,
       answerJson: JSON.stringify(answer),
+      shownId: shown.id,
       asFlag: {
         key: stored.key,
         reason: 'SPLIT',

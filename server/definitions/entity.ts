@@ -11,7 +11,7 @@ export const PlatformState = defineEntity({
     definitions_version: p.integer().default(1),
     definitions_changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     /** What links to streams of changes are signed with. */
-    stream_secret: p.text().defaultRaw('(gen_random_uuid()::text || gen_random_uuid()::text)').hidden(),
+    stream_secret: p.text().defaultRaw('((gen_random_uuid())::text || (gen_random_uuid())::text)').hidden(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'platform_single_row', expression: 'id = 1' }],
@@ -70,7 +70,7 @@ export const DefinitionHistory = defineEntity({
   },
 })
 
-/** A flag as it was from a time on, with the rules of the segments it reads; null from its deletion on. */
+/** A flag as it was from a time on, null from its deletion on; and the segments it reads, where they are other ones than before. */
 export const FlagHistory = defineEntity({
   name: 'FlagHistory',
   tableName: 'flag_history',
@@ -80,6 +80,7 @@ export const FlagHistory = defineEntity({
     from: p.datetime().columnType('timestamptz'),
     actor: p.text(),
     definition: p.json().columnType('jsonb').strictNullable(),
+    segments: p.json().columnType('jsonb').strictNullable(),
   },
 })
 

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import type { Rules } from '../evaluation/condition.ts'
 import type { FlagType } from '../evaluation/flag.ts'
 import type { StoredSegment } from './queries.ts'
@@ -29,15 +29,13 @@ export type StoredFlag = {
 /** The columns of a stored flag `f`. */
 export const flagColumns = sql`f.key, f.version, f.type, f.enabled, f.default_value, f.rules`
 
-/** What the history keeps of one version of a flag: all of it, and the segments that its rules read. */
-export type HistoricFlag = StoredFlag & { segments: StoredSegment[] }
 export type FlagHistoryRow = {
   version: number
   /** Milliseconds since 1970, UTC. */
   from: number
   actor: string
   /** Null from the flag's deletion on. */
-  definition: HistoricFlag | null
+  definition: StoredFlag | null
 }
 
 /**
@@ -52,17 +50,23 @@ export async function recordFlags(em: EntityManager, keys: readonly string[]) {
       version = 1 + coalesce((select max(h.version) from flag_history h where h.key = f.key), 0)
     where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
   await sql`
-    insert into flag_history (key, version, "from", actor, definition)
+    insert into flag_history (key, version, "from", actor, definition, segments)
     select f.key, f.version, f.updated_at, ${actor},
-      to_jsonb(f) - '{segment_ids,experiment_ids,created_at,updated_at}'::text[] || jsonb_build_object('segments', coalesce((
+      to_jsonb(f) - '{segment_ids,experiment_ids,created_at,updated_at}'::text[],
+      nullif(coalesce((
         with recursive read (id) as (
           select unnest(f.segment_ids)
           union
           select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
-        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
-        from segments s where s.id in (select read.id from read)), '[]'))
+        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules) order by s.id)
+        from segments s where s.id in (select read.id from read)), '[]'), ${segmentsBefore(sql`f.key`, sql`f.version`)})
     from flags f where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
 }
+
+/** The segments that the version before this one read; null where there is none. */
+const segmentsBefore = (key: RawBuilder<unknown>, version: RawBuilder<unknown>) => sql`
+  (select b.segments from flag_history b where b.key = ${key} and b.version < ${version} and b.segments is not null
+    order by b.version desc limit 1)`
 
 const actor = sql`coalesce(nullif(current_setting('platform.actor', true), ''), 'platform')`
 
@@ -75,10 +79,15 @@ export const recordDeletion = (em: EntityManager, key: string) =>
 
 const historyColumns = sql`h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.actor, h.definition`
 
-/** The flag that a key stood for at a time (milliseconds since 1970); undefined where it is younger. */
-export async function readFlagAt(em: EntityManager, key: string, at: number): Promise<FlagHistoryRow | undefined> {
-  const { rows } = await sql<FlagHistoryRow>`
-    select ${historyColumns} from flag_history h
+/** The flag that a key stood for at a time (milliseconds since 1970), and the segments it read; undefined where it is younger. */
+export async function readFlagAt(
+  em: EntityManager,
+  key: string,
+  at: number,
+): Promise<(FlagHistoryRow & { segments: StoredSegment[] }) | undefined> {
+  const { rows } = await sql<FlagHistoryRow & { segments: StoredSegment[] }>`
+    select ${historyColumns}, coalesce(h.segments, ${segmentsBefore(sql`h.key`, sql`h.version`)}, '[]') as segments
+    from flag_history h
     where h.key = ${key} and h."from" <= to_timestamp(${at}::float8 / 1000)
     order by h.version desc limit 1`.execute(em.getKysely())
   return rows[0]

@@ -8,6 +8,9 @@ type Schema = Record<string, Json>
 
 /** Of one value: what is looked at by a schema, and sent with every answer. */
 const LIMITS = { values: 5000, characters: 65_536 }
+/** Of all patterns of a schema together, and of lists without repetitions: what bounds the time that checking takes. */
+const MOST_INSTRUCTIONS = 1000
+const MOST_UNIQUE = 10
 /** Of a schema, which is compiled in one go: 1000 values take about 0.1 s. */
 const SCHEMA_LIMITS = { values: 1000, characters: 16_384 }
 
@@ -25,12 +28,25 @@ export function valueCheck(type: ValueType | null, schema: Schema | null, field:
     if (type !== null && typeOf(value) !== type) throw invalid(`must be ${article[type]}, as the type says`, ...path)
     const tooLarge = jsonFault(value, LIMITS)
     if (tooLarge) throw invalid(tooLarge, ...path)
-    if (!validate || validate(value)) return
-    const [fault] = validate.errors ?? []
-    const inside = (fault?.instancePath ?? '').split('/').slice(1).map(unescaped)
-    throw invalid(`${fault?.message ?? 'does not fit'}, as the schema says`, ...path, ...inside)
+    const fault = validate && faultOf(validate, value)
+    if (fault) throw invalid(`${fault.message}, as the schema says`, ...path, ...fault.path)
   }
 }
+
+/** What does not fit, and where; null where everything does. */
+function faultOf(validate: ValidateFunction, value: unknown): { message: string; path: Path } | null {
+  try {
+    if (validate(value) === true) return null
+  } catch (error) {
+    if (error instanceof TextTooLong) return { message: error.message, path: [] }
+    throw error
+  }
+  const [fault] = validate.errors ?? []
+  const path = (fault?.instancePath ?? '').split('/').slice(1).map(unescaped)
+  return { message: fault?.message ?? 'does not fit', path }
+}
+
+class TextTooLong extends Error {}
 
 const article: Record<ValueType, string> = {
   boolean: 'a boolean',
@@ -51,8 +67,11 @@ const unescaped = (step: string) => step.replaceAll('~1', '/').replaceAll('~0', 
 function compileSchema(schema: Schema, field: string): ValidateFunction {
   const tooLarge = jsonFault(schema, SCHEMA_LIMITS)
   if (tooLarge) throw invalid(tooLarge, field)
-  const reference = /"(\$(?:dynamic|recursive)?[Rr]ef)":/.exec(JSON.stringify(schema))
-  if (reference) throw invalid(`${reference[1]} is not supported: write out what it refers to`, field)
+  const text = JSON.stringify(schema)
+  const refused = /"(\$(?:ref|dynamicRef|recursiveRef|async))":/.exec(text)
+  if (refused) throw invalid(`${refused[1]} is not supported, nor a property of that name`, field)
+  if ((text.match(/"uniqueItems":/g)?.length ?? 0) > MOST_UNIQUE)
+    throw invalid(`must not have more than ${MOST_UNIQUE} lists of unique items`, field)
   const ajv = new Ajv2020({
     strict: true,
     strictTypes: false,
@@ -60,7 +79,7 @@ function compileSchema(schema: Schema, field: string): ValidateFunction {
     strictRequired: false,
     validateFormats: false,
     logger: false,
-    code: { regExp },
+    code: { regExp: patternCompiler() },
   })
   ajv.removeKeyword('uniqueItems').addKeyword(uniqueItems)
   try {
@@ -86,11 +105,27 @@ const inOrder = (_key: string, value: unknown) =>
     ? Object.fromEntries(Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value
 
-const regExp = Object.assign(
-  (pattern: string) => {
-    const { isIn } = compilePattern(pattern, false, [])
+/** Patterns are RE2's, and bounded together. */
+function patternCompiler() {
+  let left = MOST_INSTRUCTIONS
+  const known = new Map<string, ReturnType<typeof compile>>()
+  const compile = (pattern: string) => {
+    const { isIn, instructions } = compilePattern(pattern, false, [])
+    left -= instructions
+    if (left < 0) throw new Error('the patterns of the schema are too large together')
+    const test = (text: string) => {
+      const found = isIn(text)
+      if (found === null)
+        throw new TextTooLong('has a text of more than 1,000 characters, in which no pattern is searched for')
+      return found
+    }
     // Ajv tells compiled patterns apart by their text.
-    return { test: (text: string) => isIn(text) ?? false, toString: () => pattern }
-  },
-  { code: 'new RegExp' },
-)
+    return { test, toString: () => pattern }
+  }
+  const regExp = (pattern: string) => {
+    const compiled = known.get(pattern) ?? compile(pattern)
+    known.set(pattern, compiled)
+    return compiled
+  }
+  return Object.assign(regExp, { code: 'new RegExp' })
+}

@@ -15,6 +15,8 @@ export type VariantDefinition = {
   readonly answer: VariantAnswer
   /** The same as JSON, made once. */
   readonly answerJson: string
+  /** The variant whose name and payload are shown: itself, or in A/A mode the control. */
+  readonly shownId: number
   /** What it answers where the experiment is read as a flag. */
   readonly asFlag: FlagAnswer
 }

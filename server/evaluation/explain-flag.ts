@@ -21,12 +21,17 @@ export type FlagStep = {
   /** The positions of each value of a rollout: from inclusive, to exclusive. */
   ranges?: { from: number; to: number; value: unknown }[]
   clauses?: ExplainedClause[]
-  segments?: Step['segments']
+  segments?: { segment_id: number; member: boolean; holds: boolean }[]
   /** The experiment that decides, where one does. */
   experiment_id?: number
 }
 
-export type FlagExplanation = { answer: FlagAnswer | 'user'; steps: FlagStep[] }
+export type FlagExplanation = {
+  answer: FlagAnswer | 'user'
+  steps: FlagStep[]
+  /** The segments that were looked at, each once. */
+  segments: NonNullable<Step['segments']>
+}
 
 /**
  * The evaluation of a flag, rule by rule, by the very functions that evaluate.
@@ -40,17 +45,19 @@ export function explainFlag(
   variantIn: VariantIn,
 ): FlagExplanation {
   const steps: FlagStep[] = []
+  const segments: Explained = new Map()
+  const explanation = (answer: FlagAnswer | 'user') => ({ answer, steps, segments: [...segments.values()] })
   for (const rule of flag.rules) {
-    const unfit = whyUnfit(rule, subject, at)
+    const unfit = whyUnfit(rule, subject, at, segments)
     if (unfit) {
       steps.push({ rule: rule.id, outcome: 'passed over', ...unfit })
       continue
     }
     const answer = answerOf(flag.key, rule, subject, variantIn)
     if (typeof answer === 'number') throw new Error(`Experiment ${answer} is to be decided first`)
-    const found = { ...lookedAt(rule, subject), ...served(flag.key, rule, subject, variantIn) }
+    const found = { ...lookedAt(rule, subject, segments), ...served(flag.key, rule, subject, variantIn) }
     steps.push({ rule: rule.id, outcome: answer === null ? 'passed over' : 'answered', ...found })
-    if (answer !== null) return { answer, steps }
+    if (answer !== null) return explanation(answer)
   }
   const detail =
     flag.fallback.reason === 'DISABLED'
@@ -58,23 +65,35 @@ export function explainFlag(
       : flag.rules.length === 0
         ? 'The flag has no rules: its default value'
         : 'No rule answered: the default value of the flag'
-  return { answer: flag.fallback, steps: [...steps, { rule: null, outcome: 'answered', detail }] }
+  steps.push({ rule: null, outcome: 'answered', detail })
+  return explanation(flag.fallback)
 }
 
 type Found = Omit<FlagStep, 'rule' | 'outcome'>
 
 /** Why a rule is not for the user; null where it is. */
-function whyUnfit(rule: FlagRule, subject: FlagSubject, at: number): Found | null {
+function whyUnfit(rule: FlagRule, subject: FlagSubject, at: number, known: Explained): Found | null {
   if (!isInForce(rule, at)) return { detail: `The rule is ${at < rule.from ? 'not yet' : 'no longer'} in force` }
-  if (!meetsCondition(rule, subject)) return { detail: 'The condition does not hold', ...lookedAt(rule, subject) }
-  if (!isInSegment(rule, subject)) return { detail: 'The user is in none of the segments', ...lookedAt(rule, subject) }
+  if (!meetsCondition(rule, subject))
+    return { detail: 'The condition does not hold', ...lookedAt(rule, subject, known) }
+  if (!isInSegment(rule, subject))
+    return { detail: 'The user is in none of the segments', ...lookedAt(rule, subject, known) }
   return null
 }
 
-function lookedAt(rule: FlagRule, subject: FlagSubject): Pick<FlagStep, 'clauses' | 'segments'> {
+type Explained = Map<number, NonNullable<Step['segments']>[number]>
+
+/** @param known the segments that were explained already */
+function lookedAt(rule: FlagRule, subject: FlagSubject, known: Explained): Pick<FlagStep, 'clauses' | 'segments'> {
   const clauses = explainClauses(rule.condition, rule, subject)
-  const segments = explainSegments(rule, subject)
-  return { ...(clauses.length > 0 ? { clauses } : {}), ...(segments && segments.length > 0 ? { segments } : {}) }
+  const missing = rule.segments.filter(({ id }) => !known.has(id))
+  for (const segment of explainSegments({ ...rule, segments: missing }, subject) ?? [])
+    known.set(segment.segment_id, segment)
+  const segments = rule.segments.flatMap(({ id }) => {
+    const found = known.get(id)
+    return found ? [{ segment_id: id, member: found.member, holds: found.holds }] : []
+  })
+  return { ...(clauses.length > 0 ? { clauses } : {}), ...(segments.length > 0 ? { segments } : {}) }
 }
 
 function served(key: string, { id, serve }: FlagRule, { userId }: FlagSubject, variantIn: VariantIn): Found {

@@ -15,6 +15,8 @@ export type Targeted = {
   readonly attributes: Readonly<Record<string, unknown>>
   /** Hand-made memberships. */
   readonly segmentIds: ReadonlySet<number>
+  /** Whether they are in segments, as far as that was asked already: of one state of the definitions. */
+  readonly inSegments?: Map<number, boolean>
 }
 
 export const meetsCondition = (targeting: Targeting, targeted: Targeted): boolean =>
@@ -24,24 +26,29 @@ export const meetsCondition = (targeting: Targeting, targeted: Targeted): boolea
 export function isInSegment(targeting: Targeting, targeted: Targeted): boolean {
   if (targeting.segments.length === 0) return true
   const inSegment = inSegmentOf(targeting, targeted)
-  for (const segment of targeting.segments)
-    if (targeted.segmentIds.has(segment.id) || segment.condition.holds(targeted.attributes, inSegment)) return true
+  for (const { id, condition } of targeting.segments) if (isMember(id, condition, targeted, inSegment)) return true
   return false
+}
+
+/** By hand or by the rules; these are asked once, where the answers are kept. */
+function isMember(id: number, condition: Condition, targeted: Targeted, inSegment: InSegment): boolean {
+  const { attributes, segmentIds, inSegments } = targeted
+  const known = inSegments?.get(id)
+  if (known !== undefined) return known
+  const isIn = segmentIds.has(id) || condition.holds(attributes, inSegment)
+  inSegments?.set(id, isIn)
+  return isIn
 }
 
 const neverAsked: InSegment = () => false
 
 /** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
-export function inSegmentOf({ groups }: Pick<Targeting, 'groups'>, { attributes, segmentIds }: Targeted): InSegment {
+export function inSegmentOf({ groups }: Pick<Targeting, 'groups'>, targeted: Targeted): InSegment {
   if (groups.size === 0) return neverAsked
-  const known = new Map<number, boolean>()
+  const remembering = targeted.inSegments ? targeted : { ...targeted, inSegments: new Map<number, boolean>() }
   const inSegment: InSegment = (id) => {
-    let isIn = known.get(id)
-    if (isIn === undefined) {
-      isIn = segmentIds.has(id) || (groups.get(id)?.holds(attributes, inSegment) ?? false)
-      known.set(id, isIn)
-    }
-    return isIn
+    const condition = groups.get(id)
+    return condition ? isMember(id, condition, remembering, inSegment) : targeted.segmentIds.has(id)
   }
   return inSegment
 }

@@ -72,8 +72,9 @@ export const changesTargeting = (experiment: Experiment, input: UpdateExperiment
   (input.prerequisites != null && !isDeepStrictEqual(input.prerequisites, experiment.prerequisites)) ||
   (input.on_ineligible != null && input.on_ineligible !== experiment.on_ineligible)
 
-/** Checks payloads of the experiment's variants; one that is missing fits. */
+/** Checks payloads of the experiment's variants; one that is missing fits, and where nothing is said of them anything does. */
 export function payloadCheck({ payload_type, payload_schema }: Experiment): CheckValue {
+  if (payload_type === null && payload_schema === null) return () => {}
   const check = valueCheck(payload_type, payload_schema, 'payload_schema')
   return (payload, ...path) => {
     if (payload !== null) check(payload, ...path)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Deciding } from '../assignments/decide.ts'
 import { answer as answerCheck, recall } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
@@ -14,6 +15,9 @@ import {
 import type { Person } from '../users/people.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
+
+/** How long a look for newer definitions may take. */
+const PATIENCE_MS = 500
 
 /** Who asks for which flags. */
 export type FlagCheck = {
@@ -48,15 +52,17 @@ const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
  */
 export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
   const { watch } = deciding
-  // A key that is not there may be newer than this process's snapshot.
-  if (check.keys?.some((key) => !watch.snapshot().byKey.has(key))) await watch.refresh()
+  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is away.
+  if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
+    await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
   const given = new Map<number, Given>()
   let subject: FlagSubject = nobody
   let seen: Snapshot | undefined
   for (;;) {
     if (seen !== watch.snapshot()) {
-      // Other flags may ask for more of the user.
+      // Other flags may ask for more of the user, and an experiment may be in another run: what is stored is soon told again.
       seen = watch.snapshot()
+      given.clear()
       subject = await subjectFor(deciding, check)
       continue
     }
@@ -68,8 +74,15 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
       results.set(key, typeof found === 'number' ? 'user needed' : found)
     }
     if (undecided.size === 0 || check.user_id === null) return results
-    await decideAll(deciding, actor, { ...check, user_id: check.user_id }, undecided, given)
+    await decideAll(deciding, actor, { ...check, user_id: check.user_id }, lowest(seen, undecided), given)
   }
+}
+
+/** Those on which no other of them depends: a prerequisite that is decided for one flag counts for the next. */
+function lowest({ experiments }: Snapshot, ids: ReadonlySet<number>): number[] {
+  const depthOf = (id: number) => experiments.get(id)?.depth ?? 0
+  const least = Math.min(...Array.from(ids, depthOf))
+  return [...ids].filter((id) => depthOf(id) === least)
 }
 
 function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string, Entry]> {
@@ -108,7 +121,7 @@ const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegm
 function anonymous({ attributes }: FlagCheck): FlagSubject {
   // Rules ask for `id` to name a user, which nobody can pretend to be.
   const { id: _id, ...rest } = attributes ?? {}
-  return { userId: null, attributes: rest, segmentIds: inNoSegment }
+  return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
 }
 
 const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
@@ -121,6 +134,7 @@ const subjectOf = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck[
   userId: ownerId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
+  inSegments: new Map(),
 })
 
 function evaluateEntry(
@@ -157,11 +171,11 @@ async function decideAll(
   deciding: Deciding,
   actor: string,
   { user_id, attributes, expose, preview }: FlagCheck & { user_id: string },
-  experimentIds: ReadonlySet<number>,
+  experimentIds: readonly number[],
   given: Map<number, Given>,
 ) {
   for (const id of experimentIds) given.set(id, null)
-  const check = { user_id, experiment_ids: [...experimentIds], attributes, expose, preview, starts: false }
+  const check = { user_id, experiment_ids: experimentIds, attributes, expose, preview, starts: false }
   for (const { experiment, variant, assignedAt } of await answerCheck(deciding, actor, check)) {
     const isStored = assignedAt !== null && !preview
     given.set(experiment.id, { variantId: variant.id, exposure: exposureOf(experiment, isStored, expose) })

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { explainDecision } from '../assignments/explain.ts'
+import { explainDecision, ownerAt } from '../assignments/explain.ts'
 import { compileSegments, compileVariants } from '../definitions/compile.ts'
 import { compileFlag } from '../definitions/compile-flag.ts'
 import { readFlagAt } from '../definitions/flag-queries.ts'
@@ -30,6 +30,7 @@ export async function explainEvaluation(
   if (!inForce?.definition) throw notFound('Flag', `${input.key}${input.at ? ' at that time' : ''}`)
   const stored = inForce.definition
   const person = await people.read(input.user_id)
+  const ownerId = await ownerAt(em, input.user_id, at)
   const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   const history = await readHistoryAt(em, experimentIds, at)
   const experiments = await Promise.all(
@@ -46,7 +47,7 @@ export async function explainEvaluation(
   const flag = compileFlag(
     stored,
     {
-      segments: compileSegments(stored.segments, onBadRule),
+      segments: compileSegments(inForce.segments, onBadRule),
       experiments: new Map(
         history.map((row) => [row.experiment_id, { variants: compileVariants(row.definition) }] as const),
       ),
@@ -60,16 +61,16 @@ export async function explainEvaluation(
     experiments.map((found) => [found.experiment_id, found.outcome === 'preview' ? null : found.variant_id]),
   )
   const subject = {
-    userId: person.ownerId,
-    attributes: { ...person.attributes, ...input.attributes, id: person.ownerId },
+    userId: ownerId,
+    attributes: { ...person.attributes, ...input.attributes, id: ownerId },
     segmentIds: person.segmentIds,
   }
-  const { answer, steps } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
+  const { answer, steps, segments } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
   if (answer === 'user') throw new Error('A user was given')
   return {
     key: input.key,
     user_id: input.user_id,
-    decided_as: person.ownerId,
+    decided_as: ownerId,
     at: new Date(at),
     definition: { version: inForce.version, from: new Date(inForce.from) },
     ...(answer.value === undefined ? {} : { value: answer.value as Json }),
@@ -77,6 +78,7 @@ export async function explainEvaluation(
     rule: answer.rule,
     variant_id: answer.experiment?.variantId ?? null,
     steps: steps as FlagExplanation['steps'],
+    segments: segments as FlagExplanation['segments'],
     warnings,
     experiments,
   }

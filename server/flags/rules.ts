@@ -1,12 +1,14 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, lockVersions } from '../definitions/queries.ts'
-import { compileRule, unknownSegment } from '../definitions/rules.ts'
+import { compileGiven, compileRule, unknownSegment } from '../definitions/rules.ts'
 import type { CheckValue } from '../definitions/values.ts'
-import { invalid } from '../errors.ts'
+import { DomainError, invalid } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { Experiment, Variant } from '../experiments/entity.ts'
 import { Segment } from '../segments/entity.ts'
-import type { FlagRule, GivenRule } from './schema.ts'
+import { type FlagRule, type GivenRule, MOST_SEGMENTS } from './schema.ts'
+
+const MOST_CHARACTERS = 131_072
 
 /** What the rules of a flag come to: as stored, with the segments and experiments that they name. */
 export type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
@@ -23,12 +25,15 @@ export async function prepareRules(
 ): Promise<PreparedRules> {
   if (given.length === 0) return { rules: [], segment_ids: [], experiment_ids: [] }
   await lockRules(em)
+  expectBounded(given)
   const segment_ids = new Set<number>()
   for (const [index, rule] of given.entries()) {
     if (rule.condition)
       for (const id of await compileRule(em, rule.condition, ['rules', index, 'condition'])) segment_ids.add(id)
     for (const id of rule.segment_ids ?? []) segment_ids.add(id)
   }
+  if (segment_ids.size > MOST_SEGMENTS)
+    throw invalid(`name ${segment_ids.size} segments: at most ${MOST_SEGMENTS} in all`, 'rules')
   await expectSegments(em, given)
   const experiment_ids = [...new Set(given.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   await expectExperiments(em, given, experiment_ids)
@@ -46,6 +51,20 @@ export async function prepareRules(
     }
   })
   return { rules, segment_ids: [...segment_ids], experiment_ids }
+}
+
+/** All rules of a flag together are no larger, and take no longer, than one rule may. */
+function expectBounded(given: readonly GivenRule[]) {
+  const characters = JSON.stringify(given).length
+  if (characters > MOST_CHARACTERS)
+    throw invalid(`are ${characters} characters of JSON: at most ${MOST_CHARACTERS}`, 'rules')
+  const conditions = given.flatMap(({ condition }, index) => (condition ? [{ condition, index }] : []))
+  for (const { condition, index } of conditions) compileGiven(condition, 'rules', index, 'condition')
+  try {
+    compileGiven({ $and: conditions.map(({ condition }) => condition) }, 'rules')
+  } catch (error) {
+    throw error instanceof DomainError ? invalid(`together: ${error.message}`, 'rules') : error
+  }
 }
 
 /** A rule without an id has its place in the list for one, so that the same list sent again draws the same. */

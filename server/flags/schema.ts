@@ -20,6 +20,8 @@ import {
   valueType,
 } from '../wire.ts'
 
+/** Named by all rules of a flag together. */
+export const MOST_SEGMENTS = 50
 const ruleId = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$/, 'letters, digits, . _ and -, at most 50')
 const rollout = z
   .array(z.object({ percent, value: jsonValue }))
@@ -50,7 +52,7 @@ export const givenRule = z
     condition: optional(condition).meta({
       description: 'Whom it is for (see docs/conditions.md); everybody unless given',
     }),
-    segment_ids: optional(z.array(id).max(100)).meta({
+    segment_ids: optional(z.array(id).max(MOST_SEGMENTS)).meta({
       description: 'And who is in any one of these; none: everybody',
     }),
     from: optional(instant).meta({ description: 'In force from this time on' }),
@@ -239,7 +241,7 @@ const flagStep = z
     position: z.number().optional(),
     ranges: z.array(z.object({ from: z.number(), to: z.number(), value: storedJson })).optional(),
     clauses: z.array(clause).optional(),
-    segments: z.array(explainedSegment).optional(),
+    segments: z.array(explainedSegment.omit({ clauses: true })).optional(),
     experiment_id: id.optional(),
   })
   .meta({ id: 'FlagStep' })
@@ -255,6 +257,7 @@ export const flagExplanation = z
     rule: z.string().nullable(),
     variant_id: id.nullable(),
     steps: z.array(flagStep),
+    segments: z.array(explainedSegment).meta({ description: 'The segments that were looked at, each once' }),
     warnings: z.array(z.string()),
     experiments: z.array(explanation).meta({ description: 'Why each experiment that a rule names decides as it does' }),
   })

@@ -74,14 +74,14 @@ export function createEventStreams(
     const state = stateOf(watch)
     if (state.id === told.id) return
     told = state
-    toldAt = Date.now()
+    toldAt = performance.now()
     const text = eventOf(state)
     for (const stream of streams) send(stream, text)
   }
 
   function onChange() {
     if (closed) return
-    waiting ??= setTimeout(tell, Math.max(0, toldAt + leastIntervalMs - Date.now()))
+    waiting ??= setTimeout(tell, Math.max(0, toldAt + leastIntervalMs - performance.now()))
     clearTimeout(nextTime)
     const now = Date.now()
     const next = watch.snapshot().flagTimes.find((time) => time > now)

@@ -53,8 +53,16 @@ const written = new WeakMap<Answered['answer'], { [Kind in Exposure]?: string }>
 /**
  * A successful evaluation as JSON: without a `value` the application uses its own default. `metadata.exposure` tells
  * whether this call recorded that the user met the variant, or the application is to report it when shown.
+ * @param userId whom answers that are kept are for: while a page changes its user, what is to be reported tells whose it is
  */
-export function successJson({ answer, exposure }: Answered): string {
+export function successJson(answered: Answered, userId?: string | null): string {
+  const json = cachedJson(answered)
+  if (answered.exposure !== 'report' || userId == null) return json
+  // The metadata stands last, so that this can be added to what is written once for all users.
+  return `${json.slice(0, -2)},"targeting_key":${JSON.stringify(userId)}}}`
+}
+
+function cachedJson({ answer, exposure }: Answered): string {
   let forms = written.get(answer)
   if (!forms) {
     forms = {}

@@ -45,6 +45,10 @@ export const ofrepSchemas = {
             enum: ['recorded', 'report', 'none'],
             description: 'report: send a $exposure event when the user is shown it',
           },
+          targeting_key: {
+            type: 'string',
+            description: 'Whose exposure is to be reported, where many flags were asked for',
+          },
         },
       },
     },

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { OutgoingHttpHeaders } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { bearerToken, createContext, type Platform } from '../context.ts'
@@ -42,9 +43,9 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
   // The server provider sends the key as it is, slashes included.
   app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
   // Fastify would answer HEAD too, by a stream that nothing is written to.
-  app.get(STREAM_PATH, { exposeHeadRoute: false }, (request: Request, reply) =>
-    openStream(platform, streams, request, reply),
-  )
+  // An EventSource names no key, so that a limit would be one for everybody behind a proxy.
+  const options = { exposeHeadRoute: false, config: { rateLimit: false as const } }
+  app.get(STREAM_PATH, options, (request: Request, reply) => openStream(platform, streams, request, reply))
 }
 
 const keyOf = (request: Request) => request.params['*'] || undefined
@@ -80,18 +81,27 @@ async function evaluateAll(platform: Platform, request: Request, reply: FastifyR
   const current = await isCurrent(platform, request.query.flagConfigEtag)
   const results = await evaluate(platform, actor, { user_id: userId, keys: null, attributes, expose: false })
   const flags = Array.from(results, ([key, result]) =>
-    result === 'user needed' ? failureJson(key, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING) : successJson(result),
+    result === 'user needed'
+      ? failureJson(key, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
+      : successJson(result, userId),
   ).join()
+  const keyId = caller?.id
+  if (keyId == null) throw new Error('Only API keys evaluate')
+  // The link to the stream is the key's own.
   const digest = createHash('sha256')
-    .update(`${userId ?? ''}\n${flags}`)
+    .update(`${keyId}\n${userId ?? ''}\n${flags}`)
     .digest('base64url')
   const now = Date.now()
-  reply.header('etag', `"${digest}.${windowOf(now).toString(36)}"`)
-  if (current && hasAlready(request.headers['if-none-match'], digest, now)) return reply.code(304).send()
-  const requestUri = `${prefix}${STREAM_PATH}?token=${streamToken(platform.streamSecret, caller?.id ?? 0, now)}`
+  const known = current ? tagHeld(request.headers['if-none-match'], digest, now) : undefined
+  reply.header('etag', `"${known ?? `${digest}.${windowOf(now).toString(36)}`}"`)
+  if (known !== undefined) return reply.code(304).send()
+  const requestUri = `${prefix}${STREAM_PATH}?token=${streamToken(platform.streamSecret, keyId, now)}`
   const eventStreams = [{ type: 'sse', endpoint: { requestUri }, inactivityDelaySec: INACTIVITY_SECONDS }]
   return reply.type(JSON_TYPE).send(`{"flags":[${flags}],"eventStreams":${JSON.stringify(eventStreams)}}`)
 }
+
+/** How far the clock of the process that told a client of a change may be ahead of this one's. */
+const AHEAD_MS = 1000
 
 /**
  * Sees to it that this process has seen the change that a client was told of, by this process or another.
@@ -100,20 +110,26 @@ async function evaluateAll(platform: Platform, request: Request, reply: FastifyR
  */
 async function isCurrent({ watch }: Platform, told: unknown): Promise<boolean> {
   if (told === undefined) return true
-  const version =
-    typeof told === 'string' ? Number(/^(?:W\/)?"?(\d{1,10})(?:-\d+)?"?$/.exec(told)?.[1] ?? Number.NaN) : Number.NaN
-  if (Number.isNaN(version)) return false
+  const state = typeof told === 'string' ? /^(?:W\/)?"?(\d{1,10})(?:-(\d{1,15}))?"?$/.exec(told) : null
+  if (!state) return false
+  const version = Number(state[1])
+  const ahead = Number(state[2] ?? 0) - Date.now()
+  if (ahead > AHEAD_MS) return false
+  if (ahead > 0) await sleep(ahead)
   if (watch.snapshot().version < version) await watch.refresh().catch(() => {})
   return watch.snapshot().version >= version
 }
 
 /**
- * Whether the client has this answer, and a link to the stream that is still good: the tag holds when that was made.
+ * The tag by which the client has this answer, and a link to the stream that is still good: it holds when that was made.
  * Tags may be weak, unquoted, and several.
  */
-function hasAlready(ifNoneMatch: string | undefined, digest: string, now: number): boolean {
-  return (ifNoneMatch ?? '').split(',').some((tag) => {
-    const [, known, window = ''] = /^\s*(?:W\/)?"?([\w-]{43})\.([0-9a-z]{1,8})"?\s*$/.exec(tag) ?? []
+function tagHeld(ifNoneMatch: string | undefined, digest: string, now: number): string | undefined {
+  const tags = (ifNoneMatch ?? '')
+    .split(',')
+    .map((tag) => /^\s*(?:W\/)?"?([\w-]{43}\.[0-9a-z]{1,8})"?\s*$/.exec(tag)?.[1])
+  return tags.find((tag) => {
+    const [known, window = ''] = tag?.split('.') ?? []
     return known === digest && isWindowGood(Number.parseInt(window, 36), now)
   })
 }

@@ -24,7 +24,7 @@ export type Person = {
   readonly segmentIds: ReadonlySet<number>
 }
 
-/** Profiles and memberships, read through: this process, Redis, PostgreSQL. That somebody is unknown is never remembered. */
+/** Profiles and memberships, read through: this process, Redis, PostgreSQL. That somebody is unknown is remembered for `glance` alone. */
 export type People = {
   /** What this process remembers; nothing leaves it. */
   peek: (userId: string) => Person | undefined
@@ -121,16 +121,10 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
   }
 
-  cache.subscribe(
-    (message) => {
-      if (message.kind === 'person') forget(message.user_id)
-      else if (message.kind === 'people') forgetAll()
-    },
-    () => {
-      remembered.clear()
-      strangers.clear()
-    },
-  )
+  cache.subscribe((message) => {
+    if (message.kind === 'person') forget(message.user_id)
+    else if (message.kind === 'people') forgetAll()
+  }, forgetAll)
 
   return {
     peek,

@@ -16,6 +16,7 @@ const variant = (id: number, percentAllocated: number, enabled = true, isControl
     isControl,
     answer,
     answerJson: JSON.stringify(answer),
+    shownId: id,
     asFlag,
   }
 }

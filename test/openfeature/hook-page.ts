@@ -1,4 +1,4 @@
-import { OFREPWebProvider } from '@openfeature/ofrep-web-provider'
+import { OFREPWebProvider, type OFREPWebProviderOptions } from '@openfeature/ofrep-web-provider'
 import { OpenFeature } from '@openfeature/web-sdk'
 import { EventSource } from 'eventsource'
 import { createReporter, exposureHook, type ReporterOptions, withTracking } from '../../client/openfeature.ts'
@@ -7,8 +7,17 @@ import type { TestApp } from '../support/app.ts'
 // Browsers have it.
 Object.assign(globalThis, { EventSource })
 
-/** A page as it is loaded: all flags evaluated, nothing shown yet. @param options over the reporter's */
-export async function openPage({ url, api }: TestApp, userId: string, options: Partial<ReporterOptions> = {}) {
+/**
+ * A page as it is loaded: all flags evaluated, nothing shown yet.
+ * @param options over the reporter's
+ * @param evaluating over the provider's
+ */
+export async function openPage(
+  { url, api }: TestApp,
+  userId: string,
+  options: Partial<ReporterOptions> = {},
+  evaluating: Partial<OFREPWebProviderOptions> = {},
+) {
   await OpenFeature.clearProviders()
   OpenFeature.clearHooks()
   const reporter = createReporter({ url, apiKey: api.token, waitMs: 5, retryMs: 10, ...options })
@@ -18,6 +27,7 @@ export async function openPage({ url, api }: TestApp, userId: string, options: P
     baseUrl: url,
     headers: [['Authorization', `Bearer ${api.token}`]],
     cacheMode: 'disabled',
+    ...evaluating,
   })
   await OpenFeature.setProviderAndWait(withTracking(provider, reporter))
   return { client: OpenFeature.getClient(), reporter }

@@ -73,6 +73,17 @@ describe('the reporter', () => {
     await reporter.close()
   })
 
+  test('sends a thousand events without waiting for more', async () => {
+    const { record, sent, reporter } = report(undefined, { waitMs: 60_000 })
+    record(999)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(sent).toEqual([])
+    record()
+    await expect.poll(stored).toBe(1000)
+    expect(sent).toHaveLength(1)
+    await reporter.close()
+  })
+
   test('sends at most a thousand events at once, and bodies that the platform takes', async () => {
     const { record, reporter, sent, lost } = report()
     record(2500)
@@ -89,6 +100,8 @@ describe('the reporter', () => {
   test.each([
     ['the connection is cut', () => new TypeError('fetch failed')],
     ['the platform is too busy (429)', () => answer(429)],
+    ['the request took too long (408)', () => answer(408)],
+    ['the request came too early (425)', () => answer(425)],
     ['the platform is away for a moment (503)', () => answer(503)],
     ['a proxy fails (502)', () => answer(502)],
     ['a proxy answers something else', () => new Response('<html>', { status: 200 })],
@@ -219,6 +232,39 @@ describe('the reporter', () => {
     expect((await eventsOf(app, user)).filter(({ type }) => type === '$exposure')).toHaveLength(1)
   })
 
+  test('reports an exposure that was refused when it is shown again, without hurrying a platform that refuses', async () => {
+    const experiment = await app.api.makeExperiment()
+    await app.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    let refuses = true
+    const { reporter, sent, lost } = report(() => (refuses ? answer(401) : undefined), { retryMs: 50 })
+    const variant_id = await app.api.variantOf(user, experiment)
+    const shown = { user_id: user, experiment_id: experiment.id, variant_id, run_id: undefined }
+    const render = setInterval(() => reporter.expose(shown), 2)
+    await expect.poll(() => lost.length).toBe(2)
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    // After 25 ms at the least, then 50, 100 and so on.
+    expect(sent.length).toBeLessThanOrEqual(6)
+    expect(lost.map(({ reason }) => reason)).toEqual(sent.map(() => 'refused'))
+    refuses = false
+    await expect.poll(stored, { timeout: 5000 }).toBe(1)
+    const attempts = sent.length
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    clearInterval(render)
+    await reporter.close()
+    expect(sent).toHaveLength(attempts)
+  })
+
+  test('makes ids of its own where there is no crypto, as in React Native', async () => {
+    vi.stubGlobal('crypto', undefined)
+    const { record, reporter, sent } = report()
+    record(3)
+    vi.unstubAllGlobals()
+    await reporter.close()
+    expect(new Set(sent[0]?.events.map(({ event_id }) => event_id)).size).toBe(3)
+    for (const { event_id } of sent[0]?.events ?? []) expect(event_id).toMatch(/^[0-9a-f]{32}$/)
+    expect(await stored()).toBe(3)
+  })
+
   test('records events at their own time, also from a clock that is three hours slow', async () => {
     const script = `
       const Real = Date
@@ -246,7 +292,13 @@ describe('the reporter', () => {
     await reporter.close(300)
     expect(performance.now() - begun).toBeLessThan(1000)
     record()
-    expect(lost.map(({ reason }) => reason)).toEqual(['closed', 'closed', 'closed'])
+    reporter.expose({ user_id: user, experiment_id: 1, variant_id: 1, run_id: 1 })
+    expect(lost.map(({ event, reason }) => [event.type, reason])).toEqual([
+      ['click', 'closed'],
+      ['click', 'closed'],
+      ['click', 'closed'],
+      ['$exposure', 'closed'],
+    ])
     await reporter.close()
   })
 
@@ -313,6 +365,64 @@ describe('the reporter', () => {
       expect(lost).toEqual([])
     })
 
+    test('sends every event once where the page lives on', async () => {
+      const slow: ReporterFetch = async (url, request) => {
+        sent.push(JSON.parse(request.body))
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        return fetch(url, request)
+      }
+      const sent: Sent[] = []
+      const { record, reporter, lost } = report(undefined, { fetch: slow })
+      record(250)
+      page.hide()
+      page.hide()
+      record(10)
+      await expect.poll(stored).toBe(260)
+      await reporter.close()
+      const ids = sent.flatMap(({ events }) => events.map(({ event_id }) => event_id))
+      expect(ids).toHaveLength(260)
+      expect(new Set(ids).size).toBe(260)
+      expect(lost).toEqual([])
+    })
+
+    test('sends once more what failed on its way and with the page', async () => {
+      const held = Promise.withResolvers<void>()
+      const sent: Sent[] = []
+      const failing: ReporterFetch = async (url, request) => {
+        if (sent.push(JSON.parse(request.body)) > 2) return fetch(url, request)
+        if (sent.length === 1) await held.promise
+        throw new TypeError('fetch failed')
+      }
+      const { record, reporter, lost } = report(undefined, { fetch: failing })
+      record(2)
+      await expect.poll(() => sent.length).toBe(1)
+      page.hide()
+      held.resolve()
+      await expect.poll(stored).toBe(2)
+      await reporter.close()
+      expect(sent.map(({ events }) => events.length)).toEqual([2, 2, 2])
+      expect(lost).toEqual([])
+    })
+
+    test('waits as it closes for what left with the page, and tells what was not confirmed in time', async () => {
+      const slow: ReporterFetch = async (...call) => {
+        await new Promise((resolve) => setTimeout(resolve, 200))
+        return fetch(...call)
+      }
+      const patient = report(undefined, { fetch: slow })
+      patient.record(2)
+      page.hide()
+      await patient.reporter.close()
+      expect(await stored()).toBe(2)
+      expect(patient.lost).toEqual([])
+
+      const hurried = report(undefined, { fetch: slow })
+      hurried.record(2)
+      page.hide()
+      await hurried.reporter.close(50)
+      expect(hurried.lost.map(({ reason }) => reason)).toEqual(['closed', 'closed'])
+    })
+
     test('goes on trying where that failed, as the page may be shown again', async () => {
       const { record, reporter, sent } = report((attempt) =>
         attempt === 1 ? new TypeError('fetch failed') : undefined,
@@ -338,6 +448,27 @@ describe('the reporter', () => {
     }
     expect(await ends({ PLATFORM_URL: app.url })).toBeLessThan(10_000)
     expect(await ends({ PLATFORM_URL: 'http://127.0.0.1:1', FLUSH: 'yes' })).toBeLessThan(10_000)
+  })
+
+  test('lets the process end in time where the platform takes a request and never answers', async () => {
+    const server = createServer(() => {}).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const output = await runScript(
+      `${importReporter}
+      const onError = ({ reason }) => console.log(reason)
+      const reporter = createReporter({ url: process.env.PLATFORM_URL, apiKey: 'exp_some', onError })
+      reporter.record({ user_id: 'ada', type: 'click' })
+      const begun = performance.now()
+      process.on('exit', () => console.log(Math.round(performance.now() - begun)))
+      await reporter.close(500)`,
+      { PLATFORM_URL: `http://127.0.0.1:${(server.address() as AddressInfo).port}` },
+    )
+    server.closeAllConnections()
+    server.close()
+    const [reason, durationMs] = output.trim().split('\n')
+    expect(reason).toBe('closed')
+    expect(Number(durationMs)).toBeGreaterThan(450)
+    expect(Number(durationMs)).toBeLessThan(1500)
   })
 
   test('goes to the platform below a path, with its key', async () => {

@@ -20,13 +20,15 @@ export class Migration0003Flags extends Migration {
       created_at timestamptz not null default now_ms(),
       updated_at timestamptz not null default now_ms())`)
 
-    // A row per version, and one without a definition for a deletion: appended to, never changed.
+    // A row per version, and one without a definition for a deletion: appended to, never changed. The segments that a flag
+    // reads stand beside it where they are other ones than before.
     this.addSql(`create table flag_history (
       key text collate "C" not null,
       version int not null,
       "from" timestamptz not null,
       actor text not null,
       definition jsonb,
+      segments jsonb,
       constraint flag_history_pkey primary key (key, version))`)
 
     this.addSql(`create table evaluation_keys (key text collate "C" primary key)`)
