@@ -115,7 +115,7 @@ onEachDatabase('the rules of a flag', (app) => {
 
   test('are in force from a time on and until a time', async () => {
     const { api } = app()
-    const at = new Date(Date.now() + 1500)
+    const at = new Date(Date.now() + 3000)
     const flag = await makeFlag(api, {
       type: 'string',
       default_value: 'default',
@@ -125,6 +125,7 @@ onEachDatabase('the rules of a flag', (app) => {
       ],
     })
     expect(flag.rules[1]).toMatchObject({ from: at.toISOString(), until: '2089-12-31T22:00:00.000Z' })
+    await new Promise((resolve) => setTimeout(resolve, at.getTime() - Date.now() - 300))
     const seen = new Map<string, { first: number; last: number }>()
     for (let asked = Date.now(); asked < at.getTime() + 100; asked = Date.now()) {
       const value = await valueFor(api, flag, 'ada')

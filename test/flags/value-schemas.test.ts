@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { valueCheck } from '../../server/definitions/values.ts'
 import { DomainError } from '../../server/errors.ts'
+import type { Json } from '../../server/wire.ts'
 
 /** What is said against a value, with its path; null where it fits. */
 function faultOf(schema: Parameters<typeof valueCheck>[1], value: unknown): unknown {
@@ -32,11 +33,28 @@ describe('the JSON schema of values', () => {
 
   test('takes no long time, however often it looks through long lists', () => {
     const once = { properties: { list: { type: 'array', uniqueItems: true } } }
-    const schema = { allOf: Array.from({ length: 100 }, () => once) }
+    const looking = (times: number) => ({ allOf: Array.from({ length: times }, () => once) })
     const list = Array.from({ length: 2490 }, (_, item) => ({ item }))
     const begun = performance.now()
-    expect(faultOf(schema, { list })).toBeNull()
+    expect(faultOf(looking(10), { list })).toBeNull()
     expect(performance.now() - begun).toBeLessThan(3000)
+    expect(faultOf(looking(11), { list })).toEqual(['value_schema'])
+  })
+
+  test('has patterns that are bounded together, and searched in texts that are bounded', () => {
+    const slow = (at: number) => ({ not: { pattern: `(.*a.{0,9}){4}[z${at}]` } })
+    const schema = { items: { allOf: Array.from({ length: 300 }, (_, at) => slow(at)) } }
+    expect(faultOf(schema, {})).toEqual(['value_schema'])
+    const repeated = { items: { allOf: Array.from({ length: 300 }, () => slow(1)) } }
+    expect(faultOf({ properties: { list: repeated } }, { list: ['a'.repeat(1000)] })).toBeNull()
+    const texts: Json[] = [{ pattern: '^a+$' }, { not: { pattern: 'b' } }]
+    for (const text of texts) expect(faultOf({ properties: { text } }, { text: 'a'.repeat(1001) })).toEqual(['value'])
+  })
+
+  test('knows no references and nothing that takes its time', () => {
+    for (const keyword of ['$ref', '$dynamicRef', '$async'])
+      expect(faultOf({ [keyword]: keyword === '$async' ? true : '#', required: ['a'] }, {})).toEqual(['value_schema'])
+    expect(faultOf({ requird: ['a'] }, {})).toEqual(['value_schema'])
   })
 
   test('is refused where it is larger than what is compiled at once', () => {

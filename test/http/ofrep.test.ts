@@ -80,8 +80,9 @@ onEachDatabase('the ETag of a bulk evaluation', (app) => {
     const { etag, body } = await ask(app())
     const now = Date.now()
     const old = (windows: number) => etag.replace(/\.\w+"/, `.${(windowOf(now) - windows).toString(36)}"`)
-    expect((await ask(app(), ifNoneMatch(old(1)))).status, 'still good').toBe(304)
-    for (const windows of [2, 100, -1]) {
+    const held = await ask(app(), ifNoneMatch(old(1)))
+    expect([held.status, held.etag], 'still good, and of the age that it has').toEqual([304, old(1)])
+    for (const windows of [2, 100, -2]) {
       const again = await ask(app(), ifNoneMatch(old(windows)))
       expect([again.status, again.etag]).toEqual([200, etag])
       const { requestUri } = again.body.eventStreams[0].endpoint
@@ -89,6 +90,14 @@ onEachDatabase('the ETag of a bulk evaluation', (app) => {
       const [id] = requestUri.split('token=')[1].split('.')
       expect(requestUri.split('token=')[1]).toBe(streamToken(app().platform.streamSecret, Number(id), now))
     }
+  })
+
+  test('is of one API key, as the link to the stream is', async () => {
+    const { etag } = await ask(app())
+    const { key } = await app().api.ok('POST', '/api/auth/keys', { name: 'another' })
+    const asked = await ask(app(), { headers: { 'if-none-match': etag, authorization: `Bearer ${key}` } })
+    expect(asked.status).toBe(200)
+    expect(asked.etag).not.toBe(etag)
   })
 
   test('yields to a flagConfigEtag that cannot be read, and to that of a state nobody has reached', async () => {

@@ -24,8 +24,10 @@ const connect = (baseUrl: string, key?: string) =>
   new OFREPApi({ baseUrl, headers: key === undefined ? [] : [['Authorization', `Bearer ${key}`]] })
 
 /** An answer as the protocol has it. @param exposure of a flag that an experiment decides */
-function answerOf({ key, reason, value, variant, metadata }: Expected, exposure: string) {
-  const told = metadata?.experiment_id === undefined ? metadata : { ...metadata, exposure }
+/** @param targeting_key whose exposure is to be reported */
+function answerOf({ key, reason, value, variant, metadata }: Expected, exposure: string, targeting_key?: string) {
+  const whose = targeting_key === undefined ? {} : { targeting_key }
+  const told = metadata?.experiment_id === undefined ? metadata : { ...metadata, exposure, ...whose }
   return {
     key,
     reason,
@@ -69,7 +71,7 @@ onEachDatabase("ofrep-core's OFREPApi", (app) => {
     expect(httpStatus).toBe(200)
     const byKey = (one: { key?: string }, other: { key?: string }) => ((one.key ?? '') < (other.key ?? '') ? -1 : 1)
     const found = value && 'flags' in value ? value.flags : undefined
-    expect(found?.toSorted(byKey)).toEqual(flags.expected.toSorted(byKey).map((flag) => answerOf(flag, 'report')))
+    expect(found?.toSorted(byKey)).toEqual(flags.expected.toSorted(byKey).map((flag) => answerOf(flag, 'report', 'bo')))
     const experiments = ['boolean', 'number', 'object', 'string'].map((type) => `experiment-${type}`)
     expect(await assignmentsOf(app(), 'bo')).toEqual(experiments.map((key) => ({ key, exposed: false })))
     const requestUri = expect.stringMatching(/^\/ofrep\/v1\/event-stream\?token=[\w.-]+$/)

@@ -36,7 +36,8 @@ onEachDatabase("OpenFeature's web SDK", (app) => {
     expect([fault, client.providerStatus]).toEqual([null, ProviderStatus.READY])
     for (const { key, type, reason, value, variant, metadata } of flags.expected) {
       const details = ask<EvaluationDetails<Json>>(client, { key, type, value })
-      const exposure = metadata?.experiment_id === undefined ? {} : { exposure: 'report' }
+      const exposure =
+        metadata?.experiment_id === undefined ? {} : { exposure: 'report', targeting_key: ADA.targetingKey }
       expect(details, key).toEqual({
         flagKey: key,
         value: value ?? codeDefault({ type }),
