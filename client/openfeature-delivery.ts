@@ -26,10 +26,14 @@ export type Destination = { url: string; apiKey: string; fetch: ReporterFetch; t
  * after as long as the platform asks for; `isFault` where the events themselves may be what it fails on. `refused`: no
  * repetition will help.
  */
-export type Outcome =
-  | { readonly kind: 'answered'; readonly rejected: ReadonlyMap<number, string> }
-  | { readonly kind: 'later'; readonly pauseMs: number; readonly isFault: boolean; readonly message: string }
-  | { readonly kind: 'refused'; readonly message: string }
+export type Outcome = Answered | Failed
+type Answered = { readonly kind: 'answered'; readonly rejected: ReadonlyMap<number, string> }
+type Failed = {
+  readonly kind: 'later' | 'refused'
+  readonly pauseMs: number
+  readonly isFault: boolean
+  readonly message: string
+}
 
 /** Answers that say nothing against the events: too slow, too early, too many, away for a moment. */
 const PASSING = [408, 425, 429, 503]
@@ -61,8 +65,8 @@ export async function deliver(
     if (response.ok) return answered(body)
     const message = `${status}: ${textIn(body, 'message') ?? 'no message'}`
     const isPassing = PASSING.includes(status)
-    if (!isPassing && status < 500) return { kind: 'refused', message }
-    return { kind: 'later', pauseMs: pauseOf(response.headers.get('retry-after')), isFault: !isPassing, message }
+    const kind = isPassing || status >= 500 ? 'later' : 'refused'
+    return { kind, pauseMs: pauseOf(response.headers.get('retry-after')), isFault: !isPassing, message }
   } catch (error) {
     return { kind: 'later', pauseMs: 0, isFault: false, message: String(error) }
   } finally {

@@ -43,8 +43,9 @@ export const exposureId = ({ experiment_id, run_id, variant_id }: Shown) =>
 /** Not randomUUID: pages without HTTPS lack it, and React Native all of `crypto`. */
 export function randomId(): string {
   const { crypto } = globalThis as { crypto?: Partial<typeof globalThis.crypto> }
-  const bytes = crypto?.getRandomValues?.(new Uint8Array(16)) ?? Array.from({ length: 16 }, () => Math.random() * 256)
-  return Array.from(bytes, (byte) => Math.floor(byte).toString(16).padStart(2, '0')).join('')
+  const bytes = crypto?.getRandomValues?.(new Uint8Array(16)) ?? { length: 16 }
+  const hex = (byte = Math.floor(Math.random() * 256)) => byte.toString(16).padStart(2, '0')
+  return Array.from<number | undefined, string>(bytes, (byte) => hex(byte)).join('')
 }
 
 /** Adds a key and, beyond 50,000, forgets the oldest. */

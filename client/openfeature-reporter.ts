@@ -162,16 +162,15 @@ export function createReporter(options: ReporterOptions): Reporter {
       const outcome = await deliver(destination, jsonOf(batch), false, abort)
       flying = []
       settle(batch, outcome)
-      if (outcome.kind !== 'answered') return backOff(outcome.kind === 'later' ? outcome.pauseMs : 0)
+      if (outcome.kind !== 'answered') return backOff(outcome.pauseMs)
       failures = 0
     }
   }
 
   function settle(batch: readonly Entry[], outcome: Outcome) {
     faults = outcome.kind === 'later' && outcome.isFault ? faults + 1 : 0
-    const isHopeless = outcome.kind === 'refused' || faults >= MAX_FAULTS
-    if (isHopeless) faults = 0
-    if (outcome.kind === 'later' && !isHopeless) return putBack(batch)
+    if (outcome.kind === 'later' && faults < MAX_FAULTS) return putBack(batch)
+    faults = 0
     for (const [index, entry] of batch.entries()) {
       const rejection = outcome.kind === 'answered' ? outcome.rejected.get(index) : undefined
       if (outcome.kind !== 'answered') lose(entry, 'refused', outcome.message)
