@@ -69,7 +69,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     is: (path) => path.startsWith('server/') && path.endsWith('/queries.ts'),
     may: (to, from) =>
       to === 'server/wire.ts' ||
-      [`${folder(from)}/schema.ts`, `${folder(from)}/flag-queries.ts`].includes(to) ||
+      ['schema.ts', 'stored.ts', 'flag-queries.ts'].some((own) => to === `${folder(from)}/${own}`) ||
       to.startsWith('server/evaluation/'),
   },
   {

@@ -2,7 +2,7 @@ import type { Condition } from '../evaluation/condition.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import type { FlagAnswer, FlagDefinition, FlagReason, FlagRule, Serve } from '../evaluation/flag.ts'
 import { compileTargeting, type OnBadRule } from './compile.ts'
-import type { StoredFlag, StoredFlagRule } from './flag-queries.ts'
+import type { StoredFlag, StoredFlagRule } from './stored.ts'
 
 type Surroundings = {
   segments: ReadonlyMap<number, Condition>

@@ -2,7 +2,7 @@ import { LRUCache } from 'lru-cache'
 import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
 import type { Targeting } from '../evaluation/targeting.ts'
-import type { StoredExperiment, StoredSegment } from './queries.ts'
+import type { StoredExperiment, StoredSegment } from './stored.ts'
 
 /** Told of a stored rule that does not compile; it makes nobody eligible, never everybody. */
 export type OnBadRule = (where: string, error: unknown) => void

@@ -1,30 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import type { Rules } from '../evaluation/condition.ts'
-import type { FlagType } from '../evaluation/flag.ts'
-import type { StoredSegment } from './queries.ts'
-
-/** A rule of a flag as stored; of `value`, `rollout` and `experiment` one is there. Times in ISO 8601. */
-export type StoredFlagRule = {
-  id: string
-  condition: Rules | null
-  segment_ids: number[]
-  from: string | null
-  until: string | null
-  value?: unknown
-  rollout?: { percent: number; value: unknown }[]
-  experiment?: { experiment_id: number; values: { variant_id: number; value: unknown }[] }
-}
-
-/** A flag as stored: all that evaluating it needs. */
-export type StoredFlag = {
-  key: string
-  version: number
-  type: FlagType
-  enabled: boolean
-  default_value: unknown
-  rules: StoredFlagRule[]
-}
+import type { StoredFlag, StoredSegment } from './stored.ts'
 
 /** The columns of a stored flag `f`. */
 export const flagColumns = sql`f.key, f.version, f.type, f.enabled, f.default_value, f.rules`

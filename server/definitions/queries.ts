@@ -1,56 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import type { Rules } from '../evaluation/condition.ts'
-import type { FlagType } from '../evaluation/flag.ts'
-import type { Range } from '../evaluation/layer.ts'
-import { flagColumns, type StoredFlag } from './flag-queries.ts'
-
-/** An experiment as stored: all that deciding it needs, of one moment. Times in milliseconds since 1970, UTC. */
-export type StoredExperiment = {
-  id: number
-  key: string
-  version: number
-  kind: 'experiment' | 'holdout'
-  mode: 'ab' | 'aa'
-  status: 'draft' | 'running' | 'paused' | 'completed' | 'archived'
-  auto_start: boolean
-  exposure: 'on_check' | 'on_report'
-  traffic_percent: number
-  condition: Rules | null
-  on_ineligible: 'keep' | 'leave_out'
-  prerequisites: { experiment_id: number; variant_ids: number[] }[]
-  holdout_id: number | null
-  layer_id: number | null
-  layer_ranges: Range[]
-  /** Of all payloads; null: any JSON. */
-  payload_type: FlagType | null
-  shipped_variant_id: number | null
-  scheduled_start_at: number | null
-  scheduled_end_at: number | null
-  /** The current run; and, where an event started the first, that one's start, which an earlier event moves back. */
-  run: { id: number; number: number; period: number; movable_start: number | null } | null
-  variants: {
-    id: number
-    name: string
-    percent_allocated: number
-    enabled: boolean
-    is_control: boolean
-    payload: unknown
-  }[]
-  segment_ids: number[]
-}
-export type StoredSegment = { id: number; name: string; rules: Rules | null }
-
-export type Definitions = {
-  version: number
-  /** When they last changed, in milliseconds since 1970. */
-  changed_at: number
-  flags: StoredFlag[]
-  experiments: StoredExperiment[]
-  segments: StoredSegment[]
-  /** Forced variants, also of the ids that are aliases of the user. */
-  overrides: { experiment_id: number; user_id: string; variant_id: number }[]
-}
+import { flagColumns } from './flag-queries.ts'
+import type { Definitions, StoredExperiment, StoredSegment } from './stored.ts'
 
 const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
 

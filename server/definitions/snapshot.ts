@@ -4,7 +4,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import type { FlagDefinition } from '../evaluation/flag.ts'
 import { compileExperiment, compileSegments, type OnBadRule, type Surroundings } from './compile.ts'
 import { compileFlag } from './compile-flag.ts'
-import type { Definitions, StoredExperiment } from './queries.ts'
+import type { Definitions, StoredExperiment } from './stored.ts'
 
 /** All definitions of one version, compiled; never changed, only replaced whole. */
 export type Snapshot = {

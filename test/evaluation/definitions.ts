@@ -1,5 +1,5 @@
-import type { Definitions, StoredExperiment } from '../../server/definitions/queries.ts'
 import { compileSnapshot } from '../../server/definitions/snapshot.ts'
+import type { Definitions, StoredExperiment } from '../../server/definitions/stored.ts'
 import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
 
 /** A running experiment as it is stored: its run and its variants bear ids derived from its own. */

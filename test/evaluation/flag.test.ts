@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { compileFlag } from '../../server/definitions/compile-flag.ts'
-import type { StoredFlagRule } from '../../server/definitions/flag-queries.ts'
+import type { StoredFlagRule } from '../../server/definitions/stored.ts'
 import { compileCondition } from '../../server/evaluation/condition.ts'
 import { explainFlag } from '../../server/evaluation/explain-flag.ts'
 import { evaluateFlag, type FlagSubject, rolloutPosition } from '../../server/evaluation/flag.ts'

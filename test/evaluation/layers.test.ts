@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import type { StoredExperiment } from '../../server/definitions/queries.ts'
+import type { StoredExperiment } from '../../server/definitions/stored.ts'
 import { sumPercents } from '../../server/evaluation/allocation.ts'
 import type { ExperimentDefinition, StoredVariant, Subject } from '../../server/evaluation/definition.ts'
 import { decideSettled, draw, drawPosition, layerPosition, trafficPosition } from '../../server/evaluation/evaluate.ts'

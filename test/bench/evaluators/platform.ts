@@ -1,5 +1,5 @@
-import type { StoredExperiment } from '../../../server/definitions/queries.ts'
 import { compileSnapshot } from '../../../server/definitions/snapshot.ts'
+import type { StoredExperiment } from '../../../server/definitions/stored.ts'
 import type { ExperimentDefinition, Subject } from '../../../server/evaluation/definition.ts'
 import { draw } from '../../../server/evaluation/evaluate.ts'
 import { type BenchUser, type Decide, LISTED_COUNTRIES } from './question.ts'
