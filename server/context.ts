@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import type { AssignmentMemory } from './assignments/memory.ts'
@@ -53,6 +54,10 @@ const BEARER = /^Bearer +(\S+) *$/i
 /** The token of an `Authorization` header, if that is what it holds. */
 export const bearerToken = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
+
+/** The token of either header that OpenFeature's protocol knows. */
+export const tokenOf = ({ authorization, 'x-api-key': apiKey }: IncomingHttpHeaders): string | undefined =>
+  bearerToken(authorization) ?? (typeof apiKey === 'string' ? apiKey : undefined)
 
 export function createContext(platform: Platform, token: string | undefined): Context {
   const context: Context = {

@@ -18,7 +18,7 @@ export async function checkEligibility(
   input: CheckEligibility,
 ): Promise<Eligibility> {
   const eligible: Eligibility['eligible_experiment_ids'] = {}
-  for (const { experiment, variant } of await answer(deciding, actor, input))
+  for (const { experiment, variant } of await answerCheck(deciding, actor, input))
     eligible[experiment.id] = variant.answer as Eligibility['eligible_experiment_ids'][string]
   return { eligible_experiment_ids: eligible }
 }
@@ -30,7 +30,7 @@ export async function getAssignment(
   input: GetAssignment,
 ): Promise<AssignmentOutput> {
   const { experiment_id, ...who } = input
-  const [found] = await answer(deciding, actor, { ...who, experiment_ids: [experiment_id] })
+  const [found] = await answerCheck(deciding, actor, { ...who, experiment_ids: [experiment_id] })
   if (!found) {
     if (!deciding.watch.snapshot().experiments.has(input.experiment_id))
       throw notFound('Experiment', input.experiment_id)
@@ -47,7 +47,8 @@ export async function getAssignment(
   }
 }
 
-export async function answer(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
+/** The decisions of a check: from memory where that will do, else looked up, made and stored. */
+export async function answerCheck(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   return fromMemory(deciding, check) ?? (await lookUp(deciding, actor, check))
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, readClock } from '../definitions/queries.ts'
@@ -85,7 +86,9 @@ export function payloadCheck({ payload_type, payload_schema }: Experiment): Chec
 export async function expectPayloads(em: EntityManager, experiment: Experiment, input: Settings) {
   if (input.payload_type === undefined && input.payload_schema === undefined) return
   const check = payloadCheck(experiment)
-  for (const { id, name, payload } of await variantsOf(em, experiment.id))
+  for (const { id, name, payload } of await variantsOf(em, experiment.id)) {
+    // Between large payloads others have their turn.
+    await nextTurn()
     try {
       check(payload)
     } catch (error) {
@@ -94,6 +97,7 @@ export async function expectPayloads(em: EntityManager, experiment: Experiment, 
         input.payload_type === undefined ? 'payload_schema' : 'payload_type',
       )
     }
+  }
 }
 
 type Schedule = Pick<Experiment, 'status' | 'scheduled_start_at' | 'scheduled_end_at'>

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Deciding } from '../assignments/decide.ts'
-import { answer as answerCheck, recall } from '../assignments/service.ts'
+import { answerCheck, recall } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
-import { notFound } from '../errors.ts'
+import { notFound, unavailable } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
 import {
@@ -16,6 +16,8 @@ import type { Person } from '../users/people.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
+/** How often flags are evaluated again because definitions moved under it. */
+const MAX_CHANGES = 25
 /** How long a look for newer definitions may take. */
 const PATIENCE_MS = 500
 
@@ -38,6 +40,8 @@ export type Evaluated = { readonly answer: FlagAnswer; readonly exposure: Exposu
 
 /** A variant that an experiment gives; null where it gives none. */
 type Given = { readonly variantId: number; readonly exposure: Exposure } | null
+/** By experiment, each with the version of the experiment that it was decided by. */
+type Decided = Map<number, { given: Given; version: number | undefined }>
 type Entry = FlagDefinition | ExperimentDefinition
 
 const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
@@ -55,27 +59,31 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
   // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is away.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
     await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
-  const given = new Map<number, Given>()
+  const decided: Decided = new Map()
   let subject: FlagSubject = nobody
   let seen: Snapshot | undefined
-  for (;;) {
+  for (let changes = 0; changes <= MAX_CHANGES; ) {
     if (seen !== watch.snapshot()) {
-      // Other flags may ask for more of the user, and an experiment may be in another run: what is stored is soon told again.
+      // Other flags may ask for more of the user, and an experiment may be in another run.
       seen = watch.snapshot()
-      given.clear()
+      changes++
+      for (const [id, { version }] of decided) if (seen.experiments.get(id)?.version !== version) decided.delete(id)
       subject = await subjectFor(deciding, check)
       continue
     }
     const results = new Map<string, Evaluated>()
     const undecided = new Set<number>()
     for (const [key, entry] of entriesOf(deciding, check)) {
-      const found = evaluateEntry(entry, subject, (id) => givenTo(deciding, check, given, id))
+      const found = evaluateEntry(entry, subject, (id) => givenTo(deciding, check, decided, id))
       if (typeof found === 'number') undecided.add(found)
       results.set(key, typeof found === 'number' ? 'user needed' : found)
     }
     if (undecided.size === 0 || check.user_id === null) return results
-    await decideAll(deciding, actor, { ...check, user_id: check.user_id }, lowest(seen, undecided), given)
+    // A preview stores nothing: what counts for others is asked again together with them.
+    const missing = check.preview ? [...decided.keys(), ...undecided] : lowest(seen, undecided)
+    await decideMissing(deciding, actor, { ...check, user_id: check.user_id }, missing, decided)
   }
+  throw unavailable('The flags are being changed too quickly to evaluate them; try again soon')
 }
 
 /** Those on which no other of them depends: a prerequisite that is decided for one flag counts for the next. */
@@ -102,7 +110,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   if (attributes === null) {
     const person = await people.read(user_id)
     if (!person.known) throw notFound('User', user_id)
-    return subjectOf(person, null)
+    return subjectWith(person, null)
   }
   let asks = false
   let reads = false
@@ -112,7 +120,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   }
   if (!asks) return anonymous(check)
   const ownerId = reads ? undefined : people.peekOwner(user_id)
-  return ownerId === undefined ? subjectOf(await people.glance(user_id), attributes) : ownerAlone(ownerId, attributes)
+  return ownerId === undefined ? subjectWith(await people.glance(user_id), attributes) : ownerAlone(ownerId, attributes)
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
@@ -130,7 +138,7 @@ const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubj
   segmentIds: inNoSegment,
 })
 
-const subjectOf = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck['attributes']): FlagSubject => ({
+const subjectWith = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck['attributes']): FlagSubject => ({
   userId: ownerId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
@@ -159,26 +167,29 @@ function evaluateEntry(
 }
 
 /** What is decided already, or of an experiment that gives everybody the same. */
-function givenTo({ watch }: Deciding, check: FlagCheck, given: ReadonlyMap<number, Given>, id: number) {
-  if (check.user_id !== null) return given.get(id)
+function givenTo({ watch }: Deciding, check: FlagCheck, decided: Decided, id: number) {
+  if (check.user_id !== null) return decided.get(id)?.given
   const experiment = watch.snapshot().experiments.get(id)
   const settled = experiment && settledForAll(experiment)
   return settled === undefined ? undefined : settled && { variantId: settled.id, exposure: 'none' as const }
 }
 
-/** Decides experiments together, as one check of them all does. */
-async function decideAll(
+/** Decides experiments together, by one check. */
+async function decideMissing(
   deciding: Deciding,
   actor: string,
   { user_id, attributes, expose, preview }: FlagCheck & { user_id: string },
   experimentIds: readonly number[],
-  given: Map<number, Given>,
+  decided: Decided,
 ) {
-  for (const id of experimentIds) given.set(id, null)
   const check = { user_id, experiment_ids: experimentIds, attributes, expose, preview, starts: false }
-  for (const { experiment, variant, assignedAt } of await answerCheck(deciding, actor, check)) {
+  const answers = await answerCheck(deciding, actor, check)
+  const { experiments } = deciding.watch.snapshot()
+  for (const id of experimentIds) decided.set(id, { given: null, version: experiments.get(id)?.version })
+  for (const { experiment, variant, assignedAt } of answers) {
     const isStored = assignedAt !== null && !preview
-    given.set(experiment.id, { variantId: variant.id, exposure: exposureOf(experiment, isStored, expose) })
+    const given = { variantId: variant.id, exposure: exposureOf(experiment, isStored, expose) }
+    decided.set(experiment.id, { given, version: experiment.version })
   }
 }
 
@@ -224,7 +235,7 @@ function remembered(
     return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
   }
   const person = people.peekAnybody(userId)
-  return person && subjectOf(person, attributes)
+  return person && subjectWith(person, attributes)
 }
 
 /** The evaluation over REST and tRPC. */

@@ -6,7 +6,7 @@ import type { FlagOutput, FlagUses, ListFlags } from './schema.ts'
 const pastItsLife = sql<boolean>`
   coalesce(f.created_at + make_interval(days => f.expected_life_days) <= now(), false)`
 const experimentFinished = sql<boolean>`
-  exists (select 1 from experiments e where e.id = any(f.experiment_ids) and e.status in ('completed', 'archived'))`
+  exists (select 1 from experiments e where e.id = any(f.experiment_ids) and e.status = 'completed')`
 
 export type Staleness = { key: string; stale: FlagOutput['stale'] }
 

@@ -1,5 +1,5 @@
 import type { Evaluated, Exposure } from '../flags/evaluate.ts'
-import { ATTRIBUTE_LIMITS, type Json, jsonFault, userId as validUserId } from '../wire.ts'
+import { ATTRIBUTE_LIMITS, type Json, jsonFault, userId } from '../wire.ts'
 
 /** How OFREP's requests are read and its answers written: https://openfeature.dev/docs/reference/other-technologies/ofrep/openapi */
 
@@ -34,7 +34,7 @@ export function readContext(body: unknown): EvaluationContext {
   if (fault) throw new OfrepFault(400, 'INVALID_CONTEXT', `context: ${fault}`)
   if (targetingKey === null || targetingKey === '')
     return { userId: null, attributes: attributes as Record<string, Json> }
-  const parsed = validUserId.safeParse(targetingKey)
+  const parsed = userId.safeParse(targetingKey)
   if (!parsed.success) {
     const [issue] = parsed.error.issues
     throw new OfrepFault(400, 'INVALID_CONTEXT', `context.targetingKey: ${issue?.message}`)
@@ -53,13 +53,13 @@ const written = new WeakMap<Answered['answer'], { [Kind in Exposure]?: string }>
 /**
  * A successful evaluation as JSON: without a `value` the application uses its own default. `metadata.exposure` tells
  * whether this call recorded that the user met the variant, or the application is to report it when shown.
- * @param userId whom answers that are kept are for: while a page changes its user, what is to be reported tells whose it is
+ * @param whose whom answers that are kept are for: while a page changes its user, what is to be reported tells whose it is
  */
-export function successJson(answered: Answered, userId?: string | null): string {
+export function successJson(answered: Answered, whose?: string | null): string {
   const json = cachedJson(answered)
-  if (answered.exposure !== 'report' || userId == null) return json
+  if (answered.exposure !== 'report' || whose == null) return json
   // The metadata stands last, so that this can be added to what is written once for all users.
-  return `${json.slice(0, -2)},"targeting_key":${JSON.stringify(userId)}}}`
+  return `${json.slice(0, -2)},"targeting_key":${JSON.stringify(whose)}}}`
 }
 
 function cachedJson({ answer, exposure }: Answered): string {

@@ -3,7 +3,7 @@ import type { OutgoingHttpHeaders } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import rateLimit from '@fastify/rate-limit'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { bearerToken, createContext, type Platform } from '../context.ts'
+import { createContext, type Platform, tokenOf } from '../context.ts'
 import { evaluate } from '../flags/evaluate.ts'
 import { authorize, faultOf, translate } from '../trpc.ts'
 import type { EventStreams } from './event-streams.ts'
@@ -34,11 +34,16 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
     await app.register(rateLimit, {
       max: perSecond,
       timeWindow: 1000,
-      keyGenerator: (request) => tokenOf(request) ?? request.ip,
+      keyGenerator: (request) => tokenOf(request.headers) ?? request.ip,
       addHeaders: { 'retry-after': true },
     })
   readJson(app, parseJson)
   app.setErrorHandler((error, request: Request, reply) => sendOfrepFault(platform, keyOf(request), reply, error))
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?')
+    const fault = new OfrepFault(404, 'GENERAL', `There is no ${request.method} ${path}`)
+    return sendOfrepFault(platform, undecodedKey(path), reply, fault)
+  })
   app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply, app.prefix))
   // The server provider sends the key as it is, slashes included.
   app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
@@ -50,14 +55,8 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
 
 const keyOf = (request: Request) => request.params['*'] || undefined
 
-/** Either header that the protocol knows. */
-function tokenOf({ headers }: FastifyRequest): string | undefined {
-  const apiKey = headers['x-api-key']
-  return bearerToken(headers.authorization) ?? (typeof apiKey === 'string' ? apiKey : undefined)
-}
-
 async function callerOf(platform: Platform, request: Request) {
-  const context = createContext(platform, tokenOf(request))
+  const context = createContext(platform, tokenOf(request.headers))
   await authorize(context, 'evaluate')
   return context
 }

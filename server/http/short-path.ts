@@ -1,6 +1,6 @@
 import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
 import { assignmentJson, eligibilityJson } from '../assignments/service.ts'
-import { bearerToken, type Platform } from '../context.ts'
+import { bearerToken, type Platform, tokenOf } from '../context.ts'
 import { evaluateFromMemory } from '../flags/evaluate.ts'
 import { admits } from '../trpc.ts'
 import { ATTRIBUTE_LIMITS, type Json, jsonFault } from '../wire.ts'
@@ -70,8 +70,7 @@ function answererOf(
   if (url === CHECK) return (body) => (mayEvaluate(platform, token) ? checkJson(platform, body) : null)
   const key = platform.config.ofrepRateLimit === undefined ? EVALUATION.exec(url)?.[1] : undefined
   if (key === undefined) return null
-  const apiKey = headers['x-api-key']
-  const either = token ?? (typeof apiKey === 'string' ? apiKey : undefined)
+  const either = tokenOf(headers)
   return (body) => (mayEvaluate(platform, either) ? evaluationJson(platform, key, body) : null)
 }
 

@@ -44,29 +44,19 @@ export type People = {
   changedMany: (userIds: readonly string[]) => Promise<void>
 }
 
+type Entry<Value> = { value: Value; changedAt: number }
+
 export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watch }): People {
   const { orm, cache, watch } = options
   /** With the version of the user's last change that each reflects: one that was changed since is not believed. */
-  const remembered = new LRUCache<string, { person: Person; changedAt: number }>({
-    max: MAX_PERSONS,
-    ttl: TTL_SECONDS * 1000,
-  })
-  const strangers = new LRUCache<string, { person: Person; changedAt: number }>({
-    max: MAX_PERSONS,
-    ttl: TTL_SECONDS * 1000,
-  })
-  const current = (entry: { person: Person; changedAt: number } | undefined, userId: string) =>
-    entry && entry.changedAt >= watch.changedAt(userId) ? entry.person : undefined
+  const remembered = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
+  const strangers = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
+  const owners = new LRUCache<string, Entry<string>>({ max: MAX_OWNERS, ttl: OWNER_SECONDS * 1000 })
+  const current = <Value>(entry: Entry<Value> | undefined, userId: string) =>
+    entry && entry.changedAt >= watch.changedAt(userId) ? entry.value : undefined
   const peek = (userId: string) => current(remembered.get(userId), userId)
   const peekAnybody = (userId: string) => peek(userId) ?? current(strangers.get(userId), userId)
-  const owners = new LRUCache<string, { ownerId: string; changedAt: number }>({
-    max: MAX_OWNERS,
-    ttl: OWNER_SECONDS * 1000,
-  })
-  const peekOwner = (userId: string) => {
-    const entry = owners.get(userId)
-    return entry && entry.changedAt >= watch.changedAt(userId) ? entry.ownerId : undefined
-  }
+  const peekOwner = (userId: string) => current(owners.get(userId), userId)
   const forget = (userId: string) => {
     remembered.delete(userId)
     strangers.delete(userId)
@@ -108,9 +98,10 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
 
   /** Remembers it, unless the user changed while it was fetched. */
   function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
-    if (watch.changedAt(userId) === before.user && manyChangedAt === before.many)
-      (found.known ? remembered : strangers).set(userId, { person: found, changedAt: before.user })
-    if (watch.changedAt(userId) === before.user) owners.set(userId, { ownerId: found.ownerId, changedAt: before.user })
+    if (watch.changedAt(userId) !== before.user) return found
+    const changedAt = before.user
+    if (manyChangedAt === before.many) (found.known ? remembered : strangers).set(userId, { value: found, changedAt })
+    owners.set(userId, { value: found.ownerId, changedAt })
     return found
   }
 

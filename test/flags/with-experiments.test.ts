@@ -51,6 +51,38 @@ onEachDatabase('flags that an experiment decides', (app) => {
     }
   })
 
+  test('preview what they would give together, and store nothing', async () => {
+    const { api } = app()
+    const first = await start(api)
+    const all = Object.values(first.variants)
+    const second = await start(api, undefined, { prerequisites: [{ experiment_id: first.id, variant_ids: all }] })
+    const keys = await Promise.all(
+      [second, first].map(
+        async (experiment) => (await makeFlag(api, { ...stringFlag, rules: [byName(experiment)] })).key,
+      ),
+    )
+    const asked = { user_id: unused('previewed'), keys, attributes: {} }
+    const previewed = (await api.ok('POST', '/api/flags/evaluate', { ...asked, preview: true })).flags
+    expect(previewed[keys[0] as string].variant_id).not.toBeNull()
+    expect((await api.ok('POST', '/api/flags/evaluate', asked)).flags).toEqual(previewed)
+  })
+
+  test('are answered while others are changed without a pause', async () => {
+    const { api } = app()
+    const experiment = await start(api, undefined, { condition: { vip: true } })
+    const flag = await makeFlag(api, { ...stringFlag, rules: [byName(experiment)] })
+    const churned = await makeFlag(api)
+    let changing = true
+    let changes = 0
+    const editor = (async () => {
+      while (changing) await api.ok('PUT', `/api/flags/${churned.key}`, { description: `${++changes}` })
+    })()
+    for (let asked = 0; asked < 5; asked++) expect(await valueFor(api, flag, unused('visitor'))).toBe('none')
+    changing = false
+    await editor
+    expect(changes).toBeGreaterThan(0)
+  })
+
   test('are explained at a past time by whose the id was then', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ rollout: [{ percent: 50, value: true }] }] })

@@ -282,6 +282,23 @@ onEachDatabase('an evaluation that is refused', (app) => {
     }
   })
 
+  test('names the flag also where it is asked for in a way that there is not', async () => {
+    const { url, api } = app()
+    const authorization = `Bearer ${api.token}`
+    for (const [method, path, key] of [
+      ['GET', '/evaluate/flags/some-flag', 'some-flag'],
+      ['PUT', '/evaluate/flags/some-flag', 'some-flag'],
+      ['GET', '/evaluate/flags', undefined],
+      ['GET', '/configuration', undefined],
+    ] as const) {
+      const response = await fetch(`${url}/ofrep/v1${path}`, { method, headers: { authorization } })
+      expect([response.status, await response.json()]).toEqual([
+        404,
+        { ...(key ? { key } : {}), errorCode: 'GENERAL', errorDetails: `There is no ${method} /ofrep/v1${path}` },
+      ])
+    }
+  })
+
   test('is told apart from one that is answered by the key alone, however the URL spells it', async () => {
     const key = await makeFlag(app())
     const spelled = `%${key.charCodeAt(0).toString(16)}${key.slice(1)}`

@@ -172,7 +172,7 @@ function waysOf(
   })
   const bulk = async () => {
     const { flags } = await api.ok('POST', '/ofrep/v1/evaluate/flags', { context })
-    const all = [...expected.flags.values()].map((evaluated) => asOfrep(evaluated, evaluated.reported))
+    const all = [...expected.flags.values()].map((evaluated) => asOfrep(evaluated, evaluated.reported, user))
     expect({ user, flags }).toEqual({ user, flags: all })
     count('bulk')
   }
@@ -192,7 +192,8 @@ function waysOf(
   return [...singles, bulk, evaluate, check]
 }
 
-function asOfrep({ answer }: Evaluated, exposure: string): Loose {
+/** @param user whose exposure is to be reported, where all flags were asked for */
+function asOfrep({ answer }: Evaluated, exposure: string, user?: string): Loose {
   const { key, reason, value, rule, experiment } = answer
   const metadata = {
     ...(rule === null ? {} : { rule }),
@@ -204,6 +205,7 @@ function asOfrep({ answer }: Evaluated, exposure: string): Loose {
           variant_name: experiment.variantName,
           ...(experiment.runId === null ? {} : { run_id: experiment.runId }),
           exposure,
+          ...(user !== undefined && exposure === 'report' ? { targeting_key: user } : {}),
         }),
   }
   return {
