@@ -109,6 +109,13 @@ function eachRemembered(
   return true
 }
 
+type Recalled = {
+  experiment: ExperimentDefinition
+  variant: VariantDefinition
+  /** Undefined of an override or a shipped variant. */
+  stored: Remembered | undefined
+}
+
 /**
  * What a check of one experiment answers, as far as this process remembers it.
  * @returns null where the user is given no variant, undefined when anything has to be looked up or stored
@@ -117,13 +124,13 @@ export function recall(
   deciding: Deciding,
   check: Omit<Check, 'experiment_ids'>,
   experimentId: number,
-): { experiment: ExperimentDefinition; variant: VariantDefinition; isStored: boolean } | null | undefined {
-  let found = null as { experiment: ExperimentDefinition; variant: VariantDefinition; isStored: boolean } | null
+): Recalled | null | undefined {
+  let found = null as Recalled | null
   const complete = eachRemembered(
     deciding,
     { ...check, experiment_ids: [experimentId] },
     (experiment, variant, stored) => {
-      found = { experiment, variant, isStored: stored !== undefined }
+      found = { experiment, variant, stored }
     },
   )
   return complete ? found : undefined
@@ -134,16 +141,11 @@ export function recall(
  * @param userId of characters that JSON does not escape
  */
 export function assignmentJson(deciding: Deciding, experimentId: number, userId: string): string | null {
-  let found = null as string | null
-  const complete = eachRemembered(
-    deciding,
-    { user_id: userId, experiment_ids: [experimentId] },
-    (_experiment, { answerJson }, stored) => {
-      const at = stored ? `"${new Date(stored.assignedAt).toISOString()}"` : null
-      found = `{"experiment_id":${experimentId},"user_id":"${userId}",${answerJson.slice(1, -1)},"assigned_at":${at}}`
-    },
-  )
-  return complete ? found : null
+  const found = recall(deciding, { user_id: userId }, experimentId)
+  if (!found) return null
+  const { variant, stored } = found
+  const at = stored ? `"${new Date(stored.assignedAt).toISOString()}"` : null
+  return `{"experiment_id":${experimentId},"user_id":"${userId}",${variant.answerJson.slice(1, -1)},"assigned_at":${at}}`
 }
 
 /**

@@ -217,7 +217,7 @@ export function evaluateFromMemory(
     if (!recalled) return recalled
     return {
       variantId: recalled.variant.id,
-      exposure: exposureOf(recalled.experiment, recalled.isStored, true),
+      exposure: exposureOf(recalled.experiment, recalled.stored !== undefined, true),
     }
   })
   return typeof found === 'number' ? undefined : found

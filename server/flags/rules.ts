@@ -24,14 +24,17 @@ export async function prepareRules(
   checkValue: CheckValue,
 ): Promise<PreparedRules> {
   if (given.length === 0) return { rules: [], segment_ids: [], experiment_ids: [] }
+  const characters = JSON.stringify(given).length
+  if (characters > MOST_CHARACTERS)
+    throw invalid(`are ${characters} characters of JSON: at most ${MOST_CHARACTERS}`, 'rules')
   await lockRules(em)
-  expectBounded(given)
   const segment_ids = new Set<number>()
   for (const [index, rule] of given.entries()) {
     if (rule.condition)
       for (const id of await compileRule(em, rule.condition, ['rules', index, 'condition'])) segment_ids.add(id)
     for (const id of rule.segment_ids ?? []) segment_ids.add(id)
   }
+  expectBounded(given)
   if (segment_ids.size > MOST_SEGMENTS)
     throw invalid(`name ${segment_ids.size} segments: at most ${MOST_SEGMENTS} in all`, 'rules')
   await expectSegments(em, given)
@@ -53,15 +56,10 @@ export async function prepareRules(
   return { rules, segment_ids: [...segment_ids], experiment_ids }
 }
 
-/** All rules of a flag together are no larger, and take no longer, than one rule may. */
+/** The conditions of a flag, each of them sound, are together no larger, and take no longer, than one rule may. */
 function expectBounded(given: readonly GivenRule[]) {
-  const characters = JSON.stringify(given).length
-  if (characters > MOST_CHARACTERS)
-    throw invalid(`are ${characters} characters of JSON: at most ${MOST_CHARACTERS}`, 'rules')
-  const conditions = given.flatMap(({ condition }, index) => (condition ? [{ condition, index }] : []))
-  for (const { condition, index } of conditions) compileGiven(condition, 'rules', index, 'condition')
   try {
-    compileGiven({ $and: conditions.map(({ condition }) => condition) }, 'rules')
+    compileGiven({ $and: given.flatMap(({ condition }) => condition ?? []) }, 'rules')
   } catch (error) {
     throw error instanceof DomainError ? invalid(`together: ${error.message}`, 'rules') : error
   }
