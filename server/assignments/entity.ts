@@ -24,8 +24,12 @@ export const Assignment = defineEntity({
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposure_source: p.text().$type<'check' | 'report' | 'event'>().strictNullable(),
     excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
+    /** What results are broken down by, as it was at the decision. */
+    dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
+    /** The transaction that last changed the row: totals are folded in this order. */
+    xid: p.text().columnType('xid8').defaultRaw('recorded_xid()'),
   },
-  indexes: [{ properties: ['user_id'] }, { properties: ['run_id', 'variant_id'] }],
+  indexes: [{ properties: ['user_id'] }, { properties: ['run_id', 'variant_id'] }, { properties: ['xid'] }],
 })
 
 /** A variant forced on a user for testing, from a time until it was removed or replaced: rows stay, since the user was shown it. */

@@ -13,16 +13,29 @@ import {
   PersonChange,
   PlatformState,
 } from '../definitions/entity.ts'
-import { EventKey, RecordedEvent } from '../events/entity.ts'
+import { EventKey, EventKeyGeneration, EventType, RecordedEvent } from '../events/entity.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '../experiments/entity.ts'
 import { Flag } from '../flags/entity.ts'
 import { Layer } from '../layers/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
+import {
+  EventQuarter,
+  FoldEntry,
+  FoldState,
+  Metric,
+  RunMetric,
+  Unit,
+  UnitMetric,
+  UserDay,
+  VariantMetrics,
+  VariantUnits,
+} from '../totals/entity.ts'
 import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
+import { Migration0004Totals } from './migrations/0004-totals.ts'
 
 /** A query that takes longer is given up: the database is frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
@@ -51,9 +64,21 @@ const entities = [
   Override,
   RecordedEvent,
   EventKey,
+  EventKeyGeneration,
+  EventType,
+  FoldState,
+  FoldEntry,
+  Metric,
+  RunMetric,
+  UserDay,
+  Unit,
+  UnitMetric,
+  VariantUnits,
+  VariantMetrics,
+  EventQuarter,
 ]
 
-const migrations = [Migration0001Foundation, Migration0002Deciding, Migration0003Flags]
+const migrations = [Migration0001Foundation, Migration0002Deciding, Migration0003Flags, Migration0004Totals]
 
 /** The database as the platform sees it: the ORM, whether it is embedded, and how to let go of it. */
 export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }

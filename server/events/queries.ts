@@ -11,7 +11,7 @@ export type NewEvent = {
   type: string
   properties: Record<string, Json> | null
   timestamp: number | null
-  /** Digest of (user, event id), where the sender gave one. */
+  /** Digest of (user, event id) as a UUID, where the sender gave one. */
   digest: string | null
   /** Whether it names a variant and happened before the run that an event started: the run began earlier, then. */
   early: boolean
@@ -34,7 +34,7 @@ const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${
 
 /** Rows of the items given as JSON, with the time that counts. */
 const items = (events: readonly unknown[]) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
-  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, timestamp float8, digest text)`
+  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, timestamp float8, digest uuid)`
 const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
 /** The run that a time belongs to: begun at or before it and not ended by then. */
 const runAt = sql`select r.id from runs r
@@ -43,12 +43,22 @@ const runAt = sql`select r.id from runs r
 
 export type ClaimedKey = { digest: string; id: number }
 
-/** Claims event ids, sorted by digest. @returns those that nobody claimed before, with the id that their event will have */
+const currentGeneration = sql`(select max(g.generation) from event_key_generations g)`
+
+/**
+ * Claims event ids, sorted by digest, in the current generation. The fence of people is held, so that no generation
+ * begins meanwhile.
+ * @returns those that nobody claimed in this generation or the one before, with the id that their event will have
+ */
 export async function claimKeys(em: EntityManager, events: readonly NewEvent[]): Promise<ClaimedKey[]> {
   const { rows } = await sql<ClaimedKey>`
-    insert into event_keys (digest, event_id, timestamp)
-    select i.digest, nextval('events_id_seq'), ${itemTime} from ${items(events)} order by i.digest collate "C"
-    on conflict (digest) do nothing
+    with current as materialized (select ${currentGeneration} as generation)
+    insert into event_keys (generation, digest, event_id, timestamp)
+    select current.generation, i.digest, nextval('events_id_seq'), ${itemTime} from ${items(events)} cross join current
+    where not exists (
+      select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = i.digest offset 0)
+    order by i.digest
+    on conflict (generation, digest) do nothing
     returning digest, event_id::float8 as id`.execute(em.getKysely())
   return rows
 }
@@ -64,11 +74,13 @@ export async function reclaimKeys(
   taken: ReadonlyMap<string, number>,
 ): Promise<ClaimedKey[]> {
   const rows = events.map((event) => ({ ...event, id: taken.get(event.digest as string) }))
-  const { rows: claimed } = await sql<ClaimedKey>`
-    update event_keys k set event_id = nextval('events_id_seq'), timestamp = ${itemTime}, received_at = now_ms()
-    from ${items(rows)} where k.digest = i.digest and k.event_id = i.id
-    returning k.digest, k.event_id::float8 as id`.execute(em.getKysely())
-  return claimed
+  const { rows: released } = await sql<{ digest: string }>`
+    delete from event_keys k using ${items(rows)}
+    where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest and k.event_id = i.id
+    returning k.digest`.execute(em.getKysely())
+  const digests = new Set(released.map((key) => key.digest))
+  const again = events.filter((event) => digests.has(event.digest as string))
+  return again.length === 0 ? [] : claimKeys(em, again)
 }
 
 /**
@@ -99,10 +111,15 @@ export async function readByDigest(
   digests: readonly string[],
 ): Promise<(StoredEvent & { digest: string })[]> {
   const { rows } = await sql<StoredEvent & { digest: string }>`
-    select k.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
+    select i.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
       ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
-    from event_keys k join events e on e.id = k.event_id and e.timestamp = k.timestamp
-    where k.digest in (${sql.join(digests)})`.execute(em.getKysely())
+    from jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) as i (digest)
+    cross join lateral (
+      select k.event_id, k.timestamp from event_keys k
+      where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest::uuid offset 0) k
+    cross join lateral (select e.* from events e where e.id = k.event_id and e.timestamp = k.timestamp offset 0) e`.execute(
+    em.getKysely(),
+  )
   return rows
 }
 

@@ -101,9 +101,13 @@ async function findExperiment(
   return experiment
 }
 
-/** Length-prefixed, so that no two pairs give one text. */
-const digestOf = (userId: string, eventId: string) =>
-  createHash('sha256').update(`${userId.length}:${userId}${eventId.length}:${eventId}`, 'utf8').digest('base64url')
+/** Length-prefixed, so that no two pairs give one text; the first 128 bits of SHA-256, written as a UUID. */
+function digestOf(userId: string, eventId: string) {
+  const hex = createHash('sha256')
+    .update(`${userId.length}:${userId}${eventId.length}:${eventId}`, 'utf8')
+    .digest('hex')
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
+}
 
 /** Stores up to 1000 events; the good ones are stored even if others are rejected. One outcome per event, in order. */
 export async function recordBatch(recording: Recording, actor: string, batch: RecordBatch): Promise<BatchResult> {

@@ -55,6 +55,8 @@ export const Experiment = defineEntity({
     payload_type: p.text().$type<ValueType>().strictNullable().default(null),
     payload_schema: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     shipped_variant_id: p.integer().strictNullable().default(null),
+    /** Attributes that results can be broken down by, beside country_code and is_premium. */
+    dimensions: p.array().defaultRaw(`'{}'`),
     scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),

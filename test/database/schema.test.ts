@@ -6,7 +6,7 @@ onEachDatabase('the schema', (app) => {
     const { orm } = app().platform
     const difference = await orm.schema.getUpdateSchemaSQL({ wrap: false })
     // Triggers, functions and monthly partitions are the migrations' own: no entity describes them.
-    const own = /^(drop trigger|drop function|drop table if exists "events_\d{4}_\d\d")/
+    const own = /^(drop trigger|drop function|drop table if exists "(events_\d{4}_\d\d|event_keys_\d+)")/
     const statements = difference
       .split('\n')
       .map((line) => line.trim())

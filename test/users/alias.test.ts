@@ -44,7 +44,13 @@ onEachDatabase('aliases', (app) => {
         expect(await api.variantOf(visitor, experiment)).toBe(variant)
         expect(await api.variantOf(user, experiment)).toBe(variant)
         const [[original], [copy]] = [await assignmentsOf(app(), visitor), await assignmentsOf(app(), user)]
-        expect(copy).toEqual({ ...original, user_id: user, source: 'alias', joined_at: expect.any(String) })
+        expect(copy).toEqual({
+          ...original,
+          user_id: user,
+          source: 'alias',
+          xid: expect.any(String),
+          joined_at: expect.any(String),
+        })
       }
       expect(sum(users(await api.results(experiment)))).toBe(shown.size)
     })
