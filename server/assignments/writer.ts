@@ -34,7 +34,7 @@ export function createAssignmentWriter(options: {
   concurrency: number
 }): AssignmentWriter {
   const { orm, memory, watch } = options
-  const limits = { waitMs: 2, maxItems: 500, maxWaiting: 20_000, concurrency: options.concurrency }
+  const limits = { waitMs: 2, maxWeight: 500, maxWaiting: 20_000, concurrency: options.concurrency }
 
   const stores = createGroupCommit<NewAssignment, Remembered | 'moved'>({
     ...limits,

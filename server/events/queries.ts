@@ -17,6 +17,8 @@ export type NewEvent = {
   digest: string | null
   /** Whether it names a variant and happened before the run that an event started: the run began earlier, then. */
   early: boolean
+  /** The characters of its properties and attributes as JSON. */
+  size: number
   /** The people's version when the user was looked at. */
   people_version: number
 }
@@ -32,58 +34,18 @@ export type StoredEvent = {
   properties: Record<string, Json> | null
 }
 
-const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
+export const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
 
 /** Rows of the items given as JSON, with the time that counts. */
-const items = (events: readonly unknown[]) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
+export const items = (
+  events: readonly unknown[],
+) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
   ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, attributes jsonb, timestamp float8, digest uuid)`
-const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
+export const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
 /** The run that a time belongs to: begun at or before it and not ended by then. */
 const runAt = sql`select r.id from runs r
   where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime} and (r.ended_at is null or ${itemTime} < r.ended_at)
   order by r.number desc limit 1`
-
-export type ClaimedKey = { digest: string; id: number }
-
-const currentGeneration = sql`(select max(g.generation) from event_key_generations g)`
-
-/**
- * Claims event ids, sorted by digest, in the current generation. The fence of people is held, so that no generation
- * begins meanwhile.
- * @returns those that nobody claimed in this generation or the one before, with the id that their event will have
- */
-export async function claimKeys(em: EntityManager, events: readonly NewEvent[]): Promise<ClaimedKey[]> {
-  const { rows } = await sql<ClaimedKey>`
-    with current as materialized (select ${currentGeneration} as generation)
-    insert into event_keys (generation, digest, event_id, timestamp)
-    select current.generation, i.digest, nextval('events_id_seq'), ${itemTime} from ${items(events)} cross join current
-    where not exists (
-      select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = i.digest offset 0)
-    order by i.digest
-    on conflict (generation, digest) do nothing
-    returning digest, event_id::float8 as id`.execute(em.getKysely())
-  return rows
-}
-
-/**
- * Claims event ids anew whose event is another user's by now: the one who sent it first was erased, and whoever sends
- * it again must not learn under which id it stands.
- * @param taken the ids of the events that the keys stand for; a key that somebody else claimed meanwhile stays theirs
- */
-export async function reclaimKeys(
-  em: EntityManager,
-  events: readonly NewEvent[],
-  taken: ReadonlyMap<string, number>,
-): Promise<ClaimedKey[]> {
-  const rows = events.map((event) => ({ ...event, id: taken.get(event.digest as string) }))
-  const { rows: released } = await sql<{ digest: string }>`
-    delete from event_keys k using ${items(rows)}
-    where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest and k.event_id = i.id
-    returning k.digest`.execute(em.getKysely())
-  const digests = new Set(released.map((key) => key.digest))
-  const again = events.filter((event) => digests.has(event.digest as string))
-  return again.length === 0 ? [] : claimKeys(em, again)
-}
 
 /**
  * Moves the start of runs back that an event started, to the earliest of these events: attribution asks for times, not
@@ -105,24 +67,6 @@ export async function moveStartsBack(em: EntityManager, events: readonly NewEven
       and not exists (select 1 from runs later where later.experiment_id = e.id and later.number > 1)`.execute(
     em.getKysely(),
   )
-}
-
-/** The stored events behind digests. */
-export async function readByDigest(
-  em: EntityManager,
-  digests: readonly string[],
-): Promise<(StoredEvent & { digest: string })[]> {
-  const { rows } = await sql<StoredEvent & { digest: string }>`
-    select i.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
-      ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
-    from jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) as i (digest)
-    cross join lateral (
-      select k.event_id, k.timestamp from event_keys k
-      where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest::uuid offset 0) k
-    cross join lateral (select e.* from events e where e.id = k.event_id and e.timestamp = k.timestamp offset 0) e`.execute(
-    em.getKysely(),
-  )
-  return rows
 }
 
 /** The owner of the user of item `i`; null where the id is no alias. */
@@ -237,29 +181,6 @@ export async function insertEvents(
     from item`.execute(em.getKysely())
   return rows
 }
-
-/**
- * Makes the partition of a month, where it does not exist. A table of its own that is then attached: unlike
- * `create … partition of`, that waits for no reader of `events` and holds up nobody.
- * @param month such as `2026-11`
- */
-export async function createPartition(em: EntityManager, month: string) {
-  const [year, number] = month.split('-').map(Number) as [number, number]
-  const next = number === 12 ? `${year + 1}-01` : `${year}-${String(number + 1).padStart(2, '0')}`
-  const table = `events_${month.replace('-', '_')}`
-  const [{ exists } = { exists: true }] = await em.execute<{ exists: boolean }[]>(
-    'select to_regclass(?) is not null as exists',
-    [table],
-  )
-  if (exists) return
-  await em.execute(`create table ${table} (like events including all)`)
-  await em.execute(`alter table events attach partition ${table}
-    for values from ('${month}-01 00:00:00+00') to ('${next}-01 00:00:00+00')`)
-}
-
-/** An arbitrary number that only the making of partitions locks. */
-const PARTITION_LOCK = 7_302_513
-export const lockPartitions = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${PARTITION_LOCK})`)
 
 /** Events that name the experiment, by ascending id. */
 export async function selectEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<StoredEvent[]> {

@@ -1,33 +1,41 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { isDatabaseAway } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { fencePeople } from '../definitions/people-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
+import { DomainError } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
+import { claimKeys, readByDigest, reclaimKeys } from './event-keys.ts'
+import { createPartition, lockPartitions } from './partitions.ts'
 import {
-  claimKeys,
-  createPartition,
   decideByEvents,
   exposeByEvents,
   insertEvents,
-  lockPartitions,
   moveStartsBack,
   type NewEvent,
-  readByDigest,
-  reclaimKeys,
   type StoredEvent,
 } from './queries.ts'
 
-type Recorded = StoredEvent & { duplicate: boolean }
+/** 'erased': the user was erased, or joined to another, since they were looked at: look again. */
+export type Recorded = (StoredEvent & { duplicate: boolean }) | 'erased'
 
 /** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
 export type Recorder = {
-  /** @returns 'erased' when the user was erased, or joined to another, since they were looked at: look again */
-  record: (event: NewEvent) => Promise<Recorded | 'erased'>
+  /**
+   * Stores the events of one sender together, unless one of them cannot be stored: that one hurts no other.
+   * @returns by place what became of each: an error where it could not be stored
+   * @throws DomainError SERVICE_UNAVAILABLE, or the database's error, where nothing could be stored now
+   */
+  record: (events: readonly NewEvent[]) => Promise<(Recorded | Error)[]>
   drained: () => Promise<void>
 }
 
 const monthOf = (milliseconds: number) => new Date(milliseconds).toISOString().slice(0, 7)
 const DAY_MS = 24 * 3600 * 1000
+/** What waits for the database at most, as text. */
+const MAX_WAITING_BYTES = 64 * 1024 * 1024
+/** What an event keeps in memory beside its properties. */
+const EVENT_BYTES = 500
 
 export function createRecorder(options: { orm: MikroORM; concurrency: number }): Recorder {
   const { orm } = options
@@ -48,20 +56,41 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     for (const month of missing) months.add(month)
   }
 
-  const group = createGroupCommit<NewEvent, Recorded | 'erased'>({
+  const group = createGroupCommit<readonly NewEvent[], Recorded[]>({
     waitMs: 1,
-    maxItems: 1000,
+    weigh: (events) => events.length,
+    sizeOf: (events) => events.reduce((bytes, event) => bytes + EVENT_BYTES + event.size, 0),
+    maxWeight: 1000,
     maxWaiting: 20_000,
+    maxBytes: MAX_WAITING_BYTES,
     concurrency: options.concurrency,
-    write: async (events) => {
+    write: async (batches) => {
+      const events = batches.flat()
       await ensurePartitions(events)
-      return orm.em.fork().transactional((em) => storeEvents(em, events))
+      const recorded = await orm.em.fork().transactional((em) => storeEvents(em, events))
+      let start = 0
+      return batches.map((batch) => {
+        start += batch.length
+        return recorded.slice(start - batch.length, start)
+      })
     },
   })
-  return { record: group.add, drained: group.drained }
+
+  async function record(events: readonly NewEvent[]): Promise<(Recorded | Error)[]> {
+    if (events.length === 0) return []
+    try {
+      return await group.add(events)
+    } catch (error) {
+      if (isDatabaseAway(error) || error instanceof DomainError) throw error
+      if (events.length === 1) return [error as Error]
+      const middle = events.length >> 1
+      return [...(await record(events.slice(0, middle))), ...(await record(events.slice(middle)))]
+    }
+  }
+  return { record, drained: group.drained }
 }
 
-async function storeEvents(em: EntityManager, events: NewEvent[]): Promise<(Recorded | 'erased')[]> {
+async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Promise<Recorded[]> {
   const isErased = await fencePeople(em, events)
   const accepted = events.filter((event) => !isErased(event))
   const { firsts, ids, originals } = await settleKeys(em, accepted)

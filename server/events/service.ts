@@ -9,7 +9,7 @@ import type { Starter } from '../experiments/starter.ts'
 import type { People } from '../users/people.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type NewEvent, type StoredEvent, selectEvents } from './queries.ts'
-import type { Recorder } from './recorder.ts'
+import type { Recorded, Recorder } from './recorder.ts'
 import {
   type BatchResult,
   type EventOutput,
@@ -42,33 +42,79 @@ export async function record(recording: Recording, actor: string, input: RecordE
 /** Records, after another look at the user where they were erased meanwhile. */
 async function recordNow(recording: Recording, actor: string, input: RecordEvent) {
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const recorded = await recording.recorder.record(await prepare(recording, actor, input))
-    if (recorded !== 'erased') return recorded
+    const [recorded] = await recording.recorder.record([await prepare(recording, actor, input)])
+    if (recorded instanceof Error) throw recorded
+    if (recorded && recorded !== 'erased') return recorded
     await recording.watch.refresh()
   }
   throw unavailable(`User ${input.user_id} is being joined or erased; try again soon`)
 }
 
-/** Checks an event against the definitions, and starts a draft where the event is its first decision. */
-async function prepare(recording: Recording, actor: string, input: RecordEvent): Promise<NewEvent> {
+/**
+ * Checks an event against the definitions, and starts a draft where the event is its first decision. Of a known user, in
+ * an experiment that has started, without a promise.
+ * @param isWelcome whether the user is known by what is sent along
+ */
+function prepare(
+  recording: Recording,
+  actor: string,
+  input: RecordEvent,
+  isWelcome = input.attributes != null,
+): NewEvent | Promise<NewEvent> {
+  const { watch, people } = recording
   const timestamp = timeOf(input)
-  const { user_id, type } = input
-  const experiment_id = input.experiment_id ?? null
-  const variant_id = input.variant_id ?? null
+  const { user_id, experiment_id = null, variant_id = null } = input
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
-  const { watch } = recording
-  const people_version = watch.seenVersion(input.user_id)
-  const experiment = experiment_id === null ? null : await findExperiment(watch, experiment_id, variant_id)
-  if (!input.attributes && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
-  if (experiment && variant_id !== null && startsOnCheck(experiment))
-    await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
-  const movableStart = experiment && watch.snapshot().experiments.get(experiment.id)?.run?.movableStart
-  const early = variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0)
-  const digest = input.event_id == null ? null : digestOf(user_id, input.event_id)
-  const properties = input.properties ?? null
-  const attributes = variant_id === null ? null : (input.attributes ?? null)
-  return { user_id, experiment_id, variant_id, type, properties, attributes, timestamp, digest, early, people_version }
+  const people_version = watch.seenVersion(user_id)
+  const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
+  const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnCheck(experiment))
+  if (isStarted && (isWelcome || people.isKnown(user_id))) return newEvent(recording, input, timestamp, people_version)
+  return prepareSlowly(recording, actor, input, isWelcome, timestamp, people_version)
 }
+
+async function prepareSlowly(
+  recording: Recording,
+  actor: string,
+  input: RecordEvent,
+  isWelcome: boolean,
+  timestamp: number | null,
+  people_version: number,
+): Promise<NewEvent> {
+  const { user_id, experiment_id, variant_id } = input
+  const experiment =
+    experiment_id == null ? null : await findExperiment(recording.watch, experiment_id, variant_id ?? null)
+  if (!isWelcome && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
+  if (experiment && variant_id != null && startsOnCheck(experiment))
+    await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
+  return newEvent(recording, input, timestamp, people_version)
+}
+
+function newEvent(
+  { watch }: Recording,
+  input: RecordEvent,
+  timestamp: number | null,
+  people_version: number,
+): NewEvent {
+  const { user_id, type, experiment_id = null, variant_id = null, properties = null } = input
+  const movableStart =
+    experiment_id === null ? null : watch.snapshot().experiments.get(experiment_id)?.run?.movableStart
+  const attributes = variant_id === null ? null : (input.attributes ?? null)
+  return {
+    user_id,
+    experiment_id,
+    variant_id,
+    type,
+    properties,
+    attributes,
+    timestamp,
+    digest: input.event_id == null ? null : digestOf(user_id, input.event_id),
+    early: variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0),
+    size: sizeOf(properties) + sizeOf(attributes),
+    people_version,
+  }
+}
+
+const sizeOf = (json: unknown) => (json === null ? 0 : JSON.stringify(json).length)
 
 /** The event's time in milliseconds, corrected by the sender's clock where that is off; null means now. */
 function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
@@ -81,25 +127,26 @@ function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
   return time
 }
 
+/** @returns undefined where this process's snapshot does not know it, or not its variant */
+function experimentOf(watch: Watch, experimentId: number, variantId: number | null): ExperimentDefinition | undefined {
+  const experiment = watch.snapshot().experiments.get(experimentId)
+  const belongs = variantId === null || experiment?.variants.some((variant) => variant.id === variantId)
+  return belongs ? experiment : undefined
+}
+
 async function findExperiment(
   watch: Watch,
   experimentId: number,
   variantId: number | null,
 ): Promise<ExperimentDefinition> {
-  const find = () => {
-    const experiment = watch.snapshot().experiments.get(experimentId)
-    const belongs = variantId === null || experiment?.variants.some((variant) => variant.id === variantId)
-    return { experiment, belongs }
-  }
-  let { experiment, belongs } = find()
-  if (!experiment || !belongs) {
-    // It may be newer than this process's snapshot.
-    await watch.refresh()
-    ;({ experiment, belongs } = find())
-  }
-  if (!experiment) throw notFound('Experiment', experimentId)
-  if (!belongs) throw invalid(`Variant ${variantId} is not one of experiment ${experimentId}`, 'variant_id')
-  return experiment
+  const known = experimentOf(watch, experimentId, variantId)
+  if (known) return known
+  // It may be newer than this process's snapshot.
+  await watch.refresh()
+  const experiment = experimentOf(watch, experimentId, variantId)
+  if (experiment) return experiment
+  if (!watch.snapshot().experiments.has(experimentId)) throw notFound('Experiment', experimentId)
+  throw invalid(`Variant ${variantId} is not one of experiment ${experimentId}`, 'variant_id')
 }
 
 /** Length-prefixed, so that no two pairs give one text; the first 128 bits of SHA-256, written as a UUID. */
@@ -110,30 +157,61 @@ function digestOf(userId: string, eventId: string) {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20, 32)}`
 }
 
+type Outcome = BatchResult['results'][number]
+
 /** Stores up to 1000 events; the good ones are stored even if others are rejected. One outcome per event, in order. */
 export async function recordBatch(recording: Recording, actor: string, batch: RecordBatch): Promise<BatchResult> {
+  const inputs = batch.events.map((given) => readItem(given, batch.sent_at))
+  // Whoever comes with attributes is known to the rest of the batch.
+  const welcome = new Set<string>()
+  for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
+  const prepared = await Promise.all(
+    inputs.map((input) =>
+      'user_id' in input ? rejectable(() => prepare(recording, actor, input, welcome.has(input.user_id))) : input,
+    ),
+  )
+  const events = prepared.filter((item): item is NewEvent => 'user_id' in item)
+  const recorded = await recording.recorder.record(events)
+  const stored = new Map(events.map((event, index) => [event, recorded[index] as Recorded | Error]))
   const results = await Promise.all(
-    batch.events.map(async (given): Promise<BatchResult['results'][number]> => {
-      const parsed = recordEvent.safeParse(given)
-      if (!parsed.success) {
-        const issues = parsed.error.issues.map((issue) => ({ path: issue.path.map(pathStep), message: issue.message }))
-        return { status: 'rejected', id: null, message: 'Invalid event', issues }
-      }
-      try {
-        const sent_at = parsed.data.sent_at ?? batch.sent_at
-        const { id, duplicate } = await record(recording, actor, { ...parsed.data, sent_at })
-        return { status: duplicate ? 'duplicate' : 'accepted', id, message: null }
-      } catch (error) {
-        if (!(error instanceof DomainError) || error.code === 'SERVICE_UNAVAILABLE') throw error
-        const issues = error.path?.length ? [{ path: [...error.path], message: error.message }] : undefined
-        return { status: 'rejected', id: null, message: error.message, ...(issues ? { issues } : {}) }
-      }
+    prepared.map((item, index): Outcome | Promise<Outcome> => {
+      if (!('user_id' in item)) return item
+      const row = stored.get(item) as Recorded | Error
+      if (row !== 'erased') return outcomeOf(row)
+      return rejectable(async () => outcomeOf(await recordNow(recording, actor, inputs[index] as RecordEvent)))
     }),
   )
-  const count = (status: BatchResult['results'][number]['status']) =>
-    results.filter((result) => result.status === status).length
+  const count = (status: Outcome['status']) => results.filter((result) => result.status === status).length
   return { accepted: count('accepted'), duplicates: count('duplicate'), rejected: count('rejected'), results }
 }
+
+function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
+  const parsed = recordEvent.safeParse(given)
+  if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
+  const issues = parsed.error.issues.map((issue) => ({ path: issue.path.map(pathStep), message: issue.message }))
+  return { status: 'rejected', id: null, message: 'Invalid event', issues }
+}
+
+/** What can be done, or why the event is rejected; what is no fault of the event is thrown. */
+function rejectable<T extends object>(work: () => T | Promise<T>): T | Outcome | Promise<T | Outcome> {
+  try {
+    const result = work()
+    return result instanceof Promise ? result.catch(rejectedFor) : result
+  } catch (error) {
+    return rejectedFor(error)
+  }
+}
+
+function rejectedFor(error: unknown): Outcome {
+  if (!(error instanceof DomainError) || error.code === 'SERVICE_UNAVAILABLE') throw error
+  const issues = error.path?.length ? [{ path: [...error.path], message: error.message }] : undefined
+  return { status: 'rejected', id: null, message: error.message, ...(issues ? { issues } : {}) }
+}
+
+const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
+  row instanceof Error
+    ? { status: 'rejected', id: null, message: 'The event cannot be stored' }
+    : { status: row.duplicate ? 'duplicate' : 'accepted', id: row.id, message: null }
 
 const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
 

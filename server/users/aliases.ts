@@ -70,7 +70,7 @@ const WAIT_MS = 10
 export function createAliaser({ orm, ...told }: Told & { orm: MikroORM }): Aliaser {
   const group = createGroupCommit<Link, StoredLink | DomainError>({
     waitMs: WAIT_MS,
-    maxItems: 500,
+    maxWeight: 500,
     maxWaiting: 20_000,
     concurrency: 1,
     write: async (wanted) => {

@@ -13,6 +13,9 @@ const MAX_PERSONS = 100_000
 /** Less than changes of owners are known for. */
 const OWNER_SECONDS = 3600
 const MAX_OWNERS = 200_000
+/** Less than changes are known for, too. */
+const KNOWN_SECONDS = 12 * 3600
+const MAX_KNOWN = 500_000
 /** Of more changes at once than these, each process forgets everybody. */
 const FEW = 100
 
@@ -36,6 +39,11 @@ export type People = {
   glance: (userId: string) => Person | Promise<Person>
   /** What `glance` gives without leaving the process. */
   peekAnybody: (userId: string) => Person | undefined
+  /**
+   * Whether anything is stored under the id, as far as this process remembers: for long, since only an erasure changes it,
+   * and whoever stores something for the user is fenced against one that this process has not heard of yet.
+   */
+  isKnown: (userId: string) => boolean
   /** Whom the id is an alias of, or itself, as far as this process remembers: longer than a profile, since a login tells. */
   peekOwner: (userId: string) => string | undefined
   /** Forgets what is cached of a user, here and elsewhere. @param version of the erasure or alias, if it was one */
@@ -52,6 +60,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
   const remembered = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
   const strangers = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
   const owners = new LRUCache<string, Entry<string>>({ max: MAX_OWNERS, ttl: OWNER_SECONDS * 1000 })
+  const knowns = new LRUCache<string, Entry<true>>({ max: MAX_KNOWN, ttl: KNOWN_SECONDS * 1000 })
   const current = <Value>(entry: Entry<Value> | undefined, userId: string) =>
     entry && entry.changedAt >= watch.changedAt(userId) ? entry.value : undefined
   const peek = (userId: string) => current(remembered.get(userId), userId)
@@ -102,6 +111,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     const changedAt = before.user
     if (manyChangedAt === before.many) (found.known ? remembered : strangers).set(userId, { value: found, changedAt })
     owners.set(userId, { value: found.ownerId, changedAt })
+    if (found.known) knowns.set(userId, { value: true, changedAt })
     return found
   }
 
@@ -122,6 +132,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     read: async (userId) => peek(userId) ?? load(userId),
     glance: (userId) => peekAnybody(userId) ?? load(userId),
     peekAnybody,
+    isKnown: (userId) => current(knowns.get(userId), userId) ?? false,
     peekOwner,
     changed,
     changedMany: async (userIds) => {

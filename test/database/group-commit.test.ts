@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { createGroupCommit } from '../../server/database/group-commit.ts'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-const limits = { waitMs: 2, maxItems: 10, maxWaiting: 100, concurrency: 1 }
+const limits = { waitMs: 2, maxWeight: 10, maxWaiting: 100, concurrency: 1 }
 
 describe('a group commit', () => {
   test('writes together what arrives together, in order, and answers each its own result', async () => {

@@ -1,0 +1,65 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { items, itemTime, milliseconds, type NewEvent, type StoredEvent } from './queries.ts'
+
+/** The idempotency window: which event id of which user stands for which event. */
+
+export type ClaimedKey = { digest: string; id: number }
+
+const currentGeneration = sql`(select max(g.generation) from event_key_generations g)`
+
+/**
+ * Claims event ids, sorted by digest, in the current generation. The fence of people is held, so that no generation
+ * begins meanwhile.
+ * @returns those that nobody claimed in this generation or the one before, with the id that their event will have
+ */
+export async function claimKeys(em: EntityManager, events: readonly NewEvent[]): Promise<ClaimedKey[]> {
+  const { rows } = await sql<ClaimedKey>`
+    with current as materialized (select ${currentGeneration} as generation)
+    insert into event_keys (generation, digest, event_id, timestamp)
+    select current.generation, i.digest, nextval('events_id_seq'), ${itemTime} from ${items(events)} cross join current
+    where not exists (
+      select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = i.digest offset 0)
+    order by i.digest
+    on conflict (generation, digest) do nothing
+    returning digest, event_id::float8 as id`.execute(em.getKysely())
+  return rows
+}
+
+/**
+ * Claims event ids anew whose event is another user's by now: the one who sent it first was erased, and whoever sends
+ * it again must not learn under which id it stands.
+ * @param taken the ids of the events that the keys stand for; a key that somebody else claimed meanwhile stays theirs
+ */
+export async function reclaimKeys(
+  em: EntityManager,
+  events: readonly NewEvent[],
+  taken: ReadonlyMap<string, number>,
+): Promise<ClaimedKey[]> {
+  const rows = events.map((event) => ({ ...event, id: taken.get(event.digest as string) }))
+  const { rows: released } = await sql<{ digest: string }>`
+    delete from event_keys k using ${items(rows)}
+    where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest and k.event_id = i.id
+    returning k.digest`.execute(em.getKysely())
+  const digests = new Set(released.map((key) => key.digest))
+  const again = events.filter((event) => digests.has(event.digest as string))
+  return again.length === 0 ? [] : claimKeys(em, again)
+}
+
+/** The stored events behind digests. */
+export async function readByDigest(
+  em: EntityManager,
+  digests: readonly string[],
+): Promise<(StoredEvent & { digest: string })[]> {
+  const { rows } = await sql<StoredEvent & { digest: string }>`
+    select i.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
+      ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
+    from jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) as i (digest)
+    cross join lateral (
+      select k.event_id, k.timestamp from event_keys k
+      where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest::uuid offset 0) k
+    cross join lateral (select e.* from events e where e.id = k.event_id and e.timestamp = k.timestamp offset 0) e`.execute(
+    em.getKysely(),
+  )
+  return rows
+}
