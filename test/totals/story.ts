@@ -98,12 +98,12 @@ const after = anyOf(0, 1, SECOND, MINUTE, 20 * MINUTE, 5 * HOUR, 20 * HOUR)
 const event: fc.Arbitrary<EventPlan> = fc.record({
   kind: fc.constant('event' as const),
   user,
-  experiment: fc.option(experiment, { freq: 3 }),
-  variant: fc.option(variant, { freq: 1 }),
+  experiment: fc.option(experiment, { freq: 4 }),
+  variant: fc.option(variant, { freq: 2 }),
   type: anyOf(...TYPES),
   when: fc.option(
     fc.record({
-      moment: fc.option(fc.nat({ max: 30 }), { freq: 1 }),
+      moment: fc.option(fc.nat({ max: 30 }), { freq: 2 }),
       offset: anyOf(0, 0, 1, -1, -SECOND, -MINUTE, -HOUR, -26 * HOUR, MINUTE, 4 * MINUTE),
     }),
     { freq: 5 },
@@ -163,6 +163,6 @@ export const stories = (length: number): fc.Arbitrary<Story> =>
         { weight: 6, arbitrary: fc.record({ kind: fc.constant('fold' as const), all: fc.boolean() }) },
         { weight: 24, arbitrary: act },
       ),
-      { minLength: 1, maxLength: length, size: 'max' },
+      { minLength: length / 2, maxLength: length },
     ),
   })
