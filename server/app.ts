@@ -25,6 +25,7 @@ import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
+import { createTotals } from './totals/worker.ts'
 import { createAliaser } from './users/aliases.ts'
 import { createPeople } from './users/people.ts'
 
@@ -57,7 +58,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
   try {
     await migrate(database, config.timeZone)
     await beginHistory(orm.em.fork())
-    const { identity, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
+    const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)
     const watch = await createWatch({ orm, cache, log })
@@ -75,6 +76,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const aliaser = createAliaser({ orm, people, memory, cache, watch })
     const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
     closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
+    const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
+    closers.push(totals.close)
     const platform: Platform = {
       config,
       log,
@@ -90,6 +93,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       memory,
       writer,
       recorder,
+      totals,
       keyRing,
     }
 

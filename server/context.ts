@@ -10,6 +10,7 @@ import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Recorder } from './events/recorder.ts'
 import type { Starter } from './experiments/starter.ts'
+import type { Totals } from './totals/worker.ts'
 import type { Aliaser } from './users/aliases.ts'
 import type { People } from './users/people.ts'
 
@@ -30,6 +31,7 @@ export type Platform = {
   readonly memory: AssignmentMemory
   readonly writer: AssignmentWriter
   readonly recorder: Recorder
+  readonly totals: Totals
   readonly keyRing: KeyRing
 }
 

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const PURE = ['evaluation', 'statistics']
-const TOOLS = ['http', 'database', 'definitions', 'cache', ...PURE]
+const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', ...PURE]
 
 type Import = { from: string; to: string; typeOnly: boolean }
 
@@ -70,6 +70,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to, from) =>
       to === 'server/wire.ts' ||
       ['schema.ts', 'stored.ts', 'flag-queries.ts'].some((own) => to === `${folder(from)}/${own}`) ||
+      /^server\/totals\/(counting|progress)\.ts$/.test(to) ||
       to.startsWith('server/evaluation/'),
   },
   {
@@ -80,6 +81,11 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       /^server\/(cache|definitions|evaluation|statistics)\//.test(to) ||
       /^server\/database\/(errors|group-commit|retry)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
+  },
+  {
+    kind: 'commands/*',
+    is: (path) => path.startsWith('server/commands/'),
+    may: (to) => /^server\/(commands|database|totals)\//.test(to) || to === 'server/config.ts',
   },
   {
     kind: 'definitions/*',

@@ -185,6 +185,7 @@ async function decideOne(
       experiment_id: experiment.id,
       definition_version: experiment.version,
       ...readBy(experiment, subject),
+      dimensions: dimensionsOf(experiment, subject),
       // A holdout is met at the first decision under it, whoever shows what later.
       expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
       people_version: peopleVersion,
@@ -211,6 +212,14 @@ async function decideOne(
 /** What a preview would have stored: it counts for what depends on it in the same call. */
 const previewed = (decision: Decision): Remembered | undefined =>
   decision.outcome === 'drawn' ? { variantId: decision.variant.id, exposed: false, assignedAt: 0 } : undefined
+
+/** What results are broken down by, as it is at the decision. */
+function dimensionsOf({ dimensions }: ExperimentDefinition, { attributes }: Subject) {
+  const values = attributes as Record<string, Json>
+  return Object.fromEntries(
+    dimensions.flatMap((name) => (Object.hasOwn(values, name) ? [[name, values[name] as Json]] : [])),
+  )
+}
 
 /** What targeting read, kept with the decision so that it can be explained later. */
 function readBy({ reads, readsSegments }: ExperimentDefinition, { attributes, segmentIds }: Subject) {

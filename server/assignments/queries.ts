@@ -51,6 +51,8 @@ export type NewAssignment = {
   definition_version: number
   attributes: Record<string, Json> | null
   segment_ids: number[] | null
+  /** Attributes that results are broken down by. */
+  dimensions: Record<string, Json>
   expose: boolean
   /** The people's version when the user was looked at. */
   people_version: number
@@ -68,9 +70,9 @@ export async function insertAssignments(
 ): Promise<StoredAssignment[]> {
   const { rows } = await sql<StoredAssignment>`
     insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids,
-      exposed_at, exposure_source, excluded_reason)
+      dimensions, exposed_at, exposure_source, excluded_reason)
     select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes, i.segment_ids,
-      coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end,
+      dimensions_of(i.dimensions, array(select jsonb_object_keys(i.dimensions))), coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end,
       case when exists (
         select 1 from overrides o join runs r on r.id = i.run_id
         where o.user_id in (select i.user_id union all select l.alias_id from aliases l where l.user_id = i.user_id)
@@ -78,7 +80,7 @@ export async function insertAssignments(
           and (o.removed_at is null or o.removed_at >= r.started_at)) then 'override' end
     from jsonb_to_recordset(${JSON.stringify(assignments)}::text::jsonb) as i (
       run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb,
-      segment_ids int[], expose boolean)
+      segment_ids int[], dimensions jsonb, expose boolean)
     left join lateral (select now_ms() as at where i.expose) met on true
     left join lateral (
       select min(e.timestamp) as at from events e

@@ -90,6 +90,8 @@ export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<
 export async function openDatabase(options: {
   url: string
   pool: number
+  /** How long a query may take on PostgreSQL; 0: as long as it needs. */
+  queryTimeoutMs?: number
   warn?: (message: string) => void
 }): Promise<Database> {
   const warn = options.warn ?? (() => {})
@@ -115,7 +117,7 @@ export async function openDatabase(options: {
       pool: { min: 0, max: options.pool },
       driverOptions: {
         connectionTimeoutMillis: 5000,
-        query_timeout: QUERY_TIMEOUT_MS,
+        query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
         keepAlive: true,
         application_name: 'experimentation-platform',
       },

@@ -8,7 +8,7 @@ const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column})
 /** The columns of a stored experiment `e`. */
 const experimentColumns = sql`
   e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition, e.on_ineligible,
-  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id,
+  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id, to_json(e.dimensions) as dimensions,
   ${milliseconds('e.scheduled_start_at')} as scheduled_start_at, ${milliseconds('e.scheduled_end_at')} as scheduled_end_at,
   (select json_build_object('id', r.id, 'number', r.number,
       'movable_start', (select ${milliseconds('f.started_at')} from runs f

@@ -22,6 +22,8 @@ export type StoredExperiment = {
   /** Of all payloads; null: any JSON. */
   payload_type: FlagType | null
   shipped_variant_id: number | null
+  /** Attributes that results can be broken down by; versions of long ago say nothing of them. */
+  dimensions?: string[]
   scheduled_start_at: number | null
   scheduled_end_at: number | null
   /** The current run; and, where an event started the first, that one's start, which an earlier event moves back. */

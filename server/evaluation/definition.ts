@@ -61,6 +61,8 @@ export type ExperimentDefinition = Targeting & {
   }[]
   /** Whether an assigned user who stops matching is left out until they match again. */
   readonly leavesOut: boolean
+  /** Attributes kept with a decision, for results to be broken down by. */
+  readonly dimensions: readonly string[]
   /** Paths of the attributes that targeting reads. */
   readonly reads: readonly string[]
   /** Segments whose hand-made members targeting reads. */

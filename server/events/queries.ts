@@ -10,6 +10,8 @@ export type NewEvent = {
   variant_id: number | null
   type: string
   properties: Record<string, Json> | null
+  /** What is known of the user beside the profile, where the event may decide. */
+  attributes: Record<string, Json> | null
   timestamp: number | null
   /** Digest of (user, event id) as a UUID, where the sender gave one. */
   digest: string | null
@@ -34,7 +36,7 @@ const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${
 
 /** Rows of the items given as JSON, with the time that counts. */
 const items = (events: readonly unknown[]) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
-  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, timestamp float8, digest uuid)`
+  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, attributes jsonb, timestamp float8, digest uuid)`
 const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
 /** The run that a time belongs to: begun at or before it and not ended by then. */
 const runAt = sql`select r.id from runs r
@@ -138,7 +140,7 @@ const assignedAs = (runId: RawBuilder<unknown>) => sql`
 export async function decideByEvents(em: EntityManager, events: readonly NewEvent[]) {
   await sql`
     with item as (
-      select i.ord, coalesce(assigned.user_id, owner.id) as user_id, owner.id as owner_id, i.variant_id, i.experiment_id,
+      select i.ord, coalesce(assigned.user_id, owner.id) as user_id, owner.id as owner_id, i.variant_id, i.experiment_id, i.attributes,
         run.id as run_id, ${itemTime} as at
       from ${items(events.map((event, ord) => ({ ...event, ord })))}
       join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
@@ -149,12 +151,16 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     decided as (
       select item.run_id, item.user_id, item.owner_id, item.experiment_id,
         (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
+        (array_agg(item.attributes order by item.at, item.ord))[1] as attributes,
         min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
       from item group by item.run_id, item.user_id, item.owner_id, item.experiment_id)
-    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, excluded_reason)
+    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, dimensions, excluded_reason)
     select d.run_id, d.user_id, d.variant_id,
       coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
       'event', d.at, e.version, d.at, 'event',
+      dimensions_of(coalesce((
+        select u.attributes || jsonb_build_object('country_code', u.country_code, 'is_premium', u.is_premium)
+        from users u where u.id = d.user_id), '{}') || coalesce(d.attributes, '{}'), e.dimensions),
       case when exists (
           select 1 from overrides o join runs r on r.id = d.run_id
           where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
@@ -170,6 +176,7 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     order by d.run_id, d.user_id collate "C"
     on conflict (run_id, user_id) do update set
       period = case when excluded.assigned_at < a.assigned_at then excluded.period else a.period end,
+      dimensions = case when excluded.assigned_at < a.assigned_at then excluded.dimensions else a.dimensions end,
       assigned_at = least(a.assigned_at, excluded.assigned_at),
       exposed_at = least(a.exposed_at, excluded.exposed_at),
       excluded_reason = coalesce(a.excluded_reason, excluded.excluded_reason,

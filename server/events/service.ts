@@ -66,7 +66,8 @@ async function prepare(recording: Recording, actor: string, input: RecordEvent):
   const early = variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0)
   const digest = input.event_id == null ? null : digestOf(user_id, input.event_id)
   const properties = input.properties ?? null
-  return { user_id, experiment_id, variant_id, type, properties, timestamp, digest, early, people_version }
+  const attributes = variant_id === null ? null : (input.attributes ?? null)
+  return { user_id, experiment_id, variant_id, type, properties, attributes, timestamp, digest, early, people_version }
 }
 
 /** The event's time in milliseconds, corrected by the sender's clock where that is off; null means now. */

@@ -6,6 +6,7 @@ import {
   instant,
   jsonObject,
   jsonValue,
+  label,
   name,
   optional,
   page,
@@ -76,6 +77,7 @@ export const experiment = z
     payload_type: valueType.nullable(),
     payload_schema: storedObject.nullable(),
     shipped_variant_id: id.nullable(),
+    dimensions: z.array(z.string()),
     scheduled_start_at: timestamp.nullable(),
     scheduled_end_at: timestamp.nullable(),
     created_at: timestamp,
@@ -121,6 +123,7 @@ export const experimentDetail = experiment
   .meta({ id: 'ExperimentDetail' })
 export type ExperimentDetail = z.output<typeof experimentDetail>
 
+const dimension = label(100)
 const settings = {
   description: optional(text),
   hypothesis: optional(text),
@@ -142,6 +145,11 @@ const settings = {
   mode: optional(experimentMode),
   payload_type: optional(valueType).meta({
     description: 'The type of every payload, for applications that read the experiment as a flag; null: any JSON value',
+  }),
+  dimensions: optional(z.array(dimension).max(10)).meta({
+    description:
+      'Attributes that results can be broken down by, beside country_code and is_premium: as they are at the decision, from now on',
+    examples: [['plan']],
   }),
   payload_schema: optional(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that payloads are checked against; null: none',

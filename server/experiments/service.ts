@@ -61,6 +61,7 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
     holdout_id: input.holdout_id ?? null,
     payload_type: input.payload_type ?? null,
     payload_schema: input.payload_schema ?? null,
+    dimensions: [...new Set(input.dimensions ?? [])],
     ...schedule,
   })
   payloadCheck(experiment)
@@ -168,6 +169,7 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   experiment.traffic_percent = input.traffic_percent ?? experiment.traffic_percent
   experiment.on_ineligible = input.on_ineligible ?? experiment.on_ineligible
   experiment.prerequisites = input.prerequisites ?? experiment.prerequisites
+  if (input.dimensions != null) experiment.dimensions = [...new Set(input.dimensions)]
   if (input.percent_held != null) await holdShare(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)

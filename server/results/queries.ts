@@ -1,5 +1,76 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { counted, metricTotals, people, signedMetrics, signedUnits, stored, unitTotals } from '../totals/counting.ts'
+
+/** A longer tail would cost more than it tells. */
+const MAX_TAIL = 1000
+
+export type Measured = { metric_id: number; ready: boolean }
+
+/**
+ * Finds what a run is measured by, or has it measured from now on, where events of the type were ever recorded.
+ * @returns null where none were
+ */
+export async function measure(em: EntityManager, runId: number, eventType: string): Promise<Measured | null> {
+  const { rows } = await sql<Measured>`
+    select m.id as metric_id, rm.ready_at is not null as ready
+    from event_types t join metrics m on m.type_id = t.id join run_metrics rm on rm.metric_id = m.id
+    where t.name = ${eventType} and rm.run_id = ${runId}`.execute(em.getKysely())
+  if (rows[0]) return rows[0]
+  const { rows: registered } = await sql<{ metric_id: number }>`
+    with seen as (
+      select t.id from event_types t where t.name = ${eventType}),
+    tail as (
+      select 1 from fold_state s cross join lateral (
+        select 1 from events e where (e.xid, e.id) > (s.event_xid, s.event_id) and e.type = ${eventType} limit 1) e
+      where not exists (select 1 from seen)),
+    named as (
+      insert into event_types (name) select ${eventType} from tail on conflict (name) do update set name = excluded.name returning id),
+    metric as (
+      insert into metrics (type_id) select seen.id from seen union all select named.id from named
+      on conflict (type_id) do update set type_id = excluded.type_id returning id),
+    put as (
+      insert into run_metrics (run_id, metric_id) select ${runId}::int, metric.id from metric on conflict (run_id, metric_id) do nothing)
+    select metric.id as metric_id from metric`.execute(em.getKysely())
+  return registered[0] ? { metric_id: registered[0].metric_id, ready: false } : null
+}
+
+/** What is stored and in no total yet. */
+export type Tail = {
+  /** People to be counted anew; null where there are too many. */
+  userIds: string[] | null
+  /** When the first of it was received, in milliseconds since 1970, UTC; now where there is none. */
+  since: number
+  /** Whether the run ended, and events after its end may be counted still. */
+  ended: boolean
+}
+
+export type MeasuredRun = { id: number; experiment_id: number }
+
+/** The people of an experiment's run whom what is not folded concerns. Reads the ends of indexes. */
+export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tail> {
+  const { rows } = await sql<{ user_ids: string[]; length: number; since: number; ended: boolean }>`
+    with state as materialized (select s.event_xid, s.event_id, s.assignment_xid from fold_state s),
+    event as materialized (
+      select e.user_id, e.experiment_id, e.received_at from state s cross join lateral (
+        select e.user_id, e.experiment_id, e.received_at from events e
+        where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit ${MAX_TAIL + 1}::int) e),
+    changed as materialized (
+      select a.user_id, a.run_id from state s cross join lateral (
+        select a.user_id, a.run_id from assignments a where a.xid >= s.assignment_xid order by a.xid limit ${MAX_TAIL + 1}::int) a),
+    logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_TAIL + 1}::int)
+    select coalesce((
+      select json_agg(x.user_id) from (
+        select e.user_id from event e where e.experiment_id is null or e.experiment_id = ${run.experiment_id}
+        union select c.user_id from changed c where c.run_id = ${run.id}
+        union select l.user_id from logged l where l.user_id is not null
+        union select l.replacement from logged l where l.replacement is not null) x), '[]') as user_ids,
+      ((select count(*) from event) + (select count(*) from changed) + (select count(*) from logged))::int as length,
+      (extract(epoch from coalesce((select min(e.received_at) from event e), now_ms())) * 1000)::float8 as since,
+      exists (select 1 from logged l where l.run_id = ${run.id}) as ended`.execute(em.getKysely())
+  const { user_ids, length, since, ended } = rows[0] as (typeof rows)[number]
+  return { userIds: length > MAX_TAIL ? null : user_ids, since, ended }
+}
 
 export type VariantCounts = {
   variant_id: number
@@ -13,57 +84,48 @@ export type VariantCounts = {
   claimed_other: number
 }
 
-/** The ids of person `p`: the owner's, or the only one, first. */
-const idsOfPerson = sql`(select p.id union all select l.alias_id from aliases l where l.user_id = p.id) ids`
-
 /**
- * Per variant of an experiment, in ascending id: distinct exposed people of the latest run, an owner and the aliases
- * being one, and those of them with an event of the type at or after their first exposure and before the run's end, by
- * any of their ids. An event counts that names the experiment, or none: a purchase knows nothing of experiments. People
- * on whom a variant was forced are counted apart and left out, then crossovers, who met two variants by their ids or by
- * events; so are, but not left out, people of whom events name another variant than the platform gave them.
+ * Per variant of an experiment, in ascending id, the people of a run who met it and those of them with an event of the
+ * metric's type: from totals, corrected by what is stored of the people named and not folded yet. Costs the same however
+ * many events there are.
+ * @param metricId null: there are no events of the type
  */
-export async function countConversions(
+export async function countVariants(
   em: EntityManager,
-  experimentId: number,
-  eventType: string,
+  run: MeasuredRun,
+  metricId: number | null,
+  userIds: readonly string[],
 ): Promise<VariantCounts[]> {
+  const corrected = userIds.length > 0
+  const tail = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
+    unit_tail as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
+    metric_tail as materialized (${metricTotals(sql`
+      ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),`
+  const andTail = (table: 'unit_tail' | 'metric_tail') =>
+    corrected ? sql`union all select * from ${sql.table(table)} x where x.dimension = ''` : sql``
   const { rows } = await sql<VariantCounts>`
-    with run as (
-      select r.id, r.started_at, r.ended_at from runs r where r.experiment_id = ${experimentId} order by r.number desc limit 1),
-    person as (
-      select coalesce(l.user_id, a.user_id) as id, min(a.exposed_at) as exposed_at,
-        min(a.variant_id) filter (where a.exposed_at is not null) as variant_id,
-        max(a.variant_id) filter (where a.exposed_at is not null) as other_id,
-        bool_or(a.source = 'event') as is_external,
-        coalesce(bool_or(a.excluded_reason = 'override'), false) as is_overridden,
-        coalesce(bool_or(a.excluded_reason = 'crossover'), false) as is_crossed
-      from run join assignments a on a.run_id = run.id left join aliases l on l.alias_id = a.user_id
-      group by coalesce(l.user_id, a.user_id)),
-    exposed as (
-      select p.variant_id, p.is_external, p.is_overridden,
-        not p.is_overridden and (p.is_crossed or p.variant_id <> p.other_id) as is_crossed,
-        exists (
-          select 1 from ${idsOfPerson} join events e on e.user_id = ids.id
-          where e.type = ${eventType} and e.timestamp >= p.exposed_at
-            and (run.ended_at is null or e.timestamp < run.ended_at)
-            and (e.experiment_id is null or e.experiment_id = ${experimentId})) as is_converted,
-        not p.is_external and exists (
-          select 1 from ${idsOfPerson} join events e on e.user_id = ids.id
-          where e.experiment_id = ${experimentId} and e.timestamp >= run.started_at
-            and (run.ended_at is null or e.timestamp < run.ended_at)
-            and e.variant_id not in (p.variant_id, p.other_id)) as is_claimed_other
-      from run cross join person p
-      where p.exposed_at is not null)
+    with ${corrected ? tail : sql``}
+    unit as materialized (
+      select u.variant_id, sum(u.users)::int as users, sum(u.externally_decided)::int as externally_decided,
+        sum(u.crossovers)::int as crossovers, sum(u.overridden)::int as overridden, sum(u.claimed_other)::int as claimed_other
+      from (
+        select v.run_id, v.period, v.variant_id, v.dimension, v.dimension_value, v.assigned, v.drawn, v.drawn_exposed, v.users,
+          v.externally_decided, v.crossovers, v.overridden, v.claimed_other
+        from variant_units v where v.run_id = ${run.id} and v.dimension = '' ${andTail('unit_tail')}) u
+      group by u.variant_id),
+    metric as materialized (
+      select m.variant_id, sum(m.users)::int as users
+      from (
+        select v.run_id, v.period, v.variant_id, v.dimension, v.dimension_value, v.metric_id, v.users, v.events, v.events_sq,
+          v.value, v.value_sq, v.unusable
+        from variant_metrics v where v.run_id = ${run.id} and v.dimension = '' ${andTail('metric_tail')}) m
+      where m.metric_id = ${metricId}::int
+      group by m.variant_id)
     select v.id as variant_id, v.name as variant_name, v.is_control,
-      count(x.variant_id) filter (where not x.is_overridden and not x.is_crossed)::int as total_users,
-      count(x.variant_id) filter (where not x.is_overridden and not x.is_crossed and x.is_converted)::int as conversions,
-      count(x.variant_id) filter (where x.is_external)::int as externally_decided,
-      count(x.variant_id) filter (where x.is_crossed)::int as crossovers,
-      count(x.variant_id) filter (where x.is_overridden)::int as overridden,
-      count(x.variant_id) filter (where x.is_claimed_other)::int as claimed_other
-    from variants v left join exposed x on x.variant_id = v.id
-    where v.experiment_id = ${experimentId}
-    group by v.id order by v.id`.execute(em.getKysely())
+      coalesce(u.users, 0) as total_users, coalesce(m.users, 0) as conversions, coalesce(u.externally_decided, 0) as externally_decided,
+      coalesce(u.crossovers, 0) as crossovers, coalesce(u.overridden, 0) as overridden, coalesce(u.claimed_other, 0) as claimed_other
+    from variants v left join unit u on u.variant_id = v.id left join metric m on m.variant_id = v.id
+    where v.experiment_id = ${run.experiment_id}
+    order by v.id`.execute(em.getKysely())
   return rows
 }

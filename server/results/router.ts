@@ -17,5 +17,5 @@ export const resultsRouter = router({
     })
     .input(wire.getResults)
     .output(wire.results)
-    .query(({ ctx, input }) => results.getResults(ctx.em, input)),
+    .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform.totals, input)),
 })

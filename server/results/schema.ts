@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, label, optional, withDefault } from '../wire.ts'
+import { id, label, optional, timestamp, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
@@ -41,6 +41,10 @@ export const results = z
     confidence_level: z.number(),
     significance_threshold: z.number(),
     run: z.int().nullable().meta({ description: 'Number of the run that is reported; null before the first' }),
+    data_through: timestamp.nullable().meta({
+      description:
+        'null: everything stored is counted. A time while much is waiting to be counted: everything received before it is',
+    }),
     variants: z.array(variantResult),
     winner: winner.nullable(),
     externally_decided: z

@@ -9,6 +9,8 @@ export const FoldState = defineEntity({
     event_xid: p.text().columnType('xid8'),
     event_id: p.bigint('number'),
     assignment_xid: p.text().columnType('xid8'),
+    /** Raw events from before were dropped: totals alone know of them. */
+    events_since: p.datetime().columnType('timestamptz').strictNullable(),
     folded_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'fold_state_single_row', expression: 'id = 1' }],

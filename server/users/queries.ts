@@ -52,7 +52,7 @@ export type ErasedRows = { stored: number; forced: boolean; alias_ids: string[] 
 
 /**
  * Replaces the person behind an id and its aliases: profiles, memberships, overrides and links go; assignments and
- * events stay under the replacements, the events without their properties: no metric reads any of them yet.
+ * events stay under the replacements, the events with the one number that metrics read of their properties, or that there was none.
  * @param userId whose links go; the other ids of `replacements` may belong to somebody else by now
  * @param personId replacements under which anything stays are linked to it, so that they count as one person
  */
@@ -73,8 +73,11 @@ export async function erasePeople(
         update assignments a set user_id = item.replacement, attributes = null, segment_ids = null
         from item where a.user_id = item.user_id returning item.replacement),
       recorded as (
-        update events e set user_id = item.replacement, properties = null
+        update events e set user_id = item.replacement,
+          properties = case when jsonb_exists(e.properties, 'value') then
+            jsonb_build_object('value', case when event_value(e.properties) is not null then e.properties -> 'value' end) end
         from item where e.user_id = item.user_id returning item.replacement),
+      logged as (insert into fold_log (user_id, replacement) select item.user_id, item.replacement from item),
       linked as (
         insert into aliases (alias_id, user_id)
         select kept.replacement, ${personId} from (select replacement from assigned union select replacement from recorded) kept

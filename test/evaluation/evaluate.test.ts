@@ -42,6 +42,7 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
   groups: new Map(),
   codeDefault,
   leavesOut: false,
+  dimensions: [],
   reads: [],
   readsSegments: [],
   depth: 0,

@@ -48,6 +48,7 @@ onEachDatabase('results', (app) => {
       confidence_level: 0.95,
       significance_threshold: 0.05,
       run: 1,
+      data_through: null,
       variants: [
         {
           variant_id: experiment.variants.control,

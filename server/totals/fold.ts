@@ -1,0 +1,81 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import {
+  type Batch,
+  findAfterEnd,
+  findChanged,
+  findPending,
+  findPeople,
+  findUsers,
+  moveCursor,
+  noteFilled,
+  planForPieces,
+  readBatch,
+  takeLog,
+  tryFoldLock,
+} from './progress.ts'
+import { addPlainly, addToUnits, countAnew, moveDays, nameTypes } from './queries.ts'
+
+/** How much one pass takes at most. */
+export type Limits = { events: number; users: number }
+
+/** What a pass did; 'busy' where another process is at it. */
+export type Pass = 'busy' | { events: number; users: number; more: boolean }
+
+/**
+ * One pass, one transaction: takes settled events, changed assignments and what else makes people be counted anew, and
+ * moves totals and cursor together, so that a crash repeats a pass whole or not at all. Events are added where adding
+ * is all there is to it; whoever's assignments changed is counted anew from the raw rows, by `counting.ts` alone.
+ */
+export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promise<Pass> {
+  return orm.em.fork().transactional(async (em): Promise<Pass> => {
+    if (!(await tryFoldLock(em))) return 'busy'
+    await planForPieces(em)
+    const batch = await readBatch(em, limits.events)
+    const logged = await settleLog(em, batch)
+    const changed = await findChanged(em, batch, limits.users)
+    const named = [...new Set([...logged, ...changed.userIds])]
+    const anew = named.length === 0 ? [] : await findPeople(em, named)
+    if (batch.events > 0) {
+      await nameTypes(em, batch)
+      await addPlainly(em, batch, timeZone)
+      anew.push(...(await addToUnits(em, batch, anew)))
+    }
+    for (let start = 0; start < anew.length; start += limits.users)
+      await countAnew(em, anew.slice(start, start + limits.users), batch.to)
+    await moveCursor(em, batch.to, changed.next)
+    return { events: batch.events, users: anew.length, more: batch.more || changed.more }
+  })
+}
+
+/** @returns users to be counted anew: those who were joined or erased, and those who did something after a run's end */
+async function settleLog(em: EntityManager, batch: Batch): Promise<string[]> {
+  const userIds: string[] = []
+  for (const { user_id, replacement, run_id } of await takeLog(em, batch.horizon)) {
+    if (user_id !== null) userIds.push(user_id)
+    if (user_id !== null && replacement !== null) {
+      await moveDays(em, user_id, replacement)
+      userIds.push(replacement)
+    }
+    if (run_id !== null) userIds.push(...(await findAfterEnd(em, run_id, batch.from)))
+  }
+  return userIds
+}
+
+/** How many users were filled in; 'busy' where another process changes totals, 'done' where no metric is pending. */
+export type Filled = 'busy' | 'done' | { users: number }
+
+/** Counts the next users of a run that has a metric which is not ready. @param runId null: of any run */
+export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): Promise<Filled> {
+  return orm.em.fork().transactional(async (em): Promise<Filled> => {
+    if (!(await tryFoldLock(em))) return 'busy'
+    const pending = await findPending(em, runId)
+    if (!pending) return 'done'
+    await planForPieces(em)
+    const { from } = await readBatch(em, 1)
+    const userIds = await findUsers(em, pending, limits.users)
+    if (userIds.length > 0) await countAnew(em, userIds, from)
+    const last = userIds.length < limits.users ? null : (userIds.at(-1) as string)
+    await noteFilled(em, pending.run_id, last)
+    return { users: userIds.length }
+  })
+}

@@ -1,0 +1,76 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { type RawBuilder, sql } from 'kysely'
+import { foldLock, moveCursor, planForPieces, readBatch, takeLog } from './progress.ts'
+import { moveDays } from './queries.ts'
+import { comparing, days, metricSums, quarters, readScope, unitSums, usersAfter } from './whole.ts'
+
+const PIECE = 5000
+
+/**
+ * Makes all totals of the runs that are not frozen anew from the raw rows, in one transaction: answers come from the old
+ * ones until it ends, and what is stored meanwhile is folded afterwards. What raw rows no longer tell of is kept.
+ * @param progress is told how many users are done
+ */
+export function rebuildTotals(orm: MikroORM, progress: (users: number) => void): Promise<void> {
+  return orm.em.fork().transactional(async (em) => {
+    await foldLock(em)
+    await planForPieces(em)
+    await takeEverything(em)
+    const scope = await readScope(em)
+    const execute = (statement: RawBuilder<unknown>) => statement.execute(em.getKysely())
+    const since = scope.since?.toISOString() ?? '-infinity'
+    const ofLiveRuns = (table: string) => sql`
+      delete from ${sql.table(table)} x using runs r where r.id = x.run_id and r.frozen_at is null`
+    for (const table of ['units', 'unit_metrics', 'variant_units', 'variant_metrics']) await execute(ofLiveRuns(table))
+    await execute(sql`
+      delete from user_days d where d.day >= (${since}::timestamptz at time zone ${scope.timeZone})::date`)
+    await execute(sql`delete from event_quarters q where q.quarter >= ${since}::timestamptz`)
+
+    let users = 0
+    for (let last: string | undefined = ''; last !== undefined; ) {
+      const userIds = await usersAfter(em, last, PIECE)
+      if (userIds.length > 0) {
+        await execute(
+          sql`insert into user_days (user_id, type_id, day, events, value, unusable) ${days(scope, userIds)}`,
+        )
+        await execute(comparing(userIds, scope.upTo, storeUnits))
+      }
+      users += userIds.length
+      progress(users)
+      last = userIds.at(-1)
+    }
+    await execute(sql`
+      insert into variant_units (run_id, period, variant_id, dimension, dimension_value, assigned, drawn, drawn_exposed, users,
+        externally_decided, crossovers, overridden, claimed_other) ${unitSums}`)
+    await execute(sql`
+      insert into variant_metrics (run_id, period, variant_id, dimension, dimension_value, metric_id, users, events, events_sq, value,
+        value_sq, unusable) ${metricSums}`)
+    await execute(sql`
+      insert into event_quarters (experiment_id, quarter, variant_id, type_id, events, value) ${quarters(scope)}`)
+    await execute(sql`
+      update run_metrics rm set ready_at = now_ms(), filled_to = null from runs r
+      where r.id = rm.run_id and r.frozen_at is null and rm.ready_at is null`)
+  })
+}
+
+/** Moves the cursor to the end of what is settled: all of that is counted from the raw rows now. */
+async function takeEverything(em: EntityManager) {
+  const { horizon } = await readBatch(em, 1)
+  // Days whose raw events were dropped are kept, and belong to the random id too.
+  for (const { user_id, replacement } of await takeLog(em, horizon))
+    if (user_id !== null && replacement !== null) await moveDays(em, user_id, replacement)
+  await sql`
+    insert into event_types (name) select distinct e.type from events e where e.xid < ${horizon}::text::xid8
+    on conflict (name) do nothing`.execute(em.getKysely())
+  await moveCursor(em, { xid: horizon, id: 0 }, horizon)
+}
+
+/** Those of people whom two pieces name, by different ids, are the same. */
+const storeUnits = sql`,
+  put_units as (
+    insert into units (user_id, run_id, variant_id, period, exposed_at, is_external, excluded_reason, claims_other, dimensions)
+    select u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external, u.excluded_reason, u.claims_other, u.dimensions
+    from fresh_unit u on conflict (user_id, run_id) do nothing)
+  insert into unit_metrics (user_id, run_id, metric_id, events, value, unusable, first_at, last_at)
+  select m.user_id, m.run_id, m.metric_id, m.events, m.value, m.unusable, m.first_at, m.last_at from fresh_metric m
+  on conflict (user_id, run_id, metric_id) do nothing`

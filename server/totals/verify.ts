@@ -1,0 +1,99 @@
+import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
+import { type RawBuilder, sql } from 'kysely'
+import { planForPieces } from './progress.ts'
+import {
+  comparing,
+  days,
+  metricSums,
+  quarters,
+  readScope,
+  type Scope,
+  storedDays,
+  storedMetricSums,
+  storedQuarters,
+  storedUnitSums,
+  unitSums,
+  usersAfter,
+} from './whole.ts'
+
+const PIECE = 2000
+
+/**
+ * Compares all totals with what the raw rows say, in one snapshot: what is not folded yet is left out on both sides.
+ * @returns the first difference, in words; null where there is none
+ */
+export function verifyTotals(em: EntityManager): Promise<string | null> {
+  return em.transactional(
+    async (em) => {
+      await planForPieces(em)
+      const scope = await readScope(em)
+      const moving = await readMoving(em)
+      for (let last: string | undefined = ''; last !== undefined; ) {
+        const userIds = await usersAfter(em, last, PIECE)
+        const settled = userIds.filter((id) => !moving.has(id))
+        const difference = settled.length === 0 ? null : await comparePeople(em, settled, scope)
+        if (difference) return difference
+        last = userIds.at(-1)
+      }
+      return (
+        (await compare(em, 'variant_units', unitSums, storedUnitSums)) ??
+        (await compare(em, 'variant_metrics', metricSums, storedMetricSums)) ??
+        (await compare(em, 'event_quarters', quarters(scope), storedQuarters(scope)))
+      )
+    },
+    { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true },
+  )
+}
+
+/** Who is still to be counted anew: totals say of them what was. */
+async function readMoving(em: EntityManager): Promise<Set<string>> {
+  const { rows } = await sql<{ id: string }>`
+    with named as (
+      select a.user_id as id from fold_state s join assignments a on a.xid >= s.assignment_xid
+      union select l.user_id from fold_log l union select l.replacement from fold_log l)
+    select n.id from named n where n.id is not null
+    union select l.user_id from named n join aliases l on l.alias_id = n.id
+    union select l.alias_id from named n join aliases l on l.user_id = n.id`.execute(em.getKysely())
+  return new Set(rows.map((row) => row.id))
+}
+
+async function comparePeople(em: EntityManager, userIds: readonly string[], scope: Scope): Promise<string | null> {
+  const ofPeople = (statement: RawBuilder<unknown>) => comparing(userIds, scope.upTo, statement)
+  const unit = sql`u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external, u.excluded_reason, u.claims_other, u.dimensions`
+  // A metric that is being filled in is complete for nobody but those who were counted since.
+  const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.metric_id = m.metric_id and rm.ready_at is not null`
+  const filled = sql`join run_metrics rm on rm.run_id = u.run_id and rm.ready_at is not null`
+  return (
+    (await compare(
+      em,
+      'units',
+      ofPeople(sql`select distinct ${unit} from fresh_unit u ${filled}`),
+      ofPeople(sql`select distinct ${unit} from stored_unit u ${filled}`),
+    )) ??
+    (await compare(
+      em,
+      'unit_metrics',
+      ofPeople(sql`select m.* from fresh_metric m ${ready}`),
+      ofPeople(sql`select m.* from stored_metric m ${ready}`),
+    )) ??
+    (await compare(em, 'user_days', days(scope, userIds), storedDays(scope, userIds)))
+  )
+}
+
+/** @returns a row that only one side has, in words, with the other side's row of the same key where there is one */
+async function compare(
+  em: EntityManager,
+  table: string,
+  raw: RawBuilder<unknown>,
+  totals: RawBuilder<unknown>,
+): Promise<string | null> {
+  const { rows } = await sql<{ side: string; row: object }>`
+    with raw as materialized (${raw}), totals as materialized (${totals})
+    (select 'the raw rows say' as side, to_json(x) as row from (select * from raw except select * from totals) x limit 1)
+    union all
+    (select 'the totals say', to_json(x) from (select * from totals except select * from raw) x limit 1)`.execute(
+    em.getKysely(),
+  )
+  if (rows.length === 0) return null
+  return `${table}: ${rows.map(({ side, row }) => `${side} ${JSON.stringify(row)}`).join(', ')}`
+}

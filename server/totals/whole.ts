@@ -1,0 +1,106 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { type RawBuilder, sql } from 'kysely'
+import {
+  type Cursor,
+  counted,
+  cursorOf,
+  METRIC_SUMS,
+  metricTotals,
+  people,
+  signedMetrics,
+  signedUnits,
+  stored,
+  UNIT_COUNTS,
+  unitTotals,
+} from './counting.ts'
+
+/** All totals from all raw rows, as `rebuild` writes them and `verify` compares them. */
+
+const columns = (names: readonly string[]) => sql.join(names.map((name) => sql.ref(`x.${name}`)))
+const unitColumns = sql`x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, ${columns(UNIT_COUNTS)}`
+const metricColumns = sql`x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, x.metric_id, ${columns(METRIC_SUMS)}`
+const hasAny = (names: readonly string[]) =>
+  sql.join(
+    names.map((name) => sql`${sql.ref(`x.${name}`)} <> 0`),
+    sql` or `,
+  )
+
+/** Units, and what those who count did, as totals hold them; of runs that are not frozen. */
+const allUnits = sql`select u.* from units u join runs r on r.id = u.run_id where r.frozen_at is null`
+const allMetrics = sql`select m.* from unit_metrics m join runs r on r.id = m.run_id where r.frozen_at is null`
+const everybody = sql`stored_unit as not materialized (${allUnits}), stored_metric as not materialized (${allMetrics})`
+
+/** The variants' totals that the stored units add up to. */
+export const unitSums = sql`
+  select ${unitColumns} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x where ${hasAny(UNIT_COUNTS)}`
+export const metricSums = sql`
+  select ${metricColumns} from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
+  where ${hasAny(METRIC_SUMS)}`
+/** And those that are stored. */
+export const storedUnitSums = sql`
+  select ${unitColumns} from variant_units x join runs r on r.id = x.run_id
+  where r.frozen_at is null and (${hasAny(UNIT_COUNTS)})`
+export const storedMetricSums = sql`
+  select ${metricColumns} from variant_metrics x join runs r on r.id = x.run_id
+  where r.frozen_at is null and (${hasAny(METRIC_SUMS)})`
+
+/** Raw events that are folded and that raw rows still tell of; and the days and quarters that these make. */
+export type Scope = { upTo: Cursor; since: Date | null; timeZone: string }
+const since = ({ since }: Scope) => sql`${(since ?? new Date(0)).toISOString()}::timestamptz`
+const folded = (scope: Scope) => sql`(e.xid, e.id) <= ${cursorOf(scope.upTo)} and e.timestamp >= ${since(scope)}`
+
+const each = (userIds: readonly string[]) =>
+  sql`jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (id)`
+
+/** What these users did per day. */
+export const days = (scope: Scope, userIds: readonly string[]) => sql`
+  select i.id as user_id, t.id as type_id, (e.timestamp at time zone ${scope.timeZone})::date as day, count(*) as events,
+    coalesce(sum(e.value), 0) as value, count(*) filter (where e.unusable) as unusable
+  from ${each(userIds)} cross join lateral (
+    select e.type, e.timestamp, event_value(e.properties) as value, event_unusable(e.properties) as unusable
+    from events e where e.user_id = i.id and ${folded(scope)} offset 0) e
+  join event_types t on t.name = e.type
+  group by i.id, t.id, day`
+export const storedDays = (scope: Scope, userIds: readonly string[]) => sql`
+  select d.user_id, d.type_id, d.day, d.events, d.value, d.unusable
+  from ${each(userIds)} cross join lateral (select d.* from user_days d where d.user_id = i.id offset 0) d
+  where d.day >= (${since(scope)} at time zone ${scope.timeZone})::date`
+
+export const quarters = (scope: Scope) => sql`
+  select e.experiment_id, date_bin('15 minutes', e.timestamp, '2000-01-01T00:00:00Z') as quarter,
+    coalesce(e.variant_id, 0) as variant_id, t.id as type_id, count(*) as events, coalesce(sum(event_value(e.properties)), 0) as value
+  from events e join event_types t on t.name = e.type
+  where e.experiment_id is not null and ${folded(scope)}
+  group by e.experiment_id, quarter, coalesce(e.variant_id, 0), t.id`
+export const storedQuarters = (scope: Scope) => sql`
+  select q.experiment_id, q.quarter, q.variant_id, q.type_id, q.events, q.value from event_quarters q
+  where q.quarter >= ${since(scope)}`
+
+/** The users after one, in ascending order, of whom raw rows or totals tell. */
+export async function usersAfter(em: EntityManager, last: string, max: number): Promise<string[]> {
+  const next = (table: string) => sql`
+    select x.user_id from (
+      select distinct y.user_id from ${sql.table(table)} y where y.user_id > ${last} order by y.user_id limit ${max}::int) x`
+  const { rows } = await sql<{ user_id: string }>`
+    select x.user_id from (
+      ${next('assignments')} union ${next('events')} union ${next('units')} union ${next('unit_metrics')} union ${next('user_days')}) x
+    order by x.user_id limit ${max}::int`.execute(em.getKysely())
+  return rows.map((row) => row.user_id)
+}
+
+/** A statement over what raw rows and totals say of these users. */
+export const comparing = (userIds: readonly string[], upTo: Cursor, statement: RawBuilder<unknown>) =>
+  sql`with ${people(userIds)}, ${counted(upTo)}, ${stored()} ${statement}`
+
+export async function readScope(em: EntityManager): Promise<Scope> {
+  const { rows } = await sql<{ xid: string; id: string; since: number | null; time_zone: string }>`
+    select s.event_xid::text as xid, s.event_id::text as id, (extract(epoch from s.events_since) * 1000)::float8 as since, p.time_zone
+    from fold_state s cross join platform p`.execute(em.getKysely())
+  const row = rows[0]
+  if (!row) throw new Error('The state of the totals is missing')
+  return {
+    upTo: { xid: row.xid, id: Number(row.id) },
+    since: row.since === null ? null : new Date(row.since),
+    timeZone: row.time_zone,
+  }
+}

@@ -1,0 +1,96 @@
+import { expect, test } from 'vitest'
+import { rebuildTotals } from '../../server/totals/rebuild.ts'
+import { verifyTotals } from '../../server/totals/verify.ts'
+import type { TestApi } from '../support/api.ts'
+import { onEachDatabase, type TestApp } from '../support/app.ts'
+
+const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
+const rows = (app: TestApp, statement: string) => app.platform.orm.em.fork().execute(statement)
+const verify = ({ platform }: TestApp) => verifyTotals(platform.orm.em.fork())
+
+/** Something of everything that totals know. */
+async function story(api: TestApi) {
+  const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
+  const { id: experiment_id, variants } = experiment
+  for (let index = 0; index < 20; index++) {
+    const user_id = `visitor ${experiment_id} ${index}`
+    const attributes = { country_code: index % 2 ? 'US' : 'FR', is_premium: index % 3 === 0, plan: `plan ${index % 2}` }
+    await api.variantOf(user_id, experiment, { attributes })
+    await api.record({ user_id, experiment_id, type: 'conversion', properties: { value: index + 0.125 } })
+    await api.record({ user_id, type: 'conversion', properties: { value: 'much' } })
+    await api.record({ user_id, type: 'view' })
+  }
+  const elsewhere = { user_id: `elsewhere ${experiment_id}`, experiment_id, type: 'conversion' }
+  await api.record({ ...elsewhere, variant_id: variants.control, timestamp: minutesAgo(10) })
+  await api.record({ ...elsewhere, variant_id: variants.treatment, timestamp: minutesAgo(20) })
+  await api.record({ user_id: `visitor ${experiment_id} 0`, experiment_id, variant_id: variants.control, type: 'view' })
+  await api.record({
+    user_id: `visitor ${experiment_id} 0`,
+    experiment_id,
+    variant_id: variants.treatment,
+    type: 'view',
+  })
+  return experiment
+}
+
+onEachDatabase('running totals', (app) => {
+  test('are what the raw rows say, whatever happened, and an answer is the same before they are folded and after', async () => {
+    const { api, platform } = app()
+    const experiment = await story(api)
+    const before = await api.results(experiment)
+    await platform.totals.catchUp()
+    expect(await api.results(experiment)).toEqual(before)
+    expect(await verify(app())).toBeNull()
+
+    await api.ok('POST', '/api/users/alias', {
+      alias_id: `visitor ${experiment.id} 1`,
+      user_id: `owner ${experiment.id}`,
+    })
+    await api.ok('DELETE', `/api/users/${encodeURIComponent(`visitor ${experiment.id} 2`)}`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    const later = await api.results(experiment)
+    await platform.totals.catchUp()
+    expect(await api.results(experiment)).toEqual(later)
+    expect(later.variants.map((row: { total_users: number }) => row.total_users)).toEqual(
+      before.variants.map((row: { total_users: number }) => row.total_users),
+    )
+    expect(await verify(app())).toBeNull()
+  })
+
+  test('that are wrong are found, and made anew from the raw rows', async () => {
+    const { api, platform } = app()
+    const experiment = await story(api)
+    const right = await api.results(experiment)
+    await platform.totals.catchUp()
+    const faults = [
+      `update variant_metrics set users = users + 1 where users > 0`,
+      `update variant_units set users = users + 1 where users > 0`,
+      `delete from unit_metrics where user_id = 'visitor ${experiment.id} 5'`,
+      `update units set period = 9 where user_id = 'visitor ${experiment.id} 5'`,
+      `update user_days set value = value + 0.000000001 where user_id = 'visitor ${experiment.id} 5'`,
+      `delete from event_quarters where experiment_id = ${experiment.id}`,
+    ]
+    for (const fault of faults) {
+      await rows(app(), fault)
+      expect(await verify(app())).toMatch(/the raw rows say|the totals say/)
+      await rebuildTotals(platform.orm, () => {})
+      expect(await verify(app())).toBeNull()
+    }
+    expect(await api.results(experiment)).toEqual(right)
+  })
+
+  test('of an event type that nobody asked for before are counted at the first question', async () => {
+    const { api, platform } = app()
+    const experiment = await story(api)
+    await platform.totals.catchUp()
+    const results = await api.results(experiment, { conversion_event_type: 'view' })
+    expect(results.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(20)
+    await api.record({ user_id: 'visitor of none', type: `new ${experiment.id}` })
+    await api.variantOf('visitor of none', experiment)
+    await api.record({ user_id: 'visitor of none', type: `new ${experiment.id}` })
+    const fresh = await api.results(experiment, { conversion_event_type: `new ${experiment.id}` })
+    expect(fresh.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(1)
+    await platform.totals.catchUp()
+    expect(await verify(app())).toBeNull()
+  })
+})
