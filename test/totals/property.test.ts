@@ -1,10 +1,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { onEachDatabase } from '../support/app.ts'
-import { compareResults } from './compare.ts'
+import { compareResults, compareTotals } from './compare.ts'
 import { openClockedApp } from './set-clock.ts'
 import { type Story, stories, TYPES } from './story.ts'
 import { TIME_ZONE, tell } from './tell.ts'
+import { withoutErasedIds } from './totals.ts'
 
 const SEED = Number(process.env.TOTALS_SEED ?? 1)
 
@@ -22,7 +23,7 @@ onEachDatabase('totals', (_app, backend) => {
           try {
             const answers = await tell(app, story, order)
             for (const id of [1, 2, 3]) for (const type of TYPES) await compareResults(app, id, type)
-            told.push({ answers })
+            told.push({ answers, totals: withoutErasedIds(await compareTotals(app)) })
           } finally {
             await app.close()
           }

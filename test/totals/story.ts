@@ -89,7 +89,7 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
 const place = (below: number) => fc.nat({ max: below - 1 })
-const user = place(6)
+const user = place(5)
 const experiment = place(3)
 const variant = place(3)
 const anyOf = <T>(...items: T[]) => fc.constantFrom(...items)

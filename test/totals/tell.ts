@@ -1,3 +1,4 @@
+import { foldOnce } from '../../server/totals/fold.ts'
 import { createRandom, type Random } from '../promises/scale/random.ts'
 import type { Loose } from '../support/api.ts'
 import { compareResults } from './compare.ts'
@@ -145,7 +146,7 @@ async function deliver({ app }: Scene, arrivals: readonly (Fold | Loose | null)[
   const left = arrivals.filter((arrival) => arrival !== null)
   while (left.length > 0) {
     if (left[0].kind === 'fold') {
-      await fold(app, left.shift())
+      await fold(app, left.shift(), random)
       continue
     }
     const next = left.findIndex(({ kind }) => kind === 'fold')
@@ -158,7 +159,11 @@ async function deliver({ app }: Scene, arrivals: readonly (Fold | Loose | null)[
   }
 }
 
-async function fold(_app: ClockedApp, _fold: Fold) {}
+/** Everything, or what a pass takes that may take next to nothing. */
+async function fold({ platform: { totals, orm } }: ClockedApp, { all }: Fold, random: Random) {
+  if (all) await totals.catchUp()
+  else await foldOnce(orm, { events: 1 + random.below(6), users: 1 + random.below(3) }, TIME_ZONE)
+}
 
 async function carryOut(scene: Scene, act: Act) {
   const { app, answers } = scene
