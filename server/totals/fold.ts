@@ -15,7 +15,10 @@ import {
 } from './progress.ts'
 import { addPlainly, addToUnits, countAnew, moveDays, nameTypes } from './queries.ts'
 
-/** How much one pass takes at most. */
+/** How many people one statement counts anew: enough that planning it is a small part. */
+const PIECE = 500
+
+/** How much one pass takes at most; a transaction's assignments are taken whole. */
 export type Limits = { events: number; users: number }
 
 /** What a pass did; 'busy' where another process is at it. */
@@ -40,8 +43,8 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
       await addPlainly(em, batch, timeZone)
       anew.push(...(await addToUnits(em, batch, anew)))
     }
-    for (let start = 0; start < anew.length; start += limits.users)
-      await countAnew(em, anew.slice(start, start + limits.users), batch.to)
+    for (let start = 0; start < anew.length; start += PIECE)
+      await countAnew(em, anew.slice(start, start + PIECE), batch.to)
     await moveCursor(em, batch.to, changed.next)
     return { events: batch.events, users: anew.length, more: batch.more || changed.more }
   })

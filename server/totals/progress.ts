@@ -18,8 +18,12 @@ export async function tryFoldLock(em: EntityManager): Promise<boolean> {
 /** Waits for it. */
 export const foldLock = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${FOLD_LOCK})`)
 
-/** Plans for pieces of a large table are right for pieces only; compiling them would take longer than running them. */
-export const planForPieces = (em: EntityManager) => em.execute('set local jit = off')
+/**
+ * How statements over pieces are planned until the transaction ends: nobody has counted the rows of a piece, and where few
+ * are expected pieces would be joined by looking at every pair; compiling the plan would take longer than running it.
+ */
+export const planForPieces = (em: EntityManager) =>
+  em.execute(`select set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`)
 
 /** What one pass may take: from the cursor to the end of what is settled, or to the most that was asked for. */
 export type Batch = {

@@ -102,31 +102,41 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       left join metrics m on m.type_id = t.id
       left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
       where ${inBatch(batch)} and (m.id is not null or e.variant_id is not null)),
-    met as materialized (
-      select u.user_id, u.run_id, u.variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
-        e.metric_id, e.timestamp, e.value, e.unusable,
-        u.exposed_at <= e.timestamp as is_after,
-        e.variant_id is not null and e.variant_id <> u.variant_id and not u.claims_other as names_other
+    found as materialized (
+      -- One that names an experiment concerns the runs of it, any other all that the person is in.
+      select e.person_id, r.id as run_id, e.variant_id, e.timestamp, e.metric_id, e.value, e.unusable, r.started_at, r.ended_at,
+        u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other
+      from batch e
+      join runs r on r.experiment_id = e.experiment_id and r.frozen_at is null
+      cross join lateral (select u.* from units u where u.user_id = e.person_id and u.run_id = r.id offset 0) u
+      union all
+      select e.person_id, r.id, e.variant_id, e.timestamp, e.metric_id, e.value, e.unusable, r.started_at, r.ended_at,
+        u.variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other
       from batch e
       cross join lateral (select u.* from units u where u.user_id = e.person_id offset 0) u
-      join runs r on r.id = u.run_id
-      where (e.experiment_id is null or e.experiment_id = r.experiment_id) and r.frozen_at is null
-        and e.timestamp >= r.started_at and (r.ended_at is null or e.timestamp < r.ended_at)
-        and not exists (select 1 from except_for x where x.id = u.user_id)),
+      join runs r on r.id = u.run_id and r.frozen_at is null
+      where e.experiment_id is null),
+    met as materialized (
+      select u.person_id as user_id, u.run_id, u.unit_variant_id as variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
+        u.metric_id, u.timestamp, u.value, u.unusable, u.exposed_at <= u.timestamp as is_after,
+        u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other as names_other
+      from found u
+      where u.timestamp >= u.started_at and (u.ended_at is null or u.timestamp < u.ended_at)
+        and not exists (select 1 from except_for x where x.id = u.person_id)),
     another as materialized (select distinct m.user_id from met m where m.names_other),
     added as materialized (
-      select m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted,
-        count(*) as events, coalesce(sum(m.value), 0) as value, count(*) filter (where m.unusable) as unusable,
-        min(m.timestamp) as first_at, max(m.timestamp) as last_at
-      from met m
-      join run_metrics rm on rm.run_id = m.run_id and rm.metric_id = m.metric_id
-      where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
-      group by m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted),
-    before as materialized (
-      select a.user_id, a.run_id, a.metric_id, b.events, b.value
-      from added a cross join lateral (
+      select a.*, coalesce(b.events, 0) as events_before, coalesce(b.value, 0) as value_before, b.events is null as is_first
+      from (
+        select m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted,
+          count(*) as events, coalesce(sum(m.value), 0) as value, count(*) filter (where m.unusable) as unusable,
+          min(m.timestamp) as first_at, max(m.timestamp) as last_at
+        from met m
+        join run_metrics rm on rm.run_id = m.run_id and rm.metric_id = m.metric_id
+        where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
+        group by m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted) a
+      left join lateral (
         select m.events, m.value from unit_metrics m
-        where m.user_id = a.user_id and m.run_id = a.run_id and m.metric_id = a.metric_id offset 0) b),
+        where m.user_id = a.user_id and m.run_id = a.run_id and m.metric_id = a.metric_id offset 0) b on true),
     put as (
       insert into unit_metrics as m (user_id, run_id, metric_id, events, value, unusable, first_at, last_at)
       select a.user_id, a.run_id, a.metric_id, a.events, a.value, a.unusable, a.first_at, a.last_at from added a
@@ -135,13 +145,11 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         last_at = greatest(m.last_at, excluded.last_at)),
     totals as materialized (${metricTotals(sql`
       select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.metric_id,
-        a.events + coalesce(b.events, 0) as events, a.value + coalesce(b.value, 0) as value, a.unusable
-      from added a left join before b on b.user_id = a.user_id and b.run_id = a.run_id and b.metric_id = a.metric_id
-      where a.is_counted
+        a.events + a.events_before as events, a.value + a.value_before as value, a.unusable
+      from added a where a.is_counted
       union all
-      select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.metric_id, b.events, b.value, 0
-      from added a join before b on b.user_id = a.user_id and b.run_id = a.run_id and b.metric_id = a.metric_id
-      where a.is_counted`)}),
+      select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.metric_id, a.events_before, a.value_before, 0
+      from added a where a.is_counted and not a.is_first`)}),
     put_totals as (${putMetrics('totals')})
     select x.user_id from another x`.execute(em.getKysely())
   return rows.map((row) => row.user_id)

@@ -13,6 +13,8 @@ export type BenchPlatform = {
   query: <T = unknown>(statement: string, values?: unknown[]) => Promise<T[]>
   /** A running or startable experiment of two halves, `control` and `treatment`. @returns its id */
   makeExperiment: () => Promise<number>
+  /** Another process of the platform on the same database. */
+  startAnother: () => Promise<ServerProcess>
   /** Starts one of `servers/`. */
   startBeside: (script: string, environment: Record<string, string>) => Promise<ServerProcess>
   close: () => Promise<void>
@@ -38,13 +40,15 @@ export async function openPlatform(): Promise<BenchPlatform> {
   }
   try {
     await database.connect()
-    const server = await start(new URL('../../server/main.ts', import.meta.url), {
-      DATABASE_URL: url,
-      REDIS_URL,
-      LOG_LEVEL: 'warn',
-      KEY_MANAGEMENT: 'open',
-      WORKERS: '1',
-    })
+    const startAnother = () =>
+      start(new URL('../../server/main.ts', import.meta.url), {
+        DATABASE_URL: url,
+        REDIS_URL,
+        LOG_LEVEL: 'warn',
+        KEY_MANAGEMENT: 'open',
+        WORKERS: '1',
+      })
+    const server = await startAnother()
     const post = async <T>(path: string, body: object): Promise<T> => {
       const response = await fetch(`${server.url}/api${path}`, {
         method: 'POST',
@@ -68,6 +72,7 @@ export async function openPlatform(): Promise<BenchPlatform> {
         await post(`/experiments/${id}/variants`, { name: 'treatment', percent_allocated: 50 })
         return id
       },
+      startAnother,
       startBeside: (script, environment) => start(new URL(`./servers/${script}`, import.meta.url), environment),
       close,
     }

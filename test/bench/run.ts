@@ -1,5 +1,6 @@
 import { benchDecisions } from './decisions.ts'
 import { benchEvaluate } from './evaluate.ts'
+import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
 import { benchSnapshot } from './snapshot.ts'
 import { benchStreams } from './streams.ts'
@@ -8,6 +9,7 @@ import { benchStreams } from './streams.ts'
 const benches: Record<string, (options: string[]) => Promise<void>> = {
   decisions: benchDecisions,
   evaluate: benchEvaluate,
+  events: benchEvents,
   memory: benchMemory,
   snapshot: benchSnapshot,
   streams: benchStreams,

@@ -1,0 +1,101 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { type Body, EVENTS_PER_BATCH } from './event-traffic.ts'
+
+export type Load = { events: number; seconds: number; perSecond: number; p50_ms: number; p99_ms: number }
+
+/** Never twice in one run, so that no event id is sent again. */
+let serial = 0
+
+type Options = {
+  token: string
+  connections: number
+  bodies: readonly Body[]
+  single: boolean
+  /** The load ends after so many seconds or so many events, whichever comes first. */
+  seconds: number
+  events?: number
+}
+
+/**
+ * Sends bodies over connections that are kept alive, each waiting for its answer before it sends the next.
+ * @throws unless every event is answered as accepted
+ */
+export async function loadEvents(urls: readonly string[], options: Options): Promise<Load> {
+  const { single, bodies, connections } = options
+  if (bodies.length < connections) throw new Error('Each connection needs a body of its own')
+  const each = single ? 1 : EVENTS_PER_BATCH
+  const most = options.events ?? Number.POSITIVE_INFINITY
+  const latencies: number[] = []
+  const started = performance.now()
+  const until = started + options.seconds * 1000
+  let sent = 0
+  await Promise.all(
+    Array.from({ length: connections }, async (_, index) => {
+      const { port, hostname, host } = new URL(urls[index % urls.length] as string)
+      const socket = connect(Number(port), hostname)
+      await once(socket, 'connect')
+      const head =
+        `POST /api/events${single ? '' : '/batch'} HTTP/1.1\r\nhost: ${host}\r\n` +
+        `authorization: Bearer ${options.token}\r\ncontent-type: application/json\r\n`
+      let turn = index
+      await converse(socket, single ? '{"id":' : `{"accepted":${each},`, {
+        next: () => {
+          if (sent >= most || performance.now() >= until) return null
+          sent += each
+          const body = bodies[turn % bodies.length] as Body
+          turn += connections
+          body.renew(++serial)
+          return [Buffer.from(`${head}content-length: ${body.bytes.length}\r\n\r\n`), body.bytes]
+        },
+        took: (milliseconds) => void latencies.push(milliseconds),
+      })
+      socket.destroy()
+    }),
+  )
+  const seconds = (performance.now() - started) / 1000
+  latencies.sort((one, other) => one - other)
+  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))] ?? 0
+  const events = latencies.length * each
+  return { events, seconds, perSecond: events / seconds, p50_ms: at(0.5), p99_ms: at(0.99) }
+}
+
+type Dialogue = { next: () => Buffer[] | null; took: (milliseconds: number) => void }
+
+/** @param good how every answer's body begins */
+function converse(socket: Socket, good: string, { next, took }: Dialogue): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let head = ''
+    let left = -1
+    let asked = 0
+    const send = () => {
+      const request = next()
+      if (request === null) return resolve()
+      asked = performance.now()
+      socket.cork()
+      for (const part of request) socket.write(part)
+      socket.uncork()
+    }
+    socket.setNoDelay()
+    socket.on('error', reject)
+    socket.on('close', () => reject(new Error('The server closed the connection')))
+    socket.on('data', (bytes: Buffer) => {
+      if (left < 0) {
+        head += bytes.toString('latin1')
+        const end = head.indexOf('\r\n\r\n')
+        if (end < 0 || head.length < end + 4 + good.length) return
+        if (!head.startsWith('HTTP/1.1 200 ') || !head.startsWith(good, end + 4)) {
+          reject(new Error(`The server answers:\n${head.slice(0, 1000)}`))
+          return
+        }
+        left = Number(/content-length: (\d+)/i.exec(head)?.[1]) - (head.length - end - 4)
+        head = ''
+      } else left -= bytes.length
+      if (left > 0) return
+      left = -1
+      took(performance.now() - asked)
+      send()
+    })
+    send()
+  })
+}

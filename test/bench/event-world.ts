@@ -1,0 +1,75 @@
+import type { Enrolled, Population } from './event-traffic.ts'
+import type { BenchPlatform } from './platform.ts'
+
+/**
+ * Starts experiments with one user's check, and gives everybody an assignment in each: the first variant to users of an
+ * even number, the second to the others.
+ */
+export async function enrolEverybody(platform: BenchPlatform, count: number, users: number): Promise<Population> {
+  const { post, query } = platform
+  const experimentIds: number[] = []
+  while (experimentIds.length < count) experimentIds.push(await platform.makeExperiment())
+  await post('/experiments/check-eligibility', {
+    user_id: 'somebody',
+    experiment_ids: experimentIds,
+    attributes: {},
+  })
+  const experiments: Enrolled[] = []
+  for (const experimentId of experimentIds) {
+    const variants = await query<{ id: number }>(
+      'select v.id from variants v where v.experiment_id = $1 order by v.id',
+      [experimentId],
+    )
+    const [even, odd] = variants.map((variant) => variant.id) as [number, number]
+    experiments.push({ experimentId, variantIds: [even, odd] })
+    await query(
+      `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source)
+      select r.id, 'user_' || n, (array[$2, $3]::int[])[1 + n % 2], 1, 'hash', now_ms(), e.version, now_ms(), 'check'
+      from generate_series(1, $4::int) n cross join experiments e join runs r on r.experiment_id = e.id
+      where e.id = $1`,
+      [experimentId, even, odd, users],
+    )
+  }
+  await query('vacuum analyze assignments')
+  await settle(platform)
+  return { experiments, users }
+}
+
+/** How far the totals are behind what is stored: the age of the oldest event that is not in them, and how many are not. */
+export type Fold = { lag_seconds: number; tail: number }
+
+/** Longer tails are not counted to their end: that would slow down what is measured. */
+const MAX_TAIL = 200_000
+
+export async function readFold({ query }: BenchPlatform): Promise<Fold> {
+  const [fold] = await query<Fold>(
+    `select coalesce(extract(epoch from clock_timestamp() - (
+        select e.received_at from events e where (e.xid, e.id) > (f.event_xid, f.event_id)
+        order by e.xid, e.id limit 1)), 0)::float8 as lag_seconds,
+      (select count(*) from (
+        select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id) limit ${MAX_TAIL}) tail)::int as tail
+    from fold_state f`,
+  )
+  return fold as Fold
+}
+
+const LOOK_MS = 250
+/** A fold that gets nowhere for so long is not waited for. */
+const STUCK_LOOKS = 8
+
+/** Waits until nothing is left to be folded, so that one round does not pay for the one before. */
+export async function settle({ query }: BenchPlatform): Promise<void> {
+  let before = ''
+  for (let stuck = 0; stuck < STUCK_LOOKS; ) {
+    const [state] = await query<{ cursor: string; left: boolean }>(
+      `select concat_ws(' ', f.event_xid, f.event_id, f.assignment_xid) as cursor,
+        exists (select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id))
+          or exists (select 1 from assignments a where a.xid >= f.assignment_xid) as left
+      from fold_state f`,
+    )
+    if (!state?.left) return
+    stuck = state.cursor === before ? stuck + 1 : 0
+    before = state.cursor
+    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+  }
+}
