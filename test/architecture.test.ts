@@ -42,6 +42,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to) ||
       (from === 'server/http/short-path.ts' && /\/(service|evaluate)\.ts$/.test(to)) ||
       (from.startsWith('server/http/ofrep') && to === 'server/flags/evaluate.ts') ||
+      (from === 'server/http/health.ts' && to === 'server/totals/progress.ts') ||
       (from === 'server/http/event-streams.ts' && /^server\/(definitions\/watch|auth\/key-ring)\.ts$/.test(to)),
   },
   {

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Platform } from '../context.ts'
+import type { FoldState } from '../totals/progress.ts'
 
 const PROBE_MS = 1000
 
@@ -9,9 +10,11 @@ const PROBE_MS = 1000
  */
 export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: () => boolean) {
   const databaseState = databaseProbe(platform)
+  const totalsState = totalsProbe(platform)
   app.get('/health/live', async () => ({ status: 'ok' }))
   app.get('/health/ready', async (_request, reply) => {
-    const [database, redis] = [await databaseState(), platform.cache.state()]
+    const [database, totals] = await Promise.all([databaseState(), totalsState()])
+    const redis = platform.cache.state()
     const ready = isReady()
     if (!ready) reply.code(503).header('retry-after', '1')
     const { badRules } = platform.watch.snapshot()
@@ -19,27 +22,32 @@ export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: 
       status: ready ? 'ready' : 'not ready',
       database,
       redis,
+      totals,
       rules: badRules.length === 0 ? 'ok' : `nobody is eligible by the rules of ${badRules.join(', ')}`,
     }
   })
 }
 
-/** One probe at a time, however often the state is asked for: a frozen database must not eat up the pool. */
-function databaseProbe({ orm }: Platform): () => Promise<'up' | 'down'> {
-  let probing: Promise<'up' | 'down'> | undefined
+/** How far totals are behind; null where that cannot be told now. */
+const totalsProbe = ({ totals }: Platform) => probe<FoldState | null>(() => totals.state(), null)
+
+const databaseProbe = ({ orm }: Platform) =>
+  probe<'up' | 'down'>(async () => {
+    await orm.em.fork().execute('select 1')
+    return 'up'
+  }, 'down')
+
+/** One look at a time, however often the state is asked for: a frozen database must not eat up the pool. */
+function probe<State>(look: () => Promise<State>, otherwise: State): () => Promise<State> {
+  let probing: Promise<State> | undefined
   return () => {
-    probing ??= orm.em
-      .fork()
-      .execute('select 1')
-      .then(
-        () => 'up' as const,
-        () => 'down' as const,
-      )
+    probing ??= look()
+      .catch(() => otherwise)
       .finally(() => {
         probing = undefined
       })
-    const late = new Promise<'down'>((resolve) => {
-      setTimeout(() => resolve('down'), PROBE_MS).unref()
+    const late = new Promise<State>((resolve) => {
+      setTimeout(() => resolve(otherwise), PROBE_MS).unref()
     })
     return Promise.race([probing, late])
   }

@@ -24,7 +24,7 @@ const MOST: Limits = { events: 20_000, users: 2000 }
 const LOOK_MS = { least: 50, most: 500 }
 const BUSY_MS = 10
 /** Longer tails are not counted to their end. */
-const MAX_TAIL = 1_000_000
+const MAX_TAIL = 100_000
 
 export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZone: string; log: Logger }): Totals {
   const { orm, timeZone, log } = options

@@ -2,15 +2,19 @@ import type { TestApp } from '../support/app.ts'
 
 /** When keys were last used is written whenever they are; it is no change. */
 const VOLATILE: Record<string, string> = { api_keys: 'last_used_at' }
+/** How far totals have got moves on by itself; what they hold does not, once everything is in them. */
+const MOVING = 'fold_state'
 
-/** Every row of every table, as text. */
+/** Every row of every table, as text, when everything stored is in the totals. */
 export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
+  await platform.totals.catchUp()
   const em = platform.orm.em.fork()
   const tables = await em.execute<{ name: string }[]>(
     `select c.relname as name from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1`,
   )
   const dump: Record<string, string[]> = {}
   for (const { name } of tables) {
+    if (name === MOVING) continue
     const rows = await em.execute<{ row: string }[]>(
       `select (to_jsonb(t) - '${VOLATILE[name] ?? ''}')::text as row from "${name}" t order by 1`,
     )

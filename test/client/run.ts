@@ -1,11 +1,25 @@
 import { spawn } from 'node:child_process'
 import { dirname } from 'node:path'
 
+/** How this machine reaches the registry of packages: through a proxy perhaps, with a certificate of its own. */
+const NETWORK = [
+  'NODE_EXTRA_CA_CERTS',
+  'HTTP_PROXY',
+  'HTTPS_PROXY',
+  'NO_PROXY',
+  'http_proxy',
+  'https_proxy',
+  'no_proxy',
+]
+const network = Object.fromEntries(
+  NETWORK.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name]]])),
+)
+
 export type Ended = { code: number | null; output: string }
 
 /**
  * Runs a program to its end. Its output is both streams in one; the Node that runs the tests comes first on its PATH.
- * @param environment over a bare PATH and HOME
+ * @param environment over a bare PATH and HOME, and what reaches the network
  */
 export function run(
   program: string,
@@ -16,7 +30,7 @@ export function run(
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: options.cwd,
-      env: { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...options.environment },
+      env: { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...network, ...options.environment },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''

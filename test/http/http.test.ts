@@ -41,6 +41,7 @@ describe('health', () => {
       status: 'ready',
       database: 'up',
       redis: 'off',
+      totals: { lag_seconds: expect.any(Number), tail: expect.any(Number) },
       rules: 'ok',
     })
   })

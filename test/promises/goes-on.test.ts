@@ -46,6 +46,7 @@ onPrivateServices('when Redis is away', () => {
       status: 'ready',
       database: 'up',
       redis: 'down',
+      totals: { lag_seconds: expect.any(Number), tail: expect.any(Number) },
       rules: 'ok',
     })
     await redis.start()
