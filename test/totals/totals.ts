@@ -78,9 +78,16 @@ export function linesOf(totals: Totals): string[] {
   return lines.sort()
 }
 
-/** Random ids take the place of erased ones: who is who among them cannot be compared between two databases. */
-export const withoutErasedIds = (lines: readonly string[]) =>
-  lines.map((line) => line.replace(/erased_[0-9a-f-]{36}/g, 'erased')).sort()
+/**
+ * What must be the same in whichever order events arrived. Random ids take the place of erased ones: who is who among them
+ * cannot be compared between two databases. An event that names an experiment and no variant is stored with the one that
+ * its user had when it arrived, so quarters of an hour are not compared by variant.
+ */
+export const ofAnyOrder = (lines: readonly string[]) =>
+  lines
+    .filter((line) => !line.startsWith('event_quarter'))
+    .map((line) => line.replace(/erased_[0-9a-f-]{36}/g, 'erased'))
+    .sort()
 
 /** Lines that only one of the two has: `- …` where it is expected and missing, `+ …` where it is there and should not be. */
 export function differences(expected: readonly string[], actual: readonly string[]): string[] {
