@@ -24,6 +24,8 @@ export const Assignment = defineEntity({
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposure_source: p.text().$type<'check' | 'report' | 'event'>().strictNullable(),
     excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
+    /** Of one that events decided: the variant that the earliest of them names, whichever arrived first. */
+    first_variant_id: p.integer().strictNullable(),
     /** What results are broken down by, as it was at the decision. */
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
     /** The transaction that last changed the row: totals are folded in this order. */

@@ -151,13 +151,14 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     decided as (
       select item.run_id, item.user_id, item.owner_id, item.experiment_id,
         (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
+        (array_agg(item.variant_id order by item.at, item.variant_id))[1] as first_variant_id,
         (array_agg(item.attributes order by item.at, item.ord))[1] as attributes,
         min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
       from item group by item.run_id, item.user_id, item.owner_id, item.experiment_id)
-    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, dimensions, excluded_reason)
+    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, first_variant_id, dimensions, excluded_reason)
     select d.run_id, d.user_id, d.variant_id,
       coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
-      'event', d.at, e.version, d.at, 'event',
+      'event', d.at, e.version, d.at, 'event', d.first_variant_id,
       dimensions_of(coalesce((
         select u.attributes || jsonb_build_object('country_code', u.country_code, 'is_premium', u.is_premium)
         from users u where u.id = d.user_id), '{}') || coalesce(d.attributes, '{}'), e.dimensions),
@@ -171,11 +172,13 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
     from decided d
     join experiments e on e.id = d.experiment_id
     left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
-    where stored.user_id is null or (stored.source = 'event' and (d.at < stored.exposed_at
+    where stored.user_id is null or (stored.source = 'event' and ((d.at, d.first_variant_id) < (stored.assigned_at, stored.first_variant_id)
       or (stored.excluded_reason is null and (d.crossed or d.variant_id <> stored.variant_id))))
     order by d.run_id, d.user_id collate "C"
     on conflict (run_id, user_id) do update set
       period = case when excluded.assigned_at < a.assigned_at then excluded.period else a.period end,
+      first_variant_id = case when (excluded.assigned_at, excluded.first_variant_id) < (a.assigned_at, a.first_variant_id)
+        then excluded.first_variant_id else a.first_variant_id end,
       dimensions = case when excluded.assigned_at < a.assigned_at then excluded.dimensions else a.dimensions end,
       assigned_at = least(a.assigned_at, excluded.assigned_at),
       exposed_at = least(a.exposed_at, excluded.exposed_at),

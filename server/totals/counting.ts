@@ -42,7 +42,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null) => sql
     select p.id, l.alias_id from person p
     cross join lateral (select l.alias_id from aliases l where l.user_id = p.id offset 0) l),
   held as materialized (
-    select i.person_id, a.user_id, a.run_id, a.variant_id, a.period, a.source, a.assigned_at, a.exposed_at, a.excluded_reason,
+    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, a.exposed_at, a.excluded_reason,
       a.dimensions, r.experiment_id, r.started_at, r.ended_at
     from ids i
     cross join lateral (select a.* from assignments a where a.user_id = i.user_id offset 0) a
@@ -59,6 +59,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null) => sql
   joined as materialized (
     select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, min(h.exposed_at) as exposed_at,
       coalesce(min(h.variant_id) filter (where h.exposed_at is not null), min(h.variant_id)) as variant_id,
+      (array_agg(h.first_variant_id order by h.assigned_at, h.first_variant_id))[1] as first_variant_id,
       array_agg(h.variant_id) filter (where h.exposed_at is not null) as shown_ids,
       (array_agg(h.period order by h.assigned_at, h.user_id))[1] as period,
       (array_agg(h.dimensions order by h.assigned_at, h.user_id))[1] as dimensions,
@@ -68,15 +69,14 @@ export const counted = (upTo: Cursor | null, runId: number | null = null) => sql
           or count(distinct h.variant_id) filter (where h.exposed_at is not null) > 1 then 'crossover' end as excluded_reason
     from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at),
   named as materialized (
-    select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another,
-      (array_agg(e.variant_id order by e.timestamp, e.variant_id))[1] as earliest_id
+    select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another
     from joined u join happened e on e.person_id = u.user_id
     where e.experiment_id = u.experiment_id and e.variant_id is not null
       and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
     group by u.user_id, u.run_id),
   fresh_unit as materialized (
     select u.user_id, u.run_id,
-      case when u.is_external and u.excluded_reason = 'crossover' then coalesce(n.earliest_id, u.variant_id) else u.variant_id end as variant_id,
+      case when u.is_external and u.excluded_reason = 'crossover' then u.first_variant_id else u.variant_id end as variant_id,
       u.period, u.exposed_at, u.is_external, u.excluded_reason,
       coalesce(not u.is_external and n.another, false) as claims_other, u.dimensions, u.experiment_id, u.ended_at
     from joined u left join named n on n.user_id = u.user_id and n.run_id = u.run_id),

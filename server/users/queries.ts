@@ -141,10 +141,10 @@ export async function storeLinks(em: EntityManager, links: readonly Link[]): Pro
   return rows
 }
 
-const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason, dimensions, joined_at)`
+const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason, dimensions, first_variant_id, joined_at)`
 /** What a copy of assignment `a` says; what events decided stays theirs to move and to cross. */
 const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
-  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, now_ms()`
+  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
 
 /**
  * Gives owners what their aliases were assigned, in the runs where they have nothing of their own. Archived experiments

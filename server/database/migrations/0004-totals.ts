@@ -54,7 +54,9 @@ export class Migration0004Totals extends Migration {
         where d.key = any (array['country_code', 'is_premium'] || declared)
           and jsonb_typeof(d.value) in ('string', 'number', 'boolean'))`)
     // Rows from before are counted when their run is swept; a change of any is folded again.
-    this.addSql(`alter table assignments add column dimensions jsonb, add column xid xid8 not null default '0'`)
+    this.addSql(
+      `alter table assignments add column dimensions jsonb, add column first_variant_id int, add column xid xid8 not null default '0'`,
+    )
     this.addSql(`alter table assignments alter column xid set default recorded_xid()`)
     this.addSql(`create index assignments_xid_index on assignments (xid)`)
     this.addSql(`create function assignments_touch() returns trigger language plpgsql as $$
