@@ -30,6 +30,8 @@ export type RawAssignment = {
   variant_id: number
   period: number
   source: 'hash' | 'event' | 'alias'
+  /** What the earliest event named, of one that events decided. */
+  first_variant_id: number | null
   assigned_at: number
   exposed_at: number | null
   excluded_reason: 'crossover' | 'override' | null
@@ -55,7 +57,7 @@ export async function readRaw(query: Query): Promise<Raw> {
       jsonb_typeof(e.properties -> 'value') as value_kind, e.properties ->> 'value' as value_text
     from events e order by e.id`)
   const assignments = await query<Omit<RawAssignment, 'dimensions'> & { dimensions: string }>(`
-    select a.run_id, a.user_id, a.variant_id, a.period, a.source, ${ms('a.assigned_at')} as assigned_at,
+    select a.run_id, a.user_id, a.variant_id, a.period, a.source, a.first_variant_id, ${ms('a.assigned_at')} as assigned_at,
       ${ms('a.exposed_at')} as exposed_at, a.excluded_reason, coalesce(a.dimensions, '{}')::text as dimensions
     from assignments a`)
   const aliases = await query<{ alias_id: string; user_id: string }>('select l.alias_id, l.user_id from aliases l')

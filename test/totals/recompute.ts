@@ -73,7 +73,7 @@ function unitOf(run: RawRun, person: Person, assignments: readonly RawAssignment
     row: {
       run: nameOf(run),
       user: person.id,
-      variant: isExternal && excluded === 'crossover' ? (earliestNamed(naming) ?? least) : least,
+      variant: isExternal && excluded === 'crossover' ? firstNamed(assignments) : least,
       period: first.period,
       exposed_at: exposed.length > 0 ? Math.min(...exposed.map(({ exposed_at }) => exposed_at as number)) : null,
       is_external: isExternal,
@@ -92,10 +92,10 @@ const namesVariantOf = (run: RawRun, { experiment_id, variant_id }: RawEvent) =>
   experiment_id === run.experiment_id && variant_id !== null
 
 /** Who is seen with two variants, decided elsewhere, counts in the one that is named first by time. */
-function earliestNamed(naming: readonly RawEvent[]): number | undefined {
-  const earliest = Math.min(...naming.map(({ at }) => at))
-  const variants = naming.filter(({ at }) => at === earliest).map(({ variant_id }) => variant_id as number)
-  return variants.length > 0 ? Math.min(...variants) : undefined
+function firstNamed(assignments: readonly RawAssignment[]): number {
+  const earliest = Math.min(...assignments.map(({ assigned_at }) => assigned_at))
+  const first = assignments.filter(({ assigned_at }) => assigned_at === earliest)
+  return Math.min(...first.map(({ first_variant_id, variant_id }) => first_variant_id ?? variant_id))
 }
 
 /** Values in billionths; those that no metric reads are counted as unusable. */
