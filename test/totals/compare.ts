@@ -1,0 +1,54 @@
+import { verifyTotals } from '../../server/totals/verify.ts'
+import type { Loose } from '../support/api.ts'
+import type { TestApp } from '../support/app.ts'
+import { type Query, type Raw, readRaw } from './raw.ts'
+import { recompute } from './recompute.ts'
+import { recomputeResults } from './recompute-results.ts'
+import { readTotals } from './stored.ts'
+import { differences, linesOf } from './totals.ts'
+
+export const queryOf =
+  ({ platform }: TestApp): Query =>
+  (statement) =>
+    platform.orm.em.fork().execute(statement)
+
+/**
+ * Folds all there is, and compares every total with the recomputation.
+ * @returns the totals, one line each
+ * @throws Error with every line that differs
+ */
+export async function compareTotals(app: TestApp): Promise<string[]> {
+  await app.platform.totals.catchUp()
+  const query = queryOf(app)
+  const expected = linesOf(recompute(await readRaw(query)))
+  const actual = linesOf(await readTotals(query))
+  const verified = await verifyTotals(app.platform.orm.em.fork())
+  const found = differences(expected, actual)
+  if (found.length > 0 || verified !== null)
+    throw new Error(`Totals (- recomputed, + stored):\n${found.join('\n')}\nverify says: ${verified ?? 'nothing'}`)
+  return actual
+}
+
+/** @throws Error where the answer is not what is recorded */
+export async function compareResults(app: TestApp, experimentId: number, type: string) {
+  const answer = await app.api.results({ id: experimentId }, { conversion_event_type: type })
+  const fault = resultsFault(await readRaw(queryOf(app)), answer, experimentId, type)
+  if (fault !== null) throw new Error(fault)
+}
+
+/** What is wrong with a results answer, in words; null where nothing is. */
+export function resultsFault(raw: Raw, answer: Loose, experimentId: number, type: string): string | null {
+  const { variants, run, externally_decided, crossovers, overridden, claimed_other, data_through } = answer
+  const counts = {
+    run,
+    variants: variants.map(({ variant_id, total_users, conversions }: Loose) => ({
+      ...{ variant_id, total_users, conversions },
+    })),
+    ...{ externally_decided, crossovers, overridden, claimed_other },
+  }
+  const [expected, actual] = [JSON.stringify(recomputeResults(raw, experimentId, type)), JSON.stringify(counts)]
+  if (data_through !== null) return `Results of experiment ${experimentId} are only those up to ${data_through}`
+  return actual === expected
+    ? null
+    : `Results of experiment ${experimentId} for ${type}: expected\n  ${expected}, answered\n  ${actual}`
+}

@@ -1,0 +1,101 @@
+/** Totals as the proofs compare them: the same rows from the tables and from the recomputation. */
+export type Totals = {
+  unit: UnitRow[]
+  unit_metric: UnitMetricRow[]
+  user_day: UserDayRow[]
+  variant_units: VariantUnitsRow[]
+  variant_metric: VariantMetricRow[]
+  event_quarter: EventQuarterRow[]
+}
+
+/** Runs by experiment and number, such as `3/1`. Times in milliseconds since 1970, decimals as text without needless zeros. */
+export type UnitRow = {
+  run: string
+  user: string
+  variant: number
+  period: number
+  exposed_at: number | null
+  is_external: boolean
+  excluded_reason: string | null
+  claims_other: boolean
+  /** As JSON, by name. */
+  dimensions: string
+}
+export type Sums = { events: number; value: string; unusable: number }
+export type UnitMetricRow = { run: string; user: string; type: string } & Sums & { first_at: number; last_at: number }
+export type UserDayRow = { user: string; type: string; day: string } & Sums
+export type Cell = { run: string; period: number; variant: number; dimension: string; dimension_value: string }
+export type VariantUnitsRow = Cell & {
+  assigned: number
+  drawn: number
+  drawn_exposed: number
+  users: number
+  externally_decided: number
+  crossovers: number
+  overridden: number
+  claimed_other: number
+}
+export type VariantMetricRow = Cell & {
+  type: string
+  users: number
+  events: string
+  events_sq: string
+  value: string
+  value_sq: string
+  unusable: number
+}
+/** Variant 0: none is named. */
+export type EventQuarterRow = {
+  experiment: number
+  quarter: string
+  variant: number
+  type: string
+  events: number
+  value: string
+}
+
+const sums = ['events', 'value', 'unusable']
+/** What rows count; those that count nothing may be missing or zero. A unit is there or not. */
+const COUNTS: Record<keyof Totals, readonly string[]> = {
+  unit: [],
+  unit_metric: sums,
+  user_day: sums,
+  variant_units: 'assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other'.split(' '),
+  variant_metric: ['users', 'events_sq', 'value_sq', ...sums],
+  event_quarter: ['events', 'value'],
+}
+
+/** One line for each row that counts anything, sorted. */
+export function linesOf(totals: Totals): string[] {
+  const lines: string[] = []
+  for (const [table, rows] of Object.entries(totals) as [keyof Totals, Record<string, unknown>[]][])
+    for (const row of rows) {
+      const counts = COUNTS[table]
+      if (counts.length > 0 && counts.every((count) => Number(row[count]) === 0)) continue
+      const fields = Object.keys(row).sort()
+      lines.push(`${table}: ${fields.map((field) => `${field} ${row[field]}`).join(', ')}`)
+    }
+  return lines.sort()
+}
+
+/**
+ * What must be the same in whichever order events arrived. Random ids take the place of erased ones: who is who among them
+ * cannot be compared between two databases. An event that names an experiment and no variant is stored with the one that
+ * its user had when it arrived, so quarters of an hour are not compared by variant.
+ */
+export const ofAnyOrder = (lines: readonly string[]) =>
+  lines
+    .filter((line) => !line.startsWith('event_quarter'))
+    .map((line) => line.replace(/erased_[0-9a-f-]{36}/g, 'erased'))
+    .sort()
+
+/** Lines that only one of the two has: `- …` where it is expected and missing, `+ …` where it is there and should not be. */
+export function differences(expected: readonly string[], actual: readonly string[]): string[] {
+  const left = new Map<string, number>()
+  for (const line of expected) left.set(line, (left.get(line) ?? 0) + 1)
+  for (const line of actual) left.set(line, (left.get(line) ?? 0) - 1)
+  return [...left]
+    .filter(([, count]) => count !== 0)
+    .map(([line, count]) => `${count > 0 ? '-' : '+'} ${line}`)
+    .sort((a, b) => (a.slice(2) < b.slice(2) ? -1 : 1))
+}
