@@ -12,6 +12,8 @@ export type Remembered = {
   readonly variantId: number
   readonly exposed: boolean
   readonly assignedAt: number
+  /** From when on no event changes it, in milliseconds since 1970; missing where one may. */
+  readonly settledAt?: number
   /** The owner's id, where the row stands under that. */
   readonly holderId?: string
 }
@@ -19,6 +21,7 @@ export const rememberedOf = (row: StoredAssignment): Remembered => ({
   variantId: row.variant_id,
   exposed: row.exposed,
   assignedAt: row.assigned_at,
+  ...(row.settled_at === null ? {} : { settledAt: row.settled_at }),
   ...(row.holder_id === row.user_id ? {} : { holderId: row.holder_id }),
 })
 /** A user's assignments by run; of an alias also its owner's, where it has none of its own. */

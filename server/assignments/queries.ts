@@ -9,6 +9,8 @@ export type StoredAssignment = {
   holder_id: string
   variant_id: number
   exposed: boolean
+  /** When a check exposed a user whom the platform drew: no event from then on changes the row. Milliseconds as below. */
+  settled_at: number | null
   /** Milliseconds since 1970, UTC. */
   assigned_at: number
 }
@@ -21,6 +23,7 @@ const assignmentsOf = (where: string) =>
   sql`cross join lateral (select x.* from assignments x where ${sql.raw(where)} offset 0) a`
 
 const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
+  case when a.source <> 'event' and a.exposure_source = 'check' then (extract(epoch from a.exposed_at) * 1000)::float8 end as settled_at,
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
 
 /**

@@ -27,23 +27,17 @@ export async function claimKeys(em: EntityManager, events: readonly NewEvent[]):
 }
 
 /**
- * Claims event ids anew whose event is another user's by now: the one who sent it first was erased, and whoever sends
- * it again must not learn under which id it stands.
- * @param taken the ids of the events that the keys stand for; a key that somebody else claimed meanwhile stays theirs
+ * Lets go of event ids whose event is another user's by now: the one who sent it first was erased, and whoever sends it
+ * again must not learn under which id it stands.
+ * @param taken the ids of the events that the keys stand for, by digest; a key that somebody else claimed meanwhile stays theirs
  */
-export async function reclaimKeys(
-  em: EntityManager,
-  events: readonly NewEvent[],
-  taken: ReadonlyMap<string, number>,
-): Promise<ClaimedKey[]> {
-  const rows = events.map((event) => ({ ...event, id: taken.get(event.digest as string) }))
-  const { rows: released } = await sql<{ digest: string }>`
-    delete from event_keys k using ${items(rows)}
-    where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest and k.event_id = i.id
-    returning k.digest`.execute(em.getKysely())
-  const digests = new Set(released.map((key) => key.digest))
-  const again = events.filter((event) => digests.has(event.digest as string))
-  return again.length === 0 ? [] : claimKeys(em, again)
+export async function releaseKeys(em: EntityManager, taken: ReadonlyMap<string, number>) {
+  const keys = [...taken].map(([digest, id]) => ({ digest, id }))
+  await sql`
+    delete from event_keys k using jsonb_to_recordset(${JSON.stringify(keys)}::text::jsonb) as i (digest uuid, id bigint)
+    where k.generation >= ${currentGeneration} - 1 and k.digest = i.digest and k.event_id = i.id`.execute(
+    em.getKysely(),
+  )
 }
 
 /** The stored events behind digests. */

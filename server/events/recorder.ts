@@ -5,12 +5,14 @@ import { fencePeople } from '../definitions/people-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
 import { DomainError } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
-import { claimKeys, readByDigest, reclaimKeys } from './event-keys.ts'
+import { claimKeys, readByDigest, releaseKeys } from './event-keys.ts'
 import { createPartition, lockPartitions } from './partitions.ts'
 import {
   decideByEvents,
   exposeByEvents,
+  type InsertedEvent,
   insertEvents,
+  insertPlainly,
   moveStartsBack,
   type NewEvent,
   type StoredEvent,
@@ -90,27 +92,36 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
   return { record, drained: group.drained }
 }
 
+/** Stores events in a transaction. Of several with one event id the first counts. */
 async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Promise<Recorded[]> {
   const isErased = await fencePeople(em, events)
-  const accepted = events.filter((event) => !isErased(event))
-  const { firsts, ids, originals } = await settleKeys(em, accepted)
-  const fresh = accepted.filter((event) => event.digest === null || ids.has(event))
-  await settleAssignments(em, fresh)
-
-  const stored = new Map<NewEvent, StoredEvent>()
-  if (fresh.length > 0)
-    for (const { ord, ...row } of await insertEvents(
-      em,
-      fresh.map((event) => ({ ...event, id: ids.get(event) ?? null })),
-    )) {
-      const event = fresh[ord] as NewEvent
-      const { user_id, experiment_id, type, properties } = event
-      stored.set(event, { user_id, experiment_id, type, properties, ...row })
+  const firsts = new Map<string, NewEvent>()
+  const plain: NewEvent[] = []
+  const others: NewEvent[] = []
+  for (const event of events) {
+    if (isErased(event)) continue
+    if (event.digest !== null) {
+      if (firsts.has(event.digest)) continue
+      firsts.set(event.digest, event)
     }
+    ;(event.settled ? plain : others).push(event)
+  }
+  const stored = new Map<NewEvent, StoredEvent>()
+  const note = (inserted: readonly InsertedEvent[], of: readonly NewEvent[]) => {
+    for (const row of inserted) {
+      const event = of[row.ord] as NewEvent
+      const { user_id, experiment_id, type, properties } = event
+      const { id, variant_id, timestamp } = row
+      stored.set(event, { id, user_id, experiment_id, variant_id, type, timestamp, properties })
+    }
+  }
+  if (plain.length > 0) note(await insertPlainly(em, plain), plain)
+  if (others.length > 0) await storeOthers(em, others, note)
+  const originals = await readOriginals(em, firsts, stored, note)
   return events.map((event) => {
-    if (isErased(event)) return 'erased'
     const row = stored.get(event)
     if (row) return { ...row, duplicate: false }
+    if (isErased(event)) return 'erased'
     const digest = event.digest as string
     const original = stored.get(firsts.get(digest) as NewEvent) ?? originals.get(digest)
     if (!original) throw new Error('An event id stands for no event')
@@ -118,33 +129,45 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
   })
 }
 
-/**
- * Which events have an event id that nobody used before, with the id that each of them will have, and what the other
- * event ids stand for. Of several events with one event id the first counts (`firsts`, by digest).
- */
-async function settleKeys(em: EntityManager, events: readonly NewEvent[]) {
-  const firsts = new Map<string, NewEvent>()
-  for (const event of events) if (event.digest !== null && !firsts.has(event.digest)) firsts.set(event.digest, event)
-  const ids = new Map<NewEvent, number>()
+type Note = (inserted: readonly InsertedEvent[], of: readonly NewEvent[]) => void
+
+/** Events that may decide or expose, or whose variant has to be looked up. */
+async function storeOthers(em: EntityManager, events: readonly NewEvent[], note: Note) {
+  const tagged = events.filter((event) => event.digest !== null)
+  const claimed = tagged.length === 0 ? [] : await claimKeys(em, tagged)
+  const ids = new Map(claimed.map((key) => [key.digest, key.id]))
+  const idOf = (event: NewEvent) => (event.digest === null ? null : (ids.get(event.digest) ?? null))
+  const fresh = events.filter((event) => event.digest === null || idOf(event) !== null)
+  if (fresh.length === 0) return
+  await settleAssignments(em, fresh)
+  const inserted = await insertEvents(
+    em,
+    fresh.map((event) => ({ ...event, id: idOf(event) })),
+  )
+  note(inserted, fresh)
+}
+
+/** The events that event ids stand for which were used before, by digest. */
+async function readOriginals(
+  em: EntityManager,
+  firsts: ReadonlyMap<string, NewEvent>,
+  stored: ReadonlyMap<NewEvent, StoredEvent>,
+  note: Note,
+): Promise<Map<string, StoredEvent>> {
   const originals = new Map<string, StoredEvent>()
-  if (firsts.size === 0) return { firsts, ids, originals }
-  const claim = (keys: { digest: string; id: number }[]) => {
-    for (const key of keys) ids.set(firsts.get(key.digest) as NewEvent, key.id)
-  }
-  const repeated = () => [...firsts].flatMap(([digest, event]) => (ids.has(event) ? [] : [digest]))
-  const readOriginals = async () => {
+  const repeated = () => [...firsts].flatMap(([digest, event]) => (stored.has(event) ? [] : [digest]))
+  const read = async () => {
     const digests = repeated()
     if (digests.length > 0) for (const { digest, ...row } of await readByDigest(em, digests)) originals.set(digest, row)
   }
-  claim(await claimKeys(em, [...firsts.values()]))
-  await readOriginals()
+  await read()
   const foreign = [...originals].filter(([digest, row]) => row.user_id !== firsts.get(digest)?.user_id)
-  if (foreign.length > 0) {
-    const again = foreign.map(([digest]) => firsts.get(digest) as NewEvent)
-    claim(await reclaimKeys(em, again, new Map(foreign.map(([digest, row]) => [digest, row.id]))))
-    await readOriginals()
-  }
-  return { firsts, ids, originals }
+  if (foreign.length === 0) return originals
+  const events = foreign.map(([digest]) => firsts.get(digest) as NewEvent)
+  await releaseKeys(em, new Map(foreign.map(([digest, row]) => [digest, row.id])))
+  await storeOthers(em, events, note)
+  await read()
+  return originals
 }
 
 /** What events say of assignments, fenced as decisions are: no variant vanishes under them. */

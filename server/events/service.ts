@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
+import type { AssignmentMemory } from '../assignments/memory.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { DomainError, invalid, notFound, unavailable } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
@@ -7,7 +8,7 @@ import { startsOnCheck } from '../evaluation/evaluate.ts'
 import { Experiment } from '../experiments/entity.ts'
 import type { Starter } from '../experiments/starter.ts'
 import type { People } from '../users/people.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, EXPOSURE_EVENT } from '../wire.ts'
 import { type NewEvent, type StoredEvent, selectEvents } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
 import {
@@ -20,7 +21,7 @@ import {
 } from './schema.ts'
 
 /** What recording touches. */
-export type Recording = { watch: Watch; people: People; recorder: Recorder; starter: Starter }
+export type Recording = { watch: Watch; people: People; memory: AssignmentMemory; recorder: Recorder; starter: Starter }
 
 /** How often an event is prepared again because its user was erased under it. */
 const MAX_ATTEMPTS = 5
@@ -61,14 +62,16 @@ function prepare(
   input: RecordEvent,
   isWelcome = input.attributes != null,
 ): NewEvent | Promise<NewEvent> {
-  const { watch, people } = recording
+  const { watch, people, memory } = recording
   const timestamp = timeOf(input)
   const { user_id, experiment_id = null, variant_id = null } = input
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
   const people_version = watch.seenVersion(user_id)
   const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
   const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnCheck(experiment))
-  if (isStarted && (isWelcome || people.isKnown(user_id))) return newEvent(recording, input, timestamp, people_version)
+  const isRemembered = experiment === null || memory.peek(user_id) !== undefined
+  if (isStarted && isRemembered && (isWelcome || people.isKnown(user_id)))
+    return newEvent(recording, input, timestamp, people_version)
   return prepareSlowly(recording, actor, input, isWelcome, timestamp, people_version)
 }
 
@@ -86,32 +89,58 @@ async function prepareSlowly(
   if (!isWelcome && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
   if (experiment && variant_id != null && startsOnCheck(experiment))
     await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
+  // What the database tells once need not be looked up with each of the user's events.
+  if (experiment?.run && !recording.memory.peek(user_id)) await recording.memory.load(user_id)
   return newEvent(recording, input, timestamp, people_version)
 }
 
 function newEvent(
-  { watch }: Recording,
+  recording: Recording,
   input: RecordEvent,
   timestamp: number | null,
   people_version: number,
 ): NewEvent {
   const { user_id, type, experiment_id = null, variant_id = null, properties = null } = input
   const movableStart =
-    experiment_id === null ? null : watch.snapshot().experiments.get(experiment_id)?.run?.movableStart
+    experiment_id === null ? null : recording.watch.snapshot().experiments.get(experiment_id)?.run?.movableStart
   const attributes = variant_id === null ? null : (input.attributes ?? null)
+  const settled = settledVariant(recording, input, timestamp)
   return {
     user_id,
     experiment_id,
-    variant_id,
+    variant_id: settled === undefined ? variant_id : settled,
     type,
     properties,
     attributes,
     timestamp,
     digest: input.event_id == null ? null : digestOf(user_id, input.event_id),
     early: variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0),
+    settled: settled !== undefined,
     size: sizeOf(properties) + sizeOf(attributes),
     people_version,
   }
+}
+
+/**
+ * The variant to be stored with an event, where this process remembers all that tells: the user's assignment, which the
+ * event, at its time, neither makes nor moves.
+ * @returns undefined where the database has to be asked
+ */
+function settledVariant(
+  { watch, memory }: Recording,
+  { user_id, experiment_id, variant_id, type }: RecordEvent,
+  timestamp: number | null,
+): number | null | undefined {
+  if (experiment_id == null) return null
+  const experiment = watch.snapshot().experiments.get(experiment_id)
+  if (!experiment?.run || (experiment.status !== 'running' && experiment.status !== 'paused')) return undefined
+  const stored = memory.peek(user_id)?.get(experiment.run.id)
+  if (!stored) return undefined
+  const isReport = variant_id != null || type === EXPOSURE_EVENT
+  if (isReport && (stored.settledAt === undefined || (variant_id ?? stored.variantId) !== stored.variantId))
+    return undefined
+  const from = isReport ? (stored.settledAt as number) : stored.assignedAt
+  return timestamp === null || timestamp >= from ? stored.variantId : undefined
 }
 
 const sizeOf = (json: unknown) => (json === null ? 0 : JSON.stringify(json).length)
