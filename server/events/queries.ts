@@ -19,6 +19,7 @@ export type NewEvent = {
   early: boolean
   /** Whether its variant is the one that the user is known to be in, and nothing it says changes that. */
   settled: boolean
+  properties_json: string | null
   /** The characters of its properties and attributes as JSON. */
   size: number
   /** The people's version when the user was looked at. */
@@ -157,43 +158,6 @@ export async function exposeByEvents(em: EntityManager, events: readonly NewEven
       and (a.exposed_at is null or locked.at < a.exposed_at)`.execute(em.getKysely())
 }
 
-/**
- * Stores events of which nothing has to be looked up, and claims their event ids: one statement, since the columns travel
- * apart at half the cost of rows of JSON (`npm run bench -- events`).
- * @param events no two with one digest
- * @returns those that are stored, by place; what is missing has an event id that somebody used before
- */
-export async function insertPlainly(em: EntityManager, events: readonly NewEvent[]): Promise<InsertedEvent[]> {
-  const column = <Key extends keyof NewEvent>(key: Key) => events.map((event) => event[key])
-  const properties = events.map((event) => (event.properties === null ? null : JSON.stringify(event.properties)))
-  const { rows } = await sql<InsertedEvent>`
-    with current as materialized (select max(g.generation) as generation from event_key_generations g),
-    item as materialized (
-      select i.ord, i.user_id, i.experiment_id, i.variant_id, i.type, i.properties, ${itemTime} as timestamp, i.digest
-      from unnest(${column('user_id')}::text[], ${column('experiment_id')}::int[], ${column('variant_id')}::int[], ${column('type')}::text[],
-        ${properties}::jsonb[], ${column('timestamp')}::float8[], ${column('digest')}::uuid[]) with ordinality
-        as i (user_id, experiment_id, variant_id, type, properties, timestamp, digest, ord)),
-    claimed as (
-      insert into event_keys (generation, digest, event_id, timestamp)
-      select current.generation, item.digest, nextval('events_id_seq'), item.timestamp from item cross join current
-      where item.digest is not null and not exists (
-        select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = item.digest offset 0)
-      order by item.digest
-      on conflict (generation, digest) do nothing
-      returning digest, event_id),
-    fresh as materialized (
-      select item.*, coalesce(claimed.event_id, nextval('events_id_seq')) as id
-      from item left join claimed on claimed.digest = item.digest
-      where item.digest is null or claimed.digest is not null),
-    stored as (
-      insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
-      select fresh.id, fresh.user_id, fresh.experiment_id, fresh.variant_id, fresh.type, fresh.properties, fresh.timestamp
-      from fresh order by fresh.user_id)
-    select (fresh.ord - 1)::int as ord, fresh.id::float8 as id, fresh.variant_id, ${milliseconds(sql`fresh.timestamp`)} as timestamp
-    from fresh`.execute(em.getKysely())
-  return rows
-}
-
 export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
 
 /**
@@ -219,6 +183,46 @@ export async function insertEvents(
     select item.ord, item.id::float8 as id, item.variant_id, ${milliseconds(sql`item.timestamp`)} as timestamp
     from item`.execute(em.getKysely())
   return rows
+}
+
+/**
+ * Stores events of which nothing has to be looked up, and claims their event ids: one statement, since the columns travel
+ * apart at half the cost of rows of JSON (`npm run bench -- events`).
+ * @param events no two with one digest
+ * @returns those that are stored, by place; what is missing has an event id that somebody used before
+ */
+export async function insertPlainly(em: EntityManager, events: readonly NewEvent[]): Promise<InsertedEvent[]> {
+  const column = <Key extends keyof NewEvent>(key: Key) => events.map((event) => event[key])
+  const { rows } = await sql<{ ids: (number | null)[]; now: number }>`
+    with current as materialized (select max(g.generation) as generation from event_key_generations g),
+    item as materialized (
+      select i.ord, i.user_id, i.experiment_id, i.variant_id, i.type, i.properties, ${itemTime} as timestamp, i.digest
+      from unnest(${column('user_id')}::text[], ${column('experiment_id')}::int[], ${column('variant_id')}::int[], ${column('type')}::text[],
+        ${column('properties_json')}::jsonb[], ${column('timestamp')}::float8[], ${column('digest')}::uuid[]) with ordinality
+        as i (user_id, experiment_id, variant_id, type, properties, timestamp, digest, ord)),
+    claimed as (
+      insert into event_keys (generation, digest, event_id, timestamp)
+      select current.generation, item.digest, nextval('events_id_seq'), item.timestamp from item cross join current
+      where item.digest is not null and not exists (
+        select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = item.digest offset 0)
+      order by item.digest
+      on conflict (generation, digest) do nothing
+      returning digest, event_id),
+    fresh as materialized (
+      select item.*, case when item.digest is null then nextval('events_id_seq') else claimed.event_id end as id
+      from item left join claimed on claimed.digest = item.digest),
+    stored as (
+      insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
+      select fresh.id, fresh.user_id, fresh.experiment_id, fresh.variant_id, fresh.type, fresh.properties, fresh.timestamp
+      from fresh where fresh.id is not null order by fresh.user_id)
+    select json_agg(fresh.id order by fresh.ord) as ids, ${milliseconds(sql`now_ms()`)} as now from fresh`.execute(
+    em.getKysely(),
+  )
+  const { ids, now } = rows[0] as { ids: (number | null)[]; now: number }
+  return events.flatMap(({ variant_id, timestamp }, ord) => {
+    const id = ids[ord]
+    return id == null ? [] : [{ ord, id, variant_id, timestamp: timestamp ?? now }]
+  })
 }
 
 /** Events that name the experiment, by ascending id. */

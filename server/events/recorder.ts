@@ -18,8 +18,9 @@ import {
   type StoredEvent,
 } from './queries.ts'
 
+type Stored = StoredEvent & { duplicate: boolean }
 /** 'erased': the user was erased, or joined to another, since they were looked at: look again. */
-export type Recorded = (StoredEvent & { duplicate: boolean }) | 'erased'
+export type Recorded = Stored | 'erased'
 
 /** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
 export type Recorder = {
@@ -106,13 +107,13 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
     }
     ;(event.settled ? plain : others).push(event)
   }
-  const stored = new Map<NewEvent, StoredEvent>()
+  const stored = new Map<NewEvent, Stored>()
   const note = (inserted: readonly InsertedEvent[], of: readonly NewEvent[]) => {
     for (const row of inserted) {
       const event = of[row.ord] as NewEvent
       const { user_id, experiment_id, type, properties } = event
       const { id, variant_id, timestamp } = row
-      stored.set(event, { id, user_id, experiment_id, variant_id, type, timestamp, properties })
+      stored.set(event, { id, user_id, experiment_id, variant_id, type, timestamp, properties, duplicate: false })
     }
   }
   if (plain.length > 0) note(await insertPlainly(em, plain), plain)
@@ -120,7 +121,7 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
   const originals = await readOriginals(em, firsts, stored, note)
   return events.map((event) => {
     const row = stored.get(event)
-    if (row) return { ...row, duplicate: false }
+    if (row) return row
     if (isErased(event)) return 'erased'
     const digest = event.digest as string
     const original = stored.get(firsts.get(digest) as NewEvent) ?? originals.get(digest)
@@ -151,7 +152,7 @@ async function storeOthers(em: EntityManager, events: readonly NewEvent[], note:
 async function readOriginals(
   em: EntityManager,
   firsts: ReadonlyMap<string, NewEvent>,
-  stored: ReadonlyMap<NewEvent, StoredEvent>,
+  stored: ReadonlyMap<NewEvent, Stored>,
   note: Note,
 ): Promise<Map<string, StoredEvent>> {
   const originals = new Map<string, StoredEvent>()

@@ -105,6 +105,7 @@ function newEvent(
     experiment_id === null ? null : recording.watch.snapshot().experiments.get(experiment_id)?.run?.movableStart
   const attributes = variant_id === null ? null : (input.attributes ?? null)
   const settled = settledVariant(recording, input, timestamp)
+  const properties_json = properties && JSON.stringify(properties)
   return {
     user_id,
     experiment_id,
@@ -116,7 +117,8 @@ function newEvent(
     digest: input.event_id == null ? null : digestOf(user_id, input.event_id),
     early: variant_id !== null && timestamp !== null && timestamp < (movableStart ?? 0),
     settled: settled !== undefined,
-    size: sizeOf(properties) + sizeOf(attributes),
+    properties_json,
+    size: (properties_json?.length ?? 0) + (attributes ? JSON.stringify(attributes).length : 0),
     people_version,
   }
 }
@@ -142,8 +144,6 @@ function settledVariant(
   const from = isReport ? (stored.settledAt as number) : stored.assignedAt
   return timestamp === null || timestamp >= from ? stored.variantId : undefined
 }
-
-const sizeOf = (json: unknown) => (json === null ? 0 : JSON.stringify(json).length)
 
 /** The event's time in milliseconds, corrected by the sender's clock where that is off; null means now. */
 function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
