@@ -22,7 +22,8 @@ export async function measure(em: EntityManager, runId: number, eventType: strin
       select t.id from event_types t where t.name = ${eventType}),
     tail as (
       select 1 from fold_state s cross join lateral (
-        select 1 from events e where (e.xid, e.id) > (s.event_xid, s.event_id) and e.type = ${eventType} limit 1) e
+        select 1 from events e where (e.xid, e.id) > (s.event_xid, s.event_id) and e.type = ${eventType}
+        order by e.xid, e.id limit 1) e
       where not exists (select 1 from seen)),
     named as (
       insert into event_types (name) select ${eventType} from tail on conflict (name) do update set name = excluded.name returning id),

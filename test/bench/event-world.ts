@@ -22,14 +22,16 @@ export async function enrolEverybody(platform: BenchPlatform, count: number, use
     )
     const [even, odd] = variants.map((variant) => variant.id) as [number, number]
     experiments.push({ experimentId, variantIds: [even, odd] })
-    await query(
-      `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source)
-      select r.id, 'user_' || n, (array[$2, $3]::int[])[1 + n % 2], 1, 'hash', now_ms(), e.version, now_ms(), 'check'
-      from generate_series(1, $4::int) n cross join experiments e join runs r on r.experiment_id = e.id
-      where e.id = $1`,
-      [experimentId, even, odd, users],
-    )
   }
+  // In one transaction, so that each user is counted once.
+  await query(
+    `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source)
+    select r.id, 'user_' || n, v.ids[1 + n % 2], 1, 'hash', now_ms(), e.version, now_ms(), 'check'
+    from generate_series(1, $1::int) n cross join experiments e join runs r on r.experiment_id = e.id
+    cross join lateral (select array_agg(v.id order by v.id) as ids from variants v where v.experiment_id = e.id) v
+    order by n, e.id`,
+    [users],
+  )
   await query('vacuum analyze assignments')
   await settle(platform)
   return { experiments, users }
@@ -47,7 +49,8 @@ export async function readFold({ query }: BenchPlatform): Promise<Fold> {
         select e.received_at from events e where (e.xid, e.id) > (f.event_xid, f.event_id)
         order by e.xid, e.id limit 1)), 0)::float8 as lag_seconds,
       (select count(*) from (
-        select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id) limit ${MAX_TAIL}) tail)::int as tail
+        select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id)
+        order by e.xid, e.id limit ${MAX_TAIL}) tail)::int as tail
     from fold_state f`,
   )
   return fold as Fold
@@ -55,7 +58,7 @@ export async function readFold({ query }: BenchPlatform): Promise<Fold> {
 
 const LOOK_MS = 250
 /** A fold that gets nowhere for so long is not waited for. */
-const STUCK_LOOKS = 8
+const STUCK_LOOKS = 240
 
 /** Waits until nothing is left to be folded, so that one round does not pay for the one before. */
 export async function settle({ query }: BenchPlatform): Promise<void> {
@@ -63,8 +66,8 @@ export async function settle({ query }: BenchPlatform): Promise<void> {
   for (let stuck = 0; stuck < STUCK_LOOKS; ) {
     const [state] = await query<{ cursor: string; left: boolean }>(
       `select concat_ws(' ', f.event_xid, f.event_id, f.assignment_xid) as cursor,
-        exists (select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id))
-          or exists (select 1 from assignments a where a.xid >= f.assignment_xid) as left
+        coalesce((select true from events e where (e.xid, e.id) > (f.event_xid, f.event_id) order by e.xid, e.id limit 1),
+          (select true from assignments a where a.xid >= f.assignment_xid order by a.xid limit 1), false) as left
       from fold_state f`,
     )
     if (!state?.left) return
