@@ -13,6 +13,7 @@ import { openDatabase } from './database/orm.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
+import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
@@ -76,6 +77,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const aliaser = createAliaser({ orm, people, memory, cache, watch })
     const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
     closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
+    const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
+    closers.push(maintenance.close)
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
     const platform: Platform = {
@@ -93,6 +96,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       memory,
       writer,
       recorder,
+      maintenance,
       totals,
       keyRing,
     }

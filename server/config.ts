@@ -37,6 +37,7 @@ const environment = z
     KEY_MANAGEMENT: z.enum(['open', 'admin']).optional(),
     ADMIN_TOKEN: z.string().min(16, 'at least 16 characters').optional(),
     TIME_ZONE: z.string().refine(isTimeZone, 'an IANA time zone such as UTC or Europe/Paris').optional(),
+    EVENT_RETENTION_DAYS: integer(1, 36_500).optional(),
     CORS_ORIGINS: z
       .string()
       .transform((list) =>
@@ -61,6 +62,7 @@ const environment = z
       (isLoopback(env.HOST) && env.NODE_ENV !== 'production' ? ('open' as const) : ('admin' as const)),
     adminToken: env.ADMIN_TOKEN,
     timeZone: env.TIME_ZONE,
+    eventRetentionDays: env.EVENT_RETENTION_DAYS,
     corsOrigins: env.CORS_ORIGINS,
     ofrepRateLimit: env.OFREP_RATE_LIMIT,
     logLevel: env.LOG_LEVEL,

@@ -8,6 +8,7 @@ import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
 import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
+import type { Maintenance } from './events/maintenance.ts'
 import type { Recorder } from './events/recorder.ts'
 import type { Starter } from './experiments/starter.ts'
 import type { Totals } from './totals/worker.ts'
@@ -31,6 +32,7 @@ export type Platform = {
   readonly memory: AssignmentMemory
   readonly writer: AssignmentWriter
   readonly recorder: Recorder
+  readonly maintenance: Maintenance
   readonly totals: Totals
   readonly keyRing: KeyRing
 }

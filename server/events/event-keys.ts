@@ -57,3 +57,29 @@ export async function readByDigest(
   )
   return rows
 }
+
+/** How long a generation is written to; what is in it is found for as long again. */
+const GENERATION_DAYS = 7
+
+export async function isGenerationOver(em: EntityManager): Promise<boolean> {
+  const { rows } = await sql<{ over: boolean }>`
+    select max(g.began_at) <= now() - make_interval(days => ${GENERATION_DAYS}) as over from event_key_generations g`.execute(
+    em.getKysely(),
+  )
+  return rows[0]?.over ?? false
+}
+
+/** Begins the next generation, and drops whole what is older than the one until now. The caller holds up all writers. */
+export async function beginGeneration(em: EntityManager) {
+  const { rows } = await sql<{ generation: number }>`
+    insert into event_key_generations (generation, began_at)
+    select max(g.generation) + 1, date_trunc('milliseconds', clock_timestamp()) from event_key_generations g
+    returning generation`.execute(em.getKysely())
+  const generation = rows[0]?.generation as number
+  await em.execute(`create table event_keys_${generation} partition of event_keys for values in (${generation})`)
+  const { rows: old } = await sql<{ generation: number }>`
+    delete from event_key_generations g where g.generation < ${generation}::int - 1 returning g.generation`.execute(
+    em.getKysely(),
+  )
+  for (const { generation } of old) await em.execute(`drop table if exists event_keys_${generation}`)
+}

@@ -1,5 +1,5 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
-import { isDatabaseAway } from '../database/errors.ts'
+import { databaseCode, isDatabaseAway } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { fencePeople } from '../definitions/people-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
@@ -35,6 +35,8 @@ export type Recorder = {
 
 const monthOf = (milliseconds: number) => new Date(milliseconds).toISOString().slice(0, 7)
 const DAY_MS = 24 * 3600 * 1000
+/** PostgreSQL's code where a row fits no partition: a check that fails. */
+const NO_PARTITION = '23514'
 /** What waits for the database at most, as text. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
 /** What an event keeps in memory beside its properties. */
@@ -59,6 +61,20 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     for (const month of missing) months.add(month)
   }
 
+  async function store(events: readonly NewEvent[]): Promise<Recorded[]> {
+    await ensurePartitions(events)
+    const transaction = () => orm.em.fork().transactional((em) => storeEvents(em, events))
+    try {
+      return await transaction()
+    } catch (error) {
+      // A month whose events were beyond the retention has no partition any more.
+      if (databaseCode(error) !== NO_PARTITION) throw error
+      months.clear()
+      await ensurePartitions(events)
+      return transaction()
+    }
+  }
+
   const group = createGroupCommit<readonly NewEvent[], Recorded[]>({
     waitMs: 1,
     weigh: (events) => events.length,
@@ -69,8 +85,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     concurrency: options.concurrency,
     write: async (batches) => {
       const events = batches.flat()
-      await ensurePartitions(events)
-      const recorded = await orm.em.fork().transactional((em) => storeEvents(em, events))
+      const recorded = await store(events)
       let start = 0
       return batches.map((batch) => {
         start += batch.length

@@ -39,7 +39,7 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
     const named = [...new Set([...logged, ...changed.userIds])]
     const anew = named.length === 0 ? [] : await findPeople(em, named)
     if (batch.events > 0) {
-      await nameTypes(em, batch)
+      await nameTypes(em, batch.types)
       await addPlainly(em, batch, timeZone)
       anew.push(...(await addToUnits(em, batch, anew)))
     }

@@ -31,6 +31,7 @@ export type Batch = {
   /** The last event of the pass; `from` where there is none. */
   to: Cursor
   events: number
+  types: string[]
   /** Whether there are more events than were asked for. */
   more: boolean
   /** Every transaction below is settled: committed and visible, or gone. */
@@ -48,17 +49,19 @@ export async function readBatch(em: EntityManager, maxEvents: number): Promise<B
     to_xid: string | null
     to_id: string | null
     events: number
+    types: string[]
   }>`
     with state as materialized (
       select s.event_xid, s.event_id, s.assignment_xid, recorded_horizon() as horizon from fold_state s),
     batch as materialized (
-      select e.xid, e.id from events e
+      select e.xid, e.id, e.type from events e
       where (e.xid, e.id) > ((select s.event_xid from state s), (select s.event_id from state s))
         and e.xid < (select s.horizon from state s)
       order by e.xid, e.id limit ${maxEvents}::int)
     select s.event_xid::text as event_xid, s.event_id::text as event_id, s.assignment_xid::text as assignment_xid,
       s.horizon::text as horizon, last.xid::text as to_xid, last.id::text as to_id,
-      (select count(*) from batch)::int as events
+      (select count(*) from batch)::int as events,
+      (select coalesce(json_agg(distinct b.type), '[]') from batch b) as types
     from state s left join (select b.xid, b.id from batch b order by b.xid desc, b.id desc limit 1) last on true`.execute(
     em.getKysely(),
   )
@@ -69,6 +72,7 @@ export async function readBatch(em: EntityManager, maxEvents: number): Promise<B
     from,
     to: row.to_xid === null ? from : { xid: row.to_xid, id: Number(row.to_id) },
     events: row.events,
+    types: row.types,
     more: row.events === maxEvents,
     horizon: row.horizon,
     assignment_xid: row.assignment_xid,

@@ -20,12 +20,12 @@ import type { Batch } from './progress.ts'
 
 const inBatch = ({ from, to }: Batch) => sql`(e.xid, e.id) > ${cursorOf(from)} and (e.xid, e.id) <= ${cursorOf(to)}`
 
-/** Gives numbers to the types of a batch that have none. */
-export async function nameTypes(em: EntityManager, batch: Batch) {
+/** Gives numbers to types of events that have none. */
+export async function nameTypes(em: EntityManager, types: readonly string[]) {
   await sql`
     insert into event_types (name)
-    select distinct e.type from events e
-    where ${inBatch(batch)} and not exists (select 1 from event_types t where t.name = e.type)
+    select i.name from jsonb_array_elements_text(${JSON.stringify(types)}::text::jsonb) as i (name)
+    where not exists (select 1 from event_types t where t.name = i.name)
     on conflict (name) do nothing`.execute(em.getKysely())
 }
 
