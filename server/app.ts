@@ -19,6 +19,7 @@ import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
 import { createEventStreams } from './http/event-streams.ts'
+import { exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { parseJson, readJson } from './http/json.ts'
@@ -26,6 +27,7 @@ import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
+import { uploadRoutes } from './http/uploads.ts'
 import { createTotals } from './totals/worker.ts'
 import { createAliaser } from './users/aliases.ts'
 import { createPeople } from './users/people.ts'
@@ -85,6 +87,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       config,
       log,
       orm,
+      timeZone,
       streamSecret,
       cache,
       watch,
@@ -160,6 +163,8 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)
   http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })
+  http.register(async (scope) => exportRoutes(scope, platform), { prefix: '/api' })
+  http.register(async (scope) => uploadRoutes(scope, platform), { prefix: '/api' })
   http.register(async (scope) => trpcRoutes(scope, platform))
   http.register(async (scope) => ofrepRoutes(scope, platform, streams), { prefix: '/ofrep/v1' })
   await http.ready()

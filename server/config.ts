@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isTimeZone } from './wire.ts'
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host)
 const integer = (min: number, max: number) =>
@@ -7,17 +8,6 @@ const integer = (min: number, max: number) =>
     .regex(/^\d+$/, 'a whole number')
     .transform(Number)
     .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
-
-function isTimeZone(name: string) {
-  // PostgreSQL reads the sign of an offset the other way round.
-  if (!/^[A-Za-z]/.test(name)) return false
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name })
-    return true
-  } catch {
-    return false
-  }
-}
 
 const environment = z
   .object({

@@ -20,6 +20,8 @@ export type Platform = {
   readonly config: Config
   readonly log: Logger
   readonly orm: MikroORM
+  /** Where days are cut. */
+  readonly timeZone: string
   /** What links to streams of changes are signed with. */
   readonly streamSecret: string
   readonly cache: Cache

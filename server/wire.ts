@@ -158,3 +158,15 @@ export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
 
 /** Reports that the user met the variant; exposes without counting as anything else. */
 export const EXPOSURE_EVENT = '$exposure'
+
+/** Whether a name is one of IANA's time zones, as PostgreSQL and JavaScript both know it. */
+export function isTimeZone(name: string) {
+  // PostgreSQL reads the sign of an offset the other way round.
+  if (!/^[A-Za-z]/.test(name)) return false
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -42,6 +42,8 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to) ||
       (from === 'server/http/short-path.ts' && /\/(service|evaluate)\.ts$/.test(to)) ||
       (from.startsWith('server/http/ofrep') && to === 'server/flags/evaluate.ts') ||
+      (/^server\/http\/(exports|uploads|streams-openapi)\.ts$/.test(from) &&
+        /^server\/(events|assignments)\/(export|import|schema)\.ts$/.test(to)) ||
       (from === 'server/http/health.ts' && to === 'server/totals/progress.ts') ||
       (from === 'server/http/event-streams.ts' && /^server\/(definitions\/watch|auth\/key-ring)\.ts$/.test(to)),
   },

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
 import * as wire from './schema.ts'
+import { readSeries } from './series.ts'
 import * as events from './service.ts'
 
 const tags = ['events']
@@ -27,6 +28,18 @@ export const eventsRouter = router({
     .input(wire.recordBatch)
     .output(wire.batchResult)
     .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, ctx.actor, input)),
+  series: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/experiments/{experiment_id}/series',
+        tags: ['experiments'],
+        summary: 'Events that name the experiment, per hour or day, variant and type',
+      },
+    })
+    .input(wire.readSeries)
+    .output(wire.series)
+    .query(({ ctx, input }) => readSeries(ctx.em, ctx.platform.timeZone, input)),
   list: read
     .meta({
       openapi: {

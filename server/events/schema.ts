@@ -3,6 +3,7 @@ import {
   attributes,
   id,
   instant,
+  isTimeZone,
   jsonObject,
   label,
   limit,
@@ -10,6 +11,7 @@ import {
   storedObject,
   timestamp,
   userId,
+  withDefault,
 } from '../wire.ts'
 
 const eventType = label().meta({ examples: ['conversion'] })
@@ -89,25 +91,101 @@ export const batchResult = z
   .meta({ id: 'BatchResult' })
 export type BatchResult = z.output<typeof batchResult>
 
+const filters = {
+  start_time: optional(instant),
+  end_time: optional(instant).meta({ description: 'Events before this time' }),
+  variant_id: optional(id),
+  event_types: optional(z.array(eventType).max(1000)).meta({
+    description: 'Any of these; an empty list filters nothing',
+    examples: [['click', 'conversion']],
+  }),
+  user_ids: optional(z.array(userId).max(10_000)).meta({
+    description: 'Any of these; an empty list filters nothing',
+  }),
+}
+const inOrder = (range: { start_time?: Date | null | undefined; end_time?: Date | null | undefined }) =>
+  !range.start_time || !range.end_time || range.start_time <= range.end_time
+const outOfOrder = { path: ['end_time'], message: 'must not be before start_time' }
+
 export const listEvents = z
   .object({
     experiment_id: id,
-    start_time: optional(instant),
-    end_time: optional(instant).meta({ description: 'Events before this time' }),
-    variant_id: optional(id),
-    event_types: optional(z.array(eventType).max(1000)).meta({
-      description: 'Any of these; an empty list filters nothing',
-      examples: [['click', 'conversion']],
-    }),
-    user_ids: optional(z.array(userId).max(10_000)).meta({
-      description: 'Any of these; an empty list filters nothing',
-    }),
+    ...filters,
     limit: optional(limit.unwrap()).meta({ description: 'How many rows at most; 1000 unless given' }),
     after: optional(eventNumber).meta({ description: 'The last id of the page before' }),
   })
-  .refine((filter) => !filter.start_time || !filter.end_time || filter.start_time <= filter.end_time, {
-    path: ['end_time'],
-    message: 'must not be before start_time',
-  })
+  .refine(inOrder, outOfOrder)
   .meta({ id: 'ListEvents' })
 export type ListEvents = z.output<typeof listEvents>
+
+const eventFilter = { experiment_id: optional(id), ...filters }
+export type EventFilter = z.output<z.ZodObject<typeof eventFilter>>
+
+export const exportFormat = withDefault(z.enum(['ndjson', 'csv']), 'ndjson')
+export type ExportFormat = z.output<typeof exportFormat>
+
+const cursor = z
+  .string()
+  .max(40)
+  .meta({ examples: ['739-1024'] })
+export const exportEvents = z
+  .object({
+    format: exportFormat,
+    ...eventFilter,
+    after: optional(cursor).meta({ description: 'The cursor of the last event that was read before' }),
+  })
+  .refine(inOrder, outOfOrder)
+export type ExportEvents = z.output<typeof exportEvents>
+
+/** Of an upload: its sender's clock, as of a batch. */
+export const importOptions = z.object({ sent_at: optional(instant) })
+
+/** `lastEventId` is what a client that reconnects sends by itself. */
+export const tailEvents = z
+  .object({ ...eventFilter, lastEventId: optional(cursor) })
+  .refine(inOrder, outOfOrder)
+  .meta({ id: 'TailEvents' })
+export type TailEvents = z.output<typeof tailEvents>
+export const tailedEvent = event.omit({ duplicate: true }).extend({
+  person_id: z.string().meta({ description: "Whom the user's id is an alias of; the same where it is none" }),
+  received_at: timestamp,
+})
+export type TailedEvent = z.output<typeof tailedEvent>
+
+const timeZone = z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as UTC or Europe/Paris')
+export const readSeries = z
+  .object({
+    experiment_id: id,
+    interval: withDefault(z.enum(['hour', 'day']), 'day'),
+    start_time: optional(instant).meta({ description: 'The start of the first run unless given' }),
+    end_time: optional(instant).meta({ description: 'Now unless given' }),
+    event_types: filters.event_types,
+    time_zone: optional(timeZone).meta({ description: "Where hours and days are cut; the platform's unless given" }),
+  })
+  .refine(inOrder, outOfOrder)
+  .meta({ id: 'ReadSeries' })
+export type ReadSeries = z.output<typeof readSeries>
+export const series = z
+  .object({
+    experiment_id: id,
+    interval: z.enum(['hour', 'day']),
+    time_zone: z.string(),
+    series: z.array(
+      z.object({
+        variant_id: id.nullable().meta({ description: 'null: events that name no variant, of users who had none' }),
+        variant_name: z.string().nullable(),
+        type: z.string(),
+        points: z
+          .array(
+            z.object({
+              start: timestamp,
+              events: z.int(),
+              value: z.number().meta({ description: 'The sum of the usable numbers `value` of their properties' }),
+            }),
+          )
+          .meta({ description: 'Every interval, in order, also those without events' }),
+      }),
+    ),
+  })
+  .meta({ id: 'Series' })
+export type Series = z.output<typeof series>

@@ -3,6 +3,7 @@ import { generateOpenApiDocument } from 'trpc-openapi'
 import { appRouter } from '../router.ts'
 import { ofrepPaths, ofrepSchemas, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
+import { streamPaths, streamSchemas } from './streams-openapi.ts'
 
 type Schema = { type?: unknown; properties?: Record<string, Schema>; required?: string[]; [key: string]: unknown }
 type Parameter = { name: string; in: string; required?: boolean; schema?: Schema; [key: string]: unknown }
@@ -78,9 +79,9 @@ export function openApiDocument(): Document {
     if (name.startsWith('error.')) delete document.components.schemas[name]
   document.components.schemas.Error = errorSchema
   for (const procedure of restProcedures()) describe(document, procedure)
-  Object.assign(document.components.schemas, ofrepSchemas)
+  Object.assign(document.components.schemas, ofrepSchemas, streamSchemas)
   Object.assign(document.components.securitySchemes, ofrepSecuritySchemes)
-  Object.assign(document.paths, ofrepPaths)
+  Object.assign(document.paths, ofrepPaths, streamPaths)
   return document
 }
 

@@ -1,0 +1,60 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { MikroORM } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { notFound } from '../errors.ts'
+import { Experiment } from '../experiments/entity.ts'
+
+/** An assignment and its exposure, with all that a warehouse needs to count anew. Times in milliseconds since 1970, UTC. */
+export type LoggedAssignment = {
+  run: number
+  run_id: number
+  run_started_at: number
+  run_ended_at: number | null
+  user_id: string
+  /** Whom the user's id is an alias of; the same where it is none. */
+  person_id: string
+  variant_id: number
+  variant_name: string
+  period: number
+  source: string
+  assigned_at: number
+  definition_version: number
+  exposed_at: number | null
+  exposure_source: string | null
+  excluded_reason: string | null
+  joined_at: number | null
+  dimensions: Record<string, string> | null
+}
+
+const PAGE = 1000
+const ms = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
+
+/**
+ * The exposure log of an experiment: everybody assigned in any of its runs, page by page, by run and user.
+ * @throws DomainError NOT_FOUND at the first page, for an unknown experiment
+ */
+export async function* exportAssignments(orm: MikroORM, experimentId: number): AsyncGenerator<LoggedAssignment[]> {
+  if ((await orm.em.fork().count(Experiment, { id: experimentId })) === 0) throw notFound('Experiment', experimentId)
+  let after = { run_id: 0, user_id: '' }
+  for (;;) {
+    const { rows } = await sql<LoggedAssignment>`
+      select r.number as run, a.run_id, ${ms('r.started_at')} as run_started_at, ${ms('r.ended_at')} as run_ended_at, a.user_id,
+        coalesce(l.user_id, a.user_id) as person_id, a.variant_id, v.name as variant_name, a.period, a.source,
+        ${ms('a.assigned_at')} as assigned_at, a.definition_version, ${ms('a.exposed_at')} as exposed_at, a.exposure_source,
+        a.excluded_reason, ${ms('a.joined_at')} as joined_at, a.dimensions
+      from (
+        select a.* from assignments a
+        where a.run_id in (select r.id from runs r where r.experiment_id = ${experimentId})
+          and (a.run_id, a.user_id) > (${after.run_id}::int, ${after.user_id}::text)
+        order by a.run_id, a.user_id limit ${PAGE}::int) a
+      join runs r on r.id = a.run_id
+      join variants v on v.id = a.variant_id
+      left join lateral (select l.user_id from aliases l where l.alias_id = a.user_id offset 0) l on true
+      order by a.run_id, a.user_id`.execute(orm.em.fork().getKysely())
+    const last = rows.at(-1)
+    if (!last) return
+    yield rows
+    after = last
+    await nextTurn()
+  }
+}

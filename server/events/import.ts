@@ -1,0 +1,126 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { isDatabaseAway } from '../database/errors.ts'
+import { DomainError } from '../errors.ts'
+import { linesOf } from './lines.ts'
+import type { BatchResult } from './schema.ts'
+import { type Recording, recordBatch } from './service.ts'
+
+/** What an upload is answered, a line of JSON each. */
+export type ImportReport =
+  | ({ line: number } & Counts)
+  | { line: number; status: 'rejected'; message: string; issues?: BatchResult['results'][number]['issues'] }
+  | ({ done: true; lines: number } & Counts)
+  | ({ done: false; line: number; message: string } & Counts)
+type Counts = { accepted: number; duplicates: number; rejected: number }
+
+export const MAX_LINE_BYTES = 1024 * 1024
+const GROUP_EVENTS = 1000
+const GROUP_BYTES = 4 * 1024 * 1024
+/** Groups that are being stored while the next is read. */
+const AT_ONCE = 2
+const PROGRESS_MS = 1000
+/** Bad lines that are described; beyond they are counted. */
+const MAX_DESCRIBED = 1000
+/** How long an upload waits for a database that cannot keep up or is away: about 12 seconds in all. */
+const WAITS_MS = [100, 200, 400, 800, 1600, 3000, 6000]
+
+type Item = { number: number; event: unknown; fault: string | null }
+type Group = { items: Item[]; bytes: number; last: number }
+
+/**
+ * Stores events that arrive as lines of JSON, in groups, in constant memory, whatever the size of the upload. A line that
+ * cannot be read or stored is reported by number, and the rest goes on. Sent again with the same event ids, an upload that
+ * broke off counts nothing twice.
+ * @param parse reads a line strictly. @throws Error that says what is wrong
+ * @param stopped tells that the process is about to end
+ */
+export async function* importEvents(
+  recording: Recording,
+  actor: string,
+  upload: {
+    chunks: AsyncIterable<Buffer>
+    sentAt: Date | null | undefined
+    parse: (bytes: Buffer) => unknown
+    stopped: AbortSignal
+  },
+): AsyncGenerator<ImportReport> {
+  const counts: Counts = { accepted: 0, duplicates: 0, rejected: 0 }
+  const underWay: { group: Group; outcomes: Promise<BatchResult['results']> }[] = []
+  let described = 0
+  let stored = 0
+  let toldAt = performance.now()
+
+  const start = (group: Group) => {
+    const outcomes = storeGroup(recording, actor, group, upload.sentAt)
+    outcomes.catch(() => {})
+    underWay.push({ group, outcomes })
+  }
+  /** Waits for the oldest group, and tells what is wrong with it. */
+  async function* finishOldest(): AsyncGenerator<ImportReport> {
+    const oldest = underWay.shift()
+    if (!oldest) return
+    const outcomes = await oldest.outcomes
+    let place = 0
+    for (const { number, fault } of oldest.group.items) {
+      const { status, message, issues } =
+        fault === null ? (outcomes[place++] as (typeof outcomes)[number]) : refused(fault)
+      counts[status === 'accepted' ? 'accepted' : status === 'duplicate' ? 'duplicates' : 'rejected']++
+      if (status === 'rejected' && ++described <= MAX_DESCRIBED)
+        yield { line: number, status, message: message ?? '', ...(issues ? { issues } : {}) }
+    }
+    stored = oldest.group.last
+    if (performance.now() - toldAt < PROGRESS_MS) return
+    toldAt = performance.now()
+    yield { line: stored, ...counts }
+  }
+
+  let group: Group = { items: [], bytes: 0, last: 0 }
+  let lines = 0
+  try {
+    for await (const { number, bytes } of linesOf(upload.chunks, MAX_LINE_BYTES)) {
+      if (upload.stopped.aborted) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is about to stop')
+      lines = number
+      group.items.push(readLine(number, bytes, upload.parse))
+      group.bytes += bytes?.length ?? 0
+      group.last = number
+      if (group.items.length < GROUP_EVENTS && group.bytes < GROUP_BYTES) continue
+      start(group)
+      group = { items: [], bytes: 0, last: 0 }
+      if (underWay.length >= AT_ONCE) yield* finishOldest()
+    }
+    if (group.items.length > 0) start(group)
+    while (underWay.length > 0) yield* finishOldest()
+    yield { done: true, lines, ...counts }
+  } catch (error) {
+    if (stored === 0 && counts.rejected === 0) throw error
+    if (!(error instanceof DomainError) && !isDatabaseAway(error)) throw error
+    const message = error instanceof DomainError ? error.message : 'The database is away; send the rest again'
+    yield { done: false, line: stored, message, ...counts }
+  }
+}
+
+function readLine(number: number, bytes: Buffer | null, parse: (bytes: Buffer) => unknown): Item {
+  if (bytes === null) return { number, event: null, fault: `The line is longer than ${MAX_LINE_BYTES} bytes` }
+  try {
+    return { number, event: parse(bytes), fault: null }
+  } catch (error) {
+    return { number, event: null, fault: (error as Error).message.replace('The body', 'The line') }
+  }
+}
+
+const refused = (message: string): BatchResult['results'][number] => ({ status: 'rejected', id: null, message })
+
+async function storeGroup(recording: Recording, actor: string, { items }: Group, sent_at: Date | null | undefined) {
+  const events = items.flatMap(({ event, fault }) => (fault === null ? [event as never] : []))
+  if (events.length === 0) return []
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return (await recordBatch(recording, actor, { events, sent_at })).results
+    } catch (error) {
+      const wait = WAITS_MS[attempt]
+      const mayPass = isDatabaseAway(error) || (error instanceof DomainError && error.code === 'SERVICE_UNAVAILABLE')
+      if (!mayPass || wait === undefined) throw error
+      await sleep(wait)
+    }
+  }
+}

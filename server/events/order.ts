@@ -1,0 +1,94 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { invalid } from '../errors.ts'
+import { type Cursor, cursorOf } from '../totals/counting.ts'
+import type { Json } from '../wire.ts'
+import { milliseconds } from './queries.ts'
+import type { EventFilter } from './schema.ts'
+
+/**
+ * Events in the order of the transactions that stored them. Ids commit out of order; whoever reads in this order, and no
+ * further than the horizon, below which every transaction has ended, misses nothing and sees nothing twice.
+ */
+
+/** An event as it leaves the platform. Times in milliseconds since 1970, UTC. */
+export type OrderedEvent = {
+  cursor: string
+  id: number
+  user_id: string
+  /** Whom the user's id is an alias of; the same where it is none. */
+  person_id: string
+  experiment_id: number | null
+  variant_id: number | null
+  type: string
+  timestamp: number
+  received_at: number
+  properties: Record<string, Json> | null
+}
+
+const FIRST: Cursor = { xid: '0', id: 0 }
+
+/** @throws DomainError BAD_REQUEST for a text that is no cursor */
+export function cursorFrom(text: string | null | undefined, field: string): Cursor {
+  if (text == null) return FIRST
+  const [, xid, id] = /^(\d{1,19})-(\d{1,15})$/.exec(text) ?? []
+  if (xid === undefined || id === undefined || BigInt(xid) > MAX_XID) throw invalid('is no cursor of an event', field)
+  return { xid, id: Number(id) }
+}
+const MAX_XID = 2n ** 63n - 1n
+
+export const cursorText = ({ xid, id }: Cursor) => `${xid}-${id}`
+
+/** Every transaction below has ended: what it stored is there, or never will be. */
+export async function readHorizon(em: EntityManager): Promise<string> {
+  const { rows } = await sql<{ horizon: string }>`select recorded_horizon()::text as horizon`.execute(em.getKysely())
+  return rows[0]?.horizon as string
+}
+
+/** The last event below the horizon; null where there is none. */
+export async function readLast(em: EntityManager): Promise<Cursor | null> {
+  const { rows } = await sql<{ xid: string; id: string }>`
+    select e.xid::text as xid, e.id::text as id from events e
+    where e.xid < recorded_horizon() order by e.xid desc, e.id desc limit 1`.execute(em.getKysely())
+  return rows[0] ? { xid: rows[0].xid, id: Number(rows[0].id) } : null
+}
+
+/**
+ * Looks at the next events after a cursor: at most `looks` of them, so that a page costs the same however few fit.
+ * @returns those that fit, and the cursor of the last that was looked at; null at the horizon
+ */
+export async function readAfter(
+  em: EntityManager,
+  after: Cursor,
+  horizon: string,
+  filter: EventFilter,
+  looks: number,
+): Promise<{ events: OrderedEvent[]; last: Cursor | null }> {
+  const list = (values: readonly string[]) =>
+    sql`(select jsonb_array_elements_text(${JSON.stringify(values)}::text::jsonb))`
+  const fits = [sql`true`]
+  if (filter.experiment_id) fits.push(sql`e.experiment_id = ${filter.experiment_id}`)
+  if (filter.variant_id) fits.push(sql`e.variant_id = ${filter.variant_id}`)
+  if (filter.start_time) fits.push(sql`e.timestamp >= ${filter.start_time.toISOString()}::timestamptz`)
+  if (filter.end_time) fits.push(sql`e.timestamp < ${filter.end_time.toISOString()}::timestamptz`)
+  if (filter.event_types?.length) fits.push(sql`e.type in ${list(filter.event_types)}`)
+  if (filter.user_ids?.length) fits.push(sql`e.user_id in ${list(filter.user_ids)}`)
+  const { rows } = await sql<{ events: (OrderedEvent & { xid: string })[]; last: string | null }>`
+    with looked as materialized (
+      select e.xid, e.id, e.user_id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.received_at, e.properties
+      from events e where (e.xid, e.id) > ${cursorOf(after)} and e.xid < ${horizon}::text::xid8
+      order by e.xid, e.id limit ${looks}::int),
+    fitting as (
+      select e.xid || '-' || e.id as cursor, e.id, e.user_id, coalesce(l.user_id, e.user_id) as person_id, e.experiment_id,
+        e.variant_id, e.type, ${milliseconds(sql`e.timestamp`)} as timestamp, ${milliseconds(sql`e.received_at`)} as received_at,
+        e.properties
+      from looked e left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
+      where ${sql.join(fits, sql` and `)}
+      order by e.xid, e.id)
+    select (select coalesce(json_agg(to_json(f)), '[]') from fitting f) as events,
+      (select e.xid || '-' || e.id from looked e order by e.xid desc, e.id desc limit 1) as last`.execute(
+    em.getKysely(),
+  )
+  const { events, last } = rows[0] as (typeof rows)[number]
+  return { events, last: last === null ? null : cursorFrom(last, 'after') }
+}

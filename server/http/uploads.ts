@@ -1,0 +1,57 @@
+import type { IncomingMessage, OutgoingHttpHeaders } from 'node:http'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { bearerToken, createContext, type Platform } from '../context.ts'
+import { importEvents } from '../events/import.ts'
+import { importOptions } from '../events/schema.ts'
+import { authorize, translate } from '../trpc.ts'
+import { sendFault } from './faults.ts'
+import { parseJson } from './json.ts'
+import { queryReader } from './query.ts'
+
+const TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+const readOptions = queryReader(importOptions)
+
+/** `POST /events/import`: events as lines of JSON, of any number, answered by lines of JSON while they arrive. */
+export function uploadRoutes(app: FastifyInstance, platform: Platform) {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(TYPES, (_request, payload, done) => done(null, payload))
+  const stopping = new AbortController()
+  app.addHook('preClose', async () => stopping.abort())
+  app.post('/events/import', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
+    try {
+      await receive(platform, request, reply, stopping.signal)
+    } catch (error) {
+      if (!reply.raw.headersSent) return sendFault(reply, platform.log, translate(error))
+      platform.log.error({ err: error }, 'An upload of events failed')
+      reply.raw.destroy()
+    }
+  })
+}
+
+async function receive(platform: Platform, request: FastifyRequest, reply: FastifyReply, stopped: AbortSignal) {
+  const context = createContext(platform, bearerToken(request.headers.authorization))
+  await authorize(context, 'track')
+  const { sent_at: sentAt } = readOptions(request.query)
+  const chunks = (request.body as IncomingMessage | undefined) ?? nothing()
+  const reports = importEvents(platform, context.actor, { chunks, sentAt, parse: parseJson, stopped })
+  // What fails before anything is reported is answered as any other request.
+  let next = await reports.next()
+  reply.hijack()
+  const response = reply.raw
+  response.writeHead(200, {
+    ...(reply.getHeaders() as OutgoingHttpHeaders),
+    'content-type': 'application/x-ndjson; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+    connection: 'close',
+  })
+  for (; !next.done; next = await reports.next()) {
+    // Whoever reads only after sending all is not waited for: what is reported is bounded, and progress can be left out.
+    const isProgress = !('status' in next.value) && !('done' in next.value)
+    if (isProgress && response.writableNeedDrain) continue
+    response.write(`${JSON.stringify(next.value)}\n`)
+  }
+  response.end()
+}
+
+async function* nothing(): AsyncGenerator<Buffer> {}
