@@ -152,7 +152,12 @@ export const tailedEvent = event.omit({ duplicate: true }).extend({
 })
 export type TailedEvent = z.output<typeof tailedEvent>
 
-const timeZone = z.string().max(64).refine(isTimeZone, 'must be an IANA time zone such as UTC or Europe/Paris')
+const ZONE = 'must be an IANA time zone such as UTC or Europe/Paris'
+const timeZone = z
+  .string()
+  .max(64)
+  .regex(/^[A-Za-z][A-Za-z0-9_+/-]*$/, ZONE)
+  .refine(isTimeZone, ZONE)
 export const readSeries = z
   .object({
     experiment_id: id,

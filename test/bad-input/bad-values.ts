@@ -56,10 +56,12 @@ const EMAILS = [
 const PATTERNS: Record<string, string[]> = {
   country_code: ['', 'us', 'USA', 'U', 'U1', 'ÜS', ' US', 'US\n'],
   key: ['', 'Upper', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
+  time_zone: ['', 'Mars/Olympus', '+02:00', 'UTC ', ' UTC', 'Europe/Paris\n'],
   'key of a flag': ['', '.x', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
 }
 /** Flags have keys of upper case too. */
-const patternOf = ({ name, schema }: Field) => (schema.pattern?.includes('A-Za-z') ? 'key of a flag' : name)
+const patternOf = ({ name, schema }: Field) =>
+  name !== 'time_zone' && schema.pattern?.includes('A-Za-z') ? 'key of a flag' : name
 
 /** The longest that a text may be. */
 const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255, 'any text': 100 }

@@ -7,6 +7,7 @@ const MOVING = 'fold_state'
 
 /** Every row of every table, as text, when everything stored is in the totals. */
 export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
+  await platform.maintenance.maintain()
   await platform.totals.catchUp()
   const em = platform.orm.em.fork()
   const tables = await em.execute<{ name: string }[]>(
