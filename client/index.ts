@@ -2,11 +2,13 @@ import {
   createTRPCClient,
   httpBatchLink,
   httpLink,
+  httpSubscriptionLink,
   type Operation,
   splitLink,
   type TRPCClient,
   TRPCClientError,
   type TRPCFetch,
+  type TRPCLink,
 } from '@trpc/client'
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { AppRouter } from '../server/router.ts'
@@ -52,6 +54,11 @@ export type ClientOptions = {
   apiKey: string | undefined
   /** Used instead of the global fetch. */
   fetch?: TRPCFetch
+  /**
+   * What subscriptions are read with, such as the class of that name of the package `eventsource` (3 or later), which can send
+   * an API key: the browsers' own cannot. Needed for `client.events.tail.subscribe` only.
+   */
+  EventSource?: EventSourceLike
   /** Sent with every request; a function is asked for them each time. */
   headers?: HeaderFields | (() => HeaderFields | Promise<HeaderFields>)
 }
@@ -69,7 +76,7 @@ export type ClientOptions = {
  *   experiment_ids: [1],
  * })
  */
-export function createClient({ url, apiKey, fetch, headers }: ClientOptions): PlatformClient {
+export function createClient({ url, apiKey, fetch, headers, EventSource }: ClientOptions): PlatformClient {
   const options = {
     url: `${url.replace(/\/+$/, '')}/trpc`,
     fetch,
@@ -82,9 +89,13 @@ export function createClient({ url, apiKey, fetch, headers }: ClientOptions): Pl
     links: [
       outcomeLink,
       splitLink({
-        condition: hasLargeInput,
-        true: httpLink({ ...options, methodOverride: 'POST' }),
-        false: httpBatchLink({ ...options, maxItems: MAX_BATCH_SIZE, maxURLLength: MAX_URL_LENGTH }),
+        condition: ({ type }) => type === 'subscription',
+        true: subscriptionLink(options, EventSource),
+        false: splitLink({
+          condition: hasLargeInput,
+          true: httpLink({ ...options, methodOverride: 'POST' }),
+          false: httpBatchLink({ ...options, maxItems: MAX_BATCH_SIZE, maxURLLength: MAX_URL_LENGTH }),
+        }),
       }),
     ],
   })
@@ -92,3 +103,35 @@ export function createClient({ url, apiKey, fetch, headers }: ClientOptions): Pl
 
 const hasLargeInput = ({ input }: Operation) =>
   input !== undefined && encodeURIComponent(JSON.stringify(input)).length >= LARGE_INPUT_LENGTH
+
+type FetchLike = (url: string | URL, init?: RequestInit) => Promise<Response>
+/** A class like EventSource that can be told how to fetch. */
+// biome-ignore lint/suspicious/noExplicitAny: classes of packages and of browsers differ in what their parts are called
+export type EventSourceLike = new (url: string, init?: any) => any
+
+/** Reconnects by itself, after the last event that arrived. */
+function subscriptionLink(
+  {
+    url,
+    headers,
+    fetch = globalThis.fetch,
+  }: { url: string; headers: () => Promise<HeaderFields>; fetch?: TRPCFetch | undefined },
+  EventSource: EventSourceLike | undefined,
+): TRPCLink<AppRouter> {
+  const fetchWithKey: FetchLike = async (address, init) =>
+    (fetch as FetchLike)(address, { ...init, headers: { ...(init?.headers as HeaderFields), ...(await headers()) } })
+  return httpSubscriptionLink<AppRouter, never>({
+    url,
+    EventSource: EventSource ?? globalThis.EventSource ?? NoEventSource,
+    eventSourceOptions: { fetch: fetchWithKey },
+  } as never)
+}
+
+/** Node has none of its own. */
+class NoEventSource {
+  constructor() {
+    throw new Error(
+      "Subscriptions need an EventSource: createClient({ …, EventSource }) with that of the package 'eventsource'",
+    )
+  }
+}

@@ -15,6 +15,7 @@ import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
+import { createEventTail } from './events/tail.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { docsRoutes } from './http/docs.ts'
@@ -81,6 +82,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
+    const eventTail = createEventTail({ orm })
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
     const platform: Platform = {
@@ -101,6 +103,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       recorder,
       maintenance,
       totals,
+      eventTail,
       keyRing,
     }
 
@@ -143,6 +146,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.addHook('preClose', async () => {
     ready = false
     streams.close()
+    platform.eventTail.close()
     // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
     // A connection that was busy when closing began falls idle later, and would be kept alive.

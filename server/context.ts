@@ -10,6 +10,7 @@ import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Maintenance } from './events/maintenance.ts'
 import type { Recorder } from './events/recorder.ts'
+import type { EventTail } from './events/tail.ts'
 import type { Starter } from './experiments/starter.ts'
 import type { Totals } from './totals/worker.ts'
 import type { Aliaser } from './users/aliases.ts'
@@ -36,6 +37,7 @@ export type Platform = {
   readonly recorder: Recorder
   readonly maintenance: Maintenance
   readonly totals: Totals
+  readonly eventTail: EventTail
   readonly keyRing: KeyRing
 }
 

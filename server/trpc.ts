@@ -69,10 +69,14 @@ export function faultOf(error: TRPCError): { status: number; fault: Fault } {
 const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
 const sentence = ({ path, message }: Issue) => (path.length > 0 ? `${path.join('.')}: ${message}` : message)
 
+const PING_MS = 10_000
+
 const t = initTRPC
   .context<Context>()
   .meta<Meta>()
   .create({
+    // Proxies cut what is silent, and clients notice a dead connection.
+    sse: { ping: { enabled: true, intervalMs: PING_MS }, client: { reconnectAfterInactivityMs: 3 * PING_MS } },
     errorFormatter: ({ shape, error }) => {
       const { fault } = faultOf(error)
       const { stack: _stack, ...data } = shape.data
@@ -81,6 +85,15 @@ const t = initTRPC
   })
 
 export const router = t.router
+
+/** What a subscription gives, its errors translated as those of other procedures are. */
+export async function* translated<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
+  try {
+    yield* items
+  } catch (error) {
+    throw translate(error)
+  }
+}
 
 /**
  * Sets the caller of a context, or refuses. A key that is known already is checked without a promise.

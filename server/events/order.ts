@@ -45,12 +45,17 @@ export async function readHorizon(em: EntityManager): Promise<string> {
   return rows[0]?.horizon as string
 }
 
-/** The last event below the horizon; null where there is none. */
-export async function readLast(em: EntityManager): Promise<Cursor | null> {
-  const { rows } = await sql<{ xid: string; id: string }>`
-    select e.xid::text as xid, e.id::text as id from events e
-    where e.xid < recorded_horizon() order by e.xid desc, e.id desc limit 1`.execute(em.getKysely())
-  return rows[0] ? { xid: rows[0].xid, id: Number(rows[0].id) } : null
+/** The horizon and the last event below it, of one moment; null where there is none. */
+export async function readNewest(em: EntityManager): Promise<{ horizon: string; last: Cursor | null }> {
+  const { rows } = await sql<{ horizon: string; xid: string | null; id: string | null }>`
+    select h.horizon::text as horizon, e.xid::text as xid, e.id::text as id
+    from (select recorded_horizon() as horizon) h
+    left join lateral (
+      select e.xid, e.id from events e where e.xid < h.horizon order by e.xid desc, e.id desc limit 1) e on true`.execute(
+    em.getKysely(),
+  )
+  const { horizon, xid, id } = rows[0] as (typeof rows)[number]
+  return { horizon, last: xid === null ? null : { xid, id: Number(id) } }
 }
 
 /**

@@ -1,5 +1,6 @@
+import { tracked } from '@trpc/server'
 import { z } from 'zod'
-import { keyedProcedure, router } from '../trpc.ts'
+import { keyedProcedure, router, translated } from '../trpc.ts'
 import * as wire from './schema.ts'
 import { readSeries } from './series.ts'
 import * as events from './service.ts'
@@ -28,6 +29,10 @@ export const eventsRouter = router({
     .input(wire.recordBatch)
     .output(wire.batchResult)
     .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, ctx.actor, input)),
+  tail: read.input(wire.tailEvents).subscription(async function* ({ ctx, input, signal }) {
+    for await (const { cursor, ...event } of translated(events.tail(ctx.platform, ctx.token, input, signal)))
+      yield tracked(cursor, event)
+  }),
   series: read
     .meta({
       openapi: {

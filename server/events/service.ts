@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
+import type { KeyRing } from '../auth/key-ring.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { DomainError, invalid, notFound, unavailable } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
@@ -18,7 +19,10 @@ import {
   type RecordBatch,
   type RecordEvent,
   recordEvent,
+  type TailEvents,
+  type TailedEvent,
 } from './schema.ts'
+import type { EventTail } from './tail.ts'
 
 /** What recording touches. */
 export type Recording = { watch: Watch; people: People; memory: AssignmentMemory; recorder: Recorder; starter: Starter }
@@ -250,4 +254,16 @@ export async function listEvents(em: EntityManager, filter: ListEvents): Promise
     throw notFound('Experiment', filter.experiment_id)
   const rows: StoredEvent[] = await selectEvents(em, filter, filter.limit ?? DEFAULT_LIMIT)
   return rows.map((row) => ({ ...row, timestamp: new Date(row.timestamp) }))
+}
+
+/** Events as they are stored, for as long as the token's key is active: see `tail.ts`. */
+export async function* tail(
+  { eventTail, keyRing }: { eventTail: EventTail; keyRing: KeyRing },
+  token: string | undefined,
+  input: TailEvents,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<TailedEvent & { cursor: string }> {
+  const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
+  for await (const { timestamp, received_at, ...event } of eventTail.follow(input, isAllowed, signal))
+    yield { ...event, timestamp: new Date(timestamp), received_at: new Date(received_at) }
 }
