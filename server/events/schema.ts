@@ -126,7 +126,7 @@ export type ExportFormat = z.output<typeof exportFormat>
 
 const cursor = z
   .string()
-  .max(40)
+  .regex(/^\d{1,19}-\d{1,15}$/, 'is no cursor of an event')
   .meta({ examples: ['739-1024'] })
 export const exportEvents = z
   .object({
