@@ -81,11 +81,11 @@ export async function privatePostgres(): Promise<PrivateService> {
   let child: ChildProcess
   const service = {
     url,
-    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one, as in a crash; SIGSTOP freezes all of it. */
+    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one; SIGSTOP freezes and SIGKILL kills all of it. */
     signal: (signal: NodeJS.Signals) => {
       const postmaster = postmasterPid(data)
-      const frozen = signal === 'SIGSTOP' || signal === 'SIGCONT'
-      for (const pid of frozen ? [postmaster, ...childrenOf(postmaster)] : [postmaster]) process.kill(pid, signal)
+      const whole = signal === 'SIGSTOP' || signal === 'SIGCONT' || signal === 'SIGKILL'
+      for (const pid of whole ? [postmaster, ...childrenOf(postmaster)] : [postmaster]) process.kill(pid, signal)
     },
     start: async () => {
       const args = ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1']
