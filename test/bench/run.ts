@@ -2,6 +2,7 @@ import { benchDecisions } from './decisions.ts'
 import { benchEvaluate } from './evaluate.ts'
 import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
+import { benchResults } from './results.ts'
 import { benchSnapshot } from './snapshot.ts'
 import { benchStreams } from './streams.ts'
 
@@ -11,6 +12,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   evaluate: benchEvaluate,
   events: benchEvents,
   memory: benchMemory,
+  results: benchResults,
   snapshot: benchSnapshot,
   streams: benchStreams,
 }

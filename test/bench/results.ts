@@ -1,0 +1,193 @@
+import { execFileSync } from 'node:child_process'
+import { loadEvents } from './event-load.ts'
+import { makeBodies, type Population } from './event-traffic.ts'
+import { enrolEverybody, settle } from './event-world.ts'
+import { type BenchPlatform, openPlatform } from './platform.ts'
+import { RAW_RESULTS } from './raw-results.ts'
+import { machine, median, readOptions, round, writeResult } from './report.ts'
+
+const HELP = `npm run bench -- results [options]
+
+How long does a results answer take, however many events there are? POST /api/experiments/{id}/results over HTTP, from
+running totals, with nothing to fold and while events stream in; beside it the same answer computed by SQL over raw
+events, in the same run. And the first page of documented event filters at the largest size, with the indexes that
+PostgreSQL's plan reads. PostgreSQL + Redis; 5 experiments, all users in each, 30 % of the events name none.
+Events are stored by SQL, then \`npm run rebuild\` makes the totals, and \`npm run verify\` compares them.
+
+  --events 10000,1000000,20000000
+  --users 100000
+  --answers 200          results asked for at each size
+  --stream 5             batches of 1,000 a second meanwhile, for the second figure`
+
+const DEFAULTS = { events: '10000,1000000,20000000', users: 100_000, answers: 200, stream: 5 }
+const EXPERIMENTS = 5
+const PIECE = 250_000
+const TYPES = ['page_view', 'click', 'add_to_cart', 'conversion']
+const RARE = 'refund'
+
+export async function benchResults(args: string[]): Promise<void> {
+  const options = readOptions(args, HELP, DEFAULTS)
+  if (!options) return
+  const sizes = options.events.split(',').map(Number)
+  const platform = await openPlatform()
+  try {
+    const population = await enrolEverybody(platform, EXPERIMENTS, options.users)
+    await platform.query(`update runs set started_at = started_at - interval '30 days'`)
+    await platform.query(
+      `update assignments set assigned_at = assigned_at - interval '30 days', exposed_at = exposed_at - interval '30 days'`,
+    )
+    await platform.post('/events', {
+      user_id: 'user_1',
+      type: RARE,
+      experiment_id: population.experiments[0]?.experimentId,
+    })
+    await settle(platform)
+    const rows = []
+    let stored = 0
+    for (const size of sizes) {
+      const began = performance.now()
+      await storeEvents(platform, population, size - stored)
+      stored = size
+      await platform.query('vacuum analyze')
+      const loaded = performance.now()
+      command(platform, 'rebuild')
+      const rebuilt = performance.now()
+      const verified = command(platform, 'verify')
+      rows.push({
+        events: size,
+        'load s': round((loaded - began) / 1000, 1),
+        'rebuild s': round((rebuilt - loaded) / 1000, 1),
+        'verify s': round((performance.now() - rebuilt) / 1000, 1),
+        ...(await timeAnswers(platform, population, options)),
+      })
+      console.log(verified.trim())
+      console.table(rows.slice(-1))
+    }
+    console.log(`\nA results answer, medians of ${options.answers} (and the 95th percentile), in ms`)
+    console.table(rows)
+    const filters = await timeFilters(platform, population)
+    console.log(
+      `\nThe first page of 1,000 of an experiment's events at ${stored} events, in ms, and what the plan reads`,
+    )
+    console.table(filters)
+    writeResult('results', { options, machine: machine(), rows, filters })
+  } finally {
+    await platform.close()
+  }
+}
+
+/** By SQL, past the platform, spread over the last days. */
+async function storeEvents({ query }: BenchPlatform, { experiments, users }: Population, count: number) {
+  const ids = experiments.map(({ experimentId }) => experimentId)
+  const months = await query<{ month: string }>(
+    `select distinct to_char(now() - make_interval(days => d), 'YYYY_MM') as month from generate_series(0, 21) d`,
+  )
+  for (const { month } of months) {
+    const first = `${month.replace('_', '-')}-01`
+    const [found] = await query<{ found: boolean }>('select to_regclass($1) is not null as found', [`events_${month}`])
+    if (!found?.found)
+      await query(`create table events_${month} partition of events
+        for values from ('${first} 00:00:00+00') to ('${first} 00:00:00+00'::timestamptz + interval '1 month')`)
+  }
+  for (let stored = 0; stored < count; stored += PIECE)
+    await query(
+      `insert into events (user_id, experiment_id, variant_id, type, timestamp, received_at, properties)
+       select 'user_' || drawn.n, e.id, case when e.id is not null then (
+           select v.ids[1 + drawn.n % 2] from (select array_agg(v.id order by v.id) as ids from variants v where v.experiment_id = e.id) v) end,
+         drawn.type, drawn.at, drawn.at,
+         case when drawn.type = 'conversion' then jsonb_build_object('value', round((random() * 100)::numeric, 2)) end
+       from (
+         select 1 + floor(random() * $1)::int as n, ($2::text[])[1 + floor(random() * 4)::int] as type, random() as tagged,
+           1 + floor(random() * $3)::int as which, now_ms() - random() * interval '20 days' as at
+         from generate_series(1, $4::int)) drawn
+       left join lateral (select ($5::int[])[drawn.which] as id where drawn.tagged >= 0.3) e on true`,
+      [users, TYPES, ids.length, Math.min(PIECE, count - stored), ids],
+    )
+}
+
+const command = ({ databaseUrl }: BenchPlatform, name: 'rebuild' | 'verify') =>
+  execFileSync(process.execPath, [new URL(`../../server/commands/${name}.ts`, import.meta.url).pathname], {
+    env: { ...process.env, DATABASE_URL: databaseUrl, LOG_LEVEL: 'warn' },
+    encoding: 'utf8',
+  })
+
+async function timeAnswers(
+  platform: BenchPlatform,
+  population: Population,
+  { answers, stream }: { answers: number; stream: number },
+) {
+  const experimentId = population.experiments[0]?.experimentId as number
+  await settle(platform)
+  const ask = () => platform.post(`/experiments/${experimentId}/results`, {})
+  const idle = await times(answers, ask)
+  const bodies = makeBodies(population, 16, 1000, false)
+  let streaming = true
+  const load = (async () => {
+    while (streaming) {
+      const next = performance.now() + 1000 / stream
+      await loadEvents([platform.server.url], {
+        token: platform.token,
+        connections: 1,
+        bodies,
+        single: false,
+        seconds: 60,
+        events: 1000,
+      })
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, next - performance.now())))
+    }
+  })()
+  const busy = await times(answers, ask)
+  streaming = false
+  await load
+  await settle(platform)
+  const raw = await times(3, () => platform.query(RAW_RESULTS, [experimentId, 'conversion']))
+  return {
+    idle: figure(idle),
+    'while events stream in': figure(busy),
+    'by SQL over raw events': round(median(raw), 0),
+  }
+}
+
+async function times(count: number, work: () => Promise<unknown>): Promise<number[]> {
+  const taken: number[] = []
+  for (let turn = -3; turn < count; turn++) {
+    const began = performance.now()
+    await work()
+    if (turn >= 0 || count < 10) taken.push(performance.now() - began)
+  }
+  return taken
+}
+
+function figure(taken: number[]): string {
+  const sorted = taken.toSorted((one, other) => one - other)
+  return `${round(median(sorted), 1)} (${round(sorted[Math.floor(sorted.length * 0.95)] as number, 1)})`
+}
+
+async function timeFilters(platform: BenchPlatform, { experiments }: Population) {
+  const { experimentId, variantIds } = experiments[0] as Population['experiments'][number]
+  const at = (days: number) => new Date(Date.now() - days * 24 * 3600 * 1000).toISOString()
+  const filters: Record<string, object> = {
+    none: {},
+    'two types': { event_types: ['click', 'conversion'] },
+    'a type that hardly ever comes': { event_types: [RARE] },
+    'a type that never came': { event_types: ['never'] },
+    'a variant': { variant_id: variantIds[1] },
+    'a variant and a type': { variant_id: variantIds[1], event_types: ['conversion'] },
+    'an hour': { start_time: at(5), end_time: at(5 - 1 / 24) },
+    'a day, a variant and a type': {
+      start_time: at(6),
+      end_time: at(5),
+      variant_id: variantIds[0],
+      event_types: ['click'],
+    },
+    'three users': { user_ids: ['user_1', 'user_500', 'user_90000'] },
+    'a user and a type': { user_ids: ['user_77'], event_types: ['conversion'] },
+    'the time before any': { end_time: at(300) },
+  }
+  const rows = []
+  for (const [filter, body] of Object.entries(filters)) {
+    const taken = await times(15, () => platform.post(`/events/${experimentId}`, body))
+    rows.push({ filter, ms: figure(taken) })
+  }
+  return rows
+}
