@@ -1,7 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { EXPOSURE_EVENT, type Json } from '../wire.ts'
-import type { ListEvents } from './schema.ts'
 
 /** An event on its way into the database. Times in milliseconds since 1970, UTC; null means now. */
 export type NewEvent = {
@@ -223,27 +222,4 @@ export async function insertPlainly(em: EntityManager, events: readonly NewEvent
     const id = ids[ord]
     return id == null ? [] : [{ ord, id, variant_id, timestamp: timestamp ?? now }]
   })
-}
-
-/** Events that name the experiment, by ascending id. */
-export async function selectEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<StoredEvent[]> {
-  const conditions = [sql`e.experiment_id = ${filter.experiment_id}`]
-  if (filter.start_time) conditions.push(sql`e.timestamp >= ${filter.start_time.toISOString()}::timestamptz`)
-  if (filter.end_time) conditions.push(sql`e.timestamp < ${filter.end_time.toISOString()}::timestamptz`)
-  if (filter.variant_id) conditions.push(sql`e.variant_id = ${filter.variant_id}`)
-  if (filter.event_types?.length)
-    conditions.push(
-      sql`e.type in (select jsonb_array_elements_text(${JSON.stringify(filter.event_types)}::text::jsonb))`,
-    )
-  if (filter.user_ids?.length)
-    conditions.push(
-      sql`e.user_id in (select jsonb_array_elements_text(${JSON.stringify(filter.user_ids)}::text::jsonb))`,
-    )
-  if (filter.after) conditions.push(sql`e.id > ${filter.after}`)
-  const { rows } = await sql<StoredEvent>`
-    select e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
-      ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
-    from events e where ${sql.join(conditions, sql` and `)}
-    order by e.id limit ${limit}`.execute(em.getKysely())
-  return rows
 }

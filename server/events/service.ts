@@ -10,7 +10,8 @@ import { Experiment } from '../experiments/entity.ts'
 import type { Starter } from '../experiments/starter.ts'
 import type { People } from '../users/people.ts'
 import { DEFAULT_LIMIT, EXPOSURE_EVENT } from '../wire.ts'
-import { type NewEvent, type StoredEvent, selectEvents } from './queries.ts'
+import { selectEvents } from './filters.ts'
+import type { NewEvent, StoredEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
 import {
   type BatchResult,
