@@ -10,6 +10,7 @@ import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
+import { createTurns } from './database/turns.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
@@ -23,6 +24,7 @@ import { createEventStreams } from './http/event-streams.ts'
 import { exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
+import { limitIntake } from './http/intake.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
@@ -35,6 +37,8 @@ import { createPeople } from './users/people.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_LOOK_MS = 20
+/** Of the pool, for decisions, events and totals: others leave them alone. */
+const RESERVED_CONNECTIONS = 4
 const PREFLIGHT_SECONDS = 600
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
 const MAX_PARAM_LENGTH = 8192
@@ -82,7 +86,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
-    const eventTail = createEventTail({ orm })
+    const turns = createTurns(database.embedded ? 1 : Math.max(1, config.databasePool - RESERVED_CONNECTIONS))
+    const eventTail = createEventTail({ orm, turns })
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
     const platform: Platform = {
@@ -105,6 +110,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       totals,
       eventTail,
       keyRing,
+      turns,
     }
 
     const http = await createHttp(platform)
@@ -154,6 +160,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     http.server.once('close', () => clearInterval(closing))
   })
   handleFaults(http)
+  limitIntake(http)
   readJson(http, parseJson)
   if (config.corsOrigins.length > 0)
     await http.register(cors, {

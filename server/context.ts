@@ -6,6 +6,7 @@ import type { AssignmentWriter } from './assignments/writer.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
+import type { Turns } from './database/turns.ts'
 import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Maintenance } from './events/maintenance.ts'
@@ -39,6 +40,7 @@ export type Platform = {
   readonly totals: Totals
   readonly eventTail: EventTail
   readonly keyRing: KeyRing
+  readonly turns: Turns
 }
 
 /** What a procedure is handed. */

@@ -121,10 +121,13 @@ function admit(ctx: Context, caller: Caller | null, scope: Scope) {
   ctx.caller = caller
 }
 
+/** Decisions and events go before everything else. */
+export const canWait = (access: Meta['access']) => access === 'read' || access === 'manage'
+
 /** Every procedure: who may call it is checked before the input is, and errors are translated. */
 const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
   await authorize(ctx, meta?.access)
-  const result = await next()
+  const result = canWait(meta?.access) ? await ctx.platform.turns.take(next) : await next()
   if (!result.ok) throw translate(result.error)
   return result
 })

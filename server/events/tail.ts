@@ -1,4 +1,5 @@
 import type { MikroORM } from '@mikro-orm/sql'
+import type { Turns } from '../database/turns.ts'
 import { DomainError, unavailable } from '../errors.ts'
 import type { Cursor } from '../totals/counting.ts'
 import { cursorFrom, type OrderedEvent, readAfter, readHorizon, readNewest } from './order.ts'
@@ -27,7 +28,7 @@ const PAGE = 500
 const MAX_READERS = 200
 const ASK_MS = 5000
 
-export function createEventTail({ orm }: { orm: MikroORM }): EventTail {
+export function createEventTail({ orm, turns }: { orm: MikroORM; turns: Turns }): EventTail {
   const waiting = new Set<() => void>()
   let readers = 0
   let closed = false
@@ -90,7 +91,7 @@ export function createEventTail({ orm }: { orm: MikroORM }): EventTail {
         // Clients come back to another process, and miss nothing.
         if (closed) throw unavailable('The server is about to stop')
         const { horizon, last } = newest
-        const { events, last: seen } = await readAfter(orm.em.fork(), after, horizon, filter, PAGE)
+        const { events, last: seen } = await turns.take(() => readAfter(orm.em.fork(), after, horizon, filter, PAGE))
         for (const event of events) yield event
         // Of a month that was dropped meanwhile nothing is seen.
         after = seen ?? last ?? after

@@ -63,7 +63,8 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
     app.get(url, { exposeHeadRoute: false }, async (request, reply) => {
       try {
         await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
-        return await send(reply, ...rowsOf(request))
+        const [format, pages, columns] = rowsOf(request)
+        return await send(reply, format, inTurns(pages, platform.turns), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
       }
@@ -80,6 +81,19 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
 
 type Row = object
 type Columns = readonly string[]
+
+/** Each page waits for its turn: an export takes no connection from decisions and events. */
+async function* inTurns<T>(pages: AsyncGenerator<T>, turns: Platform['turns']): AsyncGenerator<T> {
+  try {
+    for (;;) {
+      const page = await turns.take(() => pages.next())
+      if (page.done) return
+      yield page.value
+    }
+  } finally {
+    await pages.return(undefined)
+  }
+}
 
 /** The first page is read before the answer begins, so that what is wrong with the request is still said. */
 async function send(reply: FastifyReply, format: ExportFormat, pages: AsyncGenerator<Row[]>, columns: Columns) {

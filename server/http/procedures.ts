@@ -2,7 +2,7 @@ import { TRPCError } from '@trpc/server'
 import type { z } from 'zod'
 import type { Context } from '../context.ts'
 import { appRouter } from '../router.ts'
-import { authorize, type Meta, translate } from '../trpc.ts'
+import { authorize, canWait, type Meta, translate } from '../trpc.ts'
 
 /** A procedure that is served over REST, as its `meta.openapi` says. */
 export type RestProcedure = {
@@ -49,13 +49,15 @@ export function restProcedures(): RestProcedure[] {
 function callOf(name: string, { meta, inputs, output, resolver, middlewares }: Definition): RestProcedure['call'] {
   if (middlewares.length !== STEPS) throw new Error(`${name} has a middleware that REST would leave out`)
   const [schema] = inputs as [z.ZodObject]
+  const waits = canWait(meta?.access)
   return async (ctx, input) => {
     try {
       const checking = authorize(ctx, meta?.access)
       if (checking) await checking
       const parsed = schema.safeParse(input)
       if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
-      return output.parse(await resolver({ ctx, input: parsed.data }))
+      const work = () => resolver({ ctx, input: parsed.data })
+      return output.parse(await (waits ? ctx.platform.turns.take(work) : work()))
     } catch (error) {
       throw translate(error)
     }

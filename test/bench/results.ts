@@ -94,13 +94,14 @@ async function storeEvents({ query }: BenchPlatform, { experiments, users }: Pop
       `insert into events (user_id, experiment_id, variant_id, type, timestamp, received_at, properties)
        select 'user_' || drawn.n, e.id, case when e.id is not null then (
            select v.ids[1 + drawn.n % 2] from (select array_agg(v.id order by v.id) as ids from variants v where v.experiment_id = e.id) v) end,
-         drawn.type, drawn.at, drawn.at,
+         drawn.type, drawn.at, drawn.received_at,
          case when drawn.type = 'conversion' then jsonb_build_object('value', round((random() * 100)::numeric, 2)) end
        from (
          select 1 + floor(random() * $1)::int as n, ($2::text[])[1 + floor(random() * 4)::int] as type, random() as tagged,
            1 + floor(random() * $3)::int as which,
-           now_ms() - interval '20 days' * (1 - ($6::float8 + n) / $7) - interval '6 hours' * random() ^ 8 as at
-         from generate_series(1, $4::int) n) drawn
+           received.at as received_at, received.at - interval '6 hours' * random() ^ 8 as at
+         from generate_series(1, $4::int) n
+         cross join lateral (select now_ms() - interval '20 days' * (1 - ($6::float8 + n) / $7) as at) received) drawn
        left join lateral (select ($5::int[])[drawn.which] as id where drawn.tagged >= 0.3) e on true`,
       [users, TYPES, ids.length, Math.min(PIECE, count - stored), ids, stored, count],
     )
@@ -175,6 +176,10 @@ async function timeFilters(platform: BenchPlatform, { experiments }: Population)
     'a variant': { variant_id: variantIds[1] },
     'a variant and a type': { variant_id: variantIds[1], event_types: ['conversion'] },
     'an hour': { start_time: at(5), end_time: at(5 - 1 / 24) },
+    'a day': { start_time: at(6), end_time: at(5) },
+    'since a week': { start_time: at(7) },
+    'since a week, a variant and a type': { start_time: at(7), variant_id: variantIds[1], event_types: ['click'] },
+    'until a day after the first': { end_time: at(19) },
     'a day, a variant and a type': {
       start_time: at(6),
       end_time: at(5),

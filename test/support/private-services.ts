@@ -73,14 +73,13 @@ export async function privatePostgres(): Promise<PrivateService> {
   const folder = mkdtempSync(join(tmpdir(), 'postgres-'))
   chmodSync(folder, 0o777)
   const data = join(folder, 'data')
-  const port = await freePort()
+  let port = await freePort()
   const run = (program: string, args: string[]) =>
     execFileSync(...asPostgres(`${binaries()}${program}`, args), { stdio: 'ignore', cwd: folder })
   run('initdb', ['-D', data, '-U', 'postgres', '--auth=trust', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8'])
-  const url = `postgres://postgres@127.0.0.1:${port}/postgres`
-  let child: ChildProcess
+  let child: ChildProcess | undefined
   const service = {
-    url,
+    url: urlAt(port),
     /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one; SIGSTOP freezes and SIGKILL kills all of it. */
     signal: (signal: NodeJS.Signals) => {
       const postmaster = postmasterPid(data)
@@ -90,20 +89,34 @@ export async function privatePostgres(): Promise<PrivateService> {
     start: async () => {
       const args = ['-D', data, '-p', String(port), '-k', folder, '-c', 'listen_addresses=127.0.0.1']
       child = spawn(...asPostgres(`${binaries()}postgres`, args), { stdio: 'ignore', cwd: folder })
-      await until(() => administer('select 1', url))
+      await until(async () => {
+        if (child?.exitCode !== null) throw new Error('PostgreSQL ended: its port may be taken')
+        await administer('select 1', service.url)
+      })
     },
     remove: () => {
       try {
         service.signal('SIGQUIT')
       } catch {
-        child.kill('SIGKILL')
+        child?.kill('SIGKILL')
       }
       rmSync(folder, { recursive: true, force: true })
     },
   }
-  await service.start()
-  return service
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await service.start()
+      return service
+    } catch (error) {
+      // Between the look for a free port and its use another test may have taken it.
+      if (child?.exitCode === null || attempt === 3) throw error
+      port = await freePort()
+      service.url = urlAt(port)
+    }
+  }
 }
+
+const urlAt = (port: number) => `postgres://postgres@127.0.0.1:${port}/postgres`
 
 const postmasterPid = (data: string) =>
   Number(execFileSync('head', ['-1', join(data, 'postmaster.pid')], { encoding: 'utf8' }).trim())
