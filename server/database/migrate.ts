@@ -1,4 +1,5 @@
 import type { Database } from './orm.ts'
+import { continueTransactionIds } from './transaction-ids.ts'
 
 /** An arbitrary number that only this platform's migrations lock. */
 const MIGRATION_LOCK = 7_302_511
@@ -18,6 +19,7 @@ export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedde
       const transaction = em.getTransactionContext()
       await orm.migrator.up(transaction ? { transaction } : {})
     }
+    await continueTransactionIds(em)
     await em.execute('insert into platform (id, time_zone) values (1, ?) on conflict (id) do nothing', [
       timeZone ?? 'UTC',
     ])

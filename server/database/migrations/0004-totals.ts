@@ -4,7 +4,7 @@ import { Migration } from '@mikro-orm/migrations'
 export class Migration0004Totals extends Migration {
   override up() {
     // Rows are folded in the order of their transactions. A function, so that a database restored into another cluster,
-    // whose counter of transactions stands elsewhere, can go on above what it holds: see `database/migrate.ts`.
+    // whose counter of transactions stands elsewhere, can go on above what it holds: see `database/transaction-ids.ts`.
     this.addSql(`create function recorded_xid() returns xid8 language sql stable return pg_current_xact_id()`)
     this.addSql(`create function recorded_horizon() returns xid8 language sql stable
       return pg_snapshot_xmin(pg_current_snapshot())`)
