@@ -22,6 +22,11 @@ export function normalSf(z: number): number {
   return erfc(z / Math.SQRT2) / 2
 }
 
+/** Density of the standard normal distribution. */
+export function normalDensity(z: number): number {
+  return Math.exp(-(z ** 2) / 2) / Math.sqrt(2 * Math.PI)
+}
+
 /** The z with P(Z <= z) = p; -Infinity at p = 0, Infinity at p = 1, NaN outside [0, 1]. */
 export function normalQuantile(p: number): number {
   return p <= 0.5 ? 0 - Math.SQRT2 * erfcinv(2 * p) : Math.SQRT2 * erfcinv(2 * (1 - p))

@@ -63,8 +63,11 @@ export function wilsonInterval(proportion: Proportion, confidenceLevel: number):
   ]
 }
 
-/** The z that leaves half of 1 - confidenceLevel above it: 1.96 for 0.95. */
-function criticalValue(confidenceLevel: number): number {
+/**
+ * The z that leaves half of 1 - confidenceLevel above it: 1.96 for 0.95.
+ * @throws RangeError for a confidence level outside (0, 1)
+ */
+export function criticalValue(confidenceLevel: number): number {
   if (!(confidenceLevel > 0 && confidenceLevel < 1)) {
     throw new RangeError(`The confidence level must be above 0 and below 1, not ${confidenceLevel}`)
   }

@@ -1,0 +1,45 @@
+/** A treatment against the control in one metric, after the correction of its family. */
+export type Verdict = { metric: string; isBetter: boolean; isWorse: boolean }
+export type Guardrail = { metric: string; verdict: 'failed' | 'passed' | 'inconclusive' }
+
+/** `ship`: take the treatment; `stop`: it does harm; `continue`: nothing is known yet; `blocked`: the data cannot be trusted. */
+export type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; reasons: string[] }
+
+/**
+ * What to do, from the corrected verdicts of one treatment.
+ * @param problems with the data, each named: any of them blocks, whatever the metrics say
+ * @param isValid whether the planned size is reached, or the analysis may be read at any time
+ */
+export function decide(options: {
+  problems: readonly string[]
+  isValid: boolean
+  primaries: readonly Verdict[]
+  guardrails: readonly Guardrail[]
+}): Decision {
+  const { problems, isValid, primaries, guardrails } = options
+  const named = (items: readonly { metric: string }[], what: string) => items.map(({ metric }) => `${metric} ${what}`)
+  if (problems.length > 0) return { decision: 'blocked', reasons: [...problems] }
+  if (!isValid) return { decision: 'continue', reasons: ['the planned size is not reached'] }
+  const harm = [
+    ...named(
+      primaries.filter(({ isWorse }) => isWorse),
+      'is significantly worse',
+    ),
+    ...named(
+      guardrails.filter(({ verdict }) => verdict === 'failed'),
+      'is significantly worse',
+    ),
+  ]
+  if (harm.length > 0) return { decision: 'stop', reasons: harm }
+  const gains = named(
+    primaries.filter(({ isBetter }) => isBetter),
+    'is significantly better',
+  )
+  const open = named(
+    guardrails.filter(({ verdict }) => verdict === 'inconclusive'),
+    'is not shown to be unharmed yet',
+  )
+  if (gains.length === 0)
+    return { decision: 'continue', reasons: ['no primary metric is significantly better yet', ...open] }
+  return open.length > 0 ? { decision: 'continue', reasons: open } : { decision: 'ship', reasons: gains }
+}

@@ -1,0 +1,91 @@
+/** Times in milliseconds since 1970, UTC. */
+export type AssignmentRow = { user: string; variant: string; at: number }
+/** A repeated delivery has the same id; null: none was given. */
+export type EventRow = { user: string; type: string; value: number; at: number; id?: string | null }
+
+export type UserMetric = {
+  /** 1 if any event; their number; the sum of their values. */
+  type: 'proportion' | 'count' | 'revenue'
+  event: string
+  /** Events up to this long after the exposure; null: until the end. */
+  windowMs: number | null
+  /** Leaves those out whose window is not over yet. */
+  requireCompleteWindow: boolean
+}
+
+export type ExposedSums = { n: number; sum: number; sumSq: number }
+export type ExposureResult = { variants: Map<string, ExposedSums>; crossovers: number; immature: number }
+
+/**
+ * From assignments and events to what each variant adds up to: what counts is a function of times only, never of the order of the
+ * rows. Users without events count with 0.
+ * @param asOf nothing at or after it exists
+ * @param crossovers users of two variants: excluded, or kept in their first one
+ */
+export function exposedSums(
+  assignments: readonly AssignmentRow[],
+  events: readonly EventRow[],
+  variants: readonly string[],
+  metric: UserMetric,
+  asOf: number,
+  crossovers: 'exclude' | 'first' = 'exclude',
+): ExposureResult {
+  const exposures = exposuresOf(assignments.filter(({ at }) => at < asOf))
+  const totals = new Map<string, number>()
+  let crossed = 0
+  let immature = 0
+  for (const [user, { at, variantIds }] of exposures) {
+    const isCrossed = variantIds.size > 1
+    if (isCrossed) crossed++
+    if (isCrossed && crossovers === 'exclude') continue
+    if (metric.requireCompleteWindow && at + (metric.windowMs ?? 0) > asOf) immature++
+    else totals.set(user, 0)
+  }
+  const seen = new Set<string>()
+  for (const { user, type, value, at, id } of events) {
+    const exposure = exposures.get(user)
+    const total = totals.get(user)
+    if (total === undefined || !exposure || type !== metric.event || at < exposure.at || at >= asOf) continue
+    if (metric.windowMs !== null && at >= exposure.at + metric.windowMs) continue
+    if (id != null) {
+      const key = `${user.length}:${user}${id}`
+      if (seen.has(key)) continue
+      seen.add(key)
+    }
+    totals.set(user, metric.type === 'proportion' ? 1 : total + (metric.type === 'count' ? 1 : value))
+  }
+  const sums = new Map(variants.map((variant) => [variant, { n: 0, sum: 0, sumSq: 0 }]))
+  for (const [user, total] of totals) {
+    const variant = sums.get(exposures.get(user)?.variant ?? '')
+    if (!variant) continue
+    variant.n++
+    variant.sum += total
+    variant.sumSq += total ** 2
+  }
+  return { variants: sums, crossovers: crossed, immature }
+}
+
+/** The same as of each day's end. A user's running total is squared anew: rows of days must never be added. */
+export function dailySums(
+  assignments: readonly AssignmentRow[],
+  events: readonly EventRow[],
+  variants: readonly string[],
+  metric: UserMetric,
+  dayEnds: readonly number[],
+): ExposureResult[] {
+  return dayEnds.map((end) => exposedSums(assignments, events, variants, metric, end))
+}
+
+/** The earliest assignment of each user, and all variants that were ever assigned. */
+function exposuresOf(assignments: readonly AssignmentRow[]) {
+  const exposures = new Map<string, { at: number; variant: string; variantIds: Set<string> }>()
+  for (const { user, variant, at } of assignments) {
+    const known = exposures.get(user)
+    if (!known) exposures.set(user, { at, variant, variantIds: new Set([variant]) })
+    else {
+      known.variantIds.add(variant)
+      if (at < known.at) Object.assign(known, { at, variant })
+    }
+  }
+  return exposures
+}

@@ -1,0 +1,78 @@
+import { normalCdf, normalQuantile } from './distributions.ts'
+import { criticalValue } from './proportion.ts'
+
+/** What is planned: a two-sided test at `confidenceLevel` that finds the effect with probability `power`. */
+export type Plan = {
+  confidenceLevel: number
+  power: number
+  /** Treatment users per control user. */
+  ratio: number
+}
+/** `controlExact` before rounding up. */
+export type SampleSize = { controlExact: number; control: number; treatment: number }
+
+/**
+ * Users for a difference of means.
+ * @param sd of the metric per user, above 0
+ * @param difference to be found, in the unit of the metric, not 0
+ * @param covariateR2 squared correlation with a CUPED covariate, 0 without
+ * @see Fleiss, Levin, Paik (2003), chapter 4
+ */
+export function sampleSizeOfMeans(sd: number, difference: number, plan: Plan, covariateR2 = 0): SampleSize {
+  const { ratio } = checkPlan(plan)
+  const spread = adjustedSd(sd, covariateR2)
+  if (!(Math.abs(difference) > 0 && Number.isFinite(difference)))
+    throw new RangeError('The effect to be found must not be 0')
+  const controlExact = ((bothQuantiles(plan) * spread) / difference) ** 2 * (1 + 1 / ratio)
+  return roundUp(controlExact, ratio)
+}
+
+/** The probability to find a difference of means with so many users, by either tail. */
+export function powerOfMeans(sd: number, difference: number, control: number, plan: Plan, covariateR2 = 0): number {
+  const za = criticalValue(checkPlan(plan).confidenceLevel)
+  const t = Math.abs(difference) / errorOfMeans(sd, control, plan.ratio, covariateR2)
+  return normalCdf(t - za) + normalCdf(-t - za)
+}
+
+/** The smallest difference of means that is found with the power planned, in the unit of the metric. */
+export function detectableDifference(sd: number, control: number, plan: Plan, covariateR2 = 0): number {
+  return bothQuantiles(checkPlan(plan)) * errorOfMeans(sd, control, plan.ratio, covariateR2)
+}
+
+/** The sum of the quantiles that significance and power ask for. */
+export const bothQuantiles = ({ confidenceLevel, power }: Plan) =>
+  criticalValue(confidenceLevel) + normalQuantile(power)
+
+/** @throws RangeError with what is wrong */
+export function checkPlan(plan: Plan): Plan {
+  criticalValue(plan.confidenceLevel)
+  if (!(plan.power > 0 && plan.power < 1))
+    throw new RangeError(`The power must be above 0 and below 1, not ${plan.power}`)
+  if (bothQuantiles(plan) <= 0) throw new RangeError('The power must be above the probability of a false alarm')
+  if (!(plan.ratio > 0 && Number.isFinite(plan.ratio)))
+    throw new RangeError(`The ratio must be above 0, not ${plan.ratio}`)
+  return plan
+}
+
+export const roundUp = (controlExact: number, ratio: number): SampleSize => ({
+  controlExact,
+  control: Math.ceil(controlExact),
+  treatment: Math.ceil(controlExact * ratio),
+})
+
+export function checkUsers(control: number): void {
+  if (!(control > 0 && Number.isFinite(control)))
+    throw new RangeError(`The number of users must be above 0, not ${control}`)
+}
+
+function adjustedSd(sd: number, covariateR2: number): number {
+  if (!(sd > 0 && Number.isFinite(sd))) throw new RangeError(`The standard deviation must be above 0, not ${sd}`)
+  if (!(covariateR2 >= 0 && covariateR2 < 1))
+    throw new RangeError(`The squared correlation must be from 0 to below 1, not ${covariateR2}`)
+  return sd * Math.sqrt(1 - covariateR2)
+}
+
+function errorOfMeans(sd: number, control: number, ratio: number, covariateR2: number): number {
+  checkUsers(control)
+  return adjustedSd(sd, covariateR2) * Math.sqrt((1 + 1 / ratio) / control)
+}

@@ -1,0 +1,43 @@
+import { conversionRate, criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
+
+/** Bounds of a relative uplift; an upper bound of null is unbounded. */
+export type UpliftInterval = readonly [lower: number, upper: number | null]
+
+/**
+ * Interval of the relative uplift of a conversion rate by the method of variance estimates recovery (MOVER) on Wilson limits.
+ * @returns shares of 1: 0.1 is 10 % more; -1 below where no treatment user converts, no upper bound where no control user
+ *   does; null where a variant has no users
+ * @see Donner, Zou (2012), Stat. Methods Med. Res. 21, 347-359
+ */
+export function moverInterval(
+  control: Proportion,
+  treatment: Proportion,
+  confidenceLevel: number,
+): UpliftInterval | null {
+  const [lowerC, upperC] = wilsonInterval(control, confidenceLevel)
+  const [lowerT, upperT] = wilsonInterval(treatment, confidenceLevel)
+  const rateC = conversionRate(control)
+  const rateT = conversionRate(treatment)
+  if (rateC === null || rateT === null) return null
+  const product = rateC * rateT
+  const root = (one: number, other: number) => Math.sqrt(Math.max(0, product ** 2 - one * other))
+  const below = lowerT * (2 * rateT - lowerT)
+  const lower = treatment.converted === 0 ? -1 : below / (product + root(below, upperC * (2 * rateC - upperC))) - 1
+  if (control.converted === 0) return [lower, null]
+  const scale = lowerC * (2 * rateC - lowerC)
+  return [lower, (product + root(upperT * (2 * rateT - upperT), scale)) / scale - 1]
+}
+
+/**
+ * Katz's log interval of the relative uplift of a conversion rate: kept for comparison with other tools.
+ * @returns shares of 1; null where a count is 0
+ * @see Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474
+ */
+export function katzLogInterval(control: Proportion, treatment: Proportion, confidenceLevel: number): Interval | null {
+  const z = criticalValue(confidenceLevel)
+  if (control.converted === 0 || treatment.converted === 0) return null
+  const ratio = treatment.converted / treatment.exposed / (control.converted / control.exposed)
+  const spread =
+    z * Math.sqrt(1 / treatment.converted - 1 / treatment.exposed + 1 / control.converted - 1 / control.exposed)
+  return [Math.expm1(Math.log(ratio) - spread), Math.expm1(Math.log(ratio) + spread)]
+}

@@ -1,0 +1,117 @@
+import { type Comparison, compareEffect, effectOf, type Level, undefinedComparison } from './comparison.ts'
+import { criticalValue } from './proportion.ts'
+import { ratioLevel } from './ratio.ts'
+import { quantileRank } from './winsorization.ts'
+
+/** What a variant keeps of its events for a quantile: enough for a standard error without a second pass over them. */
+export type QuantileSummary = {
+  /** Events. */
+  n: number
+  /** Users with events. */
+  clusters: number
+  quantile: number
+  /** Order statistics at the ends of an interval of independent events. */
+  quantileLower: number
+  quantileUpper: number
+  /** Sums over users of J, their events at or below the quantile, and K, their events. */
+  sumJ: number
+  sumSqJ: number
+  sumN: number
+  sumSqN: number
+  sumJN: number
+}
+
+/**
+ * The quantile of events (a latency, say) with users as clusters.
+ * @param clusters the values of each user's events
+ * @param fraction which quantile, 0 < fraction < 1
+ * @param confidenceLevel of the order statistics; the standard error hardly depends on it
+ * @returns null where there are too few events for the order statistics: `insufficient_data`
+ * @see Deng, Knoblich, Lu (2018), KDD, section 4
+ */
+export function summarizeQuantile(
+  clusters: readonly (readonly number[])[],
+  fraction: number,
+  confidenceLevel: number,
+): (QuantileSummary & { ranks: readonly [lower: number, middle: number, upper: number] }) | null {
+  checkFraction(fraction)
+  const z = criticalValue(confidenceLevel)
+  const sorted = Float64Array.from(clusters.flat()).sort()
+  const n = sorted.length
+  const spread = z * Math.sqrt((fraction * (1 - fraction)) / n)
+  if (n === 0 || fraction - spread <= 0 || fraction + spread >= 1) return null
+  const ranks = [
+    quantileRank(n, fraction - spread),
+    quantileRank(n, fraction),
+    quantileRank(n, fraction + spread),
+  ] as const
+  const [quantileLower, quantile, quantileUpper] = ranks.map((rank) => sorted[rank - 1] as number) as [
+    number,
+    number,
+    number,
+  ]
+  const sums = { sumJ: 0, sumSqJ: 0, sumN: 0, sumSqN: 0, sumJN: 0 }
+  for (const values of clusters) {
+    const below = values.reduce((count, value) => count + (value <= quantile ? 1 : 0), 0)
+    sums.sumJ += below
+    sums.sumSqJ += below ** 2
+    sums.sumN += values.length
+    sums.sumSqN += values.length ** 2
+    sums.sumJN += below * values.length
+  }
+  return { n, clusters: clusters.length, quantile, quantileLower, quantileUpper, ...sums, ranks }
+}
+
+/** The standard error of a quantile: as if events were independent, and as users cluster them. */
+export type QuantileError = { independent: number; designEffect: number; standardError: number }
+
+/**
+ * @param fraction and confidenceLevel as the summary was made with
+ * @returns null where the order statistics coincide (`zero_variance`), or with fewer than two users
+ */
+export function quantileError(
+  summary: QuantileSummary,
+  fraction: number,
+  confidenceLevel: number,
+): QuantileError | null {
+  checkFraction(fraction)
+  const { n, clusters, quantileLower, quantileUpper } = summary
+  const ofClusters = ratioLevel({
+    n: clusters,
+    sumNum: summary.sumJ,
+    sumSqNum: summary.sumSqJ,
+    sumDen: summary.sumN,
+    sumSqDen: summary.sumSqN,
+    sumNumDen: summary.sumJN,
+  })
+  if (typeof ofClusters === 'string' || quantileUpper === quantileLower) return null
+  const independent = (quantileUpper - quantileLower) / (2 * criticalValue(confidenceLevel))
+  const designEffect = ofClusters.variance / ((fraction * (1 - fraction)) / n)
+  return { independent, designEffect, standardError: independent * Math.sqrt(designEffect) }
+}
+
+/** Compares the quantiles of two variants, by a normal reference; in the unit of the events' values. */
+export function quantileTest(
+  control: QuantileSummary | null,
+  treatment: QuantileSummary | null,
+  fraction: number,
+  confidenceLevel: number,
+): Comparison {
+  const quantiles = [control?.quantile ?? null, treatment?.quantile ?? null] as const
+  if (!control || !treatment || control.clusters < 2 || treatment.clusters < 2)
+    return undefinedComparison('insufficient_data', ...quantiles)
+  const levels = [control, treatment].map((summary): Level | null => {
+    const error = quantileError(summary, fraction, confidenceLevel)
+    return error && { n: summary.clusters, level: summary.quantile, variance: error.standardError ** 2 }
+  })
+  if (!levels[0] || !levels[1]) return undefinedComparison('zero_variance', ...quantiles)
+  return compareEffect(
+    { ...effectOf(levels[0], levels[1]), degreesOfFreedom: Infinity },
+    confidenceLevel,
+    quantiles[1] ?? undefined,
+  )
+}
+
+function checkFraction(fraction: number): void {
+  if (!(fraction > 0 && fraction < 1)) throw new RangeError(`The quantile must be above 0 and below 1, not ${fraction}`)
+}

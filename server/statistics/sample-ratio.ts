@@ -1,0 +1,114 @@
+import { chiSquareSf, logGamma } from './distributions.ts'
+import { runningMinimum } from './sequential.ts'
+
+/** Below this p-value the observed counts are taken for a fault. */
+export const MISMATCH_THRESHOLD = 0.001
+/** How strongly the sequential test's prior is centred on the allocation. */
+const CONCENTRATION = 10_000
+
+export type SampleRatio = {
+  status: 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant'
+  /** Users expected by variant. */
+  expected: number[] | null
+  chiSquare: number | null
+  degreesOfFreedom: number
+  pValue: number
+  isMismatch: boolean
+}
+
+/**
+ * Sample ratio mismatch: whether the users of the variants are what their allocation makes probable. A chi-square test for
+ * a planned end; while data arrive, use `sequentialSampleRatio`.
+ * @param counts users whom the platform drew, by first assignment, before any exclusion
+ * @param allocation shares of any scale, not negative, one at least above 0
+ * @returns `unexpected_variant` with p = 0 where a variant without a share has users
+ * @see Kohavi, Tang, Xu (2020), Trustworthy Online Controlled Experiments, chapter 21
+ */
+export function sampleRatio(
+  counts: readonly number[],
+  allocation: readonly number[],
+  threshold = MISMATCH_THRESHOLD,
+): SampleRatio {
+  checkCounts(counts, allocation)
+  const drawn = counts.flatMap((count, place) => {
+    const share = allocation[place] as number
+    return share > 0 ? [{ count, share }] : []
+  })
+  const degreesOfFreedom = drawn.length - 1
+  const undecided = { expected: null, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
+  if (counts.some((count, place) => count > 0 && allocation[place] === 0))
+    return { ...undecided, status: 'unexpected_variant', pValue: 0, isMismatch: true }
+  const total = counts.reduce((sum, count) => sum + count, 0)
+  if (drawn.length === 1) return { ...undecided, status: 'single_variant' }
+  if (total === 0) return { ...undecided, status: 'no_data' }
+  const shares = allocation.reduce((sum, share) => sum + share, 0)
+  const expected = allocation.map((share) => (share / shares) * total)
+  const chiSquare = drawn.reduce((sum, { count, share }) => {
+    const wanted = (share / shares) * total
+    return sum + ((count - wanted) / wanted) * (count - wanted)
+  }, 0)
+  const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
+  return { status: 'ok', expected, chiSquare, degreesOfFreedom, pValue, isMismatch: pValue < threshold }
+}
+
+/**
+ * The same over periods of different allocations: chi-squares and degrees of freedom are added.
+ * A user belongs to the period of the first assignment.
+ */
+export function sampleRatioOverPeriods(
+  periods: readonly { counts: readonly number[]; allocation: readonly number[] }[],
+  threshold = MISMATCH_THRESHOLD,
+): Omit<SampleRatio, 'expected'> {
+  const parts = periods.map(({ counts, allocation }) => sampleRatio(counts, allocation, threshold))
+  const unexpected = parts.find(({ status }) => status === 'unexpected_variant')
+  const tested = parts.filter(({ status }) => status === 'ok')
+  const degreesOfFreedom = tested.reduce((sum, part) => sum + part.degreesOfFreedom, 0)
+  if (unexpected) return { ...unexpected, degreesOfFreedom }
+  if (tested.length === 0) {
+    const status = parts.some(({ status }) => status === 'single_variant') ? 'single_variant' : 'no_data'
+    return { status, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
+  }
+  const chiSquare = tested.reduce((sum, part) => sum + (part.chiSquare ?? 0), 0)
+  const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
+  return { status: 'ok', chiSquare, degreesOfFreedom, pValue, isMismatch: pValue < threshold }
+}
+
+/**
+ * The test that may be looked at as often as one likes: a multinomial Bayes factor with a Dirichlet prior centred on the
+ * allocation.
+ * @param looks cumulative counts, in the order of time
+ * @param allocation shares of any scale, all above 0
+ * @returns look by look: ln of the evidence for a mismatch, and the smallest p-value so far
+ * @see Lindon, Malek (2022), NeurIPS
+ */
+export function sequentialSampleRatio(
+  looks: readonly (readonly number[])[],
+  allocation: readonly number[],
+  concentration = CONCENTRATION,
+): { logBayesFactors: number[]; runningPValues: number[] } {
+  const whole = allocation.reduce((sum, share) => sum + share, 0)
+  const shares = allocation.map((share) => share / whole)
+  if (!shares.every((share) => share > 0)) throw new RangeError('The sequential test takes allocations above 0 only')
+  const logBayesFactors = looks.map((counts) => {
+    checkCounts(counts, allocation)
+    const total = counts.reduce((sum, count) => sum + count, 0)
+    return counts.reduce(
+      (sum, count, place) => {
+        const share = shares[place] as number
+        const prior = concentration * share
+        return sum + logGamma(prior + count) - logGamma(prior) - count * Math.log(share)
+      },
+      logGamma(concentration) - logGamma(concentration + total),
+    )
+  })
+  return { logBayesFactors, runningPValues: runningMinimum(logBayesFactors.map((log) => Math.min(1, Math.exp(-log)))) }
+}
+
+function checkCounts(counts: readonly number[], allocation: readonly number[]): void {
+  if (counts.length !== allocation.length) throw new RangeError('Every variant needs a count and an allocation')
+  for (const count of counts)
+    if (!Number.isSafeInteger(count) || count < 0)
+      throw new RangeError(`The number of users must be a whole number from 0, not ${count}`)
+  if (!allocation.every((share) => share >= 0 && Number.isFinite(share)) || !allocation.some((share) => share > 0))
+    throw new RangeError('Allocations must not be negative, and one of them above 0')
+}
