@@ -83,3 +83,35 @@ export function logBeta(a: number, b: number): number {
 export function logGamma(x: number): number {
   return gammaln(x)
 }
+
+/**
+ * What Stirling's formula leaves of ln gamma: logGamma(x) = (x - 1/2) ln x - x + ln(2π)/2 + stirlingError(x). Sums of log
+ * gammas whose large parts cancel are written with it, and keep the digits that differences of log gammas lose.
+ * @param x above 0
+ * @see Loader (2000), Fast and accurate computation of binomial probabilities
+ */
+export function stirlingError(x: number): number {
+  if (x < 10) return logGamma(x) - (x - 0.5) * Math.log(x) + x - Math.log(2 * Math.PI) / 2
+  const inverse = 1 / x ** 2
+  const series = [1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360_360, 1 / 156, -3617 / 122_400]
+  return series.reduceRight((rest, coefficient) => coefficient + inverse * rest, 0) / x
+}
+
+/**
+ * observed ln(observed / expected) - observed + expected: at least 0, and exact where the two are close.
+ * @param expected above 0
+ * @param difference observed - expected, where it is known with more digits than the two themselves
+ * @see Loader (2000), Fast and accurate computation of binomial probabilities
+ */
+export function devianceTerm(observed: number, expected: number, difference = observed - expected): number {
+  if (observed === 0) return expected
+  if (Math.abs(difference) > 0.1 * (observed + expected)) return observed * Math.log(observed / expected) - difference
+  const ratio = difference / (observed + expected)
+  let power = 2 * observed * ratio
+  let total = difference * ratio
+  for (let odd = 3; odd < 40; odd += 2) {
+    power *= ratio ** 2
+    total += power / odd
+  }
+  return total
+}

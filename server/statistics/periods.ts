@@ -6,7 +6,7 @@ export type Stratum = { users: number; control: Sums; treatment: Sums }
 
 export type StratifiedComparison = Comparison & {
   periodsUsed: number
-  /** Of periods with fewer than two users in one of the variants. */
+  /** Users of the two variants in periods with fewer than two users in one of them. */
   usersLeftOut: number
   /** Of the periods used, in their order: shares of their users. */
   weights: number[]
@@ -21,9 +21,10 @@ export type StratifiedComparison = Comparison & {
 export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
   const used = strata.filter(({ control, treatment }) => control.n >= 2 && treatment.n >= 2)
   const users = used.reduce((sum, stratum) => sum + stratum.users, 0)
-  const everybody = strata.reduce((sum, stratum) => sum + stratum.users, 0)
+  const compared = (of: readonly Stratum[]) =>
+    of.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
   const weights = used.map((stratum) => stratum.users / users)
-  const told = { periodsUsed: used.length, usersLeftOut: everybody - users, weights }
+  const told = { periodsUsed: used.length, usersLeftOut: compared(strata) - compared(used), weights }
   const levels = (['control', 'treatment'] as const).map((side) => {
     const parts = used.map((stratum, place) => {
       const weight = weights[place] as number

@@ -1,5 +1,5 @@
 import { normalCdf, normalQuantile } from './distributions.ts'
-import { checkPlan, checkUsers, type Plan, roundUp, type SampleSize } from './power.ts'
+import { checkPlan, checkUsers, type Plan, roundUp, type SampleSize, type Users } from './power.ts'
 import { criticalValue } from './proportion.ts'
 
 /**
@@ -15,12 +15,12 @@ export function sampleSizeOfProportions(rate: number, changed: number, plan: Pla
   return roundUp(root ** 2, ratio)
 }
 
-/** The probability to find a change of a conversion rate with so many control users, by either tail. */
-export function powerOfProportions(rate: number, changed: number, control: number, plan: Plan): number {
-  const za = criticalValue(checkPlan(plan).confidenceLevel)
-  checkUsers(control)
-  const { pooled, unpooled } = spreads(rate, changed, plan.ratio)
-  const difference = Math.abs(changed - rate) * Math.sqrt(control)
+/** The probability to find a change of a conversion rate with so many users, by either tail. */
+export function powerOfProportions(rate: number, changed: number, users: Users, confidenceLevel: number): number {
+  const za = criticalValue(confidenceLevel)
+  checkUsers(users)
+  const { pooled, unpooled } = spreads(rate, changed, users.treatment / users.control)
+  const difference = Math.abs(changed - rate) * Math.sqrt(users.control)
   return normalCdf((difference - za * pooled) / unpooled) + normalCdf((-difference - za * pooled) / unpooled)
 }
 
@@ -28,8 +28,9 @@ export function powerOfProportions(rate: number, changed: number, control: numbe
  * The smallest increase of a conversion rate that is found with the power planned, as a share of 1.
  * @returns null where no rate below 1 is enough
  */
-export function detectableIncrease(rate: number, control: number, plan: Plan): number | null {
-  const powerAt = (increase: number) => powerOfProportions(rate, rate + increase, control, plan)
+export function detectableIncrease(rate: number, users: Users, plan: Omit<Plan, 'ratio'>): number | null {
+  checkPlan({ ...plan, ratio: 1 })
+  const powerAt = (increase: number) => powerOfProportions(rate, rate + increase, users, plan.confidenceLevel)
   let below = 0
   let above = 1 - rate
   // The last rate below 1 that a double holds.

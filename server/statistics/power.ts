@@ -8,8 +8,10 @@ export type Plan = {
   /** Treatment users per control user. */
   ratio: number
 }
+/** Users of both variants, above 0. */
+export type Users = { control: number; treatment: number }
 /** `controlExact` before rounding up. */
-export type SampleSize = { controlExact: number; control: number; treatment: number }
+export type SampleSize = Users & { controlExact: number }
 
 /**
  * Users for a difference of means.
@@ -28,19 +30,25 @@ export function sampleSizeOfMeans(sd: number, difference: number, plan: Plan, co
 }
 
 /** The probability to find a difference of means with so many users, by either tail. */
-export function powerOfMeans(sd: number, difference: number, control: number, plan: Plan, covariateR2 = 0): number {
-  const za = criticalValue(checkPlan(plan).confidenceLevel)
-  const t = Math.abs(difference) / errorOfMeans(sd, control, plan.ratio, covariateR2)
+export function powerOfMeans(
+  sd: number,
+  difference: number,
+  users: Users,
+  confidenceLevel: number,
+  covariateR2 = 0,
+): number {
+  const za = criticalValue(confidenceLevel)
+  const t = Math.abs(difference) / errorOfMeans(sd, users, covariateR2)
   return normalCdf(t - za) + normalCdf(-t - za)
 }
 
 /** The smallest difference of means that is found with the power planned, in the unit of the metric. */
-export function detectableDifference(sd: number, control: number, plan: Plan, covariateR2 = 0): number {
-  return bothQuantiles(checkPlan(plan)) * errorOfMeans(sd, control, plan.ratio, covariateR2)
+export function detectableDifference(sd: number, users: Users, plan: Omit<Plan, 'ratio'>, covariateR2 = 0): number {
+  return bothQuantiles(checkPlan({ ...plan, ratio: 1 })) * errorOfMeans(sd, users, covariateR2)
 }
 
 /** The sum of the quantiles that significance and power ask for. */
-export const bothQuantiles = ({ confidenceLevel, power }: Plan) =>
+export const bothQuantiles = ({ confidenceLevel, power }: Omit<Plan, 'ratio'>) =>
   criticalValue(confidenceLevel) + normalQuantile(power)
 
 /** @throws RangeError with what is wrong */
@@ -60,9 +68,10 @@ export const roundUp = (controlExact: number, ratio: number): SampleSize => ({
   treatment: Math.ceil(controlExact * ratio),
 })
 
-export function checkUsers(control: number): void {
-  if (!(control > 0 && Number.isFinite(control)))
-    throw new RangeError(`The number of users must be above 0, not ${control}`)
+export function checkUsers({ control, treatment }: Users): void {
+  for (const users of [control, treatment])
+    if (!(users > 0 && Number.isFinite(users)))
+      throw new RangeError(`The number of users must be above 0, not ${users}`)
 }
 
 function adjustedSd(sd: number, covariateR2: number): number {
@@ -72,7 +81,7 @@ function adjustedSd(sd: number, covariateR2: number): number {
   return sd * Math.sqrt(1 - covariateR2)
 }
 
-function errorOfMeans(sd: number, control: number, ratio: number, covariateR2: number): number {
-  checkUsers(control)
-  return adjustedSd(sd, covariateR2) * Math.sqrt((1 + 1 / ratio) / control)
+function errorOfMeans(sd: number, users: Users, covariateR2: number): number {
+  checkUsers(users)
+  return adjustedSd(sd, covariateR2) * Math.sqrt(1 / users.control + 1 / users.treatment)
 }

@@ -1,4 +1,5 @@
-import { chiSquareSf, logGamma } from './distributions.ts'
+import { sum } from 'simple-statistics'
+import { chiSquareSf, devianceTerm, stirlingError } from './distributions.ts'
 import { runningMinimum } from './sequential.ts'
 
 /** Below this p-value the observed counts are taken for a fault. */
@@ -8,7 +9,7 @@ const CONCENTRATION = 10_000
 
 export type SampleRatio = {
   status: 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant'
-  /** Users expected by variant. */
+  /** Users expected, of the variants that have a share. */
   expected: number[] | null
   chiSquare: number | null
   degreesOfFreedom: number
@@ -38,15 +39,17 @@ export function sampleRatio(
   const undecided = { expected: null, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
   if (counts.some((count, place) => count > 0 && allocation[place] === 0))
     return { ...undecided, status: 'unexpected_variant', pValue: 0, isMismatch: true }
-  const total = counts.reduce((sum, count) => sum + count, 0)
-  if (drawn.length === 1) return { ...undecided, status: 'single_variant' }
+  const total = sum([...counts])
   if (total === 0) return { ...undecided, status: 'no_data' }
-  const shares = allocation.reduce((sum, share) => sum + share, 0)
-  const expected = allocation.map((share) => (share / shares) * total)
-  const chiSquare = drawn.reduce((sum, { count, share }) => {
-    const wanted = (share / shares) * total
-    return sum + ((count - wanted) / wanted) * (count - wanted)
-  }, 0)
+  if (drawn.length === 1) return { ...undecided, status: 'single_variant' }
+  const shares = sum([...allocation])
+  const expected = drawn.map(({ share }) => (share / shares) * total)
+  const chiSquare = sum(
+    drawn.map(({ count }, place) => {
+      const wanted = expected[place] as number
+      return ((count - wanted) / wanted) * (count - wanted)
+    }),
+  )
   const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
   return { status: 'ok', expected, chiSquare, degreesOfFreedom, pValue, isMismatch: pValue < threshold }
 }
@@ -62,20 +65,22 @@ export function sampleRatioOverPeriods(
   const parts = periods.map(({ counts, allocation }) => sampleRatio(counts, allocation, threshold))
   const unexpected = parts.find(({ status }) => status === 'unexpected_variant')
   const tested = parts.filter(({ status }) => status === 'ok')
-  const degreesOfFreedom = tested.reduce((sum, part) => sum + part.degreesOfFreedom, 0)
+  const degreesOfFreedom = sum(tested.map((part) => part.degreesOfFreedom))
   if (unexpected) return { ...unexpected, degreesOfFreedom }
   if (tested.length === 0) {
     const status = parts.some(({ status }) => status === 'single_variant') ? 'single_variant' : 'no_data'
     return { status, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
   }
-  const chiSquare = tested.reduce((sum, part) => sum + (part.chiSquare ?? 0), 0)
+  const chiSquare = sum(tested.map((part) => part.chiSquare ?? 0))
   const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
   return { status: 'ok', chiSquare, degreesOfFreedom, pValue, isMismatch: pValue < threshold }
 }
 
 /**
  * The test that may be looked at as often as one likes: a multinomial Bayes factor with a Dirichlet prior centred on the
- * allocation.
+ * allocation,
+ * `ln G(C) - ln G(C+n) + Σ ln G(C w_i + n_i) - ln G(C w_i) - n_i ln w_i`, with the large terms cancelled on paper: differences of
+ * log gammas lose the digits that matter from some millions of users on.
  * @param looks cumulative counts, in the order of time
  * @param allocation shares of any scale, all above 0
  * @returns look by look: ln of the evidence for a mismatch, and the smallest p-value so far
@@ -86,20 +91,20 @@ export function sequentialSampleRatio(
   allocation: readonly number[],
   concentration = CONCENTRATION,
 ): { logBayesFactors: number[]; runningPValues: number[] } {
-  const whole = allocation.reduce((sum, share) => sum + share, 0)
+  const whole = sum([...allocation])
   const shares = allocation.map((share) => share / whole)
   if (!shares.every((share) => share > 0)) throw new RangeError('The sequential test takes allocations above 0 only')
   const logBayesFactors = looks.map((counts) => {
     checkCounts(counts, allocation)
-    const total = counts.reduce((sum, count) => sum + count, 0)
-    return counts.reduce(
-      (sum, count, place) => {
-        const share = shares[place] as number
-        const prior = concentration * share
-        return sum + logGamma(prior + count) - logGamma(prior) - count * Math.log(share)
-      },
-      logGamma(concentration) - logGamma(concentration + total),
-    )
+    const total = sum([...counts])
+    const after = total + concentration
+    const terms = counts.map((count, place) => {
+      const share = shares[place] as number
+      const prior = concentration * share
+      const deviance = devianceTerm(prior + count, after * share, count - total * share)
+      return deviance - Math.log1p(count / prior) / 2 + stirlingError(prior + count) - stirlingError(prior)
+    })
+    return sum(terms) + Math.log1p(total / concentration) / 2 + stirlingError(concentration) - stirlingError(after)
   })
   return { logBayesFactors, runningPValues: runningMinimum(logBayesFactors.map((log) => Math.min(1, Math.exp(-log)))) }
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 /** One reference case: an input, and the figures that another implementation gives for it. */
 export type Case = {
@@ -16,10 +17,10 @@ export type Group = { group: string; what: string; cases: Case[] }
 
 type VectorFile = { comparison: { relative_only: string[] }; groups: Group[] }
 
+export const FIXTURE = fileURLToPath(new URL('../fixtures/statistics.json', import.meta.url))
+
 /** The reference vectors; their comparison rule is in the file and in compare.ts. */
-export const vectors: VectorFile = JSON.parse(
-  readFileSync(new URL('../fixtures/statistics.json', import.meta.url), 'utf8'),
-)
+export const vectors: VectorFile = JSON.parse(readFileSync(FIXTURE, 'utf8'))
 
 export function casesOf(name: string): Case[] {
   const found = vectors.groups.find(({ group }) => group === name)
