@@ -1,6 +1,6 @@
 import { betaCdf, betaQuantile, betaSf, logBeta } from './distributions.ts'
 import { checkProportion, criticalValue, type Interval, type Proportion } from './proportion.ts'
-import { cutsAround, integrate } from './quadrature.ts'
+import { cutsAround, integrate, nodesBetween } from './quadrature.ts'
 
 /** A Beta distribution: of a conversion rate, before or after data. */
 export type Beta = { a: number; b: number }
@@ -72,13 +72,20 @@ function integrateRates(rates: readonly Beta[], f: (rate: number) => number): nu
 }
 
 /**
- * The expectation of a function of a rate.
+ * The expectation of a function of a rate that is itself from 0 to 1.
  * @param around the distributions that the function is made of: where it bends, pieces are cut
  */
 export function betaExpectation({ a, b }: Beta, around: readonly Beta[], f: (rate: number) => number): number {
   const scale = Math.log(2) - logBeta(a, b)
-  return integrate((u) => {
-    const density = Math.exp(scale + (2 * a - 1) * Math.log(Math.sin(u)) + (2 * b - 1) * Math.log(Math.cos(u)))
-    return density === 0 ? 0 : density * f(Math.sin(u) ** 2)
-  }, cuts(around))
+  let whole = 0
+  let sum = 0
+  for (const { x: u, weight } of nodesBetween(cuts(around))) {
+    const log = scale + (2 * a - 1) * Math.log(Math.sin(u)) + (2 * b - 1) * Math.log(Math.cos(u))
+    const mass = weight * Math.exp(log)
+    if (mass === 0) continue
+    whole += mass
+    sum += mass * f(Math.sin(u) ** 2)
+  }
+  // Of millions of users the density has an error of 1e-10, the same in both sums.
+  return Math.min(1, sum / whole)
 }

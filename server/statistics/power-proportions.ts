@@ -33,8 +33,8 @@ export function detectableIncrease(rate: number, users: Users, plan: Omit<Plan, 
   const powerAt = (increase: number) => powerOfProportions(rate, rate + increase, users, plan.confidenceLevel)
   let below = 0
   let above = 1 - rate
-  // The last rate below 1 that a double holds.
-  const largest = above * (1 - 2 ** -50)
+  let largest = above
+  while (rate + largest >= 1) largest -= 2 ** -53
   if (powerAt(0) >= plan.power) return 0
   if (!(powerAt(largest) >= plan.power)) return null
   for (;;) {

@@ -14,7 +14,9 @@ export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): n
   checkNormals(posteriors)
   return checkedSum(
     posteriors.map((_, place) =>
-      expectation(posteriors, place, (x) => product(posteriors, (other, j) => (j === place ? 1 : below(other, x)))),
+      expectation(posteriors, place, (above) =>
+        product(posteriors, (_other, j) => (j === place ? 1 : normalCdf(above(j)))),
+      ),
     ),
   )
 }
@@ -23,12 +25,14 @@ export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): n
 export function probabilitySecondNormal(posteriors: readonly NormalPosterior[]): number[] {
   checkNormals(posteriors)
   return posteriors.map((_, place) =>
-    expectation(posteriors, place, (x) =>
+    expectation(posteriors, place, (above) =>
       posteriors.reduce(
-        (sum, best, j) =>
+        (sum, _best, j) =>
           j === place
             ? sum
-            : sum + above(best, x) * product(posteriors, (other, l) => (l === place || l === j ? 1 : below(other, x))),
+            : sum +
+              normalSf(above(j)) *
+                product(posteriors, (_other, l) => (l === place || l === j ? 1 : normalCdf(above(l)))),
         0,
       ),
     ),
@@ -47,24 +51,34 @@ export function probabilityBestBeta(posteriors: readonly Beta[]): number[] {
   )
 }
 
-const below = ({ mean, sd }: NormalPosterior, x: number) => normalCdf((x - mean) / sd)
-const above = ({ mean, sd }: NormalPosterior, x: number) => normalSf((x - mean) / sd)
-
 function product<T>(items: readonly T[], factor: (item: T, place: number) => number): number {
   let result = 1
   for (let place = 0; place < items.length && result !== 0; place++) result *= factor(items[place] as T, place)
   return result
 }
 
-/** Of a function of one variant's level, pieces cut where any of the posteriors bends. */
-function expectation(posteriors: readonly NormalPosterior[], place: number, f: (x: number) => number): number {
-  const { mean, sd } = posteriors[place] as NormalPosterior
-  const bounds = cutsAround(posteriors, [mean - 40 * sd, mean + 40 * sd])
-  return integrate((x) => {
-    const density = normalDensity((x - mean) / sd) / sd
-    return density === 0 ? 0 : density * f(x)
-  }, bounds)
+/**
+ * Of a function of one variant's level, pieces cut where any of the posteriors bends. In its own standard deviations around its own
+ * mean: levels far from 0 would lose the digits that tell them apart.
+ * @param f is handed how many standard deviations of another variant the level is above that one's mean
+ */
+function expectation(
+  posteriors: readonly NormalPosterior[],
+  place: number,
+  f: (above: (other: number) => number) => number,
+): number {
+  const own = posteriors[place] as NormalPosterior
+  const relative = posteriors.map(({ mean, sd }) => ({ mean: (mean - own.mean) / own.sd, sd: sd / own.sd }))
+  return integrate(
+    (z) => {
+      const density = normalDensity(z)
+      return density === 0 ? 0 : density * f((other) => aboveMean(relative[other] as NormalPosterior, z))
+    },
+    cutsAround(relative, [-40, 40]),
+  )
 }
+
+const aboveMean = ({ mean, sd }: NormalPosterior, level: number) => (level - mean) / sd
 
 function checkNormals(posteriors: readonly NormalPosterior[]): void {
   if (posteriors.length === 0) throw new RangeError('There is no variant to compare')

@@ -42,11 +42,21 @@ async function follow(
   }
 }
 
+/** Waits until every transaction has ended that stored an event; others on the same server may be under way that began before. */
+async function settled({ platform }: TestApp) {
+  const open = 'select 1 from events e where e.xid >= recorded_horizon() limit 1'
+  for (let waited = 0; waited < 200; waited++) {
+    if ((await platform.orm.em.fork().execute(open)).length === 0) return
+    await sleep(50)
+  }
+}
+
 onEachDatabase('the live tail of events', (app) => {
   test('shows events as they are stored, filtered, from now on', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     await api.record({ user_id: 't', type: 'before' })
+    await settled(app())
     const [all, some] = [
       await follow(app()),
       await follow(app(), { experiment_id: experiment.id, event_types: ['buy'] }),
@@ -116,6 +126,7 @@ onPostgres('the live tail while transactions end out of order', () => {
     try {
       await app.api.record({ user_id: 'a', type: 'earlier' })
       await slow.connect()
+      await settled(app)
       const watching = await follow(app)
       await slow.query('begin')
       await slow.query(`insert into events (user_id, type, timestamp) values ('slow', 'slow', now())`)
