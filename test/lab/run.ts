@@ -1,0 +1,123 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import { alarmsOverLooks, QUICK_RUNS, runLaboratory, scenarios } from './laboratory.ts'
+import { alarmsByLook, dotPlot } from './plots.ts'
+import type { Expectation, Measured } from './scenario.ts'
+
+const HELP = `npm run lab -- [options]
+
+Simulates experiments of which the truth is known, analyses them by the statistics engine, and tells how often it is
+right: false positives, coverage, power. Writes docs/laboratory.md and its plots; exits with 1 where a figure is not as stated.
+
+  --runs 20000   simulated experiments of the cheapest scenario; others take a part of them
+  --seed 20261126
+  --quick        5,000 runs, and nothing is written`
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '20000' },
+    seed: { type: 'string', default: '20261126' },
+    quick: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+})
+const DOCS = new URL('../../docs/', import.meta.url)
+
+function laboratory(runs: number, seed: number, isQuick: boolean) {
+  if (!Number.isSafeInteger(runs) || runs < 100 || !Number.isSafeInteger(seed)) {
+    console.error(`--runs takes a whole number from 100, --seed a whole number\n\n${HELP}`)
+    process.exitCode = 1
+    return
+  }
+  const figures = runLaboratory(runs, seed)
+  for (const figure of figures) console.log(line(figure))
+  const wrong = figures.filter(({ isRight }) => !isRight)
+  console.log(`${figures.length} figures, ${wrong.length} not as stated`)
+  if (wrong.length > 0) process.exitCode = 1
+  if (!isQuick) writePage(figures, runs, seed)
+}
+
+const percent = (share: number) => `${(100 * share).toFixed(2)} %`
+
+function stated(expected: Expectation): string {
+  if (expected.kind === 'shown') return 'shown for comparison'
+  const value = `${100 * expected.value} %`
+  return expected.kind === 'exactly' ? value : `${expected.kind} ${value}`
+}
+
+function line({ scenario, method, what, share, error, expected, isRight, runs }: Measured): string {
+  const verdict = expected.kind === 'shown' ? '' : isRight ? 'ok' : 'NOT AS STATED'
+  return [
+    scenario.padEnd(30),
+    method.padEnd(50),
+    what.padEnd(16),
+    `${percent(share)} ± ${percent(error)}`.padEnd(20),
+    stated(expected).padEnd(21),
+    `${runs} runs`.padEnd(12),
+    verdict,
+  ].join(' ')
+}
+
+function writePage(figures: readonly Measured[], runs: number, seed: number) {
+  mkdirSync(new URL('laboratory/', DOCS), { recursive: true })
+  const write = (name: string, text: string) => writeFileSync(new URL(name, DOCS), text)
+  const of = (what: Measured['what'], value: number) =>
+    figures.filter(
+      (figure) => figure.what === what && (figure.expected.kind === 'shown' || figure.expected.value === value),
+    )
+  write(
+    'laboratory/false-positives.svg',
+    dotPlot('False positives, where 5 % are stated', of('false positives', 0.05), [0, 0.2], 0.05),
+  )
+  write('laboratory/coverage.svg', dotPlot('Coverage of intervals of 95 %', of('coverage', 0.95), [0.85, 1], 0.95))
+  write('laboratory/power.svg', dotPlot('Power at the size planned for 80 %', of('power', 0.8), [0, 1], 0.8))
+  const looks = alarmsByLook(
+    'False alarms by look, nothing being different',
+    alarmsOverLooks(Math.max(100, Math.round(runs / 10)), seed),
+  )
+  write('laboratory/looks.svg', looks)
+  const rows = (title: string) =>
+    figures
+      .filter(({ scenario }) => scenario === title)
+      .map(
+        ({ method, what, share, error, expected, runs }) =>
+          `| ${method} | ${what} | ${percent(share)} | ± ${percent(error)} | ${stated(expected)} | ${runs} |`,
+      )
+  const sections = scenarios.flatMap(({ title, note }) => [
+    `## ${title}`,
+    '',
+    note,
+    '',
+    '| method | | measured | standard error | stated | experiments |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...rows(title),
+    '',
+  ])
+  write(
+    'laboratory.md',
+    [
+      '# The laboratory',
+      '',
+      'Experiments of which the truth is known, simulated and analysed by the very functions that the platform uses',
+      '(`server/statistics/`): how often a method raises a false alarm, how often its interval holds the truth, how often it finds',
+      'what it was planned to find. What is "shown for comparison" is what people do who lack the method above it.',
+      '',
+      `Made by \`npm run lab -- --runs ${runs} --seed ${seed}\`; the same seed gives the same page. A figure is as stated when it is within 3.5`,
+      'of its standard errors, and what the approximation of its method leaves open; the command says so, and fails otherwise.',
+      'Tests run the same with fewer experiments (`npm run lab -- --quick`).',
+      '',
+      '![False positives](laboratory/false-positives.svg)',
+      '',
+      '![Coverage](laboratory/coverage.svg)',
+      '',
+      '![Power](laboratory/power.svg)',
+      '',
+      '![False alarms by look](laboratory/looks.svg)',
+      '',
+      ...sections,
+    ].join('\n'),
+  )
+}
+
+if (values.help) console.log(HELP)
+else laboratory(values.quick ? QUICK_RUNS : Number(values.runs), Number(values.seed), values.quick)

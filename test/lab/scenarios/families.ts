@@ -1,0 +1,99 @@
+import { benjaminiHochberg, holm } from '../../../server/statistics/multiple-comparisons.ts'
+import { sampleRatio, sequentialSampleRatio } from '../../../server/statistics/sample-ratio.ts'
+import { welchTest } from '../../../server/statistics/welch.ts'
+import { drawSums, type Random } from '../random.ts'
+import type { Scenario } from '../scenario.ts'
+
+const USERS = 400
+const pValueOf = (random: Random, control: ReturnType<typeof drawSums>, effect: number) =>
+  welchTest(
+    control,
+    drawSums(USERS, () => effect + random.normal()),
+    0.95,
+  ).test?.pValue ?? null
+
+/** Three treatments and four metrics: twelve comparisons. */
+export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
+  title: 'Several variants and metrics',
+  note: 'Three treatments against one control in four metrics. No effect anywhere, or real ones in half of the twelve comparisons.',
+  cost: 10,
+  figures: {
+    holm: { method: 'Holm, any of twelve', what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
+    half: { method: 'Holm, half of them real', what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
+    discovery: {
+      method: 'Benjamini-Hochberg, false share of the found',
+      what: 'error rate',
+      expected: { kind: 'at most', value: 0.05 },
+    },
+    raw: { method: 'Without a correction, any of twelve', what: 'false positives', expected: { kind: 'shown' } },
+  },
+  once: (random) => {
+    const family = (effects: (place: number) => number) => {
+      const controls = Array.from({ length: 4 }, () => drawSums(USERS, random.normal))
+      return Array.from({ length: 12 }, (_, place) =>
+        pValueOf(random, controls[place % 4] as (typeof controls)[0], effects(place)),
+      )
+    }
+    const none = family(() => 0)
+    const half = family((place) => (place < 6 ? 0.3 : 0))
+    const isAny = (pValues: readonly (number | null)[]) => pValues.some((p) => p !== null && p < 0.05)
+    const found = [...benjaminiHochberg(half).entries()].filter(([, p]) => p !== null && p < 0.05)
+    return {
+      raw: isAny(none),
+      holm: isAny(holm(none)),
+      half: isAny(holm(half).slice(6)),
+      discovery: found.length === 0 ? 0 : found.filter(([place]) => place >= 6).length / found.length,
+    }
+  },
+}
+
+/** 90/10, and one user in twenty with two ids. The thresholds are wider than the product's 0.001, so that errors can be counted. */
+export const sampleRatios: Scenario<'assigned' | 'excluded' | 'sequential' | 'dropped'> = {
+  title: 'Sample ratios',
+  note: '20,000 users at 90/10, 5 % of whom come back under a second id and may draw the other variant. Threshold 0.01. A client that loses 5 % of one variant, at 50/50.',
+  cost: 10,
+  figures: {
+    assigned: {
+      method: 'Chi-square of first assignments',
+      what: 'false positives',
+      expected: { kind: 'exactly', value: 0.01, slack: 0.001 },
+    },
+    sequential: {
+      method: 'Sequential test, 20 looks',
+      what: 'false positives',
+      expected: { kind: 'at most', value: 0.01 },
+    },
+    dropped: { method: 'Sequential test, 5 % of a variant lost', what: 'power', expected: { kind: 'shown' } },
+    excluded: {
+      method: 'Chi-square after crossovers are excluded',
+      what: 'false positives',
+      expected: { kind: 'shown' },
+    },
+  },
+  once: (random) => {
+    const first = [0, 0]
+    const kept = [0, 0]
+    const looks: number[][] = []
+    for (let user = 0; user < 20_000; user++) {
+      const variant = random.chance(0.1) ? 1 : 0
+      first[variant] = (first[variant] as number) + 1
+      if (!random.chance(0.05) || (random.chance(0.1) ? 1 : 0) === variant)
+        kept[variant] = (kept[variant] as number) + 1
+      if (user % 1000 === 999) looks.push([...first])
+    }
+    const lost = [0, 0]
+    const lostLooks = Array.from({ length: 20 }, () => {
+      for (let user = 0; user < 1000; user++) {
+        const variant = random.chance(0.5) ? 1 : 0
+        if (variant === 0 || !random.chance(0.05)) lost[variant] = (lost[variant] as number) + 1
+      }
+      return [...lost]
+    })
+    return {
+      assigned: sampleRatio(first, [90, 10]).pValue < 0.01,
+      excluded: sampleRatio(kept, [90, 10]).pValue < 0.01,
+      sequential: (sequentialSampleRatio(looks, [90, 10]).runningPValues.at(-1) ?? 1) <= 0.01,
+      dropped: (sequentialSampleRatio(lostLooks, [50, 50]).runningPValues.at(-1) ?? 1) <= 0.01,
+    }
+  },
+}
