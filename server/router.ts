@@ -4,6 +4,7 @@ import { eventsRouter } from './events/router.ts'
 import { experimentsRouter } from './experiments/router.ts'
 import { flagsRouter } from './flags/router.ts'
 import { layersRouter } from './layers/router.ts'
+import { planningRouter } from './planning/router.ts'
 import { resultsRouter } from './results/router.ts'
 import { segmentsRouter } from './segments/router.ts'
 import { router } from './trpc.ts'
@@ -19,6 +20,7 @@ export const appRouter = router({
   assignments: assignmentsRouter,
   events: eventsRouter,
   results: resultsRouter,
+  planning: planningRouter,
 })
 
 export type AppRouter = typeof appRouter

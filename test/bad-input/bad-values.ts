@@ -120,6 +120,7 @@ export function badValues(field: Field, random: Random): BadValue[] {
     case 'integer':
     case 'percent':
     case 'share':
+    case 'number':
       found.push(...badNumbers(field, random))
       break
     case 'object':
@@ -179,6 +180,13 @@ function badNumbers({ kind, schema }: Field, random: Random): BadValue[] {
     found.push(many('more than four decimals', [33.33333, 0.00001, 99.999999, 1e-7, 5e-324], random))
   } else if (kind === 'share') {
     found.push(many('a share out of range', [0, 1, -0.5, 1.0001, 95, 1e308, new Json('-0')], random))
+  } else if (kind === 'number') {
+    const [least, most] = [
+      schema.minimum ?? schema.exclusiveMinimum ?? 0,
+      schema.maximum ?? schema.exclusiveMaximum ?? 0,
+    ]
+    found.push(many('a number below the range', [least - 1, least - Math.abs(least) - 0.5, -1e308], random))
+    found.push(many('a number above the range', [most + 1, 2 * most, 1e308], random))
   } else {
     const least = schema.minimum ?? (schema.exclusiveMinimum ?? 0) + 1
     found.push(many('a number below the range', [least - 1, -1, -(2 ** 31), new Json('-0')], random))

@@ -67,6 +67,10 @@ function particular(procedure: string, world: World, random: Random): Input {
       return { key: world.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
+    case 'planning.sampleSize':
+      return { metric: { type: 'proportion', rate: 0.1 }, allocation: [50, 25, 25] }
+    case 'planning.power':
+      return { metric: { type: 'mean', mean: 10, standard_deviation: 20 }, users: [1000, 1000] }
     case 'events.recordBatch':
       return { events: [{ user_id: world.users.ada.id, type: random.word() }] }
     default:
@@ -116,6 +120,8 @@ function valid(field: Field, world: World, random: Random): unknown {
       return 50
     case 'share':
       return 0.5
+    case 'number':
+      return 0.75
     case 'boolean':
       return false
     case 'literal':

@@ -7,6 +7,7 @@ export type Kind =
   | 'integer'
   | 'percent'
   | 'share'
+  | 'number'
   | 'boolean'
   | 'literal'
   | 'enum'
@@ -62,6 +63,7 @@ export type Schema = {
   minimum?: number
   exclusiveMinimum?: number
   maximum?: number
+  exclusiveMaximum?: number
   maxItems?: number
   minItems?: number
   maxLength?: number
@@ -89,7 +91,8 @@ function kindOf(procedure: string, name: string, schema: Schema): Kind {
     case 'integer':
       return name.endsWith('_id') ? 'id' : 'integer'
     case 'number':
-      return schema.maximum === 100 ? 'percent' : 'share'
+      if (schema.maximum === 100) return 'percent'
+      return schema.exclusiveMinimum === 0 && schema.exclusiveMaximum === 1 ? 'share' : 'number'
     case 'string':
       if (schema.format === 'date-time') return 'instant'
       if (schema.format === 'email') return 'email'

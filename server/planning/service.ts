@@ -1,0 +1,133 @@
+import { invalid } from '../errors.ts'
+import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
+import { detectableDifference, powerOfMeans, sampleSizeOfMeans, type Users } from '../statistics/power.ts'
+import { detectableIncrease, powerOfProportions, sampleSizeOfProportions } from '../statistics/power-proportions.ts'
+import { sequentialSampleSize } from '../statistics/power-sequential.ts'
+import { runTime } from '../statistics/run-time.ts'
+import { DEFAULT_TUNING, sequentialMultiplier } from '../statistics/sequential.ts'
+import type { PlanPower, PlanSampleSize, PowerPlan, SampleSizePlan } from './schema.ts'
+
+type Metric = PlanSampleSize['metric']
+/** The largest number of users that is answered: more than there are people. */
+const MAX_USERS = 1e12
+
+/** Users of each variant for an effect, and days until they are there. @throws DomainError BAD_REQUEST for an impossible effect */
+export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
+  const { metric, allocation, relative_effect } = input
+  const level = levelOf(metric)
+  const difference = Math.abs(level) * relative_effect
+  if (difference === 0) throw invalid('a relative effect needs a level other than 0', 'metric')
+  checkChanged(metric, difference)
+  const [ofControl, ...others] = allocation as [number, ...number[]]
+  const { confidenceLevel } = planOf(input, others.length)
+  // Of all treatments the smallest needs the most.
+  const ratio = Math.min(...others) / ofControl
+  const plan = { confidenceLevel, power: input.power, ratio }
+  const fixed = fixedSize(metric, difference, plan, input.covariate_correlation)
+  const inflation = input.method === 'sequential' ? inflationOf(input, difference, plan) : 1
+  const users = allocation.map((share) => Math.max(1, Math.ceil((fixed * inflation * share) / ofControl - 1e-9)))
+  const total = users.reduce((sum, count) => sum + count, 0)
+  if (!(total <= MAX_USERS)) throw invalid('so small an effect needs more users than there are', 'relative_effect')
+  const time =
+    input.daily_users == null
+      ? { days: null, weeks: null }
+      : runTime(users, allocation, input.daily_users, input.traffic_percent / 100)
+  return {
+    users,
+    total_users: total,
+    effect: { absolute: difference, relative: relative_effect },
+    comparisons: others.length,
+    inflation,
+    ...time,
+  }
+}
+
+/** What so many users find. */
+export function planPower(input: PlanPower): PowerPlan {
+  const { metric, relative_effect } = input
+  const [control, ...others] = input.users as [number, ...number[]]
+  const { confidenceLevel } = planOf(input, others.length)
+  const users = { control, treatment: Math.min(...others) }
+  const level = levelOf(metric)
+  const difference = relative_effect == null ? null : Math.abs(level) * relative_effect
+  if (difference === 0) throw invalid('a relative effect needs a level other than 0', 'metric')
+  if (difference !== null) checkChanged(metric, difference)
+  const smallest = detectable(input, users, confidenceLevel)
+  return {
+    power: difference === null ? null : powerFor(input, difference, users, confidenceLevel),
+    minimum_detectable_effect:
+      smallest === null ? null : { absolute: smallest, relative: level === 0 ? null : smallest / Math.abs(level) },
+    comparisons: others.length,
+  }
+}
+
+/** The confidence level of each comparison: the false alarms are divided among the treatments. */
+const planOf = ({ confidence_level }: { confidence_level: number }, comparisons: number) => ({
+  confidenceLevel: 1 - (1 - confidence_level) / comparisons,
+})
+
+function levelOf(metric: Metric): number {
+  if (metric.type === 'proportion') return metric.rate
+  return metric.type === 'mean' ? metric.mean : metric.ratio
+}
+
+function checkChanged(metric: Metric, difference: number): void {
+  if (metric.type !== 'proportion') return
+  const changed = metric.rate + difference
+  if (!(changed > 0 && changed < 1))
+    throw invalid('takes the rate out of the range from 0 to 1, both excluded', 'relative_effect')
+}
+
+/** Of a user's value; that of a rate is taken between the two variants. */
+function spreadOf(metric: Metric, difference = 0): number {
+  if (metric.type !== 'proportion') return metric.standard_deviation
+  const between = metric.rate + difference / 2
+  return Math.sqrt(between * (1 - between))
+}
+
+type Planned = { confidenceLevel: number; power: number; ratio: number }
+
+/** Control users before rounding up. With a covariate a rate is planned as the mean that it is. */
+function fixedSize(metric: Metric, difference: number, plan: Planned, correlation: number): number {
+  if (metric.type === 'proportion' && correlation === 0)
+    return sampleSizeOfProportions(metric.rate, metric.rate + difference, plan).controlExact
+  return sampleSizeOfMeans(spreadOf(metric, difference), difference, plan, correlation ** 2).controlExact
+}
+
+function inflationOf(input: PlanSampleSize, difference: number, plan: Planned): number {
+  const spread = spreadOf(input.metric, difference) * Math.sqrt(1 - input.covariate_correlation ** 2)
+  return sequentialSampleSize(spread, difference, plan, input.tuning ?? DEFAULT_TUNING).inflation
+}
+
+function powerFor(input: PlanPower, difference: number, users: Users, confidenceLevel: number): number {
+  const { metric, covariate_correlation: correlation } = input
+  if (input.method === 'sequential') {
+    const t = Math.abs(difference) / errorOf(input, users, difference)
+    const multiplier = sequentialMultiplier(users.control + users.treatment, confidenceLevel, input.tuning ?? undefined)
+    return normalCdf(t - multiplier) + normalCdf(-t - multiplier)
+  }
+  if (metric.type === 'proportion' && correlation === 0)
+    return powerOfProportions(metric.rate, metric.rate + difference, users, confidenceLevel)
+  return powerOfMeans(spreadOf(metric, difference), difference, users, confidenceLevel, correlation ** 2)
+}
+
+function detectable(input: PlanPower, users: Users, confidenceLevel: number): number | null {
+  const { metric, power, covariate_correlation: correlation } = input
+  if (input.method === 'fixed') {
+    if (metric.type === 'proportion' && correlation === 0)
+      return detectableIncrease(metric.rate, users, { confidenceLevel, power })
+    return withinRates(
+      metric,
+      detectableDifference(spreadOf(metric), users, { confidenceLevel, power }, correlation ** 2),
+    )
+  }
+  const multiplier = sequentialMultiplier(users.control + users.treatment, confidenceLevel, input.tuning ?? undefined)
+  return withinRates(metric, (multiplier + normalQuantile(power)) * errorOf(input, users, 0))
+}
+
+const withinRates = (metric: Metric, difference: number) =>
+  metric.type === 'proportion' && metric.rate + difference >= 1 ? null : difference
+
+/** The standard error of the difference. */
+const errorOf = ({ metric, covariate_correlation }: PlanPower, { control, treatment }: Users, difference: number) =>
+  spreadOf(metric, difference) * Math.sqrt(1 - covariate_correlation ** 2) * Math.sqrt(1 / control + 1 / treatment)
