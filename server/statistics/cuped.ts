@@ -31,7 +31,7 @@ export function cupedMeans(
   confidenceLevel: number,
   method: ThetaMethod = 'within',
 ): { theta: number; variants: AdjustedMean[]; comparisons: Comparison[] } {
-  const theta = coefficient(variants, method)
+  const theta = pooledTheta(variants, method)
   const all = mergeRows(FIELDS, variants)
   const covariateMean = all.n === 0 ? 0 : all.sumX / all.n
   const adjusted = variants.map((sums) => adjust(sums, theta, covariateMean))
@@ -42,7 +42,8 @@ export function cupedMeans(
   return { theta, variants: adjusted.map(({ shown }) => shown), comparisons }
 }
 
-function coefficient(variants: readonly CovariateSums[], method: ThetaMethod): number {
+/** How much of the covariate is taken out, by all variants together; 0 where the covariate does not vary. */
+export function pooledTheta(variants: readonly CovariateSums[], method: ThetaMethod = 'within'): number {
   const samples = method === 'total' ? [mergeRows(FIELDS, variants)] : variants
   let joint = 0
   let spread = 0

@@ -4,6 +4,7 @@ import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
 import { benchResults } from './results.ts'
 import { benchSnapshot } from './snapshot.ts'
+import { benchStatistics } from './statistics.ts'
 import { benchStreams } from './streams.ts'
 
 /** `npm run bench -- <name> [options]`: each bench answers one question and says in its table what it compared. */
@@ -14,6 +15,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   memory: benchMemory,
   results: benchResults,
   snapshot: benchSnapshot,
+  statistics: benchStatistics,
   streams: benchStreams,
 }
 
