@@ -1,7 +1,7 @@
 import { compareEffect, undefinedComparison, welchDegreesOfFreedom } from './comparison.ts'
 import { type CovariateSums, pooledTheta } from './cuped.ts'
 import { covariance, variance } from './moments.ts'
-import type { StratifiedComparison } from './periods.ts'
+import { comparablePeriods, type StratifiedComparison } from './periods.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to with a covariate. */
 export type CovariateStratum = { users: number; control: CovariateSums; treatment: CovariateSums }
@@ -17,24 +17,13 @@ export function stratifiedCuped(
   confidenceLevel: number,
   theta = pooledTheta(strata.flatMap(({ control, treatment }) => [control, treatment])),
 ): StratifiedComparison & { theta: number } {
-  const used = strata.filter(({ control, treatment }) => control.n >= 2 && treatment.n >= 2)
-  const users = used.reduce((sum, stratum) => sum + stratum.users, 0)
-  const compared = (of: readonly CovariateStratum[]) =>
-    of.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
-  const weights = used.map((stratum) => stratum.users / users)
-  const told = { periodsUsed: used.length, usersLeftOut: compared(strata) - compared(used), weights, theta }
-  if (used.length === 0) {
-    const isEmpty = (side: 'control' | 'treatment') => strata.every((stratum) => stratum[side].n === 0)
-    return {
-      ...undefinedComparison(isEmpty('control') || isEmpty('treatment') ? 'no_data' : 'insufficient_data'),
-      ...told,
-    }
-  }
+  const { used, told, status } = comparablePeriods(strata)
+  if (status !== 'ok') return { ...undefinedComparison(status), ...told, theta }
   // Any constant does for the covariate's mean: it drops out of every difference within a period.
   const everybody = used.flatMap(({ control, treatment }) => [control, treatment])
   const centre = everybody.reduce((sum, { sumX }) => sum + sumX, 0) / everybody.reduce((sum, { n }) => sum + n, 0)
-  const control = used.map((stratum, place) => weighted(stratum.control, weights[place] as number, theta, centre))
-  const treatment = used.map((stratum, place) => weighted(stratum.treatment, weights[place] as number, theta, centre))
+  const control = used.map((stratum) => weighted(stratum.control, stratum.weight, theta, centre))
+  const treatment = used.map((stratum) => weighted(stratum.treatment, stratum.weight, theta, centre))
   const total = (parts: readonly Weighted[], figure: keyof Weighted) =>
     parts.reduce((sum, part) => sum + part[figure], 0)
   const level = total(treatment, 'adjusted')
@@ -52,6 +41,7 @@ export function stratifiedCuped(
       level,
     ),
     ...told,
+    theta,
   }
 }
 

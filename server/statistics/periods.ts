@@ -4,12 +4,38 @@ import { mean, type Sums, variance } from './moments.ts'
 /** The users of one allocation period: of all variants together, and what two of them add up to. */
 export type Stratum = { users: number; control: Sums; treatment: Sums }
 
-export type StratifiedComparison = Comparison & {
+/** What a stratified comparison rests on. */
+export type PeriodsUsed = {
   periodsUsed: number
   /** Users of the two variants in periods with fewer than two users in one of them. */
   usersLeftOut: number
   /** Of the periods used, in their order: shares of their users. */
   weights: number[]
+}
+export type StratifiedComparison = Comparison & PeriodsUsed
+
+/**
+ * The periods that can be compared, those with two users in both variants, each with its share of their users.
+ * @returns with the status of a comparison where there is none
+ */
+export function comparablePeriods<Period extends { users: number; control: { n: number }; treatment: { n: number } }>(
+  strata: readonly Period[],
+): { used: (Period & { weight: number })[]; told: PeriodsUsed; status: 'ok' | 'no_data' | 'insufficient_data' } {
+  const comparable = strata.filter(({ control, treatment }) => control.n >= 2 && treatment.n >= 2)
+  const users = comparable.reduce((sum, stratum) => sum + stratum.users, 0)
+  const compared = (of: readonly Period[]) =>
+    of.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
+  const used = comparable.map((stratum) => ({ ...stratum, weight: stratum.users / users }))
+  const isEmpty = strata.every(({ control }) => control.n === 0) || strata.every(({ treatment }) => treatment.n === 0)
+  return {
+    used,
+    told: {
+      periodsUsed: used.length,
+      usersLeftOut: compared(strata) - compared(comparable),
+      weights: used.map(({ weight }) => weight),
+    },
+    status: used.length > 0 ? 'ok' : isEmpty ? 'no_data' : 'insufficient_data',
+  }
 }
 
 /**
@@ -19,16 +45,10 @@ export type StratifiedComparison = Comparison & {
  * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396
  */
 export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
-  const used = strata.filter(({ control, treatment }) => control.n >= 2 && treatment.n >= 2)
-  const users = used.reduce((sum, stratum) => sum + stratum.users, 0)
-  const compared = (of: readonly Stratum[]) =>
-    of.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
-  const weights = used.map((stratum) => stratum.users / users)
-  const told = { periodsUsed: used.length, usersLeftOut: compared(strata) - compared(used), weights }
+  const { used, told, status } = comparablePeriods(strata)
+  if (status !== 'ok') return { ...undefinedComparison(status), ...told }
   const levels = (['control', 'treatment'] as const).map((side) => {
-    const parts = used.map((stratum, place) => {
-      const weight = weights[place] as number
-      const sums = stratum[side]
+    const parts = used.map(({ weight, [side]: sums }) => {
       return { n: sums.n, level: weight * (mean(sums) ?? 0), variance: (weight ** 2 * (variance(sums) ?? 0)) / sums.n }
     })
     return {
@@ -37,13 +57,6 @@ export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: numb
       variance: parts.reduce((sum, part) => sum + part.variance, 0),
     }
   })
-  if (used.length === 0) {
-    const isEmpty = (side: 'control' | 'treatment') => strata.every((stratum) => stratum[side].n === 0)
-    return {
-      ...undefinedComparison(isEmpty('control') || isEmpty('treatment') ? 'no_data' : 'insufficient_data'),
-      ...told,
-    }
-  }
   const [control, treatment] = levels as [(typeof levels)[number], (typeof levels)[number]]
   return {
     ...compareEffect(

@@ -10,6 +10,7 @@ import { mixtureSprt } from '../../server/statistics/mixture-sprt.ts'
 import { benjaminiHochberg, bonferroni, holm } from '../../server/statistics/multiple-comparisons.ts'
 import { nonInferiority } from '../../server/statistics/non-inferiority.ts'
 import { stratifiedTest } from '../../server/statistics/periods.ts'
+import { stratifiedRatio } from '../../server/statistics/periods-ratio.ts'
 import { detectableDifference, powerOfMeans, sampleSizeOfMeans } from '../../server/statistics/power.ts'
 import { detectableIncrease, sampleSizeOfProportions } from '../../server/statistics/power-proportions.ts'
 import { sequentialSampleSize } from '../../server/statistics/power-sequential.ts'
@@ -106,6 +107,19 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
           sumNumDen: sumXY,
         }))
         checkComparison(ratioTest(ratios[0] as (typeof ratios)[0], ratios[1] as (typeof ratios)[0], confidence))
+        const stratum = { control: ratios[0] as (typeof ratios)[0], treatment: ratios[1] as (typeof ratios)[0] }
+        const users = stratum.control.n + stratum.treatment.n
+        checkComparison(
+          stratifiedRatio(
+            users === 0
+              ? []
+              : [
+                  { users, ...stratum },
+                  { users, ...stratum },
+                ],
+            confidence,
+          ),
+        )
         const four = variants.map(({ n, sumY, sumSqY, sumX, sumSqX, sumXY }) => ({
           n,
           sums: [sumY, sumX, sumY / 2, sumX / 2],
