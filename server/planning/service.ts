@@ -19,7 +19,7 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   if (difference === 0) throw invalid('a relative effect needs a level other than 0', 'metric')
   checkChanged(metric, difference)
   const [ofControl, ...others] = allocation as [number, ...number[]]
-  const { confidenceLevel } = planOf(input, others.length)
+  const confidenceLevel = divided(input.confidence_level, others.length)
   // Of all treatments the smallest needs the most.
   const ratio = Math.min(...others) / ofControl
   const plan = { confidenceLevel, power: input.power, ratio }
@@ -46,7 +46,7 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
 export function planPower(input: PlanPower): PowerPlan {
   const { metric, relative_effect } = input
   const [control, ...others] = input.users as [number, ...number[]]
-  const { confidenceLevel } = planOf(input, others.length)
+  const confidenceLevel = divided(input.confidence_level, others.length)
   const users = { control, treatment: Math.min(...others) }
   const level = levelOf(metric)
   const difference = relative_effect == null ? null : Math.abs(level) * relative_effect
@@ -62,9 +62,7 @@ export function planPower(input: PlanPower): PowerPlan {
 }
 
 /** The confidence level of each comparison: the false alarms are divided among the treatments. */
-const planOf = ({ confidence_level }: { confidence_level: number }, comparisons: number) => ({
-  confidenceLevel: 1 - (1 - confidence_level) / comparisons,
-})
+const divided = (confidenceLevel: number, comparisons: number) => 1 - (1 - confidenceLevel) / comparisons
 
 function levelOf(metric: Metric): number {
   if (metric.type === 'proportion') return metric.rate
@@ -103,13 +101,17 @@ function powerFor(input: PlanPower, difference: number, users: Users, confidence
   const { metric, covariate_correlation: correlation } = input
   if (input.method === 'sequential') {
     const t = Math.abs(difference) / errorOf(input, users, difference)
-    const multiplier = sequentialMultiplier(users.control + users.treatment, confidenceLevel, input.tuning ?? undefined)
+    const multiplier = multiplierOf(input, users, confidenceLevel)
     return normalCdf(t - multiplier) + normalCdf(-t - multiplier)
   }
   if (metric.type === 'proportion' && correlation === 0)
     return powerOfProportions(metric.rate, metric.rate + difference, users, confidenceLevel)
   return powerOfMeans(spreadOf(metric, difference), difference, users, confidenceLevel, correlation ** 2)
 }
+
+/** How many standard errors the sequence reaches to each side once all users are there. */
+const multiplierOf = ({ tuning }: PlanPower, { control, treatment }: Users, confidenceLevel: number) =>
+  sequentialMultiplier(control + treatment, confidenceLevel, tuning ?? DEFAULT_TUNING)
 
 function detectable(input: PlanPower, users: Users, confidenceLevel: number): number | null {
   const { metric, power, covariate_correlation: correlation } = input
@@ -121,8 +123,10 @@ function detectable(input: PlanPower, users: Users, confidenceLevel: number): nu
       detectableDifference(spreadOf(metric), users, { confidenceLevel, power }, correlation ** 2),
     )
   }
-  const multiplier = sequentialMultiplier(users.control + users.treatment, confidenceLevel, input.tuning ?? undefined)
-  return withinRates(metric, (multiplier + normalQuantile(power)) * errorOf(input, users, 0))
+  return withinRates(
+    metric,
+    (multiplierOf(input, users, confidenceLevel) + normalQuantile(power)) * errorOf(input, users, 0),
+  )
 }
 
 const withinRates = (metric: Metric, difference: number) =>

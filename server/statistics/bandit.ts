@@ -1,10 +1,8 @@
 import { type NormalPosterior, probabilityBestNormal, probabilitySecondNormal } from './probability-best.ts'
 
-/** No allocation changes before every variant has this many users. */
-export const MIN_BANDIT_USERS = 100
-
 /**
- * Allocation in proportion to the probability to be best (Thompson sampling, without its draws).
+ * Allocation in proportion to the probability to be best (Thompson sampling, without its draws). Not before every variant has 100
+ * users: until then the posteriors are not normal.
  * @param posteriors larger is better
  * @param floor the least share of a variant, 0..1; the order and the spacing of the shares are kept
  * @returns shares of 1, in their order

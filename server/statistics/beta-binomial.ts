@@ -50,7 +50,7 @@ export function ratePosteriors(
   }
 }
 
-export const betaMean = ({ a, b }: Beta) => a / (a + b)
+const betaMean = ({ a, b }: Beta) => a / (a + b)
 
 function posteriorOf({ a, b }: Beta, credibility: number): RatePosterior {
   const tail = (1 - credibility) / 2

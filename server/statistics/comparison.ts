@@ -74,16 +74,25 @@ export const undefinedComparison = (
  * @see Welch (1947), Biometrika 34, 28-35
  */
 export function effectOf(control: Level, treatment: Level): Effect {
+  return independentEffect(control, treatment, [control, treatment])
+}
+
+/**
+ * The same where the levels are themselves made of several.
+ * @param parts what the two variances are sums of
+ */
+export function independentEffect(
+  control: Omit<Level, 'n'>,
+  treatment: Omit<Level, 'n'>,
+  parts: readonly { variance: number; n: number }[],
+): Effect {
   return {
     difference: treatment.level - control.level,
     varianceOfDifference: treatment.variance + control.variance,
     control: control.level,
     varianceOfControl: control.variance,
     covariance: -control.variance,
-    degreesOfFreedom: welchDegreesOfFreedom([
-      { variance: control.variance, n: control.n },
-      { variance: treatment.variance, n: treatment.n },
-    ]),
+    degreesOfFreedom: welchDegreesOfFreedom(parts),
   }
 }
 

@@ -1,5 +1,5 @@
-import { compareEffect, undefinedComparison, welchDegreesOfFreedom } from './comparison.ts'
-import { comparablePeriods, type StratifiedComparison } from './periods.ts'
+import { undefinedComparison } from './comparison.ts'
+import { comparablePeriods, compareStratified, type StratifiedComparison, type StratifiedLevel } from './periods.ts'
 import { clearOfRounding, deviationVariance, type RatioSums } from './ratio.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to in both sums of a ratio. */
@@ -14,37 +14,25 @@ export type RatioStratum = { users: number; control: RatioSums; treatment: Ratio
 export function stratifiedRatio(strata: readonly RatioStratum[], confidenceLevel: number): StratifiedComparison {
   const { used, told, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...told }
-  const control = stratify(used.map((stratum) => ({ sums: stratum.control, weight: stratum.weight })))
-  const treatment = stratify(used.map((stratum) => ({ sums: stratum.treatment, weight: stratum.weight })))
+  const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
   if (!control || !treatment) return { ...undefinedComparison('zero_denominator'), ...told }
-  return {
-    ...compareEffect(
-      {
-        difference: treatment.ratio - control.ratio,
-        varianceOfDifference: treatment.variance + control.variance,
-        control: control.ratio,
-        varianceOfControl: control.variance,
-        covariance: -control.variance,
-        degreesOfFreedom: welchDegreesOfFreedom([...control.parts, ...treatment.parts]),
-      },
-      confidenceLevel,
-      treatment.ratio,
-    ),
-    ...told,
-  }
+  return { ...compareStratified(control, treatment, confidenceLevel), ...told }
 }
 
-/** One variant's ratio over the periods, and what each of them adds to its variance; null where the denominator sums to 0. */
-function stratify(periods: readonly { sums: RatioSums; weight: number }[]) {
-  const numerator = periods.reduce((total, { sums, weight }) => total + (weight * sums.sumNum) / sums.n, 0)
-  const denominator = periods.reduce((total, { sums, weight }) => total + (weight * sums.sumDen) / sums.n, 0)
+/** @returns null where the denominator sums to 0 */
+function stratify(
+  periods: readonly (RatioStratum & { weight: number })[],
+  side: 'control' | 'treatment',
+): StratifiedLevel | null {
+  const numerator = periods.reduce((total, { weight, [side]: sums }) => total + (weight * sums.sumNum) / sums.n, 0)
+  const denominator = periods.reduce((total, { weight, [side]: sums }) => total + (weight * sums.sumDen) / sums.n, 0)
   if (denominator === 0) return null
   const ratio = numerator / denominator
-  const parts = periods.map(({ sums, weight }) => ({
+  const parts = periods.map(({ weight, [side]: sums }) => ({
     n: sums.n,
     variance: Math.max(0, (deviationVariance(sums, ratio) * (weight / denominator) * (weight / denominator)) / sums.n),
   }))
-  const users = periods.reduce((total, { sums }) => total + sums.n, 0)
+  const users = periods.reduce((total, { [side]: sums }) => total + sums.n, 0)
   const spread = parts.reduce((total, part) => total + part.variance, 0)
-  return { ratio, variance: clearOfRounding(spread, ratio, users), parts }
+  return { level: ratio, variance: clearOfRounding(spread, ratio, users), parts }
 }

@@ -1,4 +1,4 @@
-import { type Comparison, compareEffect, undefinedComparison, welchDegreesOfFreedom } from './comparison.ts'
+import { type Comparison, compareEffect, independentEffect, type Level, undefinedComparison } from './comparison.ts'
 import { mean, type Sums, variance } from './moments.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to. */
@@ -47,30 +47,29 @@ export function comparablePeriods<Period extends { users: number; control: { n: 
 export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
   const { used, told, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...told }
-  const levels = (['control', 'treatment'] as const).map((side) => {
-    const parts = used.map(({ weight, [side]: sums }) => {
-      return { n: sums.n, level: weight * (mean(sums) ?? 0), variance: (weight ** 2 * (variance(sums) ?? 0)) / sums.n }
-    })
-    return {
-      parts,
-      level: parts.reduce((sum, part) => sum + part.level, 0),
-      variance: parts.reduce((sum, part) => sum + part.variance, 0),
-    }
-  })
-  const [control, treatment] = levels as [(typeof levels)[number], (typeof levels)[number]]
+  const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
+  return { ...compareStratified(control, treatment, confidenceLevel), ...told }
+}
+
+/** A variant's level over the periods, and what each of them adds to its variance. */
+export type StratifiedLevel = Omit<Level, 'n'> & { parts: readonly Omit<Level, 'level'>[] }
+
+export const compareStratified = (control: StratifiedLevel, treatment: StratifiedLevel, confidenceLevel: number) =>
+  compareEffect(
+    independentEffect(control, treatment, [...control.parts, ...treatment.parts]),
+    confidenceLevel,
+    treatment.level,
+  )
+
+function stratify(periods: readonly (Stratum & { weight: number })[], side: 'control' | 'treatment'): StratifiedLevel {
+  const parts = periods.map(({ weight, [side]: sums }) => ({
+    n: sums.n,
+    level: weight * (mean(sums) ?? 0),
+    variance: (weight ** 2 * (variance(sums) ?? 0)) / sums.n,
+  }))
   return {
-    ...compareEffect(
-      {
-        difference: treatment.level - control.level,
-        varianceOfDifference: treatment.variance + control.variance,
-        control: control.level,
-        varianceOfControl: control.variance,
-        covariance: -control.variance,
-        degreesOfFreedom: welchDegreesOfFreedom([...control.parts, ...treatment.parts]),
-      },
-      confidenceLevel,
-      treatment.level,
-    ),
-    ...told,
+    parts,
+    level: parts.reduce((sum, part) => sum + part.level, 0),
+    variance: parts.reduce((sum, part) => sum + part.variance, 0),
   }
 }

@@ -20,13 +20,11 @@ export type ConfidenceSequence = {
   upperBound: number
 }
 
-/** Below this many users per variant the asymptotics do not hold yet. */
-export const MIN_SEQUENTIAL_USERS = 100
 /** Where the interval is tightest, unless the users were planned. */
 export const DEFAULT_TUNING = 5000
 
 /**
- * An asymptotic confidence sequence with a normal mixture.
+ * An asymptotic confidence sequence with a normal mixture. Below 100 users per variant the asymptotics do not hold yet.
  * @param confidenceLevel above 0.5: that the sequence covers the difference at all looks together
  * @param tuning the number of users at which the interval is tightest; fixed before the start
  * @throws RangeError for a level outside (0.5, 1), a tuning not above 0, a standard error that is no number above 0, or no users

@@ -3,11 +3,16 @@ import { createRandom, type Random } from './random.ts'
 /** What a share should be, and how it is judged. */
 export type Expectation =
   /** As stated, within the simulation's error and what the method's approximation leaves open. */
-  | { kind: 'exactly'; value: number; slack?: number }
+  | { kind: 'exactly'; value: number; slack?: number | undefined }
   /** On the safe side of what is stated. */
-  | { kind: 'at most' | 'at least'; value: number; slack?: number }
+  | { kind: 'at most' | 'at least'; value: number; slack?: number | undefined }
   /** Not claimed: shown for comparison. */
   | { kind: 'shown' }
+
+export const exactly = (value: number, slack?: number): Expectation => ({ kind: 'exactly', value, slack })
+export const atMost = (value: number): Expectation => ({ kind: 'at most', value })
+export const atLeast = (value: number, slack?: number): Expectation => ({ kind: 'at least', value, slack })
+export const SHOWN: Expectation = { kind: 'shown' }
 
 export type Figure = {
   method: string

@@ -1,4 +1,5 @@
 import { cupedMeans } from '../../../server/statistics/cuped.ts'
+import { mergeRows } from '../../../server/statistics/moments.ts'
 import { stratifiedTest } from '../../../server/statistics/periods.ts'
 import { sampleSizeOfMeans } from '../../../server/statistics/power.ts'
 import { quantileTest, summarizeQuantile } from '../../../server/statistics/quantile.ts'
@@ -6,7 +7,7 @@ import { ratioTest } from '../../../server/statistics/ratio.ts'
 import { twoProportionZ } from '../../../server/statistics/two-proportion-z.ts'
 import { welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums, type Random } from '../random.ts'
-import { covers, type Scenario } from '../scenario.ts'
+import { covers, exactly, type Scenario, SHOWN } from '../scenario.ts'
 
 const USERS = 800
 
@@ -16,22 +17,10 @@ export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
   note: `Clicks per view of ${USERS} users per variant, who differ in how many pages they view and how gladly they click. Taking views for units is shown beside.`,
   cost: 4,
   figures: {
-    alarm: {
-      method: 'Ratio by the delta method',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.006 },
-    },
-    difference: {
-      method: 'Ratio, interval of the difference',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    uplift: {
-      method: "Ratio, Fieller's interval of the uplift",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    naive: { method: 'z-test with views for units', what: 'false positives', expected: { kind: 'shown' } },
+    alarm: { method: 'Ratio by the delta method', what: 'false positives', expected: exactly(0.05, 0.006) },
+    difference: { method: 'Ratio, interval of the difference', what: 'coverage', expected: exactly(0.95, 0.01) },
+    uplift: { method: "Ratio, Fieller's interval of the uplift", what: 'coverage', expected: exactly(0.95, 0.01) },
+    naive: { method: 'z-test with views for units', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const draw = (rate: number) => {
@@ -70,19 +59,11 @@ export const covariates: Scenario<'alarm' | 'found' | 'without' | 'difference' |
   note: `A covariate with a correlation of ${CORRELATION}, at the ${size.control} users per variant that were planned with it.`,
   cost: 2,
   figures: {
-    alarm: { method: 'CUPED', what: 'false positives', expected: { kind: 'exactly', value: 0.05, slack: 0.005 } },
-    difference: {
-      method: 'CUPED, interval of the difference',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    uplift: {
-      method: "CUPED, Fieller's interval of the uplift",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    found: { method: 'CUPED', what: 'power', expected: { kind: 'exactly', value: 0.8, slack: 0.015 } },
-    without: { method: "Welch's test without it", what: 'power', expected: { kind: 'shown' } },
+    alarm: { method: 'CUPED', what: 'false positives', expected: exactly(0.05, 0.005) },
+    difference: { method: 'CUPED, interval of the difference', what: 'coverage', expected: exactly(0.95, 0.01) },
+    uplift: { method: "CUPED, Fieller's interval of the uplift", what: 'coverage', expected: exactly(0.95, 0.01) },
+    found: { method: 'CUPED', what: 'power', expected: exactly(0.8, 0.015) },
+    without: { method: "Welch's test without it", what: 'power', expected: SHOWN },
   },
   once: (random) => {
     const draw = (level: number) => {
@@ -119,17 +100,9 @@ export const quantiles: Scenario<'alarm' | 'difference' | 'unclustered'> = {
   note: 'The 90th percentile of latencies, of 500 users per variant with about five each, who are fast or slow as a whole. Taking events for units is shown beside.',
   cost: 20,
   figures: {
-    alarm: {
-      method: 'Clustered quantile',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.02 },
-    },
-    difference: {
-      method: 'Clustered quantile, interval',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.02 },
-    },
-    unclustered: { method: 'Quantile with events for units', what: 'false positives', expected: { kind: 'shown' } },
+    alarm: { method: 'Clustered quantile', what: 'false positives', expected: exactly(0.05, 0.02) },
+    difference: { method: 'Clustered quantile, interval', what: 'coverage', expected: exactly(0.95, 0.02) },
+    unclustered: { method: 'Quantile with events for units', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const draw = (scale: number) =>
@@ -160,29 +133,17 @@ export const allocationChanges: Scenario<'pooled' | 'stratified' | 'difference'>
   note: '4,000 users at 90/10, then 4,000 at 50/50, while the level rises from 1 to 2 for everybody. The treatment does nothing, or adds 0.3.',
   cost: 4,
   figures: {
-    stratified: {
-      method: 'Stratified by period',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.006 },
-    },
-    difference: {
-      method: 'Stratified by period, interval',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    pooled: { method: "Welch's test over all periods", what: 'false positives', expected: { kind: 'shown' } },
+    stratified: { method: 'Stratified by period', what: 'false positives', expected: exactly(0.05, 0.006) },
+    difference: { method: 'Stratified by period, interval', what: 'coverage', expected: exactly(0.95, 0.01) },
+    pooled: { method: "Welch's test over all periods", what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const periods = (effect: number) => [period(random, 1, 0.1, effect), period(random, 2, 0.5, effect)]
     const same = periods(0)
     const all = (side: 'control' | 'treatment') =>
-      same.reduce(
-        (sum, stratum) => ({
-          n: sum.n + stratum[side].n,
-          sum: sum.sum + stratum[side].sum,
-          sumSq: sum.sumSq + stratum[side].sumSq,
-        }),
-        { n: 0, sum: 0, sumSq: 0 },
+      mergeRows(
+        ['n', 'sum', 'sumSq'],
+        same.map((stratum) => stratum[side]),
       )
     return {
       pooled: (welchTest(all('control'), all('treatment'), 0.95).test?.pValue ?? 1) < 0.05,

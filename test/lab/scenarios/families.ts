@@ -2,7 +2,7 @@ import { benjaminiHochberg, holm } from '../../../server/statistics/multiple-com
 import { sampleRatio, sequentialSampleRatio } from '../../../server/statistics/sample-ratio.ts'
 import { welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums, type Random } from '../random.ts'
-import type { Scenario } from '../scenario.ts'
+import { atMost, exactly, type Scenario, SHOWN } from '../scenario.ts'
 
 const USERS = 400
 const pValueOf = (random: Random, control: ReturnType<typeof drawSums>, effect: number) =>
@@ -18,14 +18,10 @@ export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
   note: 'Three treatments against one control in four metrics. No effect anywhere, or real ones in half of the twelve comparisons.',
   cost: 10,
   figures: {
-    holm: { method: 'Holm, any of twelve', what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
-    half: { method: 'Holm, half of them real', what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
-    discovery: {
-      method: 'Benjamini-Hochberg, false share of the found',
-      what: 'error rate',
-      expected: { kind: 'at most', value: 0.05 },
-    },
-    raw: { method: 'Without a correction, any of twelve', what: 'false positives', expected: { kind: 'shown' } },
+    holm: { method: 'Holm, any of twelve', what: 'false positives', expected: atMost(0.05) },
+    half: { method: 'Holm, half of them real', what: 'false positives', expected: atMost(0.05) },
+    discovery: { method: 'Benjamini-Hochberg, false share of the found', what: 'error rate', expected: atMost(0.05) },
+    raw: { method: 'Without a correction, any of twelve', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const family = (effects: (place: number) => number) => {
@@ -53,22 +49,10 @@ export const sampleRatios: Scenario<'assigned' | 'excluded' | 'sequential' | 'dr
   note: '20,000 users at 90/10, 5 % of whom come back under a second id and may draw the other variant. Threshold 0.01. A client that loses 5 % of one variant, at 50/50.',
   cost: 10,
   figures: {
-    assigned: {
-      method: 'Chi-square of first assignments',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.01, slack: 0.001 },
-    },
-    sequential: {
-      method: 'Sequential test, 20 looks',
-      what: 'false positives',
-      expected: { kind: 'at most', value: 0.01 },
-    },
-    dropped: { method: 'Sequential test, 5 % of a variant lost', what: 'power', expected: { kind: 'shown' } },
-    excluded: {
-      method: 'Chi-square after crossovers are excluded',
-      what: 'false positives',
-      expected: { kind: 'shown' },
-    },
+    assigned: { method: 'Chi-square of first assignments', what: 'false positives', expected: exactly(0.01, 0.001) },
+    sequential: { method: 'Sequential test, 20 looks', what: 'false positives', expected: atMost(0.01) },
+    dropped: { method: 'Sequential test, 5 % of a variant lost', what: 'power', expected: SHOWN },
+    excluded: { method: 'Chi-square after crossovers are excluded', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const first = [0, 0]

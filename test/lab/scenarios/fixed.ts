@@ -8,7 +8,7 @@ import { moverInterval } from '../../../server/statistics/proportion-uplift.ts'
 import { twoProportionZ } from '../../../server/statistics/two-proportion-z.ts'
 import { meanLevel, welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums } from '../random.ts'
-import { covers, type Scenario } from '../scenario.ts'
+import { atLeast, atMost, covers, exactly, type Scenario, SHOWN } from '../scenario.ts'
 
 const PLAN = { confidenceLevel: 0.95, power: 0.8, ratio: 1 }
 
@@ -20,28 +20,12 @@ export const rates: Scenario<'alarm' | 'found' | 'wilson' | 'newcombe' | 'mover'
   note: `10 % in both variants, or 13 % in the treatment; the ${planned.control} users per variant that 80 % power asks for.`,
   cost: 1,
   figures: {
-    alarm: {
-      method: 'Pooled z-test',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.003 },
-    },
-    found: { method: 'Pooled z-test', what: 'power', expected: { kind: 'exactly', value: 0.8, slack: 0.01 } },
-    wilson: {
-      method: "Wilson's interval of a rate",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    newcombe: {
-      method: "Newcombe's interval of the difference",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    mover: {
-      method: 'MOVER interval of the uplift',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.01 },
-    },
-    wald: { method: "Wald's interval of the difference", what: 'coverage', expected: { kind: 'shown' } },
+    alarm: { method: 'Pooled z-test', what: 'false positives', expected: exactly(0.05, 0.003) },
+    found: { method: 'Pooled z-test', what: 'power', expected: exactly(0.8, 0.01) },
+    wilson: { method: "Wilson's interval of a rate", what: 'coverage', expected: exactly(0.95, 0.01) },
+    newcombe: { method: "Newcombe's interval of the difference", what: 'coverage', expected: exactly(0.95, 0.01) },
+    mover: { method: 'MOVER interval of the uplift', what: 'coverage', expected: exactly(0.95, 0.01) },
+    wald: { method: "Wald's interval of the difference", what: 'coverage', expected: SHOWN },
   },
   once: (random) => {
     const control = random.conversions(planned.control, RATE)
@@ -64,14 +48,10 @@ export const smallSamples: Scenario<'exact' | 'z' | 'wilson' | 'wald'> = {
   note: '2 % of 60 users per variant convert. The exact test is conservative by construction.',
   cost: 1,
   figures: {
-    exact: { method: "Fisher's exact test", what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
-    z: { method: 'Pooled z-test', what: 'false positives', expected: { kind: 'shown' } },
-    wilson: {
-      method: "Wilson's interval of a rate",
-      what: 'coverage',
-      expected: { kind: 'at least', value: 0.95, slack: 0.03 },
-    },
-    wald: { method: "Wald's interval of the difference", what: 'coverage', expected: { kind: 'shown' } },
+    exact: { method: "Fisher's exact test", what: 'false positives', expected: atMost(0.05) },
+    z: { method: 'Pooled z-test', what: 'false positives', expected: SHOWN },
+    wilson: { method: "Wilson's interval of a rate", what: 'coverage', expected: atLeast(0.95, 0.03) },
+    wald: { method: "Wald's interval of the difference", what: 'coverage', expected: SHOWN },
   },
   once: (random) => {
     const [control, same] = [random.conversions(60, 0.02), random.conversions(60, 0.02)]
@@ -92,23 +72,11 @@ export const revenue: Scenario<'alarm' | 'contradicts' | 'difference' | 'fieller
   note: `8 % of ${USERS} users per variant pay a log-normal amount; the treatment raises amounts by 20 %.`,
   cost: 4,
   figures: {
-    alarm: { method: "Welch's test", what: 'false positives', expected: { kind: 'exactly', value: 0.05, slack: 0.01 } },
-    difference: {
-      method: "Welch's interval of the difference",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.015 },
-    },
-    fieller: {
-      method: "Fieller's interval of the uplift",
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.015 },
-    },
-    delta: { method: 'Delta interval of the uplift', what: 'coverage', expected: { kind: 'shown' } },
-    contradicts: {
-      method: "Fieller's interval against the test",
-      what: 'error rate',
-      expected: { kind: 'at most', value: 0 },
-    },
+    alarm: { method: "Welch's test", what: 'false positives', expected: exactly(0.05, 0.01) },
+    difference: { method: "Welch's interval of the difference", what: 'coverage', expected: exactly(0.95, 0.015) },
+    fieller: { method: "Fieller's interval of the uplift", what: 'coverage', expected: exactly(0.95, 0.015) },
+    delta: { method: 'Delta interval of the uplift', what: 'coverage', expected: SHOWN },
+    contradicts: { method: "Fieller's interval against the test", what: 'error rate', expected: atMost(0) },
   },
   once: (random) => {
     const control = drawSums(USERS, () => random.revenue(0.08))
@@ -142,18 +110,10 @@ export const means: Scenario<'alarm' | 'found' | 'unharmed' | 'margin'> = {
   note: `Gamma-like values with standard deviation 2, ${size.control} users per variant, an effect of ${DIFFERENCE}; a guardrail that is worse by exactly its margin.`,
   cost: 1,
   figures: {
-    alarm: {
-      method: "Welch's test",
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.004 },
-    },
-    found: { method: "Welch's test", what: 'power', expected: { kind: 'exactly', value: 0.8, slack: 0.01 } },
-    margin: {
-      method: 'Non-inferiority',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.005 },
-    },
-    unharmed: { method: 'Non-inferiority, no harm', what: 'power', expected: { kind: 'shown' } },
+    alarm: { method: "Welch's test", what: 'false positives', expected: exactly(0.05, 0.004) },
+    found: { method: "Welch's test", what: 'power', expected: exactly(0.8, 0.01) },
+    margin: { method: 'Non-inferiority', what: 'false positives', expected: exactly(0.05, 0.005) },
+    unharmed: { method: 'Non-inferiority, no harm', what: 'power', expected: SHOWN },
   },
   once: (random) => {
     const draw = (shift: number) => () => shift + random.exponential(2)

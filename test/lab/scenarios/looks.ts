@@ -5,7 +5,7 @@ import { sequentialSampleSize } from '../../../server/statistics/power-sequentia
 import { confidenceSequence } from '../../../server/statistics/sequential.ts'
 import { welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums, type Random } from '../random.ts'
-import { covers, type Scenario } from '../scenario.ts'
+import { atLeast, atMost, covers, exactly, type Scenario, SHOWN } from '../scenario.ts'
 
 export const LOOKS = 50
 const PER_LOOK = 200
@@ -44,14 +44,10 @@ export const peeking: Scenario<'alarm' | 'naive' | 'coverage' | 'found'> = {
   note: `${LOOKS} looks, ${PER_LOOK} users per variant between them, an exponential metric. Power: an effect of ${EFFECT} with the ${Math.round(size.sequential)} users in all that were planned for it.`,
   cost: 10,
   figures: {
-    alarm: { method: 'Confidence sequence', what: 'false positives', expected: { kind: 'at most', value: 0.05 } },
-    coverage: {
-      method: 'Confidence sequence, at all looks',
-      what: 'coverage',
-      expected: { kind: 'at least', value: 0.95 },
-    },
-    found: { method: 'Confidence sequence', what: 'power', expected: { kind: 'at least', value: 0.8 } },
-    naive: { method: "Welch's test, stopped when significant", what: 'false positives', expected: { kind: 'shown' } },
+    alarm: { method: 'Confidence sequence', what: 'false positives', expected: atMost(0.05) },
+    coverage: { method: 'Confidence sequence, at all looks', what: 'coverage', expected: atLeast(0.95) },
+    found: { method: 'Confidence sequence', what: 'power', expected: atLeast(0.8) },
+    naive: { method: "Welch's test, stopped when significant", what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const same = drawLooks(random, 0)
@@ -79,13 +75,9 @@ export const plannedLooks: Scenario<'obrienFleming' | 'pocock'> = {
     obrienFleming: {
       method: 'Group sequential, O’Brien-Fleming',
       what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.006 },
+      expected: exactly(0.05, 0.006),
     },
-    pocock: {
-      method: 'Group sequential, Pocock',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05, slack: 0.006 },
-    },
+    pocock: { method: 'Group sequential, Pocock', what: 'false positives', expected: exactly(0.05, 0.006) },
   },
   once: (random) => {
     const looks = drawLooks(random, 0, 4, 500)
@@ -104,27 +96,11 @@ export const posteriors: Scenario<'credible' | 'right' | 'flat' | 'rates' | 'cho
   note: 'Effects drawn from the prior, normal(0, 0.1²), with standard errors from 0.02 to 0.2; conversion rates drawn from Beta(1, 1), 300 users per variant.',
   cost: 10,
   figures: {
-    credible: {
-      method: 'Credible interval of an effect',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95 },
-    },
-    right: { method: 'Better, said with 95 % or more', what: 'coverage', expected: { kind: 'at least', value: 0.95 } },
-    flat: {
-      method: 'Flat prior: outside 2.5 to 97.5 %',
-      what: 'false positives',
-      expected: { kind: 'exactly', value: 0.05 },
-    },
-    rates: {
-      method: 'Credible interval of a rate',
-      what: 'coverage',
-      expected: { kind: 'exactly', value: 0.95, slack: 0.003 },
-    },
-    chosen: {
-      method: 'Probability to be better, of rates, less the truth',
-      what: 'error rate',
-      expected: { kind: 'exactly', value: 0 },
-    },
+    credible: { method: 'Credible interval of an effect', what: 'coverage', expected: exactly(0.95) },
+    right: { method: 'Better, said with 95 % or more', what: 'coverage', expected: atLeast(0.95) },
+    flat: { method: 'Flat prior: outside 2.5 to 97.5 %', what: 'false positives', expected: exactly(0.05) },
+    rates: { method: 'Credible interval of a rate', what: 'coverage', expected: exactly(0.95, 0.003) },
+    chosen: { method: 'Probability to be better, of rates, less the truth', what: 'error rate', expected: exactly(0) },
   },
   once: (random) => {
     const effect = 0.1 * random.normal()
