@@ -54,6 +54,7 @@ export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: numb
 /** A variant's level over the periods, and what each of them adds to its variance. */
 export type StratifiedLevel = Omit<Level, 'n'> & { parts: readonly Omit<Level, 'level'>[] }
 
+/** Compares two independent levels over the periods, in the unit of the metric. */
 export const compareStratified = (control: StratifiedLevel, treatment: StratifiedLevel, confidenceLevel: number) =>
   compareEffect(
     independentEffect(control, treatment, [...control.parts, ...treatment.parts]),
