@@ -25,11 +25,11 @@ test('the README’s five minutes with curl, and its flags, work as they stand',
       .split('\n')
       .map((line) => JSON.parse(line))
     expect(stderr).toBe('')
-    expect(answers).toHaveLength(12)
+    expect(answers).toHaveLength(13)
     const [control, treatment, ...rest] = answers
     expect([control.name, treatment.name]).toEqual(['control', 'treatment'])
     for (const decision of rest.slice(0, 4)) expect(Object.keys(decision.eligible_experiment_ids)).toHaveLength(1)
-    const [event, listed, results, flag, one, all] = rest.slice(4)
+    const [event, listed, results, plan, flag, one, all] = rest.slice(4)
     expect(listed).toEqual([event])
     const counts = results.variants.map((row: { total_users: number; conversions: number }) => [
       row.total_users,
@@ -37,6 +37,7 @@ test('the README’s five minutes with curl, and its flags, work as they stand',
     ])
     expect(counts.reduce((sum: number, [users]: [number]) => sum + users, 0)).toBe(4)
     expect(counts.reduce((sum: number, [, conversions]: [number, number]) => sum + conversions, 0)).toBe(1)
+    expect(plan).toMatchObject({ total_users: 2 * plan.users[0], days: Math.ceil(plan.total_users / 2000) })
     expect(one).toMatchObject({ key: flag.key, reason: expect.stringMatching(/SPLIT|STATIC/) })
     expect(all.flags).toContainEqual(one)
     expect(all.flags.length).toBeGreaterThanOrEqual(2)

@@ -1,6 +1,5 @@
 import { Migrator } from '@mikro-orm/migrations'
 import { PgliteDriver } from '@mikro-orm/pglite'
-import { PostgreSqlDriver } from '@mikro-orm/postgresql'
 import { MikroORM } from '@mikro-orm/sql'
 import { Assignment, Override } from '../assignments/entity.ts'
 import { ApiKey } from '../auth/entity.ts'
@@ -36,6 +35,7 @@ import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
+import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
 /** A query that takes longer is given up: the database is frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
@@ -112,7 +112,7 @@ export async function openDatabase(options: {
   if (!options.url.startsWith('pglite:')) {
     const orm = await MikroORM.init({
       ...shared,
-      driver: PostgreSqlDriver,
+      driver: ReleasingPostgreSqlDriver,
       clientUrl: options.url,
       pool: { min: 0, max: options.pool },
       driverOptions: {
