@@ -1,9 +1,11 @@
 import { assignmentsRouter } from './assignments/router.ts'
 import { authRouter } from './auth/router.ts'
 import { eventsRouter } from './events/router.ts'
+import { exclusionsRouter } from './exclusions/router.ts'
 import { experimentsRouter } from './experiments/router.ts'
 import { flagsRouter } from './flags/router.ts'
 import { layersRouter } from './layers/router.ts'
+import { metricsRouter } from './metrics/router.ts'
 import { planningRouter } from './planning/router.ts'
 import { resultsRouter } from './results/router.ts'
 import { segmentsRouter } from './segments/router.ts'
@@ -19,6 +21,8 @@ export const appRouter = router({
   users: usersRouter,
   assignments: assignmentsRouter,
   events: eventsRouter,
+  exclusions: exclusionsRouter,
+  metrics: metricsRouter,
   results: resultsRouter,
   planning: planningRouter,
 })

@@ -1,6 +1,7 @@
 import { Migrator } from '@mikro-orm/migrations'
 import { PgliteDriver } from '@mikro-orm/pglite'
 import { MikroORM } from '@mikro-orm/sql'
+import { Alert } from '../alerts/entity.ts'
 import { Assignment, Override } from '../assignments/entity.ts'
 import { ApiKey } from '../auth/entity.ts'
 import {
@@ -13,15 +14,19 @@ import {
   PlatformState,
 } from '../definitions/entity.ts'
 import { EventKey, EventKeyGeneration, EventType, RecordedEvent } from '../events/entity.ts'
+import { ExcludedUnit } from '../exclusions/entity.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '../experiments/entity.ts'
 import { Flag } from '../flags/entity.ts'
 import { Layer } from '../layers/entity.ts'
+import { ExperimentMetric, Metric, MetricVersion } from '../metrics/entity.ts'
+import { FrozenResult } from '../results/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
 import {
   EventQuarter,
   FoldEntry,
   FoldState,
-  Metric,
+  Measure,
+  MeasurePart,
   RunMetric,
   Unit,
   UnitMetric,
@@ -35,6 +40,7 @@ import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
+import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
 /** A query that takes longer is given up: the database is frozen or unreachable. */
@@ -68,7 +74,8 @@ const entities = [
   EventType,
   FoldState,
   FoldEntry,
-  Metric,
+  Measure,
+  MeasurePart,
   RunMetric,
   UserDay,
   Unit,
@@ -76,9 +83,21 @@ const entities = [
   VariantUnits,
   VariantMetrics,
   EventQuarter,
+  Metric,
+  MetricVersion,
+  ExperimentMetric,
+  ExcludedUnit,
+  FrozenResult,
+  Alert,
 ]
 
-const migrations = [Migration0001Foundation, Migration0002Deciding, Migration0003Flags, Migration0004Totals]
+const migrations = [
+  Migration0001Foundation,
+  Migration0002Deciding,
+  Migration0003Flags,
+  Migration0004Totals,
+  Migration0005Metrics,
+]
 
 /** The database as the platform sees it: the ORM, whether it is embedded, and how to let go of it. */
 export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }

@@ -13,7 +13,7 @@ const BROKEN: Condition = { ...NOBODY }
 const EVERYBODY = compileCondition({})
 
 /** Of every experiment, beside those that it declares. */
-const DIMENSIONS = ['country_code', 'is_premium']
+const DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
 
 /** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
 const compiled = new LRUCache<string, Condition>({

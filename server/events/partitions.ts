@@ -37,9 +37,6 @@ export async function monthsAhead(em: EntityManager): Promise<string[]> {
 
 export type Partition = { table: string; until: Date }
 
-/** Days before a run that its covariates may look at. */
-const COVARIATE_DAYS = 14
-
 /**
  * Partitions that lie wholly before the retention, of whose events every one is in the totals and no run needs any: a run
  * that is not frozen is counted from its raw events, also from those shortly before it.
@@ -53,7 +50,10 @@ export async function findDroppable(em: EntityManager, retentionDays: number): P
     select m."table", (extract(epoch from m.until) * 1000)::float8 as until from month m
     where m.until <= now() - make_interval(days => ${retentionDays}::int)
       and m.until <= coalesce((
-        select min(r.started_at) - make_interval(days => ${COVARIATE_DAYS}) from runs r where r.frozen_at is null), 'infinity')
+        select min(r.started_at - coalesce((
+          select max(m.before_ms) from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = r.id), 0)
+            * interval '1 millisecond')
+        from runs r where r.frozen_at is null), 'infinity')
     order by m.until`.execute(em.getKysely())
   const droppable: Partition[] = []
   for (const { table, until } of rows) {

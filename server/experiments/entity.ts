@@ -2,7 +2,16 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import { Layer } from '../layers/entity.ts'
 import { Segment } from '../segments/entity.ts'
 import type { Json, ValueType } from '../wire.ts'
-import type { ExperimentKind, ExperimentMode, ExposureMode, OnIneligible, Prerequisite, Status } from './schema.ts'
+import type {
+  AnalysisMethod,
+  ExperimentKind,
+  ExperimentMode,
+  ExposureMode,
+  OnIneligible,
+  PauseReason,
+  Prerequisite,
+  Status,
+} from './schema.ts'
 
 /** Positions of a layer, in per cent, half-open. */
 export type Range = { from: number; to: number }
@@ -57,6 +66,14 @@ export const Experiment = defineEntity({
     shipped_variant_id: p.integer().strictNullable().default(null),
     /** Attributes that results can be broken down by, beside country_code and is_premium. */
     dimensions: p.array().defaultRaw(`'{}'`),
+    /** How the analysis is planned: locked for the run at its start. */
+    analysis_method: p.text().$type<AnalysisMethod>().default('sequential'),
+    planned_users: p.integer().strictNullable().default(null),
+    planned_effect: p.float().columnType('double precision').strictNullable().default(null),
+    /** Which alerts pause the experiment. */
+    pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),
+    /** Whoever does more on a day is left out of the results. */
+    max_daily_events: p.integer().strictNullable().default(null),
     scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
@@ -122,10 +139,23 @@ export const Run = defineEntity({
     started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     frozen_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
+    /** What the analysis was planned with when it started; null before. */
+    plan: p.json().columnType('jsonb').$type<RunPlan>().strictNullable(),
   },
   uniques: [{ properties: ['experiment_id', 'number'] }],
 })
 export type Run = InferEntity<typeof Run>
+
+export type RunPlan = {
+  method: AnalysisMethod
+  exposure: ExposureMode
+  planned_users: number | null
+  planned_effect: number | null
+  /** N*: at how many users the confidence sequence is tightest. */
+  tuning: number
+  /** What decides. */
+  primary_metrics: { key: string; version: number }[]
+}
 
 /** A variant's part of an allocation period; a disabled one keeps its range and enrols nobody. */
 export type Share = { variant_id: number; percent_allocated: number; enabled: boolean }

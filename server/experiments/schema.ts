@@ -25,6 +25,14 @@ export const exposureMode = z.enum(['on_check', 'on_report']).meta({
 })
 export type ExposureMode = z.output<typeof exposureMode>
 
+export const analysisMethod = z.enum(['sequential', 'fixed', 'bayesian']).meta({
+  description:
+    'sequential: valid however often one looks; fixed: once, at the planned size; bayesian: by the probability to be better, which does not protect against looking',
+})
+export type AnalysisMethod = z.output<typeof analysisMethod>
+export const pauseReason = z.enum(['mismatch', 'harm'])
+export type PauseReason = z.output<typeof pauseReason>
+
 export const experimentKind = z.enum(['experiment', 'holdout']).meta({
   description: 'A holdout keeps a share of the users out of every experiment that names it',
 })
@@ -78,6 +86,11 @@ export const experiment = z
     payload_schema: storedObject.nullable(),
     shipped_variant_id: id.nullable(),
     dimensions: z.array(z.string()),
+    analysis_method: analysisMethod,
+    planned_users: z.int().nullable(),
+    planned_effect: z.number().nullable(),
+    pause_on: z.array(pauseReason),
+    max_daily_events: z.int().nullable(),
     scheduled_start_at: timestamp.nullable(),
     scheduled_end_at: timestamp.nullable(),
     created_at: timestamp,
@@ -150,6 +163,21 @@ const settings = {
     description:
       'Attributes that results can be broken down by, beside country_code and is_premium: as they are at the decision, from now on',
     examples: [['plan']],
+  }),
+  analysis_method: optional(analysisMethod),
+  planned_users: optional(z.int().min(2).max(1_000_000_000)).meta({
+    description: 'Users of all variants together that the analysis is planned for; locked while a run is unfinished',
+  }),
+  planned_effect: optional(z.number().gt(0).max(10)).meta({
+    description: 'The relative uplift of the primary metric that it is planned to find; locked likewise',
+    examples: [0.05],
+  }),
+  pause_on: optional(z.array(pauseReason).max(2)).meta({
+    description: 'Pause the experiment by itself where its users are mismatched, or where it does harm; [] by default',
+  }),
+  max_daily_events: optional(z.int().min(1).max(1_000_000)).meta({
+    description:
+      'Whoever has more events than this on a day is left out of the results, whatever the variant; null: nobody',
   }),
   payload_schema: optional(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that payloads are checked against; null: none',

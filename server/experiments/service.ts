@@ -62,6 +62,11 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
     payload_type: input.payload_type ?? null,
     payload_schema: input.payload_schema ?? null,
     dimensions: [...new Set(input.dimensions ?? [])],
+    analysis_method: input.analysis_method ?? 'sequential',
+    planned_users: input.planned_users ?? null,
+    planned_effect: input.planned_effect ?? null,
+    pause_on: [...new Set(input.pause_on ?? [])],
+    max_daily_events: input.max_daily_events ?? null,
     ...schedule,
   })
   payloadCheck(experiment)
@@ -170,6 +175,11 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   experiment.on_ineligible = input.on_ineligible ?? experiment.on_ineligible
   experiment.prerequisites = input.prerequisites ?? experiment.prerequisites
   if (input.dimensions != null) experiment.dimensions = [...new Set(input.dimensions)]
+  experiment.analysis_method = input.analysis_method ?? experiment.analysis_method
+  if (input.planned_users !== undefined) experiment.planned_users = input.planned_users
+  if (input.planned_effect !== undefined) experiment.planned_effect = input.planned_effect
+  if (input.pause_on != null) experiment.pause_on = [...new Set(input.pause_on)]
+  if (input.max_daily_events !== undefined) experiment.max_daily_events = input.max_daily_events
   if (input.percent_held != null) await holdShare(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)

@@ -51,6 +51,8 @@ export async function expectReferences(em: EntityManager, experiment: Experiment
   if (input.holdout_id && input.holdout_id !== experiment?.holdout_id) await expectHoldout(em, input.holdout_id)
 }
 
+/** What a run is analysed by. */
+const FIXED_DURING_RUN = ['analysis_method', 'planned_users', 'planned_effect', 'max_daily_events'] as const
 const FIXED_SINCE_START = ['key', 'exposure'] as const
 
 /** @throws DomainError CONFLICT where a setting can be changed no more, or not now */
@@ -60,6 +62,11 @@ export function expectChangeable(experiment: Experiment, input: UpdateExperiment
   for (const field of FIXED_SINCE_START)
     if (status !== 'draft' && input[field] != null && input[field] !== experiment[field])
       throw conflict(`The ${field} of experiment ${id} is fixed since it started`)
+  for (const field of FIXED_DURING_RUN) {
+    const wanted = field === 'analysis_method' ? (input[field] ?? undefined) : input[field]
+    if (hasUnfinishedRun(experiment) && wanted !== undefined && wanted !== experiment[field])
+      throw conflict(`The ${field} of experiment ${id} is fixed while it is ${status}: complete it first`)
+  }
   const mixesUsers =
     (input.mode != null && input.mode !== experiment.mode && 'mode') ||
     (input.holdout_id !== undefined && input.holdout_id !== experiment.holdout_id && 'holdout_id')

@@ -1,39 +1,41 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { counted, metricTotals, people, signedMetrics, signedUnits, stored, unitTotals } from '../totals/counting.ts'
+import { metricColumns, unitColumns } from '../totals/whole.ts'
 
 /** A longer tail would cost more than it tells. */
 const MAX_TAIL = 1000
 
-export type Measured = { metric_id: number; ready: boolean }
+export type Measured = { measure_id: number; ready: boolean }
 
 /**
  * Finds what a run is measured by, or has it measured from now on, where events of the type were ever recorded.
  * @returns null where none were
  */
 export async function measure(em: EntityManager, runId: number, eventType: string): Promise<Measured | null> {
+  const key = `event:${eventType}`
   const { rows } = await sql<Measured>`
-    select m.id as metric_id, rm.ready_at is not null as ready
-    from event_types t join metrics m on m.type_id = t.id join run_metrics rm on rm.metric_id = m.id
-    where t.name = ${eventType} and rm.run_id = ${runId}`.execute(em.getKysely())
+    select m.id as measure_id, rm.ready_at is not null as ready
+    from measures m join run_metrics rm on rm.measure_id = m.id
+    where m.key = ${key} and rm.run_id = ${runId}`.execute(em.getKysely())
   if (rows[0]) return rows[0]
-  const { rows: registered } = await sql<{ metric_id: number }>`
+  const { rows: registered } = await sql<{ measure_id: number }>`
     with seen as (
-      select t.id from event_types t where t.name = ${eventType}),
-    tail as (
+      select 1 from event_types t where t.name = ${eventType}
+      union all
       select 1 from fold_state s cross join lateral (
         select 1 from events e where (e.xid, e.id) > (s.event_xid, s.event_id) and e.type = ${eventType}
-        order by e.xid, e.id limit 1) e
-      where not exists (select 1 from seen)),
-    named as (
-      insert into event_types (name) select ${eventType} from tail on conflict (name) do update set name = excluded.name returning id),
-    metric as (
-      insert into metrics (type_id) select seen.id from seen union all select named.id from named
-      on conflict (type_id) do update set type_id = excluded.type_id returning id),
+        order by e.xid, e.id limit 1) e),
+    measure as (
+      insert into measures (key) select ${key} where exists (select 1 from seen)
+      on conflict (key) do update set key = excluded.key returning id),
+    part as (
+      insert into measure_parts (measure_id, part, type, property)
+      select measure.id, 1, ${eventType}, 'value' from measure on conflict (measure_id, part) do nothing),
     put as (
-      insert into run_metrics (run_id, metric_id) select ${runId}::int, metric.id from metric on conflict (run_id, metric_id) do nothing)
-    select metric.id as metric_id from metric`.execute(em.getKysely())
-  return registered[0] ? { metric_id: registered[0].metric_id, ready: false } : null
+      insert into run_metrics (run_id, measure_id) select ${runId}::int, measure.id from measure on conflict (run_id, measure_id) do nothing)
+    select measure.id as measure_id from measure`.execute(em.getKysely())
+  return registered[0] ? { measure_id: registered[0].measure_id, ready: false } : null
 }
 
 /** What is stored and in no total yet. */
@@ -110,17 +112,15 @@ export async function countVariants(
       select u.variant_id, sum(u.users)::int as users, sum(u.externally_decided)::int as externally_decided,
         sum(u.crossovers)::int as crossovers, sum(u.overridden)::int as overridden, sum(u.claimed_other)::int as claimed_other
       from (
-        select v.run_id, v.period, v.variant_id, v.dimension, v.dimension_value, v.assigned, v.drawn, v.drawn_exposed, v.users,
-          v.externally_decided, v.crossovers, v.overridden, v.claimed_other
+        select ${unitColumns}
         from variant_units v where v.run_id = ${run.id} and v.dimension = '' ${andTail('unit_tail')}) u
       group by u.variant_id),
     metric as materialized (
       select m.variant_id, sum(m.users)::int as users
       from (
-        select v.run_id, v.period, v.variant_id, v.dimension, v.dimension_value, v.metric_id, v.users, v.events, v.events_sq,
-          v.value, v.value_sq, v.unusable
+        select ${metricColumns}
         from variant_metrics v where v.run_id = ${run.id} and v.dimension = '' ${andTail('metric_tail')}) m
-      where m.metric_id = ${metricId}::int
+      where m.measure_id = ${metricId}::int
       group by m.variant_id)
     select v.id as variant_id, v.name as variant_name, v.is_control,
       coalesce(u.users, 0) as total_users, coalesce(m.users, 0) as conversions, coalesce(u.externally_decided, 0) as externally_decided,

@@ -66,7 +66,7 @@ async function countRun(
   const metric = runId === null ? null : await measure(em, runId, eventType)
   if (metric && !metric.ready && !(await totals.fill(run.id, FILL_MS)))
     throw unavailable(`Events of type ${eventType} are being counted for the first time; try again soon`)
-  const read = () => readCounts(em, run, metric?.metric_id ?? null)
+  const read = () => readCounts(em, run, metric?.measure_id ?? null)
   const counted = await read()
   if (counted.dataThrough === null) return counted
   await totals.settle(SETTLE_MS)

@@ -2,7 +2,7 @@ import { type RawBuilder, sql } from 'kysely'
 
 /**
  * What the raw rows say of people: the one definition of what is counted, as parts of a statement. The fold, the filling
- * in of a new metric, an answer's unfolded tail, `rebuild` and `verify` are all made of it.
+ * in of a new measure, an answer's unfolded tail, `rebuild` and `verify` are all made of it.
  */
 
 /** A place in the order of transactions: events up to it, itself included, are counted; null: all that is stored. */
@@ -23,84 +23,167 @@ export const people = (ids: readonly string[]) => sql`
     left join lateral (select l.user_id from aliases l where l.alias_id = g.id offset 0) l on true),
   touched as materialized (select g.id from given g union select p.id from person p)`
 
-/** Sums over events `e`, per group. */
-const eventSums = sql`count(*) as events, coalesce(sum(e.value), 0) as value, count(*) filter (where e.unusable) as unusable,
-  min(e.timestamp) as first_at, max(e.timestamp) as last_at`
+/** What a person's values are added up to: sums, and sums of the products of any two. */
+export const SUMS = ['num', 'den', 'pre_num', 'pre_den'] as const
+export const PRODUCTS = SUMS.flatMap((one, place) => SUMS.slice(place).map((other) => [one, other] as const))
+
+/** The columns of `unit_metrics`, and those that come after the key. */
+const UNIT_VALUES = ['events', 'unusable', ...SUMS, 'exposing', 'first_at', 'last_at'] as const
+export const UNIT_METRIC = ['user_id', 'run_id', 'measure_id', ...UNIT_VALUES] as const
+export const UNIT = [
+  ...(['user_id', 'run_id', 'variant_id', 'period', 'exposed_at', 'is_external', 'excluded_reason'] as const),
+  ...(['claims_other', 'exposed_by', 'dimensions'] as const),
+]
+export const columns = (names: readonly string[], prefix?: string) =>
+  sql.join(names.map((name) => sql.ref(prefix ? `${prefix}.${name}` : name)))
+
+/** A number of milliseconds as an interval. */
+export const ms = (column: string) => sql`${sql.ref(column)} * interval '1 millisecond'`
+
+/** What part `m` of a measure reads of an event `e`: its number, and whether there should be one and is not. */
+export const numberOf = sql`case when not m.is_count then event_number(e.properties, m.property)
+  when m.property is null or event_number(e.properties, m.property) is not null then 1 end`
+export const isUnfit = sql`not m.is_count and event_unfit(e.properties, m.property)`
+/** Whether part `m` takes an event `e` at all. */
+export const takes = sql`(m.filter is null or jsonb_path_exists(coalesce(e.properties, '{}'), m.filter, '{}', true))`
+/** When an event `e` counts for `m`, of a person `u` of a run: after the exposure, or before it as covariate. */
+export const countsAfter = sql`(e.timestamp >= u.exposed_at + ${ms('m.from_ms')}
+  and case when m.until_ms is not null then e.timestamp < u.exposed_at + ${ms('m.until_ms')}
+    else u.ended_at is null or e.timestamp < u.ended_at end)`
+export const countsBefore = sql`(e.timestamp < u.exposed_at and e.timestamp >= u.exposed_at - ${ms('m.before_ms')})`
+
+/** What the events of a part, of some, add up to: of a binary measure, 1 where there are any. */
+const amountOf = (part: 1 | 2, which: RawBuilder<unknown>) => {
+  const sum = sql`coalesce(sum(a.number) filter (where ${which} and a.part = ${sql.lit(part)}), 0)`
+  return part === 1 ? sql`case when a.is_binary then least(${sum}, 1) else ${sum} end` : sum
+}
+
+/** The measures of runs `r`, a row for each of their parts. */
+const measuresOfRuns = sql`
+  select rm.run_id, m.id as measure_id, m.is_binary, m.from_ms, m.until_ms, m.before_ms, m.any_tag, p.part, p.type, p.filter,
+    p.property, p.is_count
+  from run_metrics rm join measures m on m.id = rm.measure_id join measure_parts p on p.measure_id = m.id`
+
+/** How raw rows are looked at where an answer asks for more than totals hold: parts of the statement. */
+export type Lens = {
+  measures: RawBuilder<unknown> | null
+  /** Of runs `r`; further conditions of assignments `a` and of events `e`; when an assignment was exposed. */
+  runs: RawBuilder<unknown>
+  assigned: RawBuilder<unknown>
+  happened: RawBuilder<unknown>
+  exposed: RawBuilder<unknown>
+}
+export const NO_LENS: Lens = {
+  measures: null,
+  runs: sql`r.frozen_at is null`,
+  assigned: sql``,
+  happened: sql``,
+  exposed: sql`a.exposed_at`,
+}
 
 /**
  * CTEs after `person`: `fresh_unit`, a row per person and run that is not frozen, and `fresh_metric`, what the exposed ones did.
  * - They met the variant at the earliest exposure by any of their ids. Two variants make a crossover; whoever was decided
  *   elsewhere and crossed stands under the variant that the earliest event names, whichever arrived first.
  * - Period and dimensions are those of the earliest assignment.
- * - An event counts at or after the exposure and before the run's end, where it names the experiment or none.
+ * - An event counts at or after the exposure and before the run's end, or in the measure's window, where it names the
+ *   experiment or none.
+ * - Whoever was left out by hand, by an attribute, or for too many events on a day is left out under every id.
  * @param runId of the only run to be looked at; null: all
+ * @param lens how raw rows are looked at, where it is not as totals do
  */
-export const counted = (upTo: Cursor | null, runId: number | null = null) => sql`
+export const counted = (upTo: Cursor | null, runId: number | null = null, lens: Lens = NO_LENS) => sql`
   ids as materialized (
     select p.id as person_id, p.id as user_id from person p
     union all
     select p.id, l.alias_id from person p
     cross join lateral (select l.alias_id from aliases l where l.user_id = p.id offset 0) l),
+  measure as materialized (${lens.measures ?? measuresOfRuns}),
   held as materialized (
-    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, a.exposed_at, a.excluded_reason,
-      a.dimensions, r.experiment_id, r.started_at, r.ended_at
+    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, ${lens.exposed} as exposed_at,
+      a.exposure_source, a.excluded_reason, a.dimensions, r.experiment_id, r.started_at, r.ended_at, x.max_daily_events,
+      r.started_at - coalesce((select max(m.before_ms) from measure m where m.run_id = r.id), 0) * interval '1 millisecond' as since,
+      exists (select 1 from excluded_units n where n.user_id = a.user_id and n.experiment_id = r.experiment_id) as by_hand
     from ids i
     cross join lateral (select a.* from assignments a where a.user_id = i.user_id offset 0) a
     join runs r on r.id = a.run_id
-    where r.frozen_at is null ${ofRun(runId)}),
+    join experiments x on x.id = r.experiment_id
+    where ${lens.runs} ${ofRun(runId)} ${lens.assigned}),
   happened as materialized (
-    select i.person_id, e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.value, e.unusable
-    from (select h.person_id, min(h.started_at) as since from held h group by h.person_id) s
+    select i.person_id, e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.properties
+    from (select h.person_id, min(h.since) as since from held h group by h.person_id) s
     join ids i on i.person_id = s.person_id
     cross join lateral (
-      select e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, event_value(e.properties) as value,
-        event_unusable(e.properties) as unusable
-      from events e where e.user_id = i.user_id and e.timestamp >= s.since ${until(upTo)} offset 0) e),
+      select e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.properties
+      from events e where e.user_id = i.user_id and e.timestamp >= s.since ${until(upTo)} ${lens.happened} offset 0) e),
   joined as materialized (
-    select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, min(h.exposed_at) as exposed_at,
+    select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events, min(h.exposed_at) as exposed_at,
       coalesce(min(h.variant_id) filter (where h.exposed_at is not null), min(h.variant_id)) as variant_id,
       (array_agg(h.first_variant_id order by h.assigned_at, h.first_variant_id))[1] as first_variant_id,
       array_agg(h.variant_id) filter (where h.exposed_at is not null) as shown_ids,
       (array_agg(h.period order by h.assigned_at, h.user_id))[1] as period,
       (array_agg(h.dimensions order by h.assigned_at, h.user_id))[1] as dimensions,
       bool_or(h.source = 'event') as is_external,
+      (array_agg(h.exposure_source order by h.exposed_at, h.user_id) filter (where h.exposed_at is not null))[1] = 'event' as is_reported,
       case when bool_or(h.excluded_reason = 'override') then 'override'
+        when bool_or(h.by_hand) then 'hand'
+        when bool_or(h.dimensions ->> 'is_bot' = 'true' or h.dimensions ->> 'is_internal' = 'true') then 'attribute'
         when bool_or(h.excluded_reason = 'crossover')
           or count(distinct h.variant_id) filter (where h.exposed_at is not null) > 1 then 'crossover' end as excluded_reason
-    from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at),
+    from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events),
   named as materialized (
-    select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another
+    select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another,
+      (array_agg(e.type order by e.timestamp, e.id) filter (where e.timestamp >= u.exposed_at))[1] as first_type
     from joined u join happened e on e.person_id = u.user_id
     where e.experiment_id = u.experiment_id and e.variant_id is not null
       and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
     group by u.user_id, u.run_id),
+  busy as materialized (
+    select distinct x.user_id, x.run_id from (
+      select u.user_id, u.run_id from joined u join happened e on e.person_id = u.user_id
+      where u.max_daily_events is not null and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
+      group by u.user_id, u.run_id, u.max_daily_events, (e.timestamp at time zone (select p.time_zone from platform p))::date
+      having count(*) > u.max_daily_events) x),
   fresh_unit as materialized (
     select u.user_id, u.run_id,
       case when u.is_external and u.excluded_reason = 'crossover' then u.first_variant_id else u.variant_id end as variant_id,
-      u.period, u.exposed_at, u.is_external, u.excluded_reason,
-      coalesce(not u.is_external and n.another, false) as claims_other, u.dimensions, u.experiment_id, u.ended_at
-    from joined u left join named n on n.user_id = u.user_id and n.run_id = u.run_id),
-  fresh_metric as materialized (
-    select u.user_id, u.run_id, m.id as metric_id, ${eventSums}
+      u.period, u.exposed_at, u.is_external,
+      case when b.user_id is null or u.excluded_reason in ('override', 'hand', 'attribute') then u.excluded_reason else 'rate' end
+        as excluded_reason,
+      coalesce(not u.is_external and n.another, false) as claims_other, case when u.is_reported then n.first_type end as exposed_by,
+      u.dimensions, u.experiment_id, u.ended_at
+    from joined u
+    left join named n on n.user_id = u.user_id and n.run_id = u.run_id
+    left join busy b on b.user_id = u.user_id and b.run_id = u.run_id),
+  acted as materialized (
+    select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.type, e.timestamp, ${countsAfter} as is_after,
+      ${numberOf} as number, ${isUnfit} as unfit, u.exposed_by = m.type as exposing
     from fresh_unit u
-    join run_metrics rm on rm.run_id = u.run_id
-    join metrics m on m.id = rm.metric_id
-    join event_types t on t.id = m.type_id
-    join happened e on e.person_id = u.user_id and e.type = t.name
-    where e.timestamp >= u.exposed_at and (u.ended_at is null or e.timestamp < u.ended_at)
-      and (e.experiment_id is null or e.experiment_id = u.experiment_id)
-    group by u.user_id, u.run_id, m.id)`
+    join measure m on m.run_id = u.run_id
+    join happened e on e.person_id = u.user_id and e.type = m.type
+    where (m.any_tag or e.experiment_id is null or e.experiment_id = u.experiment_id)
+      and (${countsAfter} or ${countsBefore}) and ${takes}),
+  fresh_metric as materialized (
+    select a.user_id, a.run_id, a.measure_id,
+      count(*) filter (where a.is_after and a.part = 1) as events,
+      count(*) filter (where a.is_after and a.unfit) as unusable,
+      ${amountOf(1, sql`a.is_after`)} as num, ${amountOf(2, sql`a.is_after`)} as den,
+      ${amountOf(1, sql`not a.is_after`)} as pre_num, ${amountOf(2, sql`not a.is_after`)} as pre_den,
+      coalesce(bool_or(a.exposing), false) as exposing,
+      min(a.timestamp) filter (where a.is_after and a.part = 1) as first_at,
+      max(a.timestamp) filter (where a.is_after and a.part = 1) as last_at
+    from acted a group by a.user_id, a.run_id, a.measure_id, a.is_binary)`
 
 /** CTEs after `touched`: `stored_unit` and `stored_metric`, what totals say of these people in runs that are not frozen. */
 export const stored = (runId: number | null = null) => sql`
   stored_unit as materialized (
-    select u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external, u.excluded_reason, u.claims_other, u.dimensions
+    select ${columns(UNIT, 'u')}
     from touched
     cross join lateral (select u.* from units u where u.user_id = touched.id offset 0) u
     join runs r on r.id = u.run_id
     where r.frozen_at is null ${ofRun(runId)}),
   stored_metric as materialized (
-    select m.user_id, m.run_id, m.metric_id, m.events, m.value, m.unusable, m.first_at, m.last_at
+    select ${columns(UNIT_METRIC, 'm')}
     from touched
     cross join lateral (select m.* from unit_metrics m where m.user_id = touched.id offset 0) m
     join runs r on r.id = m.run_id
@@ -119,10 +202,16 @@ const unitCounts = sql`sum(x.sign) as assigned,
   coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.is_external), 0) as externally_decided,
   coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'crossover'), 0) as crossovers,
   coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'override'), 0) as overridden,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.claims_other), 0) as claimed_other`
+  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.claims_other), 0) as claimed_other,
+  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'hand'), 0) as excluded_by_hand,
+  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'attribute'), 0) as excluded_by_attribute,
+  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'rate'), 0) as excluded_by_rate`
 /** What people add to `variant_metrics`, likewise. */
-const metricSums = sql`sum(x.sign) as users, sum(x.sign * x.events) as events, sum(x.sign * x.events * x.events) as events_sq,
-  sum(x.sign * x.value) as value, sum(x.sign * x.value * x.value) as value_sq, sum(x.sign * x.unusable) as unusable`
+const metricSums = sql`coalesce(sum(x.sign) filter (where x.events > 0), 0) as users,
+  coalesce(sum(x.sign) filter (where x.events > 0 and x.exposing), 0) as exposing,
+  sum(x.sign * x.events) as events, sum(x.sign * x.unusable) as unusable,
+  ${sql.join(SUMS.map((sum) => sql`sum(x.sign * ${sql.ref(`x.${sum}`)}) as ${sql.ref(sum)}`))},
+  ${sql.join(PRODUCTS.map(([one, other]) => sql`sum(x.sign * ${sql.ref(`x.${one}`)} * ${sql.ref(`x.${other}`)}) as ${sql.ref(`${one}_${other}`)}`))}`
 
 /** The columns of both tables that are added up. */
 export const UNIT_COUNTS = [
@@ -134,8 +223,15 @@ export const UNIT_COUNTS = [
   'crossovers',
   'overridden',
   'claimed_other',
+  'excluded_by_hand',
+  'excluded_by_attribute',
+  'excluded_by_rate',
 ] as const
-export const METRIC_SUMS = ['users', 'events', 'events_sq', 'value', 'value_sq', 'unusable'] as const
+export const METRIC_SUMS = [
+  ...(['users', 'exposing', 'events', 'unusable'] as const),
+  ...SUMS,
+  ...PRODUCTS.map(([one, other]) => `${one}_${other}` as const),
+]
 
 const CELL = sql`x.run_id, x.period, x.variant_id, d.dimension, d.dimension_value`
 
@@ -145,7 +241,7 @@ export const unitTotals = (signed: RawBuilder<unknown>) => sql`
 
 /** Rows of `variant_metrics` that signed rows of units, joined with what they did, make. */
 export const metricTotals = (signed: RawBuilder<unknown>) => sql`
-  select ${CELL}, x.metric_id, ${metricSums} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}, x.metric_id`
+  select ${CELL}, x.measure_id, ${metricSums} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
 
 /** People who count: they met a variant and nothing leaves them out. */
 export const isCounted = (u: string) =>
@@ -161,6 +257,6 @@ export const signedMetrics = (
   units: 'fresh_unit' | 'stored_unit',
   metrics: 'fresh_metric' | 'stored_metric',
 ) => sql`
-  select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, m.metric_id, m.events, m.value, m.unusable
+  select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, m.measure_id, ${columns(['events', 'unusable', ...SUMS, 'exposing'], 'm')}
   from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id and m.run_id = u.run_id
   where ${isCounted('u')}`

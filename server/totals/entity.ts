@@ -30,23 +30,54 @@ export const FoldEntry = defineEntity({
   },
 })
 
-/** What is measured: the events of one type, per user how many and the sum of their property `value`. */
-export const Metric = defineEntity({
-  name: 'Metric',
-  tableName: 'metrics',
+/**
+ * What is added up per user: the events of one type, or what a metric's definition says. Times count from the exposure,
+ * in milliseconds: from `from_ms` on, before `until_ms` (null: the run's end), and as covariate the `before_ms` before it.
+ */
+export const Measure = defineEntity({
+  name: 'Measure',
+  tableName: 'measures',
   properties: {
     id: p.integer().primary().generated('by default as identity'),
-    type_id: p.integer().unique(),
+    /** The type of events, or the definition in canonical form. */
+    key: p.text().collation('C').unique(),
+    /** 1 for whoever has an event, whatever they add up to. */
+    is_binary: p.boolean().default(false),
+    from_ms: p.bigint('number').defaultRaw('0'),
+    until_ms: p.bigint('number').strictNullable(),
+    before_ms: p.bigint('number').defaultRaw('0'),
+    /** Whether events count that name another experiment. */
+    any_tag: p.boolean().default(false),
   },
 })
 
-/** A metric that a run is measured by: used once it is ready, filled in until then in the order of user ids. */
+/** Part 1 is the value, or the numerator of a ratio; part 2 is the denominator. */
+export const MeasurePart = defineEntity({
+  name: 'MeasurePart',
+  tableName: 'measure_parts',
+  properties: {
+    measure_id: () =>
+      p.manyToOne(Measure).primary().mapToPk().fieldName('measure_id').updateRule('no action').deleteRule('cascade'),
+    part: p.integer().primary().autoincrement(false),
+    type: p.text().collation('C').index(),
+    /** Which of the events, by their properties. */
+    filter: p.text().columnType('jsonpath').strictNullable(),
+    /** What is added up; null: each event counts 1. */
+    property: p.text().strictNullable(),
+    /** How many events have the property, rather than what they add up to. */
+    is_count: p.boolean().default(false),
+    /** The properties of events that the filter looks at. */
+    reads: p.array().defaultRaw(`'{}'`),
+  },
+})
+
+/** A measure of a run: used once it is ready, filled in until then in the order of user ids. */
 export const RunMetric = defineEntity({
   name: 'RunMetric',
   tableName: 'run_metrics',
   properties: {
     run_id: p.integer().primary().autoincrement(false),
-    metric_id: p.integer().primary().autoincrement(false),
+    measure_id: p.integer().primary().autoincrement(false),
     ready_at: p.datetime().columnType('timestamptz').strictNullable(),
     filled_to: p.text().collation('C').strictNullable(),
   },
@@ -71,6 +102,8 @@ export const UserDay = defineEntity({
   },
 })
 
+export type ExcludedReason = 'override' | 'hand' | 'attribute' | 'rate' | 'crossover'
+
 /** A person in a run, an owner and the aliases being one, as the variants' totals count them. */
 export const Unit = defineEntity({
   name: 'Unit',
@@ -82,23 +115,37 @@ export const Unit = defineEntity({
     period: p.integer(),
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     is_external: p.boolean(),
-    excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
+    excluded_reason: p.text().$type<ExcludedReason>().strictNullable(),
     claims_other: p.boolean(),
+    /** The type of the event that exposed them, where one did. */
+    exposed_by: p.text().strictNullable(),
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
   },
 })
 
-/** What an exposed person did in a run, for one metric. */
+const amount = () => p.decimal('string').columnType('numeric')
+const zero = () => amount().default(0)
+
+/** What an exposed person did in a run, for one measure. */
 export const UnitMetric = defineEntity({
   name: 'UnitMetric',
   tableName: 'unit_metrics',
   properties: {
     user_id: p.text().primary().collation('C'),
     run_id: p.integer().primary().autoincrement(false),
-    metric_id: p.integer().primary().autoincrement(false),
-    ...sums,
-    first_at: p.datetime().columnType('timestamptz'),
-    last_at: p.datetime().columnType('timestamptz'),
+    measure_id: p.integer().primary().autoincrement(false),
+    /** Of the first part; and those of any part of which a number was to be read and could not. */
+    events: p.bigint('number'),
+    unusable: p.bigint('number'),
+    num: amount(),
+    den: zero(),
+    /** The same before the exposure. */
+    pre_num: zero(),
+    pre_den: zero(),
+    /** Whether an event of the type exposed them. */
+    exposing: p.boolean().default(false),
+    first_at: p.datetime().columnType('timestamptz').strictNullable(),
+    last_at: p.datetime().columnType('timestamptz').strictNullable(),
   },
 })
 
@@ -131,25 +178,40 @@ export const VariantUnits = defineEntity({
     crossovers: p.bigint('number'),
     overridden: p.bigint('number'),
     claimed_other: p.bigint('number'),
+    excluded_by_hand: p.bigint('number').defaultRaw('0'),
+    excluded_by_attribute: p.bigint('number').defaultRaw('0'),
+    excluded_by_rate: p.bigint('number').defaultRaw('0'),
   },
 })
 
-/** Sufficient statistics of a variant for one metric; n is that of `variant_units`. */
+/** Sufficient statistics of a variant for one measure: sums, and sums of products; n is that of `variant_units`. */
 export const VariantMetrics = defineEntity({
   name: 'VariantMetrics',
   tableName: 'variant_metrics',
   properties: {
     run_id: p.integer().primary().autoincrement(false),
-    metric_id: p.integer().primary().autoincrement(false),
+    measure_id: p.integer().primary().autoincrement(false),
     ...dimension,
     ...cell,
-    /** With an event at all. */
+    /** With an event at all; and those whom such an event exposed. */
     users: p.bigint('number'),
-    events: p.decimal('string').columnType('numeric'),
-    events_sq: p.decimal('string').columnType('numeric'),
-    value: p.decimal('string').columnType('numeric'),
-    value_sq: p.decimal('string').columnType('numeric'),
+    exposing: p.bigint('number').defaultRaw('0'),
+    events: amount(),
     unusable: p.bigint('number'),
+    num: amount(),
+    den: zero(),
+    pre_num: zero(),
+    pre_den: zero(),
+    num_num: amount(),
+    num_den: zero(),
+    num_pre_num: zero(),
+    num_pre_den: zero(),
+    den_den: zero(),
+    den_pre_num: zero(),
+    den_pre_den: zero(),
+    pre_num_pre_num: zero(),
+    pre_num_pre_den: zero(),
+    pre_den_pre_den: zero(),
   },
 })
 

@@ -13,7 +13,7 @@ import {
   takeLog,
   tryFoldLock,
 } from './progress.ts'
-import { addPlainly, addToUnits, countAnew, moveDays, nameTypes } from './queries.ts'
+import { addPlainly, addToUnits, countAnew, findBusy, moveDays, nameTypes } from './queries.ts'
 
 /** How many people one statement counts anew: enough that planning it is a small part. */
 const PIECE = 500
@@ -41,6 +41,8 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
     if (batch.events > 0) {
       await nameTypes(em, batch.types)
       await addPlainly(em, batch, timeZone)
+      const busy = await findBusy(em, batch, timeZone)
+      if (busy.length > 0) anew.push(...(await findPeople(em, busy)))
       anew.push(...(await addToUnits(em, batch, anew)))
     }
     for (let start = 0; start < anew.length; start += PIECE)

@@ -2,16 +2,24 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import {
   type Cursor,
+  columns,
   counted,
+  countsAfter,
+  countsBefore,
   cursorOf,
   isCounted,
+  isUnfit,
   METRIC_SUMS,
   metricTotals,
+  numberOf,
   people,
   signedMetrics,
   signedUnits,
   stored,
+  takes,
+  UNIT,
   UNIT_COUNTS,
+  UNIT_METRIC,
   unitTotals,
 } from './counting.ts'
 import type { Batch } from './progress.ts'
@@ -61,99 +69,133 @@ export async function addPlainly(em: EntityManager, batch: Batch, timeZone: stri
       value = q.value + excluded.value`.execute(em.getKysely())
 }
 
-const addUp = (columns: readonly string[], table: string) =>
+const addUp = (names: readonly string[], table: string) =>
   sql.join(
-    columns.map((column) => sql`${sql.ref(column)} = ${sql.ref(`${table}.${column}`)} + excluded.${sql.ref(column)}`),
+    names.map((column) => sql`${sql.ref(column)} = ${sql.ref(`${table}.${column}`)} + excluded.${sql.ref(column)}`),
   )
-const listOf = (columns: readonly string[], prefix?: string) =>
-  sql.join(columns.map((column) => sql.ref(prefix ? `${prefix}.${column}` : column)))
-const isZero = (columns: readonly string[], prefix: string) =>
+const isZero = (names: readonly string[], prefix: string) =>
   sql.join(
-    columns.map((column) => sql`${sql.ref(`${prefix}.${column}`)} = 0`),
+    names.map((column) => sql`${sql.ref(`${prefix}.${column}`)} = 0`),
     sql` and `,
   )
 
 /** Adds rows of totals to a table, all zeros left out. */
 const putUnits = (rows: string) => sql`
-  insert into variant_units as v (run_id, period, variant_id, dimension, dimension_value, ${listOf(UNIT_COUNTS)})
-  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, ${listOf(UNIT_COUNTS, 'x')}
+  insert into variant_units as v (run_id, period, variant_id, dimension, dimension_value, ${columns(UNIT_COUNTS)})
+  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, ${columns(UNIT_COUNTS, 'x')}
   from ${sql.table(rows)} x where not (${isZero(UNIT_COUNTS, 'x')})
   on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNTS, 'v')}`
 const putMetrics = (rows: string) => sql`
-  insert into variant_metrics as v (run_id, period, variant_id, dimension, dimension_value, metric_id, ${listOf(METRIC_SUMS)})
-  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, x.metric_id, ${listOf(METRIC_SUMS, 'x')}
+  insert into variant_metrics as v (run_id, period, variant_id, dimension, dimension_value, measure_id, ${columns(METRIC_SUMS)})
+  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, x.measure_id, ${columns(METRIC_SUMS, 'x')}
   from ${sql.table(rows)} x where not (${isZero(METRIC_SUMS, 'x')})
-  on conflict (run_id, metric_id, dimension, dimension_value, variant_id, period) do update set ${addUp(METRIC_SUMS, 'v')}`
+  on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period) do update set ${addUp(METRIC_SUMS, 'v')}`
+
+/** What the fold needs to know of a unit `u`, beside an event. */
+const ofUnit = sql`u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other, u.exposed_by`
 
 /**
  * Adds a batch's events to what people did in their runs, where adding is all there is to it.
  * @param except people who are counted anew anyway
- * @returns more people to be counted anew: events of theirs name another variant than they are counted under
+ * @returns more people to be counted anew: events of theirs name another variant than they are counted under, or lie in the
+ *   time before the exposure that a covariate looks at
  */
 export async function addToUnits(em: EntityManager, batch: Batch, except: readonly string[]): Promise<string[]> {
   const { rows } = await sql<{ user_id: string }>`
     with except_for as materialized (
       select x.id from jsonb_array_elements_text(${JSON.stringify(except)}::text::jsonb) as x (id)),
     batch as materialized (
-      select coalesce(l.user_id, e.user_id) as person_id, e.experiment_id, e.variant_id, e.timestamp, m.id as metric_id,
-        event_value(e.properties) as value, event_unusable(e.properties) as unusable
+      select coalesce(l.user_id, e.user_id) as person_id, e.experiment_id, e.variant_id, e.timestamp, e.type, m.measure_id, m.part,
+        ${numberOf} as number, ${isUnfit} as unfit
       from events e
-      join event_types t on t.name = e.type
-      left join metrics m on m.type_id = t.id
+      left join measure_parts m on m.type = e.type and ${takes}
       left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
-      where ${inBatch(batch)} and (m.id is not null or e.variant_id is not null)),
+      where ${inBatch(batch)} and (m.measure_id is not null or e.variant_id is not null)),
     found as materialized (
-      -- One that names an experiment concerns the runs of it, any other all that the person is in.
-      select e.person_id, r.id as run_id, e.variant_id, e.timestamp, e.metric_id, e.value, e.unusable, r.started_at, r.ended_at,
-        u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other
+      -- One that names an experiment concerns the runs of it, any other all that the person is in; some measures take both.
+      select e.*, r.id as run_id, r.started_at, r.ended_at, ${ofUnit}, true as is_own
       from batch e
       join runs r on r.experiment_id = e.experiment_id and r.frozen_at is null
       cross join lateral (select u.* from units u where u.user_id = e.person_id and u.run_id = r.id offset 0) u
       union all
-      select e.person_id, r.id, e.variant_id, e.timestamp, e.metric_id, e.value, e.unusable, r.started_at, r.ended_at,
-        u.variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other
+      select e.*, r.id, r.started_at, r.ended_at, ${ofUnit}, e.experiment_id is null
       from batch e
+      left join measures a on a.id = e.measure_id
       cross join lateral (select u.* from units u where u.user_id = e.person_id offset 0) u
       join runs r on r.id = u.run_id and r.frozen_at is null
-      where e.experiment_id is null),
+      where e.experiment_id is null or (a.any_tag and r.experiment_id <> e.experiment_id)),
     met as materialized (
-      select u.person_id as user_id, u.run_id, u.unit_variant_id as variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
-        u.metric_id, u.timestamp, u.value, u.unusable, u.exposed_at <= u.timestamp as is_after,
-        u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other as names_other
+      select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
+        m.id as measure_id, m.is_binary, u.part, u.timestamp, u.number, u.unfit, coalesce(u.exposed_by = u.type, false) as exposing,
+        coalesce(is_in.after, false) as is_after, coalesce(is_in.before, false) as is_before,
+        u.is_own and u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other
+          and u.timestamp >= u.started_at and (u.ended_at is null or u.timestamp < u.ended_at) as names_other
       from found u
-      where u.timestamp >= u.started_at and (u.ended_at is null or u.timestamp < u.ended_at)
-        and not exists (select 1 from except_for x where x.id = u.person_id)),
-    another as materialized (select distinct m.user_id from met m where m.names_other),
+      left join (measures m join run_metrics rm on rm.measure_id = m.id) on m.id = u.measure_id and rm.run_id = u.run_id
+      cross join lateral (select u.timestamp) e
+      cross join lateral (select ${countsAfter} as after, ${countsBefore} as before) is_in
+      where not exists (select 1 from except_for x where x.id = u.person_id)),
+    another as materialized (select distinct m.user_id from met m where m.names_other or m.is_before),
     added as materialized (
-      select a.*, coalesce(b.events, 0) as events_before, coalesce(b.value, 0) as value_before, b.events is null as is_first
+      select a.user_id, a.run_id, a.measure_id, a.variant_id, a.period, a.dimensions, a.is_counted, a.events, a.unusable,
+        case when a.is_binary then least(a.num, 1) - least(a.num, coalesce(b.num, 0)) else a.num end as num, a.den, a.exposing,
+        a.first_at, a.last_at, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before, coalesce(b.den, 0) as den_before,
+        coalesce(b.pre_num, 0) as pre_num, coalesce(b.pre_den, 0) as pre_den, coalesce(b.exposing, false) as exposing_before,
+        b.events is null as is_first
       from (
-        select m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted,
-          count(*) as events, coalesce(sum(m.value), 0) as value, count(*) filter (where m.unusable) as unusable,
-          min(m.timestamp) as first_at, max(m.timestamp) as last_at
+        select m.user_id, m.run_id, m.measure_id, m.unit_variant_id as variant_id, m.period, m.dimensions, m.is_counted, m.is_binary,
+          count(*) filter (where m.part = 1) as events, count(*) filter (where m.unfit) as unusable,
+          coalesce(sum(m.number) filter (where m.part = 1), 0) as num, coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
+          bool_or(m.exposing) as exposing, min(m.timestamp) filter (where m.part = 1) as first_at,
+          max(m.timestamp) filter (where m.part = 1) as last_at
         from met m
-        join run_metrics rm on rm.run_id = m.run_id and rm.metric_id = m.metric_id
         where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
-        group by m.user_id, m.run_id, m.metric_id, m.variant_id, m.period, m.dimensions, m.is_counted) a
+        group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted, m.is_binary) a
       left join lateral (
-        select m.events, m.value from unit_metrics m
-        where m.user_id = a.user_id and m.run_id = a.run_id and m.metric_id = a.metric_id offset 0) b on true),
+        select m.events, m.num, m.den, m.pre_num, m.pre_den, m.exposing from unit_metrics m
+        where m.user_id = a.user_id and m.run_id = a.run_id and m.measure_id = a.measure_id offset 0) b on true),
     put as (
-      insert into unit_metrics as m (user_id, run_id, metric_id, events, value, unusable, first_at, last_at)
-      select a.user_id, a.run_id, a.metric_id, a.events, a.value, a.unusable, a.first_at, a.last_at from added a
-      on conflict (user_id, run_id, metric_id) do update set events = m.events + excluded.events, value = m.value + excluded.value,
-        unusable = m.unusable + excluded.unusable, first_at = least(m.first_at, excluded.first_at),
-        last_at = greatest(m.last_at, excluded.last_at)),
+      insert into unit_metrics as m (user_id, run_id, measure_id, events, unusable, num, den, exposing, first_at, last_at)
+      select a.user_id, a.run_id, a.measure_id, a.events, a.unusable, a.num, a.den, a.exposing, a.first_at, a.last_at from added a
+      on conflict (user_id, run_id, measure_id) do update set events = m.events + excluded.events, num = m.num + excluded.num,
+        den = m.den + excluded.den, unusable = m.unusable + excluded.unusable, exposing = m.exposing or excluded.exposing,
+        first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at)),
     totals as materialized (${metricTotals(sql`
-      select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.metric_id,
-        a.events + a.events_before as events, a.value + a.value_before as value, a.unusable
+      select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.events + a.events_before as events, a.unusable,
+        a.num + a.num_before as num, a.den + a.den_before as den, a.pre_num, a.pre_den, a.exposing or a.exposing_before as exposing
       from added a where a.is_counted
       union all
-      select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.metric_id, a.events_before, a.value_before, 0
+      select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.events_before, 0, a.num_before, a.den_before,
+        a.pre_num, a.pre_den, a.exposing_before
       from added a where a.is_counted and not a.is_first`)}),
     put_totals as (${putMetrics('totals')})
     select x.user_id from another x`.execute(em.getKysely())
   return rows.map((row) => row.user_id)
 }
+
+/** People of a batch who did more on a day than an experiment that they are in allows. */
+export async function findBusy(em: EntityManager, batch: Batch, timeZone: string): Promise<string[]> {
+  const { rows } = await sql<{ user_id: string }>`
+    with limited as materialized (
+      select r.id, x.max_daily_events from runs r join experiments x on x.id = r.experiment_id
+      where r.frozen_at is null and x.max_daily_events is not null),
+    batch as materialized (
+      select distinct e.user_id, (e.timestamp at time zone ${timeZone})::date as day from events e
+      where ${inBatch(batch)} and exists (select 1 from limited))
+    select distinct b.user_id from batch b
+    left join aliases l on l.alias_id = b.user_id
+    join units u on u.user_id = coalesce(l.user_id, b.user_id) and u.excluded_reason is distinct from 'rate'
+    join limited on limited.id = u.run_id
+    cross join lateral (
+      select sum(d.events) as events from user_days d
+      where d.day = b.day and d.user_id in (
+        select u.user_id union all select a.alias_id from aliases a where a.user_id = u.user_id)) d
+    where d.events > limited.max_daily_events`.execute(em.getKysely())
+  return rows.map((row) => row.user_id)
+}
+
+const overwrite = (names: readonly string[]) =>
+  sql.join(names.slice(names.indexOf('run_id') + 1).map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))
 
 /** Counts people anew from their raw events up to the cursor, and moves totals by what that changes. */
 export async function countAnew(em: EntityManager, userIds: readonly string[], upTo: Cursor) {
@@ -168,22 +210,17 @@ export async function countAnew(em: EntityManager, userIds: readonly string[], u
         and not exists (select 1 from fresh_unit f where f.user_id = s.user_id and f.run_id = s.run_id)),
     gone_metrics as (
       delete from unit_metrics m using stored_metric s
-      where m.user_id = s.user_id and m.run_id = s.run_id and m.metric_id = s.metric_id
+      where m.user_id = s.user_id and m.run_id = s.run_id and m.measure_id = s.measure_id
         and not exists (
-          select 1 from fresh_metric f where f.user_id = s.user_id and f.run_id = s.run_id and f.metric_id = s.metric_id)),
+          select 1 from fresh_metric f where f.user_id = s.user_id and f.run_id = s.run_id and f.measure_id = s.measure_id)),
     put_units as (
-      insert into units (user_id, run_id, variant_id, period, exposed_at, is_external, excluded_reason, claims_other, dimensions)
-      select * from (
-        select f.user_id, f.run_id, f.variant_id, f.period, f.exposed_at, f.is_external, f.excluded_reason, f.claims_other, f.dimensions
-        from fresh_unit f except select * from stored_unit) changed
-      on conflict (user_id, run_id) do update set variant_id = excluded.variant_id, period = excluded.period,
-        exposed_at = excluded.exposed_at, is_external = excluded.is_external, excluded_reason = excluded.excluded_reason,
-        claims_other = excluded.claims_other, dimensions = excluded.dimensions),
+      insert into units (${columns(UNIT)})
+      select * from (select ${columns(UNIT, 'f')} from fresh_unit f except select * from stored_unit) changed
+      on conflict (user_id, run_id) do update set ${overwrite(UNIT)}),
     put_metrics as (
-      insert into unit_metrics (user_id, run_id, metric_id, events, value, unusable, first_at, last_at)
-      select * from (select * from fresh_metric except select * from stored_metric) changed
-      on conflict (user_id, run_id, metric_id) do update set events = excluded.events, value = excluded.value,
-        unusable = excluded.unusable, first_at = excluded.first_at, last_at = excluded.last_at),
+      insert into unit_metrics (${columns(UNIT_METRIC)})
+      select * from (select ${columns(UNIT_METRIC, 'f')} from fresh_metric f except select * from stored_metric) changed
+      on conflict (user_id, run_id, measure_id) do update set ${overwrite(UNIT_METRIC)}),
     put_unit_totals as (${putUnits('unit_totals')})
     ${putMetrics('metric_totals')}`.execute(em.getKysely())
 }

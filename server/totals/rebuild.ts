@@ -1,8 +1,19 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { columns, UNIT, UNIT_METRIC } from './counting.ts'
 import { foldLock, moveCursor, planForPieces, readBatch, takeLog } from './progress.ts'
 import { moveDays } from './queries.ts'
-import { comparing, days, metricSums, quarters, readScope, unitSums, usersAfter } from './whole.ts'
+import {
+  comparing,
+  days,
+  metricColumns,
+  metricSums,
+  quarters,
+  readScope,
+  unitColumns,
+  unitSums,
+  usersAfter,
+} from './whole.ts'
 
 const PIECE = 5000
 
@@ -39,12 +50,8 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
       progress(users)
       last = userIds.at(-1)
     }
-    await execute(sql`
-      insert into variant_units (run_id, period, variant_id, dimension, dimension_value, assigned, drawn, drawn_exposed, users,
-        externally_decided, crossovers, overridden, claimed_other) ${unitSums}`)
-    await execute(sql`
-      insert into variant_metrics (run_id, period, variant_id, dimension, dimension_value, metric_id, users, events, events_sq, value,
-        value_sq, unusable) ${metricSums}`)
+    await execute(sql`insert into variant_units (${unitColumns}) ${unitSums}`)
+    await execute(sql`insert into variant_metrics (${metricColumns}) ${metricSums}`)
     await execute(sql`
       insert into event_quarters (experiment_id, quarter, variant_id, type_id, events, value) ${quarters(scope)}`)
     await execute(sql`
@@ -68,9 +75,7 @@ async function takeEverything(em: EntityManager) {
 /** Those of people whom two pieces name, by different ids, are the same. */
 const storeUnits = sql`,
   put_units as (
-    insert into units (user_id, run_id, variant_id, period, exposed_at, is_external, excluded_reason, claims_other, dimensions)
-    select u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external, u.excluded_reason, u.claims_other, u.dimensions
-    from fresh_unit u on conflict (user_id, run_id) do nothing)
-  insert into unit_metrics (user_id, run_id, metric_id, events, value, unusable, first_at, last_at)
-  select m.user_id, m.run_id, m.metric_id, m.events, m.value, m.unusable, m.first_at, m.last_at from fresh_metric m
-  on conflict (user_id, run_id, metric_id) do nothing`
+    insert into units (${columns(UNIT)})
+    select ${columns(UNIT, 'u')} from fresh_unit u on conflict (user_id, run_id) do nothing)
+  insert into unit_metrics (${columns(UNIT_METRIC)})
+  select ${columns(UNIT_METRIC, 'm')} from fresh_metric m on conflict (user_id, run_id, measure_id) do nothing`

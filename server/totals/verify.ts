@@ -1,5 +1,6 @@
 import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { columns, UNIT, UNIT_METRIC } from './counting.ts'
 import { planForPieces } from './progress.ts'
 import {
   comparing,
@@ -59,9 +60,10 @@ async function readMoving(em: EntityManager): Promise<Set<string>> {
 
 async function comparePeople(em: EntityManager, userIds: readonly string[], scope: Scope): Promise<string | null> {
   const ofPeople = (statement: RawBuilder<unknown>) => comparing(userIds, scope.upTo, statement)
-  const unit = sql`u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external, u.excluded_reason, u.claims_other, u.dimensions`
+  const unit = columns(UNIT, 'u')
+  const metric = columns(UNIT_METRIC, 'm')
   // A metric that is being filled in is complete for nobody but those who were counted since.
-  const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.metric_id = m.metric_id and rm.ready_at is not null`
+  const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.measure_id = m.measure_id and rm.ready_at is not null`
   const filled = sql`join run_metrics rm on rm.run_id = u.run_id and rm.ready_at is not null`
   return (
     (await compare(
@@ -73,8 +75,8 @@ async function comparePeople(em: EntityManager, userIds: readonly string[], scop
     (await compare(
       em,
       'unit_metrics',
-      ofPeople(sql`select m.* from fresh_metric m ${ready}`),
-      ofPeople(sql`select m.* from stored_metric m ${ready}`),
+      ofPeople(sql`select ${metric} from fresh_metric m ${ready}`),
+      ofPeople(sql`select ${metric} from stored_metric m ${ready}`),
     )) ??
     (await compare(em, 'user_days', days(scope, userIds), storedDays(scope, userIds)))
   )

@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import {
   type Cursor,
+  columns,
   counted,
   cursorOf,
   METRIC_SUMS,
@@ -16,9 +17,12 @@ import {
 
 /** All totals from all raw rows, as `rebuild` writes them and `verify` compares them. */
 
-const columns = (names: readonly string[]) => sql.join(names.map((name) => sql.ref(`x.${name}`)))
-const unitColumns = sql`x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, ${columns(UNIT_COUNTS)}`
-const metricColumns = sql`x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, x.metric_id, ${columns(METRIC_SUMS)}`
+const CELL = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value'] as const
+const UNIT_TOTALS = [...CELL, ...UNIT_COUNTS]
+const METRIC_TOTALS = [...CELL, 'measure_id', ...METRIC_SUMS]
+/** The columns of the variants' totals, in the order in which the statements below give them. */
+export const unitColumns = columns(UNIT_TOTALS)
+export const metricColumns = columns(METRIC_TOTALS)
 const hasAny = (names: readonly string[]) =>
   sql.join(
     names.map((name) => sql`${sql.ref(`x.${name}`)} <> 0`),
@@ -32,16 +36,16 @@ const everybody = sql`stored_unit as not materialized (${allUnits}), stored_metr
 
 /** The variants' totals that the stored units add up to. */
 export const unitSums = sql`
-  select ${unitColumns} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x where ${hasAny(UNIT_COUNTS)}`
+  select ${columns(UNIT_TOTALS, 'x')} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x where ${hasAny(UNIT_COUNTS)}`
 export const metricSums = sql`
-  select ${metricColumns} from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
+  select ${columns(METRIC_TOTALS, 'x')} from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
   where ${hasAny(METRIC_SUMS)}`
 /** And those that are stored. */
 export const storedUnitSums = sql`
-  select ${unitColumns} from variant_units x join runs r on r.id = x.run_id
+  select ${columns(UNIT_TOTALS, 'x')} from variant_units x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(UNIT_COUNTS)})`
 export const storedMetricSums = sql`
-  select ${metricColumns} from variant_metrics x join runs r on r.id = x.run_id
+  select ${columns(METRIC_TOTALS, 'x')} from variant_metrics x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(METRIC_SUMS)})`
 
 /** Raw events that are folded and that raw rows still tell of; and the days and quarters that these make. */

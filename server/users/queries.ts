@@ -65,6 +65,11 @@ export async function erasePeople(
   const { rows } = await sql<ErasedRows>`
     with item as materialized (
       select i.user_id, i.replacement from jsonb_to_recordset(${JSON.stringify(replacements)}::text::jsonb) as i (user_id text, replacement text)),
+      -- Of the properties of events only what measures read: numbers, and what their filters look at.
+      read as materialized (
+        select coalesce(array_agg(distinct p.property) filter (where p.property is not null), '{}') || array['value'] as numbers,
+          array(select distinct f.name from measure_parts m cross join unnest(m.reads) f (name)) as filters
+        from measure_parts p),
       profile as (delete from users u using item where u.id = item.user_id returning 1),
       membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
       overridden as (delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
@@ -74,9 +79,13 @@ export async function erasePeople(
         from item where a.user_id = item.user_id returning item.replacement),
       recorded as (
         update events e set user_id = item.replacement,
-          properties = case when jsonb_exists(e.properties, 'value') then
-            jsonb_build_object('value', case when event_value(e.properties) is not null then e.properties -> 'value' end) end
+          properties = (
+            select jsonb_object_agg(q.key, case when jsonb_typeof(q.value) = 'boolean' or event_number(e.properties, q.key) is not null
+              or (jsonb_typeof(q.value) = 'string' and q.key = any (read.filters)) then q.value end)
+            from read cross join jsonb_each(e.properties) q where q.key = any (read.numbers || read.filters))
         from item where e.user_id = item.user_id returning item.replacement),
+      excluded as (
+        update excluded_units x set user_id = item.replacement, note = null from item where x.user_id = item.user_id),
       logged as (insert into fold_log (user_id, replacement) select item.user_id, item.replacement from item),
       linked as (
         insert into aliases (alias_id, user_id)

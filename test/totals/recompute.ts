@@ -1,7 +1,16 @@
 import { billionths, write } from './decimal.ts'
-import type { Raw, RawAssignment, RawEvent, RawRun } from './raw.ts'
+import type { Raw, RawAssignment, RawEvent, RawMeasure, RawRun } from './raw.ts'
 import { sortedJson } from './stored.ts'
-import type { Cell, Totals, UnitRow, VariantMetricRow, VariantUnitsRow } from './totals.ts'
+import {
+  AMOUNTS,
+  type Amounts,
+  type Cell,
+  PAIRS,
+  type Totals,
+  type UnitRow,
+  type VariantMetricRow,
+  type VariantUnitsRow,
+} from './totals.ts'
 
 /**
  * What the totals mean: everything counted anew from what is recorded, one person after the other, without a thought of
@@ -13,11 +22,15 @@ export function recompute(raw: Raw): Totals {
   const metrics = units.flatMap((unit) => metricsOf(raw, unit))
   return {
     unit: units.map(({ row }) => row),
-    unit_metric: metrics.map(({ unit: { row }, type, sums }) => ({
-      ...{ run: row.run, user: row.user, type },
-      ...written(sums),
-      first_at: sums.first_at,
-      last_at: sums.last_at,
+    unit_metric: metrics.map(({ unit: { row }, measure, did }) => ({
+      ...{ run: row.run, user: row.user, measure, events: did.events, unusable: did.unusable, exposing: did.exposing },
+      ...{
+        num: write(did.num, 9),
+        den: write(did.den, 9),
+        pre_num: write(did.pre_num, 9),
+        pre_den: write(did.pre_den, 9),
+      },
+      ...{ first_at: did.first_at, last_at: did.last_at },
     })),
     user_day: userDaysOf(raw),
     variant_units: variantUnitsOf(units),
@@ -50,19 +63,41 @@ export function unitsOf(raw: Raw, people: readonly Person[]): CountedUnit[] {
   return people.flatMap((person) =>
     raw.runs.flatMap((run) => {
       const assignments = person.assignments.filter((assignment) => assignment.run_id === run.id)
-      return assignments.length === 0 ? [] : [unitOf(run, person, assignments)]
+      return assignments.length === 0 ? [] : [unitOf(raw, run, person, assignments)]
     }),
   )
 }
 
-function unitOf(run: RawRun, person: Person, assignments: readonly RawAssignment[]): CountedUnit {
+function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly RawAssignment[]): CountedUnit {
   const exposed = assignments.filter(({ exposed_at }) => exposed_at !== null)
   const met = new Set(exposed.map(({ variant_id }) => variant_id))
   const isExternal = assignments.some(({ source }) => source === 'event')
   const has = (reason: string) => assignments.some(({ excluded_reason }) => excluded_reason === reason)
-  const excluded = has('override') ? 'override' : has('crossover') || met.size > 1 ? 'crossover' : null
+  const isMarked = assignments.some(
+    ({ dimensions }) => dimensions.is_bot === 'true' || dimensions.is_internal === 'true',
+  )
+  const byHand = assignments.some(({ user_id }) =>
+    raw.excluded.some((row) => row.user_id === user_id && row.experiment_id === run.experiment_id),
+  )
+  const isCrossed = has('crossover') || met.size > 1
+  const excluded = has('override')
+    ? 'override'
+    : byHand
+      ? 'hand'
+      : isMarked
+        ? 'attribute'
+        : isBusy(raw, run, person)
+          ? 'rate'
+          : isCrossed
+            ? 'crossover'
+            : null
   const naming = person.events.filter((event) => isDuring(run, event) && namesVariantOf(run, event))
   const least = Math.min(...(exposed.length > 0 ? exposed : assignments).map(({ variant_id }) => variant_id))
+  const exposedAt = exposed.length > 0 ? Math.min(...exposed.map(({ exposed_at }) => exposed_at as number)) : null
+  const shower = exposed.reduce<RawAssignment | undefined>(
+    (a, b) => (a && (a.exposed_at as number) <= (b.exposed_at as number) ? a : b),
+    undefined,
+  )
   const first = assignments.reduce((a, b) =>
     b.assigned_at < a.assigned_at || (b.assigned_at === a.assigned_at && b.user_id < a.user_id) ? b : a,
   )
@@ -73,13 +108,17 @@ function unitOf(run: RawRun, person: Person, assignments: readonly RawAssignment
     row: {
       run: nameOf(run),
       user: person.id,
-      variant: isExternal && excluded === 'crossover' ? firstNamed(assignments) : least,
+      variant: isExternal && isCrossed && !has('override') && !byHand && !isMarked ? firstNamed(assignments) : least,
       period: first.period,
-      exposed_at: exposed.length > 0 ? Math.min(...exposed.map(({ exposed_at }) => exposed_at as number)) : null,
+      exposed_at: exposedAt,
       is_external: isExternal,
       excluded_reason: excluded,
       claims_other:
         !isExternal && exposed.length > 0 && naming.some(({ variant_id }) => !met.has(variant_id as number)),
+      exposed_by:
+        shower?.exposure_source === 'event'
+          ? (naming.find(({ at }) => at >= (exposedAt as number))?.type ?? null)
+          : null,
       dimensions: sortedJson(first.dimensions),
     },
   }
@@ -90,6 +129,16 @@ const isBeforeEnd = (run: RawRun, { at }: RawEvent) => run.ended_at === null || 
 const isDuring = (run: RawRun, event: RawEvent) => event.at >= run.started_at && isBeforeEnd(run, event)
 const namesVariantOf = (run: RawRun, { experiment_id, variant_id }: RawEvent) =>
   experiment_id === run.experiment_id && variant_id !== null
+
+/** Whether a person did more on a day of the run than is allowed. */
+function isBusy({ time_zone }: Raw, run: RawRun, { events }: Person): boolean {
+  if (run.max_daily_events === null) return false
+  const day = dayIn(time_zone)
+  const counts = new Map<string, number>()
+  for (const event of events)
+    if (isDuring(run, event)) counts.set(day.format(event.at), (counts.get(day.format(event.at)) ?? 0) + 1)
+  return Math.max(0, ...counts.values()) > run.max_daily_events
+}
 
 /** Who is seen with two variants, decided elsewhere, counts in the one that is named first by time. */
 function firstNamed(assignments: readonly RawAssignment[]): number {
@@ -104,28 +153,102 @@ const written = ({ events, value, unusable }: Sum) => ({ events, value: write(va
 
 function sumOf(events: readonly RawEvent[]): Sum {
   const sum = { events: events.length, value: 0n, unusable: 0 }
-  for (const { value_kind, value_text } of events) {
-    if (value_kind === null) continue
-    const value = value_kind === 'number' ? billionths(value_text as string) : null
-    if (value === null) sum.unusable++
+  for (const event of events) {
+    const value = numberOf(event, 'value')
+    if (value === null) sum.unusable += event.properties.value ? 1 : 0
     else sum.value += value
   }
   return sum
 }
 
-/** What a person did for a metric of a run: from the exposure on, and before the run's end. */
-type CountedMetric = { unit: CountedUnit; type: string; sums: Sum & { first_at: number; last_at: number } }
+/** In billionths. */
+function numberOf({ properties }: RawEvent, property: string): bigint | null {
+  const found = properties[property]
+  return found?.kind === 'number' ? billionths(found.text as string) : null
+}
+
+/** What a person did for a measure of a run: after the exposure, and before it. Amounts in billionths. */
+type CountedMetric = { unit: CountedUnit; measure: string; did: Did }
+type Did = {
+  events: number
+  unusable: number
+  exposing: boolean
+  num: bigint
+  den: bigint
+  pre_num: bigint
+  pre_den: bigint
+  first_at: number | null
+  last_at: number | null
+}
+const ONE = 1_000_000_000n
 
 function metricsOf(raw: Raw, unit: CountedUnit): CountedMetric[] {
-  const { run, row } = unit
-  return raw.metrics
-    .filter((metric) => metric.run_id === run.id)
-    .flatMap(({ type }) => {
-      const events = eventsOf(unit).filter((event) => event.type === type)
-      const [first, last] = [events.at(0), events.at(-1)]
-      if (row.exposed_at === null || !first || !last) return []
-      return [{ unit, type, sums: { ...sumOf(events), first_at: first.at, last_at: last.at } }]
+  if (unit.row.exposed_at === null) return []
+  return raw.measures
+    .filter((measure) => measure.run_id === unit.run.id)
+    .flatMap((measure) => {
+      const did = didOf(unit, measure)
+      return did ? [{ unit, measure: measure.key, did }] : []
     })
+}
+
+function didOf({ run, person, row }: CountedUnit, measure: RawMeasure): Did | null {
+  const exposedAt = row.exposed_at as number
+  const until = measure.until_ms === null ? (run.ended_at ?? Infinity) : exposedAt + measure.until_ms
+  const taken = measure.parts.flatMap((part) =>
+    person.events
+      .filter(
+        (event) =>
+          event.type === part.type &&
+          (measure.any_tag || event.experiment_id === null || event.experiment_id === run.experiment_id) &&
+          matches(part.filter, event),
+      )
+      .map((event) => ({ part, event })),
+  )
+  const after = taken.filter(({ event }) => event.at >= exposedAt + measure.from_ms && event.at < until)
+  const before = taken.filter(({ event }) => event.at >= exposedAt - measure.before_ms && event.at < exposedAt)
+  if (after.length + before.length === 0) return null
+  const amount = (of: typeof taken, part: 1 | 2) => {
+    const sum = of
+      .filter((item) => item.part.part === part)
+      .reduce((total, item) => total + amountOf(item.part, item.event), 0n)
+    return measure.is_binary && part === 1 && sum > ONE ? ONE : sum
+  }
+  const counting = [...after, ...before]
+  const main = after.filter(({ part }) => part.part === 1).map(({ event }) => event)
+  return {
+    events: main.length,
+    unusable: after.filter(
+      ({ part, event }) =>
+        !part.is_count &&
+        event.properties[part.property as string] &&
+        numberOf(event, part.property as string) === null,
+    ).length,
+    exposing: counting.some(({ part }) => part.type === row.exposed_by),
+    ...{ num: amount(after, 1), den: amount(after, 2), pre_num: amount(before, 1), pre_den: amount(before, 2) },
+    first_at: main.length > 0 ? Math.min(...main.map(({ at }) => at)) : null,
+    last_at: main.length > 0 ? Math.max(...main.map(({ at }) => at)) : null,
+  }
+}
+
+function amountOf({ property, is_count }: RawMeasure['parts'][number], event: RawEvent): bigint {
+  const number = property === null ? null : numberOf(event, property)
+  if (!is_count) return number ?? 0n
+  return property === null || number !== null ? ONE : 0n
+}
+
+/** The filters that stories use, by their compiled form: what they mean, said once more. */
+const FILTERS: Record<string, (event: RawEvent) => boolean> = {
+  '$?(@."other" == 1)': ({ properties: { other } }) => other?.kind === 'number' && Number(other.text) === 1,
+  '$?(@."value" > 0)': ({ properties: { value } }) => value?.kind === 'number' && Number(value.text) > 0,
+  '$?(!(@."value" == "12") || (@."value" == "12") is unknown)': ({ properties: { value } }) =>
+    !(value?.kind === 'string' && value.text === '12'),
+}
+function matches(filter: string | null, event: RawEvent): boolean {
+  if (filter === null) return true
+  const test = FILTERS[filter]
+  if (!test) throw new Error(`A filter that the recomputation does not know: ${filter}`)
+  return test(event)
 }
 
 /** The events of a person that count in the run: those that name its experiment or none. */
@@ -174,42 +297,49 @@ function variantUnitsOf(units: readonly CountedUnit[]): VariantUnitsRow[] {
       crossovers: count((row) => isExposed(row) && row.excluded_reason === 'crossover'),
       overridden: count((row) => isExposed(row) && row.excluded_reason === 'override'),
       claimed_other: count((row) => isExposed(row) && row.claims_other),
+      excluded_by_hand: count((row) => isExposed(row) && row.excluded_reason === 'hand'),
+      excluded_by_attribute: count((row) => isExposed(row) && row.excluded_reason === 'attribute'),
+      excluded_by_rate: count((row) => isExposed(row) && row.excluded_reason === 'rate'),
     }
   })
 }
 
 function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[] {
   const analysed = metrics.filter(({ unit }) => isAnalysed(unit.row))
-  const cells = ({ unit, type }: CountedMetric) => cellsOf(unit).map((cell) => ({ ...cell, type }))
+  const cells = ({ unit, measure }: CountedMetric) => cellsOf(unit).map((cell) => ({ ...cell, measure }))
   return group(analysed, cells).map(({ key, items }) => {
-    const total = (of: (sums: Sum) => bigint) => items.reduce((sum, { sums }) => sum + of(sums), 0n)
-    return {
-      ...key,
-      users: items.length,
-      events: write(
-        total(({ events }) => BigInt(events)),
-        0,
-      ),
-      events_sq: write(
-        total(({ events }) => BigInt(events) ** 2n),
-        0,
-      ),
-      value: write(
-        total(({ value }) => value),
+    const count = (counts: (did: Did) => boolean) => items.filter(({ did }) => counts(did)).length
+    const total = (of: (did: Did) => bigint) => items.reduce((sum, { did }) => sum + of(did), 0n)
+    const amounts = AMOUNTS.map((name) => [
+      name,
+      write(
+        total((did) => did[name]),
         9,
       ),
-      value_sq: write(
-        total(({ value }) => value ** 2n),
+    ])
+    const products = PAIRS.map(([one, other]) => [
+      `${one}_${other}`,
+      write(
+        total((did) => did[one] * did[other]),
         18,
       ),
+    ])
+    return {
+      ...key,
+      users: count(({ events }) => events > 0),
+      exposing: count(({ events, exposing }) => events > 0 && exposing),
+      events: String(total(({ events }) => BigInt(events))),
       unusable: Number(total(({ unusable }) => BigInt(unusable))),
+      ...(Object.fromEntries([...amounts, ...products]) as Amounts),
     }
   })
 }
 
+// Of all languages this one writes a day as ISO 8601 does.
+const dayIn = (timeZone: string) => new Intl.DateTimeFormat('en-CA', { timeZone })
+
 function userDaysOf(raw: Raw): Totals['user_day'] {
-  // Of all languages this one writes a day as ISO 8601 does.
-  const day = new Intl.DateTimeFormat('en-CA', { timeZone: raw.time_zone })
+  const day = dayIn(raw.time_zone)
   const keys = ({ user_id, type, at }: RawEvent) => [{ user: user_id, type, day: day.format(at) }]
   return group(raw.events, keys).map(({ key, items }) => ({ ...key, ...written(sumOf(items)) }))
 }

@@ -1,6 +1,6 @@
 import { plain } from './decimal.ts'
 import type { Query } from './raw.ts'
-import type { Totals } from './totals.ts'
+import { AMOUNTS, PAIRS, type Totals } from './totals.ts'
 
 const run = `r.experiment_id || '/' || r.number as run`
 const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`
@@ -15,28 +15,31 @@ const decimals = (names: string) =>
     .map((name) => `x.${name}::text as ${name}`)
     .join(', ')
 const cell = `${run}, x.period, x.variant_id as variant, x.dimension, x.dimension_value`
-const typeOfMetric = `join metrics m on m.id = x.metric_id join event_types t on t.id = m.type_id`
+const ofMeasure = `join measures m on m.id = x.measure_id`
+const amounts = AMOUNTS.join(' ')
+const products = PAIRS.map(([one, other]) => `${one}_${other}`)
 
 const STATEMENTS: Record<keyof Totals, string> = {
   unit: `select ${run}, x.user_id as user, x.variant_id as variant, x.period, ${ms('x.exposed_at')} as exposed_at,
-    x.is_external, x.excluded_reason, x.claims_other, coalesce(x.dimensions, '{}')::text as dimensions
+    x.is_external, x.excluded_reason, x.claims_other, x.exposed_by, coalesce(x.dimensions, '{}')::text as dimensions
     from units x join runs r on r.id = x.run_id`,
-  unit_metric: `select ${run}, x.user_id as user, t.name as type, ${counts('events unusable')}, ${decimals('value')},
-    ${ms('x.first_at')} as first_at, ${ms('x.last_at')} as last_at
-    from unit_metrics x join runs r on r.id = x.run_id ${typeOfMetric}`,
+  unit_metric: `select ${run}, x.user_id as user, m.key as measure, ${counts('events unusable')}, ${decimals(amounts)},
+    x.exposing, ${ms('x.first_at')} as first_at, ${ms('x.last_at')} as last_at
+    from unit_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
   user_day: `select x.user_id as user, t.name as type, x.day::text as day, ${counts('events unusable')}, ${decimals('value')}
     from user_days x join event_types t on t.id = x.type_id`,
   variant_units: `select ${cell},
-    ${counts('assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other')}
+    ${counts('assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other excluded_by_hand excluded_by_attribute excluded_by_rate')}
     from variant_units x join runs r on r.id = x.run_id`,
-  variant_metric: `select ${cell}, t.name as type, ${counts('users unusable')}, ${decimals('events events_sq value value_sq')}
-    from variant_metrics x join runs r on r.id = x.run_id ${typeOfMetric}`,
+  variant_metric: `select ${cell}, m.key as measure, ${counts('users exposing unusable')},
+    ${decimals(['events', amounts, ...products].join(' '))}
+    from variant_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
   event_quarter: `select x.experiment_id as experiment, to_char(x.quarter at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI') as quarter,
     x.variant_id as variant, t.name as type, ${counts('events')}, ${decimals('value')}
     from event_quarters x join event_types t on t.id = x.type_id`,
 }
 
-const DECIMALS = ['value', 'value_sq', 'events_sq']
+const DECIMALS = ['value', ...AMOUNTS, ...products]
 
 /** The totals as they stand in their tables. */
 export async function readTotals(query: Query): Promise<Totals> {

@@ -34,6 +34,8 @@ export type Act = { after: number } & (
   | { kind: 'join'; alias: number; user: number }
   | { kind: 'erase'; user: number }
   | { kind: 'force' | 'release'; experiment: number; user: number; variant: number }
+  | { kind: 'exclude' | 'include'; experiment: number; user: number }
+  | { kind: 'attach'; experiment: number; metric: number }
   | { kind: 'profile'; user: number; profile: number }
   | { kind: 'ask'; experiment: number; type: (typeof TYPES)[number] }
 )
@@ -71,6 +73,23 @@ export const ATTRIBUTES: readonly object[] = [
   { plan: 'x'.repeat(101), level: 2.5, is_premium: false },
   { plan: 'x'.repeat(100), level: ['no', 'scalar'], country_code: null },
   { plan: '', level: true, undeclared: 'never seen' },
+  { is_bot: true, plan: 'gold' },
+  { is_bot: false, is_internal: true },
+]
+/** Metrics of every kind that totals hold; the first of them the experiments begin with. */
+export const METRICS: readonly object[] = [
+  { type: 'sum', event_type: 'purchase', property: 'value', covariate_days: 1 },
+  { type: 'proportion', event_type: 'purchase', filter: { value: { $gt: 0 } }, window_hours: 3, covariate_days: 1 },
+  {
+    type: 'ratio',
+    numerator: { event_type: 'purchase', property: 'value' },
+    denominator: { event_type: 'view', filter: { other: 1 } },
+    any_tag: true,
+    covariate_days: 2,
+  },
+  { type: 'mean', event_type: 'view', property: 'value', filter: { value: { $ne: '12' } }, covariate_days: 0 },
+  { type: 'count', event_type: 'view', window_hours: 30, covariate_days: 1, any_tag: true },
+  { type: 'retention', event_type: 'view', day: 1 },
 ]
 export const PROFILES: readonly object[] = [
   { is_premium: true, country_code: 'FR', attributes: { plan: 'silver' } },
@@ -144,6 +163,11 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({ kind: anyOf('force' as const, 'release' as const), after, experiment, user, variant }),
+  },
+  { weight: 2, arbitrary: fc.record({ kind: anyOf('exclude' as const, 'include' as const), after, experiment, user }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ kind: anyOf('attach' as const), after, experiment, metric: place(METRICS.length) }),
   },
   {
     weight: 2,

@@ -8,6 +8,7 @@ import {
   ATTRIBUTES,
   type EventPlan,
   type Fold,
+  METRICS,
   type Operation,
   PROFILES,
   PROPERTIES,
@@ -25,7 +26,9 @@ const MOST_AHEAD_MS = 4 * 60_000
 type Scene = {
   app: ClockedApp
   seed: number
-  experiments: { id: number; variants: number[] }[]
+  experiments: { id: number; variants: number[]; metrics: number[] }[]
+  /** By their place in the story. */
+  metrics: number[]
   clock: number
   /** When acts took place. */
   moments: number[]
@@ -48,6 +51,7 @@ export async function tell(app: ClockedApp, { seed, operations }: Story, order: 
       app,
       seed,
       experiments: [],
+      metrics: [],
       clock: BEGINNING,
       moments: [BEGINNING],
       events: [],
@@ -72,19 +76,27 @@ export async function tell(app: ClockedApp, { seed, operations }: Story, order: 
 }
 
 /** Three experiments, two of them drafts that whoever comes first starts; of the third most people are no part. */
-async function makeWorld({ app: { api }, experiments }: Scene) {
+async function makeWorld({ app: { api }, experiments, metrics }: Scene) {
+  for (const [place, definition] of METRICS.entries())
+    metrics.push((await api.ok('POST', '/api/metrics', { name: `metric ${place}`, definition })).id)
   const make = async (shares: Record<string, number>, settings: object = {}) => {
     const { id, variants } = await api.makeExperiment(shares, settings)
-    experiments.push({ id, variants: Object.values(variants) })
+    const experiment = { id, variants: Object.values(variants), metrics: metrics.slice(0, 2) }
+    experiments.push(experiment)
+    await api.ok('PUT', `/api/experiments/${id}/metrics`, attachments(experiment))
     return id
   }
   await make({ control: 40, a: 30, b: 30 }, { dimensions: ['plan', 'level'] })
   const reported = await make({ control: 50, a: 40, b: 10 }, { exposure: 'on_report' })
-  await make({ control: 10, a: 10, b: 0 })
+  await make({ control: 10, a: 10, b: 0 }, { max_daily_events: 4 })
   await api.ok('POST', `/api/experiments/${reported}/start`)
   // Events without a time get the platform's, whose month is not this process's.
   await api.record({ user_id: 'the first of all', type: 'setup', timestamp: new Date(BEGINNING).toISOString() })
 }
+
+const attachments = ({ metrics }: Scene['experiments'][number]) => ({
+  metrics: metrics.map((metric_id) => ({ metric_id, role: 'secondary' })),
+})
 
 type Between = EventPlan | Repeat | Fold
 const isAct = (operation: Operation): operation is Act => !['event', 'repeat', 'fold'].includes(operation.kind)
@@ -185,7 +197,7 @@ type Request = { method: string; path: string; body?: object; allowed: number[] 
 function requestsOf(scene: Scene, act: Exclude<Act, { kind: 'ask' }>): Request[] {
   const user_id = 'user' in act ? userId(scene, act.user) : ''
   const user = `/api/users/${encodeURIComponent(user_id)}`
-  const experiment = 'experiment' in act ? at(scene.experiments, act.experiment) : { id: 0, variants: [] }
+  const experiment = 'experiment' in act ? at(scene.experiments, act.experiment) : { id: 0, variants: [], metrics: [] }
   const path = `/api/experiments/${experiment.id}`
   const put = (variantId: number, body: object): Request => ({
     ...{ method: 'PUT', path: `${path}/variants/${variantId}`, body, allowed: [400, 409] },
@@ -227,6 +239,15 @@ function requestsOf(scene: Scene, act: Exclude<Act, { kind: 'ask' }>): Request[]
     }
     case 'release':
       return [{ method: 'DELETE', path: `${path}/overrides/${encodeURIComponent(user_id)}`, allowed: [404] }]
+    case 'exclude':
+      return [{ method: 'POST', path: `${path}/exclusions`, body: { user_ids: [user_id] }, allowed: [] }]
+    case 'include':
+      return [{ method: 'POST', path: `${path}/exclusions/remove`, body: { user_ids: [user_id] }, allowed: [] }]
+    case 'attach': {
+      const metric = at(scene.metrics, act.metric)
+      if (!experiment.metrics.includes(metric)) experiment.metrics.push(metric)
+      return [{ method: 'PUT', path: `${path}/metrics`, body: attachments(experiment), allowed: [] }]
+    }
     case 'profile': {
       const profile = at(PROFILES, act.profile)
       const names = {

@@ -18,11 +18,27 @@ export type UnitRow = {
   is_external: boolean
   excluded_reason: string | null
   claims_other: boolean
+  exposed_by: string | null
   /** As JSON, by name. */
   dimensions: string
 }
 export type Sums = { events: number; value: string; unusable: number }
-export type UnitMetricRow = { run: string; user: string; type: string } & Sums & { first_at: number; last_at: number }
+/** Of a measure, by its key. */
+export type UnitMetricRow = {
+  run: string
+  user: string
+  measure: string
+  events: number
+  unusable: number
+  exposing: boolean
+} & Amounts & {
+    first_at: number | null
+    last_at: number | null
+  }
+export const AMOUNTS = ['num', 'den', 'pre_num', 'pre_den'] as const
+export type Amounts = Record<(typeof AMOUNTS)[number], string>
+/** Any two of the amounts, in their order. */
+export const PAIRS = AMOUNTS.flatMap((one, place) => AMOUNTS.slice(place).map((other) => [one, other] as const))
 export type UserDayRow = { user: string; type: string; day: string } & Sums
 export type Cell = { run: string; period: number; variant: number; dimension: string; dimension_value: string }
 export type VariantUnitsRow = Cell & {
@@ -34,16 +50,19 @@ export type VariantUnitsRow = Cell & {
   crossovers: number
   overridden: number
   claimed_other: number
+  excluded_by_hand: number
+  excluded_by_attribute: number
+  excluded_by_rate: number
 }
+/** With the sums of products, such as `num_pre_num`. */
 export type VariantMetricRow = Cell & {
-  type: string
+  measure: string
   users: number
+  exposing: number
   events: string
-  events_sq: string
-  value: string
-  value_sq: string
   unusable: number
-}
+} & Amounts &
+  Record<string, string | number>
 /** Variant 0: none is named. */
 export type EventQuarterRow = {
   experiment: number
@@ -54,14 +73,19 @@ export type EventQuarterRow = {
   value: string
 }
 
-const sums = ['events', 'value', 'unusable']
-/** What rows count; those that count nothing may be missing or zero. A unit is there or not. */
+/** What rows count; those that count nothing may be missing or zero. A unit is there or not, and what it did. */
 const COUNTS: Record<keyof Totals, readonly string[]> = {
   unit: [],
-  unit_metric: sums,
-  user_day: sums,
-  variant_units: 'assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other'.split(' '),
-  variant_metric: ['users', 'events_sq', 'value_sq', ...sums],
+  unit_metric: [],
+  user_day: ['events', 'value', 'unusable'],
+  variant_units:
+    'assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other excluded_by_hand excluded_by_attribute excluded_by_rate'.split(
+      ' ',
+    ),
+  variant_metric: [
+    ...['users', 'exposing', 'events', 'unusable', ...AMOUNTS],
+    ...PAIRS.map(([one, other]) => `${one}_${other}`),
+  ],
   event_quarter: ['events', 'value'],
 }
 

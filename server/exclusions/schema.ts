@@ -1,0 +1,29 @@
+import { z } from 'zod'
+import { id, optional, text, timestamp, userId } from '../wire.ts'
+
+const userIds = z.array(userId).min(1).max(10_000)
+
+export const excludeUsers = z
+  .object({
+    experiment_id: id,
+    user_ids: userIds,
+    note: optional(text.max(500)).meta({ description: 'Why, for whoever reads it later' }),
+  })
+  .meta({ id: 'ExcludeUsers', examples: [{ user_ids: ['tester_1'], note: 'our own testers' }] })
+export type ExcludeUsers = z.output<typeof excludeUsers>
+export const includeUsers = z
+  .object({ experiment_id: id, user_ids: userIds })
+  .meta({ id: 'IncludeUsers', examples: [{ user_ids: ['tester_1'] }] })
+export type IncludeUsers = z.output<typeof includeUsers>
+export const listExcluded = z.object({
+  experiment_id: id,
+  limit: z.int().min(1).max(10_000).optional(),
+  after: userId.optional().meta({ description: 'The last user id of the page before' }),
+})
+export type ListExcluded = z.output<typeof listExcluded>
+export const excludedUser = z
+  .object({ user_id: z.string(), note: z.string().nullable(), created_at: timestamp })
+  .meta({ id: 'ExcludedUser' })
+export const changedUsers = z
+  .object({ changed: z.int().meta({ description: 'Users for whom that is new' }) })
+  .meta({ id: 'ChangedUsers' })

@@ -1,0 +1,50 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { conflict, notFound } from '../errors.ts'
+import { Experiment } from '../experiments/entity.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { ExcludedUnit } from './entity.ts'
+import type { ExcludeUsers, IncludeUsers, ListExcluded } from './schema.ts'
+
+async function find(em: EntityManager, experimentId: number): Promise<Experiment> {
+  const experiment = await em.findOne(Experiment, experimentId)
+  if (!experiment) throw notFound('Experiment', experimentId)
+  return experiment
+}
+
+/** Leaves users out of an experiment's results, with every id that is joined to theirs. Frozen results stay as they are. */
+export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
+  await expectOpen(em, input.experiment_id)
+  const { rows } = await sql`
+    insert into excluded_units (experiment_id, user_id, note)
+    select distinct ${input.experiment_id}::int, i.user_id, ${input.note ?? null}::text
+    from jsonb_array_elements_text(${JSON.stringify(input.user_ids)}::text::jsonb) as i (user_id)
+    order by i.user_id
+    on conflict (user_id, experiment_id) do nothing returning user_id`.execute(em.getKysely())
+  return { changed: rows.length }
+}
+
+/** Counts them again. */
+export async function includeUsers(em: EntityManager, input: IncludeUsers) {
+  await expectOpen(em, input.experiment_id)
+  const changed = await em.nativeDelete(ExcludedUnit, {
+    experiment_id: input.experiment_id,
+    user_id: { $in: input.user_ids },
+  })
+  return { changed }
+}
+
+async function expectOpen(em: EntityManager, experimentId: number) {
+  const { id, status } = await find(em, experimentId)
+  if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
+}
+
+/** Whom somebody left out by hand, by ascending id. */
+export async function listExcluded(em: EntityManager, input: ListExcluded) {
+  await find(em, input.experiment_id)
+  return em.find(
+    ExcludedUnit,
+    { experiment_id: input.experiment_id, user_id: { $gt: input.after ?? '' } },
+    { orderBy: { user_id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+  )
+}

@@ -1,0 +1,67 @@
+import { invalid } from '../errors.ts'
+import type { Json } from '../wire.ts'
+
+/** Conditions on the properties of events, compiled to PostgreSQL's path language, which the fold evaluates. */
+
+const MAX_CONDITIONS = 20
+const MAX_VALUES = 100
+const COMPARISONS: Record<string, string> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' }
+
+type Scalar = string | number | boolean | null
+const isScalar = (value: Json): value is Scalar => value === null || typeof value !== 'object'
+const isObject = (value: Json): value is Record<string, Json> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value)
+
+/**
+ * @param path of the filter in the input, for faults
+ * @returns a path expression that finds the properties where they match, and the properties that it looks at; null: all match
+ * @throws DomainError BAD_REQUEST naming the place of a fault
+ */
+export function compileFilter(
+  filter: Record<string, Json> | null | undefined,
+  path: readonly (string | number)[],
+): { expression: string; reads: string[] } | null {
+  const entries = Object.entries(filter ?? {})
+  if (entries.length === 0) return null
+  const conditions = entries.flatMap(([property, asked]) => conditionsOf(property, asked, [...path, property]))
+  if (conditions.length > MAX_CONDITIONS) throw invalid(`must not hold more than ${MAX_CONDITIONS} conditions`, ...path)
+  return { expression: `$ ? (${conditions.join(' && ')})`, reads: entries.map(([property]) => property).sort() }
+}
+
+function conditionsOf(property: string, asked: Json, path: readonly (string | number)[]): string[] {
+  if (property.startsWith('$')) throw invalid('is no property; operators stand below one', ...path)
+  const at = `@.${JSON.stringify(property)}`
+  if (isScalar(asked)) return [equals(at, asked)]
+  if (!isObject(asked)) throw invalid('must be a value or an object of operators', ...path)
+  const operators = Object.entries(asked)
+  if (operators.length === 0) throw invalid('needs an operator', ...path)
+  return operators.map(([operator, operand]) => condition(at, operator, operand, [...path, operator]))
+}
+
+function condition(at: string, operator: string, operand: Json, path: readonly (string | number)[]): string {
+  const scalar = () => {
+    if (!isScalar(operand)) throw invalid('takes a string, a number, true, false or null', ...path)
+    return operand
+  }
+  const list = () => {
+    if (!Array.isArray(operand) || !operand.every(isScalar) || operand.length === 0 || operand.length > MAX_VALUES)
+      throw invalid(`takes a list of 1 to ${MAX_VALUES} values`, ...path)
+    return `(${(operand as Scalar[]).map((value) => equals(at, value)).join(' || ')})`
+  }
+  if (operator === '$eq') return equals(at, scalar())
+  if (operator === '$ne') return not(equals(at, scalar()))
+  if (operator === '$in') return list()
+  if (operator === '$nin') return not(list())
+  if (operator === '$exists') {
+    if (typeof operand !== 'boolean') throw invalid('takes true or false', ...path)
+    return operand ? `exists(${at})` : `!(exists(${at}))`
+  }
+  const sign = COMPARISONS[operator]
+  if (!sign) throw invalid('is not one of $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte and $exists', ...path)
+  if (typeof operand !== 'number' && typeof operand !== 'string') throw invalid('takes a number or a string', ...path)
+  return `${at} ${sign} ${JSON.stringify(operand)}`
+}
+
+const equals = (at: string, value: Scalar) => `${at} == ${JSON.stringify(value)}`
+/** What cannot be compared is not equal. */
+const not = (test: string) => `(!(${test}) || ((${test}) is unknown))`

@@ -1,0 +1,187 @@
+import { z } from 'zod'
+import { id, jsonObject, label, name, optional, page, storedObject, text, timestamp, withDefault } from '../wire.ts'
+
+const DAY_LIMIT = 366
+
+const key = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'lower-case letters, digits, - and _, at most 100')
+  .meta({ description: 'Unique; what results name it by', examples: ['revenue-per-user'] })
+const eventType = label().meta({ description: 'The type of events that it reads', examples: ['purchase'] })
+const property = label(100).meta({ description: 'The property of an event that is read', examples: ['amount'] })
+const filter = optional(jsonObject).meta({
+  description:
+    'Which of the events, by their properties: a value each, or $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $exists; null: all',
+  examples: [{ currency: 'USD', amount: { $gte: 1 } }],
+})
+export const direction = z.enum(['increase', 'decrease']).meta({ description: 'Which is good' })
+
+const common = {
+  any_tag: withDefault(z.boolean(), false).meta({
+    description: 'Whether events count that name another experiment; otherwise only those that name this one or none',
+  }),
+  direction: withDefault(direction, 'increase'),
+  minimum_detectable_effect: optional(z.number().gt(0).max(10)).meta({
+    description: 'The smallest relative uplift worth finding, which planning aims at',
+    examples: [0.05],
+  }),
+  guardrail_margin: optional(
+    z.object({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
+  ).meta({
+    description: 'How much worse a guardrail may be; 5 % unless given',
+    examples: [{ type: 'relative', size: 0.02 }],
+  }),
+}
+const window = optional(
+  z
+    .number()
+    .gt(0)
+    .max(DAY_LIMIT * 24),
+).meta({
+  description:
+    "Only events within so many hours after the exposure, also after the run's end; null: until the run's end",
+  examples: [168],
+})
+const covariate = withDefault(z.int().min(0).max(90), 14).meta({
+  description: 'How many days before the exposure CUPED looks at; 0: no covariate',
+})
+const cap = optional(z.number().gt(0.5).lt(1)).meta({
+  description: 'Values per user above this quantile of those of all users are set to it; null: no cap',
+  examples: [0.99],
+})
+const oneType = { event_type: eventType, filter }
+const part = z.object({
+  ...oneType,
+  property: optional(property).meta({ description: 'What is added up; null: the events are counted' }),
+})
+
+export const metricDefinition = z
+  .discriminatedUnion('type', [
+    z.object({ type: z.literal('proportion'), ...oneType, window_hours: window, covariate_days: covariate, ...common }),
+    z.object({ type: z.literal('count'), ...oneType, window_hours: window, covariate_days: covariate, cap, ...common }),
+    z.object({
+      type: z.literal('sum'),
+      ...oneType,
+      property,
+      window_hours: window,
+      covariate_days: covariate,
+      cap,
+      ...common,
+    }),
+    z.object({
+      type: z.literal('mean'),
+      ...oneType,
+      property,
+      window_hours: window,
+      covariate_days: covariate,
+      ...common,
+    }),
+    z.object({
+      type: z.literal('ratio'),
+      numerator: part,
+      denominator: part,
+      window_hours: window,
+      covariate_days: covariate,
+      ...common,
+    }),
+    z.object({
+      type: z.literal('retention'),
+      ...oneType,
+      day: z
+        .int()
+        .min(1)
+        .max(DAY_LIMIT)
+        .meta({ description: 'Active from so many times 24 hours after the exposure on, and for 24 hours' }),
+      ...common,
+    }),
+    z.object({
+      type: z.literal('quantile'),
+      ...oneType,
+      property,
+      quantile: z
+        .number()
+        .gt(0)
+        .lt(1)
+        .meta({ examples: [0.95] }),
+      window_hours: window,
+      ...common,
+    }),
+  ])
+  .meta({
+    id: 'MetricDefinition',
+    description:
+      'proportion: users with an event; count: events per user; sum: of a property per user; mean: of a property per event; ratio: of two sums or counts; retention: users active on a day after the exposure; quantile: of a property over events',
+    examples: [{ type: 'sum', event_type: 'purchase', property: 'amount', window_hours: 168, cap: 0.99 }],
+  })
+export type MetricDefinition = z.output<typeof metricDefinition>
+
+export const role = z.enum(['primary', 'secondary', 'guardrail']).meta({
+  description: 'primary decides; secondary is looked at; a guardrail must not get worse',
+})
+export type Role = z.output<typeof role>
+
+export const metric = z
+  .object({
+    id,
+    key: z.string(),
+    name: z.string(),
+    description: z.string().nullable(),
+    version: z.int(),
+    definition: storedObject.meta({ description: 'As given, with its defaults' }),
+    archived_at: timestamp.nullable(),
+    created_at: timestamp,
+  })
+  .meta({ id: 'Metric' })
+export type MetricAnswer = z.output<typeof metric>
+export const metricVersion = z
+  .object({ version: z.int(), definition: storedObject, created_at: timestamp })
+  .meta({ id: 'MetricVersion' })
+
+export const createMetric = z
+  .object({
+    key: optional(key).meta({ description: 'Derived from the name unless given' }),
+    name: name.meta({ examples: ['Revenue per user'] }),
+    description: optional(text),
+    definition: metricDefinition,
+  })
+  .meta({ id: 'CreateMetric' })
+export type CreateMetric = z.output<typeof createMetric>
+export const listMetrics = page
+export const metricId = z.object({ metric_id: id })
+export const updateMetric = z
+  .object({
+    metric_id: id,
+    name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
+    description: optional(text).meta({ description: 'null clears it' }),
+    definition: optional(metricDefinition).meta({
+      description: 'Another one makes the next version; refused while an unfrozen run is measured by it',
+    }),
+  })
+  .meta({ id: 'UpdateMetric' })
+export type UpdateMetric = z.output<typeof updateMetric>
+
+export const attachedMetric = z
+  .object({
+    metric_id: id,
+    key: z.string(),
+    name: z.string(),
+    version: z.int(),
+    role,
+    definition: storedObject,
+    status: z
+      .enum(['ready', 'computing'])
+      .meta({ description: 'computing: what was recorded before is being counted' }),
+  })
+  .meta({ id: 'AttachedMetric' })
+export type AttachedMetric = z.output<typeof attachedMetric>
+export const experimentMetrics = z.object({ experiment_id: id })
+export const setMetrics = z
+  .object({
+    experiment_id: id,
+    metrics: z
+      .array(z.object({ metric_id: id, role }))
+      .max(50)
+      .meta({ description: 'All of them, in the order in which results give them' }),
+  })
+  .meta({ id: 'SetExperimentMetrics', examples: [{ metrics: [{ metric_id: 1, role: 'primary' }] }] })
+export type SetMetrics = z.output<typeof setMetrics>

@@ -1,0 +1,178 @@
+import { isDeepStrictEqual } from 'node:util'
+import type { EntityManager } from '@mikro-orm/sql'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { Experiment } from '../experiments/entity.ts'
+import { hasUnfinishedRun, lockExperiment } from '../experiments/life-cycle.ts'
+import { DEFAULT_LIMIT } from '../wire.ts'
+import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
+import { measureOf } from './measure.ts'
+import { findUsers, measureRuns, readAttached, storeMeasure } from './queries.ts'
+import type {
+  AttachedMetric,
+  CreateMetric,
+  MetricAnswer,
+  MetricDefinition,
+  SetMetrics,
+  UpdateMetric,
+} from './schema.ts'
+
+export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
+  const key = input.key ?? (await deriveKey(em, input.name))
+  const metric = em.create(Metric, { key, name: input.name, description: input.description ?? null })
+  await em.flush()
+  await addVersion(em, metric, input.definition)
+  return answerOf(await em.refreshOrFail(metric), input.definition)
+}
+
+/** Lower case with hyphens, from the name; a taken one gets -2, -3 and so on. */
+async function deriveKey(em: EntityManager, name: string): Promise<string> {
+  const slug =
+    name
+      .normalize('NFKD')
+      .toLowerCase()
+      .replace(/[^a-z0-9_-]+/g, '-')
+      .replace(/^[-_]+|-+$/g, '')
+      .slice(0, 90) || 'metric'
+  const taken = new Set(
+    (await em.find(Metric, { key: { $like: `${slug.replace(/_/g, '\\_')}%` } })).map(({ key }) => key),
+  )
+  for (let suffix = 1; ; suffix++) {
+    const key = suffix === 1 ? slug : `${slug}-${suffix}`
+    if (!taken.has(key)) return key
+  }
+}
+
+async function addVersion(em: EntityManager, { id, version }: Metric, definition: MetricDefinition) {
+  const measure = measureOf(definition)
+  const measure_id = measure && (await storeMeasure(em, measure))
+  em.create(MetricVersion, { metric_id: id, version, definition, measure_id })
+  await em.flush()
+}
+
+const answerOf = (metric: Metric, definition: MetricDefinition): MetricAnswer => ({
+  ...metric,
+  definition: { ...definition },
+})
+
+async function find(em: EntityManager, metricId: number): Promise<Metric> {
+  const metric = await em.findOne(Metric, metricId)
+  if (!metric) throw notFound('Metric', metricId)
+  return metric
+}
+
+const definitionOf = async (em: EntityManager, { id, version }: Metric) =>
+  (await em.findOneOrFail(MetricVersion, { metric_id: id, version })).definition
+
+export async function getMetric(em: EntityManager, metricId: number): Promise<MetricAnswer> {
+  const metric = await find(em, metricId)
+  return answerOf(metric, await definitionOf(em, metric))
+}
+
+export async function listMetrics(
+  em: EntityManager,
+  input: { limit?: number; after?: number },
+): Promise<MetricAnswer[]> {
+  const metrics = await em.find(
+    Metric,
+    { id: { $gt: input.after ?? 0 } },
+    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+  )
+  const versions = await em.find(MetricVersion, { metric_id: { $in: metrics.map(({ id }) => id) } })
+  return metrics.map((metric) => {
+    const current = versions.find(({ metric_id, version }) => metric_id === metric.id && version === metric.version)
+    return answerOf(metric, (current as MetricVersion).definition)
+  })
+}
+
+export async function listVersions(em: EntityManager, metricId: number) {
+  await find(em, metricId)
+  const versions = await em.find(MetricVersion, { metric_id: metricId }, { orderBy: { version: 'asc' } })
+  return versions.map(({ version, definition, created_at }) => ({ version, definition: { ...definition }, created_at }))
+}
+
+/** Another definition is another version: what a frozen result was computed by stays on record. */
+export async function updateMetric(em: EntityManager, input: UpdateMetric): Promise<MetricAnswer> {
+  const metric = await find(em, input.metric_id)
+  const before = await definitionOf(em, metric)
+  const definition = input.definition ?? before
+  if (!isDeepStrictEqual(JSON.parse(JSON.stringify(definition)), before)) {
+    await expectUnused(em, metric, 'changed')
+    metric.version++
+    await addVersion(em, metric, definition)
+  }
+  metric.name = input.name ?? metric.name
+  if (input.description !== undefined) metric.description = input.description
+  await em.flush()
+  return answerOf(metric, definition)
+}
+
+/** @throws DomainError CONFLICT naming the experiments that are measured by it */
+async function expectUnused(em: EntityManager, { id, key }: Metric, verb: string) {
+  const users = await findUsers(em, id)
+  if (users.length > 0)
+    throw conflict(
+      `Metric ${key} measures experiment ${users.join(', ')} and cannot be ${verb} before the results are frozen; make another metric`,
+    )
+}
+
+/** One that no experiment has is gone with its versions. */
+export async function deleteMetric(em: EntityManager, metricId: number) {
+  const metric = await find(em, metricId)
+  const attached = await em.find(ExperimentMetric, { metric_id: metricId }, { orderBy: { experiment_id: 'asc' } })
+  if (attached.length > 0)
+    throw conflict(
+      `Metric ${metric.key} is one of experiment ${attached.map(({ experiment_id }) => experiment_id).join(', ')} and cannot be deleted`,
+    )
+  await em.remove(metric).flush()
+  return { message: 'Metric deleted successfully' }
+}
+
+export async function listAttached(em: EntityManager, experimentId: number): Promise<AttachedMetric[]> {
+  if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
+  const attached = await readAttached(em, experimentId)
+  return attached.map(({ metric_id, key, name, version, role, definition, ready }) => ({
+    ...{ metric_id, key, name, version, role, definition: { ...definition } },
+    status: ready ? ('ready' as const) : ('computing' as const),
+  }))
+}
+
+/**
+ * Sets what an experiment is measured by. While a run is unfinished the primary metrics are those that it was planned with,
+ * and none that it is measured by goes away; others may come.
+ */
+export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<AttachedMetric[]> {
+  const experiment = await lockExperiment(em, input.experiment_id)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  const ids = input.metrics.map(({ metric_id }) => metric_id)
+  const known = new Set((await em.find(Metric, { id: { $in: ids } })).map(({ id }) => id))
+  for (const [place, id] of ids.entries()) {
+    if (!known.has(id)) throw invalid(`Metric ${id} does not exist`, 'metrics', place, 'metric_id')
+    if (ids.indexOf(id) < place) throw invalid(`Metric ${id} is named twice`, 'metrics', place, 'metric_id')
+  }
+  const before = await em.find(ExperimentMetric, { experiment_id: experiment.id }, { orderBy: { position: 'asc' } })
+  if (hasUnfinishedRun(experiment)) expectKept(experiment, before, input)
+  for (const row of before) em.remove(row)
+  await em.flush()
+  for (const [position, { metric_id, role }] of input.metrics.entries())
+    em.create(ExperimentMetric, { experiment_id: experiment.id, metric_id, role, position })
+  await em.flush()
+  await measureRuns(em, experiment.id)
+  return listAttached(em, experiment.id)
+}
+
+function expectKept({ id, status }: Experiment, before: readonly ExperimentMetric[], { metrics }: SetMetrics) {
+  for (const { metric_id, role } of before) {
+    const after = metrics.find((metric) => metric.metric_id === metric_id)
+    if (!after)
+      throw conflict(`Metric ${metric_id} measures experiment ${id} while it is ${status} and cannot be taken away`)
+    if (after.role !== role)
+      throw conflict(`Metric ${metric_id} is a ${role} metric of experiment ${id} while it is ${status}`)
+  }
+  const added = metrics.find(
+    ({ metric_id, role }) => role === 'primary' && !before.some((row) => row.metric_id === metric_id),
+  )
+  if (added)
+    throw conflict(
+      `The primary metrics of experiment ${id} are fixed while it is ${status}: add metric ${added.metric_id} as secondary`,
+    )
+}
