@@ -5,7 +5,8 @@ import { conflict, invalid, notFound } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
 import { expectShareFree, lockLayer } from '../layers/shares.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
-import { findDependents, lockRows, openPeriods } from './queries.ts'
+import { planOf } from './plan.ts'
+import { findDependents, findPrimaryMetrics, lockRows, openPeriods } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
 /** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
@@ -57,7 +58,13 @@ async function beginRun(
   startedAt: Date,
   startedBy: Run['started_by'] = 'hand',
 ) {
-  const run = em.create(Run, { experiment_id: experiment.id, number, started_by: startedBy, started_at: startedAt })
+  const run = em.create(Run, {
+    experiment_id: experiment.id,
+    number,
+    started_by: startedBy,
+    started_at: startedAt,
+    plan: planOf(experiment, await findPrimaryMetrics(em, experiment.id)),
+  })
   await em.flush()
   const shares = sharesOf(await variantsOf(em, experiment.id))
   em.create(AllocationPeriod, { run_id: run.id, number: 1, from: startedAt, shares })

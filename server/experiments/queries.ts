@@ -76,3 +76,14 @@ export async function readDecisions(em: EntityManager, runIds: readonly number[]
     where a.run_id in (${sql.join(runIds)})`.execute(em.getKysely())
   return rows
 }
+
+/** The metrics that decide about an experiment, in their order. */
+export async function findPrimaryMetrics(
+  em: EntityManager,
+  experimentId: number,
+): Promise<{ key: string; version: number }[]> {
+  const { rows } = await sql<{ key: string; version: number }>`
+    select m.key, m.version from experiment_metrics x join metrics m on m.id = x.metric_id
+    where x.experiment_id = ${experimentId} and x.role = 'primary' order by x.position`.execute(em.getKysely())
+  return rows
+}

@@ -1,7 +1,8 @@
+import { parse } from 'secure-json-parse'
 import type { z } from 'zod'
 
 /**
- * Path and query strings become numbers, booleans and lists by a plan that is made once per procedure. What does not
+ * Path and query strings become numbers, booleans, lists and JSON objects by a plan that is made once per procedure. What does not
  * read as the wanted kind stays a string, and the schema refuses it: `0x10`, `1e3` and ` 7` are not ids.
  */
 export type Coerce = (given: unknown) => unknown
@@ -12,6 +13,14 @@ const DECIMAL = /^-?(0|[1-9]\d*)(\.\d+)?$/
 
 const toNumber: Coerce = (given) => (typeof given === 'string' && DECIMAL.test(given) ? Number(given) : given)
 const toBoolean: Coerce = (given) => (given === 'true' ? true : given === 'false' ? false : given)
+const toObject: Coerce = (given) => {
+  if (typeof given !== 'string' || !given.startsWith('{')) return given
+  try {
+    return parse(given, { protoAction: 'error' })
+  } catch {
+    return given
+  }
+}
 const asItIs: Coerce = (given) => given
 
 /** @returns how a string from a URL becomes the input of this schema */
@@ -28,6 +37,8 @@ export function coercionOf(schema: z.core.$ZodType): Coerce {
       return toNumber
     case 'boolean':
       return toBoolean
+    case 'record':
+      return toObject
     case 'array': {
       const element = coercionOf(definition.element as z.core.$ZodType)
       return (given) => (Array.isArray(given) ? given : [given]).map(element)

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import { counted, metricTotals, people, signedMetrics, signedUnits, stored, unitTotals } from '../totals/counting.ts'
-import { metricColumns, unitColumns } from '../totals/whole.ts'
+import type { Run } from '../experiments/entity.ts'
+import type { MeasuredRun } from './totals.ts'
 
 /** A longer tail would cost more than it tells. */
 const MAX_TAIL = 1000
@@ -9,16 +9,22 @@ const MAX_TAIL = 1000
 export type Measured = { measure_id: number; ready: boolean }
 
 /**
- * Finds what a run is measured by, or has it measured from now on, where events of the type were ever recorded.
+ * Finds what a run is measured by, or has it measured from now on, where events of the type were ever recorded. A frozen run
+ * is measured by nothing new.
  * @returns null where none were
  */
-export async function measure(em: EntityManager, runId: number, eventType: string): Promise<Measured | null> {
+export async function measure(
+  em: EntityManager,
+  run: Pick<Run, 'id' | 'frozen_at'>,
+  eventType: string,
+): Promise<Measured | null> {
+  const { id: runId } = run
   const key = `event:${eventType}`
   const { rows } = await sql<Measured>`
     select m.id as measure_id, rm.ready_at is not null as ready
     from measures m join run_metrics rm on rm.measure_id = m.id
     where m.key = ${key} and rm.run_id = ${runId}`.execute(em.getKysely())
-  if (rows[0]) return rows[0]
+  if (rows[0] || run.frozen_at) return rows[0] ?? null
   const { rows: registered } = await sql<{ measure_id: number }>`
     with seen as (
       select 1 from event_types t where t.name = ${eventType}
@@ -48,12 +54,14 @@ export type Tail = {
   ended: boolean
 }
 
-export type MeasuredRun = { id: number; experiment_id: number }
-
 /** The people of an experiment's run whom what is not folded concerns. Reads the ends of indexes. */
 export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tail> {
   const { rows } = await sql<{ user_ids: string[]; length: number; since: number; ended: boolean }>`
-    with state as materialized (select s.event_xid, s.event_id, s.assignment_xid from fold_state s),
+    with state as materialized (
+      select s.event_xid, s.event_id, s.assignment_xid, exists (
+          select 1 from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = ${run.id} and m.any_tag)
+        or exists (select 1 from experiments x where x.id = ${run.experiment_id} and x.max_daily_events is not null) as takes_any
+      from fold_state s),
     event as materialized (
       select e.user_id, e.experiment_id, e.received_at from state s cross join lateral (
         select e.user_id, e.experiment_id, e.received_at from events e
@@ -64,7 +72,7 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
     logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_TAIL + 1}::int)
     select coalesce((
       select json_agg(x.user_id) from (
-        select e.user_id from event e where e.experiment_id is null or e.experiment_id = ${run.experiment_id}
+        select e.user_id from event e, state s where s.takes_any or e.experiment_id is null or e.experiment_id = ${run.experiment_id}
         union select c.user_id from changed c where c.run_id = ${run.id}
         union select l.user_id from logged l where l.user_id is not null
         union select l.replacement from logged l where l.replacement is not null) x), '[]') as user_ids,
@@ -73,60 +81,4 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
       exists (select 1 from logged l where l.run_id = ${run.id}) as ended`.execute(em.getKysely())
   const { user_ids, length, since, ended } = rows[0] as (typeof rows)[number]
   return { userIds: length > MAX_TAIL ? null : user_ids, since, ended }
-}
-
-export type VariantCounts = {
-  variant_id: number
-  variant_name: string
-  is_control: boolean
-  total_users: number
-  conversions: number
-  externally_decided: number
-  crossovers: number
-  overridden: number
-  claimed_other: number
-}
-
-/**
- * Per variant of an experiment, in ascending id, the people of a run who met it and those of them with an event of the
- * metric's type: from totals, corrected by what is stored of the people named and not folded yet. Costs the same however
- * many events there are.
- * @param metricId null: there are no events of the type
- */
-export async function countVariants(
-  em: EntityManager,
-  run: MeasuredRun,
-  metricId: number | null,
-  userIds: readonly string[],
-): Promise<VariantCounts[]> {
-  const corrected = userIds.length > 0
-  const tail = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
-    unit_tail as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
-    metric_tail as materialized (${metricTotals(sql`
-      ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),`
-  const andTail = (table: 'unit_tail' | 'metric_tail') =>
-    corrected ? sql`union all select * from ${sql.table(table)} x where x.dimension = ''` : sql``
-  const { rows } = await sql<VariantCounts>`
-    with ${corrected ? tail : sql``}
-    unit as materialized (
-      select u.variant_id, sum(u.users)::int as users, sum(u.externally_decided)::int as externally_decided,
-        sum(u.crossovers)::int as crossovers, sum(u.overridden)::int as overridden, sum(u.claimed_other)::int as claimed_other
-      from (
-        select ${unitColumns}
-        from variant_units v where v.run_id = ${run.id} and v.dimension = '' ${andTail('unit_tail')}) u
-      group by u.variant_id),
-    metric as materialized (
-      select m.variant_id, sum(m.users)::int as users
-      from (
-        select ${metricColumns}
-        from variant_metrics v where v.run_id = ${run.id} and v.dimension = '' ${andTail('metric_tail')}) m
-      where m.measure_id = ${metricId}::int
-      group by m.variant_id)
-    select v.id as variant_id, v.name as variant_name, v.is_control,
-      coalesce(u.users, 0) as total_users, coalesce(m.users, 0) as conversions, coalesce(u.externally_decided, 0) as externally_decided,
-      coalesce(u.crossovers, 0) as crossovers, coalesce(u.overridden, 0) as overridden, coalesce(u.claimed_other, 0) as claimed_other
-    from variants v left join unit u on u.variant_id = v.id left join metric m on m.variant_id = v.id
-    where v.experiment_id = ${run.experiment_id}
-    order by v.id`.execute(em.getKysely())
-  return rows
 }

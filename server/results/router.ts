@@ -11,11 +11,11 @@ export const resultsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/results',
         tags: ['experiments'],
-        summary: 'Conversions, intervals, significance and winner',
+        summary: 'Conversions, intervals, significance and winner; and what to do, with why to believe it',
       },
       getTwin: true,
     })
     .input(wire.getResults)
     .output(wire.results)
-    .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform.totals, input)),
+    .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform, input)),
 })

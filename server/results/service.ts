@@ -1,88 +1,205 @@
 import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
-import { notFound, unavailable } from '../errors.ts'
+import { type Answer, answer } from '../analysis/answer.ts'
+import type { Question, RunStatistics } from '../analysis/statistics.ts'
+import { invalid, notFound, unavailable } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
-import { simpleResults } from '../statistics/simple-results.ts'
+import { planOf } from '../experiments/plan.ts'
+import { readAttached } from '../metrics/queries.ts'
+import { Segment } from '../segments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
-import { countVariants, type MeasuredRun, measure, readTail, type VariantCounts } from './queries.ts'
+import { findFrozen, storeFrozen } from './frozen.ts'
+import { declaredOf, gather, type Inquiry, needsRaw } from './gather.ts'
+import { measure, readTail } from './queries.ts'
 import type { GetResults, Results } from './schema.ts'
+import { plainSpec, type Spec, specOf } from './specs.ts'
 
 /** How long a first question about an event type waits until its past is counted. */
 const FILL_MS = 20_000
 /** And how long any waits where much is not counted yet. */
 const SETTLE_MS = 1000
 
-/** The documented answer: a fixed-horizon reading of one event type, not corrected for several variants. */
-export async function getResults(em: EntityManager, totals: Totals, input: GetResults): Promise<Results> {
+export type ResultsPlatform = { totals: Totals; timeZone: string }
+
+/** The documented answer, and beside it the analysis that decides. A frozen run's is what it was when it was frozen. */
+export async function getResults(em: EntityManager, platform: ResultsPlatform, input: GetResults): Promise<Results> {
+  const found = await findRun(em, input)
+  const { run } = found
+  const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
+  if (frozen) return asResults(frozen.answer)
+  const statistics = await statisticsOf(em, platform, found, input)
+  const given = answer(statistics)
+  if (run?.frozen_at && statistics.question.departs.every((departure) => departure !== AFTER_FREEZING))
+    return asResults((await storeFrozen(em, run.id, input, statistics, given)).answer)
+  return asResults(given)
+}
+
+export const asResults = ({ data_through, frozen_at, ...given }: Answer): Results => ({
+  ...given,
+  data_through: data_through === null ? null : new Date(data_through),
+  frozen_at: frozen_at === null ? null : new Date(frozen_at),
+})
+
+const AFTER_FREEZING = 'read from events after the results were frozen'
+
+export type Found = { experiment: Experiment; run: Run | null }
+
+/** @throws DomainError NOT_FOUND for an unknown experiment or run */
+export async function findRun(em: EntityManager, input: Pick<GetResults, 'experiment_id' | 'run'>): Promise<Found> {
   const experiment = await em.findOne(Experiment, input.experiment_id)
   if (!experiment) throw notFound('Experiment', input.experiment_id)
-  const [run] = await em.find(Run, { experiment_id: experiment.id }, { orderBy: { number: 'desc' }, limit: 1 })
-  const { counts, dataThrough } = await countRun(
-    em,
-    totals,
-    experiment.id,
-    run?.id ?? null,
-    input.conversion_event_type,
+  const which = input.run == null ? {} : { number: input.run }
+  const [run] = await em.find(
+    Run,
+    { experiment_id: experiment.id, ...which },
+    { orderBy: { number: 'desc' }, limit: 1 },
   )
-  const { variants, winner } = simpleResults({
-    variants: counts,
-    confidenceLevel: input.confidence_level,
-    significanceThreshold: input.significance_threshold,
-    intervalMethod: input.interval_method ?? 'wilson',
-  })
-  const sum = (field: 'externally_decided' | 'crossovers' | 'overridden' | 'claimed_other') =>
-    counts.reduce((total, row) => total + row[field], 0)
-  return {
-    experiment_id: experiment.id,
-    experiment_name: experiment.name,
-    conversion_event_type: input.conversion_event_type,
-    confidence_level: input.confidence_level,
-    significance_threshold: input.significance_threshold,
-    run: run?.number ?? null,
-    data_through: dataThrough,
-    variants,
-    winner,
-    externally_decided: sum('externally_decided'),
-    crossovers: sum('crossovers'),
-    overridden: sum('overridden'),
-    claimed_other: sum('claimed_other'),
-  }
+  if (input.run != null && !run) throw notFound(`Run ${input.run} of experiment`, experiment.id)
+  return { experiment, run: run ?? null }
 }
 
 /**
  * What totals say, and what is stored beyond them, of one moment. Where much is waiting to be counted, as after a burst of
  * events, that is done first; under a load that goes on, or where the counting is held up, the answer is as of a moment ago.
- * @returns `dataThrough`: null where everything stored is counted, else the time until which everything received is
- * @throws DomainError SERVICE_UNAVAILABLE while the past of an event type nobody asked for before is being counted
  */
-async function countRun(
+export async function statisticsOf(
   em: EntityManager,
-  totals: Totals,
-  experimentId: number,
-  runId: number | null,
-  eventType: string,
-): Promise<Counted> {
-  const run = { id: runId ?? 0, experiment_id: experimentId }
-  const metric = runId === null ? null : await measure(em, runId, eventType)
-  if (metric && !metric.ready && !(await totals.fill(run.id, FILL_MS)))
-    throw unavailable(`Events of type ${eventType} are being counted for the first time; try again soon`)
-  const read = () => readCounts(em, run, metric?.measure_id ?? null)
-  const counted = await read()
-  if (counted.dataThrough === null) return counted
-  await totals.settle(SETTLE_MS)
+  platform: ResultsPlatform,
+  found: Found,
+  input: GetResults,
+): Promise<RunStatistics> {
+  const inquiry = await inquire(em, platform, found, input)
+  const { run } = found
+  const read = () =>
+    em.transactional(
+      async (em) => {
+        const { tail, dataThrough } = run && !run.frozen_at ? await readWaiting(em, run) : NOTHING_WAITS
+        // Reading everything recorded needs no correction, and misses nothing.
+        const isRaw = needsRaw(inquiry)
+        return gather(em, { ...inquiry, tail: isRaw ? [] : tail, data_through: isRaw ? null : dataThrough })
+      },
+      { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true },
+    )
+  const statistics = await read()
+  if (statistics.data_through === null) return statistics
+  await platform.totals.settle(SETTLE_MS)
   return read()
 }
 
-type Counted = { counts: VariantCounts[]; dataThrough: Date | null }
+const NOTHING_WAITS = { tail: [], dataThrough: null }
 
-function readCounts(em: EntityManager, run: MeasuredRun, metricId: number | null): Promise<Counted> {
-  return em.transactional(
-    async (em) => {
-      const { userIds, ended, since } = await readTail(em, run)
-      const others = ended && userIds ? await findAfterEnd(em, run.id, null) : []
-      const counts = await countVariants(em, run, metricId, [...(userIds ?? []), ...others])
-      return { counts, dataThrough: userIds === null ? new Date(since) : null }
-    },
-    { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true },
-  )
+/** The people of whom something is stored that no total holds; or, where they are too many, since when. */
+async function readWaiting(em: EntityManager, run: Run): Promise<{ tail: string[]; dataThrough: Date | null }> {
+  const { userIds, ended, since } = await readTail(em, run)
+  const others = ended && userIds ? await findAfterEnd(em, run.id, null) : []
+  return { tail: [...(userIds ?? []), ...others], dataThrough: userIds === null ? new Date(since) : null }
+}
+
+/** @throws DomainError BAD_REQUEST for what cannot be asked, SERVICE_UNAVAILABLE while an event type is counted for the first time */
+export async function inquire(
+  em: EntityManager,
+  { totals, timeZone }: ResultsPlatform,
+  { experiment, run }: Found,
+  input: GetResults,
+): Promise<Inquiry> {
+  await expectAnswerable(em, experiment, input)
+  const windowHours = input.window_hours ?? null
+  const view = {
+    as_of: input.as_of ?? null,
+    from: input.from ?? null,
+    to: input.to ?? null,
+    where: input.where ?? {},
+    segment_id: input.segment_id ?? null,
+  }
+  const attached = (await readAttached(em, experiment.id)).map((metric) => specOf(metric, windowHours))
+  const wanted = input.metrics ? new Set(input.metrics) : null
+  const known = new Set(attached.map(({ key }) => key))
+  for (const [place, key] of (input.metrics ?? []).entries())
+    if (!known.has(key))
+      throw invalid(
+        `Experiment ${experiment.id} has no metric ${key}; it has ${[...known].join(', ') || 'none'}`,
+        'metrics',
+        place,
+      )
+  const plain = async (type: string, role: Spec['role']) => plainSpec(type, role, await measureOf(type), windowHours)
+  const measureOf = async (type: string) => {
+    if (!run) return null
+    const found = await measure(em, run, type)
+    if (found && !found.ready && !(await totals.fill(run.id, FILL_MS)))
+      throw unavailable(`Events of type ${type} are being counted for the first time; try again soon`)
+    return found?.measure_id ?? null
+  }
+  const hasPrimary = attached.some(({ role }) => role === 'primary')
+  const documented = await plain(input.conversion_event_type, 'primary')
+  const further: Spec[] = []
+  for (const type of new Set(input.event_types ?? []))
+    if (hasPrimary || type !== input.conversion_event_type) further.push(await plain(type, 'secondary'))
+  const specs = [
+    ...(hasPrimary ? [] : [documented]),
+    ...attached.filter(({ key }) => wanted === null || wanted.has(key)),
+    ...further,
+  ].toSorted((one, other) => ROLES.indexOf(one.role) - ROLES.indexOf(other.role))
+  const inquiry: Inquiry = {
+    experiment,
+    run,
+    question: questionOf(experiment, run, input),
+    specs,
+    documented,
+    view,
+    other_window: windowHours !== null,
+    tail: [],
+    data_through: null,
+    time_zone: timeZone,
+  }
+  const isUncounted =
+    run?.frozen_at && [...specs, documented].some(({ measure_id, kind }) => measure_id === null && kind !== 'quantile')
+  const readsEvents = needsRaw(inquiry) || specs.some(({ kind }) => kind === 'quantile')
+  if (run?.frozen_at && (readsEvents || isUncounted)) inquiry.question.departs.push(AFTER_FREEZING)
+  return inquiry
+}
+
+const ROLES = ['primary', 'secondary', 'guardrail']
+
+function questionOf(experiment: Experiment, run: Run | null, input: GetResults): Question {
+  const plan = run?.plan ?? planOf(experiment, [])
+  const method = input.method ?? plan.method
+  const { where, segment_id, from, to, as_of, window_hours, metrics } = input
+  const departs = [
+    method === plan.method ? null : `by a ${method} analysis`,
+    where && Object.keys(where).length > 0 ? 'of some users only' : null,
+    segment_id == null ? null : 'of one segment',
+    from || to ? 'of part of the time' : null,
+    as_of ? 'as of an earlier time' : null,
+    window_hours == null ? null : 'in another window',
+    metrics ? 'of some metrics only' : null,
+  ].filter((departure) => departure !== null)
+  return {
+    conversion_event_type: input.conversion_event_type,
+    significance_threshold: input.significance_threshold,
+    interval_method: input.interval_method ?? 'wilson',
+    method,
+    confidence_level: input.confidence_level,
+    tuning: plan.tuning,
+    planned_users: plan.planned_users,
+    dimension: input.dimension ?? null,
+    departs,
+  }
+}
+
+async function expectAnswerable(em: EntityManager, experiment: Experiment, input: GetResults) {
+  const declared = declaredOf(experiment)
+  if (input.dimension != null && !declared.includes(input.dimension))
+    throw invalid(
+      `Experiment ${experiment.id} has no dimension ${input.dimension}: it is broken down by ${declared.join(', ')}`,
+      'dimension',
+    )
+  if (input.from && input.to && input.from >= input.to) throw invalid('must be after from', 'to')
+  if (input.segment_id == null) return
+  const segment = await em.findOne(Segment, input.segment_id)
+  if (!segment) throw invalid(`Segment ${input.segment_id} does not exist`, 'segment_id')
+  if (segment.rules !== null)
+    throw invalid(
+      `Segment ${input.segment_id} decides by rules: filter by the attributes that they name with where instead`,
+      'segment_id',
+    )
 }

@@ -8,18 +8,18 @@ export type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; rea
 /**
  * What to do, from the corrected verdicts of one treatment.
  * @param problems with the data, each named: any of them blocks, whatever the metrics say
- * @param isValid whether the planned size is reached, or the analysis may be read at any time
+ * @param waitsFor what is missing before the analysis may be read; null where it may be
  */
 export function decide(options: {
   problems: readonly string[]
-  isValid: boolean
+  waitsFor: string | null
   primaries: readonly Verdict[]
   guardrails: readonly Guardrail[]
 }): Decision {
-  const { problems, isValid, primaries, guardrails } = options
+  const { problems, waitsFor, primaries, guardrails } = options
   const named = (items: readonly { metric: string }[], what: string) => items.map(({ metric }) => `${metric} ${what}`)
   if (problems.length > 0) return { decision: 'blocked', reasons: [...problems] }
-  if (!isValid) return { decision: 'continue', reasons: ['the planned size is not reached'] }
+  if (waitsFor !== null) return { decision: 'continue', reasons: [waitsFor] }
   const harm = [
     ...named(
       primaries.filter(({ isWorse }) => isWorse),

@@ -1,4 +1,11 @@
-import { checkConfidenceLevel, criticalT, effectOf, type Level, welchDegreesOfFreedom } from './comparison.ts'
+import {
+  checkConfidenceLevel,
+  criticalT,
+  type Effect,
+  effectOf,
+  type Level,
+  welchDegreesOfFreedom,
+} from './comparison.ts'
 import { studentSf } from './distributions.ts'
 import type { Interval } from './proportion.ts'
 
@@ -54,6 +61,47 @@ export function nonInferiority(
     pValue,
     isNonInferior: pValue < 1 - confidenceLevel,
     oneSidedBound: sign === 1 ? lower : upper,
+  }
+}
+
+/**
+ * How far a treatment is from being worse by the margin, in the unit of the metric: above 0 it is not. Of any effect, also one
+ * with a covariate or of several periods: `sg (N + (1 - k) D)` with `k = 1 - sg r`, and the variance of that sum.
+ * @returns null where a relative margin has no control level above 0 to refer to, or nothing varies
+ */
+export function distanceToMargin(
+  effect: Effect,
+  margin: Margin,
+  direction: Direction,
+): { distance: number; variance: number } | null {
+  const sign = direction === 'increase' ? 1 : -1
+  if (margin.type === 'relative' && !(effect.control > 0)) return null
+  const share = margin.type === 'relative' ? sign * margin.size : 0
+  const distance = sign * (effect.difference + share * effect.control) + (margin.type === 'absolute' ? margin.size : 0)
+  const variance = effect.varianceOfDifference + 2 * share * effect.covariance + share ** 2 * effect.varianceOfControl
+  return variance > 0 ? { distance, variance } : null
+}
+
+/** `nonInferiority` of an effect that is not that of two plain levels; with the degrees of freedom of the effect. */
+export function nonInferiorityOfEffect(
+  effect: Effect,
+  margin: Margin,
+  direction: Direction,
+  confidenceLevel: number,
+): NonInferiority | null {
+  checkConfidenceLevel(confidenceLevel)
+  const found = distanceToMargin(effect, margin, direction)
+  if (!found) return null
+  const { degreesOfFreedom, difference } = effect
+  const t = found.distance / Math.sqrt(found.variance)
+  const pValue = studentSf(t, degreesOfFreedom)
+  const spread = criticalT(2 * confidenceLevel - 1, degreesOfFreedom) * Math.sqrt(effect.varianceOfDifference)
+  return {
+    t,
+    degreesOfFreedom,
+    pValue,
+    isNonInferior: pValue < 1 - confidenceLevel,
+    oneSidedBound: direction === 'increase' ? difference - spread : difference + spread,
   }
 }
 

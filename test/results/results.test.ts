@@ -41,7 +41,7 @@ onEachDatabase('results', (app) => {
     })
     const results = await api.results(experiment)
     // By hand: z = 0.05 / sqrt(0.125 * 0.875 * 0.002) = 3.3806, p = 0.0007; Wilson limits from the textbook formula.
-    expect(results).toEqual({
+    expect(results).toMatchObject({
       experiment_id: experiment.id,
       experiment_name: expect.any(String),
       conversion_event_type: 'conversion',

@@ -9,7 +9,7 @@ const passed: Guardrail = { metric: 'latency', verdict: 'passed' }
 const undecided: Guardrail = { metric: 'errors', verdict: 'inconclusive' }
 const failed: Guardrail = { metric: 'refunds', verdict: 'failed' }
 const asked = (asked: Partial<Parameters<typeof decide>[0]>) =>
-  decide({ problems: [], isValid: true, primaries: [better], guardrails: [passed], ...asked })
+  decide({ problems: [], waitsFor: null, primaries: [better], guardrails: [passed], ...asked })
 
 describe('a decision', () => {
   test('is to ship what is better in a primary metric, worse in none, and past every guardrail', () => {
@@ -41,7 +41,7 @@ describe('a decision', () => {
 
   test('is to continue before the planned size, good or bad', () => {
     for (const primaries of [[better], [worse]])
-      expect(asked({ isValid: false, primaries })).toEqual({
+      expect(asked({ waitsFor: 'the planned size is not reached', primaries })).toEqual({
         decision: 'continue',
         reasons: ['the planned size is not reached'],
       })
@@ -49,8 +49,8 @@ describe('a decision', () => {
 
   test('is blocked by any problem with the data, each named, before anything else', () => {
     const problems = ['sample ratio mismatch', 'exclusions differ by variant']
-    for (const isValid of [true, false])
-      expect(asked({ problems, isValid, primaries: [worse] })).toEqual({ decision: 'blocked', reasons: problems })
+    for (const waitsFor of [null, 'the planned size is not reached'])
+      expect(asked({ problems, waitsFor, primaries: [worse] })).toEqual({ decision: 'blocked', reasons: problems })
   })
 })
 

@@ -1,5 +1,5 @@
 import { billionths, write } from './decimal.ts'
-import type { Raw, RawAssignment, RawEvent, RawMeasure, RawRun } from './raw.ts'
+import type { Property, Raw, RawAssignment, RawEvent, RawMeasure, RawRun } from './raw.ts'
 import { sortedJson } from './stored.ts'
 import {
   AMOUNTS,
@@ -237,12 +237,20 @@ function amountOf({ property, is_count }: RawMeasure['parts'][number], event: Ra
   return property === null || number !== null ? ONE : 0n
 }
 
+/** What a filter looks at: the property, or each element of one that is an array. */
+const scalarsOf = (property: Property | undefined): unknown[] => {
+  if (!property) return []
+  if (property.kind === 'array') return JSON.parse(property.text as string)
+  return [property.kind === 'number' ? Number(property.text) : property.text]
+}
+
 /** The filters that stories use, by their compiled form: what they mean, said once more. */
 const FILTERS: Record<string, (event: RawEvent) => boolean> = {
-  '$?(@."other" == 1)': ({ properties: { other } }) => other?.kind === 'number' && Number(other.text) === 1,
-  '$?(@."value" > 0)': ({ properties: { value } }) => value?.kind === 'number' && Number(value.text) > 0,
-  '$?(!(@."value" == "12") || (@."value" == "12") is unknown)': ({ properties: { value } }) =>
-    !(value?.kind === 'string' && value.text === '12'),
+  '$?(@."other" == 1)': ({ properties }) => scalarsOf(properties.other).includes(1),
+  '$?(@."value" > 0)': ({ properties }) =>
+    scalarsOf(properties.value).some((value) => typeof value === 'number' && value > 0),
+  '$?(!(@."value" == "12") || (@."value" == "12") is unknown)': ({ properties }) =>
+    !scalarsOf(properties.value).includes('12'),
 }
 function matches(filter: string | null, event: RawEvent): boolean {
   if (filter === null) return true

@@ -1,0 +1,57 @@
+import { benjaminiHochberg, holm } from '../statistics/multiple-comparisons.ts'
+import { analyseMetric, type MetricComparison, type MetricResult } from './compare.ts'
+import { type Decision, decideRun } from './decide.ts'
+import { checkRatios, type SampleRatios } from './sample-ratios.ts'
+import type { RunStatistics } from './statistics.ts'
+
+export type Analysis = {
+  decision: Decision
+  warnings: string[]
+  sample_ratio: SampleRatios
+  metrics: MetricResult[]
+}
+
+/**
+ * What sufficient statistics say: the same statistics give the same answer, bit for bit, wherever and whenever it is computed.
+ * Primary metrics are corrected together by Holm, secondary ones by Benjamini and Hochberg, guardrails not at all.
+ */
+export function analyse(statistics: RunStatistics): Analysis {
+  const sample_ratio = checkRatios(statistics)
+  const metrics = statistics.metrics.map((metric) => analyseMetric(statistics, metric))
+  correct(metrics, 'primary', holm)
+  correct(metrics, 'secondary', benjaminiHochberg)
+  return { ...decideRun(statistics, sample_ratio, metrics), sample_ratio, metrics }
+}
+
+type Correction = (pValues: readonly (number | null)[]) => (number | null)[]
+
+function correct(metrics: readonly MetricResult[], role: MetricResult['role'], correction: Correction) {
+  const family = metrics.filter((metric) => metric.role === role).flatMap(({ comparisons }) => comparisons)
+  correctFamily(family, correction)
+}
+
+/** Corrects the p-values of a family in place, those for one look and those for many. */
+export function correctFamily(family: readonly MetricComparison[], correction: Correction) {
+  const fixed = correction(family.map(({ p_value }) => p_value))
+  const always = correction(family.map(({ always_valid }) => always_valid?.p_value ?? null))
+  for (const [place, comparison] of family.entries()) {
+    comparison.p_value_adjusted = fixed[place] ?? null
+    if (comparison.always_valid) comparison.always_valid.p_value_adjusted = always[place] ?? null
+  }
+}
+
+/** The segments of a dimension: one metric's comparisons over all of them are a family, and exploratory. */
+export function analyseSegments(
+  segments: readonly { value: string; statistics: RunStatistics }[],
+): { value: string; metrics: MetricResult[] }[] {
+  const analysed = segments.map(({ value, statistics }) => ({
+    value,
+    metrics: statistics.metrics.map((metric) => analyseMetric(statistics, metric)),
+  }))
+  const keys = analysed[0]?.metrics.map(({ key }) => key) ?? []
+  for (const key of keys) {
+    const family = analysed.flatMap(({ metrics }) => metrics.find((metric) => metric.key === key)?.comparisons ?? [])
+    correctFamily(family, benjaminiHochberg)
+  }
+  return analysed
+}
