@@ -31,6 +31,7 @@ import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
 import { uploadRoutes } from './http/uploads.ts'
+import { createFreezer } from './results/freeze.ts'
 import { createTotals } from './totals/worker.ts'
 import { createAliaser } from './users/aliases.ts'
 import { createPeople } from './users/people.ts'
@@ -90,6 +91,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const eventTail = createEventTail({ orm, turns })
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
+    const freezer = createFreezer({ orm, platform: { totals, timeZone }, log })
+    closers.push(freezer.close)
     const platform: Platform = {
       config,
       log,
@@ -108,6 +111,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       recorder,
       maintenance,
       totals,
+      freezer,
       eventTail,
       keyRing,
       turns,

@@ -13,6 +13,7 @@ import type { Maintenance } from './events/maintenance.ts'
 import type { Recorder } from './events/recorder.ts'
 import type { EventTail } from './events/tail.ts'
 import type { Starter } from './experiments/starter.ts'
+import type { Freezer } from './results/freeze.ts'
 import type { Totals } from './totals/worker.ts'
 import type { Aliaser } from './users/aliases.ts'
 import type { People } from './users/people.ts'
@@ -38,6 +39,7 @@ export type Platform = {
   readonly recorder: Recorder
   readonly maintenance: Maintenance
   readonly totals: Totals
+  readonly freezer: Freezer
   readonly eventTail: EventTail
   readonly keyRing: KeyRing
   readonly turns: Turns

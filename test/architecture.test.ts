@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const PURE = ['evaluation', 'statistics']
+const PURE = ['evaluation', 'statistics', 'analysis']
 const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', ...PURE]
 
 type Import = { from: string; to: string; typeOnly: boolean }
@@ -81,14 +81,14 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     is: (path) => domainOf(path) !== undefined && !/\/(router|schema|entity|queries)\.ts$/.test(path),
     may: (to, from) =>
       /^server\/(wire|errors)\.ts$/.test(to) ||
-      /^server\/(cache|definitions|evaluation|statistics)\//.test(to) ||
+      /^server\/(cache|definitions|evaluation|statistics|analysis)\//.test(to) ||
       /^server\/database\/(errors|group-commit|retry|turns)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
   },
   {
     kind: 'commands/*',
     is: (path) => path.startsWith('server/commands/'),
-    may: (to) => /^server\/(commands|database|totals)\//.test(to) || to === 'server/config.ts',
+    may: (to) => /^server\/(commands|database|totals|analysis)\//.test(to) || to === 'server/config.ts',
   },
   {
     kind: 'definitions/*',
@@ -102,9 +102,10 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to) => to.startsWith('server/cache/'),
   },
   {
-    kind: 'evaluation/*, statistics/*',
+    kind: 'evaluation/*, statistics/*, analysis/*',
     is: (path) => PURE.some((name) => path.startsWith(`server/${name}/`)),
-    may: (to, from) => folder(to) === folder(from),
+    may: (to, from) =>
+      folder(to) === folder(from) || (folder(from) === 'server/analysis' && folder(to) === 'server/statistics'),
   },
   {
     kind: 'client/*',

@@ -1,6 +1,7 @@
 import { benjaminiHochberg, holm } from '../statistics/multiple-comparisons.ts'
-import { analyseMetric, type MetricComparison, type MetricResult } from './compare.ts'
+import { analyseMetric } from './compare.ts'
 import { type Decision, decideRun } from './decide.ts'
+import type { MetricComparison, MetricResult } from './metric-result.ts'
 import { checkRatios, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
 

@@ -1,6 +1,6 @@
 import { simpleResults } from '../statistics/simple-results.ts'
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
-import type { MetricResult } from './compare.ts'
+import type { MetricResult } from './metric-result.ts'
 import type { Method, RunStatistics, UnitCounts } from './statistics.ts'
 
 /** The whole answer to a question about results, as it is sent; times in ISO 8601. */

@@ -1,14 +1,8 @@
 import { effectPosterior } from '../statistics/bayesian-effect.ts'
-import { type Comparison, criticalT, type Level, type Status } from '../statistics/comparison.ts'
+import { type Comparison, criticalT, type Status } from '../statistics/comparison.ts'
 import { pooledTheta } from '../statistics/cuped.ts'
 import { cupedRatios } from '../statistics/cuped-ratio.ts'
 import { mean, variance } from '../statistics/moments.ts'
-import {
-  distanceToMargin,
-  guardrailVerdict,
-  nonInferiority,
-  nonInferiorityOfEffect,
-} from '../statistics/non-inferiority.ts'
 import { stratifiedTest } from '../statistics/periods.ts'
 import { stratifiedCuped } from '../statistics/periods-cuped.ts'
 import { stratifiedRatio } from '../statistics/periods-ratio.ts'
@@ -18,70 +12,18 @@ import { moverInterval } from '../statistics/proportion-uplift.ts'
 import { type QuantileSummary, quantileError, quantileTest } from '../statistics/quantile.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
 import { confidenceSequence, sequentialUplift } from '../statistics/sequential.ts'
-import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics } from './statistics.ts'
+import { type Cell, type CellOf, cellsOf, covariateSums, fullSums, ratioSums, sumsOf, whole } from './cells.ts'
+import { guard } from './guard.ts'
+import {
+  type Bounds,
+  LEAST_USERS,
+  type MetricComparison,
+  type MetricLevel,
+  type MetricResult,
+} from './metric-result.ts'
+import type { MetricStatistics, QuantileSums, RunStatistics } from './statistics.ts'
 
 /** Every treatment of a run against the control in one metric. */
-
-export type Bounds = { lower: number | null; upper: number | null }
-export type MetricLevel = {
-  variant_id: number
-  users: number
-  /** Users with an event. */
-  converted: number
-  events: number
-  /** Events of which a number was to be read and could not. */
-  unusable: number
-  /** Users whose value was capped. */
-  capped: number
-  level: number | null
-  standard_error: number | null
-  interval: Bounds | null
-}
-export type MetricComparison = {
-  variant_id: number
-  status: Status
-  /** What the status means, in words; null where everything is defined. */
-  reason: string | null
-  difference: number | null
-  standard_error: number | null
-  interval: Bounds | null
-  p_value: number | null
-  /** Corrected for the family of its role: by Holm for primary, Benjamini and Hochberg for secondary metrics; null for guardrails. */
-  p_value_adjusted: number | null
-  uplift: { value: number; interval: Bounds | null; method: 'fieller' | 'delta' | 'mover' } | null
-  always_valid: {
-    p_value: number
-    p_value_adjusted: number | null
-    interval: Bounds
-    uplift_interval: Bounds | null
-  } | null
-  bayesian: {
-    probability_better: number
-    interval: Bounds
-    /** What choosing the treatment, or the control, costs on average; in the unit of the metric. */
-    expected_loss: number
-    expected_loss_control: number
-  } | null
-  /** Share of the variance that the time before the exposure explains. */
-  cuped: { theta: number; variance_reduction: number | null } | null
-  guardrail: { verdict: 'failed' | 'passed' | 'inconclusive'; p_value: number | null; bound: number | null } | null
-  periods_used: number
-  users_left_out: number
-}
-export type MetricResult = {
-  key: string
-  name: string
-  version: number | null
-  role: MetricStatistics['role']
-  kind: MetricStatistics['kind']
-  direction: MetricStatistics['direction']
-  status: MetricStatistics['status']
-  source: MetricStatistics['source']
-  cost: MetricStatistics['cost']
-  caps: { outcome: number | null; covariate: number | null } | null
-  variants: MetricLevel[]
-  comparisons: MetricComparison[]
-}
 
 const REASONS: Record<Exclude<Status, 'ok'>, string> = {
   no_data: 'A variant has no users yet',
@@ -90,19 +32,7 @@ const REASONS: Record<Exclude<Status, 'ok'>, string> = {
   zero_baseline: 'The control level is 0, so that there is no relative uplift',
   zero_denominator: 'The denominator of a variant adds up to 0',
 }
-/** Below, the sequence's asymptotics do not hold. */
-export const LEAST_USERS = 100
 
-const ZERO_SUMS = { users: 0, exposing: 0, events: 0, unusable: 0, sums: [0, 0, 0, 0], products: Array(10).fill(0) }
-/** Places of the products of the four amounts. */
-const PLACE = [
-  [0, 1, 2, 3],
-  [1, 4, 5, 6],
-  [2, 5, 7, 8],
-  [3, 6, 8, 9],
-] as const
-
-type Cell = Omit<MetricSums, 'variant_id' | 'period'> & { n: number }
 type Compared = { comparison: Comparison; periods_used: number; users_left_out: number }
 
 export function analyseMetric(statistics: RunStatistics, metric: MetricStatistics): MetricResult {
@@ -136,57 +66,6 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
       return describe(statistics, metric, compared, pair, own)
     }),
   }
-}
-
-type CellOf = (variantId: number, period: number) => Cell
-
-function cellsOf({ units }: RunStatistics, metric: MetricStatistics): CellOf {
-  const users = new Map(units.map((row) => [`${row.variant_id} ${row.period}`, row.users]))
-  const sums = new Map(metric.sums.map((row) => [`${row.variant_id} ${row.period}`, row]))
-  return (variantId, period) => {
-    const key = `${variantId} ${period}`
-    return { ...(sums.get(key) ?? ZERO_SUMS), n: users.get(key) ?? 0 }
-  }
-}
-
-const at = (cell: Cell, one: number, other: number) =>
-  cell.products[(PLACE[one] as readonly number[])[other] as number] as number
-const sumsOf = (cell: Cell) => ({ n: cell.n, sum: cell.sums[0] as number, sumSq: at(cell, 0, 0) })
-const covariateSums = (cell: Cell) => ({
-  n: cell.n,
-  sumY: cell.sums[0] as number,
-  sumSqY: at(cell, 0, 0),
-  sumX: cell.sums[2] as number,
-  sumSqX: at(cell, 2, 2),
-  sumXY: at(cell, 0, 2),
-})
-const ratioSums = (cell: Cell) => ({
-  n: cell.n,
-  sumNum: cell.sums[0] as number,
-  sumSqNum: at(cell, 0, 0),
-  sumDen: cell.sums[1] as number,
-  sumSqDen: at(cell, 1, 1),
-  sumNumDen: at(cell, 0, 1),
-})
-const fullSums = (cell: Cell) => ({
-  n: cell.n,
-  sums: cell.sums,
-  products: PLACE.map((row) => row.map((place) => cell.products[place] as number)),
-})
-
-/** All periods of a variant as one. */
-function whole({ periods }: RunStatistics, cellOf: CellOf, variantId: number): Cell {
-  return periods
-    .map(({ period }) => cellOf(variantId, period))
-    .reduce((total, cell) => ({
-      n: total.n + cell.n,
-      users: total.users + cell.users,
-      exposing: total.exposing + cell.exposing,
-      events: total.events + cell.events,
-      unusable: total.unusable + cell.unusable,
-      sums: total.sums.map((sum, place) => sum + (cell.sums[place] as number)),
-      products: total.products.map((sum, place) => sum + (cell.products[place] as number)),
-    }))
 }
 
 /** The coefficient of the covariate; null where there is none to adjust by. A ratio is adjusted within one period only. */
@@ -407,45 +286,3 @@ function sequentialInterval(
   const uplift = sequentialUplift(effect, n, confidenceLevel, tuning)
   return uplift && bounds(uplift.fieller ?? uplift.delta.interval)
 }
-
-/** Harm by the test that the analysis goes by; unharmed where it is shown to be less than the margin. */
-function guard(
-  { margin, direction }: MetricStatistics,
-  { effect, test }: Comparison,
-  plain: readonly [MetricLevel, MetricLevel] | null,
-  n: number,
-  { method, confidence_level: confidenceLevel, tuning }: RunStatistics['question'],
-): MetricComparison['guardrail'] {
-  const open = { verdict: 'inconclusive' as const, p_value: null, bound: null }
-  if (!effect || !test) return open
-  const isWorse = direction === 'increase' ? effect.difference < 0 : effect.difference > 0
-  const alpha = 1 - confidenceLevel
-  if (method !== 'sequential') {
-    const [control, treatment] = (plain ?? []).map(asLevel)
-    const shown =
-      control && treatment
-        ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
-        : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
-    const verdict = guardrailVerdict(isWorse && test.pValue < alpha, shown?.isNonInferior ?? false)
-    return { verdict, p_value: shown?.pValue ?? null, bound: shown?.oneSidedBound ?? null }
-  }
-  if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
-  const distance = distanceToMargin(effect, margin, direction)
-  const { difference } = effect
-  const sequence = confidenceSequence({ difference, standardError: test.standardError, n }, confidenceLevel, tuning)
-  const shown =
-    distance &&
-    confidenceSequence(
-      { difference: distance.distance, standardError: Math.sqrt(distance.variance), n },
-      confidenceLevel,
-      tuning,
-    )
-  return {
-    verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, shown !== null && shown.lowerBound > 0),
-    p_value: null,
-    bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
-  }
-}
-
-const asLevel = ({ users, level, standard_error }: MetricLevel): Level | null =>
-  level === null || standard_error === null ? null : { n: users, level, variance: standard_error ** 2 }

@@ -1,5 +1,5 @@
 import { decide } from '../statistics/decision.ts'
-import { LEAST_USERS, type MetricComparison, type MetricResult } from './compare.ts'
+import { LEAST_USERS, type MetricComparison, type MetricResult } from './metric-result.ts'
 import type { RatioCheck, SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
 

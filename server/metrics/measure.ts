@@ -1,6 +1,8 @@
 import { compileFilter } from './filter.ts'
 import type { MetricDefinition } from './schema.ts'
 
+export type { MetricDefinition }
+
 /** What is added up per user for a definition: the shape of `measures` and `measure_parts`. */
 export type MeasurePart = {
   part: 1 | 2

@@ -4,9 +4,9 @@ import { conflict, invalid, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/life-cycle.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
+import { readAttached } from './attached.ts'
 import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
 import { measureOf } from './measure.ts'
-import { findUsers, measureRuns, readAttached, storeMeasure } from './queries.ts'
 import type {
   AttachedMetric,
   CreateMetric,
@@ -15,6 +15,7 @@ import type {
   SetMetrics,
   UpdateMetric,
 } from './schema.ts'
+import { findUsers, measureRuns, storeMeasure } from './store.ts'
 
 export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
   const key = input.key ?? (await deriveKey(em, input.name))

@@ -13,17 +13,9 @@ import { AllocationPeriod, type Experiment, type Run } from '../experiments/enti
 import { variantsOf } from '../experiments/life-cycle.ts'
 import { PRODUCTS, SUMS } from '../totals/counting.ts'
 import { ENGINE_VERSION } from './engine.ts'
-import {
-  type Capped,
-  isPlain,
-  readCapped,
-  readCappedRaw,
-  readQuantile,
-  readRaw,
-  readSuspects,
-  type View,
-} from './raw.ts'
+import { type Capped, isPlain, readCapped, readCappedRaw, readQuantile, readRaw, type View } from './raw.ts'
 import type { Spec } from './specs.ts'
+import { findSuspects } from './suspects.ts'
 import { type MeasuredRun, type MetricRow, readTotals, type TotalRows, type UnitRow } from './totals.ts'
 
 /** What is to be known of a run, and how it is looked at. */
@@ -90,7 +82,8 @@ export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunSt
     data_through: inquiry.data_through?.toISOString() ?? null,
   }
   const { assigned, exposed } = checkRatios(statistics)
-  if (run && (assigned.is_mismatch || exposed.is_mismatch)) statistics.suspects = await suspectsOf(em, run, inquiry)
+  if (run && (assigned.is_mismatch || exposed.is_mismatch))
+    statistics.suspects = await findSuspects(em, run, declaredOf(experiment), inquiry.tail, inquiry.time_zone)
   return statistics
 }
 
@@ -280,21 +273,4 @@ async function readPeriods(em: EntityManager, run: Run, units: readonly UnitRow[
   const isUsed = new Set(units.filter(({ assigned }) => assigned > 0).map(({ period }) => period))
   const used = all.filter(({ period }) => isUsed.has(period))
   return used.length > 0 ? used : all.slice(-1)
-}
-
-async function suspectsOf(em: EntityManager, run: MeasuredRun, inquiry: Inquiry): Promise<Suspect[]> {
-  const declared = declaredOf(inquiry.experiment)
-  const { units } = await readTotals(em, run, [], declared, inquiry.tail)
-  const told = [
-    ...units.map((row) => ({ ...row, by: row.dimension, value: row.dimension_value })),
-    ...(await readSuspects(em, run, inquiry.time_zone)),
-  ]
-  const suspects = new Map<string, Suspect>()
-  for (const { by, value, variant_id, period, drawn, drawn_exposed } of told) {
-    const key = JSON.stringify([by, value])
-    const suspect = suspects.get(key) ?? { by, value, counts: [] }
-    suspect.counts.push({ variant_id, period, drawn, drawn_exposed })
-    suspects.set(key, suspect)
-  }
-  return [...suspects.values()]
 }

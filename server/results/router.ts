@@ -1,8 +1,10 @@
 import { keyedProcedure, router } from '../trpc.ts'
+import { exportFrozen, freezeResults } from './freeze.ts'
 import * as wire from './schema.ts'
 import * as results from './service.ts'
 
 const read = keyedProcedure('read')
+const manage = keyedProcedure('manage')
 
 export const resultsRouter = router({
   get: read
@@ -18,4 +20,29 @@ export const resultsRouter = router({
     .input(wire.getResults)
     .output(wire.results)
     .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform, input)),
+  freeze: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/freeze',
+        tags: ['experiments'],
+        summary: 'Freeze the results of a completed run at once, without waiting for what comes late',
+      },
+    })
+    .input(wire.freezeResults)
+    .output(wire.results)
+    .mutation(({ ctx, input }) => freezeResults(ctx.platform, input)),
+  frozen: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/results/frozen',
+        tags: ['experiments'],
+        summary: 'What frozen results were computed from, for npm run verify:result',
+      },
+      getTwin: true,
+    })
+    .input(wire.getResults)
+    .output(wire.frozenResults)
+    .query(({ ctx, input }) => exportFrozen(ctx.em, input)),
 })

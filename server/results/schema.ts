@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { analysisMethod } from '../experiments/schema.ts'
 import { direction, role } from '../metrics/schema.ts'
-import { id, instant, label, optional, timestamp, withDefault } from '../wire.ts'
+import { id, instant, label, optional, storedObject, timestamp, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
@@ -255,3 +255,16 @@ export const results = z
   })
   .meta({ id: 'Results' })
 export type Results = z.output<typeof results>
+
+export const freezeResults = z.object({ experiment_id: id, run: furtherQuestion.run }).meta({ id: 'FreezeResults' })
+export type FreezeResults = z.output<typeof freezeResults>
+export const frozenResults = z
+  .object({
+    statistics: storedObject.meta({ description: 'Sufficient statistics, by variant and allocation period' }),
+    answer: storedObject.meta({ description: 'What was answered when they were frozen' }),
+    late_events: z.int().meta({
+      description: 'Events that name the experiment, happened during the run, and were received after it was frozen',
+    }),
+  })
+  .meta({ id: 'FrozenResults' })
+export type FrozenExport = z.output<typeof frozenResults>

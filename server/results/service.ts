@@ -4,15 +4,15 @@ import type { Question, RunStatistics } from '../analysis/statistics.ts'
 import { invalid, notFound, unavailable } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
-import { readAttached } from '../metrics/queries.ts'
+import { readAttached } from '../metrics/attached.ts'
 import { Segment } from '../segments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { declaredOf, gather, type Inquiry, needsRaw } from './gather.ts'
-import { measure, readTail } from './queries.ts'
 import type { GetResults, Results } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
+import { measure, readTail } from './tail.ts'
 
 /** How long a first question about an event type waits until its past is counted. */
 const FILL_MS = 20_000

@@ -1,7 +1,6 @@
 import type { MetricStatistics } from '../analysis/statistics.ts'
-import { type MeasureDefinition, measureOf } from '../metrics/measure.ts'
-import type { Attached } from '../metrics/queries.ts'
-import type { MetricDefinition } from '../metrics/schema.ts'
+import type { Attached } from '../metrics/attached.ts'
+import { type MeasureDefinition, type MetricDefinition, measureOf } from '../metrics/measure.ts'
 
 /** What is measured for an answer: the experiment's metrics, and types of events that have no definition. */
 export type Spec = Omit<MetricStatistics, 'source' | 'cost' | 'sums' | 'caps' | 'quantiles'> & {

@@ -13,7 +13,7 @@ import {
   takeLog,
   tryFoldLock,
 } from './progress.ts'
-import { addPlainly, addToUnits, countAnew, findBusy, moveDays, nameTypes } from './queries.ts'
+import { addPlainly, addToUnits, countAnew, findBusy, moveErased, nameTypes } from './queries.ts'
 
 /** How many people one statement counts anew: enough that planning it is a small part. */
 const PIECE = 500
@@ -58,7 +58,7 @@ async function settleLog(em: EntityManager, batch: Batch): Promise<string[]> {
   for (const { user_id, replacement, run_id } of await takeLog(em, batch.horizon)) {
     if (user_id !== null) userIds.push(user_id)
     if (user_id !== null && replacement !== null) {
-      await moveDays(em, user_id, replacement)
+      await moveErased(em, user_id, replacement)
       userIds.push(replacement)
     }
     if (run_id !== null) userIds.push(...(await findAfterEnd(em, run_id, batch.from)))
@@ -83,4 +83,10 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
     await noteFilled(em, pending.run_id, last)
     return { users: userIds.length }
   })
+}
+
+/** Counts what no pass has counted of these people in one run, whose totals are to be final; by whoever holds the lock. */
+export async function finishRun(em: EntityManager, runId: number, userIds: readonly string[]) {
+  for (let start = 0; start < userIds.length; start += PIECE)
+    await countAnew(em, await findPeople(em, userIds.slice(start, start + PIECE)), null, runId)
 }

@@ -37,8 +37,12 @@ export async function nameTypes(em: EntityManager, types: readonly string[]) {
     on conflict (name) do nothing`.execute(em.getKysely())
 }
 
-/** What an erased user did goes on under the random id. */
-export async function moveDays(em: EntityManager, userId: string, replacement: string) {
+/** What an erased user did goes on under the random id; frozen runs are not counted anew, and keep it. */
+export async function moveErased(em: EntityManager, userId: string, replacement: string) {
+  for (const table of ['units', 'unit_metrics'])
+    await sql`
+      update ${sql.table(table)} x set user_id = ${replacement} from runs r
+      where x.user_id = ${userId} and r.id = x.run_id and r.frozen_at is not null`.execute(em.getKysely())
   await sql`
     with moved as (delete from user_days d where d.user_id = ${userId} returning d.type_id, d.day, d.events, d.value, d.unusable)
     insert into user_days as d (user_id, type_id, day, events, value, unusable)
@@ -197,10 +201,19 @@ export async function findBusy(em: EntityManager, batch: Batch, timeZone: string
 const overwrite = (names: readonly string[]) =>
   sql.join(names.slice(names.indexOf('run_id') + 1).map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))
 
-/** Counts people anew from their raw events up to the cursor, and moves totals by what that changes. */
-export async function countAnew(em: EntityManager, userIds: readonly string[], upTo: Cursor) {
+/**
+ * Counts people anew from their raw events up to the cursor, and moves totals by what that changes.
+ * @param upTo null: from all that is stored
+ * @param runId in this run only; null: in all
+ */
+export async function countAnew(
+  em: EntityManager,
+  userIds: readonly string[],
+  upTo: Cursor | null,
+  runId: number | null = null,
+) {
   await sql`
-    with ${people(userIds)}, ${counted(upTo)}, ${stored()},
+    with ${people(userIds)}, ${counted(upTo, runId)}, ${stored(runId)},
     unit_totals as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
     metric_totals as materialized (${metricTotals(sql`
       ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),

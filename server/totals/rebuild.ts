@@ -2,7 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { columns, UNIT, UNIT_METRIC } from './counting.ts'
 import { foldLock, moveCursor, planForPieces, readBatch, takeLog } from './progress.ts'
-import { moveDays } from './queries.ts'
+import { moveErased } from './queries.ts'
 import {
   comparing,
   days,
@@ -65,7 +65,7 @@ async function takeEverything(em: EntityManager) {
   const { horizon } = await readBatch(em, 1)
   // Days whose raw events were dropped are kept, and belong to the random id too.
   for (const { user_id, replacement } of await takeLog(em, horizon))
-    if (user_id !== null && replacement !== null) await moveDays(em, user_id, replacement)
+    if (user_id !== null && replacement !== null) await moveErased(em, user_id, replacement)
   await sql`
     insert into event_types (name) select distinct e.type from events e where e.xid < ${horizon}::text::xid8
     on conflict (name) do nothing`.execute(em.getKysely())

@@ -106,6 +106,10 @@ export class Migration0005Metrics extends Migration {
       constraint experiment_metrics_pkey primary key (experiment_id, metric_id))`)
     this.addSql(`create index experiment_metrics_metric_id_index on experiment_metrics (metric_id)`)
 
+    for (const table of ['metrics', 'experiment_metrics'])
+      this.addSql(`create trigger ${table}_audit after insert or update or delete on ${table}
+        for each row execute function audit_change('{}')`)
+
     // What an experiment is measured by goes on in its next run; nobody is in that one yet, so nothing is to be filled in.
     this.addSql(`create or replace function measure_run() returns trigger language plpgsql as $$
       begin

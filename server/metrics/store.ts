@@ -1,7 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { keyOf, type MeasureDefinition } from './measure.ts'
-import type { MetricDefinition, Role } from './schema.ts'
 
 /** The number of a measure, which is stored where it is new. */
 export async function storeMeasure(em: EntityManager, measure: MeasureDefinition): Promise<number> {
@@ -31,32 +30,6 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
     join runs r on r.experiment_id = x.experiment_id and r.frozen_at is null
     where x.experiment_id = ${experimentId} and v.measure_id is not null
     on conflict (run_id, measure_id) do nothing`.execute(em.getKysely())
-}
-
-export type Attached = {
-  metric_id: number
-  key: string
-  name: string
-  version: number
-  role: Role
-  definition: MetricDefinition
-  measure_id: number | null
-  /** Whether every run that is not frozen has it counted. */
-  ready: boolean
-}
-
-/** The metrics of an experiment, in their order. */
-export async function readAttached(em: EntityManager, experimentId: number): Promise<Attached[]> {
-  const { rows } = await sql<Attached>`
-    select c.id as metric_id, c.key, c.name, c.version, x.role, v.definition, v.measure_id,
-      v.measure_id is null or not exists (
-        select 1 from runs r join run_metrics rm on rm.run_id = r.id and rm.measure_id = v.measure_id
-        where r.experiment_id = x.experiment_id and r.frozen_at is null and rm.ready_at is null) as ready
-    from experiment_metrics x
-    join metrics c on c.id = x.metric_id
-    join metric_versions v on v.metric_id = c.id and v.version = c.version
-    where x.experiment_id = ${experimentId} order by x.position`.execute(em.getKysely())
-  return rows
 }
 
 /** Experiments that have a metric and a run that is not frozen. */

@@ -1,0 +1,52 @@
+import type { Comparison, Level } from '../statistics/comparison.ts'
+import {
+  distanceToMargin,
+  guardrailVerdict,
+  nonInferiority,
+  nonInferiorityOfEffect,
+} from '../statistics/non-inferiority.ts'
+import { confidenceSequence } from '../statistics/sequential.ts'
+import { LEAST_USERS, type MetricComparison, type MetricLevel } from './metric-result.ts'
+import type { MetricStatistics, RunStatistics } from './statistics.ts'
+
+/** Harm by the test that the analysis goes by; unharmed where it is shown to be less than the margin. */
+export function guard(
+  { margin, direction }: MetricStatistics,
+  { effect, test }: Comparison,
+  plain: readonly [MetricLevel, MetricLevel] | null,
+  n: number,
+  { method, confidence_level: confidenceLevel, tuning }: RunStatistics['question'],
+): MetricComparison['guardrail'] {
+  const open = { verdict: 'inconclusive' as const, p_value: null, bound: null }
+  if (!effect || !test) return open
+  const isWorse = direction === 'increase' ? effect.difference < 0 : effect.difference > 0
+  const alpha = 1 - confidenceLevel
+  if (method !== 'sequential') {
+    const [control, treatment] = (plain ?? []).map(asLevel)
+    const shown =
+      control && treatment
+        ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
+        : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
+    const verdict = guardrailVerdict(isWorse && test.pValue < alpha, shown?.isNonInferior ?? false)
+    return { verdict, p_value: shown?.pValue ?? null, bound: shown?.oneSidedBound ?? null }
+  }
+  if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
+  const distance = distanceToMargin(effect, margin, direction)
+  const { difference } = effect
+  const sequence = confidenceSequence({ difference, standardError: test.standardError, n }, confidenceLevel, tuning)
+  const shown =
+    distance &&
+    confidenceSequence(
+      { difference: distance.distance, standardError: Math.sqrt(distance.variance), n },
+      confidenceLevel,
+      tuning,
+    )
+  return {
+    verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, shown !== null && shown.lowerBound > 0),
+    p_value: null,
+    bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
+  }
+}
+
+const asLevel = ({ users, level, standard_error }: MetricLevel): Level | null =>
+  level === null || standard_error === null ? null : { n: users, level, variance: standard_error ** 2 }

@@ -1,0 +1,30 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { MetricDefinition, Role } from './schema.ts'
+
+/** A metric as an experiment has it. */
+export type Attached = {
+  metric_id: number
+  key: string
+  name: string
+  version: number
+  role: Role
+  definition: MetricDefinition
+  measure_id: number | null
+  /** Whether every run that is not frozen has it counted. */
+  ready: boolean
+}
+
+/** The metrics of an experiment, in their order. */
+export async function readAttached(em: EntityManager, experimentId: number): Promise<Attached[]> {
+  const { rows } = await sql<Attached>`
+    select c.id as metric_id, c.key, c.name, c.version, x.role, v.definition, v.measure_id,
+      v.measure_id is null or not exists (
+        select 1 from runs r join run_metrics rm on rm.run_id = r.id and rm.measure_id = v.measure_id
+        where r.experiment_id = x.experiment_id and r.frozen_at is null and rm.ready_at is null) as ready
+    from experiment_metrics x
+    join metrics c on c.id = x.metric_id
+    join metric_versions v on v.metric_id = c.id and v.version = c.version
+    where x.experiment_id = ${experimentId} order by x.position`.execute(em.getKysely())
+  return rows
+}

@@ -1,0 +1,141 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import { answer } from '../analysis/answer.ts'
+import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { readClock } from '../definitions/queries.ts'
+import { conflict, invalid, notFound } from '../errors.ts'
+import { Experiment, Run } from '../experiments/entity.ts'
+import { readAttached } from '../metrics/attached.ts'
+import { windowMs } from '../metrics/measure.ts'
+import { finishRun } from '../totals/fold.ts'
+import { findAfterEnd, foldLock } from '../totals/progress.ts'
+import { findFrozen, storeFrozen } from './frozen.ts'
+import { gather } from './gather.ts'
+import { type FreezeResults, type FrozenExport, type GetResults, getResults, type Results } from './schema.ts'
+import { findRun, getResults as getResultsOf, inquire, type ResultsPlatform } from './service.ts'
+import { readTail } from './tail.ts'
+
+/** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
+
+/** How long after the longest window what comes late is waited for. */
+const SETTLING_MS = 72 * 3_600_000
+const LOOK_MS = 60_000
+
+/** The question that every run is frozen with. */
+const defaultQuestion = (experimentId: number, run: number): GetResults =>
+  getResults.parse({ experiment_id: experimentId, run })
+
+/**
+ * Freezes a run that has ended: everything recorded by now is counted, and nothing that comes later.
+ * @throws DomainError CONFLICT while it goes on, or when it is frozen already
+ */
+export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId: number): Promise<void> {
+  const known = await orm.em.fork().findOne(Run, runId)
+  if (!known) throw notFound('Run', runId)
+  const question = defaultQuestion(known.experiment_id, known.number)
+  // What is measured for the first time is counted before anybody has to wait.
+  await inquire(orm.em.fork(), platform, await findRun(orm.em.fork(), question), question)
+  await platform.totals.catchUp()
+  await orm.em.fork().transactional(async (em) => {
+    // Whoever changes totals waits: what is counted now is what is kept.
+    await foldLock(em)
+    const run = await em.findOneOrFail(Run, runId, { refresh: true })
+    const experiment = await em.findOneOrFail(Experiment, run.experiment_id, { refresh: true })
+    if (!run.ended_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} goes on: complete it first`)
+    if (run.frozen_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} is frozen already`)
+    const inquiry = await inquire(em, platform, { experiment, run }, question)
+    if (inquiry.specs.some(({ status }) => status === 'computing'))
+      throw conflict(`Experiment ${experiment.id} has a metric that is still being computed; try again soon`)
+    const { userIds, ended } = await readTail(em, run)
+    if (userIds === null) throw conflict(`Too much is waiting to be counted for run ${run.number}; try again soon`)
+    const waiting = [...userIds, ...(ended ? await findAfterEnd(em, run.id, null) : [])]
+    if (waiting.length > 0) await finishRun(em, run.id, waiting)
+    run.frozen_at = await readClock(em)
+    await em.flush()
+    const statistics = await gather(em, { ...inquiry, run, data_through: run.frozen_at })
+    await storeFrozen(em, run.id, question, statistics, answer(statistics))
+  })
+}
+
+/** Freezes the latest run, or the one named. @returns its frozen answer to the plain question */
+export async function freezeResults(
+  platform: ResultsPlatform & { orm: MikroORM },
+  input: FreezeResults,
+): Promise<Results> {
+  const { experiment, run } = await findRun(platform.orm.em.fork(), input)
+  if (!run) throw conflict(`Experiment ${experiment.id} has no run that could be frozen`)
+  await freezeRun(platform.orm, platform, run.id)
+  return getResultsOf(platform.orm.em.fork(), platform, defaultQuestion(experiment.id, run.number))
+}
+
+/** What a frozen run was computed from, as a file that can be verified offline, and how much came too late for it. */
+export async function exportFrozen(em: EntityManager, input: GetResults): Promise<FrozenExport> {
+  const { experiment, run } = await findRun(em, input)
+  if (!run?.frozen_at)
+    throw conflict(`Experiment ${experiment.id} has no frozen results${run ? ` of run ${run.number}` : ''}`)
+  const frozen = await findFrozen(em, run.id, input)
+  if (!frozen) throw invalid('This question was not asked before: ask it once, and it is kept', 'conversion_event_type')
+  return { ...frozen, late_events: await countLate(em, run) } as unknown as FrozenExport
+}
+
+/** Events that name the experiment, happened during the run, and were received after it was frozen. */
+async function countLate(em: EntityManager, { experiment_id, started_at, ended_at, frozen_at }: Run): Promise<number> {
+  const { rows } = await sql<{ late: number }>`
+    select count(*)::int as late from events e
+    where e.experiment_id = ${experiment_id} and e.timestamp >= ${started_at.toISOString()}::timestamptz
+      and e.timestamp < ${(ended_at as Date).toISOString()}::timestamptz and e.received_at > ${(frozen_at as Date).toISOString()}::timestamptz`.execute(
+    em.getKysely(),
+  )
+  return rows[0]?.late ?? 0
+}
+
+/** Runs that ended so long ago that nothing more is waited for. */
+async function findSettled(em: EntityManager): Promise<number[]> {
+  const now = await readClock(em)
+  const runs = await em.find(Run, { ended_at: { $ne: null }, frozen_at: null }, { orderBy: { id: 'asc' } })
+  const settled: number[] = []
+  for (const run of runs) {
+    const windows = (await readAttached(em, run.experiment_id)).map(({ definition }) => windowMs(definition) ?? 0)
+    if ((run.ended_at as Date).getTime() + Math.max(0, ...windows) + SETTLING_MS <= now.getTime()) settled.push(run.id)
+  }
+  return settled
+}
+
+export type Freezer = { look: () => Promise<void>; close: () => Promise<void> }
+
+/** Freezes runs that have settled, in the background. */
+export function createFreezer(options: { orm: MikroORM; platform: ResultsPlatform; log: Logger }): Freezer {
+  const { orm, platform, log } = options
+  const closing = new AbortController()
+
+  async function look() {
+    for (const runId of await findSettled(orm.em.fork())) {
+      if (closing.signal.aborted) return
+      // Another process may have been first, and what still moves is tried again.
+      await freezeRun(orm, platform, runId).catch((error) =>
+        log.debug({ err: error, runId }, 'A run cannot be frozen yet'),
+      )
+    }
+  }
+
+  async function run() {
+    while (!closing.signal.aborted) {
+      await sleep(LOOK_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      if (closing.signal.aborted) return
+      await look().catch((error) => {
+        if (!isPassing(error) && !isDatabaseAway(error))
+          log.error({ err: error }, 'Results cannot be frozen; trying again')
+      })
+    }
+  }
+  const running = run()
+  return {
+    look,
+    close: async () => {
+      closing.abort()
+      await running
+    },
+  }
+}
