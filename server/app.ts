@@ -2,12 +2,14 @@ import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
+import { createWatchman } from './alerts/watchman.ts'
 import { createAssignmentMemory } from './assignments/memory.ts'
 import { createAssignmentWriter } from './assignments/writer.ts'
 import { createKeyRing } from './auth/key-ring.ts'
 import { createCache } from './cache/cache.ts'
 import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
+import { createLooks } from './database/looks.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
 import { createTurns } from './database/turns.ts'
@@ -91,6 +93,9 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const eventTail = createEventTail({ orm, turns })
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
+    const looks = createLooks()
+    const watchman = createWatchman({ orm, platform: { totals, timeZone }, define, log })
+    closers.push(watchman.close)
     const freezer = createFreezer({ orm, platform: { totals, timeZone }, log })
     closers.push(freezer.close)
     const platform: Platform = {
@@ -112,6 +117,8 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       maintenance,
       totals,
       freezer,
+      watchman,
+      looks,
       eventTail,
       keyRing,
       turns,
@@ -157,6 +164,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     ready = false
     streams.close()
     platform.eventTail.close()
+    platform.looks.close()
     // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
     // A connection that was busy when closing began falls idle later, and would be kept alive.

@@ -1,11 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
+import type { Watchman } from './alerts/watchman.ts'
 import type { AssignmentMemory } from './assignments/memory.ts'
 import type { AssignmentWriter } from './assignments/writer.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
+import type { Looks } from './database/looks.ts'
 import type { Turns } from './database/turns.ts'
 import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
@@ -40,6 +42,8 @@ export type Platform = {
   readonly maintenance: Maintenance
   readonly totals: Totals
   readonly freezer: Freezer
+  readonly watchman: Watchman
+  readonly looks: Looks
   readonly eventTail: EventTail
   readonly keyRing: KeyRing
   readonly turns: Turns

@@ -1,3 +1,4 @@
+import { alertsRouter } from './alerts/router.ts'
 import { assignmentsRouter } from './assignments/router.ts'
 import { authRouter } from './auth/router.ts'
 import { eventsRouter } from './events/router.ts'
@@ -25,6 +26,7 @@ export const appRouter = router({
   metrics: metricsRouter,
   results: resultsRouter,
   planning: planningRouter,
+  alerts: alertsRouter,
 })
 
 export type AppRouter = typeof appRouter

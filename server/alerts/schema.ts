@@ -1,7 +1,40 @@
 import { z } from 'zod'
+import { id, limit, timestamp } from '../wire.ts'
 
 export const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
   description:
     'mismatch: the variants have not the users that they should; harm: a guardrail or primary metric is significantly worse; significance: a primary metric is significantly better',
 })
 export type AlertKind = z.output<typeof alertKind>
+
+export const alert = z
+  .object({
+    id: z.int(),
+    experiment_id: id,
+    run: z.int().meta({ description: 'Its number' }),
+    kind: alertKind,
+    subject: z.string().meta({ description: 'The check that failed, or the metric and the variant' }),
+    message: z.string(),
+    paused: z.boolean().meta({ description: 'Whether the experiment was paused for it' }),
+    created_at: timestamp,
+  })
+  .meta({ id: 'Alert' })
+export type AlertAnswer = z.output<typeof alert>
+
+const alertId = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+export const listAlerts = z.object({
+  experiment_id: id.optional().meta({ description: 'Of one experiment; of all unless given' }),
+  kind: alertKind.optional(),
+  limit,
+  after: alertId.optional().meta({ description: 'The last id of the page before' }),
+})
+export type ListAlerts = z.output<typeof listAlerts>
+export const followAlerts = z.object({
+  experiment_id: id.optional(),
+  /** Where a reader that was cut off goes on; tRPC's client sends it by itself. */
+  lastEventId: z
+    .string()
+    .regex(/^\d{1,15}$/)
+    .nullish(),
+})
+export type FollowAlerts = z.output<typeof followAlerts>

@@ -14,6 +14,8 @@ export type Decision = {
   /** Until the planned users are there, as they have come so far; null where none are planned, or none came. */
   days_left: number | null
   variants: { variant_id: number; outcome: Outcome; reasons: string[] }[]
+  /** What the primary metrics say by the method of the analysis, whether or not that may be acted upon. */
+  verdicts: { key: string; variant_id: number; verdict: 'better' | 'worse' }[]
 }
 
 /** Above this share of the users, something is said of them. */
@@ -48,6 +50,7 @@ export function decideRun(
     ...overall(statistics, metrics, variants, problems),
     days_left: daysLeft(statistics),
     variants,
+    verdicts: waitsFor === null ? findVerdicts(statistics, metrics) : [],
   }
   const warnings = [
     ...problems.map(sentence),
@@ -57,6 +60,18 @@ export function decideRun(
     ),
   ]
   return { decision, warnings }
+}
+
+function findVerdicts(statistics: RunStatistics, metrics: readonly MetricResult[]): Decision['verdicts'] {
+  return metrics
+    .filter(({ role, status }) => role === 'primary' && status === 'ready')
+    .flatMap((metric) =>
+      metric.comparisons.flatMap((comparison) => {
+        const { isBetter, isWorse } = verdictOf(statistics, metric, comparison)
+        const verdict = isBetter ? 'better' : isWorse ? 'worse' : null
+        return verdict ? [{ key: metric.key, variant_id: comparison.variant_id, verdict } as const] : []
+      }),
+    )
 }
 
 const comparisonOf = ({ comparisons }: MetricResult, variantId: number) =>
@@ -81,7 +96,7 @@ function overall(
   metrics: readonly MetricResult[],
   variants: Decision['variants'],
   problems: readonly string[],
-): Omit<Decision, 'days_left' | 'variants'> {
+): Omit<Decision, 'days_left' | 'variants' | 'verdicts'> {
   const none = { variant_id: null }
   if (problems.length > 0) return { ...none, outcome: 'blocked', reasons: problems.map(sentence) }
   if (variants.length === 0)

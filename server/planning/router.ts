@@ -1,4 +1,5 @@
 import { keyedProcedure, router } from '../trpc.ts'
+import { readChecklist } from './checklist.ts'
 import * as wire from './schema.ts'
 import * as planning from './service.ts'
 
@@ -30,4 +31,16 @@ export const planningRouter = router({
     .input(wire.planPower)
     .output(wire.powerPlan)
     .query(({ input }) => planning.planPower(input)),
+  checklist: read
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/experiments/{experiment_id}/checklist',
+        tags,
+        summary: 'What the analysis is planned with, before the start locks it, and what real traffic makes of it',
+      },
+    })
+    .input(wire.checklistOf)
+    .output(wire.checklist)
+    .query(({ ctx, input }) => readChecklist(ctx.em, input.experiment_id)),
 })

@@ -102,3 +102,42 @@ export const powerPlan = z
   })
   .meta({ id: 'PowerPlan' })
 export type PowerPlan = z.output<typeof powerPlan>
+
+const figure = z.number().nullable()
+export const checklistOf = z.object({ experiment_id: z.int().positive().max(2_147_483_647) })
+export const checklist = z
+  .object({
+    experiment_id: z.int(),
+    is_locked: z.boolean().meta({ description: 'A run is unfinished: the plan is the one it started with' }),
+    is_ready: z.boolean().meta({ description: 'Whether everything is met; a start needs only the variants' }),
+    plan: z.object({
+      method: z.enum(['sequential', 'fixed', 'bayesian']),
+      exposure: z.enum(['on_check', 'on_report']),
+      planned_users: z.int().nullable(),
+      planned_effect: figure,
+      tuning: z.number().meta({ description: 'N*: at how many users the sequential interval is tightest' }),
+      primary_metrics: z.array(z.object({ key: z.string(), version: z.int() })),
+    }),
+    items: z.array(z.object({ item: z.string(), is_met: z.boolean(), message: z.string() })),
+    planner: z.object({
+      baseline: z
+        .object({
+          days: z.int(),
+          users: z.int(),
+          daily_users: z.number(),
+          level: figure,
+          standard_deviation: figure,
+          correlation: figure.meta({ description: 'Of what users did in these days and in as many before' }),
+        })
+        .nullable()
+        .meta({ description: 'What users did in the last two weeks, by the first primary metric' }),
+      effect: figure.meta({ description: 'The planned effect, else what the metric aims at, else 5 %' }),
+      total_users: z.number().nullable(),
+      users: z.array(z.number()).nullable().meta({ description: 'Of each variant, the control first' }),
+      days: z.int().nullable(),
+      weeks: z.int().nullable(),
+      reason: z.string().nullable().meta({ description: 'Why there are no figures' }),
+    }),
+  })
+  .meta({ id: 'StartChecklist' })
+export type Checklist = z.output<typeof checklist>

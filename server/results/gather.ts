@@ -1,13 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { checkRatios } from '../analysis/sample-ratios.ts'
-import type {
-  MetricStatistics,
-  MetricSums,
-  Question,
-  RunStatistics,
-  Suspect,
-  UnitCounts,
-} from '../analysis/statistics.ts'
+import type { MetricStatistics, MetricSums, Question, RunStatistics, UnitCounts } from '../analysis/statistics.ts'
 import { readClock } from '../definitions/queries.ts'
 import { AllocationPeriod, type Experiment, type Run } from '../experiments/entity.ts'
 import { variantsOf } from '../experiments/life-cycle.ts'

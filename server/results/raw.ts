@@ -36,7 +36,7 @@ export const isPlain = (view: View) =>
 const time = (date: Date) => sql`${date.toISOString()}::timestamptz`
 
 /** @param declared dimensions of the experiment */
-function lensOf(run: MeasuredRun, view: View, declared: readonly string[], measures: RawBuilder<unknown>): Lens {
+export function lensOf(run: MeasuredRun, view: View, declared: readonly string[], measures: RawBuilder<unknown>): Lens {
   const { as_of, from, to } = view
   const matches = Object.entries(view.where).map(([name, value]) =>
     declared.includes(name)
@@ -62,13 +62,13 @@ function lensOf(run: MeasuredRun, view: View, declared: readonly string[], measu
   }
 }
 
-const everybody = (run: MeasuredRun) => sql`
+export const everybody = (run: MeasuredRun) => sql`
   person as materialized (
     select distinct coalesce(l.user_id, a.user_id) as id
     from assignments a left join aliases l on l.alias_id = a.user_id where a.run_id = ${run.id})`
 
 /** Measures that no table holds, numbered by their place. */
-function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinition[]) {
+export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinition[]) {
   const rows = measures.flatMap(({ parts, ...measure }, measure_id) =>
     parts.map((part) => ({ ...measure, ...part, measure_id })),
   )

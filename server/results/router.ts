@@ -1,6 +1,9 @@
-import { keyedProcedure, router } from '../trpc.ts'
+import { keyedProcedure, router, translated } from '../trpc.ts'
+import { followResults } from './follow.ts'
 import { exportFrozen, freezeResults } from './freeze.ts'
 import * as wire from './schema.ts'
+import { getSeries } from './series.ts'
+import * as seriesWire from './series-schema.ts'
 import * as results from './service.ts'
 
 const read = keyedProcedure('read')
@@ -20,6 +23,22 @@ export const resultsRouter = router({
     .input(wire.getResults)
     .output(wire.results)
     .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform, input)),
+  series: read
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/results/series',
+        tags: ['experiments'],
+        summary: 'A metric as it stood at the end of each day, and by days since the exposure',
+      },
+      getTwin: true,
+    })
+    .input(seriesWire.getSeries)
+    .output(seriesWire.resultsSeries)
+    .query(({ ctx, input }) => getSeries(ctx.em, ctx.platform, input)),
+  follow: read.input(wire.getResults).subscription(async function* ({ ctx, input, signal }) {
+    yield* translated(followResults(ctx.platform, ctx.token, input, signal))
+  }),
   freeze: manage
     .meta({
       openapi: {

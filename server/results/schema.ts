@@ -5,14 +5,14 @@ import { id, instant, label, optional, storedObject, timestamp, withDefault } fr
 
 const share = z.number().gt(0).lt(1)
 
-const documentedQuestion = {
+export const documentedQuestion = {
   experiment_id: id,
   conversion_event_type: withDefault(label(), 'conversion'),
   confidence_level: withDefault(share, 0.95),
   significance_threshold: withDefault(share, 0.05),
   interval_method: optional(z.enum(['wilson', 'wald'])).meta({ description: 'wilson unless given' }),
 }
-const furtherQuestion = {
+export const furtherQuestion = {
   run: optional(z.int().positive().max(2_147_483_647)).meta({ description: 'Its number; the latest unless given' }),
   method: optional(analysisMethod).meta({ description: 'As planned unless given' }),
   metrics: optional(z.array(z.string().max(100)).min(1).max(50)).meta({
@@ -51,8 +51,8 @@ export const getResults = z.object({ ...documentedQuestion, ...furtherQuestion }
 })
 export type GetResults = z.output<typeof getResults>
 
-const figure = z.number().nullable()
-const interval = z
+export const figure = z.number().nullable()
+export const interval = z
   .object({ lower: figure, upper: figure })
   .meta({ id: 'ResultInterval', description: 'null: unbounded' })
 
@@ -125,7 +125,7 @@ const level = z
     interval: interval.nullable(),
   })
   .meta({ id: 'MetricLevel' })
-const comparison = z
+export const comparison = z
   .object({
     variant_id: id,
     status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
@@ -202,6 +202,9 @@ export const decision = z
     reasons: z.array(z.string()),
     days_left: z.int().nullable().meta({ description: 'Until the planned users are there, at the pace so far' }),
     variants: z.array(z.object({ variant_id: id, outcome, reasons: z.array(z.string()) })),
+    verdicts: z
+      .array(z.object({ key: z.string(), variant_id: id, verdict: z.enum(['better', 'worse']) }))
+      .meta({ description: 'What primary metrics say significantly, whether or not that may be acted upon' }),
   })
   .meta({ id: 'ResultDecision' })
 

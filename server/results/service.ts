@@ -10,7 +10,7 @@ import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { declaredOf, gather, type Inquiry, needsRaw } from './gather.ts'
-import type { GetResults, Results } from './schema.ts'
+import { type GetResults, getResults as questionSchema, type Results } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 import { measure, readTail } from './tail.ts'
 
@@ -32,6 +32,19 @@ export async function getResults(em: EntityManager, platform: ResultsPlatform, i
   if (run?.frozen_at && statistics.question.departs.every((departure) => departure !== AFTER_FREEZING))
     return asResults((await storeFrozen(em, run.id, input, statistics, given)).answer)
   return asResults(given)
+}
+
+export type ResultsAnswer = Results
+
+/** The plain question about the latest run; null before the first. */
+export async function plainResults(
+  em: EntityManager,
+  platform: ResultsPlatform,
+  experimentId: number,
+): Promise<ResultsAnswer | null> {
+  const question = questionSchema.parse({ experiment_id: experimentId })
+  const { run } = await findRun(em, question)
+  return run && getResults(em, platform, question)
 }
 
 export const asResults = ({ data_through, frozen_at, ...given }: Answer): Results => ({

@@ -174,6 +174,16 @@ export async function readNextXid(em: EntityManager): Promise<string> {
   return rows[0]?.xid as string
 }
 
+/** Changes whenever totals do. */
+export async function readMark(em: EntityManager): Promise<string> {
+  const { rows } = await sql<{ mark: string }>`
+    select concat_ws(' ', s.event_xid, s.event_id, s.assignment_xid, (
+      select count(*) from run_metrics rm where rm.ready_at is not null), (
+      select max(r.frozen_at) from runs r)) as mark
+    from fold_state s`.execute(em.getKysely())
+  return rows[0]?.mark ?? ''
+}
+
 export type FoldState = { lag_seconds: number; tail: number }
 
 /** @returns how old the oldest event is that no total holds, and how many there are, at most `max` */

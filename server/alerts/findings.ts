@@ -1,0 +1,43 @@
+import type { ResultsAnswer } from '../results/service.ts'
+import type { AlertKind } from './schema.ts'
+
+/** Something worth an alert; of the same kind and subject there is one in a run. */
+export type Finding = { kind: AlertKind; subject: string; message: string }
+
+/** What results say that somebody should hear of. */
+export function findingsOf(results: ResultsAnswer): Finding[] {
+  const { decision, sample_ratio, metrics, variants, experiment_name } = results
+  const nameOf = (variantId: number) =>
+    variants.find(({ variant_id }) => variant_id === variantId)?.variant_name ?? String(variantId)
+  const findings: Finding[] = []
+  const isBlocked = decision.outcome === 'blocked'
+  for (const of of ['assigned', 'exposed', 'exclusions'] as const)
+    if (sample_ratio[of].is_mismatch)
+      findings.push({ kind: 'mismatch', subject: of, message: `${experiment_name}: ${decision.reasons.join(' ')}` })
+  for (const metric of metrics)
+    for (const comparison of metric.comparisons) {
+      const variant = nameOf(comparison.variant_id)
+      const subject = `${metric.key} ${comparison.variant_id}`
+      const said = (what: string) => `${experiment_name}: ${metric.name} is significantly ${what} in ${variant}.`
+      if (isHarm(results, metric, comparison)) findings.push({ kind: 'harm', subject, message: said('worse') })
+      // Of data that cannot be trusted no success is told.
+      else if (!isBlocked && isGain(results, metric, comparison))
+        findings.push({ kind: 'significance', subject, message: said('better') })
+    }
+  return findings
+}
+
+type Metric = ResultsAnswer['metrics'][number]
+type Comparison = Metric['comparisons'][number]
+
+/** Whoever watches looks often: harm is what stays significant however often, whatever the method that decides. */
+function isHarm({ confidence_level }: ResultsAnswer, { role, direction }: Metric, comparison: Comparison): boolean {
+  const { always_valid, difference } = comparison
+  if (role === 'secondary' || !always_valid || difference === null) return false
+  const pValue = role === 'primary' ? always_valid.p_value_adjusted : always_valid.p_value
+  const isWorse = direction === 'increase' ? difference < 0 : difference > 0
+  return isWorse && pValue !== null && pValue < 1 - confidence_level
+}
+
+const isGain = ({ decision }: ResultsAnswer, { key }: Metric, { variant_id }: Comparison): boolean =>
+  decision.verdicts.some((told) => told.key === key && told.variant_id === variant_id && told.verdict === 'better')

@@ -1,0 +1,102 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { Logger } from 'pino'
+import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import type { Define } from '../definitions/define.ts'
+import { Experiment, Run } from '../experiments/entity.ts'
+import { lockExperiment, pauseExperiment } from '../experiments/life-cycle.ts'
+import { plainResults, type ResultsAnswer, type ResultsPlatform } from '../results/service.ts'
+import { readMark } from '../totals/progress.ts'
+import { Alert } from './entity.ts'
+import { type Finding, findingsOf } from './findings.ts'
+
+/** An arbitrary number: alerts are numbered one transaction at a time, so that no reader misses one. */
+const ALERT_LOCK = 7_302_519
+const LOOK_MS = 10_000
+
+/** Looks at the results of what runs, whenever they may have changed, and says what they say for the first time. */
+export type Watchman = { look: () => Promise<void>; close: () => Promise<void> }
+
+export function createWatchman(options: {
+  orm: MikroORM
+  platform: ResultsPlatform
+  define: Define
+  log: Logger
+}): Watchman {
+  const { orm, platform, define, log } = options
+  const closing = new AbortController()
+  let mark: string | null = null
+
+  async function look() {
+    const now = await readMark(orm.em.fork())
+    if (now === mark) return
+    const running = await orm.em
+      .fork()
+      .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
+    for (const experiment of running) {
+      if (closing.signal.aborted) return
+      const results = await plainResults(orm.em.fork(), platform, experiment.id)
+      const findings = results ? findingsOf(results) : []
+      if (results && findings.length > 0) await raise(experiment.id, results, findings)
+    }
+    mark = now
+  }
+
+  /** Stores what is new of it, and pauses the experiment where that is wanted, in one transaction. */
+  async function raise(experimentId: number, results: ResultsAnswer, findings: readonly Finding[]) {
+    const run = await orm.em.fork().findOne(Run, { experiment_id: experimentId, number: results.run ?? 0 })
+    if (!run) return
+    const known = await orm.em.fork().find(Alert, { run_id: run.id })
+    const fresh = findings.filter(
+      ({ kind, subject }) => !known.some((alert) => alert.kind === kind && alert.subject === subject),
+    )
+    if (fresh.length === 0) return
+    await define('alerts', async (em) => {
+      const experiment = await lockExperiment(em, experimentId)
+      await em.execute(`select pg_advisory_xact_lock(${ALERT_LOCK})`)
+      const pauses = (kind: Finding['kind']) =>
+        experiment.status === 'running' &&
+        experiment.kind === 'experiment' &&
+        experiment.pause_on.some((reason) => reason === kind)
+      let stored = 0
+      for (const finding of fresh) stored += await store(em, experimentId, run.id, finding, pauses(finding.kind))
+      if (stored > 0 && fresh.some(({ kind }) => pauses(kind))) await pauseExperiment(em, experimentId)
+    })
+    for (const { message } of fresh) log.warn({ experiment_id: experimentId }, message)
+  }
+
+  async function run() {
+    while (!closing.signal.aborted) {
+      await sleep(LOOK_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
+      if (closing.signal.aborted) return
+      await look().catch((error) => {
+        if (!isPassing(error) && !isDatabaseAway(error))
+          log.error({ err: error }, 'Results cannot be watched; trying again')
+      })
+    }
+  }
+  const running = run()
+  return {
+    look,
+    close: async () => {
+      closing.abort()
+      await running
+    },
+  }
+}
+
+/** @returns 1 where nobody was faster */
+async function store(
+  em: EntityManager,
+  experimentId: number,
+  runId: number,
+  { kind, subject, message }: Finding,
+  paused: boolean,
+) {
+  const { rows } = await sql`
+    insert into alerts (experiment_id, run_id, kind, subject, message, paused)
+    values (${experimentId}, ${runId}, ${kind}, ${subject}, ${message}, ${paused})
+    on conflict (run_id, kind, subject) do nothing returning id`.execute(em.getKysely())
+  return rows.length
+}

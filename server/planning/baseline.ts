@@ -1,0 +1,87 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import type { MeasureDefinition } from '../metrics/measure.ts'
+import { covariance, mean, variance } from '../statistics/moments.ts'
+import { ratioLevel } from '../statistics/ratio.ts'
+import { numberOf, takes } from '../totals/counting.ts'
+
+/** What users did lately, whether or not an experiment ran: what a plan starts from. */
+export type Baseline = {
+  /** How many days were looked at, and who did anything in them. */
+  days: number
+  users: number
+  daily_users: number
+  level: number | null
+  standard_deviation: number | null
+  /** Of what a user did in these days and in as many before. */
+  correlation: number | null
+}
+
+const DAYS = 14
+
+type Row = {
+  users: number
+  num: number
+  den: number
+  before: number
+  num_num: number
+  num_den: number
+  den_den: number
+  num_before: number
+  before_before: number
+}
+
+/**
+ * The metric's level and spread over everybody who did anything in the last two weeks, as if they had been exposed at their
+ * beginning. Reads the events of the metric's types of four weeks.
+ */
+export async function readBaseline(em: EntityManager, measure: MeasureDefinition): Promise<Baseline> {
+  const { rows } = await sql<Row>`
+    with m as materialized (
+      select m.part, m.type, m.filter::jsonpath as filter, m.property, m.is_count
+      from jsonb_to_recordset(${JSON.stringify(measure.parts)}::text::jsonb) as m (part int, type text, filter text, property text, is_count boolean)),
+    active as materialized (
+      select distinct d.user_id from user_days d where d.day >= (now() - ${DAYS} * interval '1 day')::date),
+    acted as materialized (
+      select e.user_id, m.part, e.timestamp >= now() - ${DAYS} * interval '1 day' as is_late, ${numberOf} as number
+      from events e join m on m.type = e.type
+      where e.timestamp >= now() - ${2 * DAYS} * interval '1 day' and e.timestamp < now() and ${takes}),
+    value as materialized (
+      select a.user_id, ${amount(measure, 'a.is_late and a.part = 1')} as num, ${amount(measure, 'a.is_late and a.part = 2')} as den,
+        ${amount(measure, 'not a.is_late and a.part = 1')} as before
+      from acted a join active u on u.user_id = a.user_id group by a.user_id)
+    select (select count(*) from active)::float8 as users, coalesce(sum(v.num), 0)::float8 as num, coalesce(sum(v.den), 0)::float8 as den,
+      coalesce(sum(v.before), 0)::float8 as before, coalesce(sum(v.num * v.num), 0)::float8 as num_num,
+      coalesce(sum(v.num * v.den), 0)::float8 as num_den, coalesce(sum(v.den * v.den), 0)::float8 as den_den,
+      coalesce(sum(v.num * v.before), 0)::float8 as num_before, coalesce(sum(v.before * v.before), 0)::float8 as before_before
+    from value v`.execute(em.getKysely())
+  return baselineOf(rows[0] as Row, measure.parts.length === 2)
+}
+
+const amount = ({ is_binary }: MeasureDefinition, which: string) => {
+  const sum = sql`coalesce(sum(a.number) filter (where ${sql.raw(which)}), 0)`
+  return is_binary ? sql`least(${sum}, 1)` : sum
+}
+
+function baselineOf(row: Row, isRatio: boolean): Baseline {
+  const n = row.users
+  const shown = { days: DAYS, users: n, daily_users: n / DAYS }
+  if (isRatio) {
+    const level = ratioLevel({
+      n,
+      sumNum: row.num,
+      sumSqNum: row.num_num,
+      sumDen: row.den,
+      sumSqDen: row.den_den,
+      sumNumDen: row.num_den,
+    })
+    if (typeof level === 'string') return { ...shown, level: null, standard_deviation: null, correlation: null }
+    return { ...shown, level: level.level, standard_deviation: Math.sqrt(level.variance * n), correlation: null }
+  }
+  const sums = { n, sum: row.num, sumSq: row.num_num }
+  const spread = variance(sums)
+  const before = variance({ n, sum: row.before, sumSq: row.before_before })
+  const joint = covariance({ n, sumX: row.num, sumY: row.before, sumXY: row.num_before })
+  const correlation = spread && before && joint !== null ? joint / Math.sqrt(spread * before) : null
+  return { ...shown, level: mean(sums), standard_deviation: spread === null ? null : Math.sqrt(spread), correlation }
+}

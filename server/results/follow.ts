@@ -1,0 +1,47 @@
+import type { MikroORM } from '@mikro-orm/sql'
+import type { KeyRing } from '../auth/key-ring.ts'
+import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import type { Looks } from '../database/looks.ts'
+import { readMark } from '../totals/progress.ts'
+import type { GetResults, Results } from './schema.ts'
+import { getResults, type ResultsPlatform } from './service.ts'
+
+/** Often enough to watch, seldom enough that many may. */
+const PAUSE_MS = 5000
+
+/**
+ * Results now, and again whenever what was counted has changed them, at most every five seconds.
+ * @param token whose key must stay active
+ */
+export async function* followResults(
+  platform: ResultsPlatform & { orm: MikroORM; keyRing: KeyRing; looks: Looks },
+  token: string | undefined,
+  input: GetResults,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Results> {
+  const { orm, keyRing, looks } = platform
+  const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
+  let mark: string | null = null
+  let told: string | null = null
+  for await (const _ of looks.every(PAUSE_MS, isAllowed, signal)) {
+    try {
+      const now = await readMark(orm.em.fork())
+      if (now === mark) continue
+      const results = await getResults(orm.em.fork(), platform, input)
+      mark = now
+      const text = JSON.stringify(withoutCosts(results))
+      if (text === told) continue
+      told = text
+      yield results
+    } catch (error) {
+      // A database that is away is looked at again; before the first answer the reader is told.
+      if (told === null || !(isDatabaseAway(error) || isPassing(error))) throw error
+    }
+  }
+}
+
+/** What a reading took is another figure every time. */
+const withoutCosts = (results: Results) => ({
+  ...results,
+  metrics: results.metrics.map((metric) => ({ ...metric, cost: null })),
+})
