@@ -59,7 +59,7 @@ export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunSt
         enabled: variant.enabled || experiment.status === 'completed' || experiment.status === 'archived',
       })),
     ),
-    periods: run ? await readPeriods(em, run, units) : [],
+    periods: run ? await readPeriods(em, run, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map(asCounts),
     metrics,
     conversions: sumsOf(inquiry.documented, read, inquiry.specs.length, inCell).map(({ variant_id, users }) => ({
@@ -254,14 +254,15 @@ const controlFirst = <Variant extends { is_control: boolean }>(variants: readonl
   return control ? [control, ...variants.filter((variant) => variant !== control)] : []
 }
 
+const sharesOf = (variants: readonly { id: number; percent_allocated: number; enabled: boolean }[]) =>
+  Object.fromEntries(variants.map(({ id, percent_allocated, enabled }) => [id, enabled ? percent_allocated : 0]))
+
 /** The periods with anybody in them, and the last. */
 async function readPeriods(em: EntityManager, run: Run, units: readonly UnitRow[]): Promise<RunStatistics['periods']> {
   const periods = await em.find(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'asc' }, refresh: true })
   const all = periods.map(({ number, shares }) => ({
     period: number,
-    shares: Object.fromEntries(
-      shares.map(({ variant_id, percent_allocated, enabled }) => [variant_id, enabled ? percent_allocated : 0]),
-    ),
+    shares: sharesOf(shares.map(({ variant_id: id, ...share }) => ({ id, ...share }))),
   }))
   const isUsed = new Set(units.filter(({ assigned }) => assigned > 0).map(({ period }) => period))
   const used = all.filter(({ period }) => isUsed.has(period))

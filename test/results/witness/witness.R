@@ -1,0 +1,250 @@
+# Computes an experiment's results from its exported events and assignments alone, with base R: another reading of what the
+# platform promises, sharing no code with it.
+# In: a folder with events.csv and assignments.csv as they were exported, and questions.csv: what is asked, a metric to a line.
+# Out: lines "question;variant;figure;value".
+folder <- commandArgs(trailingOnly = TRUE)[1]
+events <- read.csv(file.path(folder, "events.csv"), colClasses = "character", na.strings = "")
+assignments <- read.csv(file.path(folder, "assignments.csv"), colClasses = "character", na.strings = "")
+questions <- read.csv(file.path(folder, "questions.csv"), colClasses = "character", na.strings = "", quote = "'")
+
+ms <- function(text) round(as.numeric(as.POSIXct(text, format = "%Y-%m-%dT%H:%M:%OSZ", tz = "UTC")) * 1000)
+property <- function(json, name) {
+  found <- regexpr(paste0("\"", name, "\":(\"[^\"]*\"|[^,}]*)"), json)
+  text <- rep(NA_character_, length(json))
+  text[!is.na(found) & found > 0] <- regmatches(json, found)
+  sub(paste0("^\"", name, "\":"), "", text)
+}
+number <- function(text) suppressWarnings(as.numeric(text))
+unquoted <- function(text) gsub("\"", "", text)
+
+events$at <- ms(events$timestamp)
+events$received <- ms(events$received_at)
+events$amount <- number(property(events$properties, "amount"))
+events$ms <- number(property(events$properties, "ms"))
+events$kind <- unquoted(property(events$properties, "kind"))
+assignments$assigned <- ms(assignments$assigned_at)
+assignments$exposed <- ms(assignments$exposed_at)
+for (name in c("plan", "country_code")) assignments[[name]] <- unquoted(property(assignments$dimensions, name))
+run_end <- ms(assignments$run_ended_at[1])
+experiment <- questions$experiment[1]
+
+HOUR <- 3600000
+say <- function(question, variant, figure, value) cat(question, variant, figure, format(value, digits = 17), "\n", sep = ";")
+
+# One row per person: who met which variant first, and when; two variants make a crossover, which is left out.
+people <- function(known) {
+  rows <- known[order(known$assigned, known$user_id), ]
+  seen <- rows[!is.na(rows$exposed), ]
+  first <- rows[!duplicated(rows$person_id), c("person_id", "period", "plan", "country_code")]
+  exposed <- tapply(seen$exposed, seen$person_id, min)
+  variants <- tapply(seen$variant_id, seen$person_id, function(v) length(unique(v)))
+  variant <- tapply(seen$variant_id, seen$person_id, function(v) v[1])
+  first$exposed <- exposed[first$person_id]
+  first$variant <- variant[first$person_id]
+  first[!is.na(first$exposed) & variants[first$person_id] == 1, ]
+}
+
+# Per person what a part of a metric adds up to, in [from, until) after the exposure.
+amounts <- function(units, told, type, filter, prop, count, any_tag, from, until) {
+  chosen <- told[told$type == type & (any_tag | is.na(told$experiment_id) | told$experiment_id == experiment), ]
+  if (!is.na(filter)) {
+    parts <- strsplit(filter, "~")[[1]]
+    chosen <- if (parts[2] == "ge") chosen[!is.na(chosen[[parts[1]]]) & chosen[[parts[1]]] >= as.numeric(parts[3]), ]
+      else if (parts[2] == "eq") chosen[!is.na(chosen[[parts[1]]]) & chosen[[parts[1]]] == parts[3], ]
+      else chosen[is.na(chosen[[parts[1]]]) | chosen[[parts[1]]] != parts[3], ]
+  }
+  place <- match(chosen$person_id, units$person_id)
+  chosen <- chosen[!is.na(place), ]
+  place <- place[!is.na(place)]
+  inside <- chosen$at >= from[place] & chosen$at < until[place]
+  chosen <- chosen[inside, ]
+  place <- place[inside]
+  value <- if (is.na(prop)) rep(1, nrow(chosen)) else if (count) as.numeric(!is.na(chosen[[prop]])) else ifelse(is.na(chosen[[prop]]), 0, chosen[[prop]])
+  sums <- rep(0, nrow(units))
+  added <- tapply(value, place, sum)
+  sums[as.integer(names(added))] <- added
+  sums
+}
+
+comparison <- function(N, vN, D, vD, c, df, level) {
+  t <- N / sqrt(vN)
+  critical <- qt((1 + level) / 2, df)
+  list(difference = N, standard_error = sqrt(vN), p_value = 2 * pt(-abs(t), df),
+    lower = N - critical * sqrt(vN), upper = N + critical * sqrt(vN), uplift = N / abs(D))
+}
+
+# Levels and variances of a variant over strata, and the parts that the degrees of freedom are made of.
+over_strata <- function(units, y, x, theta, variant, strata, weights) {
+  parts <- lapply(strata, function(s) {
+    here <- units$period == s & units$variant == variant
+    n <- sum(here)
+    w <- weights[[s]]
+    joint <- if (theta == 0) 0 else cov(x[here], y[here])
+    list(n = n, plain = w * mean(y[here]), level = w * (mean(y[here]) - theta * mean(x[here])),
+      variance = w^2 / n * (var(y[here]) - 2 * theta * joint + theta^2 * (if (theta == 0) 0 else var(x[here]))),
+      own = w^2 / n * var(y[here]), cov = w^2 / n * (var(y[here]) - theta * joint))
+  })
+  sum_of <- function(field) sum(sapply(parts, function(p) p[[field]]))
+  list(plain = sum_of("plain"), level = sum_of("level"), variance = sum_of("variance"), own = sum_of("own"), cov = sum_of("cov"),
+    df = sum(sapply(parts, function(p) p$variance^2 / (p$n - 1))))
+}
+
+compare_means <- function(units, y, x, treatment, control, level, covariate) {
+  strata <- usable(units, treatment, control)
+  counts <- sapply(strata, function(s) sum(units$period == s))
+  weights <- as.list(counts / sum(counts))
+  names(weights) <- strata
+  theta <- if (covariate) pooled_theta(units, y, x) else 0
+  c0 <- over_strata(units, y, x, theta, control, strata, weights)
+  t0 <- over_strata(units, y, x, theta, treatment, strata, weights)
+  vN <- t0$variance + c0$variance
+  result <- comparison(t0$level - c0$level, vN, c0$plain, c0$own, -c0$cov, vN^2 / (t0$df + c0$df), level)
+  if (theta != 0) {
+    result$theta <- theta
+    result$reduction <- 1 - vN / (t0$own + c0$own)
+  }
+  result
+}
+
+usable <- function(units, treatment, control) {
+  strata <- sort(unique(units$period))
+  strata[sapply(strata, function(s) sum(units$period == s & units$variant == control) >= 2 && sum(units$period == s & units$variant == treatment) >= 2)]
+}
+
+pooled_theta <- function(units, y, x) {
+  groups <- split(seq_len(nrow(units)), paste(units$period, units$variant))
+  groups <- groups[sapply(groups, length) >= 2]
+  joint <- sum(sapply(groups, function(g) (length(g) - 1) * cov(x[g], y[g])))
+  own <- sum(sapply(groups, function(g) (length(g) - 1) * var(x[g])))
+  if (own == 0) 0 else joint / own
+}
+
+# A ratio of sums by the delta method; with a covariate within one period, else of the stratified sums.
+compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covariate) {
+  strata <- usable(units, treatment, control)
+  if (covariate && length(unique(units$period)) == 1) {
+    S <- function(v) cov(cbind(m, d, mp, dp)[units$variant == v, ])
+    mu <- function(v) colMeans(cbind(m, d, mp, dp)[units$variant == v, ])
+    post <- function(v) { u <- mu(v); c(1 / u[2], -u[1] / u[2]^2, 0, 0) }
+    pre <- function(v) { u <- mu(v); c(0, 0, 1 / u[4], -u[3] / u[4]^2) }
+    all <- unique(units$variant)
+    n <- function(v) sum(units$variant == v)
+    theta <- sum(sapply(all, function(v) (n(v) - 1) * drop(post(v) %*% S(v) %*% pre(v)))) /
+      sum(sapply(all, function(v) (n(v) - 1) * drop(pre(v) %*% S(v) %*% pre(v))))
+    gradient <- function(v) post(v) - theta * pre(v)
+    variance <- function(v) drop(gradient(v) %*% S(v) %*% gradient(v)) / n(v)
+    own <- function(v) drop(post(v) %*% S(v) %*% post(v)) / n(v)
+    ratio <- function(v) { u <- mu(v); u[1] / u[2] - theta * (u[3] / u[4]) }
+    vN <- variance(treatment) + variance(control)
+    df <- vN^2 / (variance(treatment)^2 / (n(treatment) - 1) + variance(control)^2 / (n(control) - 1))
+    plain <- mu(control)
+    result <- comparison(unname(ratio(treatment) - ratio(control)), vN, unname(plain[1] / plain[2]), own(control), 0, df, level)
+    result$theta <- theta
+    result$reduction <- 1 - vN / (own(treatment) + own(control))
+    return(result)
+  }
+  counts <- sapply(strata, function(s) sum(units$period == s))
+  weights <- counts / sum(counts)
+  side <- function(v) {
+    sums <- sapply(seq_along(strata), function(i) {
+      here <- units$period == strata[i] & units$variant == v
+      c(weights[i] * mean(m[here]), weights[i] * mean(d[here]))
+    })
+    M <- sum(sums[1, ]); D <- sum(sums[2, ])
+    parts <- sapply(seq_along(strata), function(i) {
+      here <- units$period == strata[i] & units$variant == v
+      c(var(m[here] - M / D * d[here]) * weights[i]^2 / D^2 / sum(here), sum(here))
+    })
+    list(level = M / D, variance = sum(parts[1, ]), df = sum(parts[1, ]^2 / (parts[2, ] - 1)))
+  }
+  c0 <- side(control); t0 <- side(treatment)
+  vN <- t0$variance + c0$variance
+  comparison(t0$level - c0$level, vN, c0$level, c0$variance, 0, vN^2 / (t0$df + c0$df), level)
+}
+
+compare_quantiles <- function(units, told, q, treatment, control, p, level) {
+  z <- qnorm((1 + level) / 2)
+  one <- function(v) {
+    chosen <- told[told$person_id %in% units$person_id[units$variant == v], ]
+    values <- sort(chosen$value)
+    n <- length(values)
+    at <- function(f) values[min(max(ceiling(n * f - 1e-9), 1), n)]
+    spread <- z * sqrt(p * (1 - p) / n)
+    J <- tapply(chosen$value <= at(p), chosen$person_id, sum)
+    K <- tapply(chosen$value, chosen$person_id, length)
+    R <- sum(J) / sum(K)
+    cluster <- var(J - R * K) / mean(K)^2 / length(K)
+    se <- (at(p + spread) - at(p - spread)) / (2 * z) * sqrt(cluster / (p * (1 - p) / n))
+    list(level = at(p), variance = se^2)
+  }
+  c0 <- one(control); t0 <- one(treatment)
+  result <- comparison(t0$level - c0$level, t0$variance + c0$variance, c0$level, c0$variance, 0, Inf, level)
+  result$level <- t0$level
+  result$control <- c0$level
+  result
+}
+
+sequence <- function(difference, se, n, level, tuning) {
+  alpha <- 1 - level
+  log2 <- -2 * log(alpha)
+  a <- n * (log2 + log(1 + log2)) / tuning
+  half <- se * sqrt(2 * (a + 1) / a * (log(1 + a) / 2 - log(alpha)))
+  c(half, min(1, exp(-((a / (a + 1)) * (difference / se)^2 / 2 - log(1 + a) / 2))))
+}
+
+for (row in seq_len(nrow(questions))) {
+  q <- questions[row, ]
+  level <- as.numeric(q$level)
+  as_of <- if (is.na(q$as_of)) Inf else ms(q$as_of)
+  known <- assignments[assignments$assigned < as_of, ]
+  known$exposed[!is.na(known$exposed) & known$exposed >= as_of] <- NA
+  if (!is.na(q$from)) known$exposed[!is.na(known$exposed) & known$exposed < ms(q$from)] <- NA
+  units <- people(known)
+  told <- events[events$received < as_of, ]
+  if (!is.na(q$where)) {
+    asked <- strsplit(q$where, "=")[[1]]
+    units <- units[!is.na(units[[asked[1]]]) & units[[asked[1]]] == asked[2], ]
+  }
+  from <- units$exposed + as.numeric(q$from_hours) * HOUR
+  until <- if (is.na(q$until_hours)) rep(run_end, nrow(units)) else units$exposed + as.numeric(q$until_hours) * HOUR
+  before <- units$exposed - as.numeric(q$covariate_days) * 24 * HOUR
+  sums <- function(type, filter, prop, count, from, until) amounts(units, told, type, filter, prop, count == "yes", q$any_tag == "yes", from, until)
+  y <- sums(q$type, q$filter, q$property, q$count, from, until)
+  x <- sums(q$type, q$filter, q$property, q$count, before, units$exposed)
+  if (q$binary == "yes") { y <- pmin(y, 1); x <- pmin(x, 1) }
+  if (!is.na(q$cap)) {
+    capped <- function(v) { s <- sort(v); n <- length(s); pmin(v, s[min(max(ceiling(n * as.numeric(q$cap) - 1e-9), 1), n)]) }
+    y <- capped(y); x <- capped(x)
+  }
+  covariate <- as.numeric(q$covariate_days) > 0
+  control <- q$control
+  treatments <- setdiff(strsplit(q$variants, " ")[[1]], control)
+  for (v in c(control, treatments)) say(q$question, v, "users", sum(units$variant == v))
+  for (v in treatments) {
+    if (q$kind == "quantile") {
+      chosen <- told[told$type == q$type & (is.na(told$experiment_id) | told$experiment_id == experiment) & !is.na(told[[q$property]]), ]
+      place <- match(chosen$person_id, units$person_id)
+      chosen <- chosen[!is.na(place), ]; place <- place[!is.na(place)]
+      chosen <- chosen[chosen$at >= from[place] & chosen$at < until[place], ]
+      chosen$value <- chosen[[q$property]]
+      result <- compare_quantiles(units, chosen, q, v, control, as.numeric(q$quantile), level)
+    } else if (q$kind == "ratio") {
+      d <- sums(q$den_type, q$den_filter, q$den_property, q$den_count, from, until)
+      dp <- sums(q$den_type, q$den_filter, q$den_property, q$den_count, before, units$exposed)
+      result <- compare_ratios(units, y, d, x, dp, v, control, level, covariate)
+      here <- units$variant == v
+      result$level <- sum(y[here]) / sum(d[here])
+    } else {
+      result <- compare_means(units, y, x, v, control, level, covariate)
+      result$level <- mean(y[units$variant == v])
+    }
+    n <- sum(units$variant %in% c(v, control))
+    valid <- sequence(result$difference, result$standard_error, n, level, as.numeric(q$tuning))
+    result$always_valid_p <- valid[2]
+    result$always_valid_lower <- result$difference - valid[1]
+    ratio <- result$difference / result$standard_error
+    result$probability_above <- pnorm(ratio)
+    result$loss <- result$standard_error * (dnorm(ratio) - ratio * pnorm(-ratio))
+    for (figure in names(result)) say(q$question, v, figure, result[[figure]])
+  }
+}

@@ -1,0 +1,276 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { Loose } from '../../support/api.ts'
+import { type Backend, hasPostgres } from '../../support/app.ts'
+import { type ClockedApp, openClockedApp } from '../../totals/set-clock.ts'
+import { GREEN_EFFECT, makeWorld, type World } from './world.ts'
+
+const hasR = spawnSync('Rscript', ['--version']).status === 0
+if (!hasR)
+  console.log('R is not installed (Debian: r-base-core): results are not held against an independent computation')
+
+/** A metric as the R script is told of it; filters as `property~ge|eq|ne~value`. */
+type Asked = Partial<
+  Record<
+    | 'kind'
+    | 'type'
+    | 'filter'
+    | 'property'
+    | 'count'
+    | 'den_type'
+    | 'den_filter'
+    | 'den_property'
+    | 'den_count'
+    | 'binary'
+    | 'any_tag'
+    | 'from_hours'
+    | 'until_hours'
+    | 'covariate_days'
+    | 'cap'
+    | 'quantile'
+    | 'as_of'
+    | 'from'
+    | 'where',
+    string
+  >
+>
+const METRICS: Record<string, Asked> = {
+  buyers: { type: 'purchase', binary: 'yes', covariate_days: '14' },
+  'big-buyers': { type: 'purchase', filter: 'amount~ge~20', binary: 'yes', until_hours: '72' },
+  views: { type: 'view', covariate_days: '7' },
+  revenue: { type: 'purchase', property: 'amount', covariate_days: '14' },
+  'capped-revenue': { type: 'purchase', property: 'amount', until_hours: '168', cap: '0.95', covariate_days: '14' },
+  'gift-revenue': {
+    type: 'purchase',
+    property: 'amount',
+    filter: 'kind~eq~gift',
+    any_tag: 'yes',
+    covariate_days: '14',
+  },
+  'other-orders': { type: 'purchase', filter: 'kind~ne~gift', until_hours: '30' },
+  'order-value': {
+    kind: 'ratio',
+    type: 'purchase',
+    property: 'amount',
+    den_type: 'purchase',
+    den_property: 'amount',
+    den_count: 'yes',
+  },
+  'revenue-per-view': { kind: 'ratio', type: 'purchase', property: 'amount', den_type: 'view', covariate_days: '14' },
+  'back-on-day-2': { type: 'view', binary: 'yes', from_hours: '48', until_hours: '72' },
+  latency: { kind: 'quantile', type: 'request', property: 'ms', quantile: '0.9', until_hours: '120' },
+}
+const COLUMNS = [
+  'question',
+  'experiment',
+  'control',
+  'variants',
+  'level',
+  'tuning',
+  'kind',
+  'type',
+  'filter',
+  'property',
+  'count',
+  'den_type',
+  'den_filter',
+  'den_property',
+  'den_count',
+  'binary',
+  'any_tag',
+  'from_hours',
+  'until_hours',
+  'covariate_days',
+  'cap',
+  'quantile',
+  'as_of',
+  'from',
+  'where',
+]
+const DEFAULTS: Asked = {
+  kind: 'mean',
+  count: 'no',
+  den_count: 'no',
+  binary: 'no',
+  any_tag: 'no',
+  from_hours: '0',
+  covariate_days: '0',
+}
+
+const TOLERANCE = 1e-9
+
+describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded']) as Backend[])(
+  'results, held against an independent computation from the exports (%s)',
+  (backend) => {
+    let app: ClockedApp
+    let world: World
+    const folder = mkdtempSync(join(tmpdir(), 'witness-'))
+    beforeAll(async () => {
+      app = await openClockedApp(backend, 'UTC')
+      world = await makeWorld(app)
+      // On the embedded database counting all of it takes longer than an answer waits for.
+      if (backend === 'embedded') await app.platform.totals.catchUp()
+    }, 300_000)
+    afterAll(async () => {
+      rmSync(folder, { recursive: true })
+      await app?.close()
+    })
+
+    async function exported(path: string) {
+      const response = await fetch(`${app.url}/api${path}`, { headers: { authorization: `Bearer ${app.api.token}` } })
+      if (!response.ok) throw new Error(await response.text())
+      return response.text()
+    }
+
+    /** Answers of base R, by question, variant and figure. */
+    async function askR(experiment: World['steady'], questions: Record<string, Asked>, level: number) {
+      writeFileSync(join(folder, 'events.csv'), await exported('/events/export?format=csv'))
+      writeFileSync(
+        join(folder, 'assignments.csv'),
+        await exported(`/experiments/${experiment.id}/assignments/export?format=csv`),
+      )
+      const lines = Object.entries(questions).map(([question, asked]) => {
+        const row: Record<string, string> = {
+          ...DEFAULTS,
+          ...asked,
+          ...{
+            question,
+            experiment: String(experiment.id),
+            control: String(experiment.variants.control),
+            level: String(level),
+            tuning: '2000',
+          },
+          variants: Object.values(experiment.variants).join(' '),
+        }
+        return COLUMNS.map((column) => row[column] ?? '').join(',')
+      })
+      writeFileSync(join(folder, 'questions.csv'), [COLUMNS.join(','), ...lines].join('\n'))
+      const script = new URL('./witness.R', import.meta.url).pathname
+      const { stdout, stderr, status } = spawnSync('Rscript', ['--vanilla', script, folder], {
+        encoding: 'utf8',
+        maxBuffer: 64 * 1024 * 1024,
+      })
+      if (status !== 0) throw new Error(stderr)
+      const figures = new Map<string, number>()
+      for (const line of stdout.trim().split('\n')) {
+        const [question, variant, figure, value] = line.split(';')
+        figures.set(`${question} ${variant} ${figure}`, Number(value))
+      }
+      return figures
+    }
+
+    /** What the platform says, under the names that the script uses. */
+    function figuresOf(key: string, { metrics }: { metrics: Loose[] }): Map<string, number | null> {
+      const metric = metrics.find((one) => one.key === key)
+      const figures = new Map<string, number | null>()
+      for (const { variant_id, users } of metric.variants) figures.set(`${variant_id} users`, users)
+      for (const comparison of metric.comparisons) {
+        const put = (figure: string, value: number | null | undefined) =>
+          figures.set(`${comparison.variant_id} ${figure}`, value ?? null)
+        const { variant_id, difference, standard_error, p_value, interval, uplift, always_valid, bayesian, cuped } =
+          comparison
+        put('difference', difference)
+        put('standard_error', standard_error)
+        put('p_value', p_value)
+        put('uplift', uplift?.value)
+        put('level', metric.variants.find((level: Loose) => level.variant_id === variant_id).level)
+        put('always_valid_p', always_valid?.p_value)
+        put('always_valid_lower', always_valid?.interval.lower)
+        put('probability_above', bayesian?.probability_better)
+        put('loss', bayesian?.expected_loss)
+        put('theta', cuped?.theta)
+        put('reduction', cuped?.variance_reduction)
+        // The interval of two plain rates is Newcombe's.
+        if (metric.kind !== 'proportion') put('lower', interval?.lower)
+      }
+      return figures
+    }
+
+    /** Figures that both give, each within the tolerance of the other. @returns how many */
+    function compare(key: string, ours: Map<string, number | null>, theirs: Map<string, number>): number {
+      let compared = 0
+      for (const [name, value] of ours) {
+        const other = theirs.get(`${key} ${name}`)
+        const isMissing = value === null && other === undefined
+        if (isMissing || (value === null && /always_valid/.test(name))) continue
+        const error = Math.abs((value as number) - (other as number)) / Math.max(1e-3, Math.abs(other as number))
+        expect(error, `${key}, variant ${name}: ${value} and ${other}`).toBeLessThan(TOLERANCE)
+        compared++
+      }
+      return compared
+    }
+
+    test.each(['steady', 'moved'] as const)(
+      'agree for every kind of metric, with windows, caps, covariates and periods: the %s experiment',
+      async (which) => {
+        const experiment = world[which]
+        const theirs = await askR(experiment, METRICS, 0.95)
+        const answer = await app.api.results(experiment)
+        expect(answer.data_through).toBeNull()
+        let compared = 0
+        for (const key of Object.keys(METRICS)) compared += compare(key, figuresOf(key, answer), theirs)
+        expect(compared).toBeGreaterThan(200)
+      },
+    )
+
+    test('find the effect that was simulated, and none where there is none', async () => {
+      const { metrics } = await app.api.results(world.steady)
+      const orders = metrics.find(({ key }: Loose) => key === 'order-value')
+      const upliftOf = (variant: string) =>
+        orders.comparisons.find(({ variant_id }: Loose) => variant_id === world.steady.variants[variant]).uplift
+      const { lower, upper } = upliftOf('green').interval
+      expect(lower).toBeGreaterThan(0)
+      expect(lower).toBeLessThan(GREEN_EFFECT - 1)
+      expect(upper).toBeGreaterThan(GREEN_EFFECT - 1)
+      expect(upliftOf('blue').interval.lower).toBeLessThan(0)
+      expect(upliftOf('blue').interval.upper).toBeGreaterThan(0)
+    })
+
+    test('agree in the segments of a dimension', async () => {
+      for (const [dimension, values] of [
+        ['plan', ['gold', 'free']],
+        ['country_code', ['US', 'DE']],
+      ] as const)
+        for (const value of values) {
+          const keys = ['buyers', 'views', 'revenue', 'order-value', 'revenue-per-view']
+          const asked = Object.fromEntries(
+            keys.map((key) => [key, { ...METRICS[key], where: `${dimension}=${value}` }]),
+          )
+          const theirs = await askR(world.moved, asked, 0.9)
+          const broken = await app.api.results(world.moved, { dimension, confidence_level: 0.9 })
+          const segment = broken.segments.find((one: Loose) => one.value === value)
+          const filtered = await app.api.results(world.moved, { where: { [dimension]: value }, confidence_level: 0.9 })
+          for (const key of keys) {
+            expect(compare(key, figuresOf(key, segment), theirs)).toBeGreaterThan(10)
+            expect(compare(key, figuresOf(key, filtered), theirs)).toBeGreaterThan(10)
+          }
+        }
+    })
+
+    test('agree where events are read: another window, an earlier time, later users, users with two values', async () => {
+      const { steady, ended } = world
+      const asOf = new Date(ended + 1000).toISOString()
+      const from = new Date(ended - 5 * 86_400_000).toISOString()
+      const keys = Object.keys(METRICS).filter((key) => key !== 'back-on-day-2')
+      const cases: [object, (asked: Asked) => Asked][] = [
+        [{ window_hours: 50 }, (asked) => ({ ...asked, until_hours: '50' })],
+        [{ as_of: asOf }, (asked) => ({ ...asked, as_of: asOf })],
+        [{ from }, (asked) => ({ ...asked, from })],
+      ]
+      for (const [options, change] of cases) {
+        const theirs = await askR(
+          steady,
+          Object.fromEntries(keys.map((key) => [key, change(METRICS[key] as Asked)])),
+          0.95,
+        )
+        const answer = await app.api.results(steady, options)
+        expect(answer.metrics[0].source).toBe('events')
+        expect(answer.metrics[0].cost.milliseconds).toBeGreaterThan(0)
+        for (const key of keys) expect(compare(key, figuresOf(key, answer), theirs), key).toBeGreaterThan(10)
+      }
+    })
+  },
+)

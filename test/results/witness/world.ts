@@ -1,0 +1,193 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createRandom, type Random } from '../../lab/random.ts'
+import type { Loose } from '../../support/api.ts'
+import type { ClockedApp } from '../../totals/set-clock.ts'
+
+/** Two experiments over the same users, with known effects, everything recorded through HTTP in no order at all. */
+
+const HOUR = 3_600_000
+const DAY = 24 * HOUR
+export const BEGINNING = Date.UTC(2026, 2, 2, 10)
+const USERS = 600
+const BATCH = 500
+
+type Variants = Record<string, number>
+export type World = {
+  /** Of one period, and of two. */
+  steady: { id: number; variants: Variants }
+  moved: { id: number; variants: Variants }
+  metrics: Record<string, number>
+  ended: number
+}
+
+/** What is measured, of every kind. */
+export const DEFINITIONS: Record<string, object> = {
+  buyers: { type: 'proportion', event_type: 'purchase' },
+  'big-buyers': {
+    type: 'proportion',
+    event_type: 'purchase',
+    filter: { amount: { $gte: 20 } },
+    window_hours: 72,
+    covariate_days: 0,
+  },
+  views: { type: 'count', event_type: 'view', covariate_days: 7 },
+  revenue: { type: 'sum', event_type: 'purchase', property: 'amount' },
+  'capped-revenue': { type: 'sum', event_type: 'purchase', property: 'amount', window_hours: 168, cap: 0.95 },
+  'gift-revenue': { type: 'sum', event_type: 'purchase', property: 'amount', filter: { kind: 'gift' }, any_tag: true },
+  'other-orders': {
+    type: 'count',
+    event_type: 'purchase',
+    filter: { kind: { $ne: 'gift' } },
+    window_hours: 30,
+    covariate_days: 0,
+  },
+  'order-value': { type: 'mean', event_type: 'purchase', property: 'amount', covariate_days: 0 },
+  'revenue-per-view': {
+    type: 'ratio',
+    numerator: { event_type: 'purchase', property: 'amount' },
+    denominator: { event_type: 'view' },
+  },
+  'back-on-day-2': { type: 'retention', event_type: 'view', day: 2 },
+  latency: { type: 'quantile', event_type: 'request', property: 'ms', quantile: 0.9, window_hours: 120 },
+}
+
+export async function makeWorld(app: ClockedApp): Promise<World> {
+  const { api } = app
+  const random = createRandom(2026)
+  await app.setClock(BEGINNING - 20 * DAY)
+  const metrics: Record<string, number> = {}
+  for (const [key, definition] of Object.entries(DEFINITIONS))
+    metrics[key] = (await api.ok('POST', '/api/metrics', { key, name: key, definition })).id
+  const shares = { control: 34, blue: 33, green: 33 }
+  const settings = { dimensions: ['plan'], auto_start: false, planned_users: 2000 }
+  const steady = await api.makeExperiment(shares, settings)
+  const moved = await api.makeExperiment(shares, settings)
+  for (const { id } of [steady, moved])
+    await api.ok('PUT', `/api/experiments/${id}/metrics`, {
+      metrics: Object.values(metrics).map((metric_id, place) => ({
+        metric_id,
+        role: place === 0 ? 'primary' : place < 8 ? 'secondary' : 'guardrail',
+      })),
+    })
+  const events: Loose[] = []
+  const record = (user_id: string, type: string, at: number, properties: object | null, tag: number | null = null) =>
+    events.push({
+      user_id,
+      type,
+      timestamp: new Date(at).toISOString(),
+      properties,
+      attributes: {},
+      ...(tag === null ? {} : { experiment_id: tag }),
+    })
+
+  for (let user = 0; user < USERS; user++) live(random, `user ${user}`, BEGINNING - 18 * DAY, 18 * DAY, 1, record)
+  await send(app, events.splice(0), random)
+
+  await app.setClock(BEGINNING)
+  for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/start`)
+  let clock = BEGINNING
+  const meet = async (user: number) => {
+    clock += 11 * 60_000
+    await app.setClock(clock)
+    // Some look twice, the second time by an id that turns out to be theirs.
+    let variant: number | undefined
+    for (const user_id of user % 40 === 7 ? [`visitor ${user}`, `user ${user}`] : [`user ${user}`]) {
+      const { eligible_experiment_ids } = await api.ok('POST', '/api/experiments/check-eligibility', {
+        user_id,
+        experiment_ids: [steady.id, moved.id],
+        attributes: { plan: user % 3 === 0 ? 'gold' : 'free', country_code: user % 2 === 0 ? 'US' : 'DE' },
+      })
+      variant = eligible_experiment_ids[steady.id]?.variant_id
+    }
+    const effect = variant === steady.variants.green ? GREEN_EFFECT : 1
+    live(random, `user ${user}`, clock, 11 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
+  }
+  for (let user = 0; user < USERS / 2; user++) await meet(user)
+  await api.allocate(moved, { control: 20, blue: 40, green: 40 })
+  for (let user = USERS / 2; user < USERS; user++) await meet(user)
+  for (let user = 7; user < USERS; user += 40)
+    await api.ok('POST', '/api/users/alias', { alias_id: `visitor ${user}`, user_id: `user ${user}` })
+
+  const ended = clock + 3 * DAY
+  const late = events.filter(() => random.uniform() < 0.2)
+  const inTime = events.filter((event) => !late.includes(event))
+  const [before, after] = [
+    inTime.filter(({ timestamp }) => Date.parse(timestamp) < ended),
+    inTime.filter(({ timestamp }) => Date.parse(timestamp) >= ended),
+  ]
+  await app.setClock(ended)
+  await send(app, before, random)
+  for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/complete`)
+  await app.setClock(ended + 15 * DAY)
+  await send(app, [...after, ...late], random)
+  await exportable(app)
+  return { steady, moved, metrics, ended }
+}
+
+/** Exports hold what is below the horizon: a transaction anywhere in the cluster may hold that back for a moment. */
+async function exportable({ platform }: ClockedApp) {
+  const open = 'select 1 from events e where e.xid >= recorded_horizon() limit 1'
+  for (let waited = 0; waited < 600; waited++) {
+    if ((await platform.orm.em.fork().execute(open)).length === 0) return
+    await sleep(50)
+  }
+  throw new Error('A transaction does not end that began before the events were stored')
+}
+
+/** How much more a purchase of the steady experiment's green variant amounts to. */
+export const GREEN_EFFECT = 1.5
+
+type Record_ = (user_id: string, type: string, at: number, properties: object | null, tag?: number | null) => void
+
+/** What a user does in a time: purchases, views and requests, some on the very edges of windows. */
+function live(
+  random: Random,
+  user_id: string,
+  from: number,
+  length: number,
+  effect: number,
+  record: Record_,
+  tags: (number | null)[] = [null],
+  exposed?: number,
+) {
+  const taste = 0.5 + random.uniform()
+  const times = (mean: number) =>
+    Array.from(
+      { length: Math.floor(mean * taste * 2 * random.uniform()) },
+      () => from + Math.floor(random.uniform() * length),
+    )
+  const tag = () => tags[Math.floor(random.uniform() * tags.length)] ?? null
+  const amount = () => Math.round(100 * effect * (5 + 30 * taste * random.uniform())) / 100
+  const edges =
+    exposed === undefined || random.uniform() > 0.2
+      ? []
+      : [exposed, exposed - 1, exposed + 72 * HOUR, exposed + 48 * HOUR, exposed - 7 * DAY]
+  for (const at of [...times(3), ...edges])
+    record(
+      user_id,
+      'purchase',
+      at,
+      random.uniform() < 0.05
+        ? { amount: 'much' }
+        : { amount: amount(), ...(random.uniform() < 0.3 ? { kind: 'gift' } : { kind: 'own' }) },
+      tag(),
+    )
+  for (const at of [...times(5), ...edges]) record(user_id, 'view', at, null, tag())
+  for (const at of times(6))
+    record(user_id, 'request', at, { ms: Math.round(1000 * Math.exp(1 + taste + random.normal())) / 1000 }, tag())
+}
+
+async function send({ api }: ClockedApp, events: readonly Loose[], random: Random) {
+  const shuffled = events
+    .map((event) => ({ event, place: random.uniform() }))
+    .sort((one, other) => one.place - other.place)
+  for (let start = 0; start < shuffled.length; start += BATCH) {
+    const { rejected, results } = await api.ok('POST', '/api/events/batch', {
+      events: shuffled.slice(start, start + BATCH).map(({ event }) => event),
+    })
+    if (rejected > 0)
+      throw new Error(
+        `Events are rejected: ${JSON.stringify(results.find(({ status }: Loose) => status === 'rejected'))}`,
+      )
+  }
+}
