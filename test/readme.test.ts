@@ -14,8 +14,9 @@ const shellBelow = (title: string) => {
   return code
 }
 
-test('the README’s five minutes with curl, and its flags, work as they stand', async () => {
-  const walk = shellBelow('Five minutes with curl') + shellBelow('Flags, and OpenFeature')
+test('the README’s five minutes with curl, and its metrics and flags, work as they stand', async () => {
+  const walk =
+    shellBelow('Five minutes with curl') + shellBelow('Metrics, and what to do') + shellBelow('Flags, and OpenFeature')
   const app = await openApp('embedded')
   const script = walk.replace('http://127.0.0.1:8000', app.url)
   for (const shell of ['bash', 'sh']) {
@@ -25,11 +26,11 @@ test('the README’s five minutes with curl, and its flags, work as they stand',
       .split('\n')
       .map((line) => JSON.parse(line))
     expect(stderr).toBe('')
-    expect(answers).toHaveLength(13)
+    expect(answers).toHaveLength(17)
     const [control, treatment, ...rest] = answers
     expect([control.name, treatment.name]).toEqual(['control', 'treatment'])
     for (const decision of rest.slice(0, 4)) expect(Object.keys(decision.eligible_experiment_ids)).toHaveLength(1)
-    const [event, listed, results, plan, flag, one, all] = rest.slice(4)
+    const [event, listed, results, plan, attached, checklist, broken, series, flag, one, all] = rest.slice(4)
     expect(listed).toEqual([event])
     const counts = results.variants.map((row: { total_users: number; conversions: number }) => [
       row.total_users,
@@ -38,6 +39,10 @@ test('the README’s five minutes with curl, and its flags, work as they stand',
     expect(counts.reduce((sum: number, [users]: [number]) => sum + users, 0)).toBe(4)
     expect(counts.reduce((sum: number, [, conversions]: [number, number]) => sum + conversions, 0)).toBe(1)
     expect(plan).toMatchObject({ total_users: 2 * plan.users[0], days: Math.ceil(plan.total_users / 2000) })
+    expect(attached).toMatchObject([{ role: 'secondary', definition: { type: 'sum', window_hours: 168 } }])
+    expect(checklist).toMatchObject({ is_locked: true, plan: { method: 'sequential' } })
+    expect(broken).toMatchObject({ decision: { outcome: 'continue' }, segments: [] })
+    expect(series.days).toHaveLength(1)
     expect(one).toMatchObject({ key: flag.key, reason: expect.stringMatching(/SPLIT|STATIC/) })
     expect(all.flags).toContainEqual(one)
     expect(all.flags.length).toBeGreaterThanOrEqual(2)

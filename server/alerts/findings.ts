@@ -11,9 +11,9 @@ export function findingsOf(results: ResultsAnswer): Finding[] {
     variants.find(({ variant_id }) => variant_id === variantId)?.variant_name ?? String(variantId)
   const findings: Finding[] = []
   const isBlocked = decision.outcome === 'blocked'
-  for (const of of ['assigned', 'exposed', 'exclusions'] as const)
-    if (sample_ratio[of].is_mismatch)
-      findings.push({ kind: 'mismatch', subject: of, message: `${experiment_name}: ${decision.reasons.join(' ')}` })
+  for (const check of ['assigned', 'exposed', 'exclusions'] as const)
+    if (sample_ratio[check].is_mismatch)
+      findings.push({ kind: 'mismatch', subject: check, message: `${experiment_name}: ${decision.reasons.join(' ')}` })
   for (const metric of metrics)
     for (const comparison of metric.comparisons) {
       const variant = nameOf(comparison.variant_id)

@@ -168,10 +168,9 @@ function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, sta
   return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
 }
 
+/** The variant that lacks most. */
 function worst({ variants }: SampleRatios['causes'][number], statistics: RunStatistics): string {
-  const off = variants.toSorted(
-    (one, other) => Math.abs(other.users - other.expected) - Math.abs(one.users - one.expected),
-  )[0]
+  const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
   if (!off) return ''
   const name = statistics.variants.find(({ variant_id }) => variant_id === off.variant_id)?.variant_name
   return `${off.users} users in ${name}, ${Math.round(off.expected)} expected`

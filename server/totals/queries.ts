@@ -110,6 +110,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       select x.id from jsonb_array_elements_text(${JSON.stringify(except)}::text::jsonb) as x (id)),
     batch as materialized (
       select coalesce(l.user_id, e.user_id) as person_id, e.experiment_id, e.variant_id, e.timestamp, e.type, m.measure_id, m.part,
+        exists (select 1 from measures a where a.id = m.measure_id and a.any_tag) as any_tag,
         ${numberOf} as number, ${isUnfit} as unfit
       from events e
       left join measure_parts m on m.type = e.type and ${takes}
@@ -123,11 +124,10 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       cross join lateral (select u.* from units u where u.user_id = e.person_id and u.run_id = r.id offset 0) u
       union all
       select e.*, r.id, r.started_at, r.ended_at, ${ofUnit}, e.experiment_id is null
-      from batch e
-      left join measures a on a.id = e.measure_id
+      from (select e.* from batch e where e.experiment_id is null or e.any_tag) e
       cross join lateral (select u.* from units u where u.user_id = e.person_id offset 0) u
       join runs r on r.id = u.run_id and r.frozen_at is null
-      where e.experiment_id is null or (a.any_tag and r.experiment_id <> e.experiment_id)),
+      where e.experiment_id is null or r.experiment_id <> e.experiment_id),
     met as materialized (
       select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
         m.id as measure_id, m.is_binary, u.part, u.timestamp, u.number, u.unfit, coalesce(u.exposed_by = u.type, false) as exposing,

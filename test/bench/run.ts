@@ -2,6 +2,7 @@ import { benchDecisions } from './decisions.ts'
 import { benchEvaluate } from './evaluate.ts'
 import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
+import { benchMetrics } from './metrics.ts'
 import { benchResults } from './results.ts'
 import { benchSnapshot } from './snapshot.ts'
 import { benchStatistics } from './statistics.ts'
@@ -13,6 +14,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   evaluate: benchEvaluate,
   events: benchEvents,
   memory: benchMemory,
+  metrics: benchMetrics,
   results: benchResults,
   snapshot: benchSnapshot,
   statistics: benchStatistics,

@@ -111,8 +111,8 @@ describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded
     beforeAll(async () => {
       app = await openClockedApp(backend, 'UTC')
       world = await makeWorld(app)
-      // On the embedded database counting all of it takes longer than an answer waits for.
-      if (backend === 'embedded') await app.platform.totals.catchUp()
+      // Counting all of it may take longer than an answer waits for.
+      await app.platform.totals.catchUp()
     }, 300_000)
     afterAll(async () => {
       rmSync(folder, { recursive: true })

@@ -1,0 +1,167 @@
+import { execFileSync } from 'node:child_process'
+import { settle } from './event-world.ts'
+import { type BenchPlatform, openPlatform } from './platform.ts'
+import { machine, median, readOptions, round, writeResult } from './report.ts'
+
+const HELP = `npm run bench -- metrics [options]
+
+What does a whole analysis cost? POST /api/experiments/{id}/results over HTTP, of two experiments with 4 variants and the same
+users: one without metrics (the documented answer, with its one implicit metric), one with 10 that CUPED adjusts, from running totals. Beside
+them, in the same run, what totals cannot answer: a cap, a quantile, an earlier time, another window, days. PostgreSQL + Redis.
+Assignments and events are stored by SQL, then \`npm run rebuild\` makes the totals.
+
+  --users 1000000
+  --events 4             per user, half of them before the exposure
+  --answers 50`
+
+const DEFAULTS = { users: 1_000_000, events: 4, answers: 50 }
+const METRICS = 10
+const PIECE = 250_000
+
+export async function benchMetrics(args: string[]): Promise<void> {
+  const options = readOptions(args, HELP, DEFAULTS)
+  if (!options) return
+  const platform = await openPlatform()
+  try {
+    const [plain, measured, costly] = [
+      await makeExperiment(platform, 'plain', []),
+      await makeExperiment(platform, 'measured', await makeMetrics(platform)),
+      await makeExperiment(platform, 'costly', await makeCostly(platform)),
+    ]
+    await enrol(platform, options.users)
+    await storeEvents(platform, options.users, options.events)
+    await platform.query('vacuum analyze')
+    const began = performance.now()
+    execFileSync(process.execPath, [new URL('../../server/commands/rebuild.ts', import.meta.url).pathname], {
+      env: { ...process.env, DATABASE_URL: platform.databaseUrl, LOG_LEVEL: 'warn' },
+    })
+    console.log(`rebuild: ${round((performance.now() - began) / 1000, 1)} s`)
+    await settle(platform)
+    await platform.query('vacuum analyze')
+    const rows: { question: string; 'ms (median)': number | string; '95 %': number | string; reads: string }[] = []
+    const ask = async (question: string, experimentId: number, body: object, answers: number, path = 'results') => {
+      const taken: number[] = []
+      let reads = ''
+      try {
+        for (let turn = answers > 5 ? -3 : 0; turn < answers; turn++) {
+          const began = performance.now()
+          const answer = await platform.post<{ metrics?: { source: string }[] }>(
+            `/experiments/${experimentId}/${path}`,
+            body,
+          )
+          if (turn >= 0) taken.push(performance.now() - began)
+          reads = [...new Set(answer.metrics?.map(({ source }) => source) ?? ['events'])].join(', ')
+        }
+        const sorted = taken.toSorted((one, other) => one - other)
+        rows.push({
+          question,
+          'ms (median)': round(median(sorted), 1),
+          '95 %': round(sorted[Math.floor(sorted.length * 0.95)] as number, 1),
+          reads,
+        })
+      } catch (error) {
+        rows.push({ question, 'ms (median)': (error as Error).message.slice(0, 60), '95 %': '', reads })
+      }
+      console.table(rows.slice(-1))
+    }
+    await ask('the documented answer', plain, {}, options.answers)
+    await ask(`${METRICS} metrics with CUPED`, measured, {}, options.answers)
+    await ask('the same by country', measured, { dimension: 'country_code' }, options.answers)
+    await ask('one with a cap', costly, { metrics: ['capped'] }, 3)
+    await ask('a quantile', costly, { metrics: ['latency'] }, 3)
+    await ask('as of an earlier time', plain, { as_of: new Date(Date.now() - 86_400_000).toISOString() }, 3)
+    await ask('in another window', plain, { window_hours: 24 }, 3)
+    await ask('day by day', plain, {}, 3, 'results/series')
+    console.log(`\n${options.users} users in each experiment, 4 variants, ${options.users * options.events} events`)
+    console.table(rows)
+    writeResult('metrics', { options, machine: machine(), rows })
+  } finally {
+    await platform.close()
+  }
+}
+
+async function makeExperiment(platform: BenchPlatform, name: string, metricIds: readonly number[]): Promise<number> {
+  const { id } = await platform.post<{ id: number }>('/experiments', { name, auto_start: false })
+  for (const variant of ['control', 'one', 'two', 'three'])
+    await platform.post(`/experiments/${id}/variants`, { name: variant, percent_allocated: 25 })
+  const response = await fetch(`${platform.server.url}/api/experiments/${id}/metrics`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
+    body: JSON.stringify({
+      metrics: metricIds.map((metric_id, place) => ({ metric_id, role: place === 0 ? 'primary' : 'secondary' })),
+    }),
+  })
+  if (!response.ok) throw new Error(await response.text())
+  await platform.post(`/experiments/${id}/start`, {})
+  return id
+}
+
+const define = async (platform: BenchPlatform, key: string, definition: object) =>
+  (await platform.post<{ id: number }>('/metrics', { key, name: key, definition })).id
+
+async function makeMetrics(platform: BenchPlatform): Promise<number[]> {
+  const ids: number[] = []
+  for (let place = 0; place < METRICS; place++) {
+    const source = { event_type: place % 2 ? 'view' : 'order', window_hours: 24 * (place + 1) }
+    const definition =
+      place % 5 === 0
+        ? { type: 'proportion', ...source }
+        : place % 5 === 4
+          ? {
+              type: 'ratio',
+              numerator: { event_type: 'order', property: 'value' },
+              denominator: { event_type: 'view' },
+              window_hours: 24 * (place + 1),
+            }
+          : { type: 'sum', ...source, property: 'value' }
+    ids.push(await define(platform, `metric-${place}`, definition))
+  }
+  return ids
+}
+
+async function makeCostly(platform: BenchPlatform): Promise<number[]> {
+  return [
+    await define(platform, 'plain', { type: 'count', event_type: 'order' }),
+    await define(platform, 'capped', { type: 'sum', event_type: 'order', property: 'value', cap: 0.99 }),
+    await define(platform, 'latency', { type: 'quantile', event_type: 'view', property: 'value', quantile: 0.95 }),
+  ]
+}
+
+/** Everybody in every experiment, exposed over the last ten days; in one transaction, so that each user is counted once. */
+async function enrol({ query }: BenchPlatform, users: number) {
+  await query(`update runs set started_at = started_at - interval '12 days'`)
+  await query(
+    `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, dimensions)
+    select r.id, 'user_' || n, v.ids[1 + (hashint4(n * 4 + r.id) & 3)], 1, 'hash', drawn.at, e.version, drawn.at, 'check',
+      jsonb_build_object('country_code', (array['US', 'DE', 'FR', 'JP'])[1 + n % 4])
+    from generate_series(1, $1::int) n cross join experiments e join runs r on r.experiment_id = e.id
+    cross join lateral (select array_agg(v.id order by v.id) as ids from variants v where v.experiment_id = e.id) v
+    cross join lateral (select now_ms() - interval '10 days' * ((n % 1000) / 1000.0) as at) drawn
+    order by n, e.id`,
+    [users],
+  )
+}
+
+/** Untagged, around everybody's exposure. */
+async function storeEvents({ query }: BenchPlatform, users: number, each: number) {
+  const months = await query<{ month: string }>(
+    `select distinct to_char(now() - make_interval(days => d), 'YYYY_MM') as month from generate_series(0, 30) d`,
+  )
+  for (const { month } of months) {
+    const first = `${month.replace('_', '-')}-01`
+    const [found] = await query<{ found: boolean }>('select to_regclass($1) is not null as found', [`events_${month}`])
+    if (!found?.found)
+      await query(`create table events_${month} partition of events
+        for values from ('${first} 00:00:00+00') to ('${first} 00:00:00+00'::timestamptz + interval '1 month')`)
+  }
+  for (let from = 1; from <= users; from += PIECE)
+    await query(
+      `insert into events (user_id, type, timestamp, received_at, properties)
+      select 'user_' || n, case when random() < 0.4 then 'order' else 'view' end, at, at, jsonb_build_object('value', round((random() * 100)::numeric, 2))
+      from generate_series($1::int, $2::int) n cross join generate_series(1, $3::int) i
+      cross join lateral (
+        select least(now_ms(), now_ms() - interval '10 days' * ((n % 1000) / 1000.0)
+          + case when i % 2 = 0 then interval '5 days' else interval '-13 days' end * random()) as at) a`,
+      [from, Math.min(users, from + PIECE - 1), each],
+    )
+}

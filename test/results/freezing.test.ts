@@ -1,0 +1,165 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { rebuildTotals } from '../../server/totals/rebuild.ts'
+import type { Loose, TestApi } from '../support/api.ts'
+import { onEachDatabase, type TestApp } from '../support/app.ts'
+
+/** An experiment with something of everything, running. */
+async function running(api: TestApi) {
+  const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
+  const stamp = `${process.pid}-${experiment.id}`
+  const define = (name: string, definition: object) =>
+    api.ok('POST', '/api/metrics', { name: `${name} ${stamp}`, definition })
+  const metrics = [
+    await define('orders', { type: 'proportion', event_type: 'order' }),
+    await define('spent', { type: 'sum', event_type: 'order', property: 'amount', cap: 0.9 }),
+    await define('latency', { type: 'quantile', event_type: 'request', property: 'ms', quantile: 0.5 }),
+  ]
+  await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+    metrics: metrics.map(({ id }, place) => ({ metric_id: id, role: place === 0 ? 'primary' : 'secondary' })),
+  })
+  const users = Array.from({ length: 40 }, (_, user) => `frozen ${stamp} ${user}`)
+  for (const [place, user_id] of users.entries()) {
+    await api.variantOf(user_id, experiment, { attributes: { plan: place % 2 ? 'gold' : 'free' } })
+    if (place % 3 === 0) await api.record({ user_id, type: 'order', properties: { amount: place } })
+    for (let request = 0; request < 4; request++)
+      await api.record({ user_id, type: 'request', properties: { ms: 10 * request + place } })
+  }
+  return { experiment, users, metrics }
+}
+
+const verify = (folder: string, content: unknown) => {
+  const file = join(folder, 'result.json')
+  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'verify:result', '--', file], {
+    encoding: 'utf8',
+  })
+  return { status, said: `${stdout}${stderr}` }
+}
+
+/** Everything that would change an answer that is not frozen. */
+async function disturb(
+  { api, platform }: TestApp,
+  { experiment, users, metrics }: Awaited<ReturnType<typeof running>>,
+  at: string,
+) {
+  for (const user_id of users.slice(0, 20))
+    await api.record({
+      user_id,
+      experiment_id: experiment.id,
+      type: 'order',
+      properties: { amount: 1000 },
+      timestamp: at,
+    })
+  await api.ok('DELETE', `/api/users/${encodeURIComponent(users[21] as string)}`)
+  await api.ok('POST', '/api/users/alias', { alias_id: users[22], user_id: users[23] })
+  await api.ok('POST', `/api/experiments/${experiment.id}/exclusions`, { user_ids: [users[24]] })
+  await api.ok('PUT', `/api/experiments/${experiment.id}`, { name: `renamed ${experiment.id}` })
+  await api.ok('PUT', `/api/metrics/${metrics[0].id}`, { definition: { type: 'count', event_type: 'order' } })
+  await platform.totals.catchUp()
+  await rebuildTotals(platform.orm, () => {})
+}
+
+onEachDatabase('frozen results', (app) => {
+  test('stay as they are, bit for bit, whatever comes late, is erased, or computes anew; a live one moves', async () => {
+    const { api, platform } = app()
+    const [frozen, live] = [await running(api), await running(api)]
+    const path = `/api/experiments/${frozen.experiment.id}`
+    expect((await api.call('POST', `${path}/freeze`)).status).toBe(409)
+    const during = new Date().toISOString()
+    await api.ok('POST', `${path}/complete`)
+    const settling = await api.results(frozen.experiment)
+    expect(settling).toMatchObject({ state: 'settling', frozen_at: null })
+    const atOnce = await api.ok('POST', `${path}/freeze`)
+    expect(atOnce).toMatchObject({ state: 'frozen', frozen_at: expect.any(String), engine_version: expect.any(String) })
+    expect(atOnce.data_through).toBe(atOnce.frozen_at)
+    for (const field of ['variants', 'sample_ratio', 'decision']) expect(atOnce[field]).toEqual(settling[field])
+    expect((await api.call('POST', `${path}/freeze`)).status).toBe(409)
+    const broken = { dimension: 'plan' }
+    const asked = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
+    const before = await api.results(live.experiment)
+
+    await disturb(app(), frozen, during)
+    // The answer of another engine would be another one: it is not asked.
+    await platform.orm.em
+      .fork()
+      .execute(`update frozen_results set statistics = jsonb_set(statistics, '{engine_version}', '"0.0.1"')`)
+    const again = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
+    expect(JSON.stringify(again)).toBe(JSON.stringify(asked))
+    expect(again[0].experiment_name).not.toContain('renamed')
+
+    for (const user_id of live.users.slice(0, 20))
+      await api.record({ user_id, type: 'order', properties: { amount: 1000 } })
+    expect((await api.results(live.experiment)).metrics[0].variants).not.toEqual(before.metrics[0].variants)
+    const { late_events } = await api.ok('POST', `${path}/results/frozen`)
+    expect(late_events).toBe(20)
+  })
+
+  test('are computed again from what is kept with them, without a database, and a change of any figure is found', async () => {
+    const { api } = app()
+    const { experiment } = await running(api)
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    expect((await api.call('POST', `/api/experiments/${experiment.id}/results/frozen`)).status).toBe(409)
+    await api.ok('POST', `/api/experiments/${experiment.id}/freeze`)
+    const kept = await api.ok('POST', `/api/experiments/${experiment.id}/results/frozen`)
+    const never = await api.call('POST', `/api/experiments/${experiment.id}/results/frozen`, { confidence_level: 0.8 })
+    expect(never.status).toBe(400)
+    const folder = mkdtempSync(join(tmpdir(), 'frozen-'))
+    try {
+      expect(verify(folder, kept)).toMatchObject({
+        status: 0,
+        said: expect.stringContaining('is what its statistics say'),
+      })
+      const metric = kept.statistics.metrics[0]
+      expect(metric).toMatchObject({ version: 1, source: 'totals' })
+      const forged = structuredClone(kept)
+      forged.answer.metrics[0].comparisons[0].p_value = 0.001
+      expect(verify(folder, forged)).toMatchObject({
+        status: 1,
+        said: expect.stringContaining('answer.metrics.0.comparisons.0.p_value'),
+      })
+      const doctored = structuredClone(kept)
+      doctored.statistics.units[0].users += 1
+      expect(verify(folder, doctored).status).toBe(1)
+      expect(verify(folder, '{')).toMatchObject({ status: 1, said: expect.stringContaining('cannot be read as JSON') })
+      expect(verify(folder, {})).toMatchObject({ status: 1, said: expect.stringContaining('no frozen result') })
+    } finally {
+      rmSync(folder, { recursive: true })
+    }
+  })
+
+  test('come by themselves when nothing more is waited for, and not before', async () => {
+    const { api, platform } = app()
+    const { experiment } = await running(api)
+    const path = `/api/experiments/${experiment.id}`
+    await api.ok('POST', `${path}/complete`)
+    const endedAgo = (hours: number) =>
+      platform.orm.em
+        .fork()
+        .execute(
+          `update runs set ended_at = now_ms() - interval '${hours} hours' where experiment_id = ${experiment.id}`,
+        )
+    const stateNow = async () => {
+      await platform.freezer.look()
+      return (await api.results(experiment)).state
+    }
+    await endedAgo(71)
+    expect(await stateNow()).toBe('settling')
+    await endedAgo(73)
+    expect(await stateNow()).toBe('frozen')
+  })
+
+  test('of a run that others follow can be asked for by its number', async () => {
+    const { api } = app()
+    const { experiment } = await running(api)
+    await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
+    const [first, second] = [await api.results(experiment, { run: 1 }), await api.results(experiment)]
+    expect([first.run, second.run]).toEqual([1, 2])
+    const users = (results: Loose) => results.variants.reduce((sum: number, row: Loose) => sum + row.total_users, 0)
+    expect([users(first), users(second)]).toEqual([40, 0])
+    expect((await api.call('POST', `/api/experiments/${experiment.id}/results`, { run: 9 })).status).toBe(404)
+  })
+})

@@ -1,0 +1,257 @@
+import { EventSource } from 'eventsource'
+import { expect, test } from 'vitest'
+import { createClient } from '../../client/index.ts'
+import type { Loose, TestApi } from '../support/api.ts'
+import { onEachDatabase } from '../support/app.ts'
+import { openClockedApp } from '../totals/set-clock.ts'
+
+const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+const DAY = 86_400_000
+
+async function experimentOf(api: TestApi, users: number) {
+  const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
+  for (let user = 0; user < users; user++)
+    await api.variantOf(`asked ${experiment.id} ${user}`, experiment, {
+      attributes: { country_code: user % 2 ? 'US' : 'DE', plan: user % 3 ? 'free' : 'gold' },
+    })
+  return experiment
+}
+
+const usersOf = ({ variants }: Loose) => variants.reduce((sum: number, row: Loose) => sum + row.total_users, 0)
+
+onEachDatabase('a question about results', (app) => {
+  test('may be about other types of events, some metrics, some users, part of the time', async () => {
+    const { api } = app()
+    const experiment = await experimentOf(api, 30)
+    await api.record({ user_id: `asked ${experiment.id} 0`, type: 'signup' })
+    const answer = await api.results(experiment, { event_types: ['signup', 'never'] })
+    expect(answer.metrics.map(({ key, role }: Loose) => [key, role])).toEqual([
+      ['event:conversion', 'primary'],
+      ['event:signup', 'secondary'],
+      ['event:never', 'secondary'],
+    ])
+    expect(answer.metrics[1].variants.reduce((sum: number, row: Loose) => sum + row.converted, 0)).toBe(1)
+
+    const germans = await api.results(experiment, { where: { country_code: 'DE' } })
+    expect(usersOf(germans)).toBe(15)
+    expect(germans.metrics[0]).toMatchObject({ source: 'totals', cost: null })
+    const both = await api.results(experiment, { where: { country_code: 'DE', plan: 'gold' } })
+    expect(usersOf(both)).toBe(5)
+    expect(both.metrics[0]).toMatchObject({ source: 'events', cost: { users: 5, milliseconds: expect.any(Number) } })
+    expect(both.warnings[0]).toContain('of some users only')
+    const twin = encodeURIComponent(JSON.stringify({ country_code: 'DE' }))
+    expect(usersOf(await api.ok('GET', `/api/experiments/${experiment.id}/results?where=${twin}`))).toBe(15)
+
+    const segment = await api.ok('POST', '/api/segments', { name: `members ${experiment.id}` })
+    await api.ok('POST', '/api/segments/assign-user', {
+      segment_id: segment.id,
+      user_id: `asked ${experiment.id} 4`,
+      create: true,
+    })
+    expect(usersOf(await api.results(experiment, { segment_id: segment.id }))).toBe(1)
+
+    const soon = new Date(Date.now() + 60_000).toISOString()
+    expect(usersOf(await api.results(experiment, { from: soon }))).toBe(0)
+    expect(usersOf(await api.results(experiment, { to: soon }))).toBe(30)
+    expect(usersOf(await api.results(experiment, { as_of: '2020-01-01T00:00:00Z' }))).toBe(0)
+  })
+
+  test.each([
+    ['an unknown metric', { metrics: ['nothing'] }, ['metrics', 0]],
+    ['a level of 0', { confidence_level: 0 }, ['confidence_level']],
+    ['a level of 1', { confidence_level: 1 }, ['confidence_level']],
+    ['a level above 1', { confidence_level: 95 }, ['confidence_level']],
+    ['a window below zero', { window_hours: -1 }, ['window_hours']],
+    ['a window of nothing', { window_hours: 0 }, ['window_hours']],
+    ['a dimension that was not declared', { dimension: 'shoe_size' }, ['dimension']],
+    ['dates reversed', { from: '2026-02-01T00:00:00Z', to: '2026-01-01T00:00:00Z' }, ['to']],
+    ['a date that is none', { as_of: 'yesterday' }, ['as_of']],
+    ['a method that there is not', { method: 'magic' }, ['method']],
+    ['an unknown segment', { segment_id: 2_000_000_000 }, ['segment_id']],
+    ['a filter by a list', { where: { plan: ['gold'] } }, ['where', 'plan']],
+    [
+      'too many types of events',
+      { event_types: Array.from({ length: 21 }, (_, place) => `type ${place}`) },
+      ['event_types'],
+    ],
+  ])('is refused with %s, and the fault is named', async (_what, question, path) => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const { status, body } = await api.call('POST', `/api/experiments/${experiment.id}/results`, question)
+    expect(status).toBe(400)
+    expect(body.issues[0].path).toEqual(path)
+  })
+
+  test('is refused about members by rules, whom nobody listed', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const segment = await api.ok('POST', '/api/segments', { name: `by rule ${experiment.id}`, rules: { plan: 'gold' } })
+    const { status, body } = await api.call('POST', `/api/experiments/${experiment.id}/results`, {
+      segment_id: segment.id,
+    })
+    expect(status).toBe(400)
+    expect(body.message).toContain('decides by rules')
+  })
+
+  test('has an answer without a figure that is not a number, for every status there is', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
+    const stamp = `${process.pid}-${experiment.id}`
+    const definitions: object[] = [
+      { type: 'sum', event_type: `nothing ${stamp}`, property: 'x' },
+      { type: 'sum', event_type: 'same', property: 'x' },
+      { type: 'mean', event_type: `nothing ${stamp}`, property: 'x' },
+      { type: 'quantile', event_type: 'same', property: 'x', quantile: 0.5 },
+      { type: 'quantile', event_type: 'same', property: 'x', quantile: 0.999 },
+      { type: 'sum', event_type: 'same', property: 'x', cap: 0.9 },
+    ]
+    const metrics: Loose[] = []
+    for (const [place, definition] of definitions.entries())
+      metrics.push(await api.ok('POST', '/api/metrics', { name: `status ${place} ${stamp}`, definition }))
+    await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+      metrics: metrics.map(({ id }) => ({ metric_id: id, role: 'guardrail' })),
+    })
+    const seen = new Set<string>()
+    for (const users of [0, 1, 12]) {
+      for (let user = 0; user < users; user++) {
+        const user_id = `status ${stamp} ${user}`
+        await api.variantOf(user_id, experiment)
+        await api.record({ user_id, type: 'same', properties: { x: 5 } })
+      }
+      await platform.totals.catchUp()
+      for (const confidence_level of [0.4, 0.95]) {
+        const answer = await api.results(experiment, { confidence_level })
+        for (const { comparisons } of answer.metrics)
+          for (const { status, reason, p_value } of comparisons) {
+            seen.add(status)
+            expect(status === 'ok').toBe(reason === null)
+            if (status !== 'ok' && status !== 'zero_baseline') expect(p_value).toBeNull()
+          }
+      }
+    }
+    expect([...seen].sort()).toEqual(['insufficient_data', 'no_data', 'zero_denominator', 'zero_variance'])
+  })
+
+  test('may be followed: the answer now, and again when what was counted changed it', { timeout: 30_000 }, async () => {
+    const { api, url } = app()
+    const experiment = await experimentOf(api, 4)
+    const client = createClient({ url, apiKey: api.token, EventSource })
+    const told: Loose[] = []
+    const times: number[] = []
+    const subscription = client.results.follow.subscribe(
+      { experiment_id: experiment.id },
+      {
+        onData: (results) => {
+          told.push(results)
+          times.push(performance.now())
+        },
+      },
+    )
+    const until = async (count: number) => {
+      for (let waited = 0; told.length < count && waited < 150; waited++) await sleep(100)
+    }
+    await until(1)
+    expect(usersOf(told[0])).toBe(4)
+    for (let event = 0; event < 3; event++)
+      await api.record({ user_id: `asked ${experiment.id} 0`, type: 'conversion' })
+    await until(2)
+    subscription.unsubscribe()
+    expect(told).toHaveLength(2)
+    expect(told[1].variants.reduce((sum: number, row: Loose) => sum + row.conversions, 0)).toBe(1)
+    expect((times[1] as number) - (times[0] as number)).toBeGreaterThan(4000)
+  })
+})
+
+onEachDatabase('results over time', (app, backend) => {
+  test('are what would have been answered at the end of each day, and by days since the exposure', {
+    timeout: 120_000,
+  }, async () => {
+    const clocked = await openClockedApp(backend, 'UTC')
+    try {
+      const { api, platform } = clocked
+      const begin = Date.UTC(2026, 4, 4, 6)
+      await clocked.setClock(begin)
+      const metric = await api.ok('POST', '/api/metrics', {
+        name: 'spent',
+        definition: { type: 'sum', event_type: 'order', property: 'amount', covariate_days: 3 },
+      })
+      const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { auto_start: false })
+      await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+        metrics: [{ metric_id: metric.id, role: 'primary' }],
+      })
+      const at = (time: number) => new Date(time).toISOString()
+      for (let user = 0; user < 60; user++)
+        await api.record({
+          user_id: `daily ${user}`,
+          type: 'order',
+          properties: { amount: user % 7 },
+          timestamp: at(begin - DAY),
+        })
+      await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+      for (let user = 0; user < 60; user++) {
+        const met = begin + user * 2 * 3_600_000
+        await clocked.setClock(met)
+        await api.variantOf(`daily ${user}`, experiment)
+        for (const [place, hours] of [0, 5, 26, 70].entries())
+          if ((user + place) % 3 > 0)
+            await api.record({
+              user_id: `daily ${user}`,
+              type: 'order',
+              properties: { amount: (user * (place + 2)) % 11 },
+              timestamp: at(Math.min(met + hours * 3_600_000, met + 240_000)),
+            })
+      }
+      for (let user = 0; user < 60; user += 2) {
+        const late = begin + 6 * DAY
+        await clocked.setClock(late)
+        await api.record({
+          user_id: `daily ${user}`,
+          type: 'order',
+          properties: { amount: 3 },
+          timestamp: at(late - (user % 5) * DAY),
+        })
+      }
+      await platform.totals.catchUp()
+      const series = await api.ok('POST', `/api/experiments/${experiment.id}/results/series`, { metric: metric.key })
+      expect(series.metric).toBe(metric.key)
+      expect(series.days.length).toBeGreaterThan(4)
+      for (const { day, variants, comparisons } of series.days) {
+        const answer = await api.results(experiment, { to: at(Date.parse(day) + DAY) })
+        const [then] = answer.metrics
+        for (const [place, level] of variants.entries()) {
+          expect(level.users, day).toBe(then.variants[place].users)
+          if (level.level !== null) expect(level.level).toBeCloseTo(then.variants[place].level, 9)
+        }
+        if (comparisons[0].standard_error !== null) {
+          expect(comparisons[0].difference).toBeCloseTo(then.comparisons[0].difference, 9)
+          expect(comparisons[0].standard_error).toBeCloseTo(then.comparisons[0].standard_error, 9)
+        }
+      }
+      const [first, ...others] = series.since_exposure
+      expect(first.day).toBe(0)
+      expect(first.variants.reduce((sum: number, row: Loose) => sum + row.users, 0)).toBe(60)
+      for (const { variants } of others) expect(variants[0].users + variants[1].users).toBeLessThanOrEqual(60)
+      const plain = await api.ok('GET', `/api/experiments/${experiment.id}/results/series?event_type=order`)
+      expect(plain.metric).toBe('event:order')
+      expect(plain.days.at(-1).variants[0].level).toBeLessThanOrEqual(1)
+    } finally {
+      await clocked.close()
+    }
+  })
+
+  test('before the first run are empty; a quantile has none', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}/results/series`
+    expect(await api.ok('POST', path)).toMatchObject({ run: null, days: [], since_exposure: [] })
+    const latency = await api.ok('POST', '/api/metrics', {
+      name: `latency ${experiment.id} ${process.pid}`,
+      definition: { type: 'quantile', event_type: 'request', property: 'ms', quantile: 0.9 },
+    })
+    await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+      metrics: [{ metric_id: latency.id, role: 'secondary' }],
+    })
+    expect((await api.call('POST', path, { metric: latency.key })).status).toBe(400)
+    expect((await api.call('POST', path, { metric: 'nothing' })).status).toBe(400)
+  })
+})

@@ -1,0 +1,117 @@
+import { expect, test } from 'vitest'
+import { onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+
+/** As many at a time as a process answers well. */
+async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
+  const left = [...items]
+  await Promise.all(
+    Array.from({ length: 24 }, async () => {
+      for (let item = left.pop(); item !== undefined; item = left.pop()) await work(item)
+    }),
+  )
+}
+
+onPostgres('a client that loses exposures', () => {
+  const USERS = 15_000
+
+  async function expose(
+    { api }: TestApp,
+    isLost: (user: { country: string; variant: number; place: number }) => boolean,
+  ) {
+    const experiment = await api.makeExperiment(
+      { control: 50, treatment: 50 },
+      { exposure: 'on_report', auto_start: false },
+    )
+    await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    const exposures: object[] = []
+    let place = 0
+    await forAll(
+      Array.from({ length: USERS }, (_, user) => user),
+      async (user) => {
+        const country = user % 10 === 0 ? 'US' : 'DE'
+        const user_id = `user ${user}`
+        const variant = (await api.variantOf(user_id, experiment, { attributes: { country_code: country } })) as number
+        if (!isLost({ country, variant: variant === experiment.variants.treatment ? 1 : 0, place: place++ }))
+          exposures.push({ user_id, experiment_id: experiment.id, type: '$exposure' })
+      },
+    )
+    for (let start = 0; start < exposures.length; start += 1000)
+      await api.ok('POST', '/api/events/batch', { events: exposures.slice(start, start + 1000) })
+    return experiment
+  }
+
+  test('in one country, of one variant, is reported with that country; a clean one is not, and the experiment may pause itself', async () => {
+    const app = await openApp('postgres')
+    try {
+      const { api, platform } = app
+      const clean = await expose(app, () => false)
+      expect((await api.results(clean)).decision.outcome).toBe('continue')
+      const lossy = await expose(
+        app,
+        ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 === 3,
+      )
+      await api.ok('PUT', `/api/experiments/${lossy.id}`, { pause_on: ['mismatch'] })
+      await platform.totals.catchUp()
+      const { decision, sample_ratio, winner } = await api.results(lossy)
+      expect(sample_ratio.assigned.is_mismatch).toBe(false)
+      expect(sample_ratio.exposed.is_mismatch).toBe(true)
+      expect(sample_ratio.causes[0]).toMatchObject({
+        by: 'country_code',
+        value: 'DE',
+        of: 'exposed',
+        explains_all: true,
+      })
+      expect(decision).toMatchObject({ outcome: 'blocked', variant_id: null })
+      expect(decision.reasons[0]).toContain('country_code DE')
+      expect(winner).toBeNull()
+
+      await platform.watchman.look()
+      const alerts = await api.ok('GET', `/api/alerts?experiment_id=${lossy.id}`)
+      expect(alerts).toMatchObject([{ kind: 'mismatch', subject: 'exposed', run: 1, paused: true }])
+      expect((await api.ok('GET', `/api/experiments/${lossy.id}`)).status).toBe('paused')
+      expect(await api.ok('GET', `/api/alerts?experiment_id=${clean.id}`)).toEqual([])
+    } finally {
+      await app.close()
+    }
+  }, 300_000)
+})
+
+onEachDatabase('an application that decides elsewhere', (app) => {
+  test('and reports only those who convert is told of survivorship, and gets no decision', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const events = Array.from({ length: 400 }, (_, user) => ({
+      user_id: `survivor ${user}`,
+      experiment_id: experiment.id,
+      variant_id: Object.values(experiment.variants)[user % 2],
+      type: user % 8 === 0 ? 'view' : 'conversion',
+      attributes: {},
+    }))
+    await api.ok('POST', '/api/events/batch', { events })
+    const { decision, warnings } = await api.results(experiment)
+    expect(decision.outcome).toBe('blocked')
+    expect(decision.reasons[0]).toContain(
+      '87.5 % of the users were first exposed by an event of what conversion measures',
+    )
+    expect(decision.reasons[0]).toContain('survivorship')
+    expect(warnings.join(' ')).toContain('decided by the application')
+  })
+
+  test('and reports everybody who meets a variant is believed', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const seen = (user: number) => ({
+      user_id: `met ${user}`,
+      experiment_id: experiment.id,
+      variant_id: Object.values(experiment.variants)[user % 2],
+      attributes: {},
+    })
+    const events = Array.from({ length: 250 }, (_, user) => [
+      { ...seen(user), type: 'view' },
+      ...(user % 2 === 1 && user % 3 !== 0 ? [{ ...seen(user), type: 'conversion' }] : []),
+    ]).flat()
+    await api.ok('POST', '/api/events/batch', { events })
+    const { decision } = await api.results(experiment)
+    expect(decision).toMatchObject({ outcome: 'ship', variant_id: experiment.variants.treatment })
+  })
+})
