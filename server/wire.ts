@@ -48,6 +48,11 @@ export const label = (max = 255) =>
     .refine((text) => codePoints(text) <= max, `at most ${max} characters`)
     .refine((text) => text.trim().length > 0, 'must not be blank')
     .refine((text) => printable.test(text) && wellFormed(text), 'must not hold control characters')
+/** A value to compare with: any text of at most 1000 characters, a blank one too. */
+export const comparand = z
+  .string()
+  .max(1000)
+  .refine((text) => printable.test(text) && wellFormed(text), 'must not hold control characters')
 export const name = label().meta({ examples: ['new_checkout_flow'] })
 export const text = z
   .string()

@@ -21,7 +21,7 @@ export const alert = z
   .meta({ id: 'Alert' })
 export type AlertAnswer = z.output<typeof alert>
 
-const alertId = z.int().min(0).max(Number.MAX_SAFE_INTEGER)
+const alertId = z.int().positive().max(Number.MAX_SAFE_INTEGER)
 export const listAlerts = z.object({
   experiment_id: id.optional().meta({ description: 'Of one experiment; of all unless given' }),
   kind: alertKind.optional(),

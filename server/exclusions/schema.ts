@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, optional, text, timestamp, userId } from '../wire.ts'
+import { id, label, optional, timestamp, userId } from '../wire.ts'
 
 const userIds = z.array(userId).min(1).max(10_000)
 
@@ -7,7 +7,7 @@ export const excludeUsers = z
   .object({
     experiment_id: id,
     user_ids: userIds,
-    note: optional(text.max(500)).meta({ description: 'Why, for whoever reads it later' }),
+    note: optional(label()).meta({ description: 'Why, for whoever reads it later' }),
   })
   .meta({ id: 'ExcludeUsers', examples: [{ user_ids: ['tester_1'], note: 'our own testers' }] })
 export type ExcludeUsers = z.output<typeof excludeUsers>

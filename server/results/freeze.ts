@@ -5,7 +5,7 @@ import type { Logger } from 'pino'
 import { answer } from '../analysis/answer.ts'
 import { isDatabaseAway, isPassing } from '../database/errors.ts'
 import { readClock } from '../definitions/queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, DomainError, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { readAttached } from '../metrics/attached.ts'
 import { windowMs } from '../metrics/measure.ts'
@@ -76,7 +76,8 @@ export async function exportFrozen(em: EntityManager, input: GetResults): Promis
   if (!run?.frozen_at)
     throw conflict(`Experiment ${experiment.id} has no frozen results${run ? ` of run ${run.number}` : ''}`)
   const frozen = await findFrozen(em, run.id, input)
-  if (!frozen) throw invalid('This question was not asked before: ask it once, and it is kept', 'conversion_event_type')
+  if (!frozen)
+    throw new DomainError('NOT_FOUND', 'This question was not asked before: ask it once, and its answer is kept')
   return { ...frozen, late_events: await countLate(em, run) } as unknown as FrozenExport
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { analysisMethod } from '../experiments/schema.ts'
 import { direction, role } from '../metrics/schema.ts'
-import { id, instant, label, optional, storedObject, timestamp, withDefault } from '../wire.ts'
+import { comparand, id, instant, label, optional, storedObject, timestamp, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
@@ -15,7 +15,7 @@ export const documentedQuestion = {
 export const furtherQuestion = {
   run: optional(z.int().positive().max(2_147_483_647)).meta({ description: 'Its number; the latest unless given' }),
   method: optional(analysisMethod).meta({ description: 'As planned unless given' }),
-  metrics: optional(z.array(z.string().max(100)).min(1).max(50)).meta({
+  metrics: optional(z.array(label(100)).min(1).max(50)).meta({
     description: 'Keys of those of its metrics that are asked for; all unless given',
     examples: [['revenue-per-user']],
   }),
@@ -38,7 +38,7 @@ export const furtherQuestion = {
     description: 'Break down by country_code, is_premium or a declared dimension: exploratory, never a decision',
     examples: ['country_code'],
   }),
-  where: optional(z.record(label(100), z.union([z.string().max(1000), z.number(), z.boolean()]))).meta({
+  where: optional(z.record(label(100), z.union([comparand, z.number(), z.boolean()]))).meta({
     description:
       'Only users with these values: of declared dimensions as at the decision, one alone from totals; of other attributes as in the profile, read from events',
     examples: [{ country_code: 'US' }],

@@ -6,7 +6,7 @@ export const getSeries = z
   .object({
     experiment_id: id,
     run: furtherQuestion.run,
-    metric: optional(z.string().max(100)).meta({
+    metric: optional(label(100)).meta({
       description: 'Key of one of its metrics; the first primary one unless given',
     }),
     event_type: optional(label()).meta({ description: 'Users with an event of this type, instead of a metric' }),

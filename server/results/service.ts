@@ -209,7 +209,7 @@ async function expectAnswerable(em: EntityManager, experiment: Experiment, input
   if (input.from && input.to && input.from >= input.to) throw invalid('must be after from', 'to')
   if (input.segment_id == null) return
   const segment = await em.findOne(Segment, input.segment_id)
-  if (!segment) throw invalid(`Segment ${input.segment_id} does not exist`, 'segment_id')
+  if (!segment) throw notFound('Segment', input.segment_id)
   if (segment.rules !== null)
     throw invalid(
       `Segment ${input.segment_id} decides by rules: filter by the attributes that they name with where instead`,

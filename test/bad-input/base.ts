@@ -71,10 +71,43 @@ function particular(procedure: string, world: World, random: Random): Input {
       return { metric: { type: 'proportion', rate: 0.1 }, allocation: [50, 25, 25] }
     case 'planning.power':
       return { metric: { type: 'mean', mean: 10, standard_deviation: 20 }, users: [1000, 1000] }
+    case 'metrics.create':
+      return { definition: COUNTED }
+    case 'metrics.update':
+      return { metric_id: world.spareMetric, definition: COUNTED }
+    case 'metrics.delete':
+      return { metric_id: world.spareMetric }
+    case 'metrics.setOfExperiment':
+      return { experiment_id: draft.id, metrics: [{ metric_id: world.metric.id, role: 'primary' }] }
+    case 'results.get':
+      return { ...question(world), metrics: [world.metric.key] }
+    case 'results.series':
+      return { run: 1, metric: world.metric.key }
+    case 'results.freeze':
+      return { experiment_id: completed.id, run: 1 }
+    case 'results.frozen':
+      return { ...unasked(world), experiment_id: world.experiments.frozen.id }
     case 'events.recordBatch':
       return { events: [{ user_id: world.users.ada.id, type: random.word() }] }
     default:
       return {}
+  }
+}
+
+const COUNTED = { type: 'count', event_type: 'view', filter: { page: 'home' } }
+
+/** One that can be answered. */
+const question = ({ segments }: World): Input => ({
+  ...{ run: 1, dimension: 'country_code', where: { country_code: 'US' }, segment_id: segments.listed.id },
+  ...{ from: inHours(-2), to: inHours(-1) },
+})
+/** The plain question: the only one that a run is frozen with. */
+const unasked = (world: World): Input => {
+  const plain = { conversion_event_type: 'conversion', confidence_level: 0.95, significance_threshold: 0.05 }
+  const others = ['interval_method', 'method', 'metrics', 'event_types', 'window_hours', 'as_of']
+  return {
+    ...Object.fromEntries([...Object.keys(question(world)), ...others].map((name) => [name, undefined])),
+    ...plain,
   }
 }
 
@@ -106,6 +139,7 @@ const references: Record<string, (world: World) => unknown> = {
   layer_id: (world) => world.layer,
   segment_id: (world) => world.segments.unused.id,
   key_id: (world) => world.spareKey,
+  metric_id: (world) => world.metric.id,
   user_id: (world) => world.users.ada.id,
 }
 

@@ -206,6 +206,28 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('a layer in use deleted', `DELETE /layers/${world.layer}`, undefined, conflict)
   add('a share that is not there', share(draft).replace('PUT', 'DELETE'), undefined, missing)
 
+  const measured = `PUT /metrics/${world.metric.id}`
+  const another = { definition: { type: 'count', event_type: word } }
+  add('a metric in use changed', measured, another, conflict)
+  add('a metric in use deleted', `DELETE /metrics/${world.metric.id}`, undefined, conflict)
+  const attach = (experiment: { id: number }) => `PUT /experiments/${experiment.id}/metrics`
+  add('a metric in use taken away', attach(running), { metrics: [] }, conflict)
+  add(
+    'a metric that is not there',
+    attach(draft),
+    { metrics: [{ metric_id: 2_000_000_000, role: 'primary' }] },
+    at('metrics'),
+  )
+  const ask = (experiment: { id: number }) => `POST /experiments/${experiment.id}/results`
+  add('a metric that is not there', ask(running), { metrics: [`no-${word}`] }, at('metrics'))
+  add('a dimension that was not declared', ask(running), { dimension: `no ${word}` }, at('dimension'))
+  add('dates reversed', ask(running), { from: past, to: '2020-01-01T00:00:00Z' }, at('to'))
+  add('a segment by rules', ask(running), { segment_id: unused.id }, at('segment_id'))
+  add('a run that is not there', ask(running), { run: 7 }, missing)
+  add('a run that goes on frozen', `POST /experiments/${running.id}/freeze`, {}, conflict)
+  add('a run that is frozen already', `POST /experiments/${world.experiments.frozen.id}/freeze`, {}, conflict)
+  add('a plan that the status forbids', `PUT /experiments/${running.id}`, { planned_users: 7 }, conflict)
+
   add('the control deleted', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
   add('a variant in use deleted', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)
   add('a segment in use deleted', `DELETE /segments/${used.id}`, undefined, conflict)

@@ -41,14 +41,18 @@ export function encode(value: unknown): string {
 /** Text of a URL that is already percent-encoded, rightly or not. */
 export class Encoded extends Json {}
 
-const inUrl = (value: unknown) => (value instanceof Encoded ? value.text : encodeURIComponent(String(value)))
+function inUrl(value: unknown): string {
+  if (value instanceof Encoded) return value.text
+  const isObject = typeof value === 'object' && value !== null && !(value instanceof Json)
+  return encodeURIComponent(isObject ? JSON.stringify(value) : String(value))
+}
 
 /** The path of a route with the input's fields in it, and the rest of the input as query where it belongs there. */
 export function urlOf(route: Route, input: Input): string {
   const path = route.template.replace(/\{(\w+)\}/g, (_, field) => inUrl(input[field]))
   if (route.source === 'body') return path
   const query = Object.entries(input)
-    .filter(([field]) => !route.pathFields.includes(field))
+    .filter(([field, value]) => !route.pathFields.includes(field) && value !== undefined)
     .flatMap(([field, value]) => (Array.isArray(value) ? value : [value]).map((item) => `${field}=${inUrl(item)}`))
   return query.length > 0 ? `${path}?${query.join('&')}` : path
 }

@@ -79,6 +79,7 @@ const USER_IDS = new Set([
   'segments.changeMembers add',
   'segments.changeMembers remove',
   'segments.listMembers after',
+  'exclusions.list after',
 ])
 
 function kindOf(procedure: string, name: string, schema: Schema): Kind {

@@ -20,12 +20,20 @@ export async function makeWorld(api: TestApi) {
   const paused = await api.makeExperiment(ready)
   const completed = await api.makeExperiment(ready)
   const archived = await api.makeExperiment(ready)
+  const frozen = await api.makeExperiment(ready)
+  const define = (name: string) =>
+    api.ok('POST', '/api/metrics', { name: `${tag} ${name}`, definition: { type: 'count', event_type: 'view' } })
+  const metric = await define('metric')
+  const spareMetric = await define('spare metric')
+  for (const { id } of [running, frozen])
+    await api.ok('PUT', `/api/experiments/${id}/metrics`, { metrics: [{ metric_id: metric.id, role: 'primary' }] })
   const key = `key-${tag.replace(' ', '-')}`
   const disposable: { id: number; name: string; key: string } = await api.ok('POST', '/api/experiments', {
     name: `${tag} disposable`,
     key,
   })
   const used = await api.ok('POST', '/api/segments', { name: `${tag} used`, rules: {} })
+  const listed = await api.ok('POST', '/api/segments', { name: `${tag} listed` })
   const unused = await api.ok('POST', '/api/segments', { name: `${tag} unused`, rules: { plan: 'gold' } })
   await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: running.id, segment_id: used.id })
   const layer = await api.ok('POST', '/api/layers', { name: `${tag} layer` })
@@ -54,6 +62,7 @@ export async function makeWorld(api: TestApi) {
   await step(paused, 'start', 'pause')
   await step(completed, 'start', 'complete')
   await step(archived, 'start', 'complete', 'archive')
+  await step(frozen, 'start', 'complete', 'freeze')
 
   const ada = await api.makeUser({ attributes: { plan: 'gold' } })
   const bob = await api.makeUser()
@@ -73,13 +82,16 @@ export async function makeWorld(api: TestApi) {
   return {
     /** A key with every scope. */
     token: (await makeKey({ scopes: SCOPES })).key as string,
-    experiments: { draft, bare, running, paused, completed, archived },
+    experiments: { draft, bare, running, paused, completed, archived, frozen },
     disposable,
     holdout: holdout.id as number,
     /** `bare` has 0 to 40 of it. */
     layer: layer.id as number,
     spareLayer: spareLayer.id as number,
-    segments: { used, unused },
+    segments: { used, unused, listed },
+    /** `metric` measures `running` and `frozen`, `spareMetric` nothing. */
+    metric: metric as { id: number; key: string },
+    spareMetric: spareMetric.id as number,
     /** Of type object; its rules name `used`, `running` and `draft`. */
     flag: flag.key as string,
     spareFlag: spareFlag.key as string,

@@ -106,7 +106,7 @@ onEachDatabase('frozen results', (app) => {
     await api.ok('POST', `/api/experiments/${experiment.id}/freeze`)
     const kept = await api.ok('POST', `/api/experiments/${experiment.id}/results/frozen`)
     const never = await api.call('POST', `/api/experiments/${experiment.id}/results/frozen`, { confidence_level: 0.8 })
-    expect(never.status).toBe(400)
+    expect(never.status).toBe(404)
     const folder = mkdtempSync(join(tmpdir(), 'frozen-'))
     try {
       expect(verify(folder, kept)).toMatchObject({

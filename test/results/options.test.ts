@@ -67,7 +67,6 @@ onEachDatabase('a question about results', (app) => {
     ['dates reversed', { from: '2026-02-01T00:00:00Z', to: '2026-01-01T00:00:00Z' }, ['to']],
     ['a date that is none', { as_of: 'yesterday' }, ['as_of']],
     ['a method that there is not', { method: 'magic' }, ['method']],
-    ['an unknown segment', { segment_id: 2_000_000_000 }, ['segment_id']],
     ['a filter by a list', { where: { plan: ['gold'] } }, ['where', 'plan']],
     [
       'too many types of events',
@@ -82,9 +81,11 @@ onEachDatabase('a question about results', (app) => {
     expect(body.issues[0].path).toEqual(path)
   })
 
-  test('is refused about members by rules, whom nobody listed', async () => {
+  test('is refused about members by rules, whom nobody listed, and of a segment that is not there', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
+    const unknown = { segment_id: 2_000_000_000 }
+    expect((await api.call('POST', `/api/experiments/${experiment.id}/results`, unknown)).status).toBe(404)
     const segment = await api.ok('POST', '/api/segments', { name: `by rule ${experiment.id}`, rules: { plan: 'gold' } })
     const { status, body } = await api.call('POST', `/api/experiments/${experiment.id}/results`, {
       segment_id: segment.id,
