@@ -28,3 +28,18 @@ export async function readAttached(em: EntityManager, experimentId: number): Pro
     where x.experiment_id = ${experimentId} order by x.position`.execute(em.getKysely())
   return rows
 }
+
+/** Metrics as a run was frozen with them; one that was deleted since is left out. */
+export async function readVersions(
+  em: EntityManager,
+  kept: readonly { key: string; version: number | null; role: Role }[],
+): Promise<Attached[]> {
+  const { rows } = await sql<Attached>`
+    select c.id as metric_id, c.key, c.name, v.version, k.role, v.definition, v.measure_id, true as ready
+    from jsonb_to_recordset(${JSON.stringify(kept.map((metric, position) => ({ ...metric, position })))}::text::jsonb)
+      as k (key text, version int, role text, position int)
+    join metrics c on c.key = k.key
+    join metric_versions v on v.metric_id = c.id and v.version = k.version
+    order by k.position`.execute(em.getKysely())
+  return rows
+}

@@ -13,8 +13,8 @@ import { finishRun } from '../totals/fold.ts'
 import { findAfterEnd, foldLock } from '../totals/progress.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { gather } from './gather.ts'
-import { type FreezeResults, type FrozenExport, type GetResults, getResults, type Results } from './schema.ts'
-import { findRun, getResults as getResultsOf, inquire, type ResultsPlatform } from './service.ts'
+import type { FreezeResults, FrozenExport, GetResults, Results } from './schema.ts'
+import { findRun, getResults as getResultsOf, inquire, plainQuestion, type ResultsPlatform } from './service.ts'
 import { readTail } from './tail.ts'
 
 /** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
@@ -23,10 +23,6 @@ import { readTail } from './tail.ts'
 const SETTLING_MS = 72 * 3_600_000
 const LOOK_MS = 60_000
 
-/** The question that every run is frozen with. */
-const defaultQuestion = (experimentId: number, run: number): GetResults =>
-  getResults.parse({ experiment_id: experimentId, run })
-
 /**
  * Freezes a run that has ended: everything recorded by now is counted, and nothing that comes later.
  * @throws DomainError CONFLICT while it goes on, or when it is frozen already
@@ -34,7 +30,7 @@ const defaultQuestion = (experimentId: number, run: number): GetResults =>
 export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId: number): Promise<void> {
   const known = await orm.em.fork().findOne(Run, runId)
   if (!known) throw notFound('Run', runId)
-  const question = defaultQuestion(known.experiment_id, known.number)
+  const question = plainQuestion(known.experiment_id, known.number)
   // What is measured for the first time is counted before anybody has to wait.
   await inquire(orm.em.fork(), platform, await findRun(orm.em.fork(), question), question)
   await platform.totals.catchUp()
@@ -67,7 +63,7 @@ export async function freezeResults(
   const { experiment, run } = await findRun(platform.orm.em.fork(), input)
   if (!run) throw conflict(`Experiment ${experiment.id} has no run that could be frozen`)
   await freezeRun(platform.orm, platform, run.id)
-  return getResultsOf(platform.orm.em.fork(), platform, defaultQuestion(experiment.id, run.number))
+  return getResultsOf(platform.orm.em.fork(), platform, plainQuestion(experiment.id, run.number))
 }
 
 /** What a frozen run was computed from, as a file that can be verified offline, and how much came too late for it. */

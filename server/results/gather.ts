@@ -22,6 +22,8 @@ export type Inquiry = {
   view: View
   /** Whether metrics are looked at in another window than their own, which totals do not hold. */
   other_window: boolean
+  /** What the run was frozen with: of quantiles it is all that stays. */
+  kept: RunStatistics | null
   /** People of whom something is stored and in no total yet. */
   tail: readonly string[]
   data_through: Date | null
@@ -175,6 +177,8 @@ async function metricOf(
   const began = performance.now()
   if (!run) return { ...spec, ...nothing, source: 'totals', sums: [] }
   if (spec.kind === 'quantile') {
+    const kept = keptQuantile(inquiry, spec.key)
+    if (kept) return kept
     const found = await readQuantile(
       em,
       run,
@@ -213,6 +217,12 @@ async function metricOf(
   const cost = { milliseconds: Math.round(read.milliseconds), users }
   return { ...spec, ...nothing, status: 'ready', source: 'events', cost, sums }
 }
+
+/** A quantile as it was frozen, with order statistics at the level that is asked for; null where it has to be read. */
+export const keptQuantile = ({ kept, question }: Inquiry, key: string): MetricStatistics | null =>
+  kept?.question.confidence_level === question.confidence_level
+    ? (kept.metrics.find((metric) => metric.key === key && metric.kind === 'quantile') ?? null)
+    : null
 
 /** Of a capped value and its covariate; places as in `PRODUCTS`. */
 function cappedSums({ cap, pre_cap, rows }: Capped): Pick<MetricStatistics, 'sums' | 'caps'> {

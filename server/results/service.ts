@@ -4,12 +4,12 @@ import type { Question, RunStatistics } from '../analysis/statistics.ts'
 import { invalid, notFound, unavailable } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
-import { readAttached } from '../metrics/attached.ts'
+import { readAttached, readVersions } from '../metrics/attached.ts'
 import { Segment } from '../segments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
-import { declaredOf, gather, type Inquiry, needsRaw } from './gather.ts'
+import { declaredOf, gather, type Inquiry, keptQuantile, needsRaw } from './gather.ts'
 import { type GetResults, getResults as questionSchema, type Results } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 import { measure, readTail } from './tail.ts'
@@ -124,7 +124,14 @@ export async function inquire(
     where: input.where ?? {},
     segment_id: input.segment_id ?? null,
   }
-  const attached = (await readAttached(em, experiment.id)).map((metric) => specOf(metric, windowHours))
+  const kept = run?.frozen_at ? await keptStatistics(em, experiment.id, run) : null
+  const metrics = kept
+    ? await readVersions(
+        em,
+        kept.metrics.map(({ key, version, role }) => ({ key, version, role })),
+      )
+    : await readAttached(em, experiment.id)
+  const attached = metrics.map((metric) => specOf(metric, windowHours))
   const wanted = input.metrics ? new Set(input.metrics) : null
   const known = new Set(attached.map(({ key }) => key))
   for (const [place, key] of (input.metrics ?? []).entries())
@@ -160,16 +167,27 @@ export async function inquire(
     documented,
     view,
     other_window: windowHours !== null,
+    kept,
     tail: [],
     data_through: null,
     time_zone: timeZone,
   }
   const isUncounted =
     run?.frozen_at && [...specs, documented].some(({ measure_id, kind }) => measure_id === null && kind !== 'quantile')
-  const readsEvents = needsRaw(inquiry) || specs.some(({ kind }) => kind === 'quantile')
+  const readsEvents =
+    needsRaw(inquiry) || specs.some(({ kind, key }) => kind === 'quantile' && !keptQuantile(inquiry, key))
   if (run?.frozen_at && (readsEvents || isUncounted)) inquiry.question.departs.push(AFTER_FREEZING)
   return inquiry
 }
+
+async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {
+  const frozen = await findFrozen(em, id, plainQuestion(experimentId, number))
+  return frozen?.statistics ?? null
+}
+
+/** The question that every run is frozen with. */
+export const plainQuestion = (experimentId: number, run: number): GetResults =>
+  questionSchema.parse({ experiment_id: experimentId, run })
 
 const ROLES = ['primary', 'secondary', 'guardrail']
 

@@ -94,6 +94,15 @@ onEachDatabase('frozen results', (app) => {
     for (const user_id of live.users.slice(0, 20))
       await api.record({ user_id, type: 'order', properties: { amount: 1000 } })
     expect((await api.results(live.experiment)).metrics[0].variants).not.toEqual(before.metrics[0].variants)
+    // A question that nobody asked yet is answered by what was measured then.
+    const { metrics, warnings } = await api.results(frozen.experiment, { dimension: 'country_code' })
+    expect(metrics).toEqual(
+      asked[0].metrics.map((metric: Loose) => ({
+        ...metric,
+        cost: metric.source === 'users' ? expect.anything() : metric.cost,
+      })),
+    )
+    expect(warnings.join(' ')).not.toContain('after the results were frozen')
     const { late_events } = await api.ok('POST', `${path}/results/frozen`)
     expect(late_events).toBe(20)
   })
