@@ -1,4 +1,6 @@
-import { execFileSync } from 'node:child_process'
+import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { promisify } from 'node:util'
 import { settle } from './event-world.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { machine, median, readOptions, round, writeResult } from './report.ts'
@@ -16,6 +18,10 @@ Assignments and events are stored by SQL, then \`npm run rebuild\` makes the tot
 
 const DEFAULTS = { users: 1_000_000, events: 4, answers: 50 }
 const METRICS = 10
+/** That of the fold: see totals/progress.ts. */
+const FOLD_LOCK = 7_302_516
+/** By then a rebuild that was started waits for the lock, and is the next to have it. */
+const QUEUED_MS = 8000
 const PIECE = 250_000
 
 export async function benchMetrics(args: string[]): Promise<void> {
@@ -23,18 +29,23 @@ export async function benchMetrics(args: string[]): Promise<void> {
   if (!options) return
   const platform = await openPlatform()
   try {
-    const [plain, measured, costly] = [
-      await makeExperiment(platform, 'plain', []),
-      await makeExperiment(platform, 'measured', await makeMetrics(platform)),
-      await makeExperiment(platform, 'costly', await makeCostly(platform)),
-    ]
+    const { ids, adjusted, capped, latency } = await makeMetrics(platform)
+    const plain = await makeExperiment(platform, 'plain', [])
+    const measured = await makeExperiment(platform, 'measured', ids)
+    // Nothing is folded before everything is stored: a rebuild is to count it.
+    await platform.query(`select pg_advisory_lock(${FOLD_LOCK})`)
     await enrol(platform, options.users)
     await storeEvents(platform, options.users, options.events)
     await platform.query('vacuum analyze')
     const began = performance.now()
-    execFileSync(process.execPath, [new URL('../../server/commands/rebuild.ts', import.meta.url).pathname], {
-      env: { ...process.env, DATABASE_URL: platform.databaseUrl, LOG_LEVEL: 'warn' },
-    })
+    const rebuild = promisify(execFile)(
+      process.execPath,
+      [new URL('../../server/commands/rebuild.ts', import.meta.url).pathname],
+      { env: { ...process.env, DATABASE_URL: platform.databaseUrl, LOG_LEVEL: 'warn' } },
+    )
+    await sleep(QUEUED_MS)
+    await platform.query(`select pg_advisory_unlock(${FOLD_LOCK})`)
+    await rebuild
     console.log(`rebuild: ${round((performance.now() - began) / 1000, 1)} s`)
     await settle(platform)
     await platform.query('vacuum analyze')
@@ -65,10 +76,10 @@ export async function benchMetrics(args: string[]): Promise<void> {
       console.table(rows.slice(-1))
     }
     await ask('the documented answer', plain, {}, options.answers)
-    await ask(`${METRICS} metrics with CUPED`, measured, {}, options.answers)
-    await ask('the same by country', measured, { dimension: 'country_code' }, options.answers)
-    await ask('one with a cap', costly, { metrics: ['capped'] }, 3)
-    await ask('a quantile', costly, { metrics: ['latency'] }, 3)
+    await ask(`${METRICS} metrics with CUPED`, measured, { metrics: adjusted }, options.answers)
+    await ask('the same by country', measured, { metrics: adjusted, dimension: 'country_code' }, options.answers)
+    await ask('one with a cap', measured, { metrics: [capped] }, 3)
+    await ask('a quantile', measured, { metrics: [latency] }, 3)
     await ask('as of an earlier time', plain, { as_of: new Date(Date.now() - 86_400_000).toISOString() }, 3)
     await ask('in another window', plain, { window_hours: 24 }, 3)
     await ask('day by day', plain, {}, 3, 'results/series')
@@ -99,8 +110,9 @@ async function makeExperiment(platform: BenchPlatform, name: string, metricIds: 
 const define = async (platform: BenchPlatform, key: string, definition: object) =>
   (await platform.post<{ id: number }>('/metrics', { key, name: key, definition })).id
 
-async function makeMetrics(platform: BenchPlatform): Promise<number[]> {
+async function makeMetrics(platform: BenchPlatform) {
   const ids: number[] = []
+  const adjusted: string[] = []
   for (let place = 0; place < METRICS; place++) {
     const source = { event_type: place % 2 ? 'view' : 'order', window_hours: 24 * (place + 1) }
     const definition =
@@ -115,16 +127,12 @@ async function makeMetrics(platform: BenchPlatform): Promise<number[]> {
             }
           : { type: 'sum', ...source, property: 'value' }
     ids.push(await define(platform, `metric-${place}`, definition))
+    adjusted.push(`metric-${place}`)
   }
-  return ids
-}
-
-async function makeCostly(platform: BenchPlatform): Promise<number[]> {
-  return [
-    await define(platform, 'plain', { type: 'count', event_type: 'order' }),
-    await define(platform, 'capped', { type: 'sum', event_type: 'order', property: 'value', cap: 0.99 }),
-    await define(platform, 'latency', { type: 'quantile', event_type: 'view', property: 'value', quantile: 0.95 }),
-  ]
+  const orders = { event_type: 'order', property: 'value' }
+  ids.push(await define(platform, 'capped', { type: 'sum', ...orders, cap: 0.99 }))
+  ids.push(await define(platform, 'latency', { type: 'quantile', ...orders, quantile: 0.95 }))
+  return { ids, adjusted, capped: 'capped', latency: 'latency' }
 }
 
 /** Everybody in every experiment, exposed over the last ten days; in one transaction, so that each user is counted once. */

@@ -16,6 +16,7 @@ onPostgres('a client that loses exposures', () => {
 
   async function expose(
     { api }: TestApp,
+    users: number,
     isLost: (user: { country: string; variant: number; place: number }) => boolean,
   ) {
     const experiment = await api.makeExperiment(
@@ -26,7 +27,7 @@ onPostgres('a client that loses exposures', () => {
     const exposures: object[] = []
     let place = 0
     await forAll(
-      Array.from({ length: USERS }, (_, user) => user),
+      Array.from({ length: users }, (_, user) => user),
       async (user) => {
         const country = user % 10 === 0 ? 'US' : 'DE'
         const user_id = `user ${user}`
@@ -44,7 +45,7 @@ onPostgres('a client that loses exposures', () => {
     const app = await openApp('postgres')
     try {
       const { api, platform } = app
-      const clean = await expose(app, () => false)
+      const clean = await expose(app, USERS / 5, () => false)
       expect((await api.results(clean)).decision.outcome).toBe('continue')
       const lossy = await expose(
         app,
