@@ -49,6 +49,7 @@ onPostgres('a client that loses exposures', () => {
       expect((await api.results(clean)).decision.outcome).toBe('continue')
       const lossy = await expose(
         app,
+        USERS,
         ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 === 3,
       )
       await api.ok('PUT', `/api/experiments/${lossy.id}`, { pause_on: ['mismatch'] })
