@@ -64,6 +64,11 @@ export function printResults(results: Outputs['results']['get']) {
       ? `  Winner: ${winner.variant_name}, ${signed(winner.relative_uplift)} over control`
       : `  No winner: no uplift is significant at ${results.significance_threshold}`,
   )
+  const { decision, warnings } = results
+  console.log(
+    `  Decision, by an analysis that may be looked at any time: ${decision.outcome}. ${decision.reasons.join(' ')}`,
+  )
+  for (const warning of warnings) console.log(`  ! ${warning}`)
 }
 
 const signed = (percent: number) => `${percent > 0 ? '+' : ''}${percent.toFixed(1)} %`
