@@ -2,7 +2,8 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { counted, isCounted, PRODUCTS, SUMS } from '../totals/counting.ts'
-import { asMeasures, everybody, lensOf, PLAIN_VIEW } from './raw.ts'
+import { addUp, piecesOf } from './pieces.ts'
+import { asMeasures, lensOf, PLAIN_VIEW } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
 
 /** A run day by day, read from what is recorded of every user: sums of squares of running totals cannot be added over days. */
@@ -28,8 +29,13 @@ const changes = (last: string | null) => sql`
 
 const upToOne = (isBinary: boolean, sum: RawBuilder<unknown>) => (isBinary ? sql`least(${sum}, 1)` : sum)
 
-const source = (run: MeasuredRun, measure: MeasureDefinition, declared: readonly string[]) => sql`
-  ${everybody(run)}, ${counted(null, run.id, lensOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
+const source = (
+  person: RawBuilder<unknown>,
+  run: MeasuredRun,
+  measure: MeasureDefinition,
+  declared: readonly string[],
+) => sql`
+  ${person}, ${counted(null, run.id, lensOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
   unit as materialized (
     select u.user_id, u.variant_id, u.period, u.exposed_at, coalesce(m.pre_num, 0) as pre_num, coalesce(m.pre_den, 0) as pre_den
     from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u')})`
@@ -48,8 +54,10 @@ export async function readDaily(
   const dayOf = (time: string) => sql`(${sql.ref(time)} at time zone ${timeZone})::date`
   const running = (sum: string) =>
     sql`sum(${sql.ref(`s.${sum}`)}) over (partition by s.user_id order by s.day rows unbounded preceding)`
-  const { rows } = await sql<DailyRow>`
-    with ${source(run, measure, declared)},
+  const pieces: DailyRow[][] = []
+  for await (const person of piecesOf(em, run)) {
+    const { rows } = await sql<DailyRow>`
+    with ${source(person, run, measure, declared)},
     step as materialized (
       select s.user_id, s.day, sum(s.num) as num, sum(s.den) as den, bool_or(s.is_first) as is_first from (
         select u.user_id, ${dayOf('u.exposed_at')} as day, 0::numeric as num, 0::numeric as den, true as is_first from unit u
@@ -69,7 +77,9 @@ export async function readDaily(
     select x.day::text as day, x.variant_id, x.period, (count(*) filter (where x.is_first))::float8 as n,
       (count(*) filter (where x.num <> 0 and x.last_num = 0))::float8 as converted, ${changes('last_')}
     from x group by x.day, x.variant_id, x.period order by x.day`.execute(em.getKysely())
-  return rows
+    pieces.push(rows)
+  }
+  return addDays(pieces)
 }
 
 /**
@@ -85,8 +95,10 @@ export async function readSinceExposure(
   maxDays: number,
 ): Promise<DailyRow[]> {
   const sums = (part: 1 | 2) => sql`coalesce(sum(a.number) filter (where a.part = ${sql.lit(part)}), 0)`
-  const { rows } = await sql<DailyRow>`
-    with ${source(run, measure, declared)},
+  const pieces: DailyRow[][] = []
+  for await (const person of piecesOf(em, run)) {
+    const { rows } = await sql<DailyRow>`
+    with ${source(person, run, measure, declared)},
     observed as materialized (
       select u.user_id, u.variant_id, u.period, u.exposed_at,
         least(${maxDays}::int, floor(extract(epoch from ${until.toISOString()}::timestamptz - u.exposed_at) / 86400)::int) as days
@@ -108,5 +120,17 @@ export async function readSinceExposure(
       select x.day, x.variant_id, x.period, (count(*) filter (where x.num <> 0))::float8 as converted, ${changes(null)}
       from x group by x.day, x.variant_id, x.period) t on t.day = s.day and t.variant_id = s.variant_id and t.period = s.period
     order by s.day`.execute(em.getKysely())
-  return rows
+    pieces.push(rows)
+  }
+  return addDays(pieces)
 }
+
+/** In ascending day. */
+const addDays = (pieces: readonly DailyRow[][]) =>
+  addUp(pieces, ({ day, variant_id, period }) => JSON.stringify([day, variant_id, period]), [
+    'day',
+    'variant_id',
+    'period',
+  ]).sort((one, other) => (sortable(one.day) < sortable(other.day) ? -1 : 1))
+/** Days since the exposure are numbers. */
+const sortable = (day: string) => day.padStart(10, '0')

@@ -5,8 +5,9 @@ import { readClock } from '../definitions/queries.ts'
 import { AllocationPeriod, type Experiment, type Run } from '../experiments/entity.ts'
 import { variantsOf } from '../experiments/life-cycle.ts'
 import { PRODUCTS, SUMS } from '../totals/counting.ts'
+import { type Capped, readCapped, readCappedRaw } from './caps.ts'
 import { ENGINE_VERSION } from './engine.ts'
-import { type Capped, isPlain, readCapped, readCappedRaw, readQuantile, readRaw, type View } from './raw.ts'
+import { isPlain, readQuantile, readRaw, type View } from './raw.ts'
 import type { Spec } from './specs.ts'
 import { findSuspects } from './suspects.ts'
 import { type MeasuredRun, type MetricRow, readTotals, type TotalRows, type UnitRow } from './totals.ts'
@@ -197,12 +198,12 @@ async function metricOf(
           period: 1,
           users: row.clusters,
           exposing: 0,
-          events: row.events,
-          unusable: row.unusable,
+          events: row.n,
+          unusable: 0,
         },
         ...{ sums: [0, 0, 0, 0], products: Array<number>(PRODUCTS.length).fill(0) },
       })),
-      quantiles: found.map(({ events: _e, unusable: _u, ...row }) => row),
+      quantiles: found,
     }
   }
   if (spec.cap !== null && spec.status === 'ready') {

@@ -1,0 +1,54 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { type RawBuilder, sql } from 'kysely'
+import { planForPieces } from '../totals/progress.ts'
+import type { MeasuredRun } from './totals.ts'
+
+/** Reading everybody of a run piece by piece: no statement takes longer than a database may, however many there are. */
+
+const PIECE = 20_000
+
+/**
+ * Each piece of a run's people as the CTE `person`, in the caller's transaction: everybody is in one piece, where the first
+ * of the ids is that an assignment is stored for.
+ */
+export async function* piecesOf(em: EntityManager, run: MeasuredRun): AsyncGenerator<RawBuilder<unknown>> {
+  await planForPieces(em)
+  for (let after = ''; ; ) {
+    const { rows } = await sql<{ user_id: string }>`
+      select a.user_id from assignments a where a.run_id = ${run.id} and a.user_id > ${after}
+      order by a.user_id offset ${PIECE - 1}::int limit 1`.execute(em.getKysely())
+    const last = rows[0]?.user_id ?? null
+    yield personsOf(run, after, last)
+    if (last === null) return
+    after = last
+  }
+}
+
+const personsOf = (run: MeasuredRun, after: string, last: string | null) => sql`
+  held_here as materialized (
+    select a.user_id, coalesce(l.user_id, a.user_id) as id
+    from assignments a left join lateral (select l.user_id from aliases l where l.alias_id = a.user_id offset 0) l on true
+    where a.run_id = ${run.id} and a.user_id > ${after} ${last === null ? sql`` : sql`and a.user_id <= ${last}`}),
+  person as materialized (
+    select distinct h.id from held_here h
+    where not exists (
+      select 1 from (select h.id as user_id union all select l.alias_id from aliases l where l.user_id = h.id offset 0) i
+      join assignments b on b.run_id = ${run.id} and b.user_id = i.user_id
+      where b.user_id < h.user_id and b.user_id <= ${after}))`
+
+/** Adds up rows of the same key. @param key of a row, as text */
+export function addUp<Row extends object>(
+  pieces: readonly (readonly Row[])[],
+  key: (row: Row) => string,
+  fixed: readonly string[],
+): Row[] {
+  const totals = new Map<string, Record<string, unknown>>()
+  for (const row of pieces.flat() as Record<string, unknown>[]) {
+    const known = totals.get(key(row as Row))
+    if (!known) totals.set(key(row as Row), { ...row })
+    else
+      for (const [name, value] of Object.entries(row))
+        if (!fixed.includes(name)) known[name] = Number(known[name]) + Number(value)
+  }
+  return [...totals.values()] as Row[]
+}
