@@ -219,11 +219,11 @@ async function metricOf(
   return { ...spec, ...nothing, status: 'ready', source: 'events', cost, sums }
 }
 
-/** A quantile as it was frozen, with order statistics at the level that is asked for; null where it has to be read. */
-export const keptQuantile = ({ kept, question }: Inquiry, key: string): MetricStatistics | null =>
-  kept?.question.confidence_level === question.confidence_level
-    ? (kept.metrics.find((metric) => metric.key === key && metric.kind === 'quantile') ?? null)
-    : null
+/** A quantile as it was frozen, of everybody and at the level that is asked for; null where it has to be read. */
+export function keptQuantile({ kept, question, view, other_window }: Inquiry, key: string): MetricStatistics | null {
+  if (other_window || !isPlain(view) || kept?.question.confidence_level !== question.confidence_level) return null
+  return kept.metrics.find((metric) => metric.key === key && metric.kind === 'quantile') ?? null
+}
 
 /** Of a capped value and its covariate; places as in `PRODUCTS`. */
 function cappedSums({ cap, pre_cap, rows }: Capped): Pick<MetricStatistics, 'sums' | 'caps'> {

@@ -103,6 +103,10 @@ onEachDatabase('frozen results', (app) => {
       })),
     )
     expect(warnings.join(' ')).not.toContain('after the results were frozen')
+    const early = await api.results(frozen.experiment, { as_of: '2020-01-01T00:00:00Z' })
+    expect(early.metrics.map(({ variants }: Loose) => variants[0].users)).toEqual([0, 0, 0])
+    expect(early.metrics[2].variants[0].level).toBeNull()
+    expect(early.warnings[0]).toContain('read from events after the results were frozen')
     const { late_events } = await api.ok('POST', `${path}/results/frozen`)
     expect(late_events).toBe(20)
   })

@@ -190,14 +190,14 @@ describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded
     }
 
     /** Figures that both give, each within the tolerance of the other. @returns how many */
-    function compare(key: string, ours: Map<string, number | null>, theirs: Map<string, number>): number {
+    function compare(key: string, ours: Map<string, number | null>, theirs: Map<string, number>, asked = ''): number {
       let compared = 0
       for (const [name, value] of ours) {
         const other = theirs.get(`${key} ${name}`)
         const isMissing = value === null && other === undefined
         if (isMissing || (value === null && /always_valid/.test(name))) continue
         const error = Math.abs((value as number) - (other as number)) / Math.max(1e-3, Math.abs(other as number))
-        expect(error, `${key}, variant ${name}: ${value} and ${other}`).toBeLessThan(TOLERANCE)
+        expect(error, `${key} ${asked}, variant ${name}: ${value} and ${other}`).toBeLessThan(TOLERANCE)
         compared++
       }
       return compared
@@ -269,7 +269,8 @@ describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded
         const answer = await app.api.results(steady, options)
         expect(answer.metrics[0].source).toBe('events')
         expect(answer.metrics[0].cost.milliseconds).toBeGreaterThan(0)
-        for (const key of keys) expect(compare(key, figuresOf(key, answer), theirs), key).toBeGreaterThan(10)
+        for (const key of keys)
+          expect(compare(key, figuresOf(key, answer), theirs, JSON.stringify(options))).toBeGreaterThan(10)
       }
     })
   },
