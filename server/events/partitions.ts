@@ -37,6 +37,9 @@ export async function monthsAhead(em: EntityManager): Promise<string[]> {
 
 export type Partition = { table: string; until: Date }
 
+/** Days before a run that are kept for metrics that come to it later; what it is measured by may look further back. */
+const COVARIATE_DAYS = 14
+
 /**
  * Partitions that lie wholly before the retention, of whose events every one is in the totals and no run needs any: a run
  * that is not frozen is counted from its raw events, also from those shortly before it.
@@ -50,9 +53,9 @@ export async function findDroppable(em: EntityManager, retentionDays: number): P
     select m."table", (extract(epoch from m.until) * 1000)::float8 as until from month m
     where m.until <= now() - make_interval(days => ${retentionDays}::int)
       and m.until <= coalesce((
-        select min(r.started_at - coalesce((
-          select max(m.before_ms) from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = r.id), 0)
-            * interval '1 millisecond')
+        select min(r.started_at - greatest(make_interval(days => ${COVARIATE_DAYS}), (
+          select max(m.before_ms) from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = r.id)
+            * interval '1 millisecond'))
         from runs r where r.frozen_at is null), 'infinity')
     order by m.until`.execute(em.getKysely())
   const droppable: Partition[] = []

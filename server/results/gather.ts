@@ -1,13 +1,12 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { checkRatios } from '../analysis/sample-ratios.ts'
 import type { MetricStatistics, MetricSums, Question, RunStatistics, UnitCounts } from '../analysis/statistics.ts'
-import { readClock } from '../definitions/queries.ts'
-import { AllocationPeriod, type Experiment, type Run } from '../experiments/entity.ts'
-import { variantsOf } from '../experiments/life-cycle.ts'
+import type { Experiment, Run } from '../experiments/entity.ts'
 import { PRODUCTS, SUMS } from '../totals/counting.ts'
 import { type Capped, readCapped, readCappedRaw } from './caps.ts'
 import { ENGINE_VERSION } from './engine.ts'
 import { isPlain, readQuantile, readRaw, type View } from './raw.ts'
+import { readShape, type Shape } from './shape.ts'
 import type { Spec } from './specs.ts'
 import { findSuspects } from './suspects.ts'
 import { type MeasuredRun, type MetricRow, readTotals, type TotalRows, type UnitRow } from './totals.ts'
@@ -41,8 +40,7 @@ const DAY_MS = 86_400_000
 /** Gathers sufficient statistics, in the caller's transaction: they are of one moment where that has one snapshot. */
 export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunStatistics> {
   const { experiment, run, question } = inquiry
-  const variants = await variantsOf(em, experiment.id)
-  const now = await readClock(em)
+  const { variants, periods, now } = await readShape(em, experiment.id, run?.id ?? null)
   const read = run ? await readRows(em, run, inquiry) : NOTHING
   const inCell = cellFilter(inquiry, read.isRaw)
   const units = read.rows.units.filter(inCell)
@@ -62,7 +60,7 @@ export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunSt
         enabled: variant.enabled || experiment.status === 'completed' || experiment.status === 'archived',
       })),
     ),
-    periods: run ? await readPeriods(em, run, units) : [{ period: 1, shares: sharesOf(variants) }],
+    periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map(asCounts),
     metrics,
     conversions: sumsOf(inquiry.documented, read, inquiry.specs.length, inCell).map(({ variant_id, users }) => ({
@@ -71,7 +69,7 @@ export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunSt
     })),
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(inquiry, read, question.dimension),
-    days: run ? ((run.ended_at ?? now).getTime() - run.started_at.getTime()) / DAY_MS : null,
+    days: run ? ((run.ended_at?.getTime() ?? now) - run.started_at.getTime()) / DAY_MS : null,
     has_ended: run?.ended_at != null,
     state: run?.frozen_at ? 'frozen' : run?.ended_at ? 'settling' : 'live',
     frozen_at: run?.frozen_at?.toISOString() ?? null,
@@ -269,8 +267,7 @@ const sharesOf = (variants: readonly { id: number; percent_allocated: number; en
   Object.fromEntries(variants.map(({ id, percent_allocated, enabled }) => [id, enabled ? percent_allocated : 0]))
 
 /** The periods with anybody in them, and the last. */
-async function readPeriods(em: EntityManager, run: Run, units: readonly UnitRow[]): Promise<RunStatistics['periods']> {
-  const periods = await em.find(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'asc' }, refresh: true })
+function periodsOf(periods: Shape['periods'], units: readonly UnitRow[]): RunStatistics['periods'] {
   const all = periods.map(({ number, shares }) => ({
     period: number,
     shares: sharesOf(shares.map(({ variant_id: id, ...share }) => ({ id, ...share }))),

@@ -66,7 +66,7 @@ onPostgres('several workers on one port', () => {
     const environment = { DATABASE_URL: databaseUrl(name) }
     const servers = await Promise.all([1, 2, 3].map(() => startServer(environment)))
     const migrations = await administer('select 1 from mikro_orm_migrations', environment.DATABASE_URL)
-    expect(migrations).toHaveLength(4)
+    expect(migrations).toHaveLength(5)
     await Promise.all(servers.map((server) => server.kill('SIGTERM')))
     await administer(`drop database ${name} with (force)`)
   }, 90_000)
