@@ -39,6 +39,8 @@ onEachDatabase('results', (app) => {
       better: { users: 1000, conversions: 150 },
       worse: { users: 900, conversions: 60 },
     })
+    // Counting all of it may take longer than an answer waits for.
+    await app().platform.totals.catchUp()
     const results = await api.results(experiment)
     // By hand: z = 0.05 / sqrt(0.125 * 0.875 * 0.002) = 3.3806, p = 0.0007; Wilson limits from the textbook formula.
     expect(results).toMatchObject({

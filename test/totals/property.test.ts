@@ -10,7 +10,7 @@ import { ofAnyOrder } from './totals.ts'
 const SEED = Number(process.env.TOTALS_SEED ?? 1)
 const OPERATIONS = 60
 /** Two databases, and everything that happens in both. */
-const STORY_MS = 30_000
+const STORY_MS = 90_000
 
 onEachDatabase('totals of random stories', (_app, backend) => {
   const count = Number(process.env.TOTALS_STORIES ?? (backend === 'postgres' ? 10 : 2))
