@@ -5,7 +5,7 @@ import type { MeasuredRun } from './totals.ts'
 
 /** Reading everybody of a run piece by piece: no statement takes longer than a database may, however many there are. */
 
-const PIECE = 20_000
+const PIECE = 2000
 
 /**
  * Each piece of a run's people as the CTE `person`, in the caller's transaction: everybody is in one piece, where the first
