@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { inBackground } from '../database/background.ts'
 import type { Define } from '../definitions/define.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { lockExperiment, pauseExperiment } from '../experiments/life-cycle.ts'
@@ -25,23 +24,7 @@ export function createWatchman(options: {
   log: Logger
 }): Watchman {
   const { orm, platform, define, log } = options
-  const closing = new AbortController()
   let mark: string | null = null
-
-  async function look() {
-    const now = await readMark(orm.em.fork())
-    if (now === mark) return
-    const running = await orm.em
-      .fork()
-      .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
-    for (const experiment of running) {
-      if (closing.signal.aborted) return
-      const results = await plainResults(orm.em.fork(), platform, experiment.id)
-      const findings = results ? findingsOf(results) : []
-      if (results && findings.length > 0) await raise(experiment.id, results, findings)
-    }
-    mark = now
-  }
 
   /** Stores what is new of it, and pauses the experiment where that is wanted, in one transaction. */
   async function raise(experimentId: number, results: ResultsAnswer, findings: readonly Finding[]) {
@@ -66,24 +49,21 @@ export function createWatchman(options: {
     for (const { message } of fresh) log.warn({ experiment_id: experimentId }, message)
   }
 
-  async function run() {
-    while (!closing.signal.aborted) {
-      await sleep(LOOK_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
-      if (closing.signal.aborted) return
-      await look().catch((error) => {
-        if (!isPassing(error) && !isDatabaseAway(error))
-          log.error({ err: error }, 'Results cannot be watched; trying again')
-      })
+  const complaint = 'Results cannot be watched; trying again'
+  return inBackground({ pauseMs: LOOK_MS, log, complaint }, async (signal) => {
+    const now = await readMark(orm.em.fork())
+    if (now === mark) return
+    const running = await orm.em
+      .fork()
+      .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
+    for (const experiment of running) {
+      if (signal.aborted) return
+      const results = await plainResults(orm.em.fork(), platform, experiment.id)
+      const findings = results ? findingsOf(results) : []
+      if (results && findings.length > 0) await raise(experiment.id, results, findings)
     }
-  }
-  const running = run()
-  return {
-    look,
-    close: async () => {
-      closing.abort()
-      await running
-    },
-  }
+    mark = now
+  })
 }
 
 /** @returns 1 where nobody was faster */

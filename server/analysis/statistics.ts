@@ -73,7 +73,6 @@ export type MetricStatistics = {
   kind: 'proportion' | 'mean' | 'ratio' | 'quantile'
   direction: 'increase' | 'decrease'
   margin: { type: 'relative' | 'absolute'; size: number }
-  minimum_detectable_effect: number | null
   has_covariate: boolean
   /** Which quantile of the users' values they are capped at; null: none. */
   cap: number | null
@@ -89,7 +88,6 @@ export type MetricStatistics = {
   quantiles: QuantileSums[]
 }
 
-export const AMOUNTS = ['num', 'den', 'pre_num', 'pre_den'] as const
 export type MetricSums = {
   variant_id: number
   period: number

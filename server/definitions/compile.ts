@@ -13,7 +13,7 @@ const BROKEN: Condition = { ...NOBODY }
 const EVERYBODY = compileCondition({})
 
 /** Of every experiment, beside those that it declares. */
-const DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
+export const COMMON_DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
 
 /** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
 const compiled = new LRUCache<string, Condition>({
@@ -120,7 +120,7 @@ export function compileExperiment(
     prerequisites: needed.map(({ compiled }) => compiled),
     ...targeting,
     codeDefault: { key: stored.key, reason: 'SPLIT', value: undefined, rule: null, experiment: null },
-    dimensions: [...DIMENSIONS, ...(stored.dimensions ?? [])],
+    dimensions: [...COMMON_DIMENSIONS, ...(stored.dimensions ?? [])],
     leavesOut: stored.on_ineligible === 'leave_out',
     reads: [...new Set(all.flatMap((rule) => rule.reads))],
     readsSegments: [...new Set([...stored.segment_ids, ...groups.keys()])],

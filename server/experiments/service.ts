@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { EvaluationKey } from '../definitions/entity.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
@@ -96,20 +97,8 @@ async function holdShare(em: EntityManager, experiment: Experiment, percentHeld:
 
 /** A URL-safe key from the name; a taken one gets -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  const slug =
-    name
-      .normalize('NFKD')
-      .replace(/\p{M}+/gu, '')
-      .toLowerCase()
-      .replace(/[^a-z0-9_-]+/g, '-')
-      .replace(/^[-_]+|-+$/g, '')
-      .slice(0, 90) || 'experiment'
-  const like = { key: { $like: `${slug.replace(/_/g, '\\_')}%` } }
-  const taken = new Set((await em.find(EvaluationKey, like)).map((row) => row.key))
-  for (let suffix = 1; ; suffix++) {
-    const key = suffix === 1 ? slug : `${slug}-${suffix}`
-    if (!taken.has(key)) return key
-  }
+  const slug = slugOf(name, 'experiment')
+  return freeKey(slug, await em.find(EvaluationKey, likeKey(slug)))
 }
 
 export function listExperiments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Experiment[]> {

@@ -12,7 +12,6 @@ export const Metric = defineEntity({
     name: p.text().unique(),
     description: p.text().strictNullable().default(null),
     version: p.integer().default(1),
-    archived_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
 })

@@ -128,7 +128,6 @@ export const metric = z
     description: z.string().nullable(),
     version: z.int(),
     definition: storedObject.meta({ description: 'As given, with its defaults' }),
-    archived_at: timestamp.nullable(),
     created_at: timestamp,
   })
   .meta({ id: 'Metric' })

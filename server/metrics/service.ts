@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
+import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/life-cycle.ts'
@@ -25,22 +26,9 @@ export async function createMetric(em: EntityManager, input: CreateMetric): Prom
   return answerOf(await em.refreshOrFail(metric), input.definition)
 }
 
-/** Lower case with hyphens, from the name; a taken one gets -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  const slug =
-    name
-      .normalize('NFKD')
-      .toLowerCase()
-      .replace(/[^a-z0-9_-]+/g, '-')
-      .replace(/^[-_]+|-+$/g, '')
-      .slice(0, 90) || 'metric'
-  const taken = new Set(
-    (await em.find(Metric, { key: { $like: `${slug.replace(/_/g, '\\_')}%` } })).map(({ key }) => key),
-  )
-  for (let suffix = 1; ; suffix++) {
-    const key = suffix === 1 ? slug : `${slug}-${suffix}`
-    if (!taken.has(key)) return key
-  }
+  const slug = slugOf(name, 'metric')
+  return freeKey(slug, await em.find(Metric, likeKey(slug)))
 }
 
 async function addVersion(em: EntityManager, { id, version }: Metric, definition: MetricDefinition) {

@@ -1,9 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { answer } from '../analysis/answer.ts'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { inBackground } from '../database/background.ts'
 import { readClock } from '../definitions/queries.ts'
 import { conflict, DomainError, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
@@ -91,11 +90,12 @@ async function countLate(em: EntityManager, { experiment_id, started_at, ended_a
 /** Runs that ended so long ago that nothing more is waited for. */
 async function findSettled(em: EntityManager): Promise<number[]> {
   const now = await readClock(em)
-  const runs = await em.find(Run, { ended_at: { $ne: null }, frozen_at: null }, { orderBy: { id: 'asc' } })
+  const endedBefore = new Date(now.getTime() - SETTLING_MS)
+  const runs = await em.find(Run, { ended_at: { $lte: endedBefore }, frozen_at: null }, { orderBy: { id: 'asc' } })
   const settled: number[] = []
   for (const run of runs) {
     const windows = (await readAttached(em, run.experiment_id)).map(({ definition }) => windowMs(definition) ?? 0)
-    if ((run.ended_at as Date).getTime() + Math.max(0, ...windows) + SETTLING_MS <= now.getTime()) settled.push(run.id)
+    if ((run.ended_at as Date).getTime() + Math.max(0, ...windows) <= endedBefore.getTime()) settled.push(run.id)
   }
   return settled
 }
@@ -105,34 +105,14 @@ export type Freezer = { look: () => Promise<void>; close: () => Promise<void> }
 /** Freezes runs that have settled, in the background. */
 export function createFreezer(options: { orm: MikroORM; platform: ResultsPlatform; log: Logger }): Freezer {
   const { orm, platform, log } = options
-  const closing = new AbortController()
-
-  async function look() {
+  const complaint = 'Results cannot be frozen; trying again'
+  return inBackground({ pauseMs: LOOK_MS, log, complaint }, async (signal) => {
     for (const runId of await findSettled(orm.em.fork())) {
-      if (closing.signal.aborted) return
+      if (signal.aborted) return
       // Another process may have been first, and what still moves is tried again.
       await freezeRun(orm, platform, runId).catch((error) =>
         log.debug({ err: error, runId }, 'A run cannot be frozen yet'),
       )
     }
-  }
-
-  async function run() {
-    while (!closing.signal.aborted) {
-      await sleep(LOOK_MS, undefined, { signal: closing.signal, ref: false }).catch(() => {})
-      if (closing.signal.aborted) return
-      await look().catch((error) => {
-        if (!isPassing(error) && !isDatabaseAway(error))
-          log.error({ err: error }, 'Results cannot be frozen; trying again')
-      })
-    }
-  }
-  const running = run()
-  return {
-    look,
-    close: async () => {
-      closing.abort()
-      await running
-    },
-  }
+  })
 }

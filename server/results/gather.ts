@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { checkRatios } from '../analysis/sample-ratios.ts'
 import type { MetricStatistics, MetricSums, Question, RunStatistics, UnitCounts } from '../analysis/statistics.ts'
+import { COMMON_DIMENSIONS } from '../definitions/compile.ts'
 import type { Experiment, Run } from '../experiments/entity.ts'
 import { PRODUCTS, SUMS } from '../totals/counting.ts'
 import { type Capped, readCapped, readCappedRaw } from './caps.ts'
@@ -30,8 +31,6 @@ export type Inquiry = {
   time_zone: string
 }
 
-/** Of every experiment, beside those that it declares. */
-export const COMMON_DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
 export const declaredOf = ({ dimensions }: Pick<Experiment, 'dimensions'>) => [
   ...new Set([...COMMON_DIMENSIONS, ...dimensions]),
 ]

@@ -29,7 +29,6 @@ export function proportion(
     kind: 'proportion',
     direction: 'increase',
     margin: { type: 'relative', size: 0.05 },
-    minimum_detectable_effect: null,
     has_covariate: false,
     cap: null,
     quantile: null,

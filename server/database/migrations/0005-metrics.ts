@@ -89,7 +89,6 @@ export class Migration0005Metrics extends Migration {
       name text not null constraint metrics_name_unique unique,
       description text,
       version int not null default 1,
-      archived_at timestamptz,
       created_at timestamptz not null default now_ms())`)
     this.addSql(`create table metric_versions (
       metric_id int not null constraint metric_versions_metric_id_foreign references metrics (id) on delete cascade,

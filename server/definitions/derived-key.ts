@@ -1,0 +1,21 @@
+/** Lower case with hyphens, from a name. @param otherwise where nothing of it is left */
+export const slugOf = (name: string, otherwise: string): string =>
+  name
+    .normalize('NFKD')
+    .replace(/\p{M}+/gu, '')
+    .toLowerCase()
+    .replace(/[^a-z0-9_-]+/g, '-')
+    .replace(/^[-_]+|-+$/g, '')
+    .slice(0, 90) || otherwise
+
+/** What finds the keys that begin like this one, in SQL's `like`. */
+export const likeKey = (slug: string) => ({ key: { $like: `${slug.replace(/_/g, '\\_')}%` } })
+
+/** The slug, or with -2, -3 and so on where it is taken. */
+export function freeKey(slug: string, taken: readonly { key: string }[]): string {
+  const keys = new Set(taken.map(({ key }) => key))
+  for (let suffix = 1; ; suffix++) {
+    const key = suffix === 1 ? slug : `${slug}-${suffix}`
+    if (!keys.has(key)) return key
+  }
+}
