@@ -1,7 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import {
-  columns,
   counted,
   METRIC_SUMS,
   metricTotals,
@@ -64,17 +63,4 @@ export async function readTotals(
       where ${isMeasured} and ${isAsked} group by ${CELL}, x.measure_id)
     ${asRows('unit', 'metric')}`.execute(em.getKysely())
   return rows[0] as TotalRows
-}
-
-/** The columns of `fresh_unit` and `fresh_metric`, or of what totals hold of everybody else. */
-export const NOW = (run: MeasuredRun, corrected: boolean) => {
-  const except = corrected ? sql`and not exists (select 1 from touched t where t.id = x.user_id)` : sql``
-  return sql`
-    unit_now as materialized (
-      select x.user_id, x.variant_id, x.period, x.exposed_at, x.excluded_reason from units x where x.run_id = ${run.id} ${except}
-      ${corrected ? sql`union all select x.user_id, x.variant_id, x.period, x.exposed_at, x.excluded_reason from fresh_unit x` : sql``}),
-    metric_now as materialized (
-      select x.user_id, x.measure_id, ${columns(['events', 'unusable', 'exposing', 'num', 'pre_num'], 'x')}
-      from unit_metrics x where x.run_id = ${run.id} ${except}
-      ${corrected ? sql`union all select x.user_id, x.measure_id, ${columns(['events', 'unusable', 'exposing', 'num', 'pre_num'], 'x')} from fresh_metric x` : sql``})`
 }
