@@ -61,7 +61,8 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
       select s.event_xid, s.event_id, s.assignment_xid, exists (
           select 1 from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = ${run.id} and m.any_tag)
         or exists (select 1 from experiments x where x.id = ${run.experiment_id} and x.max_daily_events is not null) as takes_any
-      from fold_state s),
+      -- One row, which the planner does not know: it would take what follows for so much that it compiled it.
+      from fold_state s limit 1),
     event as materialized (
       select e.user_id, e.experiment_id, e.received_at from state s cross join lateral (
         select e.user_id, e.experiment_id, e.received_at from events e
@@ -72,7 +73,8 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
     logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_TAIL + 1}::int)
     select coalesce((
       select json_agg(x.user_id) from (
-        select e.user_id from event e, state s where s.takes_any or e.experiment_id is null or e.experiment_id = ${run.experiment_id}
+        select e.user_id from event e
+        where e.experiment_id is null or e.experiment_id = ${run.experiment_id} or (select s.takes_any from state s)
         union select c.user_id from changed c where c.run_id = ${run.id}
         union select l.user_id from logged l where l.user_id is not null
         union select l.replacement from logged l where l.replacement is not null) x), '[]') as user_ids,
