@@ -31,7 +31,7 @@ export type ReporterOptions = {
   apiKey: string
   /** Used instead of the global fetch. */
   fetch?: ReporterFetch
-  /** Told of each event that is not recorded; by default a warning on the console. */
+  /** Notified of each event that is not recorded; by default a warning on the console. */
   onError?: (lost: LostEvent) => void
   /** How long an event waits for others to travel with; 250 unless given. */
   waitMs?: number

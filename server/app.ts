@@ -2,17 +2,17 @@ import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
-import { createWatchman } from './alerts/watchman.ts'
+import { createAlertMonitor } from './alerts/monitor.ts'
 import { createAssignmentMemory } from './assignments/memory.ts'
 import { createAssignmentWriter } from './assignments/writer.ts'
 import { createKeyRing } from './auth/key-ring.ts'
 import { createCache } from './cache/cache.ts'
 import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
-import { createLooks } from './database/looks.ts'
+import { createConcurrencyLimit } from './database/concurrency-limit.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
-import { createTurns } from './database/turns.ts'
+import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
@@ -35,8 +35,8 @@ import { trpcRoutes } from './http/trpc.ts'
 import { uploadRoutes } from './http/uploads.ts'
 import { createFreezer } from './results/freeze.ts'
 import { createTotals } from './totals/worker.ts'
-import { createAliaser } from './users/aliases.ts'
-import { createPeople } from './users/people.ts'
+import { createAliasWriter } from './users/aliases.ts'
+import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_LOOK_MS = 20
@@ -79,23 +79,25 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const starter = createStarter(define)
     const schedule = createSchedule({ orm, watch, define, log })
     closers.push(schedule.close)
-    const people = createPeople({ orm, cache, watch })
+    const profiles = createProfileCache({ orm, cache, watch })
     const memory = createAssignmentMemory({ orm, cache, watch })
     const concurrency = database.embedded ? 1 : 3
     const writer = createAssignmentWriter({ orm, memory, watch, concurrency })
     const recorder = createRecorder({ orm, concurrency })
-    const aliaser = createAliaser({ orm, people, memory, cache, watch })
+    const aliasWriter = createAliasWriter({ orm, profiles, memory, cache, watch })
     const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
-    closers.push(keyRing.close, writer.drained, recorder.drained, aliaser.drained)
+    closers.push(keyRing.close, writer.drained, recorder.drained, aliasWriter.drained)
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
-    const turns = createTurns(database.embedded ? 1 : Math.max(1, config.databasePool - RESERVED_CONNECTIONS))
-    const eventTail = createEventTail({ orm, turns })
+    const concurrencyLimit = createConcurrencyLimit(
+      database.embedded ? 1 : Math.max(1, config.databasePool - RESERVED_CONNECTIONS),
+    )
+    const eventTail = createEventTail({ orm, concurrencyLimit })
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
-    const looks = createLooks()
-    const watchman = createWatchman({ orm, platform: { totals, timeZone }, define, log })
-    closers.push(watchman.close)
+    const poller = createPoller()
+    const alertMonitor = createAlertMonitor({ orm, platform: { totals, timeZone }, define, log })
+    closers.push(alertMonitor.close)
     const freezer = createFreezer({ orm, platform: { totals, timeZone }, log })
     closers.push(freezer.close)
     const platform: Platform = {
@@ -109,19 +111,19 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
       audited,
       define,
       starter,
-      people,
-      aliaser,
+      profiles,
+      aliasWriter,
       memory,
       writer,
       recorder,
       maintenance,
       totals,
       freezer,
-      watchman,
-      looks,
+      alertMonitor,
+      poller,
       eventTail,
       keyRing,
-      turns,
+      concurrencyLimit,
     }
 
     const http = await createHttp(platform)
@@ -164,7 +166,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     ready = false
     streams.close()
     platform.eventTail.close()
-    platform.looks.close()
+    platform.poller.close()
     // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
     // A connection that was busy when closing began falls idle later, and would be kept alive.

@@ -1,14 +1,14 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import type { Watchman } from './alerts/watchman.ts'
+import type { AlertMonitor } from './alerts/monitor.ts'
 import type { AssignmentMemory } from './assignments/memory.ts'
 import type { AssignmentWriter } from './assignments/writer.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
-import type { Looks } from './database/looks.ts'
-import type { Turns } from './database/turns.ts'
+import type { ConcurrencyLimit } from './database/concurrency-limit.ts'
+import type { Poller } from './database/poller.ts'
 import type { Audited, Define } from './definitions/define.ts'
 import type { Watch } from './definitions/watch.ts'
 import type { Maintenance } from './events/maintenance.ts'
@@ -17,8 +17,8 @@ import type { EventTail } from './events/tail.ts'
 import type { Starter } from './experiments/starter.ts'
 import type { Freezer } from './results/freeze.ts'
 import type { Totals } from './totals/worker.ts'
-import type { Aliaser } from './users/aliases.ts'
-import type { People } from './users/people.ts'
+import type { AliasWriter } from './users/aliases.ts'
+import type { ProfileCache } from './users/profile-cache.ts'
 
 /** What one process holds for all its requests; `app.ts` builds it. */
 export type Platform = {
@@ -34,19 +34,19 @@ export type Platform = {
   readonly audited: Audited
   readonly define: Define
   readonly starter: Starter
-  readonly people: People
-  readonly aliaser: Aliaser
+  readonly profiles: ProfileCache
+  readonly aliasWriter: AliasWriter
   readonly memory: AssignmentMemory
   readonly writer: AssignmentWriter
   readonly recorder: Recorder
   readonly maintenance: Maintenance
   readonly totals: Totals
   readonly freezer: Freezer
-  readonly watchman: Watchman
-  readonly looks: Looks
+  readonly alertMonitor: AlertMonitor
+  readonly poller: Poller
   readonly eventTail: EventTail
   readonly keyRing: KeyRing
-  readonly turns: Turns
+  readonly concurrencyLimit: ConcurrencyLimit
 }
 
 /** What a procedure is handed. */

@@ -5,7 +5,7 @@ import { ZodError } from 'zod'
 import type { Caller } from './auth/key-ring.ts'
 import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
-import { brokenConstraint, databaseCode, isDatabaseAway, isPassing } from './database/errors.ts'
+import { brokenConstraint, databaseCode, isDatabaseUnavailable, isPassing } from './database/errors.ts'
 import { DomainError } from './errors.ts'
 
 /** What a procedure says of itself, beside trpc-openapi's `openapi`. */
@@ -31,14 +31,14 @@ const constraintMessages: [RegExp, string][] = [
   [/_name_unique$/, 'That name is taken'],
 ]
 
-/** Turns what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
+/** ConcurrencyLimit what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
 export function translate(thrown: unknown): TRPCError {
   const error = getTRPCErrorFromUnknown(thrown)
   const { cause } = error
   if (cause instanceof DomainError) return new TRPCError({ code: cause.code, message: cause.message, cause })
   if (error.code !== 'INTERNAL_SERVER_ERROR') return error
-  if (isDatabaseAway(cause))
-    return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is away; try again soon', cause })
+  if (isDatabaseUnavailable(cause))
+    return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is unavailable; try again soon', cause })
   if (isPassing(cause))
     return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'Too much at once; try again soon', cause })
   if (databaseCode(cause) === '23503')
@@ -127,7 +127,7 @@ export const canWait = (access: Meta['access']) => access === 'read' || access =
 /** Every procedure: who may call it is checked before the input is, and errors are translated. */
 const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
   await authorize(ctx, meta?.access)
-  const result = canWait(meta?.access) ? await ctx.platform.turns.take(next) : await next()
+  const result = canWait(meta?.access) ? await ctx.platform.concurrencyLimit.run(next) : await next()
   if (!result.ok) throw translate(result.error)
   return result
 })

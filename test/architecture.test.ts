@@ -82,7 +82,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to, from) =>
       /^server\/(wire|errors)\.ts$/.test(to) ||
       /^server\/(cache|definitions|evaluation|statistics|analysis)\//.test(to) ||
-      /^server\/database\/(background|errors|group-commit|looks|retry|turns)\.ts$/.test(to) ||
+      /^server\/database\/(background|errors|group-commit|poller|retry|concurrency-limit)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
   },
   {

@@ -1,5 +1,5 @@
 import type { Outputs } from '../index.ts'
-import { type Decisions, isByRule, type Person, type Progress, TRUE_RATES } from './simulation.ts'
+import { type Decisions, isByRule, type Progress, TRUE_RATES, type UserProfile } from './simulation.ts'
 
 /** A line that updates itself on a terminal; elsewhere one plain line for each step that is done. */
 export function createProgress(): Progress {
@@ -12,7 +12,7 @@ export function createProgress(): Progress {
 }
 
 export function printDecisions(
-  people: Person[],
+  people: UserProfile[],
   decisions: Decisions,
   again: Decisions,
   variants: Outputs['experiments']['get']['variants'],

@@ -15,7 +15,7 @@ const CONCURRENCY = 4
 const CALLS_PER_REQUEST = 100
 const EVENTS_PER_BATCH = 500
 
-export type Person = {
+export type UserProfile = {
   id: string
   country_code: string
   is_premium: boolean
@@ -39,7 +39,7 @@ function createRandom(seed: number) {
   }
 }
 
-export function makePeople(prefix: string): Person[] {
+export function makePeople(prefix: string): UserProfile[] {
   const random = createRandom(SEED)
   return Array.from({ length: USERS }, (_, index) => ({
     id: `${prefix}-${String(index + 1).padStart(4, '0')}`,
@@ -50,7 +50,7 @@ export function makePeople(prefix: string): Person[] {
   }))
 }
 
-export const isByRule = (person: Person) => person.country_code === 'US' && person.is_premium
+export const isByRule = (person: UserProfile) => person.country_code === 'US' && person.is_premium
 
 /** A draft with control 70 % and treatment 30 %, for those whom a rule or a hand-made list lets in. */
 export async function defineExperiment(client: Client) {
@@ -76,7 +76,7 @@ async function createUnderFreeName(client: Client, name: string): Promise<Output
   return client.experiments.create.mutate({ name: free, hypothesis: 'Fewer steps, more orders' })
 }
 
-export async function createUsers(client: Client, people: Person[], progress: Progress) {
+export async function createUsers(client: Client, people: UserProfile[], progress: Progress) {
   await inParallel(
     people,
     (done) => progress('Creating users', done, people.length),
@@ -94,7 +94,7 @@ export async function createUsers(client: Client, people: Person[], progress: Pr
   )
 }
 
-export async function handPick(client: Client, people: Person[], segment_id: number, progress: Progress) {
+export async function handPick(client: Client, people: UserProfile[], segment_id: number, progress: Progress) {
   const picked = people.filter((person) => person.isHandPicked)
   await inParallel(
     picked,
@@ -108,7 +108,7 @@ export async function handPick(client: Client, people: Person[], segment_id: num
 /** Asks for everybody's variant; those left out are not in the answer. */
 export async function decideAll(
   client: Client,
-  people: Person[],
+  people: UserProfile[],
   experimentId: number,
   step: string,
   progress: Progress,
@@ -129,7 +129,7 @@ export async function decideAll(
 /** Everybody in the experiment views the page; as many convert as the true rates say. */
 export async function playEvents(
   client: Client,
-  people: Person[],
+  people: UserProfile[],
   decisions: Decisions,
   experiment_id: number,
   progress: Progress,

@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { KeyRing } from '../auth/key-ring.ts'
-import type { Looks } from '../database/looks.ts'
+import type { Poller } from '../database/poller.ts'
 import { notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
@@ -29,14 +29,14 @@ async function readAfter(em: EntityManager, input: ListAlerts): Promise<AlertAns
 
 /** Alerts from now on, or after the last one that was seen: none is missed, since they are numbered one transaction at a time. */
 export async function* followAlerts(
-  { orm, keyRing, looks }: { orm: MikroORM; keyRing: KeyRing; looks: Looks },
+  { orm, keyRing, poller }: { orm: MikroORM; keyRing: KeyRing; poller: Poller },
   token: string | undefined,
   { lastEventId, experiment_id }: FollowAlerts,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<AlertAnswer> {
   const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
   let after = lastEventId ? Number(lastEventId) : await newest(orm.em.fork())
-  for await (const _ of looks.every(LOOK_MS, isAllowed, signal))
+  for await (const _ of poller.every(LOOK_MS, isAllowed, signal))
     for (const alert of await readAfter(orm.em.fork(), { after, ...(experiment_id ? { experiment_id } : {}) })) {
       after = alert.id
       yield alert

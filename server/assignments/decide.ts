@@ -4,7 +4,7 @@ import { pickAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, Subject, VariantDefinition } from '../evaluation/definition.ts'
 import { type Decision, decideSettled, draw, isLeftOut, overrideOf, startsOnCheck } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
-import type { People, Person } from '../users/people.ts'
+import type { ProfileCache, UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { AssignmentMemory, Remembered, RememberedRuns } from './memory.ts'
 import type { AssignmentWriter } from './writer.ts'
@@ -12,7 +12,7 @@ import type { AssignmentWriter } from './writer.ts'
 /** What deciding touches. */
 export type Deciding = {
   watch: Watch
-  people: People
+  profiles: ProfileCache
   memory: AssignmentMemory
   writer: AssignmentWriter
   starter: Starter
@@ -56,7 +56,7 @@ export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered 
 const assignedAt = (decision: Decision, stored: Remembered | undefined) =>
   decision.outcome === 'stored' && stored ? stored.assignedAt : null
 
-export const subjectOf = (person: Person, check: Check, runs: RememberedRuns): Subject => ({
+export const subjectOf = (person: UserProfile, check: Check, runs: RememberedRuns): Subject => ({
   userId: person.ownerId,
   askedId: check.user_id,
   // Rules ask for `id` to name a user, which no call can pretend to be.
@@ -71,13 +71,13 @@ export const subjectOf = (person: Person, check: Check, runs: RememberedRuns): S
  * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
  */
 export async function decide(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
-  const { watch, people, memory } = deciding
+  const { watch, profiles, memory } = deciding
   const ids = [...new Set(check.experiment_ids)]
   if (ids.some((id) => id > watch.snapshot().highestId)) await watch.refresh()
 
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
-    const peopleVersion = watch.seenVersion(check.user_id)
-    const person = await people.read(check.user_id)
+    const profilesVersion = watch.seenVersion(check.user_id)
+    const person = await profiles.read(check.user_id)
     if (!person.known && !check.attributes) throw notFound('User', check.user_id)
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
@@ -92,7 +92,7 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     // Whoever is drawn is the owner: what the owner is in counts then, before what the alias was given on its own.
     const isAlias = person.ownerId !== check.user_id
     const owned = isAlias && mustDraw ? await memory.load(person.ownerId) : undefined
-    const request = { check, person, peopleVersion, owned }
+    const request = { check, person, profilesVersion, owned }
     const { answers, moved } = await decideAll(deciding, request, wanted, runs ?? new Map())
     if (answers.length === wanted.length && answers.every((answer) => answer.fenced)) return answers
     // What is not backed by a stored row holds only if the snapshot was current during this request.
@@ -112,7 +112,7 @@ function startedBy(wanted: readonly ExperimentDefinition[], userId: string): Exp
 }
 
 /** `owned`: where an alias has to be drawn, what is stored of its owner. */
-type Request = { check: Check; person: Person; peopleVersion: number; owned: RememberedRuns | undefined }
+type Request = { check: Check; person: UserProfile; profilesVersion: number; owned: RememberedRuns | undefined }
 
 /**
  * Decides experiment by experiment, together as far as they do not depend on one another: the holdouts of those that
@@ -167,7 +167,7 @@ function withHoldouts(wanted: readonly ExperimentDefinition[], runs: RememberedR
 
 async function decideOne(
   { writer, memory }: Deciding,
-  { check, peopleVersion }: Request,
+  { check, profilesVersion }: Request,
   experiment: ExperimentDefinition,
   subject: Subject,
   stored: Remembered | undefined,
@@ -188,19 +188,19 @@ async function decideOne(
       dimensions: dimensionsOf(experiment, subject),
       // A holdout is met at the first decision under it, whoever shows what later.
       expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
-      people_version: peopleVersion,
+      profiles_version: profilesVersion,
       asked_id: check.user_id,
     })
     if (result === 'moved') return 'moved'
     stored = subject.userId === check.user_id ? result : { ...result, holderId: subject.userId }
-    if (stored !== result) memory.rememberOf(check.user_id, experiment.run.id, stored, peopleVersion)
+    if (stored !== result) memory.rememberOf(check.user_id, experiment.run.id, stored, profilesVersion)
     decision = decideSettled(experiment, check.user_id, stored) ?? decision
     if (decision.outcome === 'left out') return null
   }
   if (decision.outcome === 'stored' && stored && experiment.run && mustExpose(experiment, stored, check)) {
     await writer.expose({ run_id: experiment.run.id, user_id: stored.holderId ?? check.user_id })
     stored = { ...stored, exposed: true }
-    if (stored.holderId !== undefined) memory.rememberOf(check.user_id, experiment.run.id, stored, peopleVersion)
+    if (stored.holderId !== undefined) memory.rememberOf(check.user_id, experiment.run.id, stored, profilesVersion)
   }
   const fenced = decision.outcome !== 'preview' && decision.outcome !== 'drawn'
   return {

@@ -4,7 +4,7 @@ import { type HistoryRow, readClock, readHistoryAt, readHistoryVersion } from '.
 import { invalid, notFound } from '../errors.ts'
 import type { ExperimentDefinition, StoredVariant, Subject } from '../evaluation/definition.ts'
 import { type Explanation, explain, explainDraw } from '../evaluation/explain.ts'
-import type { People } from '../users/people.ts'
+import type { ProfileCache } from '../users/profile-cache.ts'
 import { type ExplainedAssignment, readActsAt, readAssignmentsUntil, readOriginal, readRunsAt } from './queries.ts'
 import type { ExplainDecision, ExplanationOutput } from './schema.ts'
 
@@ -18,7 +18,7 @@ const AHEAD_MS = 1000
  */
 export async function explainDecision(
   em: EntityManager,
-  people: People,
+  profiles: ProfileCache,
   input: ExplainDecision,
 ): Promise<ExplanationOutput> {
   const now = (await readClock(em)).getTime()
@@ -26,7 +26,7 @@ export async function explainDecision(
   const at = Math.min(input.at?.getTime() ?? now, now)
   const [inForce] = await readHistoryAt(em, [input.experiment_id], at)
   if (!inForce) throw notFound('Experiment', `${input.experiment_id}${input.at ? ' at that time' : ''}`)
-  const person = await people.read(input.user_id)
+  const person = await profiles.read(input.user_id)
   const acts = await readActsAt(em, input.user_id, input.experiment_id, at)
   const ids = acts.owner_id === null ? [input.user_id] : [acts.owner_id, input.user_id]
   const rows = await readAssignmentsUntil(em, ids, at)

@@ -38,10 +38,10 @@ export type AssignmentMemory = {
   load: (userId: string) => Promise<RememberedRuns>
   /** What other processes left in Redis, or undefined. */
   shared: (userId: string) => Promise<RememberedRuns | undefined>
-  /** @param peopleVersion as it was before the rows were read or stored */
-  remember: (rows: readonly StoredAssignment[], peopleVersion: number) => void
+  /** @param profilesVersion as it was before the rows were read or stored */
+  remember: (rows: readonly StoredAssignment[], profilesVersion: number) => void
   /** Notes of an alias what stands under its owner's id. */
-  rememberOf: (aliasId: string, runId: number, stored: Remembered, peopleVersion: number) => void
+  rememberOf: (aliasId: string, runId: number, stored: Remembered, profilesVersion: number) => void
   forget: (userId: string) => Promise<void>
 }
 
@@ -68,16 +68,16 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     return known
   }
 
-  function remember(rows: readonly StoredAssignment[], peopleVersion: number) {
+  function remember(rows: readonly StoredAssignment[], profilesVersion: number) {
     const touched = new Set<string>()
     for (const row of rows) {
-      if (watch.changedAt(row.user_id) > peopleVersion) continue
+      if (watch.changedAt(row.user_id) > profilesVersion) continue
       merge(row.user_id, [[row.run_id, rememberedOf(row)]])
       touched.add(row.user_id)
     }
     for (const userId of touched) {
       const runs = [...(users.get(userId) ?? [])]
-      cache.set(keys.assignments(userId), { people: peopleVersion, runs }, REMEMBER_SECONDS)
+      cache.set(keys.assignments(userId), { people: profilesVersion, runs }, REMEMBER_SECONDS)
     }
   }
 
@@ -85,8 +85,8 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
   watch.onMissedErasure(() => users.clear())
   cache.subscribe(
     (message) => {
-      if (message.kind !== 'person' || message.people_version === null) return
-      watch.noteChange(message.user_id, message.people_version)
+      if (message.kind !== 'person' || message.profiles_version === null) return
+      watch.noteChange(message.user_id, message.profiles_version)
       forgetHere(message.user_id)
     },
     () => {},
@@ -95,9 +95,9 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
   return {
     peek: (userId) => users.get(userId),
     load: async (userId) => {
-      const people = watch.peopleVersion()
+      const profilesVersion = watch.profilesVersion()
       const rows = await loader.load(userId)
-      remember(rows, people)
+      remember(rows, profilesVersion)
       return new Map(rows.map((row) => [row.run_id, rememberedOf(row)]))
     },
     shared: async (userId) => {
@@ -106,8 +106,8 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
       return merge(userId, entry.runs)
     },
     remember,
-    rememberOf: (aliasId, runId, stored, peopleVersion) => {
-      if (watch.changedAt(aliasId) <= peopleVersion) merge(aliasId, [[runId, stored]])
+    rememberOf: (aliasId, runId, stored, profilesVersion) => {
+      if (watch.changedAt(aliasId) <= profilesVersion) merge(aliasId, [[runId, stored]])
     },
     forget: async (userId) => {
       forgetHere(userId)

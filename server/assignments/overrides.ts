@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { lockPeopleShared, readClock } from '../definitions/queries.ts'
+import { lockProfilesShared, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/life-cycle.ts'
@@ -13,7 +13,7 @@ const MAX_OVERRIDES = 1000
 /** Forces a variant on a user: an explicit act outside of promise 1, which leaves the user out of the run's results. */
 export async function setOverride(em: EntityManager, input: SetOverride) {
   // A login at the same moment either sees the override or is seen here.
-  await lockPeopleShared(em)
+  await lockProfilesShared(em)
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and answers nobody`)
   const variants = await variantsOf(em, experiment.id)

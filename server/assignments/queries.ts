@@ -58,7 +58,7 @@ export type NewAssignment = {
   dimensions: Record<string, Json>
   expose: boolean
   /** The people's version when the user was looked at. */
-  people_version: number
+  profiles_version: number
   /** The id asked with: an alias of `user_id`, or the same. */
   asked_id: string
 }

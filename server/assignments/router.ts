@@ -46,7 +46,7 @@ export const assignmentsRouter = router({
     })
     .input(wire.explainDecision)
     .output(wire.explanation)
-    .query(({ ctx, input }) => explainDecision(ctx.em, ctx.platform.people, input)),
+    .query(({ ctx, input }) => explainDecision(ctx.em, ctx.platform.profiles, input)),
   setOverride: manage
     .meta({
       openapi: {

@@ -73,7 +73,7 @@ function fromMemory(deciding: Deciding, check: Check): Answer[] | null {
  * @returns false when anything has to be looked up or stored: what was told then is no answer
  */
 function eachRemembered(
-  { watch, memory, people }: Deciding,
+  { watch, memory, profiles }: Deciding,
   check: Check,
   tell: (experiment: ExperimentDefinition, variant: VariantDefinition, stored: Remembered | undefined) => void,
 ): boolean {
@@ -100,7 +100,7 @@ function eachRemembered(
     }
     if (mustExpose(experiment, stored, check)) return false
     if (experiment.leavesOut) {
-      const person = people.peek(check.user_id)
+      const person = profiles.peek(check.user_id)
       if (!person) return false
       if (isLeftOut(experiment, subjectOf(person, check, runs))) continue
     }

@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/sql'
 import { createGroupCommit } from '../database/group-commit.ts'
-import { fencePeople } from '../definitions/people-fence.ts'
+import { fenceProfiles } from '../definitions/profile-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { type AssignmentMemory, type Remembered, rememberedOf } from './memory.ts'
@@ -39,9 +39,9 @@ export function createAssignmentWriter(options: {
   const stores = createGroupCommit<NewAssignment, Remembered | 'moved'>({
     ...limits,
     write: async (items) => {
-      const people = watch.peopleVersion()
+      const profilesVersion = watch.profilesVersion()
       const { current, stored } = await orm.em.fork().transactional(async (em) => {
-        const isErased = await fencePeople(em, items)
+        const isErased = await fenceProfiles(em, items)
         const versions = await lockVersions(em, [...new Set(items.map((item) => item.experiment_id))])
         const current = items.filter(
           (item) => versions.get(item.experiment_id) === item.definition_version && !isErased(item),
@@ -57,7 +57,7 @@ export function createAssignmentWriter(options: {
         if (others.length > 0) for (const row of await readAssignments(em, others)) stored.set(keyOf(row), row)
         return { current: new Set(current), stored }
       })
-      memory.remember([...stored.values()], people)
+      memory.remember([...stored.values()], profilesVersion)
       return items.map((item) => {
         const row = current.has(item) ? stored.get(keyOf(item)) : undefined
         return row ? rememberedOf(row) : 'moved'
@@ -68,13 +68,13 @@ export function createAssignmentWriter(options: {
   const exposures = createGroupCommit<AssignmentKey, StoredAssignment | undefined>({
     ...limits,
     write: async (items) => {
-      const people = watch.peopleVersion()
+      const profilesVersion = watch.profilesVersion()
       const distinct = [...new Map(items.map((item) => [keyOf(item), item])).values()]
       const rows = await orm.em.fork().transactional(async (em) => {
         await exposeAssignments(em, distinct)
         return readAssignments(em, distinct)
       })
-      memory.remember(rows, people)
+      memory.remember(rows, profilesVersion)
       const byKey = new Map(rows.map((row) => [keyOf(row), row]))
       return items.map((item) => byKey.get(keyOf(item)))
     },

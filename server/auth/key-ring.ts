@@ -6,7 +6,7 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
-import { isDatabaseAway } from '../database/errors.ts'
+import { isDatabaseUnavailable } from '../database/errors.ts'
 import type { Scope } from './schema.ts'
 
 /** Half in Redis, half in the process: a revoked key is refused at once where the message arrives, else within 5 seconds. */
@@ -25,7 +25,7 @@ export type KeyRing = {
   peek: (token: string) => Caller | undefined
   /** @returns null for a token that is not, or no longer, a key */
   check: (token: string) => Caller | null | Promise<Caller | null>
-  /** Whether a key is active, by its id; while the database is away nobody can have revoked it. */
+  /** Whether a key is active, by its id; while the database is unavailable nobody can have revoked it. */
   isActive: (keyId: number) => Promise<boolean>
   /** When keys changed, here or elsewhere. */
   onChange: (listener: () => void) => void
@@ -99,14 +99,14 @@ export function createKeyRing(options: {
   }
 
   /**
-   * A caller known before, whose check is due. While the database is away or frozen the last answer stands: known
+   * A caller known before, whose check is due. While the database is unavailable or frozen the last answer stands: known
    * decisions are still answered then, and nobody can revoke a key meanwhile.
    */
   function recheck(token: string, hash: Buffer, known: Caller): Caller | Promise<Caller | null> {
     const { caller, patience, impatient } = load(token, hash)
     if (impatient) return used(known)
     const checked = caller.catch((error) => {
-      if (isDatabaseAway(error)) return used(known)
+      if (isDatabaseUnavailable(error)) return used(known)
       throw error
     })
     return Promise.race([checked, patience.then(() => used(known))])
@@ -129,7 +129,7 @@ export function createKeyRing(options: {
 
   const listeners: (() => void)[] = []
   const active = new LRUCache<number, Promise<boolean>>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
-  /** While the database is away or frozen nobody can revoke a key. */
+  /** While the database is unavailable or frozen nobody can revoke a key. */
   function lookUpActive(keyId: number): Promise<boolean> {
     const looked = sql`
       select 1 from api_keys k where k.id = ${keyId} and k.is_active and (k.expires_at is null or k.expires_at > now())
@@ -138,7 +138,7 @@ export function createKeyRing(options: {
       .then(
         ({ rows }) => rows.length > 0,
         (error) => {
-          if (isDatabaseAway(error)) return true
+          if (isDatabaseUnavailable(error)) return true
           throw error
         },
       )
@@ -158,7 +158,7 @@ export function createKeyRing(options: {
   }, forget)
   const timer = setInterval(() => {
     flush().catch((error) => {
-      if (!isDatabaseAway(error)) log.error({ err: error }, 'The last use of keys could not be written')
+      if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'The last use of keys could not be written')
     })
   }, USED_FLUSH_MS)
   timer.unref()

@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('definitions'), version: z.number() }),
-  z.object({ kind: z.literal('person'), user_id: z.string(), people_version: z.number().nullable() }),
+  z.object({ kind: z.literal('person'), user_id: z.string(), profiles_version: z.number().nullable() }),
   z.object({ kind: z.literal('people') }),
   z.object({ kind: z.literal('key') }),
 ])
@@ -63,7 +63,7 @@ export function createCache(options: { url: string | undefined; namespace: strin
 
   let complained = false
   const complain = (error: Error) => {
-    if (!complained) log.warn({ err: error.message }, 'Redis is away: going on without it')
+    if (!complained) log.warn({ err: error.message }, 'Redis is unavailable: going on without it')
     complained = true
   }
   redis.on('error', complain)

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { isDatabaseAway, isPassing } from './errors.ts'
+import { isDatabaseUnavailable, isPassing } from './errors.ts'
 
 /**
- * Looks again and again, a pause apart, until it is closed; a database that is away is looked at again.
+ * Looks again and again, a pause apart, until it is closed; a database that is unavailable is looked at again.
  * @param look is told when to stop
  * @param complaint logged where it fails otherwise
  */
@@ -19,7 +19,7 @@ export function inBackground(
       await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => {})
       if (signal.aborted) return
       await look(signal).catch((error) => {
-        if (!isPassing(error) && !isDatabaseAway(error)) log.error({ err: error }, complaint)
+        if (!isPassing(error) && !isDatabaseUnavailable(error)) log.error({ err: error }, complaint)
       })
     }
   }

@@ -24,7 +24,7 @@ function* causes(error: unknown): Generator<DatabaseError> {
 }
 
 /** Whether the database could not be reached, so that trying again later is right. */
-export function isDatabaseAway(error: unknown): boolean {
+export function isDatabaseUnavailable(error: unknown): boolean {
   for (const { code, message } of causes(error))
     if ((code !== undefined && (AWAY.has(code) || code.startsWith('08'))) || AWAY_MESSAGE.test(message ?? ''))
       return true

@@ -1,5 +1,5 @@
 import { DomainError, unavailable } from '../errors.ts'
-import { isDatabaseAway } from './errors.ts'
+import { isDatabaseUnavailable } from './errors.ts'
 import { retried } from './retry.ts'
 
 /**
@@ -80,7 +80,8 @@ export function createGroupCommit<Item, Result>(options: {
     } catch (error) {
       const [only] = group
       if (group.length === 1 && only) only.reject(error)
-      else if (isDatabaseAway(error) || error instanceof DomainError) for (const member of group) member.reject(error)
+      else if (isDatabaseUnavailable(error) || error instanceof DomainError)
+        for (const member of group) member.reject(error)
       else for (const member of group) await commit([member])
     }
   }

@@ -9,9 +9,9 @@ import {
   DefinitionHistory,
   EvaluationKey,
   FlagHistory,
-  PeopleState,
   PersonChange,
   PlatformState,
+  ProfilesState,
 } from '../definitions/entity.ts'
 import { EventKey, EventKeyGeneration, EventType, RecordedEvent } from '../events/entity.ts'
 import { ExcludedUnit } from '../exclusions/entity.ts'
@@ -48,7 +48,7 @@ const QUERY_TIMEOUT_MS = 30_000
 
 const entities = [
   PlatformState,
-  PeopleState,
+  ProfilesState,
   PersonChange,
   AuditEntry,
   DefinitionHistory,

@@ -4,7 +4,7 @@ import type { DatabaseConnection, Driver } from 'kysely'
 type Pool = Awaited<ReturnType<PostgreSqlConnection['getNativeClient']>>
 
 /**
- * PostgreSQL, of which no connection is lost where a transaction cannot begin or be rolled back, because the database is away or frozen.
+ * PostgreSQL, of which no connection is lost where a transaction cannot begin or be rolled back, because the database is unavailable or frozen.
  * Kysely never gives such a connection back (https://github.com/kysely-org/kysely/issues/1990): each outage would leave the pool
  * smaller, and closing it would wait for ever.
  */

@@ -4,7 +4,7 @@ import type { ExperimentDefinition, VariantDefinition } from '../evaluation/defi
 import type { Targeting } from '../evaluation/targeting.ts'
 import type { StoredExperiment, StoredSegment } from './stored.ts'
 
-/** Told of a stored rule that does not compile; it makes nobody eligible, never everybody. */
+/** Notified of a stored rule that does not compile; it makes nobody eligible, never everybody. */
 export type OnBadRule = (where: string, error: unknown) => void
 
 const NOBODY = compileCondition(null)

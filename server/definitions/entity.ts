@@ -18,8 +18,8 @@ export const PlatformState = defineEntity({
 })
 
 /** One row: the version of the people, a row of its own so that raising it waits for no change of definitions. */
-export const PeopleState = defineEntity({
-  name: 'PeopleState',
+export const ProfilesState = defineEntity({
+  name: 'ProfilesState',
   tableName: 'people_state',
   properties: {
     id: p.integer().primary().autoincrement(false),

@@ -78,11 +78,11 @@ export async function beginHistory(em: EntityManager) {
   )
 }
 
-export type Versions = { definitions: number; people: number }
+export type Versions = { definitions: number; profiles: number }
 
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const { rows } = await sql<Versions>`
-    select p.definitions_version as definitions, s.version::float8 as people from platform p cross join people_state s`.execute(
+    select p.definitions_version as definitions, s.version::float8 as profiles from platform p cross join people_state s`.execute(
     em.getKysely(),
   )
   return rows[0] as Versions
@@ -138,7 +138,7 @@ export async function lockVersions(
  * @param kind 'joined' leaves what is stored of them true, 'erased' does not
  * @returns the people's new version: that of the last of them, and no lower than that of any
  */
-export async function raisePeople(
+export async function raiseProfiles(
   em: EntityManager,
   digests: readonly string[],
   kind: 'erased' | 'joined',
@@ -158,7 +158,7 @@ export async function raisePeople(
 /** An arbitrary number that only writers of personal rows, erasures and logins lock; `fence_people()` knows it too. */
 const PEOPLE_LOCK = 7_302_514
 /** Held by transactions that store rows of people, until they end. @returns the people's version from then on */
-export async function lockPeopleShared(em: EntityManager): Promise<number> {
+export async function lockProfilesShared(em: EntityManager): Promise<number> {
   const { rows } = await sql<{ version: number }>`select fence_people()::float8 as version`.execute(em.getKysely())
   return (rows[0] as { version: number }).version
 }
@@ -167,13 +167,13 @@ export async function lockPeopleShared(em: EntityManager): Promise<number> {
  * Waits for those transactions and holds up new ones, until this one ends.
  * @throws a lock timeout (55P03) rather than holding up everybody behind a writer that itself has to wait
  */
-export async function lockPeople(em: EntityManager) {
+export async function lockProfiles(em: EntityManager) {
   await em.execute(`set local lock_timeout = '250ms'`)
   await em.execute(`select pg_advisory_xact_lock(${PEOPLE_LOCK})`)
 }
 
 /** Whose stored data was replaced since a version, and within the time that caches may remember. */
-export async function readPeopleChanges(em: EntityManager, since: number, keepSeconds: number) {
+export async function readProfileChanges(em: EntityManager, since: number, keepSeconds: number) {
   const { rows } = await sql<{ version: number; user_digest: string; kind: 'erased' | 'joined' }>`
     select c.version::float8 as version, c.user_digest, c.kind from people_changes c
     where c.version > ${since}::float8::bigint and c.changed_at > now() - make_interval(secs => ${keepSeconds})

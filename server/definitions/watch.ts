@@ -4,7 +4,7 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
-import { loadDefinitions, readPeopleChanges, readVersions } from './queries.ts'
+import { loadDefinitions, readProfileChanges, readVersions } from './queries.ts'
 import { compileInTurns, type Snapshot } from './snapshot.ts'
 
 /** How long a cache may remember an assignment, and hence how long changes of people must be known. */
@@ -23,7 +23,7 @@ export type Watch = {
   snapshot: () => Snapshot
   /** Reloads unless the snapshot is current; calls that arrive together share one look. */
   refresh: () => Promise<Snapshot>
-  peopleVersion: () => number
+  profilesVersion: () => number
   /** The people's version that a look at this user from now on reflects. */
   seenVersion: (userId: string) => number
   /** The version at which this user was last erased or joined; 0 where that is not known to have happened. */
@@ -42,15 +42,15 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
   const changed: ((snapshot: Snapshot) => void)[] = []
-  let people = 0
+  let profiles = 0
   let snapshot: Snapshot | undefined
   let looking: Promise<Snapshot> | undefined
 
   async function look(): Promise<Snapshot> {
     const em = orm.em.fork()
     const versions = await readVersions(em)
-    if (versions.people !== people) {
-      const rows = await readPeopleChanges(em, people, REMEMBER_SECONDS)
+    if (versions.profiles !== profiles) {
+      const rows = await readProfileChanges(em, profiles, REMEMBER_SECONDS)
       let news = false
       for (const row of rows) {
         if ((changes.get(row.user_digest) ?? 0) < row.version) {
@@ -59,7 +59,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
         }
       }
       if (news) for (const listener of missed) listener()
-      people = versions.people
+      profiles = versions.profiles
     }
     if (snapshot && versions.definitions <= snapshot.version) return snapshot
     const definitions = await cache.read(keys.snapshot(versions.definitions), { ttlSeconds: SNAPSHOT_SECONDS }, () =>
@@ -109,9 +109,9 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   return {
     snapshot: () => snapshot ?? first,
     refresh,
-    peopleVersion: () => people,
+    profilesVersion: () => profiles,
     changedAt,
-    seenVersion: (userId) => Math.max(people, changedAt(userId)),
+    seenVersion: (userId) => Math.max(profiles, changedAt(userId)),
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
     onChange: (listener) => void changed.push(listener),
     onMissedErasure: (listener) => void missed.push(listener),

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isDatabaseAway } from '../database/errors.ts'
+import { isDatabaseUnavailable } from '../database/errors.ts'
 import { DomainError } from '../errors.ts'
 import { linesOf } from './lines.ts'
 import type { BatchResult } from './schema.ts'
@@ -93,8 +93,8 @@ export async function* importEvents(
     yield { done: true, lines, ...counts }
   } catch (error) {
     if (stored === 0 && counts.rejected === 0) throw error
-    if (!(error instanceof DomainError) && !isDatabaseAway(error)) throw error
-    const message = error instanceof DomainError ? error.message : 'The database is away; send the rest again'
+    if (!(error instanceof DomainError) && !isDatabaseUnavailable(error)) throw error
+    const message = error instanceof DomainError ? error.message : 'The database is unavailable; send the rest again'
     yield { done: false, line: stored, message, ...counts }
   }
 }
@@ -118,7 +118,8 @@ async function storeGroup(recording: Recording, actor: string, { items }: Group,
       return (await recordBatch(recording, actor, { events, sent_at })).results
     } catch (error) {
       const wait = WAITS_MS[attempt]
-      const mayPass = isDatabaseAway(error) || (error instanceof DomainError && error.code === 'SERVICE_UNAVAILABLE')
+      const mayPass =
+        isDatabaseUnavailable(error) || (error instanceof DomainError && error.code === 'SERVICE_UNAVAILABLE')
       if (!mayPass || wait === undefined) throw error
       await sleep(wait)
     }

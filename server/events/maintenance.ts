@@ -1,8 +1,8 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
 import { retried } from '../database/retry.ts'
-import { lockPeople } from '../definitions/queries.ts'
+import { lockProfiles } from '../definitions/queries.ts'
 import { beginGeneration, isGenerationOver } from './event-keys.ts'
 import { createPartition, dropPartition, findDroppable, lockPartitions, monthsAhead } from './partitions.ts'
 
@@ -52,7 +52,7 @@ export function createMaintenance(options: {
   const quietly = () => {
     working ??= maintain()
       .catch((error) => {
-        const level = isDatabaseAway(error) || isPassing(error) ? 'warn' : 'error'
+        const level = isDatabaseUnavailable(error) || isPassing(error) ? 'warn' : 'error'
         log[level]({ err: error }, 'The storage of events cannot be kept in order; trying again')
       })
       .finally(() => {
@@ -77,6 +77,6 @@ export function createMaintenance(options: {
 
 /** While nobody stores an event: whoever does looks for its event id in the same two generations as everybody else. */
 async function nextGeneration(em: EntityManager) {
-  await lockPeople(em)
+  await lockProfiles(em)
   if (await isGenerationOver(em)) await beginGeneration(em)
 }

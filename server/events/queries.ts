@@ -22,7 +22,7 @@ export type NewEvent = {
   /** The characters of its properties and attributes as JSON. */
   size: number
   /** The people's version when the user was looked at. */
-  people_version: number
+  profiles_version: number
 }
 
 export type StoredEvent = {

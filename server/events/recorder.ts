@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
-import { databaseCode, isDatabaseAway } from '../database/errors.ts'
+import { databaseCode, isDatabaseUnavailable } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
-import { fencePeople } from '../definitions/people-fence.ts'
+import { fenceProfiles } from '../definitions/profile-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
 import { DomainError } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
@@ -99,7 +99,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     try {
       return await group.add(events)
     } catch (error) {
-      if (isDatabaseAway(error) || error instanceof DomainError) throw error
+      if (isDatabaseUnavailable(error) || error instanceof DomainError) throw error
       if (events.length === 1) return [error as Error]
       const middle = events.length >> 1
       return [...(await record(events.slice(0, middle))), ...(await record(events.slice(middle)))]
@@ -110,7 +110,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
 
 /** Stores events in a transaction. Of several with one event id the first counts. */
 async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Promise<Recorded[]> {
-  const isErased = await fencePeople(em, events)
+  const isErased = await fenceProfiles(em, events)
   const firsts = new Map<string, NewEvent>()
   const plain: NewEvent[] = []
   const others: NewEvent[] = []

@@ -8,7 +8,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnCheck } from '../evaluation/evaluate.ts'
 import { Experiment } from '../experiments/entity.ts'
 import type { Starter } from '../experiments/starter.ts'
-import type { People } from '../users/people.ts'
+import type { ProfileCache } from '../users/profile-cache.ts'
 import { DEFAULT_LIMIT, EXPOSURE_EVENT } from '../wire.ts'
 import { selectEvents } from './filters.ts'
 import type { NewEvent, StoredEvent } from './queries.ts'
@@ -26,7 +26,13 @@ import {
 import type { EventTail } from './tail.ts'
 
 /** What recording touches. */
-export type Recording = { watch: Watch; people: People; memory: AssignmentMemory; recorder: Recorder; starter: Starter }
+export type Recording = {
+  watch: Watch
+  profiles: ProfileCache
+  memory: AssignmentMemory
+  recorder: Recorder
+  starter: Starter
+}
 
 /** How often an event is prepared again because its user was erased under it. */
 const MAX_ATTEMPTS = 5
@@ -67,17 +73,17 @@ function prepare(
   input: RecordEvent,
   isWelcome = input.attributes != null,
 ): NewEvent | Promise<NewEvent> {
-  const { watch, people, memory } = recording
+  const { watch, profiles, memory } = recording
   const timestamp = timeOf(input)
   const { user_id, experiment_id = null, variant_id = null } = input
   if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
-  const people_version = watch.seenVersion(user_id)
+  const profiles_version = watch.seenVersion(user_id)
   const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
   const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnCheck(experiment))
   const isRemembered = experiment === null || memory.peek(user_id) !== undefined
-  if (isStarted && isRemembered && (isWelcome || people.isKnown(user_id)))
-    return newEvent(recording, input, timestamp, people_version)
-  return prepareSlowly(recording, actor, input, isWelcome, timestamp, people_version)
+  if (isStarted && isRemembered && (isWelcome || profiles.isKnown(user_id)))
+    return newEvent(recording, input, timestamp, profiles_version)
+  return prepareSlowly(recording, actor, input, isWelcome, timestamp, profiles_version)
 }
 
 async function prepareSlowly(
@@ -86,24 +92,24 @@ async function prepareSlowly(
   input: RecordEvent,
   isWelcome: boolean,
   timestamp: number | null,
-  people_version: number,
+  profiles_version: number,
 ): Promise<NewEvent> {
   const { user_id, experiment_id, variant_id } = input
   const experiment =
     experiment_id == null ? null : await findExperiment(recording.watch, experiment_id, variant_id ?? null)
-  if (!isWelcome && !(await recording.people.read(user_id)).known) throw notFound('User', user_id)
+  if (!isWelcome && !(await recording.profiles.read(user_id)).known) throw notFound('User', user_id)
   if (experiment && variant_id != null && startsOnCheck(experiment))
     await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
   // What the database tells once need not be looked up with each of the user's events.
   if (experiment?.run && !recording.memory.peek(user_id)) await recording.memory.load(user_id)
-  return newEvent(recording, input, timestamp, people_version)
+  return newEvent(recording, input, timestamp, profiles_version)
 }
 
 function newEvent(
   recording: Recording,
   input: RecordEvent,
   timestamp: number | null,
-  people_version: number,
+  profiles_version: number,
 ): NewEvent {
   const { user_id, type, experiment_id = null, variant_id = null, properties = null } = input
   const movableStart =
@@ -124,7 +130,7 @@ function newEvent(
     settled: settled !== undefined,
     properties_json,
     size: (properties_json?.length ?? 0) + (attributes ? JSON.stringify(attributes).length : 0),
-    people_version,
+    profiles_version,
   }
 }
 

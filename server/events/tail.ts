@@ -1,5 +1,5 @@
 import type { MikroORM } from '@mikro-orm/sql'
-import type { Turns } from '../database/turns.ts'
+import type { ConcurrencyLimit } from '../database/concurrency-limit.ts'
 import { DomainError, unavailable } from '../errors.ts'
 import type { Cursor } from '../totals/counting.ts'
 import { cursorFrom, type OrderedEvent, readAfter, readHorizon, readNewest } from './order.ts'
@@ -28,7 +28,13 @@ const PAGE = 500
 const MAX_READERS = 200
 const ASK_MS = 5000
 
-export function createEventTail({ orm, turns }: { orm: MikroORM; turns: Turns }): EventTail {
+export function createEventTail({
+  orm,
+  concurrencyLimit,
+}: {
+  orm: MikroORM
+  concurrencyLimit: ConcurrencyLimit
+}): EventTail {
   const waiting = new Set<() => void>()
   let readers = 0
   let closed = false
@@ -91,7 +97,9 @@ export function createEventTail({ orm, turns }: { orm: MikroORM; turns: Turns })
         // Clients come back to another process, and miss nothing.
         if (closed) throw unavailable('The server is about to stop')
         const { horizon, last } = newest
-        const { events, last: seen } = await turns.take(() => readAfter(orm.em.fork(), after, horizon, filter, PAGE))
+        const { events, last: seen } = await concurrencyLimit.run(() =>
+          readAfter(orm.em.fork(), after, horizon, filter, PAGE),
+        )
         for (const event of events) yield event
         // Of a month that was dropped meanwhile nothing is seen.
         after = seen ?? last ?? after

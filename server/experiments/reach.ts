@@ -3,7 +3,7 @@ import type { Watch } from '../definitions/watch.ts'
 import { notFound } from '../errors.ts'
 import type { ExperimentDefinition, StoredVariant } from '../evaluation/definition.ts'
 import { draw } from '../evaluation/evaluate.ts'
-import { type Profile, sampleOf, takeTurns } from '../users/profiles.ts'
+import { type Profile, sampleOf, takeTurns } from '../users/profile-sample.ts'
 import { readDecisions } from './queries.ts'
 import type { Reach } from './schema.ts'
 

@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
 import type { Define } from '../definitions/define.ts'
 import { readClock } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
@@ -31,7 +31,7 @@ export function createSchedule(options: { orm: MikroORM; watch: Watch; define: D
       try {
         await define('schedule', (em) => doWhatIsDue(em, experimentId))
       } catch (error) {
-        if (isDatabaseAway(error) || isPassing(error)) throw error
+        if (isDatabaseUnavailable(error) || isPassing(error)) throw error
         failed.set(experimentId, version)
         // Where another process was first there is nothing to do, and this one's snapshot follows.
         if (!(error instanceof DomainError) || error.code !== 'NOT_FOUND')

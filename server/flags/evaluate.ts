@@ -12,7 +12,7 @@ import {
   type FlagSubject,
   readsProfile,
 } from '../evaluation/flag.ts'
-import type { Person } from '../users/people.ts'
+import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
@@ -56,7 +56,7 @@ const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
  */
 export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
   const { watch } = deciding
-  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is away.
+  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is unavailable.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
     await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
   const decided: Decided = new Map()
@@ -105,10 +105,10 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
 /** Nothing is looked up of somebody whom no rule asks about, and only the owner where the call says all that they ask. */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
   const { user_id, attributes } = check
-  const { people } = deciding
+  const { profiles } = deciding
   if (user_id === null) return anonymous(check)
   if (attributes === null) {
-    const person = await people.read(user_id)
+    const person = await profiles.read(user_id)
     if (!person.known) throw notFound('User', user_id)
     return subjectWith(person, null)
   }
@@ -119,8 +119,10 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
     reads ||= !isExperiment(entry) && readsProfile(entry, attributes)
   }
   if (!asks) return anonymous(check)
-  const ownerId = reads ? undefined : people.peekOwner(user_id)
-  return ownerId === undefined ? subjectWith(await people.glance(user_id), attributes) : ownerAlone(ownerId, attributes)
+  const ownerId = reads ? undefined : profiles.peekOwner(user_id)
+  return ownerId === undefined
+    ? subjectWith(await profiles.glance(user_id), attributes)
+    : ownerAlone(ownerId, attributes)
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
@@ -138,7 +140,7 @@ const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubj
   segmentIds: inNoSegment,
 })
 
-const subjectWith = ({ ownerId, attributes, segmentIds }: Person, more: FlagCheck['attributes']): FlagSubject => ({
+const subjectWith = ({ ownerId, attributes, segmentIds }: UserProfile, more: FlagCheck['attributes']): FlagSubject => ({
   userId: ownerId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
@@ -225,16 +227,16 @@ export function evaluateFromMemory(
 
 /** Who is asking, where this process remembers all that the flag asks of them. */
 function remembered(
-  { people }: Deciding,
+  { profiles }: Deciding,
   flag: FlagDefinition,
   userId: string,
   attributes: Record<string, Json>,
 ): FlagSubject | undefined {
   if (!readsProfile(flag, attributes)) {
-    const ownerId = people.peekOwner(userId)
+    const ownerId = profiles.peekOwner(userId)
     return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
   }
-  const person = people.peekAnybody(userId)
+  const person = profiles.peekAnybody(userId)
   return person && subjectWith(person, attributes)
 }
 

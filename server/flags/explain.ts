@@ -6,7 +6,7 @@ import { readFlagAt } from '../definitions/flag-queries.ts'
 import { readClock, readHistoryAt } from '../definitions/queries.ts'
 import { invalid, notFound } from '../errors.ts'
 import { explainFlag } from '../evaluation/explain-flag.ts'
-import type { People } from '../users/people.ts'
+import type { ProfileCache } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { ExplainFlag, FlagExplanation } from './schema.ts'
 
@@ -20,7 +20,7 @@ const AHEAD_MS = 1000
  */
 export async function explainEvaluation(
   em: EntityManager,
-  people: People,
+  profiles: ProfileCache,
   input: ExplainFlag,
 ): Promise<FlagExplanation> {
   const now = (await readClock(em)).getTime()
@@ -29,14 +29,14 @@ export async function explainEvaluation(
   const inForce = await readFlagAt(em, input.key, at)
   if (!inForce?.definition) throw notFound('Flag', `${input.key}${input.at ? ' at that time' : ''}`)
   const stored = inForce.definition
-  const person = await people.read(input.user_id)
+  const person = await profiles.read(input.user_id)
   const ownerId = await ownerAt(em, input.user_id, at)
   const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   const history = await readHistoryAt(em, experimentIds, at)
   const experiments = await Promise.all(
     history.map(({ experiment_id }) => {
       const { user_id, attributes } = input
-      return explainDecision(em, people, { experiment_id, user_id, attributes, at: new Date(at) })
+      return explainDecision(em, profiles, { experiment_id, user_id, attributes, at: new Date(at) })
     }),
   )
 

@@ -85,5 +85,5 @@ export const flagsRouter = router({
     })
     .input(wire.explainFlag)
     .output(wire.flagExplanation)
-    .query(({ ctx, input }) => explainEvaluation(ctx.em, ctx.platform.people, input)),
+    .query(({ ctx, input }) => explainEvaluation(ctx.em, ctx.platform.profiles, input)),
 })

@@ -64,7 +64,7 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
       try {
         await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
         const [format, pages, columns] = rowsOf(request)
-        return await send(reply, format, inTurns(pages, platform.turns), columns)
+        return await send(reply, format, inTurns(pages, platform.concurrencyLimit), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
       }
@@ -83,10 +83,13 @@ type Row = object
 type Columns = readonly string[]
 
 /** Each page waits for its turn: an export takes no connection from decisions and events. */
-async function* inTurns<T>(pages: AsyncGenerator<T>, turns: Platform['turns']): AsyncGenerator<T> {
+async function* inTurns<T>(
+  pages: AsyncGenerator<T>,
+  concurrencyLimit: Platform['concurrencyLimit'],
+): AsyncGenerator<T> {
   try {
     for (;;) {
-      const page = await turns.take(() => pages.next())
+      const page = await concurrencyLimit.run(() => pages.next())
       if (page.done) return
       yield page.value
     }

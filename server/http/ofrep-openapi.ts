@@ -98,7 +98,7 @@ const refusals = {
   403: failure('The API key lacks the scope evaluate'),
   429: { ...failure('More than OFREP_RATE_LIMIT allows'), headers: retryAfter },
   500: failure('Internal server error'),
-  503: { ...failure('The database is away or cannot keep up'), headers: retryAfter },
+  503: { ...failure('The database is unavailable or cannot keep up'), headers: retryAfter },
 }
 
 /** Not below /api: each path names its own server. */

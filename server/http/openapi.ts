@@ -59,7 +59,7 @@ const ERRORS: Record<number, string> = {
   413: 'The body is too large',
   415: 'The body is not application/json',
   500: 'Internal server error',
-  503: 'The database is away or cannot keep up: try again after Retry-After seconds',
+  503: 'The database is unavailable or cannot keep up: try again after Retry-After seconds',
 }
 
 /**

@@ -57,7 +57,7 @@ function callOf(name: string, { meta, inputs, output, resolver, middlewares }: D
       const parsed = schema.safeParse(input)
       if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
       const work = () => resolver({ ctx, input: parsed.data })
-      return output.parse(await (waits ? ctx.platform.turns.take(work) : work()))
+      return output.parse(await (waits ? ctx.platform.concurrencyLimit.run(work) : work()))
     } catch (error) {
       throw translate(error)
     }

@@ -11,7 +11,7 @@ const refusals = (scope: string) => ({
   403: failure(`The API key lacks the scope ${scope}`),
   500: failure('Internal server error'),
   503: {
-    ...failure('The database is away or cannot keep up: try again after Retry-After seconds'),
+    ...failure('The database is unavailable or cannot keep up: try again after Retry-After seconds'),
     headers: retryAfter,
   },
 })

@@ -3,8 +3,8 @@ import { type RawBuilder, sql } from 'kysely'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { quantileRank } from '../statistics/winsorization.ts'
 import { columns, counted, isCounted, people } from '../totals/counting.ts'
-import { piecesOf } from './pieces.ts'
-import { asMeasures, lensOf, type View } from './raw.ts'
+import { chunksOf } from './chunks.ts'
+import { asMeasures, rawFilterOf, type View } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
 
 /** Values per user, capped at a quantile of those of all users: caps move with every event, so that no total can hold them. */
@@ -49,13 +49,13 @@ export async function readCapped(
   userIds: readonly string[],
 ): Promise<Capped> {
   const corrected = userIds.length > 0
-  const tail = sql`${people(userIds)}, ${counted(null, run.id)},`
+  const unfolded = sql`${people(userIds)}, ${counted(null, run.id)},`
   const except = corrected ? sql`and not exists (select 1 from touched t where t.id = x.user_id)` : sql``
   const now = (table: string, fresh: string, names: readonly string[]) => sql`
     select ${columns(names, 'x')} from ${sql.table(table)} x where x.run_id = ${run.id} ${except}
     ${corrected ? sql`union all select ${columns(names, 'x')} from ${sql.table(fresh)} x` : sql``}`
   const { rows } = await sql<Values>`
-    with ${corrected ? tail : sql``}
+    with ${corrected ? unfolded : sql``}
     unit_now as materialized (${now('units', 'fresh_unit', ['user_id', 'variant_id', 'period', 'exposed_at', 'excluded_reason'])}),
     metric_now as materialized (
       ${now('unit_metrics', 'fresh_metric', ['user_id', 'measure_id', 'events', 'unusable', 'exposing', 'num', 'pre_num'])})
@@ -72,20 +72,20 @@ export async function readCappedRaw(
   view: View,
   declared: readonly string[],
 ): Promise<Capped> {
-  const pieces: Values[] = []
-  for await (const person of piecesOf(em, run)) {
+  const chunks: Values[] = []
+  for await (const person of chunksOf(em, run)) {
     const { rows } = await sql<Values>`
-      with ${person}, ${counted(null, run.id, lensOf(run, view, declared, asMeasures(run, [measure])))}
+      with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
       ${valuesOf('fresh_unit', 'fresh_metric')}`.execute(em.getKysely())
-    pieces.push(...rows)
+    chunks.push(...rows)
   }
-  return capValues(pieces, fraction)
+  return capValues(chunks, fraction)
 }
 
 /** Those without a value have 0. */
-function capValues(pieces: readonly Values[], fraction: number): Capped {
-  const users = pieces.reduce((sum, piece) => sum + piece.users, 0)
-  const values = pieces.flatMap(({ found }) => found)
+function capValues(chunks: readonly Values[], fraction: number): Capped {
+  const users = chunks.reduce((sum, chunk) => sum + chunk.users, 0)
+  const values = chunks.flatMap(({ found }) => found)
   const capOf = (of: 'num' | 'pre_num') => {
     if (users === 0) return null
     const all = new Float64Array(users)

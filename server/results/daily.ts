@@ -2,8 +2,8 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { counted, isCounted, PRODUCTS, SUMS } from '../totals/counting.ts'
-import { addUp, piecesOf } from './pieces.ts'
-import { asMeasures, lensOf, PLAIN_VIEW } from './raw.ts'
+import { addUp, chunksOf } from './chunks.ts'
+import { asMeasures, PLAIN_VIEW, rawFilterOf } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
 
 /** A run day by day, read from what is recorded of every user: sums of squares of running totals cannot be added over days. */
@@ -35,7 +35,7 @@ const source = (
   measure: MeasureDefinition,
   declared: readonly string[],
 ) => sql`
-  ${person}, ${counted(null, run.id, lensOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
+  ${person}, ${counted(null, run.id, rawFilterOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
   unit as materialized (
     select u.user_id, u.variant_id, u.period, u.exposed_at, coalesce(m.pre_num, 0) as pre_num, coalesce(m.pre_den, 0) as pre_den
     from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u')})`
@@ -54,8 +54,8 @@ export async function readDaily(
   const dayOf = (time: string) => sql`(${sql.ref(time)} at time zone ${timeZone})::date`
   const running = (sum: string) =>
     sql`sum(${sql.ref(`s.${sum}`)}) over (partition by s.user_id order by s.day rows unbounded preceding)`
-  const pieces: DailyRow[][] = []
-  for await (const person of piecesOf(em, run)) {
+  const chunks: DailyRow[][] = []
+  for await (const person of chunksOf(em, run)) {
     const { rows } = await sql<DailyRow>`
     with ${source(person, run, measure, declared)},
     step as materialized (
@@ -77,9 +77,9 @@ export async function readDaily(
     select x.day::text as day, x.variant_id, x.period, (count(*) filter (where x.is_first))::float8 as n,
       (count(*) filter (where x.num <> 0 and x.last_num = 0))::float8 as converted, ${changes('last_')}
     from x group by x.day, x.variant_id, x.period order by x.day`.execute(em.getKysely())
-    pieces.push(rows)
+    chunks.push(rows)
   }
-  return addDays(pieces)
+  return addDays(chunks)
 }
 
 /**
@@ -95,8 +95,8 @@ export async function readSinceExposure(
   maxDays: number,
 ): Promise<DailyRow[]> {
   const sums = (part: 1 | 2) => sql`coalesce(sum(a.number) filter (where a.part = ${sql.lit(part)}), 0)`
-  const pieces: DailyRow[][] = []
-  for await (const person of piecesOf(em, run)) {
+  const chunks: DailyRow[][] = []
+  for await (const person of chunksOf(em, run)) {
     const { rows } = await sql<DailyRow>`
     with ${source(person, run, measure, declared)},
     observed as materialized (
@@ -120,14 +120,14 @@ export async function readSinceExposure(
       select x.day, x.variant_id, x.period, (count(*) filter (where x.num <> 0))::float8 as converted, ${changes(null)}
       from x group by x.day, x.variant_id, x.period) t on t.day = s.day and t.variant_id = s.variant_id and t.period = s.period
     order by s.day`.execute(em.getKysely())
-    pieces.push(rows)
+    chunks.push(rows)
   }
-  return addDays(pieces)
+  return addDays(chunks)
 }
 
 /** In ascending day. */
-const addDays = (pieces: readonly DailyRow[][]) =>
-  addUp(pieces, ({ day, variant_id, period }) => JSON.stringify([day, variant_id, period]), [
+const addDays = (chunks: readonly DailyRow[][]) =>
+  addUp(chunks, ({ day, variant_id, period }) => JSON.stringify([day, variant_id, period]), [
     'day',
     'variant_id',
     'period',

@@ -1,7 +1,7 @@
 import type { MikroORM } from '@mikro-orm/sql'
 import type { KeyRing } from '../auth/key-ring.ts'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
-import type { Looks } from '../database/looks.ts'
+import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
+import type { Poller } from '../database/poller.ts'
 import { readMark } from '../totals/progress.ts'
 import type { GetResults, Results } from './schema.ts'
 import { getResults, type ResultsPlatform } from './service.ts'
@@ -14,16 +14,16 @@ const PAUSE_MS = 5000
  * @param token whose key must stay active
  */
 export async function* followResults(
-  platform: ResultsPlatform & { orm: MikroORM; keyRing: KeyRing; looks: Looks },
+  platform: ResultsPlatform & { orm: MikroORM; keyRing: KeyRing; poller: Poller },
   token: string | undefined,
   input: GetResults,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Results> {
-  const { orm, keyRing, looks } = platform
+  const { orm, keyRing, poller } = platform
   const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
   let mark: string | null = null
   let told: string | null = null
-  for await (const _ of looks.every(PAUSE_MS, isAllowed, signal)) {
+  for await (const _ of poller.every(PAUSE_MS, isAllowed, signal)) {
     try {
       const now = await readMark(orm.em.fork())
       if (now === mark) continue
@@ -34,8 +34,8 @@ export async function* followResults(
       told = text
       yield results
     } catch (error) {
-      // A database that is away is looked at again; before the first answer the reader is told.
-      if (told === null || !(isDatabaseAway(error) || isPassing(error))) throw error
+      // A database that is unavailable is looked at again; before the first answer the reader is told.
+      if (told === null || !(isDatabaseUnavailable(error) || isPassing(error))) throw error
     }
   }
 }

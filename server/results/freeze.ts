@@ -13,8 +13,8 @@ import { findAfterEnd, foldLock } from '../totals/progress.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { gather } from './gather.ts'
 import type { FreezeResults, FrozenExport, GetResults, Results } from './schema.ts'
-import { findRun, getResults as getResultsOf, inquire, plainQuestion, type ResultsPlatform } from './service.ts'
-import { readTail } from './tail.ts'
+import { findRun, getResults as getResultsOf, plainQuestion, type ResultsPlatform, resolveQuery } from './service.ts'
+import { readUnfolded } from './unfolded.ts'
 
 /** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
 
@@ -31,7 +31,7 @@ export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId:
   if (!known) throw notFound('Run', runId)
   const question = plainQuestion(known.experiment_id, known.number)
   // What is measured for the first time is counted before anybody has to wait.
-  await inquire(orm.em.fork(), platform, await findRun(orm.em.fork(), question), question)
+  await resolveQuery(orm.em.fork(), platform, await findRun(orm.em.fork(), question), question)
   await platform.totals.catchUp()
   await orm.em.fork().transactional(async (em) => {
     // Whoever changes totals waits: what is counted now is what is kept.
@@ -40,16 +40,16 @@ export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId:
     const experiment = await em.findOneOrFail(Experiment, run.experiment_id, { refresh: true })
     if (!run.ended_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} goes on: complete it first`)
     if (run.frozen_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} is frozen already`)
-    const inquiry = await inquire(em, platform, { experiment, run }, question)
-    if (inquiry.specs.some(({ status }) => status === 'computing'))
+    const query = await resolveQuery(em, platform, { experiment, run }, question)
+    if (query.specs.some(({ status }) => status === 'computing'))
       throw conflict(`Experiment ${experiment.id} has a metric that is still being computed; try again soon`)
-    const { userIds, ended } = await readTail(em, run)
+    const { userIds, ended } = await readUnfolded(em, run)
     if (userIds === null) throw conflict(`Too much is waiting to be counted for run ${run.number}; try again soon`)
     const waiting = [...userIds, ...(ended ? await findAfterEnd(em, run.id, null) : [])]
     if (waiting.length > 0) await finishRun(em, run.id, waiting)
     run.frozen_at = await readClock(em)
     await em.flush()
-    const statistics = await gather(em, { ...inquiry, run, data_through: run.frozen_at })
+    const statistics = await gather(em, { ...query, run, data_through: run.frozen_at })
     await storeFrozen(em, run.id, question, statistics, answer(statistics))
   })
 }

@@ -13,7 +13,7 @@ import { findSuspects } from './suspects.ts'
 import { type MeasuredRun, type MetricRow, readTotals, type TotalRows, type UnitRow } from './totals.ts'
 
 /** What is to be known of a run, and how it is looked at. */
-export type Inquiry = {
+export type ResultsQuery = {
   experiment: Experiment
   run: Run | null
   question: Question
@@ -26,7 +26,7 @@ export type Inquiry = {
   /** What the run was frozen with: of quantiles it is all that stays. */
   kept: RunStatistics | null
   /** People of whom something is stored and in no total yet. */
-  tail: readonly string[]
+  unfolded: readonly string[]
   data_through: Date | null
   time_zone: string
 }
@@ -37,15 +37,14 @@ export const declaredOf = ({ dimensions }: Pick<Experiment, 'dimensions'>) => [
 const DAY_MS = 86_400_000
 
 /** Gathers sufficient statistics, in the caller's transaction: they are of one moment where that has one snapshot. */
-export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunStatistics> {
-  const { experiment, run, question } = inquiry
+export async function gather(em: EntityManager, query: ResultsQuery): Promise<RunStatistics> {
+  const { experiment, run, question } = query
   const { variants, periods, now } = await readShape(em, experiment.id, run?.id ?? null)
-  const read = run ? await readRows(em, run, inquiry) : NOTHING
-  const inCell = cellFilter(inquiry, read.isRaw)
+  const read = run ? await readRows(em, run, query) : NOTHING
+  const inCell = cellFilter(query, read.isRaw)
   const units = read.rows.units.filter(inCell)
   const metrics: MetricStatistics[] = []
-  for (const [place, spec] of inquiry.specs.entries())
-    metrics.push(await metricOf(em, inquiry, spec, place, read, units))
+  for (const [place, spec] of query.specs.entries()) metrics.push(await metricOf(em, query, spec, place, read, units))
   const statistics: RunStatistics = {
     engine_version: ENGINE_VERSION,
     experiment: { id: experiment.id, name: experiment.name },
@@ -62,21 +61,21 @@ export async function gather(em: EntityManager, inquiry: Inquiry): Promise<RunSt
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map(asCounts),
     metrics,
-    conversions: sumsOf(inquiry.documented, read, inquiry.specs.length, inCell).map(({ variant_id, users }) => ({
+    conversions: sumsOf(query.documented, read, query.specs.length, inCell).map(({ variant_id, users }) => ({
       variant_id,
       users,
     })),
     suspects: [],
-    segments: question.dimension === null ? null : segmentsOf(inquiry, read, question.dimension),
+    segments: question.dimension === null ? null : segmentsOf(query, read, question.dimension),
     days: run ? ((run.ended_at?.getTime() ?? now) - run.started_at.getTime()) / DAY_MS : null,
     has_ended: run?.ended_at != null,
     state: run?.frozen_at ? 'frozen' : run?.ended_at ? 'settling' : 'live',
     frozen_at: run?.frozen_at?.toISOString() ?? null,
-    data_through: inquiry.data_through?.toISOString() ?? null,
+    data_through: query.data_through?.toISOString() ?? null,
   }
   const { assigned, exposed } = checkRatios(statistics)
   if (run && (assigned.is_mismatch || exposed.is_mismatch))
-    statistics.suspects = await findSuspects(em, run, declaredOf(experiment), inquiry.tail, inquiry.time_zone)
+    statistics.suspects = await findSuspects(em, run, declaredOf(experiment), query.unfolded, query.time_zone)
   return statistics
 }
 
@@ -85,7 +84,7 @@ type Read = { rows: TotalRows; isRaw: boolean; milliseconds: number }
 const NOTHING: Read = { rows: { units: [], metrics: [] }, isRaw: false, milliseconds: 0 }
 
 /** One value of one declared dimension is among the totals. */
-function cellOf({ experiment, view }: Inquiry): { dimension: string; value: string } | null {
+function cellOf({ experiment, view }: ResultsQuery): { dimension: string; value: string } | null {
   const entries = Object.entries(view.where)
   const [name, value] = entries[0] ?? []
   return entries.length === 1 && name !== undefined && declaredOf(experiment).includes(name)
@@ -94,31 +93,31 @@ function cellOf({ experiment, view }: Inquiry): { dimension: string; value: stri
 }
 
 /** Whether the question is about what totals do not hold. */
-export const needsRaw = (inquiry: Inquiry): boolean =>
-  inquiry.other_window ||
-  !isPlain({ ...inquiry.view, where: cellOf(inquiry) ? {} : inquiry.view.where }) ||
-  (cellOf(inquiry) !== null && inquiry.question.dimension !== null)
+export const needsRaw = (query: ResultsQuery): boolean =>
+  query.other_window ||
+  !isPlain({ ...query.view, where: cellOf(query) ? {} : query.view.where }) ||
+  (cellOf(query) !== null && query.question.dimension !== null)
 
-const cellFilter = (inquiry: Inquiry, isRaw: boolean) => {
-  const cell = isRaw ? null : cellOf(inquiry)
+const cellFilter = (query: ResultsQuery, isRaw: boolean) => {
+  const cell = isRaw ? null : cellOf(query)
   return (row: { dimension: string; dimension_value: string }) =>
     row.dimension === (cell?.dimension ?? '') && row.dimension_value === (cell?.value ?? '')
 }
 
-async function readRows(em: EntityManager, run: MeasuredRun, inquiry: Inquiry): Promise<Read> {
-  const { specs, documented, question } = inquiry
+async function readRows(em: EntityManager, run: MeasuredRun, query: ResultsQuery): Promise<Read> {
+  const { specs, documented, question } = query
   const began = performance.now()
-  const isRaw = needsRaw(inquiry)
+  const isRaw = needsRaw(query)
   const asked = [...specs, documented]
   const dimension = question.dimension === null ? [] : [question.dimension]
-  const cell = cellOf(inquiry)
+  const cell = cellOf(query)
   const rows = isRaw
     ? await readRaw(
         em,
         run,
         asked.map(({ measure }) => measure),
-        inquiry.view,
-        declaredOf(inquiry.experiment),
+        query.view,
+        declaredOf(query.experiment),
         ['', ...dimension],
       )
     : await readTotals(
@@ -126,7 +125,7 @@ async function readRows(em: EntityManager, run: MeasuredRun, inquiry: Inquiry): 
         run,
         [...new Set(asked.flatMap(({ measure_id }) => measure_id ?? []))],
         ['', ...dimension, ...(cell ? [cell.dimension] : [])],
-        inquiry.tail,
+        query.unfolded,
       )
   return { rows, isRaw, milliseconds: performance.now() - began }
 }
@@ -160,13 +159,13 @@ const asCounts = ({ dimension: _d, dimension_value: _v, ...counts }: UnitRow): U
 
 async function metricOf(
   em: EntityManager,
-  inquiry: Inquiry,
+  query: ResultsQuery,
   { measure, measure_id, is_plain, ...spec }: Spec,
   place: number,
   read: Read,
   units: readonly UnitRow[],
 ): Promise<MetricStatistics> {
-  const { run, question, view, experiment } = inquiry
+  const { run, question, view, experiment } = query
   const declared = declaredOf(experiment)
   const whole = { ...spec, measure, measure_id, is_plain }
   const users = units.reduce((sum, row) => sum + row.users, 0)
@@ -175,7 +174,7 @@ async function metricOf(
   const began = performance.now()
   if (!run) return { ...spec, ...nothing, source: 'totals', sums: [] }
   if (spec.kind === 'quantile') {
-    const kept = keptQuantile(inquiry, spec.key)
+    const kept = keptQuantile(query, spec.key)
     if (kept) return kept
     const found = await readQuantile(
       em,
@@ -204,20 +203,23 @@ async function metricOf(
     }
   }
   if (spec.cap !== null && spec.status === 'ready') {
-    const isRaw = read.isRaw || cellOf(inquiry) !== null || measure_id === null
+    const isRaw = read.isRaw || cellOf(query) !== null || measure_id === null
     const capped = isRaw
       ? await readCappedRaw(em, run, measure, spec.cap, view, declared)
-      : await readCapped(em, run, measure_id, spec.cap, inquiry.tail)
+      : await readCapped(em, run, measure_id, spec.cap, query.unfolded)
     return { ...spec, quantiles: [], source: isRaw ? 'events' : 'users', cost: costSince(began), ...cappedSums(capped) }
   }
-  const sums = spec.status === 'ready' || read.isRaw ? sumsOf(whole, read, place, cellFilter(inquiry, read.isRaw)) : []
+  const sums = spec.status === 'ready' || read.isRaw ? sumsOf(whole, read, place, cellFilter(query, read.isRaw)) : []
   if (!read.isRaw) return { ...spec, ...nothing, source: 'totals', sums }
   const cost = { milliseconds: Math.round(read.milliseconds), users }
   return { ...spec, ...nothing, status: 'ready', source: 'events', cost, sums }
 }
 
 /** A quantile as it was frozen, of everybody and at the level that is asked for; null where it has to be read. */
-export function keptQuantile({ kept, question, view, other_window }: Inquiry, key: string): MetricStatistics | null {
+export function keptQuantile(
+  { kept, question, view, other_window }: ResultsQuery,
+  key: string,
+): MetricStatistics | null {
   if (other_window || !isPlain(view) || kept?.question.confidence_level !== question.confidence_level) return null
   return kept.metrics.find((metric) => metric.key === key && metric.kind === 'quantile') ?? null
 }
@@ -242,7 +244,7 @@ function cappedSums({ cap, pre_cap, rows }: Capped): Pick<MetricStatistics, 'sum
   }
 }
 
-function segmentsOf(inquiry: Inquiry, read: Read, dimension: string): NonNullable<RunStatistics['segments']> {
+function segmentsOf(query: ResultsQuery, read: Read, dimension: string): NonNullable<RunStatistics['segments']> {
   const values = [
     ...new Set(read.rows.units.filter((row) => row.dimension === dimension).map((row) => row.dimension_value)),
   ]
@@ -252,7 +254,7 @@ function segmentsOf(inquiry: Inquiry, read: Read, dimension: string): NonNullabl
     return {
       value,
       units: read.rows.units.filter(inCell).map(asCounts),
-      metrics: inquiry.specs.map((spec, place) => sumsOf(spec, read, place, inCell)),
+      metrics: query.specs.map((spec, place) => sumsOf(spec, read, place, inCell)),
     }
   })
 }

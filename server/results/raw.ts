@@ -6,14 +6,14 @@ import { summarizeQuantile } from '../statistics/quantile.ts'
 import {
   counted,
   isCounted,
-  type Lens,
   metricTotals,
+  type RawFilter,
   signedMetrics,
   signedUnits,
   unitTotals,
 } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
-import { addUp, piecesOf } from './pieces.ts'
+import { addUp, chunksOf } from './chunks.ts'
 import { asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
 
 /** What totals cannot answer: read from what is recorded of every user of a run, at a cost that grows with it. */
@@ -36,7 +36,12 @@ export const isPlain = (view: View) =>
 const time = (date: Date) => sql`${date.toISOString()}::timestamptz`
 
 /** @param declared dimensions of the experiment */
-export function lensOf(run: MeasuredRun, view: View, declared: readonly string[], measures: RawBuilder<unknown>): Lens {
+export function rawFilterOf(
+  run: MeasuredRun,
+  view: View,
+  declared: readonly string[],
+  measures: RawBuilder<unknown>,
+): RawFilter {
   const { as_of, from, to } = view
   const matches = Object.entries(view.where).map(([name, value]) =>
     declared.includes(name)
@@ -86,9 +91,9 @@ export async function readRaw(
   const isAsked = sql`x.dimension in (select j.name from jsonb_array_elements_text(${JSON.stringify(dimensions)}::text::jsonb) as j (name))`
   const units: UnitRow[][] = []
   const metrics: MetricRow[][] = []
-  for await (const person of piecesOf(em, run)) {
+  for await (const person of chunksOf(em, run)) {
     const { rows } = await sql<TotalRows>`
-      with ${person}, ${counted(null, run.id, lensOf(run, view, declared, asMeasures(run, measures)))},
+      with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, measures)))},
       unit as materialized (select x.* from (${unitTotals(signedUnits(1, 'fresh_unit'))}) x where ${isAsked}),
       metric as materialized (select x.* from (${metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric'))}) x where ${isAsked})
       ${asRows('unit', 'metric')}`.execute(em.getKysely())
@@ -116,9 +121,9 @@ export async function readQuantile(
   declared: readonly string[],
 ): Promise<QuantileSums[]> {
   const clusters = new Map<number, number[][]>()
-  for await (const person of piecesOf(em, run)) {
+  for await (const person of chunksOf(em, run)) {
     const { rows } = await sql<{ variant_id: number; found: number[] }>`
-      with ${person}, ${counted(null, run.id, lensOf(run, view, declared, asMeasures(run, [measure])))}
+      with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
       select u.variant_id, json_agg(a.number::float8) as found
       from acted a join fresh_unit u on u.user_id = a.user_id
       where a.is_after and a.number is not null and ${isCounted('u')}

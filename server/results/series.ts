@@ -7,7 +7,7 @@ import { type DailyRow, readDaily, readSinceExposure } from './daily.ts'
 import { declaredOf, gather } from './gather.ts'
 import { getResults } from './schema.ts'
 import type { GetSeries, ResultsSeries } from './series-schema.ts'
-import { findRun, inquire, type ResultsPlatform } from './service.ts'
+import { findRun, type ResultsPlatform, resolveQuery } from './service.ts'
 
 /** How many days after the exposure are looked at. */
 const NOVELTY_DAYS = 28
@@ -28,9 +28,9 @@ export async function getSeries(
     ...(input.metric ? { metrics: [input.metric] } : {}),
     ...(input.event_type ? { event_types: [input.event_type], conversion_event_type: input.event_type } : {}),
   })
-  const inquiry = await inquire(em, platform, found, question)
-  const wanted = input.metric ?? (input.event_type ? `event:${input.event_type}` : inquiry.specs[0]?.key)
-  const spec = inquiry.specs.find(({ key }) => key === wanted) ?? inquiry.documented
+  const query = await resolveQuery(em, platform, found, question)
+  const wanted = input.metric ?? (input.event_type ? `event:${input.event_type}` : query.specs[0]?.key)
+  const spec = query.specs.find(({ key }) => key === wanted) ?? query.documented
   if (spec.kind === 'quantile')
     throw invalid(`${spec.name} is a quantile, which cannot be followed from day to day`, 'metric')
   const plain = { ...spec, cap: null }
@@ -44,7 +44,7 @@ export async function getSeries(
   const declared = declaredOf(experiment)
   const { statistics, daily, since } = await em.transactional(
     async (em) => ({
-      statistics: await gather(em, { ...inquiry, specs: [plain], tail: [] }),
+      statistics: await gather(em, { ...query, specs: [plain], unfolded: [] }),
       daily: await readDaily(em, run, spec.measure, declared, platform.timeZone),
       since: await readSinceExposure(
         em,

@@ -9,10 +9,10 @@ import { Segment } from '../segments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
-import { declaredOf, gather, type Inquiry, keptQuantile, needsRaw } from './gather.ts'
+import { declaredOf, gather, keptQuantile, needsRaw, type ResultsQuery } from './gather.ts'
 import { type GetResults, getResults as questionSchema, type Results } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
-import { measure, readTail } from './tail.ts'
+import { measure, readUnfolded } from './unfolded.ts'
 
 /** How long a first question about an event type waits until its past is counted. */
 const FILL_MS = 20_000
@@ -81,15 +81,15 @@ export async function statisticsOf(
   found: Found,
   input: GetResults,
 ): Promise<RunStatistics> {
-  const inquiry = await inquire(em, platform, found, input)
+  const query = await resolveQuery(em, platform, found, input)
   const { run } = found
   const read = () =>
     em.transactional(
       async (em) => {
-        const { tail, dataThrough } = run && !run.frozen_at ? await readWaiting(em, run) : NOTHING_WAITS
+        const { unfolded, dataThrough } = run && !run.frozen_at ? await readWaiting(em, run) : NOTHING_WAITS
         // Reading everything recorded needs no correction, and misses nothing.
-        const isRaw = needsRaw(inquiry)
-        return gather(em, { ...inquiry, tail: isRaw ? [] : tail, data_through: isRaw ? null : dataThrough })
+        const isRaw = needsRaw(query)
+        return gather(em, { ...query, unfolded: isRaw ? [] : unfolded, data_through: isRaw ? null : dataThrough })
       },
       { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true },
     )
@@ -99,22 +99,22 @@ export async function statisticsOf(
   return read()
 }
 
-const NOTHING_WAITS = { tail: [], dataThrough: null }
+const NOTHING_WAITS = { unfolded: [], dataThrough: null }
 
 /** The people of whom something is stored that no total holds; or, where they are too many, since when. */
-async function readWaiting(em: EntityManager, run: Run): Promise<{ tail: string[]; dataThrough: Date | null }> {
-  const { userIds, ended, since } = await readTail(em, run)
+async function readWaiting(em: EntityManager, run: Run): Promise<{ unfolded: string[]; dataThrough: Date | null }> {
+  const { userIds, ended, since } = await readUnfolded(em, run)
   const others = ended && userIds ? await findAfterEnd(em, run.id, null) : []
-  return { tail: [...(userIds ?? []), ...others], dataThrough: userIds === null ? new Date(since) : null }
+  return { unfolded: [...(userIds ?? []), ...others], dataThrough: userIds === null ? new Date(since) : null }
 }
 
 /** @throws DomainError BAD_REQUEST for what cannot be asked, SERVICE_UNAVAILABLE while an event type is counted for the first time */
-export async function inquire(
+export async function resolveQuery(
   em: EntityManager,
   { totals, timeZone }: ResultsPlatform,
   { experiment, run }: Found,
   input: GetResults,
-): Promise<Inquiry> {
+): Promise<ResultsQuery> {
   await expectAnswerable(em, experiment, input)
   const windowHours = input.window_hours ?? null
   const view = {
@@ -159,7 +159,7 @@ export async function inquire(
     ...attached.filter(({ key }) => wanted === null || wanted.has(key)),
     ...further,
   ].toSorted((one, other) => ROLES.indexOf(one.role) - ROLES.indexOf(other.role))
-  const inquiry: Inquiry = {
+  const query: ResultsQuery = {
     experiment,
     run,
     question: questionOf(experiment, run, input),
@@ -168,16 +168,15 @@ export async function inquire(
     view,
     other_window: windowHours !== null,
     kept,
-    tail: [],
+    unfolded: [],
     data_through: null,
     time_zone: timeZone,
   }
   const isUncounted =
     run?.frozen_at && [...specs, documented].some(({ measure_id, kind }) => measure_id === null && kind !== 'quantile')
-  const readsEvents =
-    needsRaw(inquiry) || specs.some(({ kind, key }) => kind === 'quantile' && !keptQuantile(inquiry, key))
-  if (run?.frozen_at && (readsEvents || isUncounted)) inquiry.question.departs.push(AFTER_FREEZING)
-  return inquiry
+  const readsEvents = needsRaw(query) || specs.some(({ kind, key }) => kind === 'quantile' && !keptQuantile(query, key))
+  if (run?.frozen_at && (readsEvents || isUncounted)) query.question.departs.push(AFTER_FREEZING)
+  return query
 }
 
 async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {

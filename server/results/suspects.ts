@@ -8,10 +8,10 @@ export async function findSuspects(
   em: EntityManager,
   run: MeasuredRun,
   declared: readonly string[],
-  tail: readonly string[],
+  unfolded: readonly string[],
   timeZone: string,
 ): Promise<Suspect[]> {
-  const { units } = await readTotals(em, run, [], declared, tail)
+  const { units } = await readTotals(em, run, [], declared, unfolded)
   const told = [
     ...units.map((row) => ({ ...row, by: row.dimension, value: row.dimension_value })),
     ...(await readSuspects(em, run, timeZone)),

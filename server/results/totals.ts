@@ -41,25 +41,25 @@ export async function readTotals(
   userIds: readonly string[],
 ): Promise<TotalRows> {
   const corrected = userIds.length > 0
-  const tail = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
-    unit_tail as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
-    metric_tail as materialized (${metricTotals(sql`
+  const unfolded = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
+    unit_unfolded as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
+    metric_unfolded as materialized (${metricTotals(sql`
       ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),`
   const isAsked = sql`x.dimension in (select j.name from jsonb_array_elements_text(${JSON.stringify(dimensions)}::text::jsonb) as j (name))`
   const isMeasured = sql`x.measure_id in (select j.id::int from jsonb_array_elements_text(${JSON.stringify(measureIds)}::text::jsonb) as j (id))`
-  const andTail = (table: 'unit_tail' | 'metric_tail', names: typeof unitColumns) =>
+  const andUnfolded = (table: 'unit_unfolded' | 'metric_unfolded', names: typeof unitColumns) =>
     corrected ? sql`union all select ${names} from ${sql.table(table)}` : sql``
   const { rows } = await sql<TotalRows>`
-    with ${corrected ? tail : sql``}
+    with ${corrected ? unfolded : sql``}
     unit as materialized (
       select ${CELL}, ${total(UNIT_COUNTS)}
-      from (select ${unitColumns} from variant_units x where x.run_id = ${run.id} and ${isAsked} ${andTail('unit_tail', unitColumns)}) x
+      from (select ${unitColumns} from variant_units x where x.run_id = ${run.id} and ${isAsked} ${andUnfolded('unit_unfolded', unitColumns)}) x
       where ${isAsked} group by ${CELL}),
     metric as materialized (
       select ${CELL}, x.measure_id, ${total(METRIC_SUMS)}
       from (
         select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
-        ${andTail('metric_tail', metricColumns)}) x
+        ${andUnfolded('metric_unfolded', metricColumns)}) x
       where ${isMeasured} and ${isAsked} group by ${CELL}, x.measure_id)
     ${asRows('unit', 'metric')}`.execute(em.getKysely())
   return rows[0] as TotalRows

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
 import { invalid, notFound } from '../errors.ts'
-import type { People } from '../users/people.ts'
+import type { ProfileCache } from '../users/profile-cache.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { UserSegment } from './entity.ts'
 import { addMembers, countMembers, isEmbedded, removeMembers } from './queries.ts'
@@ -10,19 +10,19 @@ import type { AssignUser, ChangeMembers, ListMembers, MemberId, MembersChanged, 
 import { findSegment } from './service.ts'
 
 /** Makes a user a member by hand; once more changes nothing. */
-export async function assignUser(em: EntityManager, people: People, input: AssignUser) {
+export async function assignUser(em: EntityManager, profiles: ProfileCache, input: AssignUser) {
   await findSegment(em, input.segment_id)
-  if (!input.create && !(await people.read(input.user_id)).known) throw notFound('User', input.user_id)
+  if (!input.create && !(await profiles.read(input.user_id)).known) throw notFound('User', input.user_id)
   await addMembers(em, input.segment_id, [input.user_id])
-  await people.changed(input.user_id)
+  await profiles.changed(input.user_id)
   return { message: 'User assigned to segment successfully' }
 }
 
-export async function unassignUser(em: EntityManager, people: People, input: Membership) {
+export async function unassignUser(em: EntityManager, profiles: ProfileCache, input: Membership) {
   await findSegment(em, input.segment_id)
   if ((await removeMembers(em, input.segment_id, [input.user_id])) === 0)
     throw notFound('The membership', `of user ${input.user_id} in segment ${input.segment_id}`)
-  await people.changed(input.user_id)
+  await profiles.changed(input.user_id)
   return { message: 'User removed from segment successfully' }
 }
 
@@ -45,7 +45,11 @@ const EMBEDDED_IDS = 500
  * hundred ids, which others come between: a list that fails half-way is sent again as it is.
  * @throws DomainError BAD_REQUEST for an id that is to be added and removed
  */
-export async function changeMembers(em: EntityManager, people: People, input: ChangeMembers): Promise<MembersChanged> {
+export async function changeMembers(
+  em: EntityManager,
+  profiles: ProfileCache,
+  input: ChangeMembers,
+): Promise<MembersChanged> {
   const { segment_id } = input
   const [add, remove] = [input.add ?? [], input.remove ?? []]
   const adding = new Set(remove.length > 0 ? add : [])
@@ -67,7 +71,7 @@ export async function changeMembers(em: EntityManager, people: People, input: Ch
       await setImmediate()
     }
   } finally {
-    await people.changedMany([...add, ...remove])
+    await profiles.changedMany([...add, ...remove])
   }
   return { ...count, members: await countMembers(em, segment_id) }
 }

@@ -5,7 +5,7 @@ import type { Watch } from '../definitions/watch.ts'
 import { invalid, notFound } from '../errors.ts'
 import type { Condition } from '../evaluation/condition.ts'
 import { inSegmentOf } from '../evaluation/targeting.ts'
-import { sampleOf, takeTurns } from '../users/profiles.ts'
+import { sampleOf, takeTurns } from '../users/profile-sample.ts'
 import { countMembers } from './queries.ts'
 import type { PreviewSegment, SegmentPreview } from './schema.ts'
 

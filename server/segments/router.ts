@@ -79,7 +79,7 @@ export const segmentsRouter = router({
     .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Make a user a member by hand' } })
     .input(wire.assignUser)
     .output(message)
-    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.people, input)),
+    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.profiles, input)),
   unassignUser: manage
     .meta({
       openapi: {
@@ -91,7 +91,7 @@ export const segmentsRouter = router({
     })
     .input(wire.membership)
     .output(message)
-    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.people, input)),
+    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.profiles, input)),
   changeMembers: manage
     .meta({
       openapi: {
@@ -104,7 +104,7 @@ export const segmentsRouter = router({
     })
     .input(wire.changeMembers)
     .output(wire.membersChanged)
-    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.people, input)),
+    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.profiles, input)),
   listMembers: read
     .meta({
       openapi: {

@@ -2,7 +2,7 @@ import { type RawBuilder, sql } from 'kysely'
 
 /**
  * What the raw rows say of people: the one definition of what is counted, as parts of a statement. The fold, the filling
- * in of a new measure, an answer's unfolded tail, `rebuild` and `verify` are all made of it.
+ * in of a new measure, an answer's unfolded unfolded, `rebuild` and `verify` are all made of it.
  */
 
 /** A place in the order of transactions: events up to it, itself included, are counted; null: all that is stored. */
@@ -65,7 +65,7 @@ const measuresOfRuns = sql`
   from run_metrics rm join measures m on m.id = rm.measure_id join measure_parts p on p.measure_id = m.id`
 
 /** How raw rows are looked at where an answer asks for more than totals hold: parts of the statement. */
-export type Lens = {
+export type RawFilter = {
   measures: RawBuilder<unknown> | null
   /** Of runs `r`; further conditions of assignments `a` and of events `e`; when an assignment was exposed. */
   runs: RawBuilder<unknown>
@@ -73,7 +73,7 @@ export type Lens = {
   happened: RawBuilder<unknown>
   exposed: RawBuilder<unknown>
 }
-export const NO_LENS: Lens = {
+export const NO_RAW_FILTER: RawFilter = {
   measures: null,
   runs: sql`r.frozen_at is null`,
   assigned: sql``,
@@ -90,17 +90,17 @@ export const NO_LENS: Lens = {
  *   experiment or none.
  * - Whoever was left out by hand, by an attribute, or for too many events on a day is left out under every id.
  * @param runId of the only run to be looked at; null: all
- * @param lens how raw rows are looked at, where it is not as totals do
+ * @param rawFilter how raw rows are looked at, where it is not as totals do
  */
-export const counted = (upTo: Cursor | null, runId: number | null = null, lens: Lens = NO_LENS) => sql`
+export const counted = (upTo: Cursor | null, runId: number | null = null, rawFilter: RawFilter = NO_RAW_FILTER) => sql`
   ids as materialized (
     select p.id as person_id, p.id as user_id from person p
     union all
     select p.id, l.alias_id from person p
     cross join lateral (select l.alias_id from aliases l where l.user_id = p.id offset 0) l),
-  measure as materialized (${lens.measures ?? measuresOfRuns}),
+  measure as materialized (${rawFilter.measures ?? measuresOfRuns}),
   held as materialized (
-    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, ${lens.exposed} as exposed_at,
+    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, ${rawFilter.exposed} as exposed_at,
       a.exposure_source, a.excluded_reason, a.dimensions, r.experiment_id, r.started_at, r.ended_at, x.max_daily_events,
       r.started_at - coalesce((select max(m.before_ms) from measure m where m.run_id = r.id), 0) * interval '1 millisecond' as since,
       exists (select 1 from excluded_units n where n.user_id = a.user_id and n.experiment_id = r.experiment_id) as by_hand
@@ -108,14 +108,14 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, lens: 
     cross join lateral (select a.* from assignments a where a.user_id = i.user_id offset 0) a
     join runs r on r.id = a.run_id
     join experiments x on x.id = r.experiment_id
-    where ${lens.runs} ${ofRun(runId)} ${lens.assigned}),
+    where ${rawFilter.runs} ${ofRun(runId)} ${rawFilter.assigned}),
   happened as materialized (
     select i.person_id, e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.properties
     from (select h.person_id, min(h.since) as since from held h group by h.person_id) s
     join ids i on i.person_id = s.person_id
     cross join lateral (
       select e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.properties
-      from events e where e.user_id = i.user_id and e.timestamp >= s.since ${until(upTo)} ${lens.happened} offset 0) e),
+      from events e where e.user_id = i.user_id and e.timestamp >= s.since ${until(upTo)} ${rawFilter.happened} offset 0) e),
   joined as materialized (
     select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events, min(h.exposed_at) as exposed_at,
       coalesce(min(h.variant_id) filter (where h.exposed_at is not null), min(h.variant_id)) as variant_id,

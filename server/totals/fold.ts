@@ -8,7 +8,7 @@ import {
   findUsers,
   moveCursor,
   noteFilled,
-  planForPieces,
+  planForChunks,
   readBatch,
   takeLog,
   tryFoldLock,
@@ -16,7 +16,7 @@ import {
 import { addPlainly, addToUnits, countAnew, findBusy, moveErased, nameTypes } from './queries.ts'
 
 /** How many people one statement counts anew: enough that planning it is a small part. */
-const PIECE = 500
+const CHUNK = 500
 
 /** How much one pass takes at most; a transaction's assignments are taken whole. */
 export type Limits = { events: number; users: number }
@@ -32,7 +32,7 @@ export type Pass = 'busy' | { events: number; users: number; more: boolean }
 export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promise<Pass> {
   return orm.em.fork().transactional(async (em): Promise<Pass> => {
     if (!(await tryFoldLock(em))) return 'busy'
-    await planForPieces(em)
+    await planForChunks(em)
     const batch = await readBatch(em, limits.events)
     const logged = await settleLog(em, batch)
     const changed = await findChanged(em, batch, limits.users)
@@ -45,8 +45,8 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
       if (busy.length > 0) anew.push(...(await findPeople(em, busy)))
       anew.push(...(await addToUnits(em, batch, anew)))
     }
-    for (let start = 0; start < anew.length; start += PIECE)
-      await countAnew(em, anew.slice(start, start + PIECE), batch.to)
+    for (let start = 0; start < anew.length; start += CHUNK)
+      await countAnew(em, anew.slice(start, start + CHUNK), batch.to)
     await moveCursor(em, batch.to, changed.next)
     return { events: batch.events, users: anew.length, more: batch.more || changed.more }
   })
@@ -75,7 +75,7 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
     if (!(await tryFoldLock(em))) return 'busy'
     const pending = await findPending(em, runId)
     if (!pending) return 'done'
-    await planForPieces(em)
+    await planForChunks(em)
     const { from } = await readBatch(em, 1)
     const userIds = await findUsers(em, pending, limits.users)
     if (userIds.length > 0) await countAnew(em, userIds, from)
@@ -87,6 +87,6 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
 
 /** Counts what no pass has counted of these people in one run, whose totals are to be final; by whoever holds the lock. */
 export async function finishRun(em: EntityManager, runId: number, userIds: readonly string[]) {
-  for (let start = 0; start < userIds.length; start += PIECE)
-    await countAnew(em, await findPeople(em, userIds.slice(start, start + PIECE)), null, runId)
+  for (let start = 0; start < userIds.length; start += CHUNK)
+    await countAnew(em, await findPeople(em, userIds.slice(start, start + CHUNK)), null, runId)
 }

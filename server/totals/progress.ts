@@ -19,10 +19,10 @@ export async function tryFoldLock(em: EntityManager): Promise<boolean> {
 export const foldLock = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${FOLD_LOCK})`)
 
 /**
- * How statements over pieces are planned until the transaction ends: nobody has counted the rows of a piece, and where few
- * are expected pieces would be joined by looking at every pair; compiling the plan would take longer than running it.
+ * How statements over chunks are planned until the transaction ends: nobody has counted the rows of a chunk, and where few
+ * are expected chunks would be joined by looking at every pair; compiling the plan would take longer than running it.
  */
-export const planForPieces = (em: EntityManager) =>
+export const planForChunks = (em: EntityManager) =>
   em.execute(`select set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`)
 
 /** What one pass may take: from the cursor to the end of what is settled, or to the most that was asked for. */

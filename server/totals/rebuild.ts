@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { columns, UNIT, UNIT_METRIC } from './counting.ts'
-import { foldLock, moveCursor, planForPieces, readBatch, takeLog } from './progress.ts'
+import { foldLock, moveCursor, planForChunks, readBatch, takeLog } from './progress.ts'
 import { moveErased } from './queries.ts'
 import {
   comparing,
@@ -15,7 +15,7 @@ import {
   usersAfter,
 } from './whole.ts'
 
-const PIECE = 5000
+const CHUNK = 5000
 
 /**
  * Makes all totals of the runs that are not frozen anew from the raw rows, in one transaction: answers come from the old
@@ -25,7 +25,7 @@ const PIECE = 5000
 export function rebuildTotals(orm: MikroORM, progress: (users: number) => void): Promise<void> {
   return orm.em.fork().transactional(async (em) => {
     await foldLock(em)
-    await planForPieces(em)
+    await planForChunks(em)
     await takeEverything(em)
     const scope = await readScope(em)
     const execute = (statement: RawBuilder<unknown>) => statement.execute(em.getKysely())
@@ -39,7 +39,7 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
 
     let users = 0
     for (let last: string | undefined = ''; last !== undefined; ) {
-      const userIds = await usersAfter(em, last, PIECE)
+      const userIds = await usersAfter(em, last, CHUNK)
       if (userIds.length > 0) {
         await execute(
           sql`insert into user_days (user_id, type_id, day, events, value, unusable) ${days(scope, userIds)}`,
@@ -72,7 +72,7 @@ async function takeEverything(em: EntityManager) {
   await moveCursor(em, { xid: horizon, id: 0 }, horizon)
 }
 
-/** Those of people whom two pieces name, by different ids, are the same. */
+/** Those of people whom two chunks name, by different ids, are the same. */
 const storeUnits = sql`,
   put_units as (
     insert into units (${columns(UNIT)})

@@ -1,7 +1,7 @@
 import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { columns, UNIT, UNIT_METRIC } from './counting.ts'
-import { planForPieces } from './progress.ts'
+import { planForChunks } from './progress.ts'
 import {
   comparing,
   days,
@@ -17,7 +17,7 @@ import {
   usersAfter,
 } from './whole.ts'
 
-const PIECE = 2000
+const CHUNK = 2000
 
 /**
  * Compares all totals with what the raw rows say, in one snapshot: what is not folded yet is left out on both sides.
@@ -26,11 +26,11 @@ const PIECE = 2000
 export function verifyTotals(em: EntityManager): Promise<string | null> {
   return em.transactional(
     async (em) => {
-      await planForPieces(em)
+      await planForChunks(em)
       const scope = await readScope(em)
       const moving = await readMoving(em)
       for (let last: string | undefined = ''; last !== undefined; ) {
-        const userIds = await usersAfter(em, last, PIECE)
+        const userIds = await usersAfter(em, last, CHUNK)
         const settled = userIds.filter((id) => !moving.has(id))
         const difference = settled.length === 0 ? null : await comparePeople(em, settled, scope)
         if (difference) return difference

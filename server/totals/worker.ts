@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import { isDatabaseAway, isPassing } from '../database/errors.ts'
+import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
 import { type Filled, fillOnce, foldOnce, type Limits, type Pass } from './fold.ts'
 import { type FoldState, isBehind, readFoldState, readNextXid } from './progress.ts'
 
@@ -24,7 +24,7 @@ const MOST: Limits = { events: 20_000, users: 2000 }
 const LOOK_MS = { least: 50, most: 500 }
 const BUSY_MS = 10
 /** Longer tails are not counted to their end. */
-const MAX_TAIL = 100_000
+const MAX_UNFOLDED = 100_000
 
 export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZone: string; log: Logger }): Totals {
   const { orm, timeZone, log } = options
@@ -73,7 +73,8 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
         isAway = false
       } catch (error) {
         if (!isPassing(error) && !isAway) {
-          if (isDatabaseAway(error)) log.warn({ err: error }, 'Totals cannot be brought up to date; trying again')
+          if (isDatabaseUnavailable(error))
+            log.warn({ err: error }, 'Totals cannot be brought up to date; trying again')
           else log.error({ err: error }, 'Totals cannot be brought up to date; trying again')
           isAway = true
         }
@@ -112,7 +113,7 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
       await fill(null, Number.POSITIVE_INFINITY)
     },
     fill: (runId, withinMs) => fill(runId, performance.now() + withinMs),
-    state: () => readFoldState(orm.em.fork(), MAX_TAIL),
+    state: () => readFoldState(orm.em.fork(), MAX_UNFOLDED),
     close: async () => {
       closing.abort()
       await running

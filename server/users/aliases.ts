@@ -5,10 +5,10 @@ import { keys } from '../cache/keys.ts'
 import { isPassing } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { retried } from '../database/retry.ts'
-import { lockPeople, raiseDefinitions, raisePeople } from '../definitions/queries.ts'
+import { lockProfiles, raiseDefinitions, raiseProfiles } from '../definitions/queries.ts'
 import { REMEMBER_SECONDS, userDigest, type Watch } from '../definitions/watch.ts'
 import { conflict, DomainError, invalid, unavailable } from '../errors.ts'
-import type { People } from './people.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import {
   copyToOwners,
   excludeForced,
@@ -22,17 +22,17 @@ import {
 } from './queries.ts'
 
 /** Joins ids to their owners; logins that arrive together share one transaction, and nobody is answered before it committed. */
-export type Aliaser = {
+export type AliasWriter = {
   /** @throws DomainError CONFLICT where the alias has another owner, BAD_REQUEST for a circle */
   join: (link: Link) => Promise<StoredLink>
   drained: () => Promise<void>
 }
 
 /** What is told of people who were joined or erased. */
-export type Told = { people: People; memory: AssignmentMemory; cache: Cache; watch: Watch }
+export type Notified = { profiles: ProfileCache; memory: AssignmentMemory; cache: Cache; watch: Watch }
 
 /** Raised in one transaction: the people's version, and the definitions', if it was. */
-type Raised = { userIds: readonly string[]; people: number; definitions: number | null }
+type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
 /** Raises the versions that caches and decisions of these people are fenced with. */
 export async function raiseVersions(
@@ -41,15 +41,15 @@ export async function raiseVersions(
   kind: 'erased' | 'joined',
   forced: boolean,
 ): Promise<Raised> {
-  const people = await raisePeople(em, userIds.map(userDigest), kind, REMEMBER_SECONDS)
-  return { userIds, people, definitions: forced ? await raiseDefinitions(em) : null }
+  const profiles = await raiseProfiles(em, userIds.map(userDigest), kind, REMEMBER_SECONDS)
+  return { userIds, profiles, definitions: forced ? await raiseDefinitions(em) : null }
 }
 
 /** After the commit: drops what is cached of these people, here and elsewhere. */
-export async function tell({ people, memory, cache, watch }: Told, raised: Raised) {
+export async function notify({ profiles, memory, cache, watch }: Notified, raised: Raised) {
   await Promise.all(
     raised.userIds.map(async (userId) => {
-      await people.changed(userId, raised.people)
+      await profiles.changed(userId, raised.profiles)
       await memory.forget(userId)
     }),
   )
@@ -67,7 +67,7 @@ export async function tell({ people, memory, cache, watch }: Told, raised: Raise
  */
 const WAIT_MS = 10
 
-export function createAliaser({ orm, ...told }: Told & { orm: MikroORM }): Aliaser {
+export function createAliasWriter({ orm, ...notified }: Notified & { orm: MikroORM }): AliasWriter {
   const group = createGroupCommit<Link, StoredLink | DomainError>({
     waitMs: WAIT_MS,
     maxWeight: 500,
@@ -78,7 +78,7 @@ export function createAliaser({ orm, ...told }: Told & { orm: MikroORM }): Alias
       const known = settle(wanted, await readLinks(orm.em.fork(), wanted))
       if (known.changed.size === 0) return known.outcomes(new Map())
       const { outcomes, raised } = await joined(orm, wanted)
-      if (raised) await tell(told, raised)
+      if (raised) await notify(notified, raised)
       return outcomes
     },
   })
@@ -97,7 +97,7 @@ async function joined(orm: MikroORM, wanted: readonly Link[]) {
   try {
     return await retried(() =>
       orm.em.fork().transactional(async (em) => {
-        await lockPeople(em)
+        await lockProfiles(em)
         const { changed, repointed, concerned, outcomes } = settle(wanted, await readLinks(em, wanted))
         if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
         const links = [...changed].map(([alias_id, user_id]) => ({ alias_id, user_id }))

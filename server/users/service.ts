@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
-import { lockPeople } from '../definitions/queries.ts'
+import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
-import { type Aliaser, raiseVersions, type Told, tell } from './aliases.ts'
+import { type AliasWriter, type Notified, notify, raiseVersions } from './aliases.ts'
 import { User } from './entity.ts'
-import type { People } from './people.ts'
+import type { ProfileCache } from './profile-cache.ts'
 import { erasePeople, readAliasIds, readOwnerId, selectAliases } from './queries.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
 
-export async function createUser(em: EntityManager, people: People, input: CreateUser): Promise<User> {
+export async function createUser(em: EntityManager, profiles: ProfileCache, input: CreateUser): Promise<User> {
   const user = em.create(User, {
     id: input.id ?? randomUUID(),
     first_name: input.first_name,
@@ -21,7 +21,7 @@ export async function createUser(em: EntityManager, people: People, input: Creat
     attributes: input.attributes ?? {},
   })
   await em.flush()
-  await people.changed(user.id)
+  await profiles.changed(user.id)
   return user
 }
 
@@ -38,7 +38,7 @@ export async function getUser(em: EntityManager, userId: string): Promise<User> 
   return user
 }
 
-export async function updateUser(em: EntityManager, people: People, input: UpdateUser): Promise<User> {
+export async function updateUser(em: EntityManager, profiles: ProfileCache, input: UpdateUser): Promise<User> {
   const user = await getUser(em, input.user_id)
   user.first_name = input.first_name ?? user.first_name
   user.last_name = input.last_name ?? user.last_name
@@ -47,7 +47,7 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
   if (input.country_code !== undefined) user.country_code = input.country_code
   user.attributes = input.attributes ?? user.attributes
   await em.flush()
-  await people.changed(user.id)
+  await profiles.changed(user.id)
   return user
 }
 
@@ -58,13 +58,13 @@ export async function updateUser(em: EntityManager, people: People, input: Updat
  * stored, what was on its way meanwhile, under other ids, since it may be in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
-export async function deleteUser(em: EntityManager, told: Told, userId: string) {
+export async function deleteUser(em: EntityManager, notified: Notified, userId: string) {
   const userIds = new Set([userId])
   let personId = randomId()
   const erase = (pass: 'stored' | 'on its way') =>
     retried(() =>
       em.fork().transactional(async (em) => {
-        if (pass === 'on its way') await lockPeople(em)
+        if (pass === 'on its way') await lockProfiles(em)
         const ownerId = await readOwnerId(em, userId)
         if (ownerId !== undefined) personId = ownerId
         for (const aliasId of await readAliasIds(em, userId)) userIds.add(aliasId)
@@ -83,7 +83,7 @@ export async function deleteUser(em: EntityManager, told: Told, userId: string) 
     const raised = await erase(pass)
     if (!raised) continue
     found = true
-    await tell(told, raised)
+    await notify(notified, raised)
   }
   if (!found) throw notFound('User', userId)
   return { message: 'User deleted successfully' }
@@ -92,14 +92,18 @@ export async function deleteUser(em: EntityManager, told: Told, userId: string) 
 const randomId = () => `erased_${randomUUID()}`
 
 /** Joins an id to a user: see `aliases.ts`. */
-export async function joinAlias(aliaser: Aliaser, input: JoinAlias): Promise<AliasOutput> {
-  const { created_at, ...link } = await aliaser.join(input)
+export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
+  const { created_at, ...link } = await aliasWriter.join(input)
   return { ...link, created_at: new Date(created_at) }
 }
 
 /** The owner of an id and the owner's aliases. @throws DomainError NOT_FOUND for an id of which nothing is known */
-export async function listAliases(em: EntityManager, people: People, input: ListAliases): Promise<AliasesOutput> {
-  if (!(await people.read(input.user_id)).known) throw notFound('User', input.user_id)
+export async function listAliases(
+  em: EntityManager,
+  profiles: ProfileCache,
+  input: ListAliases,
+): Promise<AliasesOutput> {
+  if (!(await profiles.read(input.user_id)).known) throw notFound('User', input.user_id)
   const { user_id, aliases } = await selectAliases(em, input, input.limit ?? DEFAULT_LIMIT)
   return { user_id, aliases: aliases.map((alias) => ({ ...alias, created_at: new Date(alias.created_at) })) }
 }

@@ -36,7 +36,7 @@ describe('a group commit', () => {
     expect(stored).toEqual([1, 2, 4])
   })
 
-  test('tells all of its members at once when the database is away', async () => {
+  test('tells all of its members at once when the database is unavailable', async () => {
     let tries = 0
     const group = createGroupCommit<number, number>({
       ...limits,

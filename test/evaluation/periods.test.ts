@@ -20,10 +20,10 @@ const LEVELS = [0.05, 0.01, MISMATCH]
 const CONVERSION_LEVELS = [0.05, 0.01]
 
 /** Whoever comes often comes early, and converts more. */
-type Person = { user: Subject; comes: readonly [boolean, boolean]; converts: boolean }
+type UserProfile = { user: Subject; comes: readonly [boolean, boolean]; converts: boolean }
 
 const chance = (text: string) => position(text) / 100
-const people: Person[] = Array.from({ length: PEOPLE }, (_, index) => {
+const people: UserProfile[] = Array.from({ length: PEOPLE }, (_, index) => {
   const user = subject(`person_${index}`)
   /** Visits per day: one in six comes twice a week or more often, half of them about once a month or less. */
   const frequency = 0.6 * chance(`${user.userId} comes`) ** 4
@@ -39,7 +39,7 @@ type Enrolled = { shares: [number, number]; users: [number, number]; converted: 
 
 /** One experiment: whoever is enrolled stays, the others draw when they come in the next stage. */
 function run(id: number, stages: readonly Stage[]): Enrolled[] {
-  const enrolled = new Set<Person>()
+  const enrolled = new Set<UserProfile>()
   return stages.map(({ shares, traffic = 100, period }, index) => {
     const stored = { run: { id, number: 1, period, movable_start: null }, traffic_percent: traffic }
     const [experiment] = compileAll([storedExperiment(id, shares, stored)]) as [ExperimentDefinition]
@@ -190,7 +190,7 @@ describe('an A/A experiment whose traffic goes from 20 to 100 percent', () => {
 })
 
 test('the people are such as the story wants them', () => {
-  const rate = (of: readonly Person[]) => sum(of.map(({ converts }) => (converts ? 1 : 0))) / of.length
+  const rate = (of: readonly UserProfile[]) => sum(of.map(({ converts }) => (converts ? 1 : 0))) / of.length
   const early = people.filter(({ comes }) => comes[0])
   const late = people.filter(({ comes }) => !comes[0] && comes[1])
   console.log(

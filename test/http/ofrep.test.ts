@@ -208,7 +208,7 @@ describe('a rate limit', () => {
   })
 })
 
-onPrivateServices('flags while PostgreSQL is away', () => {
+onPrivateServices('flags while PostgreSQL is unavailable', () => {
   let postgres: PrivateService
   let app: TestApp
   beforeAll(async () => {

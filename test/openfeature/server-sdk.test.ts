@@ -244,7 +244,7 @@ describe("OpenFeature's server SDK", () => {
     await app.close()
   })
 
-  test('falls back to the code while the server is away, and recovers', async () => {
+  test('falls back to the code while the server is unavailable, and recovers', async () => {
     const port = await freePort()
     const headers: [string, string][] = []
     const caller = await connect(`http://127.0.0.1:${port}`, headers)

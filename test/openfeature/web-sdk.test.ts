@@ -174,7 +174,7 @@ describe("OpenFeature's web SDK", () => {
     await app.close()
   })
 
-  test('begins in an error while the server is away', async () => {
+  test('begins in an error while the server is unavailable', async () => {
     const { client, fault } = await openQuietPage(`http://127.0.0.1:${await freePort()}`, [], ADA)
     expect(fault).not.toBeNull()
     expect(client.providerStatus).toBe(ProviderStatus.ERROR)

@@ -110,7 +110,7 @@ async function evaluatePurely(
   made: Configuration,
   stored: Map<string, Map<number, { variantId: number }>>,
 ): Promise<Expected> {
-  const person = await platform.people.read(user)
+  const person = await platform.profiles.read(user)
   const subject: Subject = {
     userId: user,
     askedId: user,

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freshDatabase, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
 import { type PrivateService, privatePostgres, privateRedis } from '../support/private-services.ts'
 
-onPrivateServices('when Redis is away', () => {
+onPrivateServices('when Redis is unavailable', () => {
   let redis: PrivateService
   let app: TestApp
   beforeAll(async () => {
@@ -71,7 +71,7 @@ onPrivateServices('when Redis is away', () => {
   })
 })
 
-onPrivateServices('when PostgreSQL is away', () => {
+onPrivateServices('when PostgreSQL is unavailable', () => {
   let postgres: PrivateService
   let app: TestApp
   beforeAll(async () => {

@@ -40,10 +40,10 @@ export function recompute(raw: Raw): Totals {
 }
 
 /** A user with all aliases: the events of every id, by time. */
-type Person = { id: string; events: RawEvent[]; assignments: RawAssignment[] }
+type UserProfile = { id: string; events: RawEvent[]; assignments: RawAssignment[] }
 
-export function peopleOf(raw: Raw): Person[] {
-  const people = new Map<string, Person>()
+export function peopleOf(raw: Raw): UserProfile[] {
+  const people = new Map<string, UserProfile>()
   const personOf = (userId: string) => {
     const id = raw.aliases.get(userId) ?? userId
     const person = people.get(id) ?? { id, events: [], assignments: [] }
@@ -57,9 +57,9 @@ export function peopleOf(raw: Raw): Person[] {
 }
 
 /** A person in a run. */
-export type CountedUnit = { run: RawRun; person: Person; row: UnitRow; dimensions: Record<string, string> }
+export type CountedUnit = { run: RawRun; person: UserProfile; row: UnitRow; dimensions: Record<string, string> }
 
-export function unitsOf(raw: Raw, people: readonly Person[]): CountedUnit[] {
+export function unitsOf(raw: Raw, people: readonly UserProfile[]): CountedUnit[] {
   return people.flatMap((person) =>
     raw.runs.flatMap((run) => {
       const assignments = person.assignments.filter((assignment) => assignment.run_id === run.id)
@@ -68,7 +68,7 @@ export function unitsOf(raw: Raw, people: readonly Person[]): CountedUnit[] {
   )
 }
 
-function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly RawAssignment[]): CountedUnit {
+function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonly RawAssignment[]): CountedUnit {
   const exposed = assignments.filter(({ exposed_at }) => exposed_at !== null)
   const met = new Set(exposed.map(({ variant_id }) => variant_id))
   const isExternal = assignments.some(({ source }) => source === 'event')
@@ -131,7 +131,7 @@ const namesVariantOf = (run: RawRun, { experiment_id, variant_id }: RawEvent) =>
   experiment_id === run.experiment_id && variant_id !== null
 
 /** Whether a person did more on a day of the run than is allowed. */
-function isBusy({ time_zone }: Raw, run: RawRun, { events }: Person): boolean {
+function isBusy({ time_zone }: Raw, run: RawRun, { events }: UserProfile): boolean {
   if (run.max_daily_events === null) return false
   const day = dayIn(time_zone)
   const counts = new Map<string, number>()

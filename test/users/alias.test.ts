@@ -150,8 +150,8 @@ onEachDatabase('aliases', (app) => {
         if (index % 10 === 9) return { alias_id: `many ${index}`, user_id: `many ${index}` }
         return { alias_id: `many ${index}`, user_id: index % 2 ? 'the many' : `many ${index - (index % 10) + 1}` }
       })
-      const { aliaser } = app().platform
-      const outcomes = await Promise.allSettled(wanted.map(aliaser.join))
+      const { aliasWriter } = app().platform
+      const outcomes = await Promise.allSettled(wanted.map(aliasWriter.join))
       const codes = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'joined'))
       const expected = wanted.map((_, index) => {
         if (index % 10 === 7) return 'CONFLICT'
@@ -175,7 +175,7 @@ onEachDatabase('aliases', (app) => {
               alias_id: `${prefix} ${alias}`,
               user_id: `${prefix} ${user}`,
             }))
-            const outcomes = await Promise.allSettled(wanted.map(platform.aliaser.join))
+            const outcomes = await Promise.allSettled(wanted.map(platform.aliasWriter.join))
             const refused = wanted.map((one) => joinModel(owners, one.alias_id, one.user_id))
             for (const [index, outcome] of outcomes.entries())
               expect(outcome.status === 'rejected' ? outcome.reason.code : null).toBe(refused[index])

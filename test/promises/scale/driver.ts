@@ -18,7 +18,7 @@ export type Plan = {
   operations: number
   restarts: number
   seed: number
-  /** Told every ten seconds. */
+  /** Notified every ten seconds. */
   onProgress?: (line: string) => void
 }
 /** `flips`: also whatever kept the promise from being tried. `breaches`: of a layer or a holdout. */

@@ -1,7 +1,7 @@
 import { DomainError, unavailable } from '../errors.ts'
 
 /** For those who are told of changes by looking again and again: results and alerts. */
-export type Looks = {
+export type Poller = {
   /**
    * Gives a turn at once, and another after each pause, for as long as the reader stays.
    * @param isAllowed asked at every turn whether it may go on
@@ -18,7 +18,7 @@ export type Looks = {
 
 const MAX_READERS = 200
 
-export function createLooks(): Looks {
+export function createPoller(): Poller {
   const closing = new AbortController()
   let readers = 0
 

@@ -3,8 +3,8 @@ import { sql } from 'kysely'
 import type { Run } from '../experiments/entity.ts'
 import type { MeasuredRun } from './totals.ts'
 
-/** A longer tail would cost more than it tells. */
-const MAX_TAIL = 1000
+/** A longer unfolded would cost more than it tells. */
+const MAX_UNFOLDED = 1000
 
 export type Measured = { measure_id: number; ready: boolean }
 
@@ -45,7 +45,7 @@ export async function measure(
 }
 
 /** What is stored and in no total yet. */
-export type Tail = {
+export type Unfolded = {
   /** People to be counted anew; null where there are too many. */
   userIds: string[] | null
   /** When the first of it was received, in milliseconds since 1970, UTC; now where there is none. */
@@ -55,7 +55,7 @@ export type Tail = {
 }
 
 /** The people of an experiment's run whom what is not folded concerns. Reads the ends of indexes. */
-export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tail> {
+export async function readUnfolded(em: EntityManager, run: MeasuredRun): Promise<Unfolded> {
   const { rows } = await sql<{ user_ids: string[]; length: number; since: number; ended: boolean }>`
     with state as materialized (
       select s.event_xid, s.event_id, s.assignment_xid, exists (
@@ -66,11 +66,11 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
     event as materialized (
       select e.user_id, e.experiment_id, e.received_at from state s cross join lateral (
         select e.user_id, e.experiment_id, e.received_at from events e
-        where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit ${MAX_TAIL + 1}::int) e),
+        where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit ${MAX_UNFOLDED + 1}::int) e),
     changed as materialized (
       select a.user_id, a.run_id from state s cross join lateral (
-        select a.user_id, a.run_id from assignments a where a.xid >= s.assignment_xid order by a.xid limit ${MAX_TAIL + 1}::int) a),
-    logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_TAIL + 1}::int)
+        select a.user_id, a.run_id from assignments a where a.xid >= s.assignment_xid order by a.xid limit ${MAX_UNFOLDED + 1}::int) a),
+    logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_UNFOLDED + 1}::int)
     select coalesce((
       select json_agg(x.user_id) from (
         select e.user_id from event e
@@ -82,5 +82,5 @@ export async function readTail(em: EntityManager, run: MeasuredRun): Promise<Tai
       (extract(epoch from coalesce((select min(e.received_at) from event e), now_ms())) * 1000)::float8 as since,
       exists (select 1 from logged l where l.run_id = ${run.id}) as ended`.execute(em.getKysely())
   const { user_ids, length, since, ended } = rows[0] as (typeof rows)[number]
-  return { userIds: length > MAX_TAIL ? null : user_ids, since, ended }
+  return { userIds: length > MAX_UNFOLDED ? null : user_ids, since, ended }
 }

@@ -19,7 +19,7 @@ const MAX_KNOWN = 500_000
 /** Of more changes at once than these, each process forgets everybody. */
 const FEW = 100
 
-export type Person = {
+export type UserProfile = {
   readonly known: boolean
   /** Whom the id is an alias of; itself where it is none. */
   readonly ownerId: string
@@ -28,17 +28,17 @@ export type Person = {
 }
 
 /** Profiles and memberships, read through: this process, Redis, PostgreSQL. That somebody is unknown is remembered for `glance` alone. */
-export type People = {
+export type ProfileCache = {
   /** What this process remembers; nothing leaves it. */
-  peek: (userId: string) => Person | undefined
-  read: (userId: string) => Promise<Person>
+  peek: (userId: string) => UserProfile | undefined
+  read: (userId: string) => Promise<UserProfile>
   /**
    * The same for answers that are not stored and not fenced, such as those of flags: it may remember, for as short, that
    * nobody is known under an id.
    */
-  glance: (userId: string) => Person | Promise<Person>
+  glance: (userId: string) => UserProfile | Promise<UserProfile>
   /** What `glance` gives without leaving the process. */
-  peekAnybody: (userId: string) => Person | undefined
+  peekAnybody: (userId: string) => UserProfile | undefined
   /**
    * Whether anything is stored under the id, as far as this process remembers: for long, since only an erasure changes it,
    * and whoever stores something for the user is fenced against one that this process has not heard of yet.
@@ -54,11 +54,11 @@ export type People = {
 
 type Entry<Value> = { value: Value; changedAt: number }
 
-export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watch }): People {
+export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch: Watch }): ProfileCache {
   const { orm, cache, watch } = options
   /** With the version of the user's last change that each reflects: one that was changed since is not believed. */
-  const remembered = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
-  const strangers = new LRUCache<string, Entry<Person>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
+  const remembered = new LRUCache<string, Entry<UserProfile>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
+  const strangers = new LRUCache<string, Entry<UserProfile>>({ max: MAX_PERSONS, ttl: TTL_SECONDS * 1000 })
   const owners = new LRUCache<string, Entry<string>>({ max: MAX_OWNERS, ttl: OWNER_SECONDS * 1000 })
   const knowns = new LRUCache<string, Entry<true>>({ max: MAX_KNOWN, ttl: KNOWN_SECONDS * 1000 })
   const current = <Value>(entry: Entry<Value> | undefined, userId: string) =>
@@ -78,7 +78,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     { cache: false, maxBatchSize: 500, batchScheduleFn: (run) => setImmediate(run) },
   )
 
-  const person = (stored: StoredPerson): Person => ({
+  const person = (stored: StoredPerson): UserProfile => ({
     known: stored.known,
     ownerId: stored.owner_id,
     attributes: stored.attributes,
@@ -93,20 +93,20 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     strangers.clear()
   }
 
-  async function load(userId: string): Promise<Person> {
+  async function load(userId: string): Promise<UserProfile> {
     const before = { user: watch.changedAt(userId), many: manyChangedAt }
     const key = keys.person(userId)
     const trusted = performance.now() - manyChangedAt > TTL_SECONDS * 1000
     const entry = trusted ? await cache.get<{ people: number; stored: StoredPerson }>(key) : null
     if (entry && entry.people >= watch.changedAt(userId)) return keep(userId, person(entry.stored), before)
-    const people = watch.peopleVersion()
+    const profilesVersion = watch.profilesVersion()
     const stored = await loader.load(userId)
-    if (stored.known) cache.set(key, { people, stored }, TTL_SECONDS)
+    if (stored.known) cache.set(key, { people: profilesVersion, stored }, TTL_SECONDS)
     return keep(userId, person(stored), before)
   }
 
   /** Remembers it, unless the user changed while it was fetched. */
-  function keep(userId: string, found: Person, before: { user: number; many: number }): Person {
+  function keep(userId: string, found: UserProfile, before: { user: number; many: number }): UserProfile {
     if (watch.changedAt(userId) !== before.user) return found
     const changedAt = before.user
     if (manyChangedAt === before.many) (found.known ? remembered : strangers).set(userId, { value: found, changedAt })
@@ -119,7 +119,7 @@ export function createPeople(options: { orm: MikroORM; cache: Cache; watch: Watc
     if (version !== undefined) watch.noteChange(userId, version)
     forget(userId)
     await cache.drop(keys.person(userId))
-    cache.publish({ kind: 'person', user_id: userId, people_version: version ?? null })
+    cache.publish({ kind: 'person', user_id: userId, profiles_version: version ?? null })
   }
 
   cache.subscribe((message) => {

@@ -1,22 +1,22 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import { planForPieces } from '../totals/progress.ts'
+import { planForChunks } from '../totals/progress.ts'
 import type { MeasuredRun } from './totals.ts'
 
-/** Reading everybody of a run piece by piece: no statement takes longer than a database may, however many there are. */
+/** Reading everybody of a run chunk by chunk: no statement takes longer than a database may, however many there are. */
 
-const PIECE = 10_000
+const CHUNK = 10_000
 
 /**
- * Each piece of a run's people as the CTE `person`, in the caller's transaction: everybody is in one piece, where the first
+ * Each chunk of a run's people as the CTE `person`, in the caller's transaction: everybody is in one chunk, where the first
  * of the ids is that an assignment is stored for.
  */
-export async function* piecesOf(em: EntityManager, run: MeasuredRun): AsyncGenerator<RawBuilder<unknown>> {
-  await planForPieces(em)
+export async function* chunksOf(em: EntityManager, run: MeasuredRun): AsyncGenerator<RawBuilder<unknown>> {
+  await planForChunks(em)
   for (let after = ''; ; ) {
     const { rows } = await sql<{ user_id: string }>`
       select a.user_id from assignments a where a.run_id = ${run.id} and a.user_id > ${after}
-      order by a.user_id offset ${PIECE - 1}::int limit 1`.execute(em.getKysely())
+      order by a.user_id offset ${CHUNK - 1}::int limit 1`.execute(em.getKysely())
     const last = rows[0]?.user_id ?? null
     yield personsOf(run, after, last)
     if (last === null) return
@@ -40,12 +40,12 @@ const personsOf = (run: MeasuredRun, after: string, last: string | null) => sql`
 
 /** Adds up rows of the same key. @param key of a row, as text */
 export function addUp<Row extends object>(
-  pieces: readonly (readonly Row[])[],
+  chunks: readonly (readonly Row[])[],
   key: (row: Row) => string,
   fixed: readonly string[],
 ): Row[] {
   const totals = new Map<string, Record<string, unknown>>()
-  for (const row of pieces.flat() as Record<string, unknown>[]) {
+  for (const row of chunks.flat() as Record<string, unknown>[]) {
     const known = totals.get(key(row as Row))
     if (!known) totals.set(key(row as Row), { ...row })
     else

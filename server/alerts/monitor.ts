@@ -15,14 +15,14 @@ const ALERT_LOCK = 7_302_519
 const LOOK_MS = 10_000
 
 /** Looks at the results of what runs, whenever they may have changed, and says what they say for the first time. */
-export type Watchman = { look: () => Promise<void>; close: () => Promise<void> }
+export type AlertMonitor = { look: () => Promise<void>; close: () => Promise<void> }
 
-export function createWatchman(options: {
+export function createAlertMonitor(options: {
   orm: MikroORM
   platform: ResultsPlatform
   define: Define
   log: Logger
-}): Watchman {
+}): AlertMonitor {
   const { orm, platform, define, log } = options
   let mark: string | null = null
 
