@@ -74,6 +74,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       to === 'server/wire.ts' ||
       ['schema.ts', 'stored.ts', 'flag-queries.ts'].some((own) => to === `${folder(from)}/${own}`) ||
       /^server\/totals\/(counting|progress)\.ts$/.test(to) ||
+      /^server\/database\/(locks|sql)\.ts$/.test(to) ||
       to.startsWith('server/evaluation/'),
   },
   {
@@ -82,7 +83,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to, from) =>
       /^server\/(wire|errors)\.ts$/.test(to) ||
       /^server\/(cache|definitions|evaluation|statistics|analysis)\//.test(to) ||
-      /^server\/database\/(background|errors|group-commit|poller|retry|concurrency-limit)\.ts$/.test(to) ||
+      /^server\/database\/(background|concurrency-limit|errors|group-commit|locks|poller|retry|sql)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !/\/(router|schema|queries)\.ts$/.test(to))),
   },
   {
@@ -94,7 +95,8 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: 'definitions/*',
     is: (path) => path.startsWith('server/definitions/'),
     may: (to) =>
-      /^server\/(definitions|cache|evaluation)\//.test(to) || /^server\/(wire|errors|database\/retry)\.ts$/.test(to),
+      /^server\/(definitions|cache|evaluation)\//.test(to) ||
+      /^server\/(wire|errors|database\/(locks|retry|sql))\.ts$/.test(to),
   },
   {
     kind: 'cache/*',

@@ -35,7 +35,7 @@ import {
   VariantUnits,
 } from '../totals/entity.ts'
 import { Alias, User } from '../users/entity.ts'
-import { lockFolder } from './lock.ts'
+import { lockFolder } from './folder-lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
