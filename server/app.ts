@@ -35,7 +35,7 @@ import { trpcRoutes } from './http/trpc.ts'
 import { uploadRoutes } from './http/uploads.ts'
 import { createFreezer } from './results/freeze.ts'
 import { createTotals } from './totals/worker.ts'
-import { createAliasWriter } from './users/aliases.ts'
+import { createAliasWriter, createForget } from './users/aliases.ts'
 import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
@@ -72,6 +72,7 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)
+
     const watch = await createWatch({ orm, cache, log })
     closers.push(watch.close)
     const audited = createAudited(orm)
@@ -79,53 +80,48 @@ export async function createApp(config: Config, log: Logger): Promise<App> {
     const starter = createStarter(define)
     const schedule = createSchedule({ orm, watch, define, log })
     closers.push(schedule.close)
+
+    const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
+    closers.push(keyRing.close)
     const profiles = createProfileCache({ orm, cache, watch })
     const memory = createAssignmentMemory({ orm, cache, watch })
     const concurrency = database.embedded ? 1 : 3
     const writer = createAssignmentWriter({ orm, memory, watch, concurrency })
     const recorder = createRecorder({ orm, concurrency })
-    const aliasWriter = createAliasWriter({ orm, profiles, memory, cache, watch })
-    const keyRing = createKeyRing({ orm, cache, adminToken: config.adminToken, log })
-    closers.push(keyRing.close, writer.drained, recorder.drained, aliasWriter.drained)
+    const forget = createForget({ profiles, memory, cache, watch })
+    const aliasWriter = createAliasWriter({ orm, forget })
+    closers.push(writer.drained, recorder.drained, aliasWriter.drained)
+
+    const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
+    closers.push(totals.close)
+    const reporting = { totals, timeZone }
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
+    const alertMonitor = createAlertMonitor({ orm, reporting, define, log })
+    closers.push(alertMonitor.close)
+    const freezer = createFreezer({ orm, reporting, log })
+    closers.push(freezer.close)
+
     const concurrencyLimit = createConcurrencyLimit(
       database.embedded ? 1 : Math.max(1, config.databasePool - RESERVED_CONNECTIONS),
     )
-    const eventTail = createEventTail({ orm, concurrencyLimit })
-    const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
-    closers.push(totals.close)
-    const poller = createPoller()
-    const alertMonitor = createAlertMonitor({ orm, platform: { totals, timeZone }, define, log })
-    closers.push(alertMonitor.close)
-    const freezer = createFreezer({ orm, platform: { totals, timeZone }, log })
-    closers.push(freezer.close)
     const platform: Platform = {
       config,
       log,
       orm,
-      timeZone,
-      streamSecret,
       cache,
-      watch,
-      audited,
-      define,
-      starter,
-      profiles,
-      aliasWriter,
-      memory,
-      writer,
-      recorder,
-      maintenance,
-      totals,
-      freezer,
-      alertMonitor,
-      poller,
-      eventTail,
-      keyRing,
+      streamSecret,
       concurrencyLimit,
+      keyRing,
+      definitions: { watch, audited, define },
+      users: { profiles, aliasWriter, forget },
+      deciding: { watch, profiles, memory, writer, starter },
+      recording: { watch, profiles, memory, recorder, starter },
+      reporting,
+      following: { orm, keyRing, poller: createPoller() },
+      eventTail: createEventTail({ orm, concurrencyLimit }),
+      jobs: { maintenance, freezer, alertMonitor },
     }
-
     const http = await createHttp(platform)
     closers.push(() => http.close())
     return { platform, http, close: closeAll }
@@ -156,7 +152,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.addHook('onReady', async () => {
     ready = true
   })
-  const streams = createEventStreams(platform)
+  const streams = createEventStreams({ watch: platform.definitions.watch, keyRing: platform.keyRing })
   const connections = new Set<Socket>()
   http.server.on('connection', (socket: Socket) => {
     connections.add(socket)
@@ -166,7 +162,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     ready = false
     streams.close()
     platform.eventTail.close()
-    platform.poller.close()
+    platform.following.poller.close()
     // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
     // A connection that was busy when closing began falls idle later, and would be kept alive.

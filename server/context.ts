@@ -2,72 +2,64 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import type { AlertMonitor } from './alerts/monitor.ts'
-import type { AssignmentMemory } from './assignments/memory.ts'
-import type { AssignmentWriter } from './assignments/writer.ts'
+import type { Deciding } from './assignments/decide.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
 import type { ConcurrencyLimit } from './database/concurrency-limit.ts'
-import type { Poller } from './database/poller.ts'
-import type { Audited, Define } from './definitions/define.ts'
-import type { Watch } from './definitions/watch.ts'
+import type { Definitions } from './definitions/define.ts'
 import type { Maintenance } from './events/maintenance.ts'
-import type { Recorder } from './events/recorder.ts'
+import type { Recording } from './events/service.ts'
 import type { EventTail } from './events/tail.ts'
-import type { Starter } from './experiments/starter.ts'
+import type { Following } from './results/follow.ts'
 import type { Freezer } from './results/freeze.ts'
-import type { Totals } from './totals/worker.ts'
-import type { AliasWriter } from './users/aliases.ts'
-import type { ProfileCache } from './users/profile-cache.ts'
+import type { Reporting } from './results/service.ts'
+import type { Users } from './users/service.ts'
 
-/** What one process holds for all its requests; `app.ts` builds it. */
+/**
+ * Everything that one process holds for all its requests; `app.ts` builds it. A service is given one part, never the
+ * whole, so its parameters say what it touches.
+ */
 export type Platform = {
   readonly config: Config
   readonly log: Logger
   readonly orm: MikroORM
-  /** Where days are cut. */
-  readonly timeZone: string
-  /** What links to streams of changes are signed with. */
-  readonly streamSecret: string
   readonly cache: Cache
-  readonly watch: Watch
-  readonly audited: Audited
-  readonly define: Define
-  readonly starter: Starter
-  readonly profiles: ProfileCache
-  readonly aliasWriter: AliasWriter
-  readonly memory: AssignmentMemory
-  readonly writer: AssignmentWriter
-  readonly recorder: Recorder
-  readonly maintenance: Maintenance
-  readonly totals: Totals
-  readonly freezer: Freezer
-  readonly alertMonitor: AlertMonitor
-  readonly poller: Poller
-  readonly eventTail: EventTail
-  readonly keyRing: KeyRing
+  /** Signs the links to streams of changes. */
+  readonly streamSecret: string
+  /** Bounds the requests that can wait, so that decisions and events find a connection. */
   readonly concurrencyLimit: ConcurrencyLimit
+  readonly keyRing: KeyRing
+  readonly definitions: Definitions
+  readonly users: Users
+  readonly deciding: Deciding
+  readonly recording: Recording
+  readonly reporting: Reporting
+  readonly following: Following
+  readonly eventTail: EventTail
+  /** Background jobs that can also be run on demand. */
+  readonly jobs: { readonly maintenance: Maintenance; readonly freezer: Freezer; readonly alertMonitor: AlertMonitor }
 }
 
-/** What a procedure is handed. */
+/** One call's context: what `trpc.ts` and the routers hand to services. */
 export type Context = {
   readonly platform: Platform
   readonly token: string | undefined
   /** Who is calling; `trpc.ts` sets it before a keyed procedure runs. */
   caller: Caller | undefined
-  /** The name that the audit log gives to whoever is calling. */
+  /** The caller's name in the audit log. */
   readonly actor: string
-  /** A new entity manager at each use: the calls of a tRPC batch share one context, and must not share that. */
+  /** A new entity manager at each use: the calls of a tRPC batch share one context, and must not share an entity manager. */
   readonly em: EntityManager
   /** Changes definitions in the caller's name; see `definitions/define.ts`. */
   readonly define: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
-  /** A transaction in the caller's name. */
+  /** Runs a transaction in the caller's name. */
   readonly audited: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 }
 
 const BEARER = /^Bearer +(\S+) *$/i
 
-/** The token of an `Authorization` header, if that is what it holds. */
+/** The token of an `Authorization` header, if the header holds one. */
 export const bearerToken = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
 
@@ -86,8 +78,8 @@ export function createContext(platform: Platform, token: string | undefined): Co
     get em() {
       return platform.orm.em.fork()
     },
-    define: (work) => platform.define(context.actor, work),
-    audited: (work) => platform.audited(context.actor, work),
+    define: (work) => platform.definitions.define(context.actor, work),
+    audited: (work) => platform.definitions.audited(context.actor, work),
   }
   return context
 }

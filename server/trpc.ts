@@ -31,7 +31,7 @@ const constraintMessages: [RegExp, string][] = [
   [/_name_unique$/, 'That name is taken'],
 ]
 
-/** ConcurrencyLimit what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
+/** Turns what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
 export function translate(thrown: unknown): TRPCError {
   const error = getTRPCErrorFromUnknown(thrown)
   const { cause } = error

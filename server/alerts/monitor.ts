@@ -5,7 +5,7 @@ import { inBackground } from '../database/background.ts'
 import type { Define } from '../definitions/define.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { lockExperiment, pauseExperiment } from '../experiments/life-cycle.ts'
-import { plainResults, type ResultsAnswer, type ResultsPlatform } from '../results/service.ts'
+import { plainResults, type Reporting, type ResultsAnswer } from '../results/service.ts'
 import { readMark } from '../totals/progress.ts'
 import { Alert } from './entity.ts'
 import { type Finding, findingsOf } from './findings.ts'
@@ -19,11 +19,11 @@ export type AlertMonitor = { look: () => Promise<void>; close: () => Promise<voi
 
 export function createAlertMonitor(options: {
   orm: MikroORM
-  platform: ResultsPlatform
+  reporting: Reporting
   define: Define
   log: Logger
 }): AlertMonitor {
-  const { orm, platform, define, log } = options
+  const { orm, reporting, define, log } = options
   let mark: string | null = null
 
   /** Stores what is new of it, and pauses the experiment where that is wanted, in one transaction. */
@@ -58,7 +58,7 @@ export function createAlertMonitor(options: {
       .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
     for (const experiment of running) {
       if (signal.aborted) return
-      const results = await plainResults(orm.em.fork(), platform, experiment.id)
+      const results = await plainResults(orm.em.fork(), reporting, experiment.id)
       const findings = results ? findingsOf(results) : []
       if (results && findings.length > 0) await raise(experiment.id, results, findings)
     }

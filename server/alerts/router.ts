@@ -16,7 +16,7 @@ export const alertsRouter = router({
     .output(z.array(wire.alert))
     .query(({ ctx, input }) => alerts.listAlerts(ctx.em, input)),
   follow: read.input(wire.followAlerts).subscription(async function* ({ ctx, input, signal }) {
-    for await (const alert of translated(alerts.followAlerts(ctx.platform, ctx.token, input, signal)))
+    for await (const alert of translated(alerts.followAlerts(ctx.platform.following, ctx.token, input, signal)))
       yield tracked(String(alert.id), alert)
   }),
 })

@@ -1,8 +1,7 @@
-import type { EntityManager, MikroORM } from '@mikro-orm/sql'
-import type { KeyRing } from '../auth/key-ring.ts'
-import type { Poller } from '../database/poller.ts'
+import type { EntityManager } from '@mikro-orm/sql'
 import { notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
+import type { Following } from '../results/follow.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { Alert } from './entity.ts'
 import type { AlertAnswer, FollowAlerts, ListAlerts } from './schema.ts'
@@ -29,7 +28,7 @@ async function readAfter(em: EntityManager, input: ListAlerts): Promise<AlertAns
 
 /** Alerts from now on, or after the last one that was seen: none is missed, since they are numbered one transaction at a time. */
 export async function* followAlerts(
-  { orm, keyRing, poller }: { orm: MikroORM; keyRing: KeyRing; poller: Poller },
+  { orm, keyRing, poller }: Following,
   token: string | undefined,
   { lastEventId, experiment_id }: FollowAlerts,
   signal: AbortSignal | undefined,

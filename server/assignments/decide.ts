@@ -11,11 +11,11 @@ import type { AssignmentWriter } from './writer.ts'
 
 /** What deciding touches. */
 export type Deciding = {
-  watch: Watch
-  profiles: ProfileCache
-  memory: AssignmentMemory
-  writer: AssignmentWriter
-  starter: Starter
+  readonly watch: Watch
+  readonly profiles: ProfileCache
+  readonly memory: AssignmentMemory
+  readonly writer: AssignmentWriter
+  readonly starter: Starter
 }
 
 /** Who asks for what; `preview` stores nothing, exposes nobody and starts nothing. */

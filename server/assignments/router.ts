@@ -22,7 +22,7 @@ export const assignmentsRouter = router({
     })
     .input(wire.checkEligibility)
     .output(wire.eligibility)
-    .mutation(({ ctx, input }) => assignments.checkEligibility(ctx.platform, ctx.actor, input)),
+    .mutation(({ ctx, input }) => assignments.checkEligibility(ctx.platform.deciding, ctx.actor, input)),
   get: evaluate
     .meta({
       openapi: {
@@ -34,7 +34,7 @@ export const assignmentsRouter = router({
     })
     .input(wire.getAssignment)
     .output(wire.assignment)
-    .query(({ ctx, input }) => assignments.getAssignment(ctx.platform, ctx.actor, input)),
+    .query(({ ctx, input }) => assignments.getAssignment(ctx.platform.deciding, ctx.actor, input)),
   explain: read
     .meta({
       openapi: {
@@ -46,7 +46,7 @@ export const assignmentsRouter = router({
     })
     .input(wire.explainDecision)
     .output(wire.explanation)
-    .query(({ ctx, input }) => explainDecision(ctx.em, ctx.platform.profiles, input)),
+    .query(({ ctx, input }) => explainDecision(ctx.em, ctx.platform.users.profiles, input)),
   setOverride: manage
     .meta({
       openapi: {

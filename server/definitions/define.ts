@@ -13,6 +13,9 @@ export type Audited = <T>(actor: string, work: (em: EntityManager) => Promise<T>
 /** Changes definitions under somebody's name; answers only when this process's own snapshot holds the change. */
 export type Define = Audited
 
+/** How services read definitions and change them. */
+export type Definitions = { readonly watch: Watch; readonly audited: Audited; readonly define: Define }
+
 export function createAudited(orm: MikroORM): Audited {
   return (actor, work) =>
     retried(() =>

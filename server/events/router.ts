@@ -15,7 +15,7 @@ export const eventsRouter = router({
     .meta({ openapi: { method: 'POST', path: '/events', tags, summary: 'Record an event' } })
     .input(wire.recordEvent)
     .output(wire.event)
-    .mutation(({ ctx, input }) => events.record(ctx.platform, ctx.actor, input)),
+    .mutation(({ ctx, input }) => events.record(ctx.platform.recording, ctx.actor, input)),
   recordBatch: track
     .meta({
       openapi: {
@@ -28,9 +28,10 @@ export const eventsRouter = router({
     })
     .input(wire.recordBatch)
     .output(wire.batchResult)
-    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform, ctx.actor, input)),
+    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform.recording, ctx.actor, input)),
   tail: read.input(wire.tailEvents).subscription(async function* ({ ctx, input, signal }) {
-    for await (const { cursor, ...event } of translated(events.tail(ctx.platform, ctx.token, input, signal)))
+    const { eventTail, keyRing } = ctx.platform
+    for await (const { cursor, ...event } of translated(events.tail({ eventTail, keyRing }, ctx.token, input, signal)))
       yield tracked(cursor, event)
   }),
   series: read
@@ -44,7 +45,7 @@ export const eventsRouter = router({
     })
     .input(wire.readSeries)
     .output(wire.series)
-    .query(({ ctx, input }) => readSeries(ctx.em, ctx.platform.timeZone, input)),
+    .query(({ ctx, input }) => readSeries(ctx.em, ctx.platform.reporting.timeZone, input)),
   list: read
     .meta({
       openapi: {

@@ -27,11 +27,11 @@ import type { EventTail } from './tail.ts'
 
 /** What recording touches. */
 export type Recording = {
-  watch: Watch
-  profiles: ProfileCache
-  memory: AssignmentMemory
-  recorder: Recorder
-  starter: Starter
+  readonly watch: Watch
+  readonly profiles: ProfileCache
+  readonly memory: AssignmentMemory
+  readonly recorder: Recorder
+  readonly starter: Starter
 }
 
 /** How often an event is prepared again because its user was erased under it. */

@@ -163,5 +163,5 @@ export const experimentsRouter = router({
     })
     .input(wire.experimentId)
     .output(wire.reach)
-    .query(({ ctx, input }) => previewReach(ctx.em, ctx.platform.watch, input.experiment_id)),
+    .query(({ ctx, input }) => previewReach(ctx.em, ctx.platform.definitions.watch, input.experiment_id)),
 })

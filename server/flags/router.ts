@@ -33,7 +33,7 @@ export const flagsRouter = router({
     })
     .input(wire.evaluateFlags)
     .output(wire.evaluatedFlags)
-    .mutation(({ ctx, input }) => evaluateFlags(ctx.platform, ctx.actor, input)),
+    .mutation(({ ctx, input }) => evaluateFlags(ctx.platform.deciding, ctx.actor, input)),
   get: read
     .meta({ openapi: { method: 'GET', path: '/flags/{key}', tags, summary: 'One flag' } })
     .input(wire.flagKey)
@@ -85,5 +85,5 @@ export const flagsRouter = router({
     })
     .input(wire.explainFlag)
     .output(wire.flagExplanation)
-    .query(({ ctx, input }) => explainEvaluation(ctx.em, ctx.platform.profiles, input)),
+    .query(({ ctx, input }) => explainEvaluation(ctx.em, ctx.platform.users.profiles, input)),
 })

@@ -9,15 +9,16 @@ const PROBE_MS = 1000
  * database, which all processes share, does not take every one of them out of a load balancer.
  */
 export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: () => boolean) {
-  const databaseState = databaseProbe(platform)
-  const totalsState = totalsProbe(platform)
+  const { cache, definitions, orm, reporting } = platform
+  const databaseState = databaseProbe(orm)
+  const totalsState = totalsProbe(reporting)
   app.get('/health/live', async () => ({ status: 'ok' }))
   app.get('/health/ready', async (_request, reply) => {
     const [database, totals] = await Promise.all([databaseState(), totalsState()])
-    const redis = platform.cache.state()
+    const redis = cache.state()
     const ready = isReady()
     if (!ready) reply.code(503).header('retry-after', '1')
-    const { badRules } = platform.watch.snapshot()
+    const { badRules } = definitions.watch.snapshot()
     return {
       status: ready ? 'ready' : 'not ready',
       database,
@@ -29,9 +30,9 @@ export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: 
 }
 
 /** How far totals are behind; null where that cannot be told now. */
-const totalsProbe = ({ totals }: Platform) => probe<FoldState | null>(() => totals.state(), null)
+const totalsProbe = ({ totals }: Platform['reporting']) => probe<FoldState | null>(() => totals.state(), null)
 
-const databaseProbe = ({ orm }: Platform) =>
+const databaseProbe = (orm: Platform['orm']) =>
   probe<'up' | 'down'>(async () => {
     await orm.em.fork().execute('select 1')
     return 'up'

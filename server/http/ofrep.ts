@@ -67,7 +67,7 @@ async function evaluateOne(platform: Platform, request: Request, reply: FastifyR
   const { actor } = await callerOf(platform, request)
   const { userId, attributes } = readContext(request.body)
   const check = { user_id: userId, keys: [key], attributes, expose: true }
-  const result = (await evaluate(platform, actor, check)).get(key)
+  const result = (await evaluate(platform.deciding, actor, check)).get(key)
   if (!result) throw new OfrepFault(404, 'FLAG_NOT_FOUND', `There is no flag ${key}`)
   if (result === 'user needed') throw new OfrepFault(400, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
   return reply.type(JSON_TYPE).send(successJson(result))
@@ -77,8 +77,8 @@ async function evaluateOne(platform: Platform, request: Request, reply: FastifyR
 async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply, prefix: string) {
   const { actor, caller } = await callerOf(platform, request)
   const { userId, attributes } = readContext(request.body)
-  const current = await isCurrent(platform, request.query.flagConfigEtag)
-  const results = await evaluate(platform, actor, { user_id: userId, keys: null, attributes, expose: false })
+  const current = await isCurrent(platform.definitions, request.query.flagConfigEtag)
+  const results = await evaluate(platform.deciding, actor, { user_id: userId, keys: null, attributes, expose: false })
   const flags = Array.from(results, ([key, result]) =>
     result === 'user needed'
       ? failureJson(key, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
@@ -107,7 +107,7 @@ const AHEAD_MS = 1000
  * @param told the state of the stream of changes, if a client asks again because of that
  * @returns false where it has not, or cannot tell: then nothing is left unsent
  */
-async function isCurrent({ watch }: Platform, told: unknown): Promise<boolean> {
+async function isCurrent({ watch }: Platform['definitions'], told: unknown): Promise<boolean> {
   if (told === undefined) return true
   const state = typeof told === 'string' ? /^(?:W\/)?"?(\d{1,10})(?:-(\d{1,15}))?"?$/.exec(told) : null
   if (!state) return false

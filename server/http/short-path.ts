@@ -48,13 +48,17 @@ const ASSIGNMENT = /^\/api\/experiments\/([1-9]\d{0,8})\/assignment\/([\w.~-]{1,
 
 function assignmentOf(platform: Platform, { url, headers }: IncomingMessage): string | null {
   const [, experimentId, userId] = (headers.origin === undefined && ASSIGNMENT.exec(url ?? '')) || []
-  if (experimentId === undefined || userId === undefined || !mayEvaluate(platform, bearerToken(headers.authorization)))
+  if (
+    experimentId === undefined ||
+    userId === undefined ||
+    !mayEvaluate(platform.keyRing, bearerToken(headers.authorization))
+  )
     return null
-  return assignmentJson(platform, Number(experimentId), userId)
+  return assignmentJson(platform.deciding, Number(experimentId), userId)
 }
 
-function mayEvaluate(platform: Platform, token: string | undefined): boolean {
-  const caller = token === undefined ? undefined : platform.keyRing.peek(token)
+function mayEvaluate(keyRing: Platform['keyRing'], token: string | undefined): boolean {
+  const caller = token === undefined ? undefined : keyRing.peek(token)
   return caller !== undefined && admits(caller, 'evaluate')
 }
 
@@ -67,11 +71,12 @@ function answererOf(
 ): ((body: Body) => string | null) | null {
   if (method !== 'POST') return null
   const token = bearerToken(headers.authorization)
-  if (url === CHECK) return (body) => (mayEvaluate(platform, token) ? checkJson(platform, body) : null)
-  const key = platform.config.ofrepRateLimit === undefined ? EVALUATION.exec(url)?.[1] : undefined
+  const { config, keyRing, deciding } = platform
+  if (url === CHECK) return (body) => (mayEvaluate(keyRing, token) ? checkJson(deciding, body) : null)
+  const key = config.ofrepRateLimit === undefined ? EVALUATION.exec(url)?.[1] : undefined
   if (key === undefined) return null
   const either = tokenOf(headers)
-  return (body) => (mayEvaluate(platform, either) ? evaluationJson(platform, key, body) : null)
+  return (body) => (mayEvaluate(keyRing, either) ? evaluationJson(deciding, key, body) : null)
 }
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
@@ -100,7 +105,7 @@ function plainObject(bytes: Buffer): Body | null {
 }
 
 /** A check without anything but an id, experiments named once, and whether to expose; null when there is more to it. */
-function checkJson(platform: Platform, body: Body): string | null {
+function checkJson(deciding: Platform['deciding'], body: Body): string | null {
   const { user_id, experiment_ids, attributes, expose, preview } = body
   if (typeof user_id !== 'string' || attributes != null || preview != null) return null
   if (expose != null && typeof expose !== 'boolean') return null
@@ -109,18 +114,18 @@ function checkJson(platform: Platform, body: Body): string | null {
     const id: unknown = experiment_ids[index]
     if (!Number.isInteger(id) || (id as number) < 1 || experiment_ids.indexOf(id) !== index) return null
   }
-  return eligibilityJson(platform, { user_id, experiment_ids: experiment_ids as number[], expose })
+  return eligibilityJson(deciding, { user_id, experiment_ids: experiment_ids as number[], expose })
 }
 
 /** Ids that are valid at a glance. */
 const PLAIN_ID = /^[\w.~@:+-]{1,256}$/
 
 /** One flag for a user who is named; null when there is more to it, or something is wrong. */
-function evaluationJson(platform: Platform, key: string, { context }: Body): string | null {
+function evaluationJson(deciding: Platform['deciding'], key: string, { context }: Body): string | null {
   if (typeof context !== 'object' || context === null || Array.isArray(context)) return null
   const { targetingKey, ...attributes } = context as Body
   if (typeof targetingKey !== 'string' || !PLAIN_ID.test(targetingKey)) return null
   if (jsonFault(attributes, ATTRIBUTE_LIMITS) !== null) return null
-  const found = evaluateFromMemory(platform, key, targetingKey, attributes as Record<string, Json>)
+  const found = evaluateFromMemory(deciding, key, targetingKey, attributes as Record<string, Json>)
   return found === undefined || found === 'user needed' ? null : successJson(found)
 }

@@ -33,7 +33,7 @@ async function receive(platform: Platform, request: FastifyRequest, reply: Fasti
   await authorize(context, 'track')
   const { sent_at: sentAt } = readOptions(request.query)
   const chunks = (request.body as IncomingMessage | undefined) ?? nothing()
-  const reports = importEvents(platform, context.actor, { chunks, sentAt, parse: parseJson, stopped })
+  const reports = importEvents(platform.recording, context.actor, { chunks, sentAt, parse: parseJson, stopped })
   // What fails before anything is reported is answered as any other request.
   let next = await reports.next()
   reply.hijack()

@@ -4,7 +4,10 @@ import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
 import type { Poller } from '../database/poller.ts'
 import { readMark } from '../totals/progress.ts'
 import type { GetResults, Results } from './schema.ts'
-import { getResults, type ResultsPlatform } from './service.ts'
+import { getResults, type Reporting } from './service.ts'
+
+/** What a subscription touches that looks for changes again and again. */
+export type Following = { readonly orm: MikroORM; readonly keyRing: KeyRing; readonly poller: Poller }
 
 /** Often enough to watch, seldom enough that many may. */
 const PAUSE_MS = 5000
@@ -14,12 +17,12 @@ const PAUSE_MS = 5000
  * @param token whose key must stay active
  */
 export async function* followResults(
-  platform: ResultsPlatform & { orm: MikroORM; keyRing: KeyRing; poller: Poller },
+  reporting: Reporting,
+  { orm, keyRing, poller }: Following,
   token: string | undefined,
   input: GetResults,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Results> {
-  const { orm, keyRing, poller } = platform
   const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
   let mark: string | null = null
   let told: string | null = null
@@ -27,7 +30,7 @@ export async function* followResults(
     try {
       const now = await readMark(orm.em.fork())
       if (now === mark) continue
-      const results = await getResults(orm.em.fork(), platform, input)
+      const results = await getResults(orm.em.fork(), reporting, input)
       mark = now
       const text = JSON.stringify(withoutCosts(results))
       if (text === told) continue

@@ -13,7 +13,7 @@ import { findAfterEnd, foldLock } from '../totals/progress.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { gather } from './gather.ts'
 import type { FreezeResults, FrozenExport, GetResults, Results } from './schema.ts'
-import { findRun, getResults as getResultsOf, plainQuestion, type ResultsPlatform, resolveQuery } from './service.ts'
+import { findRun, getResults as getResultsOf, plainQuestion, type Reporting, resolveQuery } from './service.ts'
 import { readUnfolded } from './unfolded.ts'
 
 /** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
@@ -26,13 +26,13 @@ const LOOK_MS = 60_000
  * Freezes a run that has ended: everything recorded by now is counted, and nothing that comes later.
  * @throws DomainError CONFLICT while it goes on, or when it is frozen already
  */
-export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId: number): Promise<void> {
+export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Promise<void> {
   const known = await orm.em.fork().findOne(Run, runId)
   if (!known) throw notFound('Run', runId)
   const question = plainQuestion(known.experiment_id, known.number)
   // What is measured for the first time is counted before anybody has to wait.
-  await resolveQuery(orm.em.fork(), platform, await findRun(orm.em.fork(), question), question)
-  await platform.totals.catchUp()
+  await resolveQuery(orm.em.fork(), reporting, await findRun(orm.em.fork(), question), question)
+  await reporting.totals.catchUp()
   await orm.em.fork().transactional(async (em) => {
     // Whoever changes totals waits: what is counted now is what is kept.
     await foldLock(em)
@@ -40,7 +40,7 @@ export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId:
     const experiment = await em.findOneOrFail(Experiment, run.experiment_id, { refresh: true })
     if (!run.ended_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} goes on: complete it first`)
     if (run.frozen_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} is frozen already`)
-    const query = await resolveQuery(em, platform, { experiment, run }, question)
+    const query = await resolveQuery(em, reporting, { experiment, run }, question)
     if (query.specs.some(({ status }) => status === 'computing'))
       throw conflict(`Experiment ${experiment.id} has a metric that is still being computed; try again soon`)
     const { userIds, ended } = await readUnfolded(em, run)
@@ -55,14 +55,11 @@ export async function freezeRun(orm: MikroORM, platform: ResultsPlatform, runId:
 }
 
 /** Freezes the latest run, or the one named. @returns its frozen answer to the plain question */
-export async function freezeResults(
-  platform: ResultsPlatform & { orm: MikroORM },
-  input: FreezeResults,
-): Promise<Results> {
-  const { experiment, run } = await findRun(platform.orm.em.fork(), input)
+export async function freezeResults(orm: MikroORM, reporting: Reporting, input: FreezeResults): Promise<Results> {
+  const { experiment, run } = await findRun(orm.em.fork(), input)
   if (!run) throw conflict(`Experiment ${experiment.id} has no run that could be frozen`)
-  await freezeRun(platform.orm, platform, run.id)
-  return getResultsOf(platform.orm.em.fork(), platform, plainQuestion(experiment.id, run.number))
+  await freezeRun(orm, reporting, run.id)
+  return getResultsOf(orm.em.fork(), reporting, plainQuestion(experiment.id, run.number))
 }
 
 /** What a frozen run was computed from, as a file that can be verified offline, and how much came too late for it. */
@@ -103,14 +100,14 @@ async function findSettled(em: EntityManager): Promise<number[]> {
 export type Freezer = { look: () => Promise<void>; close: () => Promise<void> }
 
 /** Freezes runs that have settled, in the background. */
-export function createFreezer(options: { orm: MikroORM; platform: ResultsPlatform; log: Logger }): Freezer {
-  const { orm, platform, log } = options
+export function createFreezer(options: { orm: MikroORM; reporting: Reporting; log: Logger }): Freezer {
+  const { orm, reporting, log } = options
   const complaint = 'Results cannot be frozen; trying again'
   return inBackground({ pauseMs: LOOK_MS, log, complaint }, async (signal) => {
     for (const runId of await findSettled(orm.em.fork())) {
       if (signal.aborted) return
       // Another process may have been first, and what still moves is tried again.
-      await freezeRun(orm, platform, runId).catch((error) =>
+      await freezeRun(orm, reporting, runId).catch((error) =>
         log.debug({ err: error, runId }, 'A run cannot be frozen yet'),
       )
     }

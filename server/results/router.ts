@@ -22,7 +22,7 @@ export const resultsRouter = router({
     })
     .input(wire.getResults)
     .output(wire.results)
-    .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform, input)),
+    .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform.reporting, input)),
   series: read
     .meta({
       openapi: {
@@ -35,9 +35,10 @@ export const resultsRouter = router({
     })
     .input(seriesWire.getSeries)
     .output(seriesWire.resultsSeries)
-    .query(({ ctx, input }) => getSeries(ctx.em, ctx.platform, input)),
+    .query(({ ctx, input }) => getSeries(ctx.em, ctx.platform.reporting, input)),
   follow: read.input(wire.getResults).subscription(async function* ({ ctx, input, signal }) {
-    yield* translated(followResults(ctx.platform, ctx.token, input, signal))
+    const { reporting, following } = ctx.platform
+    yield* translated(followResults(reporting, following, ctx.token, input, signal))
   }),
   freeze: manage
     .meta({
@@ -50,7 +51,7 @@ export const resultsRouter = router({
     })
     .input(wire.freezeResults)
     .output(wire.results)
-    .mutation(({ ctx, input }) => freezeResults(ctx.platform, input)),
+    .mutation(({ ctx, input }) => freezeResults(ctx.platform.orm, ctx.platform.reporting, input)),
   frozen: read
     .meta({
       openapi: {

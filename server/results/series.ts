@@ -7,17 +7,13 @@ import { type DailyRow, readDaily, readSinceExposure } from './daily.ts'
 import { declaredOf, gather } from './gather.ts'
 import { getResults } from './schema.ts'
 import type { GetSeries, ResultsSeries } from './series-schema.ts'
-import { findRun, type ResultsPlatform, resolveQuery } from './service.ts'
+import { findRun, type Reporting, resolveQuery } from './service.ts'
 
 /** How many days after the exposure are looked at. */
 const NOVELTY_DAYS = 28
 
 /** One metric over time, from what is recorded: capped values are left uncapped, since caps move from day to day. */
-export async function getSeries(
-  em: EntityManager,
-  platform: ResultsPlatform,
-  input: GetSeries,
-): Promise<ResultsSeries> {
+export async function getSeries(em: EntityManager, reporting: Reporting, input: GetSeries): Promise<ResultsSeries> {
   const began = performance.now()
   const found = await findRun(em, input)
   const { experiment, run } = found
@@ -28,7 +24,7 @@ export async function getSeries(
     ...(input.metric ? { metrics: [input.metric] } : {}),
     ...(input.event_type ? { event_types: [input.event_type], conversion_event_type: input.event_type } : {}),
   })
-  const query = await resolveQuery(em, platform, found, question)
+  const query = await resolveQuery(em, reporting, found, question)
   const wanted = input.metric ?? (input.event_type ? `event:${input.event_type}` : query.specs[0]?.key)
   const spec = query.specs.find(({ key }) => key === wanted) ?? query.documented
   if (spec.kind === 'quantile')
@@ -38,14 +34,14 @@ export async function getSeries(
     experiment_id: experiment.id,
     run: run?.number ?? null,
     metric: spec.key,
-    time_zone: platform.timeZone,
+    time_zone: reporting.timeZone,
   }
   if (!run) return { ...shown, days: [], since_exposure: [], cost: { milliseconds: 0, users: 0 } }
   const declared = declaredOf(experiment)
   const { statistics, daily, since } = await em.transactional(
     async (em) => ({
       statistics: await gather(em, { ...query, specs: [plain], unfolded: [] }),
-      daily: await readDaily(em, run, spec.measure, declared, platform.timeZone),
+      daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
       since: await readSinceExposure(
         em,
         run,

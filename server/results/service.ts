@@ -19,15 +19,16 @@ const FILL_MS = 20_000
 /** And how long any waits where much is not counted yet. */
 const SETTLE_MS = 1000
 
-export type ResultsPlatform = { totals: Totals; timeZone: string }
+/** What reading results touches; days are cut in `timeZone`. */
+export type Reporting = { readonly totals: Totals; readonly timeZone: string }
 
 /** The documented answer, and beside it the analysis that decides. A frozen run's is what it was when it was frozen. */
-export async function getResults(em: EntityManager, platform: ResultsPlatform, input: GetResults): Promise<Results> {
+export async function getResults(em: EntityManager, reporting: Reporting, input: GetResults): Promise<Results> {
   const found = await findRun(em, input)
   const { run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
   if (frozen) return asResults(frozen.answer)
-  const statistics = await statisticsOf(em, platform, found, input)
+  const statistics = await statisticsOf(em, reporting, found, input)
   const given = answer(statistics)
   if (run?.frozen_at && statistics.question.departs.every((departure) => departure !== AFTER_FREEZING))
     return asResults((await storeFrozen(em, run.id, input, statistics, given)).answer)
@@ -39,12 +40,12 @@ export type ResultsAnswer = Results
 /** The plain question about the latest run; null before the first. */
 export async function plainResults(
   em: EntityManager,
-  platform: ResultsPlatform,
+  reporting: Reporting,
   experimentId: number,
 ): Promise<ResultsAnswer | null> {
   const question = questionSchema.parse({ experiment_id: experimentId })
   const { run } = await findRun(em, question)
-  return run && getResults(em, platform, question)
+  return run && getResults(em, reporting, question)
 }
 
 export const asResults = ({ data_through, frozen_at, ...given }: Answer): Results => ({
@@ -77,11 +78,11 @@ export async function findRun(em: EntityManager, input: Pick<GetResults, 'experi
  */
 export async function statisticsOf(
   em: EntityManager,
-  platform: ResultsPlatform,
+  reporting: Reporting,
   found: Found,
   input: GetResults,
 ): Promise<RunStatistics> {
-  const query = await resolveQuery(em, platform, found, input)
+  const query = await resolveQuery(em, reporting, found, input)
   const { run } = found
   const read = () =>
     em.transactional(
@@ -95,7 +96,7 @@ export async function statisticsOf(
     )
   const statistics = await read()
   if (statistics.data_through === null) return statistics
-  await platform.totals.settle(SETTLE_MS)
+  await reporting.totals.settle(SETTLE_MS)
   return read()
 }
 
@@ -111,7 +112,7 @@ async function readWaiting(em: EntityManager, run: Run): Promise<{ unfolded: str
 /** @throws DomainError BAD_REQUEST for what cannot be asked, SERVICE_UNAVAILABLE while an event type is counted for the first time */
 export async function resolveQuery(
   em: EntityManager,
-  { totals, timeZone }: ResultsPlatform,
+  { totals, timeZone }: Reporting,
   { experiment, run }: Found,
   input: GetResults,
 ): Promise<ResultsQuery> {

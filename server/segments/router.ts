@@ -74,12 +74,12 @@ export const segmentsRouter = router({
     })
     .input(wire.previewSegment)
     .output(wire.segmentPreview)
-    .query(({ ctx, input }) => previewSegment(ctx.em, ctx.platform.watch, input)),
+    .query(({ ctx, input }) => previewSegment(ctx.em, ctx.platform.definitions.watch, input)),
   assignUser: manage
     .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Make a user a member by hand' } })
     .input(wire.assignUser)
     .output(message)
-    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.profiles, input)),
+    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.users.profiles, input)),
   unassignUser: manage
     .meta({
       openapi: {
@@ -91,7 +91,7 @@ export const segmentsRouter = router({
     })
     .input(wire.membership)
     .output(message)
-    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.profiles, input)),
+    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.users.profiles, input)),
   changeMembers: manage
     .meta({
       openapi: {
@@ -104,7 +104,7 @@ export const segmentsRouter = router({
     })
     .input(wire.changeMembers)
     .output(wire.membersChanged)
-    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.profiles, input)),
+    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.users.profiles, input)),
   listMembers: read
     .meta({
       openapi: {

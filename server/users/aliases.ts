@@ -28,13 +28,13 @@ export type AliasWriter = {
   drained: () => Promise<void>
 }
 
-/** What is told of people who were joined or erased. */
-export type Notified = { profiles: ProfileCache; memory: AssignmentMemory; cache: Cache; watch: Watch }
+/** The versions that one transaction raised: the profiles' version, and the definitions' version where it changed. */
+export type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
-/** Raised in one transaction: the people's version, and the definitions', if it was. */
-type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
+/** Drops what is cached of users who were joined or erased, in this process and the others; called after the commit. */
+export type Forget = (raised: Raised) => Promise<void>
 
-/** Raises the versions that caches and decisions of these people are fenced with. */
+/** Raises the versions that fence the caches and decisions of these users. */
 export async function raiseVersions(
   em: EntityManager,
   userIds: readonly string[],
@@ -45,20 +45,27 @@ export async function raiseVersions(
   return { userIds, profiles, definitions: forced ? await raiseDefinitions(em) : null }
 }
 
-/** After the commit: drops what is cached of these people, here and elsewhere. */
-export async function notify({ profiles, memory, cache, watch }: Notified, raised: Raised) {
-  await Promise.all(
-    raised.userIds.map(async (userId) => {
-      await profiles.changed(userId, raised.profiles)
-      await memory.forget(userId)
-    }),
-  )
-  if (raised.definitions === null) return
-  // The snapshot before lists overrides by id.
-  await cache.drop(keys.snapshot(raised.definitions - 1))
-  cache.publish({ kind: 'definitions', version: raised.definitions })
-  // Committed already: the poll makes up for a look that fails now.
-  await watch.refresh().catch(() => {})
+export function createForget(options: {
+  profiles: ProfileCache
+  memory: AssignmentMemory
+  cache: Cache
+  watch: Watch
+}): Forget {
+  const { profiles, memory, cache, watch } = options
+  return async (raised) => {
+    await Promise.all(
+      raised.userIds.map(async (userId) => {
+        await profiles.changed(userId, raised.profiles)
+        await memory.forget(userId)
+      }),
+    )
+    if (raised.definitions === null) return
+    // The snapshot before lists overrides by id.
+    await cache.drop(keys.snapshot(raised.definitions - 1))
+    cache.publish({ kind: 'definitions', version: raised.definitions })
+    // Committed already: the poll makes up for a look that fails now.
+    await watch.refresh().catch(() => {})
+  }
 }
 
 /**
@@ -67,7 +74,7 @@ export async function notify({ profiles, memory, cache, watch }: Notified, raise
  */
 const WAIT_MS = 10
 
-export function createAliasWriter({ orm, ...notified }: Notified & { orm: MikroORM }): AliasWriter {
+export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forget }): AliasWriter {
   const group = createGroupCommit<Link, StoredLink | DomainError>({
     waitMs: WAIT_MS,
     maxWeight: 500,
@@ -78,7 +85,7 @@ export function createAliasWriter({ orm, ...notified }: Notified & { orm: MikroO
       const known = settle(wanted, await readLinks(orm.em.fork(), wanted))
       if (known.changed.size === 0) return known.outcomes(new Map())
       const { outcomes, raised } = await joined(orm, wanted)
-      if (raised) await notify(notified, raised)
+      if (raised) await forget(raised)
       return outcomes
     },
   })

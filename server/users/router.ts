@@ -14,7 +14,7 @@ export const usersRouter = router({
     .meta({ openapi: { method: 'POST', path: '/users', tags, summary: 'Create a user' } })
     .input(wire.createUser)
     .output(wire.user)
-    .mutation(({ ctx, input }) => users.createUser(ctx.em, ctx.platform.profiles, input)),
+    .mutation(({ ctx, input }) => users.createUser(ctx.em, ctx.platform.users.profiles, input)),
   list: read
     .meta({ openapi: { method: 'GET', path: '/users', tags, summary: 'All users' }, list: true })
     .input(wire.listUsers)
@@ -29,12 +29,12 @@ export const usersRouter = router({
     .meta({ openapi: { method: 'PUT', path: '/users/{user_id}', tags, summary: 'Change a user' } })
     .input(wire.updateUser)
     .output(wire.user)
-    .mutation(({ ctx, input }) => users.updateUser(ctx.em, ctx.platform.profiles, input)),
+    .mutation(({ ctx, input }) => users.updateUser(ctx.em, ctx.platform.users.profiles, input)),
   delete: manage
     .meta({ openapi: { method: 'DELETE', path: '/users/{user_id}', tags, summary: 'Erase a user; results stand' } })
     .input(wire.userIdInput)
     .output(message)
-    .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform, input.user_id)),
+    .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform.users.forget, input.user_id)),
   alias: evaluate
     .meta({
       openapi: {
@@ -46,10 +46,10 @@ export const usersRouter = router({
     })
     .input(wire.joinAlias)
     .output(wire.alias)
-    .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.aliasWriter, input)),
+    .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.users.aliasWriter, input)),
   aliases: read
     .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'All ids of one person' } })
     .input(wire.listAliases)
     .output(wire.aliases)
-    .query(({ ctx, input }) => users.listAliases(ctx.em, ctx.platform.profiles, input)),
+    .query(({ ctx, input }) => users.listAliases(ctx.em, ctx.platform.users.profiles, input)),
 })

@@ -4,11 +4,14 @@ import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
-import { type AliasWriter, type Notified, notify, raiseVersions } from './aliases.ts'
+import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import { erasePeople, readAliasIds, readOwnerId, selectAliases } from './queries.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
+
+/** What changes and reads users. */
+export type Users = { readonly profiles: ProfileCache; readonly aliasWriter: AliasWriter; readonly forget: Forget }
 
 export async function createUser(em: EntityManager, profiles: ProfileCache, input: CreateUser): Promise<User> {
   const user = em.create(User, {
@@ -58,7 +61,7 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
  * stored, what was on its way meanwhile, under other ids, since it may be in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
-export async function deleteUser(em: EntityManager, notified: Notified, userId: string) {
+export async function deleteUser(em: EntityManager, forget: Forget, userId: string) {
   const userIds = new Set([userId])
   let personId = randomId()
   const erase = (pass: 'stored' | 'on its way') =>
@@ -83,7 +86,7 @@ export async function deleteUser(em: EntityManager, notified: Notified, userId: 
     const raised = await erase(pass)
     if (!raised) continue
     found = true
-    await notify(notified, raised)
+    await forget(raised)
   }
   if (!found) throw notFound('User', userId)
   return { message: 'User deleted successfully' }

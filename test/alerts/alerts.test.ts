@@ -31,8 +31,8 @@ onEachDatabase('alerts', (app) => {
     const harmful = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['harm'] })
     const watched = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['mismatch'] })
     const good = await experimentWith(api, { control: 0.1, treatment: 0.5 }, { pause_on: ['mismatch', 'harm'] })
-    await platform.totals.catchUp()
-    await platform.alertMonitor.look()
+    await platform.reporting.totals.catchUp()
+    await platform.jobs.alertMonitor.look()
     const alertsOf = ({ id }: { id: number }) => api.ok('GET', `/api/alerts?experiment_id=${id}`)
     const statusOf = async ({ id }: { id: number }) => (await api.ok('GET', `/api/experiments/${id}`)).status
     const subject = `event:conversion ${harmful.variants.treatment}`
@@ -52,8 +52,8 @@ onEachDatabase('alerts', (app) => {
     expect(await statusOf(good)).toBe('running')
 
     await api.record({ user_id: 'one more', experiment_id: good.id, variant_id: good.variants.control, type: 'view' })
-    await platform.totals.catchUp()
-    await platform.alertMonitor.look()
+    await platform.reporting.totals.catchUp()
+    await platform.jobs.alertMonitor.look()
     expect(await alertsOf(good)).toHaveLength(1)
     const all = await api.ok('GET', '/api/alerts?kind=harm')
     expect(all.map(({ experiment_id }: { experiment_id: number }) => experiment_id)).toEqual([harmful.id, watched.id])
@@ -74,8 +74,8 @@ onEachDatabase('alerts', (app) => {
     })
     await started.promise
     await experimentWith(api, { control: 0.5, treatment: 0.1 }, {})
-    await platform.totals.catchUp()
-    await platform.alertMonitor.look()
+    await platform.reporting.totals.catchUp()
+    await platform.jobs.alertMonitor.look()
     for (let waited = 0; seen.length < 1 && waited < 100; waited++) await sleep(100)
     subscription.unsubscribe()
     expect(seen).toMatchObject([{ kind: 'harm' }])

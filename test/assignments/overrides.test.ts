@@ -140,7 +140,7 @@ onEachDatabase('a stored rule that does not compile', (app) => {
     const segment = await api.ok('POST', '/api/segments', { name: 'broken soon', rules: { plan: 'gold' } })
     const experiment = await api.makeExperiment(undefined, { condition: { id: { $notInGroup: segment.id } } })
     expect(await api.variantOf('sound', experiment)).toBeDefined()
-    await platform.define('test', async (em) => {
+    await platform.definitions.define('test', async (em) => {
       await em.execute(`update segments set rules = '{"plan": {"$was": "gold"}}' where id = ?`, [segment.id])
       await em.execute(`update experiments set version = version + 1 where id = ?`, [experiment.id])
     })
@@ -154,7 +154,7 @@ onEachDatabase('a stored rule that does not compile', (app) => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' } })
     const assigned = await api.variantOf('before', experiment, { attributes: { plan: 'gold' } })
-    await platform.define('test', (em) =>
+    await platform.definitions.define('test', (em) =>
       em.execute(
         `update experiments set condition = '{"plan": {"$was": "gold"}}', version = version + 1 where id = ?`,
         [experiment.id],

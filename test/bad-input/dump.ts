@@ -7,8 +7,8 @@ const MOVING = 'fold_state'
 
 /** Every row of every table, as text, when everything stored is in the totals. */
 export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
-  await platform.maintenance.maintain()
-  await platform.totals.catchUp()
+  await platform.jobs.maintenance.maintain()
+  await platform.reporting.totals.catchUp()
   const em = platform.orm.em.fork()
   const tables = await em.execute<{ name: string }[]>(
     `select c.relname as name from pg_class c where c.relkind = 'r' and c.relnamespace = 'public'::regnamespace order by 1`,

@@ -17,7 +17,7 @@ onPrivateServices('a database that is restored from a dump', () => {
     const buy = (user_id: string) => ({ user_id, experiment_id: experiment.id, type: 'conversion' })
     await original.api.variantOf('ada', experiment)
     await original.api.record(buy('ada'))
-    await original.platform.totals.catchUp()
+    await original.platform.reporting.totals.catchUp()
     await original.close()
 
     execFileSync('sh', ['-c', `pg_dump --no-owner ${from.url} | psql --quiet --set ON_ERROR_STOP=1 ${to.url}`], {
@@ -29,8 +29,8 @@ onPrivateServices('a database that is restored from a dump', () => {
       const { api, platform } = restored
       await api.variantOf(user, experiment)
       await api.record(buy(user))
-      await platform.totals.catchUp()
-      expect(await platform.totals.state()).toMatchObject({ tail: 0 })
+      await platform.reporting.totals.catchUp()
+      expect(await platform.reporting.totals.state()).toMatchObject({ tail: 0 })
       expect(await verifyTotals(platform.orm.em.fork())).toBeNull()
       const { variants } = await api.results(experiment)
       const users = variants.reduce((sum: number, row: { total_users: number }) => sum + row.total_users, 0)

@@ -24,7 +24,7 @@ const aWeekPasses = (app: TestApp) =>
 
 onEachDatabase('the storage of events', (app) => {
   test('has partitions for this month and the two after it, made ahead', async () => {
-    await app().platform.maintenance.maintain()
+    await app().platform.jobs.maintenance.maintain()
     expect(await partitions(app())).toEqual(expect.arrayContaining([0, 1, 2].map(monthsAhead)))
   })
 
@@ -33,14 +33,14 @@ onEachDatabase('the storage of events', (app) => {
     const event = { user_id: 'kept', type: 'order', event_id: 'order 1' }
     const first = await api.record(event)
     await aWeekPasses(app())
-    await platform.maintenance.maintain()
+    await platform.jobs.maintenance.maintain()
     expect(await partitions(app())).toEqual(expect.arrayContaining(['event_keys_1', 'event_keys_2']))
     expect(await api.record(event)).toEqual({ ...first, duplicate: true })
     const second = await api.record({ ...event, event_id: 'order 2' })
     expect(second.duplicate).toBeUndefined()
 
     await aWeekPasses(app())
-    await platform.maintenance.maintain()
+    await platform.jobs.maintenance.maintain()
     expect(await partitions(app())).not.toContain('event_keys_1')
     expect(await api.record({ ...event, event_id: 'order 2' })).toEqual({ ...second, duplicate: true })
     expect((await api.record(event)).duplicate).toBeUndefined()
@@ -60,7 +60,7 @@ onEachDatabase('the retention of raw events', (app) => {
   test('drops whole months that nothing needs any more, and totals go on knowing of them', async () => {
     const { api, platform } = app()
     await api.record({ ...old, user_id: 'ada', properties: { value: 3 } })
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const keeper = createMaintenance({ orm: platform.orm, retentionDays: undefined, log: platform.log })
     await keeper.maintain()
     expect(await partitions(app())).toContain('events_2024_05')
@@ -82,7 +82,7 @@ onEachDatabase('the retention of raw events', (app) => {
     await api.record({ ...old, ...tag, user_id: 'grace' })
     await api.record({ ...old, user_id: 'grace', timestamp: '2024-04-28T12:00:00Z' })
     await api.record({ ...old, user_id: 'grace', timestamp: '2024-03-28T12:00:00Z' })
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const dropper = createMaintenance({ orm: platform.orm, retentionDays: 30, log: platform.log })
     await dropper.maintain()
     expect((await partitions(app())).filter((name) => name.startsWith('events_2024'))).toEqual([

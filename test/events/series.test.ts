@@ -38,7 +38,7 @@ onEachDatabase('the series of an experiment', (app) => {
     ]
     const before = await api.ok('GET', path)
     expect(points(before, 'buy')).toEqual(expected)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     await api.record({ ...tag, user_id: 'late', type: 'start', timestamp: '2026-03-02T01:00:00Z' })
     const after = await api.ok('GET', `${path}&event_types=buy`)
     expect(points(after, 'buy')).toEqual(expected)

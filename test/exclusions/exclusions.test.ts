@@ -18,7 +18,7 @@ onEachDatabase('users left out of the results', (app) => {
     expect(await api.ok('POST', path, { user_ids: ['hand 0', 'hand 1'], note: 'testers' })).toEqual({ changed: 2 })
     expect(await api.ok('POST', path, { user_ids: ['hand 1'] })).toEqual({ changed: 0 })
     const tail = await usersIn(experiment)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const folded = await usersIn(experiment)
     for (const { users, results } of [tail, folded]) {
       expect(users).toBe(8)
@@ -55,14 +55,14 @@ onEachDatabase('users left out of the results', (app) => {
     for (const user_id of ['busy', 'calm']) await api.variantOf(user_id, experiment)
     for (let event = 0; event < 5; event++) await api.record({ user_id: 'calm', type: 'view' })
     for (let event = 0; event < 5; event++) await api.record({ user_id: 'busy', type: 'view' })
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     expect((await usersIn(experiment)).users).toBe(2)
     await api.record({ user_id: 'busy', type: 'click', experiment_id: other.id })
     for (const step of ['in the tail', 'folded']) {
       const { users, results } = await usersIn(experiment)
       expect(users, step).toBe(1)
       expect(results.excluded_by_rate, step).toBe(1)
-      await platform.totals.catchUp()
+      await platform.reporting.totals.catchUp()
     }
     await compareTotals(app())
   })

@@ -64,7 +64,7 @@ onPostgres('a schedule on several processes', () => {
       experiments.push(await api.makeExperiment({ control: 50, treatment: 50 }, { scheduled_start_at }))
     const get = ({ id }: { id: number }) => api.ok('GET', `/api/experiments/${id}`)
     for (const experiment of experiments) await until(async () => (await get(experiment)).status === 'running', 8000)
-    const version = async () => (await platform.watch.refresh()).version
+    const version = async () => (await platform.definitions.watch.refresh()).version
     const before = await version()
     await new Promise((resolve) => setTimeout(resolve, 1500))
     for (const experiment of experiments) {

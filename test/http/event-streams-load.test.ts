@@ -9,7 +9,7 @@ import { openApp, type TestApp } from '../support/app.ts'
 import { openStream, streamLink } from '../support/event-stream.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-const stateOf = ({ platform }: TestApp) => String(platform.watch.snapshot().version)
+const stateOf = ({ platform }: TestApp) => String(platform.definitions.watch.snapshot().version)
 
 /** Opens a stream, and never reads what is sent. */
 async function openUnread(link: string): Promise<Socket> {
@@ -70,7 +70,8 @@ describe('a reader who does not read', () => {
 
   beforeAll(async () => {
     const app = await openApp('embedded')
-    const { watch, keyRing } = app.platform
+    const { keyRing, definitions } = app.platform
+    const { watch } = definitions
     const numbered = {
       ...watch,
       snapshot: (): Snapshot => ({ ...watch.snapshot(), version, changedAt: Date.now() }),

@@ -6,7 +6,7 @@ import { type EventStream, openStream, streamLink } from '../support/event-strea
 const QUARTER_MS = 15 * 60_000
 const soon = (ms: number) => new Date(Date.now() + ms)
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
-const stateOf = ({ platform }: TestApp) => String(platform.watch.snapshot().version)
+const stateOf = ({ platform }: TestApp) => String(platform.definitions.watch.snapshot().version)
 
 let made = 0
 async function makeFlag({ api }: TestApp, rules: object[] = []): Promise<string> {

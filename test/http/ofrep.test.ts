@@ -102,7 +102,7 @@ onEachDatabase('the ETag of a bulk evaluation', (app) => {
 
   test('yields to a flagConfigEtag that cannot be read, and to that of a state nobody has reached', async () => {
     const { etag } = await ask(app())
-    const version = app().platform.watch.snapshot().version
+    const version = app().platform.definitions.watch.snapshot().version
     const query = (told: unknown) => `?flagConfigEtag=${encodeURIComponent(String(told))}`
     for (const told of [version, version - 1, `"${version}"`, `W/"${version}"`, `${version}-1700000000000`])
       expect((await ask(app(), { ...ifNoneMatch(etag), query: query(told) })).status, String(told)).toBe(304)
@@ -115,9 +115,9 @@ onEachDatabase('the ETag of a bulk evaluation', (app) => {
   test('is that of the newest state where a client was told of it and this process was not', async () => {
     const key = await makeFlag(app())
     const before = await ask(app())
-    const held = app().platform.watch.snapshot()
+    const held = app().platform.definitions.watch.snapshot()
     await app().api.ok('PUT', `/api/flags/${key}`, { default_value: true })
-    const { version } = app().platform.watch.snapshot()
+    const { version } = app().platform.definitions.watch.snapshot()
     holdBack(app(), held)
     try {
       expect((await ask(app(), ifNoneMatch(before.etag))).status, 'it does not know better').toBe(304)
@@ -347,7 +347,8 @@ onPostgres('a bulk evaluation on another process', () => {
     const first = await ask(one)
     expect(first.body.flags[0].variant).toBeDefined()
     for (let waited = 0; waited < 3000; waited += 20)
-      if (other.platform.watch.snapshot().version < one.platform.watch.snapshot().version) await pause(20)
+      if (other.platform.definitions.watch.snapshot().version < one.platform.definitions.watch.snapshot().version)
+        await pause(20)
     expect((await ask(other)).text).toBe(first.text)
     expect((await ask(other, ifNoneMatch(first.etag))).status).toBe(304)
     for (const app of apps) await app.close()

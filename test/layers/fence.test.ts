@@ -26,11 +26,11 @@ onPostgres('the layers of two processes', () => {
     await give(a, [lower])
     await give(b, [])
     for (const { id } of [a, b]) await api.ok('POST', `/api/experiments/${id}/start`)
-    await stale.platform.watch.refresh()
+    await stale.platform.definitions.watch.refresh()
     const [early, late, onceMore] = [0, 1, 2].map((part) => usersBelowHalf(layer, 90).slice(part * 30, part * 30 + 30))
 
     // The positions move from A to B; the stale process still gives them to A.
-    const held = stale.platform.watch.snapshot()
+    const held = stale.platform.definitions.watch.snapshot()
     for (const user of early as string[]) expect(await api.variantOf(user, a)).toBeDefined()
     await give(a, [])
     await give(b, [lower])
@@ -51,7 +51,7 @@ onPostgres('the layers of two processes', () => {
 
     // And back to A, by way of a new run of B that the stale process has not seen.
     release(stale)
-    const between = await stale.platform.watch.refresh()
+    const between = await stale.platform.definitions.watch.refresh()
     await api.ok('POST', `/api/experiments/${b.id}/runs`)
     await give(b, [])
     await give(a, [lower])

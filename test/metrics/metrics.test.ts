@@ -120,7 +120,7 @@ onEachDatabase('metrics', (app) => {
     const { metrics, warnings } = await api.results(experiment)
     const { status } = metrics.find(({ key }: { key: string }) => key === metric.key)
     expect(warnings.some((warning: string) => warning.includes('is being computed'))).toBe(status === 'computing')
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const whole = await resultOf(api, experiment, metric.key)
     expect(whole.status).toBe('ready')
     const total = whole.variants.reduce(
@@ -177,7 +177,7 @@ onEachDatabase('metrics', (app) => {
       await api.record({ user_id: `traffic ${user}`, type: 'traffic-view' })
       if (user % 3 === 0) await api.record({ user_id: `traffic ${user}`, type: 'traffic-order' })
     }
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const { planner, items, is_ready } = await api.ok('GET', `/api/experiments/${experiment.id}/checklist`)
     expect(planner.reason).toBeNull()
     expect(planner.baseline.level).toBeCloseTo(20 / planner.baseline.users, 9)

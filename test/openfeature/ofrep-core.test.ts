@@ -120,7 +120,7 @@ onEachDatabase("ofrep-core's OFREPApi", (app) => {
     const etag = tagOf(await ofrep.postBulkEvaluateFlags(request))
     const told = async (flagConfigEtag: string) =>
       (await ofrep.postBulkEvaluateFlags(request, etag, { flagConfigEtag, flagConfigLastModified: 1 })).httpStatus
-    const { version } = app().platform.watch.snapshot()
+    const { version } = app().platform.definitions.watch.snapshot()
     expect(await told(String(version))).toBe(304)
     expect(await told(String(version + 1))).toBe(200)
     expect(await told('of another kind')).toBe(200)

@@ -79,7 +79,7 @@ onEachDatabase('a page of the web SDK', (app) => {
     await makeFlag(api, described)
     const page = await open()
     await change(api, described, { description: 'What it is for' })
-    const told = `flagConfigEtag=${app().platform.watch.snapshot().version}&`
+    const told = `flagConfigEtag=${app().platform.definitions.watch.snapshot().version}&`
     await page.until('it asks again', () => page.calls.some(({ url }) => url.includes(told)))
     expect(page.calls.find(({ url }) => url.includes(told))?.status).toBe(304)
     expect(page.changes).toEqual([])

@@ -11,8 +11,8 @@ onPostgres('a decision asked for by an alias', () => {
     const experiment = await one.api.makeExperiment()
     await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
     await one.api.ok('POST', '/api/users/alias', { alias_id: 'phone', user_id: 'owner' })
-    await two.platform.watch.refresh()
-    await two.platform.profiles.read('phone')
+    await two.platform.definitions.watch.refresh()
+    await two.platform.users.profiles.read('phone')
     silence(one)
     await one.api.ok('DELETE', '/api/users/phone')
     const answers = [await two.api.variantOf('phone', experiment), await one.api.variantOf('phone', experiment)]

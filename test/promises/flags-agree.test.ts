@@ -110,7 +110,7 @@ async function evaluatePurely(
   made: Configuration,
   stored: Map<string, Map<number, { variantId: number }>>,
 ): Promise<Expected> {
-  const person = await platform.profiles.read(user)
+  const person = await platform.users.profiles.read(user)
   const subject: Subject = {
     userId: user,
     askedId: user,
@@ -118,7 +118,7 @@ async function evaluatePurely(
     segmentIds: person.segmentIds,
     runs: stored.get(user) ?? new Map(),
   }
-  const { experiments, byKey } = platform.watch.snapshot()
+  const { experiments, byKey } = platform.definitions.watch.snapshot()
   const given = new Map(made.experiments.flatMap(({ id }) => variantGiven(experiments.get(id), subject)))
   const flags = new Map<string, Evaluated>()
   for (const [key, entry] of byKey) {

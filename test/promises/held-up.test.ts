@@ -78,7 +78,7 @@ onPostgres('early events and the life cycle', () => {
         attributes: {},
       })
       await one.api.record(early(0))
-      await two.platform.watch.refresh()
+      await two.platform.definitions.watch.refresh()
       const answers = await Promise.all([
         ...Array.from({ length: 20 }, (_, index) =>
           (index % 2 ? one : two).api.call('POST', '/api/events', early(index + 1)),
@@ -103,7 +103,8 @@ onPostgres('early events and the life cycle', () => {
 onPostgres('a look at the definitions', () => {
   test('is shared by all who ask for it at once', async () => {
     const app = await openApp('postgres')
-    const { watch, orm } = app.platform
+    const { orm, definitions } = app.platform
+    const { watch } = definitions
     let looks = 0
     const fork = orm.em.fork.bind(orm.em)
     Object.assign(orm.em, {

@@ -64,14 +64,14 @@ onPostgres('a decision never flips', () => {
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await fresh.api.makeExperiment({ control: 50, treatment: 50 })
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/start`)
-    await stale.platform.watch.refresh()
+    await stale.platform.definitions.watch.refresh()
 
     holdBack(stale)
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/pause`)
-    expect(stale.platform.watch.snapshot().experiments.get(experiment.id)?.status).toBe('running')
+    expect(stale.platform.definitions.watch.snapshot().experiments.get(experiment.id)?.status).toBe('running')
     expect(await stale.api.variantOf('during the pause', experiment)).toBeUndefined()
 
-    const old = stale.platform.watch.snapshot()
+    const old = stale.platform.definitions.watch.snapshot()
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/resume`)
     await fresh.api.allocate(experiment, { control: 0, treatment: 100 })
     for (let user = 0; user < 40; user++) {
@@ -94,8 +94,8 @@ onPostgres('a decision never flips', () => {
     for (const app of [one, two]) await app.api.variantOf('forgotten', experiment)
     Object.assign(one.platform.cache, { publish: () => {} })
     await one.api.ok('DELETE', '/api/users/forgotten')
-    await two.platform.watch.refresh()
-    expect(two.platform.memory.peek('forgotten')).toBeUndefined()
+    await two.platform.definitions.watch.refresh()
+    expect(two.platform.deciding.memory.peek('forgotten')).toBeUndefined()
     const check = { user_id: 'forgotten', experiment_ids: [experiment.id] }
     await new Promise((resolve) => setTimeout(resolve, 2600))
     expect((await two.api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
@@ -125,7 +125,7 @@ onPostgres('a decision never flips', () => {
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await fresh.api.makeExperiment({ control: 40, treatment: 40, spare: 20 })
     await fresh.api.ok('POST', `/api/experiments/${experiment.id}/start`)
-    await stale.platform.watch.refresh()
+    await stale.platform.definitions.watch.refresh()
     holdBack(stale)
     await fresh.api.ok('DELETE', `/api/experiments/${experiment.id}/variants/${experiment.variants.spare}`)
     const event = { user_id: 'late', experiment_id: experiment.id, variant_id: experiment.variants.spare, type: 'x' }

@@ -59,7 +59,7 @@ async function disturb(
   await api.ok('POST', `/api/experiments/${experiment.id}/exclusions`, { user_ids: [users[24]] })
   await api.ok('PUT', `/api/experiments/${experiment.id}`, { name: `renamed ${experiment.id}` })
   await api.ok('PUT', `/api/metrics/${metrics[0].id}`, { definition: { type: 'count', event_type: 'order' } })
-  await platform.totals.catchUp()
+  await platform.reporting.totals.catchUp()
   await rebuildTotals(platform.orm, () => {})
 }
 
@@ -156,7 +156,7 @@ onEachDatabase('frozen results', (app) => {
           `update runs set ended_at = now_ms() - interval '${hours} hours' where experiment_id = ${experiment.id}`,
         )
     const stateNow = async () => {
-      await platform.freezer.look()
+      await platform.jobs.freezer.look()
       return (await api.results(experiment)).state
     }
     await endedAgo(71)

@@ -119,7 +119,7 @@ onEachDatabase('a question about results', (app) => {
         await api.variantOf(user_id, experiment)
         await api.record({ user_id, type: 'same', properties: { x: 5 } })
       }
-      await platform.totals.catchUp()
+      await platform.reporting.totals.catchUp()
       for (const confidence_level of [0.4, 0.95]) {
         const answer = await api.results(experiment, { confidence_level })
         for (const { comparisons } of answer.metrics)
@@ -214,7 +214,7 @@ onEachDatabase('results over time', (app, backend) => {
           timestamp: at(late - (user % 5) * DAY),
         })
       }
-      await platform.totals.catchUp()
+      await platform.reporting.totals.catchUp()
       const series = await api.ok('POST', `/api/experiments/${experiment.id}/results/series`, { metric: metric.key })
       expect(series.metric).toBe(metric.key)
       expect(series.days.length).toBeGreaterThan(4)

@@ -40,7 +40,7 @@ onEachDatabase('results', (app) => {
       worse: { users: 900, conversions: 60 },
     })
     // Counting all of it may take longer than an answer waits for.
-    await app().platform.totals.catchUp()
+    await app().platform.reporting.totals.catchUp()
     const results = await api.results(experiment)
     // By hand: z = 0.05 / sqrt(0.125 * 0.875 * 0.002) = 3.3806, p = 0.0007; Wilson limits from the textbook formula.
     expect(results).toMatchObject({

@@ -53,7 +53,7 @@ onPostgres('a client that loses exposures', () => {
         ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 === 3,
       )
       await api.ok('PUT', `/api/experiments/${lossy.id}`, { pause_on: ['mismatch'] })
-      await platform.totals.catchUp()
+      await platform.reporting.totals.catchUp()
       const { decision, sample_ratio, winner } = await api.results(lossy)
       expect(sample_ratio.assigned.is_mismatch).toBe(false)
       expect(sample_ratio.exposed.is_mismatch).toBe(true)
@@ -67,7 +67,7 @@ onPostgres('a client that loses exposures', () => {
       expect(decision.reasons[0]).toContain('country_code DE')
       expect(winner).toBeNull()
 
-      await platform.alertMonitor.look()
+      await platform.jobs.alertMonitor.look()
       const alerts = await api.ok('GET', `/api/alerts?experiment_id=${lossy.id}`)
       expect(alerts).toMatchObject([{ kind: 'mismatch', subject: 'exposed', run: 1, paused: true }])
       expect((await api.ok('GET', `/api/experiments/${lossy.id}`)).status).toBe('paused')

@@ -4,7 +4,8 @@ import type { TestApp } from './app.ts'
 const real = new WeakMap<Watch, Pick<Watch, 'snapshot' | 'refresh'>>()
 
 /** Keeps a process on a snapshot until its own fence makes it look again. */
-export function holdBack({ platform: { watch } }: TestApp, held = watch.snapshot()) {
+export function holdBack(app: TestApp, held = app.platform.definitions.watch.snapshot()) {
+  const { watch } = app.platform.definitions
   const { snapshot, refresh } = real.get(watch) ?? watch
   real.set(watch, { snapshot, refresh })
   let looked = false
@@ -18,6 +19,7 @@ export function holdBack({ platform: { watch } }: TestApp, held = watch.snapshot
 }
 
 /** Lets it see again what it would. */
-export function release({ platform: { watch } }: TestApp) {
+export function release(app: TestApp) {
+  const { watch } = app.platform.definitions
   Object.assign(watch, real.get(watch))
 }

@@ -18,7 +18,7 @@ export const queryOf =
  * @throws Error with every line that differs
  */
 export async function compareTotals(app: TestApp): Promise<string[]> {
-  await app.platform.totals.catchUp()
+  await app.platform.reporting.totals.catchUp()
   const query = queryOf(app)
   const expected = linesOf(recompute(await readRaw(query)))
   const actual = linesOf(await readTotals(query))

@@ -172,9 +172,9 @@ async function deliver({ app }: Scene, arrivals: readonly (Fold | Loose | null)[
 }
 
 /** Everything, or what a pass takes that may take next to nothing. */
-async function fold({ platform: { totals, orm } }: ClockedApp, { all }: Fold, random: Random) {
-  if (all) await totals.catchUp()
-  else await foldOnce(orm, { events: 1 + random.below(6), users: 1 + random.below(3) }, TIME_ZONE)
+async function fold({ platform }: ClockedApp, { all }: Fold, random: Random) {
+  if (all) await platform.reporting.totals.catchUp()
+  else await foldOnce(platform.orm, { events: 1 + random.below(6), users: 1 + random.below(3) }, TIME_ZONE)
 }
 
 async function carryOut(scene: Scene, act: Act) {

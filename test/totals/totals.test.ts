@@ -38,7 +38,7 @@ onEachDatabase('running totals', (app) => {
     const { api, platform } = app()
     const experiment = await story(api)
     const before = await api.results(experiment)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     expect(await api.results(experiment)).toEqual(before)
     expect(await verify(app())).toBeNull()
 
@@ -49,7 +49,7 @@ onEachDatabase('running totals', (app) => {
     await api.ok('DELETE', `/api/users/${encodeURIComponent(`visitor ${experiment.id} 2`)}`)
     await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
     const later = await api.results(experiment)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     expect(await api.results(experiment)).toEqual(later)
     expect(later.variants.map((row: { total_users: number }) => row.total_users)).toEqual(
       before.variants.map((row: { total_users: number }) => row.total_users),
@@ -61,7 +61,7 @@ onEachDatabase('running totals', (app) => {
     const { api, platform } = app()
     const experiment = await story(api)
     const right = await api.results(experiment)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const faults = [
       `update variant_metrics set users = users + 1 where users > 0`,
       `update variant_units set users = users + 1 where users > 0`,
@@ -82,7 +82,7 @@ onEachDatabase('running totals', (app) => {
   test('of an event type that nobody asked for before are counted at the first question', async () => {
     const { api, platform } = app()
     const experiment = await story(api)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     const results = await api.results(experiment, { conversion_event_type: 'view' })
     expect(results.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(20)
     await api.record({ user_id: 'visitor of none', type: `new ${experiment.id}` })
@@ -90,7 +90,7 @@ onEachDatabase('running totals', (app) => {
     await api.record({ user_id: 'visitor of none', type: `new ${experiment.id}` })
     const fresh = await api.results(experiment, { conversion_event_type: `new ${experiment.id}` })
     expect(fresh.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(1)
-    await platform.totals.catchUp()
+    await platform.reporting.totals.catchUp()
     expect(await verify(app())).toBeNull()
   })
 })

@@ -98,9 +98,9 @@ onEachDatabase('aliases', (app) => {
       const { experiment, inControl, inTreatment } = await oneInEach(api, 'forced')
       const { control } = experiment.variants
       await forceVariant(app(), 'forced owner', experiment)
-      const { version } = platform.watch.snapshot()
+      const { version } = platform.definitions.watch.snapshot()
       await login(api, inTreatment, 'forced owner')
-      expect(platform.watch.snapshot().version).toBeGreaterThan(version)
+      expect(platform.definitions.watch.snapshot().version).toBeGreaterThan(version)
       expect(await api.variantOf(inTreatment, experiment)).toBe(control)
       expect(await assignmentsOf(app(), 'forced owner')).toMatchObject([{ excluded_reason: 'override' }])
       const results = await api.results(experiment)
@@ -150,7 +150,7 @@ onEachDatabase('aliases', (app) => {
         if (index % 10 === 9) return { alias_id: `many ${index}`, user_id: `many ${index}` }
         return { alias_id: `many ${index}`, user_id: index % 2 ? 'the many' : `many ${index - (index % 10) + 1}` }
       })
-      const { aliasWriter } = app().platform
+      const { aliasWriter } = app().platform.users
       const outcomes = await Promise.allSettled(wanted.map(aliasWriter.join))
       const codes = outcomes.map((outcome) => (outcome.status === 'rejected' ? outcome.reason.code : 'joined'))
       const expected = wanted.map((_, index) => {
@@ -175,7 +175,7 @@ onEachDatabase('aliases', (app) => {
               alias_id: `${prefix} ${alias}`,
               user_id: `${prefix} ${user}`,
             }))
-            const outcomes = await Promise.allSettled(wanted.map(platform.aliasWriter.join))
+            const outcomes = await Promise.allSettled(wanted.map(platform.users.aliasWriter.join))
             const refused = wanted.map((one) => joinModel(owners, one.alias_id, one.user_id))
             for (const [index, outcome] of outcomes.entries())
               expect(outcome.status === 'rejected' ? outcome.reason.code : null).toBe(refused[index])
@@ -292,7 +292,8 @@ onEachDatabase('aliases', (app) => {
     test('take their overrides with them, also out of the snapshot', async () => {
       const { api, platform } = app()
       const experiment = await api.makeExperiment()
-      const forced = () => platform.watch.snapshot().experiments.get(experiment.id)?.overrides.get('tester’s phone')
+      const forced = () =>
+        platform.definitions.watch.snapshot().experiments.get(experiment.id)?.overrides.get('tester’s phone')
       await login(api, 'tester’s phone', 'tester')
       await forceVariant(app(), 'tester', experiment)
       await login(api, 'tester’s tablet', 'tester')
@@ -334,7 +335,7 @@ onPostgres('a login on one process', () => {
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()
     await one.api.ok('POST', `/api/experiments/${experiment.id}/start`)
-    await two.platform.watch.refresh()
+    await two.platform.definitions.watch.refresh()
     if (lost) Object.assign(one.platform.cache, { publish: () => {} })
     for (const visitor of many('visitor')) {
       const [device, user] = [`device of ${visitor}`, `user of ${visitor}`]

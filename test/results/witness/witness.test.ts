@@ -112,7 +112,7 @@ describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded
       app = await openClockedApp(backend, 'UTC')
       world = await makeWorld(app)
       // Counting all of it may take longer than an answer waits for.
-      await app.platform.totals.catchUp()
+      await app.platform.reporting.totals.catchUp()
     }, 300_000)
     afterAll(async () => {
       rmSync(folder, { recursive: true })
