@@ -48,11 +48,15 @@ const MAX_PARAM_LENGTH = 8192
 
 export type App = { platform: Platform; http: FastifyInstance; close: () => Promise<void> }
 
-/** The composition root: opens the database, Redis and HTTP, and closes them in the right order. Does not listen. */
-export async function createApp(config: Config, log: Logger): Promise<App> {
+/**
+ * The composition root: opens the database, Redis and HTTP, and closes them in the right order. Does not listen.
+ * @param image the dump that an embedded database in memory starts from, made by `dumpImage`
+ */
+export async function createApp(config: Config, log: Logger, image?: Blob): Promise<App> {
   const database = await openDatabase({
     url: config.databaseUrl,
     pool: config.databasePool,
+    image,
     warn: (message) => log.debug(message),
   })
   const { orm } = database

@@ -1,5 +1,5 @@
 import { Migrator } from '@mikro-orm/migrations'
-import { PgliteDriver } from '@mikro-orm/pglite'
+import { type PgliteConnection, PgliteDriver } from '@mikro-orm/pglite'
 import { MikroORM } from '@mikro-orm/sql'
 import { Alert } from '../alerts/entity.ts'
 import { Assignment, Override } from '../assignments/entity.ts'
@@ -36,6 +36,7 @@ import {
 } from '../totals/entity.ts'
 import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './folder-lock.ts'
+import { driverFromImage } from './image-driver.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
@@ -111,6 +112,8 @@ export async function openDatabase(options: {
   pool: number
   /** How long a query may take on PostgreSQL; 0: as long as it needs. */
   queryTimeoutMs?: number
+  /** The dump that an embedded database in memory starts from, made by `dumpImage`. */
+  image?: Blob | undefined
   warn?: (message: string) => void
 }): Promise<Database> {
   const warn = options.warn ?? (() => {})
@@ -148,7 +151,7 @@ export async function openDatabase(options: {
   try {
     const orm = await MikroORM.init({
       ...shared,
-      driver: PgliteDriver,
+      driver: folder === '' && options.image ? driverFromImage(options.image) : PgliteDriver,
       dbName: folder === '' ? 'memory://' : `${folder}/postgres`,
     })
     return {
@@ -163,4 +166,10 @@ export async function openDatabase(options: {
     unlock()
     throw error
   }
+}
+
+/** Dumps the data directory of an embedded database. Another one starts from it in a fraction of the time. */
+export async function dumpImage({ orm }: Database): Promise<Blob> {
+  const connection = orm.em.getConnection() as PgliteConnection
+  return (await connection.getNativeClient()).dumpDataDir('none')
 }

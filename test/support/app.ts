@@ -1,7 +1,10 @@
+import { existsSync, openAsBlob, renameSync, writeFileSync } from 'node:fs'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
 import { type App, createApp } from '../../server/app.ts'
 import { readConfig } from '../../server/config.ts'
+import { migrate } from '../../server/database/migrate.ts'
+import { dumpImage, openDatabase } from '../../server/database/orm.ts'
 import { createApi, type TestApi } from './api.ts'
 import { administer, databaseUrl, REDIS_URL } from './services.ts'
 
@@ -10,7 +13,7 @@ export type TestApp = App & { url: string; api: TestApi; databaseUrl: string }
 
 let created = 0
 
-/** A database of its own: in memory, or cloned from the migrated template. */
+/** Creates a database for one test: in memory, or cloned from the migrated template. */
 export async function freshDatabase(backend: Backend): Promise<{ DATABASE_URL: string; REDIS_URL?: string }> {
   if (backend === 'embedded') return { DATABASE_URL: 'pglite:' }
   const template = inject('template')
@@ -20,11 +23,12 @@ export async function freshDatabase(backend: Backend): Promise<{ DATABASE_URL: s
   return { DATABASE_URL: databaseUrl(name), REDIS_URL }
 }
 
-/** A whole platform, listening on a port of its own. @param environment over the test's defaults */
+/** Opens a whole platform that listens on its own port. @param environment over the test's defaults */
 export async function openApp(backend: Backend, environment: Record<string, string> = {}): Promise<TestApp> {
   const database = environment.DATABASE_URL ? {} : await freshDatabase(backend)
   const config = readConfig({ LOG_LEVEL: 'silent', PORT: '0', ...database, ...environment })
-  const app = await createApp(config, pino({ level: config.logLevel }))
+  const image = config.databaseUrl === 'pglite:' ? await migratedImage() : undefined
+  const app = await createApp(config, pino({ level: config.logLevel }), image)
   const url = await app.http.listen({ host: '127.0.0.1', port: 0 })
   return Object.assign(app, {
     url,
@@ -33,11 +37,41 @@ export async function openApp(backend: Backend, environment: Record<string, stri
   })
 }
 
+/** Reads the image that embedded databases in memory start from. The first test of a run that needs it makes it. */
+async function migratedImage(): Promise<Blob> {
+  const file = inject('image')
+  if (!existsSync(file)) {
+    const database = await openDatabase({ url: 'pglite:', pool: 1 })
+    await migrate(database, undefined)
+    const image = await dumpImage(database)
+    await database.close()
+    // Two workers may do this at the same time: the file appears whole under its name.
+    const made = `${file}.${process.pid}`
+    writeFileSync(made, Buffer.from(await image.arrayBuffer()))
+    renameSync(made, file)
+  }
+  return openAsBlob(file)
+}
+
 export const hasPostgres = () => inject('template') !== null
 
-/** Describes behaviour on every kind of database that there is; without PostgreSQL and Redis, on the embedded one. */
+/** The database for stories that do not depend on its kind: PostgreSQL where there is one, otherwise the embedded one. */
+export const oneDatabase = (): Backend => (hasPostgres() ? 'postgres' : 'embedded')
+
+/**
+ * Describes behaviour on each kind of database that there is. Use it only where the two could answer differently:
+ * storage, migrations, folding, recording, deciding. Elsewhere `onOneDatabase` proves the same in half the time.
+ */
 export function onEachDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
-  const backends: Backend[] = hasPostgres() ? ['embedded', 'postgres'] : ['embedded']
+  describeOn(hasPostgres() ? ['embedded', 'postgres'] : ['embedded'], title, tests)
+}
+
+/** Describes behaviour on PostgreSQL and Redis; where these are missing, on the embedded database. */
+export function onOneDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
+  describeOn([oneDatabase()], title, tests)
+}
+
+function describeOn(backends: Backend[], title: string, tests: (app: () => TestApp, backend: Backend) => void) {
   describe.each(backends)(`${title} (%s)`, (backend) => {
     let app: TestApp
     beforeAll(async () => {
@@ -48,7 +82,7 @@ export function onEachDatabase(title: string, tests: (app: () => TestApp, backen
   })
 }
 
-/** The same for behaviour while services of the test's own are stopped and killed. */
+/** Describes behaviour while services that the test started are stopped and killed. */
 export const onPrivateServices = (title: string, tests: () => void) =>
   describe.runIf(hasPostgres() && inject('programs'))(title, tests)
 

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../server/database/migrate.ts'
 import { openDatabase } from '../../server/database/orm.ts'
@@ -8,14 +11,14 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The migrated database that each test file's own is cloned from; null where there is no PostgreSQL or no Redis. */
     template: string | null
-    /** Whether the programs are installed that instances of a test's own are started from. */
+    /** The file with the migrated image that embedded databases start from; it is made when first needed. */
+    image: string
+    /** True when the programs are installed from which tests start services for themselves. */
     programs: boolean
   }
 }
 
-/**
- * Looks for PostgreSQL and Redis, once. What cannot run without them is left out and said so; in CI nothing may be.
- */
+/** Looks for PostgreSQL and Redis once per run. Says which tests are left out without them; in CI none may be. */
 export default async function setup(project: TestProject) {
   const [postgres, redis, programs] = [await postgresFault(), await redisFault(), missingPrograms()]
   const services = [
@@ -25,6 +28,8 @@ export default async function setup(project: TestProject) {
   const missing = [...services, ...(programs ? [programs] : [])]
   if (missing.length > 0 && process.env.CI) throw new Error(`In CI nothing may be left out, but: ${missing.join('; ')}`)
   project.provide('programs', programs === null)
+  const folder = mkdtempSync(join(tmpdir(), 'experiment-test-'))
+  project.provide('image', join(folder, 'image.tar'))
   if (services.length > 0)
     console.warn(
       `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is\n  ${services.join('\n  ')}\n` +
@@ -33,7 +38,7 @@ export default async function setup(project: TestProject) {
   else if (programs) console.warn(`\nLeft out: the tests that stop and kill services of their own. ${programs}\n`)
   if (services.length > 0) {
     project.provide('template', null)
-    return
+    return () => rmSync(folder, { recursive: true })
   }
   const template = `experiment_test_${process.pid}`
   await administer(`drop database if exists ${template}`)
@@ -43,6 +48,7 @@ export default async function setup(project: TestProject) {
   await database.close()
   project.provide('template', template)
   return async () => {
+    rmSync(folder, { recursive: true })
     const left = await administer<{ datname: string }>(
       `select datname from pg_database where datname like '${template}%'`,
     )
