@@ -2,7 +2,7 @@ import { EventSource } from 'eventsource'
 import { expect, test } from 'vitest'
 import { createClient } from '../../client/index.ts'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
@@ -25,7 +25,7 @@ async function experimentWith(api: TestApi, rates: { control: number; treatment:
   return experiment
 }
 
-onEachDatabase('alerts', (app) => {
+onOneDatabase('alerts', (app) => {
   test('tell once of what is significant, and pause an experiment that does harm where that is wanted', async () => {
     const { api, platform } = app()
     const harmful = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['harm'] })

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { beginHistory } from '../../server/definitions/queries.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
-onEachDatabase('an explanation', (app) => {
+onOneDatabase('an explanation', (app) => {
   const explain = (user_id: string, { id }: { id: number }, more: object = {}) =>
     app().api.ok('POST', `/api/experiments/${id}/explain`, { user_id, ...more })
   const stepOf = (explanation: { steps: { step: string }[] }, name: string) =>

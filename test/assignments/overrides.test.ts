@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
-onEachDatabase('an override', (app) => {
+onOneDatabase('an override', (app) => {
   const path = ({ id }: { id: number }, user = '') => `/api/experiments/${id}/overrides${user && `/${user}`}`
 
   test('forces a variant on one user, at once and whatever is stored, until it is removed', async () => {
@@ -85,7 +85,7 @@ onEachDatabase('an override', (app) => {
   })
 })
 
-onEachDatabase('a preview', (app) => {
+onOneDatabase('a preview', (app) => {
   test('answers what a check would, and stores, exposes and starts nothing', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
@@ -99,7 +99,7 @@ onEachDatabase('a preview', (app) => {
   })
 })
 
-onEachDatabase('a user who stops matching', (app) => {
+onOneDatabase('a user who stops matching', (app) => {
   const checks = async (on_ineligible: string | undefined) => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' }, on_ineligible })
@@ -125,7 +125,7 @@ onEachDatabase('a user who stops matching', (app) => {
   })
 })
 
-onEachDatabase('a rule on id', (app) => {
+onOneDatabase('a rule on id', (app) => {
   test('is about the user who is asked for, whatever the attributes of the call say', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { id: 'vip' } })
@@ -134,7 +134,7 @@ onEachDatabase('a rule on id', (app) => {
   })
 })
 
-onEachDatabase('a stored rule that does not compile', (app) => {
+onOneDatabase('a stored rule that does not compile', (app) => {
   test('lets nobody in through a rule that asks for who is not in it', async () => {
     const { api, platform } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'broken soon', rules: { plan: 'gold' } })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { freshDatabase, onEachDatabase, onPostgres, openApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
-onEachDatabase('API keys', (app) => {
+onOneDatabase('API keys', (app) => {
   test('are shown whole once, stored hashed and listed masked', async () => {
     const { api, platform } = app()
     const made = await api.ok('POST', '/api/auth/keys', { name: 'shown once' })

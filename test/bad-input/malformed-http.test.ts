@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { dumpTables } from './dump.ts'
 import { createSender } from './send.ts'
 
@@ -32,7 +32,7 @@ const cutOff = [
   `${post('Content-Length: 18')}{"name":"cut o`,
 ]
 
-onEachDatabase('requests that are no HTTP', (app) => {
+onOneDatabase('requests that are no HTTP', (app) => {
   test.each(Object.entries(malformed))('%s is answered 4xx, and what it says is in the one shape', async (_, bytes) => {
     const sender = createSender(app().url)
     const answer = await sender.sendBytes(bytes)

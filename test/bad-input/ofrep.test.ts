@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase, type TestApp } from '../support/app.ts'
+import { onOneDatabase, type TestApp } from '../support/app.ts'
 import { badContexts, heavyContexts } from './bad-contexts.ts'
 import { dumpTables } from './dump.ts'
 import { createRandom } from './request.ts'
@@ -24,7 +24,7 @@ async function makeFlags({ api }: TestApp) {
   return { static: true, targeted: true, drawn: false, constructor: false, tried: false }
 }
 
-onEachDatabase('an evaluation with a wrong context', (app) => {
+onOneDatabase('an evaluation with a wrong context', (app) => {
   let answersNobody: Record<string, boolean> | undefined
   /** Sends on connections that are closed again. */
   async function withSender<T>(use: (sender: ReturnType<typeof createSender>) => Promise<T>): Promise<T> {

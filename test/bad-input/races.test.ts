@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const RACERS = 12
 const ROUNDS = 5
@@ -16,7 +16,7 @@ async function race(requests: readonly (() => Promise<{ status: number }>)[]): P
 const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index))
 
-onEachDatabase('requests that race', (app) => {
+onOneDatabase('requests that race', (app) => {
   const racing = (method: string, path: string, body: (index: number) => object | undefined) =>
     race(times(RACERS, (index) => () => app().api.call(method, `/api${path}`, body(index))))
   const oneWins = { 200: 1, 409: RACERS - 1 }

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { restProcedures } from '../../server/http/procedures.ts'
 import { appRouter } from '../../server/router.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { createTally } from './answer.ts'
 import { badValues } from './bad-values.ts'
 import { baseOf } from './base.ts'
@@ -111,7 +111,7 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
   }
 }
 
-onEachDatabase('typed clients that send bad input', (app) => {
+onOneDatabase('typed clients that send bad input', (app) => {
   test('are refused, and nothing changes', async () => {
     const world = await makeWorld(app().api)
     const before = await dumpTables(app())

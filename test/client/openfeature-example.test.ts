@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { root } from './fixture.ts'
 import { runWell } from './run.ts'
 
 const script = join(root, 'client/examples/openfeature.ts')
 
-onEachDatabase('the OpenFeature example', (app) => {
+onOneDatabase('the OpenFeature example', (app) => {
   test('counts those visitors who were shown the button, also when it runs again', async () => {
     const example = () => runWell(process.execPath, [script], { environment: { PLATFORM_URL: app().url } })
     const first = await example()

@@ -1,12 +1,12 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { root } from './fixture.ts'
 import { run, runWell } from './run.ts'
 
 const script = join(root, 'client/examples/quickstart.ts')
 
-onEachDatabase('the quickstart', (app) => {
+onOneDatabase('the quickstart', (app) => {
   const quickstart = () => runWell(process.execPath, [script], { environment: { PLATFORM_URL: app().url } })
 
   test('goes from a key to a winner, and a repetition changes nothing', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const TYPES = ['click', 'purchase', 'view', 'Été']
 const USERS = ['ada', 'grace', 'edsger']
@@ -20,7 +20,7 @@ const filters = (variants: number[]) =>
     { requiredKeys: [] },
   )
 
-onEachDatabase('the list of events', (app) => {
+onOneDatabase('the list of events', (app) => {
   test('is, page by page, what its filters say, by ascending id', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment({ control: 34, b: 33, c: 33 })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Loose, TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 /** A run that began at a time, with users decided elsewhere. */
 async function startedAt(api: TestApi, timestamp: string) {
@@ -14,7 +14,7 @@ const points = ({ series }: Loose, type: string) =>
     .filter((one: Loose) => one.type === type)
     .map(({ points }: Loose) => points.map((point: Loose) => [point.start, point.events, point.value]))
 
-onEachDatabase('the series of an experiment', (app) => {
+onOneDatabase('the series of an experiment', (app) => {
   test('counts events and values per day, variant and type, with zeros where nothing happened, before and after they are folded', async () => {
     const { api, platform } = app()
     const { id, tag, variants } = await startedAt(api, '2026-03-01T10:00:00Z')

@@ -2,7 +2,7 @@ import { EventSource } from 'eventsource'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { createClient, type Inputs } from '../../client/index.ts'
-import { onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 type Seen = { id: string; type: string; user_id: string }
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -51,7 +51,7 @@ async function settled({ platform }: TestApp) {
   }
 }
 
-onEachDatabase('the live tail of events', (app) => {
+onOneDatabase('the live tail of events', (app) => {
   test('shows events as they are stored, filtered, from now on', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

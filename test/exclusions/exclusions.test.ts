@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { compareTotals } from '../totals/compare.ts'
 
-onEachDatabase('users left out of the results', (app) => {
+onOneDatabase('users left out of the results', (app) => {
   const usersIn = async (experiment: { id: number }) => {
     const results = await app().api.results(experiment)
     const users = results.variants.reduce((sum: number, row: { total_users: number }) => sum + row.total_users, 0)

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
-onEachDatabase('experiments', (app) => {
+onOneDatabase('experiments', (app) => {
   test('a new experiment is a draft with a control at 100 %, and a key from its name', async () => {
     const { api } = app()
     const made = await api.ok('POST', '/api/experiments', { name: 'New Checkout: Flow!' })

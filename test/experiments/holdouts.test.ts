@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
-import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
-onEachDatabase('holdouts', (app) => {
+onOneDatabase('holdouts', (app) => {
   const makeHoldout = async (settings: object = {}) => {
     const { id } = await app().api.makeExperiment({}, { kind: 'holdout', ...settings })
     const { variants } = await app().api.ok('GET', `/api/experiments/${id}`)

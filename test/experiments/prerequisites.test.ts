@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import type { Answer, Loose } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 type Made = { id: number; variants: Record<string, number> }
 
-onEachDatabase('prerequisites', (app) => {
+onOneDatabase('prerequisites', (app) => {
   const needing = (...needed: Made[]) => ({
     prerequisites: needed.map(({ id, variants }) => ({ experiment_id: id, variant_ids: [variants.treatment] })),
   })

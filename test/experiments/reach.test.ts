@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
-import { onEachDatabase, type TestApp } from '../support/app.ts'
+import { onOneDatabase, type TestApp } from '../support/app.ts'
 
 const PROFILES = 3000
 
@@ -14,7 +14,7 @@ const makeProfiles = ({ platform }: TestApp) =>
     [PROFILES],
   )
 
-onEachDatabase('the reach of an experiment', (app, backend) => {
+onOneDatabase('the reach of an experiment', (app, backend) => {
   const reach = ({ id }: { id: number }) => app().api.ok('POST', `/api/experiments/${id}/reach`)
   const total = (counts: Record<string, number>) => Object.values(counts).reduce((sum, count) => sum + count, 0)
 

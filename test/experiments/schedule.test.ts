@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { freshDatabase, onEachDatabase, onPostgres, openApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 const soon = (ms: number) => new Date(Date.now() + ms).toISOString()
 
@@ -13,7 +13,7 @@ async function until(holds: () => Promise<boolean>, withinMs: number): Promise<n
   return performance.now() - since
 }
 
-onEachDatabase('a schedule', (app) => {
+onOneDatabase('a schedule', (app) => {
   const get = ({ id }: { id: number }) => app().api.ok('GET', `/api/experiments/${id}`)
 
   test('starts a draft and completes it, each within two seconds of its time', async () => {

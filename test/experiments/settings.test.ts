@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Answer, Loose } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const HOUR_MS = 3_600_000
 const inHours = (hours: number) => new Date(Date.now() + hours * HOUR_MS).toISOString()
@@ -8,7 +8,7 @@ const inHours = (hours: number) => new Date(Date.now() + hours * HOUR_MS).toISOS
 const refusal = ({ status, body }: Answer<Loose>) =>
   [status, body.issues?.map((issue: { path: string[] }) => issue.path.join('.'))].flat().join(' ').trim()
 
-onEachDatabase('settings of an experiment', (app) => {
+onOneDatabase('settings of an experiment', (app) => {
   const create = (settings: object) =>
     app().api.call('POST', '/api/experiments', { name: `settings ${Math.random()}`, ...settings })
   const change = (experiment: { id: number }, settings: object) =>

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import type { Loose, TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { answerFor, makeFlag, pathsOf, refusedAt, setRules, unused, updateFlag, users } from './make-flag.ts'
 
 const explain = (api: TestApi, { key }: { key: string }, user_id: string, more: object = {}): Promise<Loose> =>
   api.ok('POST', `/api/flags/${key}/explain`, { user_id, attributes: {}, ...more })
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5))
 
-onEachDatabase('the explanation of a flag', (app) => {
+onOneDatabase('the explanation of a flag', (app) => {
   test('tells rule by rule what was looked at, and agrees with what is answered', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: unused('explained'), rules: { plan: 'gold' } })

@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest'
 import { createClient } from '../../client/index.ts'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { makeFlag, pathsOf, refusedAt, unused, updateFlag, valueFor } from './make-flag.ts'
 
 const create = (api: TestApi, settings: object) =>
   api.call('POST', '/api/flags', { key: unused('refused'), type: 'boolean', default_value: false, ...settings })
 
-onEachDatabase('flags', (app) => {
+onOneDatabase('flags', (app) => {
   test('are created, read, changed and deleted over REST', async () => {
     const { api } = app()
     const key = unused('New.Checkout_')

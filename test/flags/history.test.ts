@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { makeFlag, setRules, unused, updateFlag } from './make-flag.ts'
 
-onEachDatabase('the history of a flag', (app) => {
+onOneDatabase('the history of a flag', (app) => {
   const historyOf = ({ key }: { key: string }, query = '') => app().api.ok('GET', `/api/flags/${key}/history${query}`)
 
   test('has every version with who made it, also after the flag was deleted and made again', async () => {
@@ -87,7 +87,7 @@ onEachDatabase('the history of a flag', (app) => {
   })
 })
 
-onEachDatabase('what a flag uses', (app) => {
+onOneDatabase('what a flag uses', (app) => {
   test('is told from both sides, and is not deleted or archived before the flag lets go of it', async () => {
     const { api } = app()
     const makeSegment = (rules: object = {}) => api.ok('POST', '/api/segments', { name: unused('used'), rules })

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { makeFlag, unused } from './make-flag.ts'
 
-onEachDatabase('flags and experiments', (app) => {
+onOneDatabase('flags and experiments', (app) => {
   test('share one namespace of keys', async () => {
     const { api } = app()
     const flag = await makeFlag(api)

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Loose, TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import {
   answerFor,
   makeFlag,
@@ -22,7 +22,7 @@ const started = async (api: TestApi, ...settings: Parameters<TestApi['makeExperi
   return experiment
 }
 
-onEachDatabase('the rules of a flag', (app) => {
+onOneDatabase('the rules of a flag', (app) => {
   test('keep their ids, and have their place for one unless that is taken', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ value: true }, { id: 'named', value: true }, { value: true }] })
@@ -137,7 +137,7 @@ onEachDatabase('the rules of a flag', (app) => {
   })
 })
 
-onEachDatabase('a rollout', (app) => {
+onOneDatabase('a rollout', (app) => {
   test('has about its share of the users, is sticky, and grows without moving anybody who is in', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [rollout(20)] })
@@ -199,7 +199,7 @@ onEachDatabase('a rollout', (app) => {
   })
 })
 
-onEachDatabase('a rule of an experiment', (app) => {
+onOneDatabase('a rule of an experiment', (app) => {
   test("gives each variant's value, the default one to other variants, and leaves the others to the next rule", async () => {
     const { api } = app()
     const experiment = await started(api, undefined, { condition: { plan: 'gold' } })
@@ -248,7 +248,7 @@ onEachDatabase('a rule of an experiment', (app) => {
   })
 })
 
-onEachDatabase('a stored rule that does not compile', (app) => {
+onOneDatabase('a stored rule that does not compile', (app) => {
   test('is for nobody, and the health of the platform says so', async () => {
     const { api, platform } = app()
     const rules = [

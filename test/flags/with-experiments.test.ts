@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { answerFor, makeFlag, unused, users, valueFor } from './make-flag.ts'
 
 const start = async (api: TestApi, ...settings: Parameters<TestApi['makeExperiment']>) => {
@@ -18,7 +18,7 @@ const byName = ({ id, variants }: { id: number; variants: Record<string, number>
 })
 const stringFlag = { type: 'string', default_value: 'none' }
 
-onEachDatabase('flags that an experiment decides', (app) => {
+onOneDatabase('flags that an experiment decides', (app) => {
   test('give everybody the value of the control in A/A mode', async () => {
     const { api } = app()
     const experiment = await start(api, undefined, { mode: 'aa' })
@@ -102,7 +102,7 @@ onEachDatabase('flags that an experiment decides', (app) => {
   })
 })
 
-onEachDatabase('what a flag may take', (app) => {
+onOneDatabase('what a flag may take', (app) => {
   test('is no more than one rule may, for all of its conditions together', async () => {
     const { api } = app()
     const key = unused('bounded')

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { keyOfToken, streamToken } from '../../server/http/stream-token.ts'
-import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { type EventStream, openStream, streamLink } from '../support/event-stream.ts'
 
 const QUARTER_MS = 15 * 60_000
@@ -35,7 +35,7 @@ async function within<T>(ms: number, what: Promise<T>): Promise<T> {
   return Promise.race([what, late]).finally(() => clearTimeout(timer))
 }
 
-onEachDatabase('a stream of changes', (app) => {
+onOneDatabase('a stream of changes', (app) => {
   test('has one URL for all answers of a quarter of an hour', async () => {
     const link = await streamLink(app())
     expect(await streamLink(app())).toBe(link)

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { streamToken, windowOf } from '../../server/http/stream-token.ts'
 import type { Loose } from '../support/api.ts'
-import { freshDatabase, onEachDatabase, onPostgres, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
 import { holdBack, release } from '../support/hold-back.ts'
 import { type PrivateService, privatePostgres } from '../support/private-services.ts'
 
@@ -40,7 +40,7 @@ async function makeFlag({ api }: TestApp, settings: object = {}): Promise<string
   return key
 }
 
-onEachDatabase('the ETag of a bulk evaluation', (app) => {
+onOneDatabase('the ETag of a bulk evaluation', (app) => {
   test('is of the answer: of its user, attributes and assignments, not of how the context is written', async () => {
     const { api } = app()
     await makeFlag(app(), { rules: [{ condition: { plan: 'gold' }, value: true }] })
@@ -247,7 +247,7 @@ onPrivateServices('flags while PostgreSQL is unavailable', () => {
   }, 60_000)
 })
 
-onEachDatabase('an evaluation that is refused', (app) => {
+onOneDatabase('an evaluation that is refused', (app) => {
   test('always says why by an errorCode, and which flag it was', async () => {
     const key = await makeFlag(app(), { rules: [{ rollout: [{ percent: 50, value: true }] }] })
     const { key: reader } = await app().api.ok('POST', '/api/auth/keys', { name: 'reader', scopes: ['read'] })

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 /** The same request with a slash at the end takes the usual way. */
-onEachDatabase('the short path', (app) => {
+onOneDatabase('the short path', (app) => {
   test('answers what the procedure answers, header by header, whatever the experiment is', async () => {
     const { api } = app()
     const experiments = [
@@ -71,7 +71,7 @@ onEachDatabase('the short path', (app) => {
   })
 })
 
-onEachDatabase('the short path of flags', (app) => {
+onOneDatabase('the short path of flags', (app) => {
   /** An answer with all that a client may look at. */
   async function ask(path: string, body: string, headers: Record<string, string>) {
     const response = await fetch(`${app().url}/ofrep/v1/evaluate/flags/${path}`, { method: 'POST', headers, body })

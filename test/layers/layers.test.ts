@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import type { Answer, Loose } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 type Made = { id: number; variants: Record<string, number> }
 let made = 0
 
-onEachDatabase('layers', (app) => {
+onOneDatabase('layers', (app) => {
   const call = (method: string, path: string, body?: object) => app().api.call(method, `/api/layers${path}`, body)
   const ok = (method: string, path: string, body?: object) => app().api.ok(method, `/api/layers${path}`, body)
   const makeLayer = async (): Promise<number> => (await ok('POST', '', { name: `layer ${++made}` })).id

@@ -1,9 +1,9 @@
 import { OpenFeature } from '@openfeature/web-sdk'
 import { afterEach, beforeAll, expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { assignmentsOf, changeUser, closePage, eventsOf, openPage } from './hook-page.ts'
 
-onEachDatabase('the OpenFeature hook while a page changes its user', (app) => {
+onOneDatabase('the OpenFeature hook while a page changes its user', (app) => {
   let experiment: { id: number; variants: Record<string, number> }
   const key = 'greeting'
   beforeAll(async () => {

@@ -8,10 +8,10 @@ import {
 } from '@openfeature/server-sdk'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createReporter, exposureHook, type ReporterFetch, withTracking } from '../../client/openfeature.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { assignmentsOf, changeUser, closePage, eventsOf, openPage } from './hook-page.ts'
 
-onEachDatabase('the OpenFeature hook', (app) => {
+onOneDatabase('the OpenFeature hook', (app) => {
   let made = 0
   /** A started experiment that is read as a flag by its key: the value is the name of the variant. */
   async function startExperiment(settings: object = {}) {

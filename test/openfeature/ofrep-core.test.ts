@@ -6,7 +6,7 @@ import {
   OFREPForbiddenError,
 } from '@openfeature/ofrep-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { onEachDatabase, openApp } from '../support/app.ts'
+import { onOneDatabase, openApp } from '../support/app.ts'
 import { freePort } from '../support/process.ts'
 import {
   ADA,
@@ -44,7 +44,7 @@ const refusal = (call: Promise<unknown>) =>
     (error: unknown) => error,
   )
 
-onEachDatabase("ofrep-core's OFREPApi", (app) => {
+onOneDatabase("ofrep-core's OFREPApi", (app) => {
   let flags: Flags
   let ofrep: OFREPApi
   beforeAll(async () => {

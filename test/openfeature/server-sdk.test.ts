@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Client, EvaluationContext, EvaluationDetails } from '@openfeature/server-sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createApi } from '../support/api.ts'
-import { onEachDatabase, openApp, type TestApp } from '../support/app.ts'
+import { onOneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { freePort, startServer } from '../support/process.ts'
 import {
   ADA,
@@ -53,7 +53,7 @@ const flagOf = ({ client }: Caller, key: string, context: EvaluationContext = AD
   client.getStringDetails(key, 'of the code', context)
 const failure = (errorCode: string) => ({ value: 'of the code', reason: 'ERROR', errorCode, flagMetadata: {} })
 
-onEachDatabase("OpenFeature's server SDK", (app) => {
+onOneDatabase("OpenFeature's server SDK", (app) => {
   let flags: Flags
   beforeAll(async () => {
     flags = await makeFlags(app())

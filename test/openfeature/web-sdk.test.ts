@@ -1,6 +1,6 @@
 import { type EvaluationContext, type EvaluationDetails, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { onEachDatabase, openApp } from '../support/app.ts'
+import { onOneDatabase, openApp } from '../support/app.ts'
 import { freePort } from '../support/process.ts'
 import {
   ADA,
@@ -24,7 +24,7 @@ const openQuietPage = (url: string, headers: [string, string][], context: Evalua
 
 afterEach(closePages)
 
-onEachDatabase("OpenFeature's web SDK", (app) => {
+onOneDatabase("OpenFeature's web SDK", (app) => {
   let flags: Flags
   beforeAll(async () => {
     flags = await makeFlags(app())

@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { type EvaluationContext, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { createApi, type TestApi } from '../support/api.ts'
-import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { freePort, type ServerProcess, startServer } from '../support/process.ts'
 import { ADA, keyFor } from './flags.ts'
 import { closePages, openPage, type WebClient } from './web-client.ts'
@@ -44,7 +44,7 @@ async function expectSoon(page: WebClient, key: string, value: string, make: () 
 
 afterEach(closePages)
 
-onEachDatabase('a page of the web SDK', (app) => {
+onOneDatabase('a page of the web SDK', (app) => {
   const open = (context: EvaluationContext = ADA) => openPage(app().url, bearer(app().api.token), context)
 
   test('shows within a second that a flag was changed, made, switched off and deleted', TIMED, async () => {

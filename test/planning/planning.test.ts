@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const rate = { type: 'proportion', rate: 0.1 }
 
-onEachDatabase('planning', (app) => {
+onOneDatabase('planning', (app) => {
   test('tells how many users an effect needs, and how many days', async () => {
     const { api } = app()
     const fixed = { metric: rate, relative_effect: 0.2, method: 'fixed' }

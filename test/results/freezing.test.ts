@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { rebuildTotals } from '../../server/totals/rebuild.ts'
 import type { Loose, TestApi } from '../support/api.ts'
-import { onEachDatabase, type TestApp } from '../support/app.ts'
+import { onOneDatabase, type TestApp } from '../support/app.ts'
 
 /** An experiment with something of everything, running. */
 async function running(api: TestApi) {
@@ -63,7 +63,7 @@ async function disturb(
   await rebuildTotals(platform.orm, () => {})
 }
 
-onEachDatabase('frozen results', (app) => {
+onOneDatabase('frozen results', (app) => {
   test('stay as they are, bit for bit, whatever comes late, is erased, or computes anew; a live one moves', async () => {
     const { api, platform } = app()
     const [frozen, live] = [await running(api), await running(api)]

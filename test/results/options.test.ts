@@ -2,7 +2,7 @@ import { EventSource } from 'eventsource'
 import { expect, test } from 'vitest'
 import { createClient } from '../../client/index.ts'
 import type { Loose, TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { openClockedApp } from '../totals/set-clock.ts'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -19,7 +19,7 @@ async function experimentOf(api: TestApi, users: number) {
 
 const usersOf = ({ variants }: Loose) => variants.reduce((sum: number, row: Loose) => sum + row.total_users, 0)
 
-onEachDatabase('a question about results', (app) => {
+onOneDatabase('a question about results', (app) => {
   test('may be about other types of events, some metrics, some users, part of the time', async () => {
     const { api } = app()
     const experiment = await experimentOf(api, 30)
@@ -165,7 +165,7 @@ onEachDatabase('a question about results', (app) => {
   })
 })
 
-onEachDatabase('results over time', (app, backend) => {
+onOneDatabase('results over time', (app, backend) => {
   test('are what would have been answered at the end of each day, and by days since the exposure', {
     timeout: 120_000,
   }, async () => {

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 /** As many at a time as a process answers well. */
 async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
@@ -78,7 +78,7 @@ onPostgres('a client that loses exposures', () => {
   }, 300_000)
 })
 
-onEachDatabase('an application that decides elsewhere', (app) => {
+onOneDatabase('an application that decides elsewhere', (app) => {
   test('and reports only those who convert is told of survivorship, and gets no decision', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

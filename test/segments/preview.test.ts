@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 const PROFILES = 1000
 
@@ -23,7 +23,7 @@ function watchEventLoop() {
   }
 }
 
-onEachDatabase('the preview of a size', (app) => {
+onOneDatabase('the preview of a size', (app) => {
   const preview = (input: object) => app().api.ok('POST', '/api/segments/preview', input)
   const makeSegment = async (name: string, rules: object | null, members: string[] = []) => {
     const { api } = app()

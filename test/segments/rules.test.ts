@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 let made = 0
 const makeSegment = (api: TestApi, rules: object | null = null) =>
@@ -16,7 +16,7 @@ async function makeRow(api: TestApi, length: number) {
   return row
 }
 
-onEachDatabase('the rules of a segment', (app) => {
+onOneDatabase('the rules of a segment', (app) => {
   test('are conditions with operators, and decide who takes part', async () => {
     const { api } = app()
     const segment = await makeSegment(api, {
@@ -115,7 +115,7 @@ onEachDatabase('the rules of a segment', (app) => {
   })
 })
 
-onEachDatabase('new rules of a segment', (app) => {
+onOneDatabase('new rules of a segment', (app) => {
   const periodsOf = async (experiment: { id: number }) =>
     (await app().api.ok('GET', `/api/experiments/${experiment.id}`)).runs.at(-1).periods.length
   const running = async (settings: object = {}) => {
@@ -163,7 +163,7 @@ onEachDatabase('new rules of a segment', (app) => {
   })
 })
 
-onEachDatabase('a segment in use', (app) => {
+onOneDatabase('a segment in use', (app) => {
   test('says by what, and is not deleted before nothing uses it', async () => {
     const { api } = app()
     const segment = await makeSegment(api, {})

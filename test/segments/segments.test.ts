@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
-onEachDatabase('segments', (app) => {
+onOneDatabase('segments', (app) => {
   test('have a unique name; null rules mean nobody by rule and {} everybody', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'unique', rules: null })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Answer, ERROR_CODES, type Loose } from '../support/api.ts'
-import { onEachDatabase, openApp } from '../support/app.ts'
+import { onOneDatabase, openApp } from '../support/app.ts'
 import { examples } from './examples.ts'
 import { operations } from './operations.ts'
 
@@ -17,7 +17,7 @@ function expectFault(answer: Answer<Loose>, status: number, path?: (string | num
     expect(issue).toEqual({ path: expect.any(Array), message: expect.stringMatching(/\S/) })
 }
 
-onEachDatabase('an error', (app) => {
+onOneDatabase('an error', (app) => {
   const call = (method: string, path: string, body?: unknown) => app().api.call(method, path, body)
 
   test.each(examples.filter((example) => example.keyed))('is 401 without a token: $title', async (example) => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 import { faultsOf, shapes } from './shapes.ts'
 
 const experiment = {
@@ -46,7 +46,7 @@ describe('a shape', () => {
   })
 })
 
-onEachDatabase('answers', (app) => {
+onOneDatabase('answers', (app) => {
   test('hold every documented field, also where nothing was given', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 33.3333, treatment: 0.0001 })

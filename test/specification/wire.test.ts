@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
 /** What the specification's operations do beyond their examples, wherever the way of one request decides it. */
-onEachDatabase('the wire', (app) => {
+onOneDatabase('the wire', (app) => {
   test('takes a request without a body where every field is optional, with and without a content type', async () => {
     const { api, url } = app()
     const experiment = await api.makeExperiment()

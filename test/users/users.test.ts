@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase } from '../support/app.ts'
+import { onOneDatabase } from '../support/app.ts'
 
-onEachDatabase('users', (app) => {
+onOneDatabase('users', (app) => {
   test('get a UUID unless the caller gives an id', async () => {
     const { api } = app()
     expect((await api.makeUser()).id).toMatch(/^[0-9a-f-]{36}$/)
