@@ -137,8 +137,30 @@ export const storedObject = z.record(z.string(), z.unknown()) as unknown as z.Zo
 /** Any JSON value. */
 export const jsonValue = z.unknown().superRefine(storable()) as z.ZodType<Json, Json>
 
-/** An optional input whose null means the same as leaving it out. */
-export const optional = <T extends z.ZodType>(schema: T) => schema.nullish()
+/** A list whose repeated items are dropped. */
+export const distinct = <Item extends z.ZodType>(items: z.ZodArray<Item>) =>
+  items.overwrite((given) => [...new Set(given)])
+
+/**
+ * An optional input whose null means the same as leaving it out: services see undefined for both. The null is overwritten
+ * rather than transformed, since a transformed schema loses its examples in the OpenAPI document.
+ */
+export const optional = <T extends z.ZodType>(schema: T) =>
+  schema.nullish().overwrite((given) => given ?? undefined) as unknown as z.ZodOptional<NullAsAbsent<T>>
+type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | null>
+/** An optional input for which null is a value: none. In an update null clears the field, and absence leaves it as it is. */
+export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
+/** Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. */
+export function setGiven<Row extends object, Field extends keyof Row>(
+  row: Row,
+  input: { readonly [Name in Field]?: Row[Name] | undefined },
+  ...fields: readonly Field[]
+) {
+  for (const field of fields) {
+    const given = input[field]
+    if (given !== undefined) row[field] = given
+  }
+}
 /** An optional input with a default, also for null. */
 export const withDefault = <T extends z.ZodType, const D extends z.output<T>>(schema: T, value: D) =>
   schema

@@ -39,7 +39,7 @@ export async function* importEvents(
   actor: string,
   upload: {
     chunks: AsyncIterable<Buffer>
-    sentAt: Date | null | undefined
+    sentAt: Date | undefined
     parse: (bytes: Buffer) => unknown
     stopped: AbortSignal
   },
@@ -110,7 +110,7 @@ function readLine(number: number, bytes: Buffer | null, parse: (bytes: Buffer) =
 
 const refused = (message: string): BatchResult['results'][number] => ({ status: 'rejected', id: null, message })
 
-async function storeGroup(recording: Recording, actor: string, { items }: Group, sent_at: Date | null | undefined) {
+async function storeGroup(recording: Recording, actor: string, { items }: Group, sent_at: Date | undefined) {
   const events = items.flatMap(({ event, fault }) => (fault === null ? [event as never] : []))
   if (events.length === 0) return []
   for (let attempt = 0; ; attempt++) {

@@ -1,7 +1,9 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
 import {
+  clearable,
   condition,
+  distinct,
   id,
   instant,
   jsonObject,
@@ -138,8 +140,8 @@ export type ExperimentDetail = z.output<typeof experimentDetail>
 
 const dimension = label(100)
 const settings = {
-  description: optional(text),
-  hypothesis: optional(text),
+  description: clearable(text),
+  hypothesis: clearable(text),
   auto_start: optional(z.boolean()).meta({
     description: 'Whether the first check that names it starts it; true unless given or a start is scheduled',
   }),
@@ -147,46 +149,46 @@ const settings = {
   traffic_percent: optional(percent).meta({
     description: 'Share of the eligible users that take part; 100 by default',
   }),
-  condition: optional(condition).meta({
+  condition: clearable(condition).meta({
     description: 'Who may take part, besides the segments (see docs/conditions.md); null: everybody',
   }),
   on_ineligible: optional(onIneligible),
   prerequisites: optional(z.array(prerequisite).max(20)).meta({ description: 'All of them must be met' }),
-  holdout_id: optional(id).meta({
+  holdout_id: clearable(id).meta({
     description: 'The holdout whose held users are kept out of this experiment; null: none',
   }),
   mode: optional(experimentMode),
-  payload_type: optional(valueType).meta({
+  payload_type: clearable(valueType).meta({
     description: 'The type of every payload, for applications that read the experiment as a flag; null: any JSON value',
   }),
-  dimensions: optional(z.array(dimension).max(10)).meta({
+  dimensions: optional(distinct(z.array(dimension).max(10))).meta({
     description:
       'Attributes that results can be broken down by, beside country_code and is_premium: as they are at the decision, from now on',
     examples: [['plan']],
   }),
   analysis_method: optional(analysisMethod),
-  planned_users: optional(z.int().min(2).max(1_000_000_000)).meta({
+  planned_users: clearable(z.int().min(2).max(1_000_000_000)).meta({
     description: 'Users of all variants together that the analysis is planned for; locked while a run is unfinished',
   }),
-  planned_effect: optional(z.number().gt(0).max(10)).meta({
+  planned_effect: clearable(z.number().gt(0).max(10)).meta({
     description: 'The relative uplift of the primary metric that it is planned to find; locked likewise',
     examples: [0.05],
   }),
-  pause_on: optional(z.array(pauseReason).max(2)).meta({
+  pause_on: optional(distinct(z.array(pauseReason).max(2))).meta({
     description: 'Pause the experiment by itself where its users are mismatched, or where it does harm; [] by default',
   }),
-  max_daily_events: optional(z.int().min(1).max(1_000_000)).meta({
+  max_daily_events: clearable(z.int().min(1).max(1_000_000)).meta({
     description:
       'Whoever has more events than this on a day is left out of the results, whatever the variant; null: nobody',
   }),
-  payload_schema: optional(jsonObject).meta({
+  payload_schema: clearable(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that payloads are checked against; null: none',
   }),
-  scheduled_start_at: optional(instant).meta({
+  scheduled_start_at: clearable(instant).meta({
     description:
       'When the platform starts the draft by itself, which then no check does unless auto_start says so; null: not by time',
   }),
-  scheduled_end_at: optional(instant).meta({
+  scheduled_end_at: clearable(instant).meta({
     description: 'When the platform completes it by itself; null: not by time',
   }),
 }

@@ -2,7 +2,9 @@ import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
 import {
   attributes as anyAttributes,
+  clearable,
   condition,
+  distinct,
   id,
   instant,
   jsonObject,
@@ -110,16 +112,16 @@ export type FlagOutput = z.output<typeof flag>
 
 const tag = label(100)
 const settings = {
-  value_schema: optional(jsonObject).meta({
+  value_schema: clearable(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
     examples: [{ type: 'object', properties: { color: { type: 'string' } }, required: ['color'] }],
   }),
   rules: optional(z.array(givenRule).max(100)).meta({ description: 'In this order; the first that answers counts' }),
   enabled: optional(z.boolean()).meta({ description: "Off: the application's own default; true unless given" }),
-  description: optional(text),
-  owner: optional(label()).meta({ examples: ['checkout team'] }),
-  tags: optional(z.array(tag).max(100)),
-  expected_life_days: optional(z.int().min(1).max(36_500)).meta({
+  description: clearable(text),
+  owner: clearable(label()).meta({ examples: ['checkout team'] }),
+  tags: optional(distinct(z.array(tag).max(100))),
+  expected_life_days: clearable(z.int().min(1).max(36_500)).meta({
     description: 'After so many days it is reported as stale; null: it is meant to stay',
   }),
 }

@@ -4,7 +4,7 @@ import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/fla
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { valueCheck } from '../definitions/values.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Flag } from './entity.ts'
 import { findNamed, readStaleness, selectFlags } from './queries.ts'
 import { prepareRules } from './rules.ts'
@@ -36,15 +36,13 @@ export async function createFlag(em: EntityManager, input: CreateFlag): Promise<
     enabled: input.enabled ?? true,
     description: input.description ?? null,
     owner: input.owner ?? null,
-    tags: distinct(input.tags ?? []),
+    tags: input.tags ?? [],
     expected_life_days: input.expected_life_days ?? null,
   })
   await em.flush()
   await recordFlags(em, [key])
   return getFlag(em, key)
 }
-
-const distinct = (tags: readonly string[]) => [...new Set(tags)]
 
 function checkOf(type: Flag['type'], schema: Flag['value_schema']) {
   if (schema !== null && type !== 'object') throw invalid('is for flags of type object', 'value_schema')
@@ -77,21 +75,25 @@ export async function listFlags(em: EntityManager, filter: ListFlags): Promise<F
 export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<FlagOutput> {
   await lockRules(em)
   const flag = await findFlag(em, input.key)
-  if (input.version != null && input.version !== flag.version)
+  if (input.version !== undefined && input.version !== flag.version)
     throw conflict(`Flag ${flag.key} is at version ${flag.version}, not ${input.version}: look at it again`)
   const before = { ...flag }
-  if (input.value_schema !== undefined) flag.value_schema = input.value_schema
-  flag.default_value = input.default_value ?? flag.default_value
-  if (input.value_schema !== undefined || input.default_value != null || input.rules != null) {
+  setGiven(
+    flag,
+    input,
+    'value_schema',
+    'default_value',
+    'enabled',
+    'description',
+    'owner',
+    'tags',
+    'expected_life_days',
+  )
+  if (input.value_schema !== undefined || input.default_value !== undefined || input.rules !== undefined) {
     const checkValue = checkOf(flag.type, flag.value_schema)
     checkValue(flag.default_value, 'default_value')
     Object.assign(flag, await prepareRules(em, input.rules ?? flag.rules.map(asGiven), checkValue))
   }
-  flag.enabled = input.enabled ?? flag.enabled
-  if (input.description !== undefined) flag.description = input.description
-  if (input.owner !== undefined) flag.owner = input.owner
-  if (input.expected_life_days !== undefined) flag.expected_life_days = input.expected_life_days
-  if (input.tags != null) flag.tags = distinct(input.tags)
   if (!isDeepStrictEqual({ ...flag }, before)) {
     await em.flush()
     await recordFlags(em, [flag.key])
@@ -99,10 +101,12 @@ export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<
   return getFlag(em, flag.key)
 }
 
-const asGiven = ({ from, until, ...rule }: FlagRule): GivenRule => ({
+const asGiven = ({ description, condition, from, until, ...rule }: FlagRule): GivenRule => ({
   ...rule,
-  from: from === null ? null : new Date(from),
-  until: until === null ? null : new Date(until),
+  description: description ?? undefined,
+  condition: condition ?? undefined,
+  from: from === null ? undefined : new Date(from),
+  until: until === null ? undefined : new Date(until),
 })
 
 /** Applications that still ask for it get their own defaults; its history stays. */

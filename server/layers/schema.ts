@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { range, status } from '../experiments/schema.ts'
-import { id, name, optional, page, percent, text, timestamp } from '../wire.ts'
+import { clearable, id, name, optional, page, percent, text, timestamp } from '../wire.ts'
 
 export const layer = z
   .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })
@@ -32,7 +32,7 @@ export const updateLayer = z
   .object({
     layer_id: id,
     name: optional(name),
-    description: optional(text).meta({ description: 'null clears it' }),
+    description: clearable(text).meta({ description: 'null clears it' }),
   })
   .meta({ id: 'UpdateLayer' })
 export type UpdateLayer = z.output<typeof updateLayer>

@@ -4,7 +4,7 @@ import { conflict, invalid, notFound } from '../errors.ts'
 import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
 import type { Experiment } from '../experiments/entity.ts'
 import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from '../experiments/life-cycle.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Layer } from './entity.ts'
 import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './schema.ts'
 import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './shares.ts'
@@ -40,8 +40,7 @@ export async function getLayer(em: EntityManager, layerId: number): Promise<Laye
 
 export async function updateLayer(em: EntityManager, input: UpdateLayer): Promise<Layer> {
   const layer = await lockLayer(em, input.layer_id)
-  layer.name = input.name ?? layer.name
-  if (input.description !== undefined) layer.description = input.description
+  setGiven(layer, input, 'name', 'description')
   await em.flush()
   return layer
 }

@@ -1,5 +1,17 @@
 import { z } from 'zod'
-import { id, jsonObject, label, name, optional, page, storedObject, text, timestamp, withDefault } from '../wire.ts'
+import {
+  clearable,
+  id,
+  jsonObject,
+  label,
+  name,
+  optional,
+  page,
+  storedObject,
+  text,
+  timestamp,
+  withDefault,
+} from '../wire.ts'
 
 const DAY_LIMIT = 366
 
@@ -9,7 +21,7 @@ const key = z
   .meta({ description: 'Unique; what results name it by', examples: ['revenue-per-user'] })
 const eventType = label().meta({ description: 'The type of events that it reads', examples: ['purchase'] })
 const property = label(100).meta({ description: 'The property of an event that is read', examples: ['amount'] })
-const filter = optional(jsonObject).meta({
+const filter = clearable(jsonObject).meta({
   description:
     'Which of the events, by their properties: a value each, or $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $exists; null: all',
   examples: [{ currency: 'USD', amount: { $gte: 1 } }],
@@ -21,18 +33,18 @@ const common = {
     description: 'Whether events count that name another experiment; otherwise only those that name this one or none',
   }),
   direction: withDefault(direction, 'increase'),
-  minimum_detectable_effect: optional(z.number().gt(0).max(10)).meta({
+  minimum_detectable_effect: clearable(z.number().gt(0).max(10)).meta({
     description: 'The smallest relative uplift worth finding, which planning aims at',
     examples: [0.05],
   }),
-  guardrail_margin: optional(
+  guardrail_margin: clearable(
     z.object({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
   ).meta({
     description: 'How much worse a guardrail may be; 5 % unless given',
     examples: [{ type: 'relative', size: 0.02 }],
   }),
 }
-const window = optional(
+const window = clearable(
   z
     .number()
     .gt(0)
@@ -45,14 +57,14 @@ const window = optional(
 const covariate = withDefault(z.int().min(0).max(90), 14).meta({
   description: 'How many days before the exposure CUPED looks at; 0: no covariate',
 })
-const cap = optional(z.number().gt(0.5).lt(1)).meta({
+const cap = clearable(z.number().gt(0.5).lt(1)).meta({
   description: 'Values per user above this quantile of those of all users are set to it; null: no cap',
   examples: [0.99],
 })
 const oneType = { event_type: eventType, filter }
 const part = z.object({
   ...oneType,
-  property: optional(property).meta({ description: 'What is added up; null: the events are counted' }),
+  property: clearable(property).meta({ description: 'What is added up; null: the events are counted' }),
 })
 
 export const metricDefinition = z
@@ -151,7 +163,7 @@ export const updateMetric = z
   .object({
     metric_id: id,
     name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
-    description: optional(text).meta({ description: 'null clears it' }),
+    description: clearable(text).meta({ description: 'null clears it' }),
     definition: optional(metricDefinition).meta({
       description: 'Another one makes the next version; refused while an unfrozen run is measured by it',
     }),

@@ -4,7 +4,7 @@ import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/life-cycle.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { readAttached } from './attached.ts'
 import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
 import { measureOf } from './measure.ts'
@@ -89,8 +89,7 @@ export async function updateMetric(em: EntityManager, input: UpdateMetric): Prom
     metric.version++
     await addVersion(em, metric, definition)
   }
-  metric.name = input.name ?? metric.name
-  if (input.description !== undefined) metric.description = input.description
+  setGiven(metric, input, 'name', 'description')
   await em.flush()
   return answerOf(metric, definition)
 }

@@ -73,7 +73,7 @@ async function askPlanner(
       power: 0.8,
       covariate_correlation: correlationOf(metric, baseline),
       method: experiment.analysis_method === 'sequential' ? 'sequential' : 'fixed',
-      tuning: experiment.planned_users,
+      tuning: experiment.planned_users ?? undefined,
       relative_effect: effect,
       allocation,
       daily_users: baseline.daily_users,

@@ -1,5 +1,17 @@
 import { z } from 'zod'
-import { condition, id, limit, name, optional, page, storedObject, text, timestamp, userId } from '../wire.ts'
+import {
+  clearable,
+  condition,
+  id,
+  limit,
+  name,
+  optional,
+  page,
+  storedObject,
+  text,
+  timestamp,
+  userId,
+} from '../wire.ts'
 
 export const rules = condition.meta({
   description:
@@ -48,8 +60,8 @@ export const updateSegment = z
   .object({
     segment_id: id,
     name: optional(name),
-    description: optional(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
-    rules: optional(rules),
+    description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
+    rules: clearable(rules),
   })
   .meta({ id: 'UpdateSegment' })
 export type UpdateSegment = z.output<typeof updateSegment>

@@ -7,7 +7,7 @@ import { conflict, notFound } from '../errors.ts'
 import { ExperimentSegment } from '../experiments/entity.ts'
 import { experimentChanged, lockExperiment, lockExperiments, targetingChanged } from '../experiments/life-cycle.ts'
 import { User } from '../users/entity.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
 import { findExperimentsBehind, findUses } from './queries.ts'
 import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
@@ -80,8 +80,7 @@ export async function usesOfSegment(em: EntityManager, segmentId: number): Promi
 export async function updateSegment(em: EntityManager, input: UpdateSegment): Promise<Segment> {
   if (input.rules !== undefined) await lockRules(em)
   const segment = await lockSegment(em, input.segment_id)
-  segment.name = input.name ?? segment.name
-  if (input.description !== undefined) segment.description = input.description
+  setGiven(segment, input, 'name', 'description')
   if (input.rules !== undefined) await changeRules(em, segment, input.rules)
   await em.flush()
   return segment

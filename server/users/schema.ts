@@ -1,5 +1,14 @@
 import { z } from 'zod'
-import { attributes as anyAttributes, label, limit, optional, storedObject, timestamp, userId } from '../wire.ts'
+import {
+  attributes as anyAttributes,
+  clearable,
+  label,
+  limit,
+  optional,
+  storedObject,
+  timestamp,
+  userId,
+} from '../wire.ts'
 
 /** The columns of a profile: names that `attributes` must not use. */
 export const PROFILE_FIELDS = [
@@ -64,7 +73,7 @@ export const updateUser = z
     last_name: optional(person),
     email: optional(email),
     is_premium: optional(z.boolean()),
-    country_code: optional(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
+    country_code: clearable(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
     attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
   })
   .meta({ id: 'UpdateUser' })

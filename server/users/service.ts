@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
@@ -43,12 +43,7 @@ export async function getUser(em: EntityManager, userId: string): Promise<User> 
 
 export async function updateUser(em: EntityManager, profiles: ProfileCache, input: UpdateUser): Promise<User> {
   const user = await getUser(em, input.user_id)
-  user.first_name = input.first_name ?? user.first_name
-  user.last_name = input.last_name ?? user.last_name
-  user.email = input.email ?? user.email
-  user.is_premium = input.is_premium ?? user.is_premium
-  if (input.country_code !== undefined) user.country_code = input.country_code
-  user.attributes = input.attributes ?? user.attributes
+  setGiven(user, input, 'first_name', 'last_name', 'email', 'is_premium', 'country_code', 'attributes')
   await em.flush()
   await profiles.changed(user.id)
   return user
