@@ -9,7 +9,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM base AS test
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends curl postgresql procps r-base-core redis-server \
+  && apt-get install -y --no-install-recommends curl postgresql procps r-base-core redis-server zsh \
   && rm -rf /var/lib/apt/lists/*
 RUN npm ci --no-audit --no-fund
 COPY . .

@@ -13,6 +13,8 @@ export type ProviderOptions = {
 export type ServerProvider = {
   OpenFeature: typeof Sdk.OpenFeature
   OFREPProvider: new (options: ProviderOptions) => Sdk.Provider
+  /** The folder of the installed packages. */
+  packages: string
   remove: () => void
 }
 
@@ -34,5 +36,6 @@ export async function installServerProvider(): Promise<ServerProvider> {
   const load = (path: string) => import(pathToFileURL(join(folder, 'node_modules/@openfeature', path)).href)
   const { OpenFeature } = await load('server-sdk/dist/esm/index.js')
   const { OFREPProvider } = await load('ofrep-provider/index.cjs.mjs')
-  return { OpenFeature, OFREPProvider, remove: () => rmSync(folder, { recursive: true, force: true }) }
+  const packages = join(folder, 'node_modules')
+  return { OpenFeature, OFREPProvider, packages, remove: () => rmSync(folder, { recursive: true, force: true }) }
 }

@@ -1,8 +1,11 @@
+import { execFile } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import type { Client, EvaluationContext, EvaluationDetails } from '@openfeature/server-sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createApi } from '../support/api.ts'
 import { onOneDatabase, openApp, type TestApp } from '../support/app.ts'
+import { codeOf, readDocument, writeExample } from '../support/documents.ts'
 import { freePort, startServer } from '../support/process.ts'
 import {
   ADA,
@@ -57,6 +60,21 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
   let flags: Flags
   beforeAll(async () => {
     flags = await makeFlags(app())
+  })
+
+  test('works as docs/openfeature.md shows it', async () => {
+    const rules = [{ condition: { country_code: 'US' }, value: true }]
+    const flag = { key: 'new-checkout', type: 'boolean', default_value: false, rules }
+    await app().api.ok('POST', '/api/flags', flag)
+    const [code = ''] = codeOf(readDocument('docs/openfeature.md'), 'ts')
+    const example = writeExample(`${code}console.log(enabled)`, app().url, installed.packages)
+    try {
+      const env = { ...process.env, API_KEY: app().api.token }
+      const { stdout } = await promisify(execFile)(process.execPath, [example.file], { env })
+      expect(stdout.trim()).toBe('true')
+    } finally {
+      example.remove()
+    }
   })
 
   test('reads every type with every reason, the first time and from memory', async () => {

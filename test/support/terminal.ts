@@ -18,10 +18,19 @@ const COMMANDS = {
   zsh: 'zsh -f -i',
 }
 export type Shell = keyof typeof COMMANDS
+export const SHELLS = Object.keys(COMMANDS) as Shell[]
 
 const isInstalled = (program: string) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
-/** Names the programs that pasting needs and this machine lacks. */
-export const missingForPasting = (shell: Shell) => [shell, 'script', 'curl'].filter((name) => !isInstalled(name))
+
+/** Says which programs are missing where a shell cannot be pasted into. @throws Error in CI, where nothing may be left out */
+export function canPasteInto(shell: Shell): boolean {
+  const missing = [shell, 'script', 'curl'].filter((program) => !isInstalled(program))
+  if (missing.length === 0) return true
+  const message = `pasting into ${shell}. Install ${missing.join(' and ')}`
+  if (process.env.CI) throw new Error(`In CI nothing may be left out, but: ${message}`)
+  console.warn(`\nLeft out: ${message}.\n`)
+  return false
+}
 
 /** The answers of one block: each line of its output, parsed where the line is JSON. */
 export type Answers = unknown[]
@@ -39,7 +48,15 @@ export async function pasteInto(shell: Shell, blocks: string[]): Promise<Answers
   const command = `${COMMANDS[shell]} > ${output}`
   const child = spawn('script', scriptArguments(command, join(folder, 'screen')), {
     cwd: folder,
-    env: { PATH: process.env.PATH, HOME: folder, TERM: 'xterm', COLUMNS: '400', PS1: PROMPT, LC_ALL: 'C.UTF-8' },
+    env: {
+      PATH: process.env.PATH,
+      HOME: folder,
+      TERM: 'xterm',
+      COLUMNS: '400',
+      PS1: PROMPT,
+      LC_ALL: 'C.UTF-8',
+      HISTFILE: '',
+    },
   })
   const terminal = new Terminal(child)
   try {
@@ -61,7 +78,7 @@ export async function pasteInto(shell: Shell, blocks: string[]): Promise<Answers
     return answers
   } finally {
     child.kill('SIGKILL')
-    rmSync(folder, { recursive: true, force: true })
+    rmSync(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
