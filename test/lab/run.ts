@@ -6,10 +6,10 @@ import type { Expectation, Measured } from './scenario.ts'
 
 const HELP = `npm run lab -- [options]
 
-Simulates experiments of which the truth is known, analyses them by the statistics engine, and tells how often it is
-right: false positives, coverage, power. Writes docs/laboratory.md and its plots; exits with 1 where a figure is not as stated.
+Simulates experiments whose truth is known, analyses them with the statistics engine, and reports how often it is right:
+false positives, coverage, power. Writes docs/laboratory.md and its plots. Exits with 1 if a figure is not as stated.
 
-  --runs 20000   simulated experiments of the cheapest scenario; others take a part of them
+  --runs 20000   simulated experiments of the cheapest scenario; others take a share of them
   --seed 20261126
   --quick        5,000 runs, and nothing is written`
 
@@ -67,12 +67,12 @@ function writePage(figures: readonly Measured[], runs: number, seed: number) {
     )
   write(
     'laboratory/false-positives.svg',
-    dotPlot('False positives, where 5 % are stated', of('false positives', 0.05), [0, 0.2], 0.05),
+    dotPlot('False positives; 5 % are stated', of('false positives', 0.05), [0, 0.2], 0.05),
   )
-  write('laboratory/coverage.svg', dotPlot('Coverage of intervals of 95 %', of('coverage', 0.95), [0.85, 1], 0.95))
-  write('laboratory/power.svg', dotPlot('Power at the size planned for 80 %', of('power', 0.8), [0, 1], 0.8))
+  write('laboratory/coverage.svg', dotPlot('Coverage of 95 % intervals', of('coverage', 0.95), [0.85, 1], 0.95))
+  write('laboratory/power.svg', dotPlot('Power at the size that is planned for 80 %', of('power', 0.8), [0, 1], 0.8))
   const looks = alarmsByLook(
-    'False alarms by look, nothing being different',
+    'False alarms by look, without any difference',
     alarmsOverLooks(Math.max(100, Math.round(runs / 10)), seed),
   )
   write('laboratory/looks.svg', looks)
@@ -98,13 +98,14 @@ function writePage(figures: readonly Measured[], runs: number, seed: number) {
     [
       '# The laboratory',
       '',
-      'Experiments of which the truth is known, simulated and analysed by the very functions that the platform uses',
-      '(`server/statistics/`): how often a method raises a false alarm, how often its interval holds the truth, how often it finds',
-      'what it was planned to find. What is "shown for comparison" is what people do who lack the method above it.',
+      'This page shows how often each statistical method is right. It simulates experiments whose truth is known, and analyses',
+      'them with the functions that the platform uses (`server/statistics/`). It measures how often a method raises a false alarm,',
+      'how often its interval contains the truth, and how often it finds the effect that it was planned to find. "Shown for',
+      'comparison" marks what people do without the method above it.',
       '',
-      `Made by \`npm run lab -- --runs ${runs} --seed ${seed}\`; the same seed gives the same page. A figure is as stated when it is within 3.5`,
-      'of its standard errors, and what the approximation of its method leaves open; the command says so, and fails otherwise.',
-      'Tests run the same with fewer experiments (`npm run lab -- --quick`).',
+      `\`npm run lab -- --runs ${runs} --seed ${seed}\` makes this page; the same seed gives the same page. A figure is as stated if it`,
+      'is within 3.5 of its standard errors, plus what the approximation of its method leaves open. The command checks every figure',
+      'and fails if one is not as stated. Tests run the same with fewer experiments (`npm run lab -- --quick`).',
       '',
       '![False positives](laboratory/false-positives.svg)',
       '',

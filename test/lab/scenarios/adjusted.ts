@@ -14,13 +14,13 @@ const USERS = 800
 /** Clicks per view: users differ in both. */
 export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
   title: 'Ratios',
-  note: `Clicks per view of ${USERS} users per variant, who differ in how many pages they view and how gladly they click. Taking views for units is shown beside.`,
+  note: `Clicks per view of ${USERS} users per variant. Users differ in how many pages they view and how often they click. A z-test with views as units is shown for comparison.`,
   cost: 4,
   figures: {
     alarm: { method: 'Ratio by the delta method', what: 'false positives', expected: exactly(0.05, 0.006) },
     difference: { method: 'Ratio, interval of the difference', what: 'coverage', expected: exactly(0.95, 0.01) },
     uplift: { method: "Ratio, Fieller's interval of the uplift", what: 'coverage', expected: exactly(0.95, 0.01) },
-    naive: { method: 'z-test with views for units', what: 'false positives', expected: SHOWN },
+    naive: { method: 'z-test with views as units', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const draw = (rate: number) => {
@@ -53,10 +53,10 @@ export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
 const CORRELATION = 0.7
 const EFFECT = 0.2
 const size = sampleSizeOfMeans(1, EFFECT, { confidenceLevel: 0.95, power: 0.8, ratio: 1 }, CORRELATION ** 2)
-/** A covariate with a correlation of 0.7, at the size that was planned with it. */
+/** The covariate has a correlation of 0.7, at the size that was planned with it. */
 export const covariates: Scenario<'alarm' | 'found' | 'without' | 'difference' | 'uplift'> = {
   title: 'CUPED',
-  note: `A covariate with a correlation of ${CORRELATION}, at the ${size.control} users per variant that were planned with it.`,
+  note: `The covariate has a correlation of ${CORRELATION}; ${size.control} users per variant were planned with it.`,
   cost: 2,
   figures: {
     alarm: { method: 'CUPED', what: 'false positives', expected: exactly(0.05, 0.005) },
@@ -97,12 +97,12 @@ export const covariates: Scenario<'alarm' | 'found' | 'without' | 'difference' |
 /** The 90th percentile of latencies of users who send several. */
 export const quantiles: Scenario<'alarm' | 'difference' | 'unclustered'> = {
   title: 'Quantiles',
-  note: 'The 90th percentile of latencies, of 500 users per variant with about five each, who are fast or slow as a whole. Taking events for units is shown beside.',
+  note: 'The 90th percentile of latencies: 500 users per variant with about five latencies each. Each user is fast or slow throughout. A method with events as units is shown for comparison.',
   cost: 20,
   figures: {
     alarm: { method: 'Clustered quantile', what: 'false positives', expected: exactly(0.05, 0.02) },
     difference: { method: 'Clustered quantile, interval', what: 'coverage', expected: exactly(0.95, 0.02) },
-    unclustered: { method: 'Quantile with events for units', what: 'false positives', expected: SHOWN },
+    unclustered: { method: 'Quantile with events as units', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
     const draw = (scale: number) =>

@@ -15,12 +15,12 @@ const pValueOf = (random: Random, control: ReturnType<typeof drawSums>, effect: 
 /** Three treatments and four metrics: twelve comparisons. */
 export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
   title: 'Several variants and metrics',
-  note: 'Three treatments against one control in four metrics. No effect anywhere, or real ones in half of the twelve comparisons.',
+  note: 'Three treatments are compared with one control in four metrics. None of the twelve comparisons has an effect, or half of them have one.',
   cost: 10,
   figures: {
     holm: { method: 'Holm, any of twelve', what: 'false positives', expected: atMost(0.05) },
     half: { method: 'Holm, half of them real', what: 'false positives', expected: atMost(0.05) },
-    discovery: { method: 'Benjamini-Hochberg, false share of the found', what: 'error rate', expected: atMost(0.05) },
+    discovery: { method: 'Benjamini-Hochberg, false share of the alarms', what: 'error rate', expected: atMost(0.05) },
     raw: { method: 'Without a correction, any of twelve', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
@@ -46,7 +46,7 @@ export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
 /** 90/10, and one user in twenty with two ids. The thresholds are wider than the product's 0.001, so that errors can be counted. */
 export const sampleRatios: Scenario<'assigned' | 'excluded' | 'sequential' | 'dropped'> = {
   title: 'Sample ratios',
-  note: '20,000 users at 90/10, 5 % of whom come back under a second id and may draw the other variant. Threshold 0.01. A client that loses 5 % of one variant, at 50/50.',
+  note: '20,000 users at 90/10; 5 % of them return under a second id and may draw the other variant. The threshold is 0.01. Power: at 50/50, a client loses 5 % of one variant.',
   cost: 10,
   figures: {
     assigned: { method: 'Chi-square of first assignments', what: 'false positives', expected: exactly(0.01, 0.001) },

@@ -17,7 +17,7 @@ const planned = sampleSizeOfProportions(RATE, CHANGED, PLAN)
 /** Conversion rates, looked at once at the planned size. */
 export const rates: Scenario<'alarm' | 'found' | 'wilson' | 'newcombe' | 'mover' | 'wald'> = {
   title: 'Conversion rates',
-  note: `10 % in both variants, or 13 % in the treatment; the ${planned.control} users per variant that 80 % power asks for.`,
+  note: `10 % convert in both variants, or 13 % in the treatment. For 80 % power, ${planned.control} users per variant are planned.`,
   cost: 1,
   figures: {
     alarm: { method: 'Pooled z-test', what: 'false positives', expected: exactly(0.05, 0.003) },
@@ -107,7 +107,7 @@ const size = sampleSizeOfMeans(2, DIFFERENCE, PLAN)
 /** Means at the planned size, and guardrails at their margin. */
 export const means: Scenario<'alarm' | 'found' | 'unharmed' | 'margin'> = {
   title: 'Means at their planned size',
-  note: `Gamma-like values with standard deviation 2, ${size.control} users per variant, an effect of ${DIFFERENCE}; a guardrail that is worse by exactly its margin.`,
+  note: `Gamma-like values with standard deviation 2, ${size.control} users per variant, an effect of ${DIFFERENCE}. The guardrail is worse by exactly its margin.`,
   cost: 1,
   figures: {
     alarm: { method: "Welch's test", what: 'false positives', expected: exactly(0.05, 0.004) },

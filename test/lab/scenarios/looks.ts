@@ -41,7 +41,7 @@ const PLANNED_LOOKS = Math.ceil(size.sequential / 2 / PER_LOOK)
 /** Looking after every 200 users per variant: what an always-valid method is for. */
 export const peeking: Scenario<'alarm' | 'naive' | 'coverage' | 'found'> = {
   title: 'Fifty looks',
-  note: `${LOOKS} looks, ${PER_LOOK} users per variant between them, an exponential metric. Power: an effect of ${EFFECT} with the ${Math.round(size.sequential)} users in all that were planned for it.`,
+  note: `${LOOKS} looks, ${PER_LOOK} users per variant between two of them, an exponential metric. Power: an effect of ${EFFECT} with the ${Math.round(size.sequential)} users in all that are planned for it.`,
   cost: 10,
   figures: {
     alarm: { method: 'Confidence sequence', what: 'false positives', expected: atMost(0.05) },
@@ -93,14 +93,14 @@ const PRIOR = { mean: 0, variance: 0.1 ** 2 }
 /** Effects drawn from the prior: then probabilities mean what they say. */
 export const posteriors: Scenario<'credible' | 'right' | 'flat' | 'rates' | 'chosen'> = {
   title: 'Bayesian thresholds',
-  note: 'Effects drawn from the prior, normal(0, 0.1²), with standard errors from 0.02 to 0.2; conversion rates drawn from Beta(1, 1), 300 users per variant.',
+  note: 'Effects are drawn from the prior, normal(0, 0.1²), with standard errors from 0.02 to 0.2. Conversion rates are drawn from Beta(1, 1), with 300 users per variant.',
   cost: 10,
   figures: {
     credible: { method: 'Credible interval of an effect', what: 'coverage', expected: exactly(0.95) },
-    right: { method: 'Better, said with 95 % or more', what: 'coverage', expected: atLeast(0.95) },
+    right: { method: 'Called better with 95 % or more', what: 'coverage', expected: atLeast(0.95) },
     flat: { method: 'Flat prior: outside 2.5 to 97.5 %', what: 'false positives', expected: exactly(0.05) },
     rates: { method: 'Credible interval of a rate', what: 'coverage', expected: exactly(0.95, 0.003) },
-    chosen: { method: 'Probability to be better, of rates, less the truth', what: 'error rate', expected: exactly(0) },
+    chosen: { method: 'Probability to be better, of rates, minus the truth', what: 'error rate', expected: exactly(0) },
   },
   once: (random) => {
     const effect = 0.1 * random.normal()
