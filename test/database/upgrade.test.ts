@@ -1,0 +1,167 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, globSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
+import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
+import { answer } from '../../server/analysis/answer.ts'
+import { openDatabase } from '../../server/database/orm.ts'
+import { verifyTotals } from '../../server/totals/verify.ts'
+import { type Call, type Checks, check, type Expected, evaluate, inWaves } from '../fixtures/database/expected.ts'
+import { type Backend, hasPostgres, openApp, type TestApp } from '../support/app.ts'
+import { administer, databaseUrl } from '../support/services.ts'
+import { differences } from './differences.ts'
+
+/**
+ * Databases of earlier versions, as their dumps beside `make.ts` hold them, are restored, migrated by the present code, and
+ * asked again what they answered then. The tests of a database run in their order: the later ones store decisions.
+ */
+const fixtures = join(import.meta.dirname, '../fixtures/database')
+const dumps = readdirSync(fixtures).filter((name) => existsSync(join(fixtures, name, 'dump.sql.gz')))
+const backends: Backend[] = hasPostgres() ? ['embedded', 'postgres'] : ['embedded']
+
+test('there is a dump to restore', () => expect(dumps).not.toEqual([]))
+
+test.each(dumps)('frozen answers of the version %s are verified without a database', (dump) => {
+  const files = globSync('frozen-*.json', { cwd: join(fixtures, dump) }).map((file) => join(fixtures, dump, file))
+  for (const file of files) {
+    const kept = JSON.parse(readFileSync(file, 'utf8'))
+    expect(JSON.parse(JSON.stringify(answer(kept.statistics))), file).toEqual(kept.answer)
+  }
+  const command = ['server/commands/verify-result.ts', files.at(-1) as string]
+  expect(execFileSync(process.execPath, command, { encoding: 'utf8' })).toContain('is what its statistics say')
+})
+
+describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend }))))(
+  'a database of the version $dump that is migrated ($backend)',
+  ({ dump, backend }) => {
+    const folder = join(fixtures, dump)
+    const expected: Expected = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8'))
+    let app: TestApp
+    let remove: () => unknown = () => {}
+
+    const read = <Row>(statement: string) => app.platform.orm.em.fork().execute<Row[]>(statement)
+    const verified = () => verifyTotals(app.platform.orm.em.fork())
+
+    beforeAll(async () => {
+      const restored = await restore(backend, gunzipSync(readFileSync(join(folder, 'dump.sql.gz'))).toString())
+      remove = restored.remove
+      app = await openApp(backend, { DATABASE_URL: restored.url, ADMIN_TOKEN: 'so that no key is made' })
+      app.api.token = expected.keys.everything?.key ?? ''
+    })
+    afterAll(async () => {
+      await app?.close()
+      await remove()
+    })
+
+    test('has the totals that its events say, before and after what was not folded yet', async () => {
+      const { totals, maintenance, alertMonitor, freezer } = app.platform
+      expect(await verified()).toBeNull()
+      await totals.catchUp()
+      expect(await verified()).toBeNull()
+      // What is due by now is done at once, rather than somewhere in the middle of these tests.
+      await maintenance.maintain()
+      await alertMonitor.look()
+      await freezer.look()
+      await totals.catchUp()
+    })
+
+    test('keeps its audit log', async () => {
+      const { last_id, counts } = expected.audit
+      const kept = await read(
+        `select subject, action, count(*)::int as count from audit_log where id <= ${last_id} group by 1, 2 order by 1, 2`,
+      )
+      expect(kept).toEqual(counts)
+    })
+
+    test('serves frozen answers as they were, though all that they were computed from has changed', async () => {
+      for (const { file, path, body } of expected.frozen) {
+        const { answer } = JSON.parse(readFileSync(join(folder, file), 'utf8'))
+        expect(await app.api.ok('POST', path, body), `${path} ${JSON.stringify(body)}`).toEqual(answer)
+      }
+    })
+
+    test('hands out the kept files of frozen answers as they were', async () => {
+      for (const { file, path, body } of expected.frozen)
+        expect(await app.api.ok('POST', `${path}/frozen`, body)).toEqual(
+          JSON.parse(readFileSync(join(folder, file), 'utf8')),
+        )
+    })
+
+    test('lists definitions, people, alerts and events as before', () => askAgain(app, expected.lists))
+
+    test('computes the same results of runs that go on, and of those that were frozen by themselves since', () =>
+      askAgain(app, expected.results))
+
+    test('explains stored assignments as before', () => askAgain(app, expected.explanations))
+
+    test('would decide the same for those who are assigned, those who are not, and those who are unknown', () =>
+      checkAgain(app, expected.previews, { preview: true }))
+
+    test('evaluates flags and experiments over OFREP as before', async () => {
+      const { waves, answers } = expected.evaluations
+      await inWaves(waves, async ([user, attributes, indexes]) => {
+        const then = Object.fromEntries(Object.entries(indexes).map(([key, index]) => [key, answers[key]?.[index]]))
+        expect(differences(then, await evaluate(app.api, [user, attributes])), user).toEqual([])
+      })
+    })
+
+    test('stores the same decisions', () => checkAgain(app, expected.decisions))
+
+    test('knows the events that were stored under an event id', async () => {
+      for (const { event, id } of expected.repeats)
+        expect(await app.api.ok('POST', '/api/events', event)).toMatchObject({ id, duplicate: true })
+    })
+
+    test('admits each API key to what it was made for', async () => {
+      for (const [name, { key, attempts }] of Object.entries(expected.keys))
+        for (const { method, path, body, status } of attempts)
+          expect((await app.api.call(method, path, body, key)).status, `${name}: ${method} ${path}`).toBe(status)
+    })
+
+    test('goes on counting: what was stored since is in totals that verify', async () => {
+      await app.platform.totals.catchUp()
+      expect(await verified()).toBeNull()
+    })
+  },
+)
+
+type Restored = { url: string; remove: () => Promise<unknown> }
+let restored = 0
+
+/** Runs the statements of a dump in a new database, as psql would. */
+async function restore(backend: Backend, dump: string): Promise<Restored> {
+  if (backend === 'postgres') {
+    const name = `${inject('template')}_restored_${process.pid}_${++restored}`
+    await administer(`create database ${name}`)
+    await administer(dump, databaseUrl(name))
+    return { url: databaseUrl(name), remove: () => administer(`drop database ${name} with (force)`) }
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'experiment-restored-'))
+  const url = `pglite:${folder}`
+  const database = await openDatabase({ url, pool: 1 })
+  await database.orm.em.getConnection().executeDump(dump)
+  await database.close()
+  return { url, remove: async () => rmSync(folder, { recursive: true, force: true }) }
+}
+
+async function askAgain({ api }: TestApp, calls: readonly Call[]) {
+  for (const { method, path, body, answer } of calls) {
+    const now = await api.call(method, path, body)
+    expect(differences(answer, now.body), `${method} ${path} ${JSON.stringify(body ?? {})}`).toEqual([])
+  }
+}
+
+async function checkAgain({ api }: TestApp, { experiment_ids, waves, decisions }: Checks, options?: { preview: true }) {
+  await inWaves(waves, async (person) => {
+    const [user, , before] = person
+    const now = await check(api, experiment_ids, person, options)
+    if (typeof before === 'number' || typeof now === 'number') {
+      expect(now, user).toBe(before)
+      return
+    }
+    const then = Object.fromEntries(Object.entries(before).map(([id, variantId]) => [id, decisions[variantId]]))
+    expect(Object.keys(now), user).toEqual(Object.keys(then))
+    expect(differences(then, now), user).toEqual([])
+  })
+}
