@@ -128,7 +128,7 @@ describe('the TypeScript examples work as they stand', () => {
     await app.api.makeExperiment()
     const rules = [{ condition: { country_code: 'US' }, value: true }]
     await app.api.ok('POST', '/api/flags', { key: 'new-checkout', type: 'boolean', default_value: false, rules })
-  }, 60_000)
+  }, 120_000)
   afterAll(() => app?.close())
 
   /** Runs an example until its output holds the text. @param meanwhile is repeated until then */
@@ -165,18 +165,18 @@ describe('the TypeScript examples work as they stand', () => {
     await runUntil(code, 'ada conversion', () =>
       app.api.ok('POST', '/api/events', { user_id: 'ada', type: 'conversion', attributes: {} }),
     )
-  }, 30_000)
+  }, 60_000)
 
   test('of client/README.md', async () => {
     const [call = '', failure = '', openfeature = ''] = codeOf(readDocument('client/README.md'), 'ts')
     await runUntil(call + failure, 'BAD_REQUEST')
     await runUntil(`${BROWSER}${openfeature}${SENT}`, 'sent')
     expect(await exported()).toContain('"type":"purchase"')
-  }, 60_000)
+  }, 120_000)
 
   test('of docs/openfeature.md, in a browser', async () => {
     const [, code = ''] = codeOf(readDocument('docs/openfeature.md'), 'ts')
     await runUntil(`${BROWSER}${code}console.log(enabled)\n${SENT}`, 'sent')
     expect(await exported()).toContain('"type":"checkout-completed"')
-  }, 30_000)
+  }, 60_000)
 })
