@@ -155,6 +155,7 @@ describe('the TypeScript examples work as they stand', () => {
       example.remove()
     }
   }
+  /** All events, once every older transaction of the cluster has ended. */
   const exported = async () => {
     const headers = { authorization: `Bearer ${app.api.token}` }
     return (await fetch(`${app.url}/api/events/export?format=ndjson`, { headers })).text()
@@ -171,12 +172,12 @@ describe('the TypeScript examples work as they stand', () => {
     const [call = '', failure = '', openfeature = ''] = codeOf(readDocument('client/README.md'), 'ts')
     await runUntil(call + failure, 'BAD_REQUEST')
     await runUntil(`${BROWSER}${openfeature}${SENT}`, 'sent')
-    expect(await exported()).toContain('"type":"purchase"')
+    await expect.poll(exported, { timeout: 20_000 }).toContain('"type":"purchase"')
   }, 120_000)
 
   test('of docs/openfeature.md, in a browser', async () => {
     const [, code = ''] = codeOf(readDocument('docs/openfeature.md'), 'ts')
     await runUntil(`${BROWSER}${code}console.log(enabled)\n${SENT}`, 'sent')
-    expect(await exported()).toContain('"type":"checkout-completed"')
+    await expect.poll(exported, { timeout: 20_000 }).toContain('"type":"checkout-completed"')
   }, 60_000)
 })
