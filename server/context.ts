@@ -1,18 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import type { AlertMonitor } from './alerts/monitor.ts'
 import type { Deciding } from './assignments/decide.ts'
 import type { Caller, KeyRing } from './auth/key-ring.ts'
 import type { Cache } from './cache/cache.ts'
 import type { Config } from './config.ts'
+import type { BackgroundJob } from './database/background.ts'
 import type { ConcurrencyLimit } from './database/concurrency-limit.ts'
 import type { Definitions } from './definitions/define.ts'
-import type { Maintenance } from './events/maintenance.ts'
 import type { Recording } from './events/service.ts'
 import type { EventTail } from './events/tail.ts'
 import type { Following } from './results/follow.ts'
-import type { Freezer } from './results/freeze.ts'
 import type { Reporting } from './results/service.ts'
 import type { Users } from './users/service.ts'
 
@@ -38,7 +36,7 @@ export type Platform = {
   readonly following: Following
   readonly eventTail: EventTail
   /** Background jobs that can also be run on demand. */
-  readonly jobs: { readonly maintenance: Maintenance; readonly freezer: Freezer; readonly alertMonitor: AlertMonitor }
+  readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor', BackgroundJob>
 }
 
 /** One call's context: what `trpc.ts` and the routers hand to services. */

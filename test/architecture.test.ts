@@ -96,7 +96,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     is: (path) => path.startsWith('server/definitions/'),
     may: (to) =>
       /^server\/(definitions|cache|evaluation)\//.test(to) ||
-      /^server\/(wire|errors|database\/(locks|retry|sql))\.ts$/.test(to),
+      /^server\/(wire|errors|database\/(background|locks|retry|sql))\.ts$/.test(to),
   },
   {
     kind: 'cache/*',

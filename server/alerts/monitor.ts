@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { inBackground } from '../database/background.ts'
+import { type BackgroundJob, inBackground } from '../database/background.ts'
 import type { Define } from '../definitions/define.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { lockExperiment, pauseExperiment } from '../experiments/life-cycle.ts'
@@ -12,17 +12,15 @@ import { type Finding, findingsOf } from './findings.ts'
 
 /** An arbitrary number: alerts are numbered one transaction at a time, so that no reader misses one. */
 const ALERT_LOCK = 7_302_519
-const LOOK_MS = 10_000
+const PAUSE_MS = 10_000
 
 /** Looks at the results of what runs, whenever they may have changed, and says what they say for the first time. */
-export type AlertMonitor = { look: () => Promise<void>; close: () => Promise<void> }
-
 export function createAlertMonitor(options: {
   orm: MikroORM
   reporting: Reporting
   define: Define
   log: Logger
-}): AlertMonitor {
+}): BackgroundJob {
   const { orm, reporting, define, log } = options
   let mark: string | null = null
 
@@ -50,7 +48,7 @@ export function createAlertMonitor(options: {
   }
 
   const complaint = 'Results cannot be watched; trying again'
-  return inBackground({ pauseMs: LOOK_MS, log, complaint }, async (signal) => {
+  return inBackground({ pauseMs: PAUSE_MS, log, complaint }, async (signal) => {
     const now = await readMark(orm.em.fork())
     if (now === mark) return
     const running = await orm.em

@@ -6,6 +6,7 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
+import { inBackground } from '../database/background.ts'
 import { isDatabaseUnavailable } from '../database/errors.ts'
 import type { Scope } from './schema.ts'
 
@@ -156,12 +157,8 @@ export function createKeyRing(options: {
   cache.subscribe((message) => {
     if (message.kind === 'key') forget()
   }, forget)
-  const timer = setInterval(() => {
-    flush().catch((error) => {
-      if (!isDatabaseUnavailable(error)) log.error({ err: error }, 'The last use of keys could not be written')
-    })
-  }, USED_FLUSH_MS)
-  timer.unref()
+  const complaint = 'The last use of keys could not be written'
+  const flushing = inBackground({ pauseMs: USED_FLUSH_MS, log, complaint }, flush)
 
   const isFresh = ({ expiresAt, checkedAt }: Checked) => {
     const now = Date.now()
@@ -200,7 +197,7 @@ export function createKeyRing(options: {
     },
     flush,
     close: async () => {
-      clearInterval(timer)
+      await flushing.close()
       await flush()
     },
   }

@@ -4,6 +4,7 @@ import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
+import { inBackground } from '../database/background.ts'
 import { loadDefinitions, readProfileChanges, readVersions } from './queries.ts'
 import { compileInTurns, type Snapshot } from './snapshot.ts'
 
@@ -34,7 +35,7 @@ export type Watch = {
   onChange: (listener: (snapshot: Snapshot) => void) => void
   /** When a poll finds erasures that no message told of. */
   onMissedErasure: (listener: () => void) => void
-  close: () => void
+  close: () => Promise<void>
 }
 
 export async function createWatch(options: { orm: MikroORM; cache: Cache; log: Logger }): Promise<Watch> {
@@ -93,16 +94,12 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     return following
   }
 
-  const quietly = () => {
-    refresh().catch((error) => log.warn({ err: error.message }, 'Definitions could not be looked at; trying again'))
-  }
-
   const first = await refresh()
-  const timer = setInterval(quietly, POLL_MS)
-  timer.unref()
+  const complaint = 'Definitions could not be looked at; trying again'
+  const poll = inBackground({ pauseMs: POLL_MS, log, complaint }, refresh)
   cache.subscribe((message) => {
-    if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) quietly()
-  }, quietly)
+    if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) poll.runSoon()
+  }, poll.runSoon)
 
   const changedAt = (userId: string) => (changes.size === 0 ? 0 : (changes.get(userDigest(userId)) ?? 0))
 
@@ -115,6 +112,6 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
     onChange: (listener) => void changed.push(listener),
     onMissedErasure: (listener) => void missed.push(listener),
-    close: () => clearInterval(timer),
+    close: poll.close,
   }
 }

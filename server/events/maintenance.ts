@@ -1,28 +1,24 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
+import { type BackgroundJob, inBackground } from '../database/background.ts'
 import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { beginGeneration, isGenerationOver } from './event-keys.ts'
 import { createPartition, dropPartition, findDroppable, lockPartitions, monthsAhead } from './partitions.ts'
 
-/** Keeps the storage of events in order: partitions ahead of time, generations of event ids, retention. */
-export type Maintenance = {
-  /** Does what is due now. Safe in every process at any time. */
-  maintain: () => Promise<void>
-  close: () => Promise<void>
-}
+const PAUSE_MS = 60_000
 
-const LOOK_MS = 60_000
-
-/** @param retentionDays how long raw events are kept; undefined: for ever */
+/**
+ * Keeps the storage of events in order: partitions ahead of time, generations of event ids, retention. Every process may do
+ * so at any time.
+ * @param retentionDays how long raw events are kept; undefined: for ever
+ */
 export function createMaintenance(options: {
   orm: MikroORM
   retentionDays: number | undefined
   log: Logger
-}): Maintenance {
+}): BackgroundJob {
   const { orm, retentionDays, log } = options
-  let working: Promise<void> | undefined
 
   async function maintain() {
     await orm.em.fork().transactional(async (em) => {
@@ -49,30 +45,8 @@ export function createMaintenance(options: {
     }
   }
 
-  const quietly = () => {
-    working ??= maintain()
-      .catch((error) => {
-        const level = isDatabaseUnavailable(error) || isPassing(error) ? 'warn' : 'error'
-        log[level]({ err: error }, 'The storage of events cannot be kept in order; trying again')
-      })
-      .finally(() => {
-        working = undefined
-      })
-  }
-  const timer = setInterval(quietly, LOOK_MS)
-  timer.unref()
-  quietly()
-
-  return {
-    maintain: async () => {
-      await working
-      await maintain()
-    },
-    close: async () => {
-      clearInterval(timer)
-      await working
-    },
-  }
+  const complaint = 'The storage of events cannot be kept in order; trying again'
+  return inBackground({ pauseMs: PAUSE_MS, atOnce: true, log, complaint }, maintain)
 }
 
 /** While nobody stores an event: whoever does looks for its event id in the same two generations as everybody else. */

@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
+import { type BackgroundJob, inBackground } from '../database/background.ts'
 import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
 import type { Define } from '../definitions/define.ts'
 import { readClock } from '../definitions/queries.ts'
@@ -7,19 +8,15 @@ import type { Watch } from '../definitions/watch.ts'
 import { conflict, DomainError } from '../errors.ts'
 import { completeExperiment, hasUnfinishedRun, lockExperiment, startExperiment } from './life-cycle.ts'
 
-const LOOK_MS = 1000
+const PAUSE_MS = 1000
 /** How far this process's clock may be behind the database's, which alone says what is due. */
 const SKEW_MS = 5 * 60 * 1000
 
 /** Starts and completes experiments at their time. Every process looks; the experiment's lock makes it happen once. */
-export type Schedule = { close: () => Promise<void> }
-
-export function createSchedule(options: { orm: MikroORM; watch: Watch; define: Define; log: Logger }): Schedule {
+export function createSchedule(options: { orm: MikroORM; watch: Watch; define: Define; log: Logger }): BackgroundJob {
   const { orm, watch, define, log } = options
   /** What failed already: tried again when the definition changes. */
   const failed = new Map<number, number>()
-  let looking: Promise<void> | undefined
-  let isAway = false
 
   async function look() {
     const near = watch.snapshot().scheduled.filter(({ at }) => at <= Date.now() + SKEW_MS)
@@ -40,26 +37,8 @@ export function createSchedule(options: { orm: MikroORM; watch: Watch; define: D
     }
   }
 
-  const timer = setInterval(() => {
-    looking ??= look()
-      .then(() => {
-        isAway = false
-      })
-      .catch((error) => {
-        if (!isAway) log.warn({ err: error }, 'The schedule cannot be looked at; trying again')
-        isAway = true
-      })
-      .finally(() => {
-        looking = undefined
-      })
-  }, LOOK_MS)
-  timer.unref()
-  return {
-    close: async () => {
-      clearInterval(timer)
-      await looking
-    },
-  }
+  const complaint = 'The schedule cannot be looked at; trying again'
+  return inBackground({ pauseMs: PAUSE_MS, log, complaint }, look)
 }
 
 /**

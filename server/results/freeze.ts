@@ -2,7 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { answer } from '../analysis/answer.ts'
-import { inBackground } from '../database/background.ts'
+import { type BackgroundJob, inBackground } from '../database/background.ts'
 import { readClock } from '../definitions/queries.ts'
 import { conflict, DomainError, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
@@ -20,7 +20,7 @@ import { readUnfolded } from './unfolded.ts'
 
 /** How long after the longest window what comes late is waited for. */
 const SETTLING_MS = 72 * 3_600_000
-const LOOK_MS = 60_000
+const PAUSE_MS = 60_000
 
 /**
  * Freezes a run that has ended: everything recorded by now is counted, and nothing that comes later.
@@ -97,13 +97,11 @@ async function findSettled(em: EntityManager): Promise<number[]> {
   return settled
 }
 
-export type Freezer = { look: () => Promise<void>; close: () => Promise<void> }
-
 /** Freezes runs that have settled, in the background. */
-export function createFreezer(options: { orm: MikroORM; reporting: Reporting; log: Logger }): Freezer {
+export function createFreezer(options: { orm: MikroORM; reporting: Reporting; log: Logger }): BackgroundJob {
   const { orm, reporting, log } = options
   const complaint = 'Results cannot be frozen; trying again'
-  return inBackground({ pauseMs: LOOK_MS, log, complaint }, async (signal) => {
+  return inBackground({ pauseMs: PAUSE_MS, log, complaint }, async (signal) => {
     for (const runId of await findSettled(orm.em.fork())) {
       if (signal.aborted) return
       // Another process may have been first, and what still moves is tried again.

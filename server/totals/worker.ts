@@ -1,11 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
-import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
+import { inBackground } from '../database/background.ts'
 import { type Filled, fillOnce, foldOnce, type Limits, type Pass } from './fold.ts'
 import { type FoldState, isBehind, readFoldState, readNextXid } from './progress.ts'
 
-/** Running totals: kept up to date in the background, by one process at a time. */
+/**
+ * Keeps running totals up to date in the background, one process at a time. `settle` and `fill` have loops of their own: a
+ * caller waits for one result until its deadline, without the pauses of the background job.
+ */
 export type Totals = {
   /** Brings everything into the totals that was stored before the call. @returns false where that took longer than allowed */
   settle: (withinMs: number) => Promise<boolean>
@@ -21,7 +24,7 @@ export type Totals = {
 const TARGET_MS = { embedded: 30, postgres: 400 }
 const LEAST: Limits = { events: 50, users: 20 }
 const MOST: Limits = { events: 20_000, users: 2000 }
-const LOOK_MS = { least: 50, most: 500 }
+const PAUSE_MS = { least: 50, most: 500 }
 const BUSY_MS = 10
 /** Longer tails are not counted to their end. */
 const MAX_UNFOLDED = 100_000
@@ -31,7 +34,6 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
   const targetMs = options.embedded ? TARGET_MS.embedded : TARGET_MS.postgres
   /** Each pass is as large as the one before says that the time allows. */
   let limits: Limits = { events: 500, users: 100 }
-  const closing = new AbortController()
 
   function adapt(tookMs: number, did: Limits) {
     const next = (of: keyof Limits) => {
@@ -64,27 +66,15 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     return pass !== 'busy' && (pass.more || pass.events > 0)
   }
 
-  async function run() {
-    let wait = LOOK_MS.least
-    let isAway = false
-    while (!closing.signal.aborted) {
-      try {
-        wait = (await step()) ? 0 : Math.min(LOOK_MS.most, Math.max(LOOK_MS.least, wait * 1.5))
-        isAway = false
-      } catch (error) {
-        if (!isPassing(error) && !isAway) {
-          if (isDatabaseUnavailable(error))
-            log.warn({ err: error }, 'Totals cannot be brought up to date; trying again')
-          else log.error({ err: error }, 'Totals cannot be brought up to date; trying again')
-          isAway = true
-        }
-        wait = LOOK_MS.most
-      }
-      // Between two passes whoever waits for the connection has a turn.
-      await sleep(wait, undefined, { signal: closing.signal }).catch(() => {})
-    }
+  let pauseMs = PAUSE_MS.least
+  /** Grows while there is nothing to do. Between two passes whoever waits for the connection has a turn, at 0 too. */
+  function nextPause(more: boolean | undefined): number {
+    if (more === undefined) pauseMs = PAUSE_MS.most
+    else pauseMs = more ? 0 : Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.least, pauseMs * 1.5))
+    return pauseMs
   }
-  const running = run()
+  const complaint = 'Totals cannot be brought up to date; trying again'
+  const job = inBackground({ pauseMs: nextPause, atOnce: true, log, complaint }, step)
 
   async function fill(runId: number | null, until: number): Promise<boolean> {
     for (;;) {
@@ -114,9 +104,6 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     },
     fill: (runId, withinMs) => fill(runId, performance.now() + withinMs),
     state: () => readFoldState(orm.em.fork(), MAX_UNFOLDED),
-    close: async () => {
-      closing.abort()
-      await running
-    },
+    close: job.close,
   }
 }

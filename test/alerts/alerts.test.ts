@@ -32,7 +32,7 @@ onOneDatabase('alerts', (app) => {
     const watched = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['mismatch'] })
     const good = await experimentWith(api, { control: 0.1, treatment: 0.5 }, { pause_on: ['mismatch', 'harm'] })
     await platform.reporting.totals.catchUp()
-    await platform.jobs.alertMonitor.look()
+    await platform.jobs.alertMonitor.runNow()
     const alertsOf = ({ id }: { id: number }) => api.ok('GET', `/api/alerts?experiment_id=${id}`)
     const statusOf = async ({ id }: { id: number }) => (await api.ok('GET', `/api/experiments/${id}`)).status
     const subject = `event:conversion ${harmful.variants.treatment}`
@@ -53,7 +53,7 @@ onOneDatabase('alerts', (app) => {
 
     await api.record({ user_id: 'one more', experiment_id: good.id, variant_id: good.variants.control, type: 'view' })
     await platform.reporting.totals.catchUp()
-    await platform.jobs.alertMonitor.look()
+    await platform.jobs.alertMonitor.runNow()
     expect(await alertsOf(good)).toHaveLength(1)
     const all = await api.ok('GET', '/api/alerts?kind=harm')
     expect(all.map(({ experiment_id }: { experiment_id: number }) => experiment_id)).toEqual([harmful.id, watched.id])
@@ -75,7 +75,7 @@ onOneDatabase('alerts', (app) => {
     await started.promise
     await experimentWith(api, { control: 0.5, treatment: 0.1 }, {})
     await platform.reporting.totals.catchUp()
-    await platform.jobs.alertMonitor.look()
+    await platform.jobs.alertMonitor.runNow()
     for (let waited = 0; seen.length < 1 && waited < 100; waited++) await sleep(100)
     subscription.unsubscribe()
     expect(seen).toMatchObject([{ kind: 'harm' }])

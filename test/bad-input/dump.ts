@@ -7,7 +7,7 @@ const MOVING = 'fold_state'
 
 /** Every row of every table, as text, when everything stored is in the totals. */
 export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
-  await platform.jobs.maintenance.maintain()
+  await platform.jobs.maintenance.runNow()
   await platform.reporting.totals.catchUp()
   const em = platform.orm.em.fork()
   const tables = await em.execute<{ name: string }[]>(

@@ -24,7 +24,7 @@ const aWeekPasses = (app: TestApp) =>
 
 onEachDatabase('the storage of events', (app) => {
   test('has partitions for this month and the two after it, made ahead', async () => {
-    await app().platform.jobs.maintenance.maintain()
+    await app().platform.jobs.maintenance.runNow()
     expect(await partitions(app())).toEqual(expect.arrayContaining([0, 1, 2].map(monthsAhead)))
   })
 
@@ -33,14 +33,14 @@ onEachDatabase('the storage of events', (app) => {
     const event = { user_id: 'kept', type: 'order', event_id: 'order 1' }
     const first = await api.record(event)
     await aWeekPasses(app())
-    await platform.jobs.maintenance.maintain()
+    await platform.jobs.maintenance.runNow()
     expect(await partitions(app())).toEqual(expect.arrayContaining(['event_keys_1', 'event_keys_2']))
     expect(await api.record(event)).toEqual({ ...first, duplicate: true })
     const second = await api.record({ ...event, event_id: 'order 2' })
     expect(second.duplicate).toBeUndefined()
 
     await aWeekPasses(app())
-    await platform.jobs.maintenance.maintain()
+    await platform.jobs.maintenance.runNow()
     expect(await partitions(app())).not.toContain('event_keys_1')
     expect(await api.record({ ...event, event_id: 'order 2' })).toEqual({ ...second, duplicate: true })
     expect((await api.record(event)).duplicate).toBeUndefined()
@@ -62,10 +62,10 @@ onEachDatabase('the retention of raw events', (app) => {
     await api.record({ ...old, user_id: 'ada', properties: { value: 3 } })
     await platform.reporting.totals.catchUp()
     const keeper = createMaintenance({ orm: platform.orm, retentionDays: undefined, log: platform.log })
-    await keeper.maintain()
+    await keeper.runNow()
     expect(await partitions(app())).toContain('events_2024_05')
     const dropper = createMaintenance({ orm: platform.orm, retentionDays: 365, log: platform.log })
-    await dropper.maintain()
+    await dropper.runNow()
     expect(await partitions(app())).not.toContain('events_2024_05')
     expect(await query(app(), `select d.user_id, d.value::float8 as value from user_days d`)).toEqual([
       { user_id: 'ada', value: 3 },
@@ -84,13 +84,13 @@ onEachDatabase('the retention of raw events', (app) => {
     await api.record({ ...old, user_id: 'grace', timestamp: '2024-03-28T12:00:00Z' })
     await platform.reporting.totals.catchUp()
     const dropper = createMaintenance({ orm: platform.orm, retentionDays: 30, log: platform.log })
-    await dropper.maintain()
+    await dropper.runNow()
     expect((await partitions(app())).filter((name) => name.startsWith('events_2024'))).toEqual([
       'events_2024_04',
       'events_2024_05',
     ])
     await query(app(), 'update runs set frozen_at = now()')
-    await dropper.maintain()
+    await dropper.runNow()
     expect((await partitions(app())).filter((name) => name.startsWith('events_2024'))).toEqual([])
     await dropper.close()
   })

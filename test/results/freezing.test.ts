@@ -156,7 +156,7 @@ onOneDatabase('frozen results', (app) => {
           `update runs set ended_at = now_ms() - interval '${hours} hours' where experiment_id = ${experiment.id}`,
         )
     const stateNow = async () => {
-      await platform.jobs.freezer.look()
+      await platform.jobs.freezer.runNow()
       return (await api.results(experiment)).state
     }
     await endedAgo(71)

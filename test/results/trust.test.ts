@@ -67,7 +67,7 @@ onPostgres('a client that loses exposures', () => {
       expect(decision.reasons[0]).toContain('country_code DE')
       expect(winner).toBeNull()
 
-      await platform.jobs.alertMonitor.look()
+      await platform.jobs.alertMonitor.runNow()
       const alerts = await api.ok('GET', `/api/alerts?experiment_id=${lossy.id}`)
       expect(alerts).toMatchObject([{ kind: 'mismatch', subject: 'exposed', run: 1, paused: true }])
       expect((await api.ok('GET', `/api/experiments/${lossy.id}`)).status).toBe('paused')
