@@ -2,6 +2,8 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
+import { lock } from '../database/locks.ts'
+import { execute } from '../database/sql.ts'
 import type { Define } from '../definitions/define.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { lockExperiment, pauseExperiment } from '../experiments/life-cycle.ts'
@@ -10,11 +12,12 @@ import { readMark } from '../totals/progress.ts'
 import { Alert } from './entity.ts'
 import { type Finding, findingsOf } from './findings.ts'
 
-/** An arbitrary number: alerts are numbered one transaction at a time, so that no reader misses one. */
-const ALERT_LOCK = 7_302_519
 const PAUSE_MS = 10_000
 
-/** Looks at the results of what runs, whenever they may have changed, and says what they say for the first time. */
+/**
+ * Reads the results of running experiments when they may have changed, and stores each finding the first time it
+ * occurs.
+ */
 export function createAlertMonitor(options: {
   orm: MikroORM
   reporting: Reporting
@@ -24,7 +27,7 @@ export function createAlertMonitor(options: {
   const { orm, reporting, define, log } = options
   let mark: string | null = null
 
-  /** Stores what is new of it, and pauses the experiment where that is wanted, in one transaction. */
+  /** Stores the findings that are new, and pauses the experiment where its settings say so, in one transaction. */
   async function raise(experimentId: number, results: ResultsAnswer, findings: readonly Finding[]) {
     const run = await orm.em.fork().findOne(Run, { experiment_id: experimentId, number: results.run ?? 0 })
     if (!run) return
@@ -35,7 +38,8 @@ export function createAlertMonitor(options: {
     if (fresh.length === 0) return
     await define('alerts', async (em) => {
       const experiment = await lockExperiment(em, experimentId)
-      await em.execute(`select pg_advisory_xact_lock(${ALERT_LOCK})`)
+      // Alerts are numbered one transaction at a time, so that no reader misses one.
+      await lock(em, 'alerts')
       const pauses = (kind: Finding['kind']) =>
         experiment.status === 'running' &&
         experiment.kind === 'experiment' &&
@@ -72,9 +76,12 @@ async function store(
   { kind, subject, message }: Finding,
   paused: boolean,
 ) {
-  const { rows } = await sql`
-    insert into alerts (experiment_id, run_id, kind, subject, message, paused)
-    values (${experimentId}, ${runId}, ${kind}, ${subject}, ${message}, ${paused})
-    on conflict (run_id, kind, subject) do nothing returning id`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql`
+      insert into alerts (experiment_id, run_id, kind, subject, message, paused)
+      values (${experimentId}, ${runId}, ${kind}, ${subject}, ${message}, ${paused})
+      on conflict (run_id, kind, subject) do nothing returning id`,
+  )
   return rows.length
 }

@@ -1,8 +1,6 @@
+import { lock } from './locks.ts'
 import type { Database } from './orm.ts'
 import { continueTransactionIds } from './transaction-ids.ts'
-
-/** An arbitrary number that only this platform's migrations lock. */
-const MIGRATION_LOCK = 7_302_511
 
 /**
  * Brings the schema up to date and makes sure that the platform's own row exists. Safe when many processes start at
@@ -15,7 +13,7 @@ export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedde
   if (embedded) await orm.migrator.up()
   await orm.em.fork().transactional(async (em) => {
     if (!embedded) {
-      await em.execute(`select pg_advisory_xact_lock(${MIGRATION_LOCK})`)
+      await lock(em, 'migration')
       const transaction = em.getTransactionContext()
       await orm.migrator.up(transaction ? { transaction } : {})
     }
@@ -26,7 +24,8 @@ export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedde
     const [platform] = await em.execute<{ time_zone: string }[]>('select p.time_zone from platform p')
     if (timeZone && platform && platform.time_zone !== timeZone)
       throw new Error(
-        `TIME_ZONE is ${timeZone}, but this database was created with ${platform.time_zone}, and days already counted cannot be cut anew. ` +
+        `TIME_ZONE is ${timeZone}, but this database was created with ${platform.time_zone}, ` +
+          'and days already counted cannot be cut anew. ' +
           `Set TIME_ZONE to ${platform.time_zone} or leave it out.`,
       )
   })

@@ -1,17 +1,18 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 import { milliseconds, type StoredEvent } from './queries.ts'
 import type { ListEvents } from './schema.ts'
 
-/** Within this, the events of a span are looked at one by one; a longer one is walked by id until a page is full. */
+/** The events of a span up to this long are read one by one; a longer span is walked by id until a page is full. */
 const SHORT_MS = 3_600_000
 /** An event's time is at most 5 minutes ahead of its receipt, and ids are given up to a transaction's length apart. */
 const AHEAD_MS = 600_000
 
 /**
- * Events that name the experiment, by ascending id. What narrows most is looked up first, by its index, and the rest is
- * sieved: left to the planner, a page takes seconds where an experiment's events lie unevenly among all others
- * (`npm run bench -- results` times it at 20 million events).
+ * Reads events that name the experiment, by ascending id. The statement looks up the narrowest condition first, by
+ * its index, and filters the rest. Left to the planner, a page takes seconds where an experiment's events lie
+ * unevenly among all others (`npm run bench -- results` times it at 20 million events).
  */
 export async function selectEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<StoredEvent[]> {
   return em.transactional(async (em) => {
@@ -20,15 +21,26 @@ export async function selectEvents(em: EntityManager, filter: ListEvents, limit:
     )
     const found = await findEvents(em, filter, limit)
     if (!found) return []
-    const { rows } = await sql<StoredEvent>`
-      select e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
-        ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
-      ${found} order by e.id limit ${limit}`.execute(em.getKysely())
-    return rows
+    return execute(
+      em,
+      sql<StoredEvent>`
+        select e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
+          ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
+        ${found} order by e.id limit ${limit}`,
+    )
   })
 }
 
-/** The clause from which a page is taken, with `e` an event; null where there is none. */
+/**
+ * Writes the `from` clause that a page is read from, with `e` an event.
+ *
+ * Example, where only types narrow the list and the limit is 2: the first two ids of each type by the index
+ * (experiment_id, type, id), then the first two of those, then the events themselves.
+ *
+ *     per type (type, id)                          page (type, id)     e
+ *     click 7, click 9, order 8, order 12          click 7, order 8    events 7 and 8
+ * @returns null where no event lies in the time asked for
+ */
 async function findEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<RawBuilder<unknown> | null> {
   const { experiment_id, variant_id, event_types: types, user_ids: users, after = 0 } = filter
   const ofExperiment = sql`e.experiment_id = ${experiment_id}`
@@ -47,15 +59,17 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
     const span = await readSpan(em, sql`${ofExperiment} and ${inTime}`)
     if (!span) return null
     if (span.last - span.first <= SHORT_MS)
-      return sql`from (select * from events e where ${ofExperiment} and ${inTime} offset 0) e where ${named} and ${rest}`
+      return sql`from (select * from events e where ${ofExperiment} and ${inTime} offset 0) e
+        where ${named} and ${rest}`
     from = Math.max(from, await firstIdReceivedAfter(em, span.first - AHEAD_MS))
   }
   return sql`from (
       select e.type, e.id from (${typesOf(experiment_id, types)}) kind
       cross join lateral (
-        -- A range of one: an equation would let the order by type be dropped, and with it the index.
+        -- A range of one type: with an equation the planner drops the order by type, and with it the index.
         select e.type, e.id from events e
-        where ${ofExperiment} and e.type >= kind.type and e.type <= kind.type and e.id >= ${from} and ${named} and ${inTime}
+        where ${ofExperiment} and e.type >= kind.type and e.type <= kind.type and e.id >= ${from}
+          and ${named} and ${inTime}
         order by e.type, e.id limit ${limit}) e
       order by e.id limit ${limit}) page
     cross join lateral (
@@ -65,7 +79,7 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
 const conditions = (...all: (RawBuilder<unknown> | 0 | null | undefined)[]) =>
   sql.join([sql`true`, ...all.filter((condition) => condition != null && condition !== 0)], sql` and `)
 
-/** The types asked for, or all that the experiment has events of: one look into the index for each. */
+/** Names the types asked for, or all types of the experiment's events, by one look into the index for each. */
 const typesOf = (experimentId: number, types: readonly string[] | null | undefined) =>
   types?.length
     ? sql`select distinct t.type from unnest(${types}::text[]) t (type)`
@@ -77,29 +91,42 @@ const typesOf = (experimentId: number, types: readonly string[] | null | undefin
         from found where found.type is not null)
       select found.type from found where found.type is not null`
 
-/** The first and the last time of events, in milliseconds; null where there are none. */
+/** Reads the first and the last time of events, in milliseconds; null where there are none. */
 async function readSpan(em: EntityManager, fits: RawBuilder<unknown>) {
-  const { rows } = await sql<{ first: number | null; last: number }>`
-    select ${milliseconds(sql`min(e.timestamp)`)} as first, ${milliseconds(sql`max(e.timestamp)`)} as last
-    from events e where ${fits}`.execute(em.getKysely())
-  const { first, last } = rows[0] as (typeof rows)[number]
-  return first === null ? null : { first, last }
+  const [row] = await execute(
+    em,
+    sql<{ first: number | null; last: number }>`
+      select ${milliseconds(sql`min(e.timestamp)`)} as first, ${milliseconds(sql`max(e.timestamp)`)} as last
+      from events e where ${fits}`,
+  )
+  return row === undefined || row.first === null ? null : { first: row.first, last: row.last }
 }
 
-/** An id at or a little below that of the first event received at a time: ids ascend with receipts, so halving finds it. */
+/**
+ * Finds an id at or a little below that of the first event received at a time. Ids ascend with receipts, so halving
+ * finds it.
+ *
+ * Example, where the first such event has id 5300 of 8000 (low, high): (0, 8000), (4000, 8000), (4000, 6000), (5000,
+ * 6000). The answer is 5000.
+ */
 async function firstIdReceivedAfter(em: EntityManager, ms: number): Promise<number> {
-  const { rows } = await sql<{ id: number }>`
-    with recursive half as (
-      select 0::bigint as low, (select max(e.id) from events e) as high
-      union all
-      select case when probe.is_before then half.middle else half.low end, case when probe.is_before then half.high else half.middle end
-      from (select half.low, half.high, (half.low + half.high) / 2 as middle from half where half.high - half.low > 1000) half
-      cross join lateral (
-        select coalesce((
-          select e.received_at < to_timestamp(${ms}::float8 / 1000) from events e where e.id >= half.middle order by e.id limit 1), false) as is_before
-        offset 0) probe)
-    select min(half.low)::float8 as id from (select half.low from half order by half.high - half.low limit 1) half`.execute(
-    em.getKysely(),
+  const [row] = await execute(
+    em,
+    sql<{ id: number }>`
+      with recursive half as (
+        select 0::bigint as low, (select max(e.id) from events e) as high
+        union all
+        select case when probe.is_before then half.middle else half.low end,
+          case when probe.is_before then half.high else half.middle end
+        from (
+          select half.low, half.high, (half.low + half.high) / 2 as middle
+          from half where half.high - half.low > 1000) half
+        cross join lateral (
+          select coalesce((
+            select e.received_at < to_timestamp(${ms}::float8 / 1000)
+            from events e where e.id >= half.middle order by e.id limit 1), false) as is_before
+          offset 0) probe)
+      select min(half.low)::float8 as id from (select half.low from half order by half.high - half.low limit 1) half`,
   )
-  return rows[0]?.id ?? 0
+  return row?.id ?? 0
 }

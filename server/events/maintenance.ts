@@ -1,16 +1,16 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
+import { lock } from '../database/locks.ts'
 import { retried } from '../database/retry.ts'
-import { lockProfiles } from '../definitions/queries.ts'
 import { beginGeneration, isGenerationOver } from './event-keys.ts'
-import { createPartition, dropPartition, findDroppable, lockPartitions, monthsAhead } from './partitions.ts'
+import { createPartition, dropPartition, findDroppable, monthsAhead } from './partitions.ts'
 
 const PAUSE_MS = 60_000
 
 /**
- * Keeps the storage of events in order: partitions ahead of time, generations of event ids, retention. Every process may do
- * so at any time.
+ * Keeps the storage of events in order: partitions ahead of time, generations of event ids, retention. Every process
+ * may do so at any time.
  * @param retentionDays how long raw events are kept; undefined: for ever
  */
 export function createMaintenance(options: {
@@ -24,18 +24,18 @@ export function createMaintenance(options: {
     await orm.em.fork().transactional(async (em) => {
       const missing = await monthsAhead(em)
       if (missing.length === 0) return
-      await lockPartitions(em)
+      await lock(em, 'partitions')
       for (const month of missing) await createPartition(em, month)
     })
     if (await isGenerationOver(orm.em.fork())) await retried(() => orm.em.fork().transactional(nextGeneration))
     if (retentionDays !== undefined) await dropOld(retentionDays)
   }
 
-  /** One partition a transaction: none is locked longer than it takes to drop it. */
+  /** Drops one partition per transaction, so that none is locked longer than its own drop takes. */
   async function dropOld(days: number) {
     for (;;) {
       const dropped = await orm.em.fork().transactional(async (em) => {
-        await lockPartitions(em)
+        await lock(em, 'partitions')
         const [partition] = await findDroppable(em, days)
         if (partition) await dropPartition(em, partition)
         return partition
@@ -49,8 +49,8 @@ export function createMaintenance(options: {
   return inBackground({ pauseMs: PAUSE_MS, atOnce: true, log, complaint }, maintain)
 }
 
-/** While nobody stores an event: whoever does looks for its event id in the same two generations as everybody else. */
+/** Holds up all writers of events, so that they all look for an event id in the same two generations. */
 async function nextGeneration(em: EntityManager) {
-  await lockProfiles(em)
+  await lock(em, 'profiles')
   if (await isGenerationOver(em)) await beginGeneration(em)
 }

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, list } from '../database/sql.ts'
 import { invalid } from '../errors.ts'
 import { type Cursor, cursorOf } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
@@ -7,8 +8,8 @@ import { milliseconds } from './queries.ts'
 import type { EventFilter } from './schema.ts'
 
 /**
- * Events in the order of the transactions that stored them. Ids commit out of order; whoever reads in this order, and no
- * further than the horizon, below which every transaction has ended, misses nothing and sees nothing twice.
+ * Events in the order of the transactions that stored them. Ids commit out of order; whoever reads in this order, and
+ * no further than the horizon, below which every transaction has ended, misses nothing and sees nothing twice.
  */
 
 /** An event as it leaves the platform. Times in milliseconds since 1970, UTC. */
@@ -39,20 +40,21 @@ const MAX_XID = 2n ** 63n - 1n
 
 export const cursorText = ({ xid, id }: Cursor) => `${xid}-${id}`
 
-/** Every transaction below has ended: what it stored is there, or never will be. */
+/** Reads the horizon, below which every transaction has ended: what it stored is there, or never will be. */
 export async function readHorizon(em: EntityManager): Promise<string> {
-  const { rows } = await sql<{ horizon: string }>`select recorded_horizon()::text as horizon`.execute(em.getKysely())
+  const rows = await execute(em, sql<{ horizon: string }>`select recorded_horizon()::text as horizon`)
   return rows[0]?.horizon as string
 }
 
-/** The horizon and the last event below it, of one moment; null where there is none. */
+/** Reads the horizon and, at the same moment, the last event below it; null where there is none. */
 export async function readNewest(em: EntityManager): Promise<{ horizon: string; last: Cursor | null }> {
-  const { rows } = await sql<{ horizon: string; xid: string | null; id: string | null }>`
-    select h.horizon::text as horizon, e.xid::text as xid, e.id::text as id
-    from (select recorded_horizon() as horizon) h
-    left join lateral (
-      select e.xid, e.id from events e where e.xid < h.horizon order by e.xid desc, e.id desc limit 1) e on true`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ horizon: string; xid: string | null; id: string | null }>`
+      select h.horizon::text as horizon, e.xid::text as xid, e.id::text as id
+      from (select recorded_horizon() as horizon) h
+      left join lateral (
+        select e.xid, e.id from events e where e.xid < h.horizon order by e.xid desc, e.id desc limit 1) e on true`,
   )
   const { horizon, xid, id } = rows[0] as (typeof rows)[number]
   return { horizon, last: xid === null ? null : { xid, id: Number(id) } }
@@ -60,6 +62,13 @@ export async function readNewest(em: EntityManager): Promise<{ horizon: string; 
 
 /**
  * Looks at the next events after a cursor: at most `looks` of them, so that a page costs the same however few fit.
+ *
+ * Example: after 800-40, with horizon 803 and 3 looks, those of type `click`; bee is an alias of ada.
+ *
+ *     looked (cursor, user, type)     fitting (cursor, user_id, person_id)     last
+ *     800-41  bee  click              800-41  bee  ada                         802-44
+ *     801-43  cat  order              802-44  cat  cat
+ *     802-44  cat  click
  * @returns those that fit, and the cursor of the last that was looked at; null at the horizon
  */
 export async function readAfter(
@@ -69,30 +78,30 @@ export async function readAfter(
   filter: EventFilter,
   looks: number,
 ): Promise<{ events: OrderedEvent[]; last: Cursor | null }> {
-  const list = (values: readonly string[]) =>
-    sql`(select jsonb_array_elements_text(${JSON.stringify(values)}::text::jsonb))`
   const fits = [sql`true`]
   if (filter.experiment_id) fits.push(sql`e.experiment_id = ${filter.experiment_id}`)
   if (filter.variant_id) fits.push(sql`e.variant_id = ${filter.variant_id}`)
   if (filter.start_time) fits.push(sql`e.timestamp >= ${filter.start_time.toISOString()}::timestamptz`)
   if (filter.end_time) fits.push(sql`e.timestamp < ${filter.end_time.toISOString()}::timestamptz`)
-  if (filter.event_types?.length) fits.push(sql`e.type in ${list(filter.event_types)}`)
-  if (filter.user_ids?.length) fits.push(sql`e.user_id in ${list(filter.user_ids)}`)
-  const { rows } = await sql<{ events: (OrderedEvent & { xid: string })[]; last: string | null }>`
-    with looked as materialized (
-      select e.xid, e.id, e.user_id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.received_at, e.properties
-      from events e where (e.xid, e.id) > ${cursorOf(after)} and e.xid < ${horizon}::text::xid8
-      order by e.xid, e.id limit ${looks}::int),
-    fitting as (
-      select e.xid || '-' || e.id as cursor, e.id, e.user_id, coalesce(l.user_id, e.user_id) as person_id, e.experiment_id,
-        e.variant_id, e.type, ${milliseconds(sql`e.timestamp`)} as timestamp, ${milliseconds(sql`e.received_at`)} as received_at,
-        e.properties
-      from looked e left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
-      where ${sql.join(fits, sql` and `)}
-      order by e.xid, e.id)
-    select (select coalesce(json_agg(to_json(f)), '[]') from fitting f) as events,
-      (select e.xid || '-' || e.id from looked e order by e.xid desc, e.id desc limit 1) as last`.execute(
-    em.getKysely(),
+  if (filter.event_types?.length) fits.push(sql`e.type in (select ${list(filter.event_types)})`)
+  if (filter.user_ids?.length) fits.push(sql`e.user_id in (select ${list(filter.user_ids)})`)
+  const rows = await execute(
+    em,
+    sql<{ events: (OrderedEvent & { xid: string })[]; last: string | null }>`
+      with looked as materialized (
+        select e.xid, e.id, e.user_id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.received_at, e.properties
+        from events e where (e.xid, e.id) > ${cursorOf(after)} and e.xid < ${horizon}::text::xid8
+        order by e.xid, e.id limit ${looks}::int),
+      fitting as (
+        select e.xid || '-' || e.id as cursor, e.id, e.user_id, coalesce(l.user_id, e.user_id) as person_id,
+          e.experiment_id, e.variant_id, e.type, ${milliseconds(sql`e.timestamp`)} as timestamp,
+          ${milliseconds(sql`e.received_at`)} as received_at, e.properties
+        from looked e
+        left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
+        where ${sql.join(fits, sql` and `)}
+        order by e.xid, e.id)
+      select (select coalesce(json_agg(to_json(f)), '[]') from fitting f) as events,
+        (select e.xid || '-' || e.id from looked e order by e.xid desc, e.id desc limit 1) as last`,
   )
   const { events, last } = rows[0] as (typeof rows)[number]
   return { events, last: last === null ? null : cursorFrom(last, 'after') }

@@ -1,11 +1,13 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 
 /** Events are partitioned by the month of their time, in UTC. */
 
 /**
- * Makes the partition of a month, where it does not exist. A table of its own that is then attached: unlike
- * `create … partition of`, that waits for no reader of `events` and holds up nobody.
+ * Makes the partition of a month, where it does not exist. The caller holds the lock of partitions. The table is
+ * created on its own and then attached: unlike `create … partition of`, this waits for no reader of `events` and
+ * holds up nobody.
  * @param month such as `2026-11`
  */
 export async function createPartition(em: EntityManager, month: string) {
@@ -22,59 +24,72 @@ export async function createPartition(em: EntityManager, month: string) {
     for values from ('${month}-01 00:00:00+00') to ('${next}-01 00:00:00+00')`)
 }
 
-/** An arbitrary number that only the making of partitions locks. */
-const PARTITION_LOCK = 7_302_513
-export const lockPartitions = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${PARTITION_LOCK})`)
-
-/** Months, such as `2026-11`, from this one to the one after the next that have no partition yet, by the database's clock. */
+/**
+ * Finds the months that need a partition: those from this one to the one after the next that have none, by the
+ * database's clock.
+ * @returns such as `2026-11`
+ */
 export async function monthsAhead(em: EntityManager): Promise<string[]> {
-  const { rows } = await sql<{ month: string }>`
-    select to_char(m.month, 'YYYY-MM') as month
-    from generate_series(date_trunc('month', now() at time zone 'UTC'), now() at time zone 'UTC' + interval '2 months', interval '1 month') as m (month)
-    where to_regclass('events_' || to_char(m.month, 'YYYY_MM')) is null order by 1`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ month: string }>`
+      select to_char(m.month, 'YYYY-MM') as month
+      from generate_series(date_trunc('month', now() at time zone 'UTC'),
+        now() at time zone 'UTC' + interval '2 months', interval '1 month') as m (month)
+      where to_regclass('events_' || to_char(m.month, 'YYYY_MM')) is null order by 1`,
+  )
   return rows.map((row) => row.month)
 }
 
 export type Partition = { table: string; until: Date }
 
-/** Days before a run that are kept for metrics that come to it later; what it is measured by may look further back. */
+/**
+ * Days before a run that are kept for metrics that are attached later. A metric that is attached already may need
+ * more.
+ */
 const COVARIATE_DAYS = 14
 
 /**
- * Partitions that lie wholly before the retention, of whose events every one is in the totals and no run needs any: a run
- * that is not frozen is counted from its raw events, also from those shortly before it.
+ * Finds partitions that may be dropped: they end before the retention, the totals hold all their events, and no run
+ * needs them. A run that is not frozen needs its raw events, and those shortly before it.
  */
 export async function findDroppable(em: EntityManager, retentionDays: number): Promise<Partition[]> {
-  const { rows } = await sql<{ table: string; until: number }>`
-    with month as (
-      select c.relname as "table", (to_date(substr(c.relname, 8), 'YYYY_MM') + interval '1 month') at time zone 'UTC' as until
-      from pg_inherits i join pg_class c on c.oid = i.inhrelid
-      where i.inhparent = 'events'::regclass and c.relname ~ '^events_[0-9]{4}_[0-9]{2}$')
-    select m."table", (extract(epoch from m.until) * 1000)::float8 as until from month m
-    where m.until <= now() - make_interval(days => ${retentionDays}::int)
-      and m.until <= coalesce((
-        select min(r.started_at - greatest(make_interval(days => ${COVARIATE_DAYS}), (
-          select max(m.before_ms) from run_metrics rm join measures m on m.id = rm.measure_id where rm.run_id = r.id)
-            * interval '1 millisecond'))
-        from runs r where r.frozen_at is null), 'infinity')
-    order by m.until`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ table: string; until: number }>`
+      with month as (
+        select c.relname as "table",
+          (to_date(substr(c.relname, 8), 'YYYY_MM') + interval '1 month') at time zone 'UTC' as until
+        from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'events'::regclass and c.relname ~ '^events_[0-9]{4}_[0-9]{2}$')
+      select m."table", (extract(epoch from m.until) * 1000)::float8 as until from month m
+      where m.until <= now() - make_interval(days => ${retentionDays}::int)
+        and m.until <= coalesce((
+          select min(r.started_at - greatest(make_interval(days => ${COVARIATE_DAYS}), (
+            select max(m.before_ms) from run_metrics rm join measures m on m.id = rm.measure_id
+            where rm.run_id = r.id) * interval '1 millisecond'))
+          from runs r where r.frozen_at is null), 'infinity')
+      order by m.until`,
+  )
   const droppable: Partition[] = []
   for (const { table, until } of rows) {
-    const { rows: left } = await sql`
-      select 1 from fold_state s cross join lateral (
-        select 1 from ${sql.table(table)} e where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit 1) e`.execute(
-      em.getKysely(),
+    const left = await execute(
+      em,
+      sql`
+        select 1 from fold_state s cross join lateral (
+          select 1 from ${sql.table(table)} e
+          where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit 1) e`,
     )
     if (left.length === 0) droppable.push({ table, until: new Date(until) })
   }
   return droppable
 }
 
-/** Drops the raw events of a month; totals go on knowing of them. */
+/** Drops the raw events of a month; the totals keep what they counted of them. */
 export async function dropPartition(em: EntityManager, { table, until }: Partition) {
-  await sql`
-    update fold_state set events_since = greatest(events_since, ${until.toISOString()}::timestamptz)`.execute(
-    em.getKysely(),
+  await execute(
+    em,
+    sql`update fold_state set events_since = greatest(events_since, ${until.toISOString()}::timestamptz)`,
   )
   await em.execute(`drop table ${table}`)
 }

@@ -1,27 +1,30 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { execute, rows } from '../database/sql.ts'
 import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 
-/** An event on its way into the database. Times in milliseconds since 1970, UTC; null means now. */
+/** An event that is about to be stored. Times in milliseconds since 1970, UTC; null means now. */
 export type NewEvent = {
   user_id: string
   experiment_id: number | null
   variant_id: number | null
   type: string
   properties: Record<string, Json> | null
-  /** What is known of the user beside the profile, where the event may decide. */
+  /** The user's attributes beside the stored profile, where the event may decide. */
   attributes: Record<string, Json> | null
   timestamp: number | null
-  /** Digest of (user, event id) as a UUID, where the sender gave one. */
+  /** Digest of (user, event id) as a UUID, where the sender gave an event id. */
   digest: string | null
-  /** Whether it names a variant and happened before the run that an event started: the run began earlier, then. */
+  /**
+   * Whether the event names a variant and happened before the run that an event started: then the run began earlier.
+   */
   early: boolean
-  /** Whether its variant is the one that the user is known to be in, and nothing it says changes that. */
+  /** Whether the event names the variant that the user is known to be in, so that it changes no assignment. */
   settled: boolean
   properties_json: string | null
-  /** The characters of its properties and attributes as JSON. */
+  /** How many characters its properties and attributes have as JSON. */
   size: number
-  /** The people's version when the user was looked at. */
+  /** The version of profiles when the user was read. */
   profiles_version: number
 }
 
@@ -38,186 +41,254 @@ export type StoredEvent = {
 
 export const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
 
-/** Rows of the items given as JSON, with the time that counts. */
-export const items = (
-  events: readonly unknown[],
-) => sql`jsonb_to_recordset(${JSON.stringify(events)}::text::jsonb) as i (
-  ord int, id bigint, user_id text, experiment_id int, variant_id int, type text, properties jsonb, attributes jsonb, timestamp float8, digest uuid)`
+/** An event with its index among those that are stored together, and the id that its claimed key holds for it. */
+type Item = NewEvent & { ord?: number; id?: number | null }
+
+/** Passes events as rows `i`. */
+export const items = (events: readonly Item[]) =>
+  rows(events, 'i', {
+    ord: 'int',
+    id: 'bigint',
+    user_id: 'text',
+    experiment_id: 'int',
+    variant_id: 'int',
+    type: 'text',
+    properties: 'jsonb',
+    attributes: 'jsonb',
+    timestamp: 'float8',
+    digest: 'uuid',
+  })
+/** The time of item `i`. */
 export const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
-/** The run that a time belongs to: begun at or before it and not ended by then. */
+/** The run that the time of item `i` belongs to: it began at or before this time and had not ended. */
 const runAt = sql`select r.id from runs r
-  where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime} and (r.ended_at is null or ${itemTime} < r.ended_at)
+  where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime}
+    and (r.ended_at is null or ${itemTime} < r.ended_at)
   order by r.number desc limit 1`
 
 /**
- * Moves the start of runs back that an event started, to the earliest of these events: attribution asks for times, not
- * for the order of arrival. The experiments are locked already.
+ * Moves the start of runs that an event started back to the earliest of these events: attribution asks for times, not
+ * for the order of arrival. The caller has locked the experiments.
+ *
+ * Example: the first run of experiment 5, which is run 7, was started by an event at 10:05.
+ *
+ *     events (experiment, time)     early       moved         changed
+ *     5  10:03                      5  10:01    7  5  10:01   run 7, its first period and experiment 5 start at 10:01
+ *     5  10:01
+ *     6  10:02                      6  10:02    none          nothing: somebody started experiment 6 by hand
  */
 export async function moveStartsBack(em: EntityManager, events: readonly NewEvent[]) {
-  await sql`
-    with early as (
-      select i.experiment_id, min(${itemTime}) as at from ${items(events)} group by i.experiment_id),
-    moved as (
-      update runs r set started_at = early.at from early
-      where r.experiment_id = early.experiment_id and r.number = 1 and r.started_by = 'event' and r.frozen_at is null
-        and early.at < r.started_at
-      returning r.id, r.experiment_id, r.started_at),
-    periods as (
-      update allocation_periods p set "from" = moved.started_at from moved where p.run_id = moved.id and p.number = 1)
-    update experiments e set started_at = moved.started_at from moved
-    where e.id = moved.experiment_id
-      and not exists (select 1 from runs later where later.experiment_id = e.id and later.number > 1)`.execute(
-    em.getKysely(),
+  await execute(
+    em,
+    sql`
+      with early as (
+        select i.experiment_id, min(${itemTime}) as at from ${items(events)} group by i.experiment_id),
+      moved as (
+        update runs r set started_at = early.at from early
+        where r.experiment_id = early.experiment_id and r.number = 1 and r.started_by = 'event' and r.frozen_at is null
+          and early.at < r.started_at
+        returning r.id, r.experiment_id, r.started_at),
+      periods as (
+        update allocation_periods p set "from" = moved.started_at from moved where p.run_id = moved.id and p.number = 1)
+      update experiments e set started_at = moved.started_at from moved
+      where e.id = moved.experiment_id
+        and not exists (select 1 from runs later where later.experiment_id = e.id and later.number > 1)`,
   )
 }
 
 /** The owner of the user of item `i`; null where the id is no alias. */
 const ownerId = sql`(select l.user_id from aliases l where l.alias_id = i.user_id)`
-/** Who answers for the user of item `i` in the run: the user where assigned there, else the owner where assigned there. */
+/** The assignment that counts for the user of item `i` in the run: the user's own, else the owner's. */
 const assignedAs = (runId: RawBuilder<unknown>) => sql`
   select a.* from assignments a where a.run_id = ${runId} and a.user_id = any (array[i.user_id, ${ownerId}])
   order by a.user_id = i.user_id desc limit 1`
 
 /**
- * What events say of assignments: for a person whom the platform did not assign, an event that names a variant is the
- * decision and the exposure, at the time of the earliest one; a second variant makes a crossover. An alias that is not
- * assigned itself speaks for its owner. Sorted by key, and rows that would stay as they are are not touched.
+ * Stores assignments that events decide. For a person whom the platform did not assign, an event that names a variant
+ * is the decision and the exposure, at the time of the earliest one; a second variant makes a crossover. An alias
+ * that is not assigned itself decides for its owner. Rows are sorted by key, and rows that would not change are not
+ * touched.
+ *
+ * Example: run 7 goes on, the platform assigned nobody, bee is an alias of ada.
+ *
+ *     events (user, variant, time)     item (user_id, variant_id, at)     decided, then stored
+ *     ada  2  10:05                    ada  2  10:05                      ada: variant 1 at 10:02, a crossover
+ *     bee  1  10:02                    ada  1  10:02
+ *     cat  1  10:03                    cat  1  10:03                      cat: variant 1 at 10:03
  */
 export async function decideByEvents(em: EntityManager, events: readonly NewEvent[]) {
-  await sql`
-    with item as (
-      select i.ord, coalesce(assigned.user_id, owner.id) as user_id, owner.id as owner_id, i.variant_id, i.experiment_id, i.attributes,
-        run.id as run_id, ${itemTime} as at
-      from ${items(events.map((event, ord) => ({ ...event, ord })))}
-      join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
-      join experiments x on x.id = i.experiment_id and x.kind <> 'holdout'
-      cross join lateral (${runAt}) run
-      cross join lateral (select coalesce(${ownerId}, i.user_id) as id) owner
-      left join lateral (${assignedAs(sql`run.id`)}) assigned on true),
-    decided as (
-      select item.run_id, item.user_id, item.owner_id, item.experiment_id,
-        (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
-        (array_agg(item.variant_id order by item.at, item.variant_id))[1] as first_variant_id,
-        (array_agg(item.attributes order by item.at, item.ord))[1] as attributes,
-        min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
-      from item group by item.run_id, item.user_id, item.owner_id, item.experiment_id)
-    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source, first_variant_id, dimensions, excluded_reason)
-    select d.run_id, d.user_id, d.variant_id,
-      coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
-      'event', d.at, e.version, d.at, 'event', d.first_variant_id,
-      dimensions_of(coalesce((
-        select u.attributes || jsonb_build_object('country_code', u.country_code, 'is_premium', u.is_premium)
-        from users u where u.id = d.user_id), '{}') || coalesce(d.attributes, '{}'), e.dimensions),
-      case when exists (
-          select 1 from overrides o join runs r on r.id = d.run_id
-          where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
-            and (r.ended_at is null or o.created_at < r.ended_at)
-            and (o.user_id = d.owner_id or exists (
-              select 1 from aliases l where l.alias_id = o.user_id and l.user_id = d.owner_id))) then 'override'
-        when d.crossed then 'crossover' end
-    from decided d
-    join experiments e on e.id = d.experiment_id
-    left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
-    where stored.user_id is null or (stored.source = 'event' and ((d.at, d.first_variant_id) < (stored.assigned_at, stored.first_variant_id)
-      or (stored.excluded_reason is null and (d.crossed or d.variant_id <> stored.variant_id))))
-    order by d.run_id, d.user_id collate "C"
-    on conflict (run_id, user_id) do update set
-      period = case when excluded.assigned_at < a.assigned_at then excluded.period else a.period end,
-      first_variant_id = case when (excluded.assigned_at, excluded.first_variant_id) < (a.assigned_at, a.first_variant_id)
-        then excluded.first_variant_id else a.first_variant_id end,
-      dimensions = case when excluded.assigned_at < a.assigned_at then excluded.dimensions else a.dimensions end,
-      assigned_at = least(a.assigned_at, excluded.assigned_at),
-      exposed_at = least(a.exposed_at, excluded.exposed_at),
-      excluded_reason = coalesce(a.excluded_reason, excluded.excluded_reason,
-        case when a.variant_id <> excluded.variant_id then 'crossover' end)
-    where a.source = 'event'`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      with item as (
+        select i.ord, coalesce(assigned.user_id, owner.id) as user_id, owner.id as owner_id,
+          i.variant_id, i.experiment_id, i.attributes, run.id as run_id, ${itemTime} as at
+        from ${items(events.map((event, ord) => ({ ...event, ord })))}
+        join variants v on v.id = i.variant_id and v.experiment_id = i.experiment_id
+        join experiments x on x.id = i.experiment_id and x.kind <> 'holdout'
+        cross join lateral (${runAt}) run
+        cross join lateral (select coalesce(${ownerId}, i.user_id) as id) owner
+        left join lateral (${assignedAs(sql`run.id`)}) assigned on true),
+      decided as (
+        select item.run_id, item.user_id, item.owner_id, item.experiment_id,
+          (array_agg(item.variant_id order by item.at, item.ord))[1] as variant_id,
+          (array_agg(item.variant_id order by item.at, item.variant_id))[1] as first_variant_id,
+          (array_agg(item.attributes order by item.at, item.ord))[1] as attributes,
+          min(item.at) as at, count(distinct item.variant_id) > 1 as crossed
+        from item group by item.run_id, item.user_id, item.owner_id, item.experiment_id)
+      insert into assignments as a (
+        run_id, user_id, variant_id, period, source, assigned_at, definition_version,
+        exposed_at, exposure_source, first_variant_id, dimensions, excluded_reason)
+      select d.run_id, d.user_id, d.variant_id,
+        coalesce((select max(p.number) from allocation_periods p where p.run_id = d.run_id and p.from <= d.at), 1),
+        'event', d.at, e.version, d.at, 'event', d.first_variant_id,
+        dimensions_of(coalesce((
+          select u.attributes || jsonb_build_object('country_code', u.country_code, 'is_premium', u.is_premium)
+          from users u where u.id = d.user_id), '{}') || coalesce(d.attributes, '{}'), e.dimensions),
+        case when exists (
+            select 1 from overrides o join runs r on r.id = d.run_id
+            where o.experiment_id = d.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
+              and (r.ended_at is null or o.created_at < r.ended_at)
+              and (o.user_id = d.owner_id or exists (
+                select 1 from aliases l where l.alias_id = o.user_id and l.user_id = d.owner_id))) then 'override'
+          when d.crossed then 'crossover' end
+      from decided d
+      join experiments e on e.id = d.experiment_id
+      left join assignments stored on stored.run_id = d.run_id and stored.user_id = d.user_id
+      where stored.user_id is null or (stored.source = 'event' and (
+        (d.at, d.first_variant_id) < (stored.assigned_at, stored.first_variant_id)
+        or (stored.excluded_reason is null and (d.crossed or d.variant_id <> stored.variant_id))))
+      order by d.run_id, d.user_id collate "C"
+      on conflict (run_id, user_id) do update set
+        period = case when excluded.assigned_at < a.assigned_at then excluded.period else a.period end,
+        first_variant_id = case
+          when (excluded.assigned_at, excluded.first_variant_id) < (a.assigned_at, a.first_variant_id)
+          then excluded.first_variant_id else a.first_variant_id end,
+        dimensions = case when excluded.assigned_at < a.assigned_at then excluded.dimensions else a.dimensions end,
+        assigned_at = least(a.assigned_at, excluded.assigned_at),
+        exposed_at = least(a.exposed_at, excluded.exposed_at),
+        excluded_reason = coalesce(a.excluded_reason, excluded.excluded_reason,
+          case when a.variant_id <> excluded.variant_id then 'crossover' end)
+      where a.source = 'event'`,
+  )
 }
 
 /**
- * Exposures that events report of people whom the platform assigned: the earliest, but never before the assignment.
- * An event of type `$exposure`, or one that names the person's own variant.
+ * Stores exposures of people whom the platform assigned: the earliest that events report, but never before the
+ * assignment. An event reports an exposure where it is of type `$exposure` or names the person's own variant.
+ *
+ * Example: in run 7 ada was assigned variant 1 at 10:00, and cat variant 2 at 10:04. Neither was exposed yet.
+ *
+ *     events (user, type, variant, time)     reported (user, at, reported)     stored
+ *     ada  click      1     10:05            ada  10:02  true                  ada: exposed at 10:02 by a report
+ *     ada  $exposure  none  10:02
+ *     cat  click      2     10:03            cat  10:03  false                 cat: exposed at 10:04 by an event
  */
 export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[]) {
-  await sql`
-    with reported as (
-      select a.run_id, a.user_id, min(${itemTime}) as at, bool_or(i.type = ${EXPOSURE_EVENT}) as reported
-      from ${items(events)}
-      cross join lateral (${runAt}) run
-      cross join lateral (${assignedAs(sql`run.id`)}) a
-      where i.variant_id = a.variant_id or (i.type = ${EXPOSURE_EVENT} and i.variant_id is null)
-      group by a.run_id, a.user_id),
-    locked as (
-      select a.run_id, a.user_id, greatest(reported.at, a.assigned_at) as at, reported.reported
-      from reported join assignments a on a.run_id = reported.run_id and a.user_id = reported.user_id
-      where a.exposed_at is null or greatest(reported.at, a.assigned_at) < a.exposed_at
-      order by a.run_id, a.user_id for update of a)
-    update assignments a
-    set exposed_at = locked.at, exposure_source = case when locked.reported then 'report' else 'event' end
-    from locked where a.run_id = locked.run_id and a.user_id = locked.user_id
-      and (a.exposed_at is null or locked.at < a.exposed_at)`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      with reported as (
+        select a.run_id, a.user_id, min(${itemTime}) as at, bool_or(i.type = ${EXPOSURE_EVENT}) as reported
+        from ${items(events)}
+        cross join lateral (${runAt}) run
+        cross join lateral (${assignedAs(sql`run.id`)}) a
+        where i.variant_id = a.variant_id or (i.type = ${EXPOSURE_EVENT} and i.variant_id is null)
+        group by a.run_id, a.user_id),
+      locked as (
+        select a.run_id, a.user_id, greatest(reported.at, a.assigned_at) as at, reported.reported
+        from reported join assignments a on a.run_id = reported.run_id and a.user_id = reported.user_id
+        where a.exposed_at is null or greatest(reported.at, a.assigned_at) < a.exposed_at
+        order by a.run_id, a.user_id for update of a)
+      update assignments a
+      set exposed_at = locked.at, exposure_source = case when locked.reported then 'report' else 'event' end
+      from locked where a.run_id = locked.run_id and a.user_id = locked.user_id
+        and (a.exposed_at is null or locked.at < a.exposed_at)`,
+  )
 }
 
 export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
 
 /**
- * Stores events, as of the id that sent them. One that names an experiment but no variant gets the assigned one of the
- * user, or of whom the user is an alias, if there is one.
+ * Stores events under the user id that sent them. An event that names an experiment but no variant gets the variant
+ * that the user, or the owner of this alias, is assigned.
+ *
+ * Example: in experiment 5, ada is assigned variant 1. The event of index 2 has a claimed key, for id 100.
+ *
+ *     events (ord, id, user, experiment, variant)     item, then stored and returned (ord, id, variant_id)
+ *     0  none  ada  5     none                        0  101  1
+ *     1  none  cat  none  none                        1  102  none
+ *     2  100   ada  5     2                           2  100  2
  * @returns by `ord`, the index of the event given
  */
 export async function insertEvents(
   em: EntityManager,
   events: readonly (NewEvent & { id: number | null })[],
 ): Promise<InsertedEvent[]> {
-  const { rows } = await sql<InsertedEvent>`
-    with item as materialized (
-      select i.ord, coalesce(i.id, nextval('events_id_seq')) as id, i.user_id, i.experiment_id,
-        coalesce(i.variant_id, case when i.experiment_id is not null then (
-          select assigned.variant_id from (${runAt}) run cross join lateral (${assignedAs(sql`run.id`)}) assigned) end) as variant_id,
-        i.type, i.properties, ${itemTime} as timestamp
-      from ${items(events.map((event, ord) => ({ ...event, ord })))}),
-    stored as (
-      insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
-      select item.id, item.user_id, item.experiment_id, item.variant_id, item.type, item.properties, item.timestamp
-      from item order by item.user_id, item.id)
-    select item.ord, item.id::float8 as id, item.variant_id, ${milliseconds(sql`item.timestamp`)} as timestamp
-    from item`.execute(em.getKysely())
-  return rows
+  return execute(
+    em,
+    sql<InsertedEvent>`
+      with item as materialized (
+        select i.ord, coalesce(i.id, nextval('events_id_seq')) as id, i.user_id, i.experiment_id,
+          coalesce(i.variant_id, case when i.experiment_id is not null then (
+            select assigned.variant_id
+            from (${runAt}) run cross join lateral (${assignedAs(sql`run.id`)}) assigned) end) as variant_id,
+          i.type, i.properties, ${itemTime} as timestamp
+        from ${items(events.map((event, ord) => ({ ...event, ord })))}),
+      stored as (
+        insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
+        select item.id, item.user_id, item.experiment_id, item.variant_id, item.type, item.properties, item.timestamp
+        from item order by item.user_id, item.id)
+      select item.ord, item.id::float8 as id, item.variant_id, ${milliseconds(sql`item.timestamp`)} as timestamp
+      from item`,
+  )
 }
 
 /**
- * Stores events of which nothing has to be looked up, and claims their event ids: one statement, since the columns travel
- * apart at half the cost of rows of JSON (`npm run bench -- events`).
+ * Stores events that need no look-up, and claims their event ids, by one statement. Each column travels as an array,
+ * at half the cost of rows of JSON (`npm run bench -- events`).
+ *
+ * Example: the key b… is new, c… was claimed before.
+ *
+ *     events (ord, user, digest)     claimed           fresh (ord, id)     stored     ids
+ *     1  ada  none                                     1  102              102        [102, 101, null]
+ *     2  bob  b…                     b…, event 101     2  101              101
+ *     3  cat  c…                                       3  none
  * @param events no two with one digest
- * @returns those that are stored, by place; what is missing has an event id that somebody used before
+ * @returns those that are stored, by index; what is missing has an event id that somebody used before
  */
 export async function insertPlainly(em: EntityManager, events: readonly NewEvent[]): Promise<InsertedEvent[]> {
   const column = <Key extends keyof NewEvent>(key: Key) => events.map((event) => event[key])
-  const { rows } = await sql<{ ids: (number | null)[]; now: number }>`
-    with current as materialized (select max(g.generation) as generation from event_key_generations g),
-    item as materialized (
-      select i.ord, i.user_id, i.experiment_id, i.variant_id, i.type, i.properties, ${itemTime} as timestamp, i.digest
-      from unnest(${column('user_id')}::text[], ${column('experiment_id')}::int[], ${column('variant_id')}::int[], ${column('type')}::text[],
-        ${column('properties_json')}::jsonb[], ${column('timestamp')}::float8[], ${column('digest')}::uuid[]) with ordinality
-        as i (user_id, experiment_id, variant_id, type, properties, timestamp, digest, ord)),
-    claimed as (
-      insert into event_keys (generation, digest, event_id, timestamp)
-      select current.generation, item.digest, nextval('events_id_seq'), item.timestamp from item cross join current
-      where item.digest is not null and not exists (
-        select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = item.digest offset 0)
-      order by item.digest
-      on conflict (generation, digest) do nothing
-      returning digest, event_id),
-    fresh as materialized (
-      select item.*, case when item.digest is null then nextval('events_id_seq') else claimed.event_id end as id
-      from item left join claimed on claimed.digest = item.digest),
-    stored as (
-      insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
-      select fresh.id, fresh.user_id, fresh.experiment_id, fresh.variant_id, fresh.type, fresh.properties, fresh.timestamp
-      from fresh where fresh.id is not null order by fresh.user_id)
-    select json_agg(fresh.id order by fresh.ord) as ids, ${milliseconds(sql`now_ms()`)} as now from fresh`.execute(
-    em.getKysely(),
+  const [row] = await execute(
+    em,
+    sql<{ ids: (number | null)[]; now: number }>`
+      with current as materialized (select max(g.generation) as generation from event_key_generations g),
+      item as materialized (
+        select i.ord, i.user_id, i.experiment_id, i.variant_id, i.type, i.properties, ${itemTime} as timestamp, i.digest
+        from unnest(
+          ${column('user_id')}::text[], ${column('experiment_id')}::int[], ${column('variant_id')}::int[],
+          ${column('type')}::text[], ${column('properties_json')}::jsonb[], ${column('timestamp')}::float8[],
+          ${column('digest')}::uuid[]
+        ) with ordinality as i (user_id, experiment_id, variant_id, type, properties, timestamp, digest, ord)),
+      claimed as (
+        insert into event_keys (generation, digest, event_id, timestamp)
+        select current.generation, item.digest, nextval('events_id_seq'), item.timestamp from item cross join current
+        where item.digest is not null and not exists (
+          select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = item.digest offset 0)
+        order by item.digest
+        on conflict (generation, digest) do nothing
+        returning digest, event_id),
+      fresh as materialized (
+        select item.*, case when item.digest is null then nextval('events_id_seq') else claimed.event_id end as id
+        from item left join claimed on claimed.digest = item.digest),
+      stored as (
+        insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
+        select fresh.id, fresh.user_id, fresh.experiment_id, fresh.variant_id, fresh.type, fresh.properties,
+          fresh.timestamp
+        from fresh where fresh.id is not null order by fresh.user_id)
+      select json_agg(fresh.id order by fresh.ord) as ids, ${milliseconds(sql`now_ms()`)} as now from fresh`,
   )
-  const { ids, now } = rows[0] as { ids: (number | null)[]; now: number }
+  const { ids, now } = row as NonNullable<typeof row>
   return events.flatMap(({ variant_id, timestamp }, ord) => {
     const id = ids[ord]
     return id == null ? [] : [{ ord, id, variant_id, timestamp: timestamp ?? now }]

@@ -1,12 +1,13 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { databaseCode, isDatabaseUnavailable } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
+import { lock } from '../database/locks.ts'
 import { fenceProfiles } from '../definitions/profile-fence.ts'
 import { lockVersions } from '../definitions/queries.ts'
 import { DomainError } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import { claimKeys, readByDigest, releaseKeys } from './event-keys.ts'
-import { createPartition, lockPartitions } from './partitions.ts'
+import { createPartition } from './partitions.ts'
 import {
   decideByEvents,
   exposeByEvents,
@@ -55,7 +56,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     const missing = [...wanted].filter((month) => !months.has(month)).sort()
     if (missing.length === 0) return
     await orm.em.fork().transactional(async (em) => {
-      await lockPartitions(em)
+      await lock(em, 'partitions')
       for (const month of missing) await createPartition(em, month)
     })
     for (const month of missing) months.add(month)

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, list } from '../database/sql.ts'
 import { invalid, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { variantsOf } from '../experiments/life-cycle.ts'
@@ -13,8 +14,9 @@ const LENGTH_MS = { hour: HOUR_MS, day: 24 * HOUR_MS }
 type Bucket = { start: number; variant_id: number; type: string; events: number; value: number }
 
 /**
- * Events that name an experiment, per hour or day of a time zone, variant and type; intervals without any too. Read from
- * totals by quarters of an hour, which every time zone is made of, and the events that are not in them yet.
+ * Counts the events that name an experiment, per hour or day of a time zone, variant and type; intervals without any
+ * too. The counts come from totals by quarters of an hour, which every time zone is made of, and from the unfolded
+ * events.
  * @throws DomainError BAD_REQUEST where there would be too many intervals or points
  */
 export async function readSeries(em: EntityManager, timeZone: string, input: ReadSeries): Promise<Series> {
@@ -30,7 +32,7 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
 
   const { starts, buckets } = await readBuckets(em, { ...input, start, end, zone })
   const names = new Map((await variantsOf(em, experiment_id)).map((variant) => [variant.id, variant.name]))
-  const places = new Map(starts.map((at, place) => [at, place]))
+  const indexes = new Map(starts.map((at, index) => [at, index]))
   const found = new Map<string, Series['series'][number]>()
   for (const { variant_id, type, start: at, events, value } of buckets) {
     const key = `${variant_id} ${type}`
@@ -42,12 +44,22 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
       one = { variant_id: variant_id || null, variant_name: names.get(variant_id) ?? null, type, points }
       found.set(key, one)
     }
-    Object.assign(one.points[places.get(at) as number] as object, { events, value })
+    Object.assign(one.points[indexes.get(at) as number] as object, { events, value })
   }
   return { experiment_id, interval, time_zone: zone, series: [...found.values()] }
 }
 
-/** The starts of all intervals, and what happened in those in which anything did. One statement, hence one moment. */
+/**
+ * Reads the starts of all intervals, and the counts of those in which anything happened. One statement, hence one
+ * moment.
+ *
+ * Example: from 10:00 to 12:00, per hour. Two quarters are in the totals, one event is not folded yet.
+ *
+ *     happened (at, variant, type, events)     bucket (start, variant, type, events)     starts
+ *     10:15  1  click  3                       10:00  1  click  5                        10:00
+ *     10:45  1  click  2                       11:00  1  click  1                        11:00
+ *     11:07  1  click  1
+ */
 async function readBuckets(
   em: EntityManager,
   asked: ReadSeries & { start: Date; end: Date; zone: string },
@@ -56,34 +68,40 @@ async function readBuckets(
   const start = asked.start.toISOString()
   // An interval that begins at the very end is not asked for.
   const end = new Date(Math.max(asked.start.getTime(), asked.end.getTime() - 1)).toISOString()
-  const ofTypes = event_types?.length
-    ? sql`and e.type in (select jsonb_array_elements_text(${JSON.stringify(event_types)}::text::jsonb))`
-    : sql``
+  const ofTypes = event_types?.length ? sql`and e.type in (select ${list(event_types)})` : sql``
+  const step = interval === 'hour' ? '15 minutes' : '6 hours'
   const ms = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
-  const { rows } = await sql<{ starts: number[]; buckets: Bucket[] }>`
-    with span as materialized (
-      select date_trunc(${interval}, ${start}::timestamptz, ${zone}) as first, ${end}::timestamptz as last),
-    starts as materialized (
-      select distinct date_trunc(${interval}, q.at, ${zone}) as at
-      from span cross join lateral generate_series(span.first, span.last, ${interval === 'hour' ? '15 minutes' : '6 hours'}::interval) as q (at)
-      union select date_trunc(${interval}, span.last, ${zone}) from span),
-    happened as (
-      select q.quarter as at, q.variant_id, t.name as type, q.events, q.value
-      from span cross join event_quarters q join event_types t on t.id = q.type_id
-      where q.experiment_id = ${experiment_id} and q.quarter >= span.first
-      union all
-      select e.timestamp, coalesce(e.variant_id, 0), e.type, 1, coalesce(event_value(e.properties), 0)
-      from fold_state s cross join lateral (
-        select e.timestamp, e.variant_id, e.type, e.properties, e.experiment_id from events e
-        where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id) e
-      where e.experiment_id = ${experiment_id}),
-    bucket as (
-      select date_trunc(${interval}, e.at, ${zone}) as start, e.variant_id, e.type, sum(e.events) as events, sum(e.value) as value
-      from span cross join happened e
-      where e.at >= span.first ${ofTypes} group by 1, 2, 3)
-    select (select json_agg(${ms('s.at')} order by s.at) from starts s) as starts,
-      (select coalesce(json_agg(json_build_object('start', ${ms('b.start')}, 'variant_id', b.variant_id, 'type', b.type,
-          'events', b.events, 'value', b.value) order by b.variant_id, b.type, b.start), '[]')
-        from bucket b join starts s on s.at = b.start) as buckets`.execute(em.getKysely())
-  return rows[0] as (typeof rows)[number]
+  const [row] = await execute(
+    em,
+    sql<{ starts: number[]; buckets: Bucket[] }>`
+      with span as materialized (
+        select date_trunc(${interval}, ${start}::timestamptz, ${zone}) as first, ${end}::timestamptz as last),
+      starts as materialized (
+        select distinct date_trunc(${interval}, q.at, ${zone}) as at
+        from span
+        cross join lateral generate_series(span.first, span.last, ${step}::interval) as q (at)
+        union select date_trunc(${interval}, span.last, ${zone}) from span),
+      happened as (
+        select q.quarter as at, q.variant_id, t.name as type, q.events, q.value
+        from span cross join event_quarters q join event_types t on t.id = q.type_id
+        where q.experiment_id = ${experiment_id} and q.quarter >= span.first
+        union all
+        select e.timestamp, coalesce(e.variant_id, 0), e.type, 1, coalesce(event_value(e.properties), 0)
+        from fold_state s cross join lateral (
+          select e.timestamp, e.variant_id, e.type, e.properties, e.experiment_id from events e
+          where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id) e
+        where e.experiment_id = ${experiment_id}),
+      bucket as (
+        select date_trunc(${interval}, e.at, ${zone}) as start, e.variant_id, e.type,
+          sum(e.events) as events, sum(e.value) as value
+        from span cross join happened e
+        where e.at >= span.first ${ofTypes} group by 1, 2, 3)
+      select (select json_agg(${ms('s.at')} order by s.at) from starts s) as starts,
+        (select coalesce(json_agg(
+            json_build_object('start', ${ms('b.start')}, 'variant_id', b.variant_id, 'type', b.type,
+              'events', b.events, 'value', b.value)
+            order by b.variant_id, b.type, b.start), '[]')
+          from bucket b join starts s on s.at = b.start) as buckets`,
+  )
+  return row as NonNullable<typeof row>
 }

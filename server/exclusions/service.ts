@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, list } from '../database/sql.ts'
 import { conflict, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
@@ -12,15 +13,20 @@ async function find(em: EntityManager, experimentId: number): Promise<Experiment
   return experiment
 }
 
-/** Leaves users out of an experiment's results, with every id that is joined to theirs. Frozen results stay as they are. */
+/**
+ * Leaves users out of an experiment's results, with every id that is joined to theirs. Frozen results stay as they are.
+ */
 export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
   await expectOpen(em, input.experiment_id)
-  const { rows } = await sql`
-    insert into excluded_units (experiment_id, user_id, note)
-    select distinct ${input.experiment_id}::int, i.user_id, ${input.note ?? null}::text
-    from jsonb_array_elements_text(${JSON.stringify(input.user_ids)}::text::jsonb) as i (user_id)
-    order by i.user_id
-    on conflict (user_id, experiment_id) do nothing returning user_id`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql`
+      insert into excluded_units (experiment_id, user_id, note)
+      select distinct ${input.experiment_id}::int, i.user_id, ${input.note ?? null}::text
+      from ${list(input.user_ids)} as i (user_id)
+      order by i.user_id
+      on conflict (user_id, experiment_id) do nothing returning user_id`,
+  )
   return { changed: rows.length }
 }
 

@@ -1,8 +1,9 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 import type { FlagOutput, FlagUses, ListFlags } from './schema.ts'
 
-/** Of a flag `f`, at the database's time. */
+/** These conditions are about a flag `f`, at the database's time. */
 const pastItsLife = sql<boolean>`
   coalesce(f.created_at + make_interval(days => f.expected_life_days) <= now(), false)`
 const experimentFinished = sql<boolean>`
@@ -19,28 +20,33 @@ const staleness = sql<FlagOutput['stale']>`
 export async function selectFlags(em: EntityManager, filter: ListFlags, limit: number): Promise<Staleness[]> {
   const { tag, stale, after } = filter
   const wanted = stale === undefined ? sql`true` : sql`(${pastItsLife} or ${experimentFinished}) = ${stale}`
-  const { rows } = await sql<Staleness>`
-    select f.key, ${staleness} as stale from flags f
-    where f.key > ${after ?? ''} and ${wanted} and (${tag ?? null}::text is null or f.tags @> array[${tag ?? null}::text])
-    order by f.key limit ${limit}`.execute(em.getKysely())
-  return rows
+  return execute(
+    em,
+    sql<Staleness>`
+      select f.key, ${staleness} as stale from flags f
+      where f.key > ${after ?? ''} and ${wanted}
+        and (${tag ?? null}::text is null or f.tags @> array[${tag ?? null}::text])
+      order by f.key limit ${limit}`,
+  )
 }
 
 export async function readStaleness(em: EntityManager, key: string): Promise<FlagOutput['stale']> {
-  const { rows } = await sql<Staleness>`select f.key, ${staleness} as stale from flags f where f.key = ${key}`.execute(
-    em.getKysely(),
-  )
-  return rows[0]?.stale ?? []
+  const [row] = await execute(em, sql<Staleness>`select f.key, ${staleness} as stale from flags f where f.key = ${key}`)
+  return row?.stale ?? []
 }
 
 /** The segments and experiments that the rules of a flag name. */
 export async function findNamed(em: EntityManager, key: string): Promise<FlagUses | undefined> {
-  const { rows } = await sql<FlagUses>`
-    select
-      (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
-        from segments s where s.id = any(f.segment_ids)) as segments,
-      (select coalesce(json_agg(json_build_object('id', e.id, 'key', e.key, 'name', e.name, 'status', e.status) order by e.id), '[]')
-        from experiments e where e.id = any(f.experiment_ids)) as experiments
-    from flags f where f.key = ${key}`.execute(em.getKysely())
-  return rows[0]
+  const [uses] = await execute(
+    em,
+    sql<FlagUses>`
+      select
+        (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
+          from segments s where s.id = any(f.segment_ids)) as segments,
+        (select coalesce(json_agg(
+            json_build_object('id', e.id, 'key', e.key, 'name', e.name, 'status', e.status) order by e.id), '[]')
+          from experiments e where e.id = any(f.experiment_ids)) as experiments
+      from flags f where f.key = ${key}`,
+  )
+  return uses
 }

@@ -1,19 +1,20 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, rows } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { covariance, mean, variance } from '../statistics/moments.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
 import { numberOf, takes } from '../totals/counting.ts'
 
-/** What users did lately, whether or not an experiment ran: what a plan starts from. */
+/** A plan starts from what users did lately, whether or not an experiment ran. */
 export type Baseline = {
-  /** How many days were looked at, and who did anything in them. */
+  /** How many days were read, and how many users did anything in them. */
   days: number
   users: number
   daily_users: number
   level: number | null
   standard_deviation: number | null
-  /** Of what a user did in these days and in as many before. */
+  /** Between what a user did in these days and in as many days before. */
   correlation: number | null
 }
 
@@ -32,30 +33,49 @@ type Row = {
 }
 
 /**
- * The metric's level and spread over everybody who did anything in the last two weeks, as if they had been exposed at their
- * beginning. Reads the events of the metric's types of four weeks.
+ * Reads the metric's level and spread over everybody who did anything in the last two weeks, as if they had been
+ * exposed at the beginning of these weeks. Reads the events of the metric's types of four weeks.
+ *
+ * Example: revenue per user, 14 days. `active` are ada and bob, who did anything in the last 14 days; cat did not.
+ *
+ *     acted (user, part, is_late, number)      value (user, num, den, before)     sums
+ *     ada  1  true   20                        ada  25  0  10                     users 2, num 25, num_num 625,
+ *     ada  1  true    5                                                           before 10, num_before 250
+ *     ada  1  false  10
+ *     cat  1  false   7
  */
 export async function readBaseline(em: EntityManager, measure: MeasureDefinition): Promise<Baseline> {
-  const { rows } = await sql<Row>`
-    with m as materialized (
-      select m.part, m.type, m.filter::jsonpath as filter, m.property, m.is_count
-      from jsonb_to_recordset(${JSON.stringify(measure.parts)}::text::jsonb) as m (part int, type text, filter text, property text, is_count boolean)),
-    active as materialized (
-      select distinct d.user_id from user_days d where d.day >= (now() - ${DAYS} * interval '1 day')::date),
-    acted as materialized (
-      select e.user_id, m.part, e.timestamp >= now() - ${DAYS} * interval '1 day' as is_late, ${numberOf} as number
-      from events e join m on m.type = e.type
-      where e.timestamp >= now() - ${2 * DAYS} * interval '1 day' and e.timestamp < now() and ${takes}),
-    value as materialized (
-      select a.user_id, ${amount(measure, 'a.is_late and a.part = 1')} as num, ${amount(measure, 'a.is_late and a.part = 2')} as den,
-        ${amount(measure, 'not a.is_late and a.part = 1')} as before
-      from acted a join active u on u.user_id = a.user_id group by a.user_id)
-    select (select count(*) from active)::float8 as users, coalesce(sum(v.num), 0)::float8 as num, coalesce(sum(v.den), 0)::float8 as den,
-      coalesce(sum(v.before), 0)::float8 as before, coalesce(sum(v.num * v.num), 0)::float8 as num_num,
-      coalesce(sum(v.num * v.den), 0)::float8 as num_den, coalesce(sum(v.den * v.den), 0)::float8 as den_den,
-      coalesce(sum(v.num * v.before), 0)::float8 as num_before, coalesce(sum(v.before * v.before), 0)::float8 as before_before
-    from value v`.execute(em.getKysely())
-  return baselineOf(rows[0] as Row, measure.parts.length === 2)
+  const columns = { part: 'int', type: 'text', filter: 'text', property: 'text', is_count: 'boolean' }
+  const [sums] = await execute(
+    em,
+    sql<Row>`
+      with m as materialized (
+        select m.part, m.type, m.filter::jsonpath as filter, m.property, m.is_count
+        from ${rows(measure.parts, 'm', columns)}),
+      active as materialized (
+        select distinct d.user_id from user_days d where d.day >= (now() - ${DAYS} * interval '1 day')::date),
+      acted as materialized (
+        select e.user_id, m.part, e.timestamp >= now() - ${DAYS} * interval '1 day' as is_late, ${numberOf} as number
+        from events e join m on m.type = e.type
+        where e.timestamp >= now() - ${2 * DAYS} * interval '1 day' and e.timestamp < now() and ${takes}),
+      value as materialized (
+        select a.user_id,
+          ${amount(measure, 'a.is_late and a.part = 1')} as num,
+          ${amount(measure, 'a.is_late and a.part = 2')} as den,
+          ${amount(measure, 'not a.is_late and a.part = 1')} as before
+        from acted a join active u on u.user_id = a.user_id group by a.user_id)
+      select (select count(*) from active)::float8 as users,
+        coalesce(sum(v.num), 0)::float8 as num,
+        coalesce(sum(v.den), 0)::float8 as den,
+        coalesce(sum(v.before), 0)::float8 as before,
+        coalesce(sum(v.num * v.num), 0)::float8 as num_num,
+        coalesce(sum(v.num * v.den), 0)::float8 as num_den,
+        coalesce(sum(v.den * v.den), 0)::float8 as den_den,
+        coalesce(sum(v.num * v.before), 0)::float8 as num_before,
+        coalesce(sum(v.before * v.before), 0)::float8 as before_before
+      from value v`,
+  )
+  return baselineOf(sums as Row, measure.parts.length === 2)
 }
 
 const amount = ({ is_binary }: MeasureDefinition, which: string) => {
