@@ -40,6 +40,11 @@ export const instant = z.iso.datetime({ offset: true }).transform((text, ctx) =>
 /** Output only: ISO 8601 in UTC with milliseconds. */
 export const timestamp = z.date().meta({ format: 'date-time', examples: ['2026-01-01T12:00:00.000Z'] })
 
+/** A row whose times are milliseconds since 1970, UTC, as queries read them; it leaves the platform with timestamps. */
+export type InMilliseconds<Row> = {
+  [Field in keyof Row]: Row[Field] extends Date ? number : Row[Field] extends Date | null ? number | null : Row[Field]
+}
+
 /** A label of 1 to `max` characters, not blank, without control characters. */
 export const label = (max = 255) =>
   z

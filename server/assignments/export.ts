@@ -3,28 +3,10 @@ import type { MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
+import type { InMilliseconds } from '../wire.ts'
+import type { LoggedAssignment } from './schema.ts'
 
-/** An assignment and its exposure, with all that a warehouse needs to count anew. Times in milliseconds since 1970, UTC. */
-export type LoggedAssignment = {
-  run: number
-  run_id: number
-  run_started_at: number
-  run_ended_at: number | null
-  user_id: string
-  /** Whom the user's id is an alias of; the same where it is none. */
-  person_id: string
-  variant_id: number
-  variant_name: string
-  period: number
-  source: string
-  assigned_at: number
-  definition_version: number
-  exposed_at: number | null
-  exposure_source: string | null
-  excluded_reason: string | null
-  joined_at: number | null
-  dimensions: Record<string, string> | null
-}
+type Row = InMilliseconds<LoggedAssignment>
 
 const PAGE = 1000
 const ms = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
@@ -33,11 +15,11 @@ const ms = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::
  * The exposure log of an experiment: everybody assigned in any of its runs, page by page, by run and user.
  * @throws DomainError NOT_FOUND at the first page, for an unknown experiment
  */
-export async function* exportAssignments(orm: MikroORM, experimentId: number): AsyncGenerator<LoggedAssignment[]> {
+export async function* exportAssignments(orm: MikroORM, experimentId: number): AsyncGenerator<Row[]> {
   if ((await orm.em.fork().count(Experiment, { id: experimentId })) === 0) throw notFound('Experiment', experimentId)
   let after = { run_id: 0, user_id: '' }
   for (;;) {
-    const { rows } = await sql<LoggedAssignment>`
+    const { rows } = await sql<Row>`
       select r.number as run, a.run_id, ${ms('r.started_at')} as run_started_at, ${ms('r.ended_at')} as run_ended_at, a.user_id,
         coalesce(l.user_id, a.user_id) as person_id, a.variant_id, v.name as variant_name, a.period, a.source,
         ${ms('a.assigned_at')} as assigned_at, a.definition_version, ${ms('a.exposed_at')} as exposed_at, a.exposure_source,

@@ -79,6 +79,30 @@ export const override = z
     description: 'A variant forced on a user, whose results are left out of the run from then on',
   })
 
+/** The columns of the exposure log, in their order: all that a warehouse needs to count anew. */
+export const loggedAssignment = z
+  .object({
+    run: z.int().meta({ description: 'Number of the run in its experiment' }),
+    run_id: id,
+    run_started_at: timestamp,
+    run_ended_at: timestamp.nullable(),
+    user_id: z.string(),
+    person_id: z.string().meta({ description: "The owner of the user's id where it is an alias; else the same id" }),
+    variant_id: id,
+    variant_name: z.string(),
+    period: z.int(),
+    source: z.enum(['hash', 'event', 'alias']),
+    assigned_at: timestamp,
+    definition_version: z.int(),
+    exposed_at: timestamp.nullable(),
+    exposure_source: z.enum(['check', 'report', 'event']).nullable(),
+    excluded_reason: z.enum(['crossover', 'override']).nullable(),
+    joined_at: timestamp.nullable(),
+    dimensions: z.record(z.string(), z.string()).nullable(),
+  })
+  .meta({ id: 'LoggedAssignment' })
+export type LoggedAssignment = z.output<typeof loggedAssignment>
+
 export const explainDecision = z
   .object({
     experiment_id: id,

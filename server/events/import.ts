@@ -2,16 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isDatabaseUnavailable } from '../database/errors.ts'
 import { DomainError } from '../errors.ts'
 import { linesOf } from './lines.ts'
-import type { BatchResult } from './schema.ts'
+import type { BatchResult, ImportReport } from './schema.ts'
 import { type Recording, recordBatch } from './service.ts'
-
-/** What an upload is answered, a line of JSON each. */
-export type ImportReport =
-  | ({ line: number } & Counts)
-  | { line: number; status: 'rejected'; message: string; issues?: BatchResult['results'][number]['issues'] }
-  | ({ done: true; lines: number } & Counts)
-  | ({ done: false; line: number; message: string } & Counts)
-type Counts = { accepted: number; duplicates: number; rejected: number }
 
 export const MAX_LINE_BYTES = 1024 * 1024
 const GROUP_EVENTS = 1000
@@ -44,7 +36,7 @@ export async function* importEvents(
     stopped: AbortSignal
   },
 ): AsyncGenerator<ImportReport> {
-  const counts: Counts = { accepted: 0, duplicates: 0, rejected: 0 }
+  const counts = { accepted: 0, duplicates: 0, rejected: 0 }
   const underWay: { group: Group; outcomes: Promise<BatchResult['results']> }[] = []
   let described = 0
   let stored = 0

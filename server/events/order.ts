@@ -1,31 +1,19 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import type { z } from 'zod'
 import { execute, list } from '../database/sql.ts'
 import { invalid } from '../errors.ts'
 import { type Cursor, cursorOf } from '../totals/counting.ts'
-import type { Json } from '../wire.ts'
+import type { InMilliseconds } from '../wire.ts'
 import { milliseconds } from './queries.ts'
-import type { EventFilter } from './schema.ts'
+import type { EventFilter, exportedEvent } from './schema.ts'
 
 /**
  * Events in the order of the transactions that stored them. Ids commit out of order; whoever reads in this order, and
  * no further than the horizon, below which every transaction has ended, misses nothing and sees nothing twice.
  */
 
-/** An event as it leaves the platform. Times in milliseconds since 1970, UTC. */
-export type OrderedEvent = {
-  cursor: string
-  id: number
-  user_id: string
-  /** Whom the user's id is an alias of; the same where it is none. */
-  person_id: string
-  experiment_id: number | null
-  variant_id: number | null
-  type: string
-  timestamp: number
-  received_at: number
-  properties: Record<string, Json> | null
-}
+export type OrderedEvent = InMilliseconds<z.output<typeof exportedEvent>>
 
 const FIRST: Cursor = { xid: '0', id: 0 }
 

@@ -137,8 +137,51 @@ export const exportEvents = z
   .refine(inOrder, outOfOrder)
 export type ExportEvents = z.output<typeof exportEvents>
 
-/** Of an upload: its sender's clock, as of a batch. */
-export const importOptions = z.object({ sent_at: optional(instant) })
+const personId = z.string().meta({ description: "The owner of the user's id where it is an alias; else the same id" })
+
+/** The columns of an export, in their order. */
+export const exportedEvent = z
+  .object({
+    cursor: z.string().meta({ description: 'The position in the order of storing; `after` continues from here' }),
+    id: eventNumber,
+    user_id: z.string(),
+    person_id: personId,
+    experiment_id: id.nullable(),
+    variant_id: id.nullable(),
+    type: z.string(),
+    timestamp,
+    received_at: timestamp,
+    properties: storedObject.nullable(),
+  })
+  .meta({ id: 'ExportedEvent' })
+
+export const importOptions = z.object({
+  sent_at: optional(instant).meta({ description: "The sender's clock when sending: corrects timestamps" }),
+})
+const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int() }
+/** A line of the answer to an upload: a bad line, progress about once a second, or, last, the outcome. */
+export const importReport = z
+  .union([
+    z.object({
+      line: z.int().meta({ description: 'The number of the bad line' }),
+      status: z.literal('rejected'),
+      message: z.string(),
+      issues: z.array(issue).optional(),
+    }),
+    z.object({
+      line: z.int().meta({ description: 'All lines up to this one are stored or rejected' }),
+      ...counts,
+    }),
+    z.object({ done: z.literal(true), lines: z.int(), ...counts }),
+    z.object({
+      done: z.literal(false).meta({ description: 'Send the rest again, or all of the upload with the same event ids' }),
+      line: z.int().meta({ description: 'All lines up to this one are stored or rejected' }),
+      message: z.string(),
+      ...counts,
+    }),
+  ])
+  .meta({ id: 'ImportReport', description: 'A bad line, progress about once a second, or, last, the outcome' })
+export type ImportReport = z.output<typeof importReport>
 
 /** `lastEventId` is what a client that reconnects sends by itself. */
 export const tailEvents = z
@@ -147,7 +190,7 @@ export const tailEvents = z
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
 export const tailedEvent = event.omit({ duplicate: true }).extend({
-  person_id: z.string().meta({ description: "Whom the user's id is an alias of; the same where it is none" }),
+  person_id: personId,
   received_at: timestamp,
 })
 export type TailedEvent = z.output<typeof tailedEvent>

@@ -2,68 +2,42 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { exportAssignments } from '../assignments/export.ts'
+import { loggedAssignment } from '../assignments/schema.ts'
 import { bearerToken, createContext, type Platform } from '../context.ts'
 import { exportEvents } from '../events/export.ts'
-import { type ExportFormat, exportEvents as eventsSchema, exportFormat } from '../events/schema.ts'
+import { type ExportFormat, exportEvents as eventsSchema, exportedEvent, exportFormat } from '../events/schema.ts'
 import { authorize, translate } from '../trpc.ts'
-import { id } from '../wire.ts'
+import { type InMilliseconds, id } from '../wire.ts'
 import { sendFault } from './faults.ts'
 import { queryReader } from './query.ts'
 
 /** Exports for a warehouse, as streams of lines of JSON or of comma-separated values. */
 
-const EVENT_COLUMNS = [
-  'cursor',
-  'id',
-  'user_id',
-  'person_id',
-  'experiment_id',
-  'variant_id',
-  'type',
-  'timestamp',
-  'received_at',
-  'properties',
-] as const
-const ASSIGNMENT_COLUMNS = [
-  'run',
-  'run_id',
-  'run_started_at',
-  'run_ended_at',
-  'user_id',
-  'person_id',
-  'variant_id',
-  'variant_name',
-  'period',
-  'source',
-  'assigned_at',
-  'definition_version',
-  'exposed_at',
-  'exposure_source',
-  'excluded_reason',
-  'joined_at',
-  'dimensions',
-] as const
-/** They leave the platform as ISO 8601 in UTC. */
-const TIMES = new Set([
-  'timestamp',
-  'received_at',
-  'run_started_at',
-  'run_ended_at',
-  'assigned_at',
-  'exposed_at',
-  'joined_at',
-])
 const CONTENT_TYPES = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' }
 
 const readEventQuery = queryReader(eventsSchema)
 const readAssignmentQuery = queryReader(z.object({ experiment_id: id, format: exportFormat }))
 
+/** An export: its format, pages of rows, and the schema whose fields are the columns. */
+type Export<Schema extends z.ZodObject> = {
+  format: ExportFormat
+  pages: AsyncGenerator<InMilliseconds<z.output<Schema>>[]>
+  schema: Schema
+}
+const exportOf = <Schema extends z.ZodObject>({ format, pages, schema }: Export<Schema>) => ({
+  format,
+  pages,
+  columns: Object.entries(schema.shape).map(([name, type]) => ({ name, isTime: isTime(type) })),
+})
+const isTime = (type: z.core.$ZodType): boolean =>
+  type instanceof z.ZodNullable ? isTime(type.unwrap()) : type instanceof z.ZodDate
+
 export function exportRoutes(app: FastifyInstance, platform: Platform) {
-  const route = (url: string, rowsOf: (request: FastifyRequest) => [ExportFormat, AsyncGenerator<Row[]>, Columns]) =>
+  const route = (url: string, read: (request: FastifyRequest) => ReturnType<typeof exportOf>) =>
     app.get(url, { exposeHeadRoute: false }, async (request, reply) => {
       try {
         await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
-        const [format, pages, columns] = rowsOf(request)
+        const { format, pages, columns } = read(request)
         return await send(reply, format, inTurns(pages, platform.concurrencyLimit), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
@@ -71,16 +45,17 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
     })
   route('/events/export', ({ query }) => {
     const filter = readEventQuery(query)
-    return [filter.format, exportEvents(platform.orm, filter), EVENT_COLUMNS]
+    return exportOf({ format: filter.format, pages: exportEvents(platform.orm, filter), schema: exportedEvent })
   })
   route('/experiments/:experiment_id/assignments/export', ({ query, params }) => {
     const { experiment_id, format } = readAssignmentQuery({ ...(query as object), ...(params as object) })
-    return [format, exportAssignments(platform.orm, experiment_id), ASSIGNMENT_COLUMNS]
+    return exportOf({ format, pages: exportAssignments(platform.orm, experiment_id), schema: loggedAssignment })
   })
 }
 
 type Row = object
-type Columns = readonly string[]
+/** Times leave the platform as ISO 8601 in UTC. */
+type Columns = readonly { name: string; isTime: boolean }[]
 
 /** Each page waits for its turn: an export takes no connection from decisions and events. */
 async function* inTurns<T>(
@@ -102,7 +77,7 @@ async function* inTurns<T>(
 async function send(reply: FastifyReply, format: ExportFormat, pages: AsyncGenerator<Row[]>, columns: Columns) {
   const first = await pages.next()
   async function* text() {
-    if (format === 'csv') yield `${columns.join(',')}\r\n`
+    if (format === 'csv') yield `${columns.map(({ name }) => name).join(',')}\r\n`
     if (first.done) return
     yield page(first.value, format, columns)
     for await (const rows of pages) yield page(rows, format, columns)
@@ -114,12 +89,12 @@ const page = (rows: readonly Row[], format: ExportFormat, columns: Columns) =>
   rows.map((row) => line(row as Record<string, unknown>, format, columns)).join('')
 
 function line(row: Record<string, unknown>, format: ExportFormat, columns: Columns): string {
-  const values = columns.map((column) => {
-    const value = row[column] ?? null
-    return TIMES.has(column) && value !== null ? new Date(value as number).toISOString() : value
+  const values = columns.map(({ name, isTime }): [string, unknown] => {
+    const value = row[name] ?? null
+    return [name, isTime && value !== null ? new Date(value as number).toISOString() : value]
   })
-  if (format === 'csv') return `${values.map(csvField).join(',')}\r\n`
-  return `${JSON.stringify(Object.fromEntries(columns.map((column, place) => [column, values[place]])))}\n`
+  if (format === 'csv') return `${values.map(([, value]) => csvField(value)).join(',')}\r\n`
+  return `${JSON.stringify(Object.fromEntries(values))}\n`
 }
 
 /** As RFC 4180 has it; null is an empty field, an empty text a quoted one. Nothing is changed for spreadsheets. */

@@ -1,9 +1,8 @@
 import type { Evaluated, Exposure } from '../flags/evaluate.ts'
 import { ATTRIBUTE_LIMITS, type Json, jsonFault, userId } from '../wire.ts'
+import type { ErrorCode, OfrepEvaluation, OfrepFailure } from './ofrep-schema.ts'
 
 /** How OFREP's requests are read and its answers written: https://openfeature.dev/docs/reference/other-technologies/ofrep/openapi */
-
-export type ErrorCode = 'PARSE_ERROR' | 'TARGETING_KEY_MISSING' | 'INVALID_CONTEXT' | 'FLAG_NOT_FOUND' | 'GENERAL'
 
 /** What an evaluation is refused with. */
 export class OfrepFault extends Error {
@@ -86,17 +85,20 @@ function write({ key, reason, value, rule, experiment }: Answered['answer'], exp
           exposure,
         }),
   }
-  return JSON.stringify({
+  const evaluation: OfrepEvaluation = {
     key,
     reason,
     ...(experiment === null ? {} : { variant: experiment.variantName }),
     value,
     ...(Object.keys(metadata).length === 0 ? {} : { metadata }),
-  })
+  }
+  return JSON.stringify(evaluation)
 }
 
 /** @param key of the flag; a bulk evaluation has none */
-export const failureJson = (key: string | undefined, errorCode: ErrorCode, errorDetails: string): string =>
-  JSON.stringify({ key, errorCode, errorDetails })
+export function failureJson(key: string | undefined, errorCode: ErrorCode, errorDetails: string): string {
+  const failure: OfrepFailure = { key, errorCode, errorDetails }
+  return JSON.stringify(failure)
+}
 
 export const TARGETING_KEY_MISSING = 'This flag takes a targetingKey: the id of the user'

@@ -9,14 +9,8 @@ import { authorize, faultOf, translate } from '../trpc.ts'
 import type { EventStreams } from './event-streams.ts'
 import { asTrpc, RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
-import {
-  type ErrorCode,
-  failureJson,
-  OfrepFault,
-  readContext,
-  successJson,
-  TARGETING_KEY_MISSING,
-} from './ofrep-answers.ts'
+import { failureJson, OfrepFault, readContext, successJson, TARGETING_KEY_MISSING } from './ofrep-answers.ts'
+import type { ErrorCode, OfrepBulkEvaluation } from './ofrep-schema.ts'
 import { isWindowGood, keyOfToken, streamToken, windowOf } from './stream-token.ts'
 
 /** OpenFeature's Remote Evaluation Protocol 0.3, below the prefix that the scope has (/ofrep/v1). */
@@ -95,7 +89,9 @@ async function evaluateAll(platform: Platform, request: Request, reply: FastifyR
   reply.header('etag', `"${known ?? `${digest}.${windowOf(now).toString(36)}`}"`)
   if (known !== undefined) return reply.code(304).send()
   const requestUri = `${prefix}${STREAM_PATH}?token=${streamToken(platform.streamSecret, keyId, now)}`
-  const eventStreams = [{ type: 'sse', endpoint: { requestUri }, inactivityDelaySec: INACTIVITY_SECONDS }]
+  const eventStreams: OfrepBulkEvaluation['eventStreams'] = [
+    { type: 'sse', endpoint: { requestUri }, inactivityDelaySec: INACTIVITY_SECONDS },
+  ]
   return reply.type(JSON_TYPE).send(`{"flags":[${flags}],"eventStreams":${JSON.stringify(eventStreams)}}`)
 }
 

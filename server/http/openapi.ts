@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { generateOpenApiDocument } from 'trpc-openapi'
 import { appRouter } from '../router.ts'
-import { ofrepPaths, ofrepSchemas, ofrepSecuritySchemes } from './ofrep-openapi.ts'
+import { ofrepPaths, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
-import { streamPaths, streamSchemas } from './streams-openapi.ts'
+import { streamPaths } from './streams-openapi.ts'
 
 type Schema = { type?: unknown; properties?: Record<string, Schema>; required?: string[]; [key: string]: unknown }
 type Parameter = { name: string; in: string; required?: boolean; schema?: Schema; [key: string]: unknown }
 type Operation = {
   operationId: string
+  tags?: string[]
   security?: unknown
   parameters?: Parameter[]
   requestBody?: { required?: boolean; content: Record<string, { schema: Schema }> }
@@ -72,17 +73,22 @@ export function openApiDocument(): Document {
     description: DESCRIPTION,
     version,
     baseUrl: '/api',
-    tags: ['auth', 'experiments', 'flags', 'ofrep', 'layers', 'segments', 'users', 'events'],
+    paths: { ...ofrepPaths, ...streamPaths },
     securitySchemes: { bearer: { type: 'http', scheme: 'bearer', description: 'An API key from POST /api/auth/keys' } },
   }) as unknown as Document
   for (const name of Object.keys(document.components.schemas))
     if (name.startsWith('error.')) delete document.components.schemas[name]
   document.components.schemas.Error = errorSchema
   for (const procedure of restProcedures()) describe(document, procedure)
-  Object.assign(document.components.schemas, ofrepSchemas, streamSchemas)
   Object.assign(document.components.securitySchemes, ofrepSecuritySchemes)
-  Object.assign(document.paths, ofrepPaths, streamPaths)
+  document.tags = tagsOf(document)
   return document
+}
+
+/** Lists the tags of all operations, in the order of the paths. */
+function tagsOf({ paths }: Document): { name: string }[] {
+  const tags = Object.values(paths).flatMap((path) => Object.values(path).flatMap((operation) => operation.tags ?? []))
+  return [...new Set(tags)].map((name) => ({ name }))
 }
 
 function describe(document: Document, procedure: RestProcedure) {
