@@ -1,3 +1,4 @@
+import { sum } from 'simple-statistics'
 import { invalid } from '../errors.ts'
 import { normalCdf, normalQuantile } from '../statistics/distributions.ts'
 import { detectableDifference, powerOfMeans, sampleSizeOfMeans, type Users } from '../statistics/power.ts'
@@ -26,7 +27,7 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   const fixed = fixedSize(metric, difference, plan, input.covariate_correlation)
   const inflation = input.method === 'sequential' ? inflationOf(input, difference, plan) : 1
   const users = allocation.map((share) => Math.max(1, Math.ceil((fixed * inflation * share) / ofControl - 1e-9)))
-  const total = users.reduce((sum, count) => sum + count, 0)
+  const total = sum(users)
   if (!(total <= MAX_USERS)) throw invalid('so small an effect needs more users than there are', 'relative_effect')
   const time =
     input.daily_users == null

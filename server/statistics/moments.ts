@@ -1,9 +1,14 @@
 import { sum } from 'simple-statistics'
 
-/** What a variant's users add up to in one variable: number of users, sum of their values, sum of the squares. */
+/**
+ * The moments of a variant's users, from sums. simple-statistics supplies the compensated sum; its mean, variance and
+ * covariance read samples, and the totals keep sums only.
+ */
+
+/** Sums of a variant's users in one variable: number of users, sum of their values, sum of the squares. */
 export type Sums = { n: number; sum: number; sumSq: number }
 
-/** What a variant's users add up to in two variables together. */
+/** Sums of a variant's users in two variables together. */
 export type JointSums = { n: number; sumX: number; sumY: number; sumXY: number }
 
 /**

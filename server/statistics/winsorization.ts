@@ -5,7 +5,9 @@ export type Caps = { lower: number | null; upper: number | null; ignoreZeros: bo
 export type CappedSums = { n: number; sum: number; sumSq: number; capped: number }
 
 /**
- * The place, from 1, of a quantile in n sorted values: an observed value, as `percentile_disc` of SQL takes it.
+ * The rank, from 1, of a quantile in n sorted values. The quantile is an observed value, as `percentile_disc` of SQL
+ * takes it, so that SQL and this code agree to the last digit; `quantile` of simple-statistics interpolates between
+ * two values.
  * @param fraction 0..1
  */
 export function quantileRank(n: number, fraction: number): number {
@@ -13,8 +15,8 @@ export function quantileRank(n: number, fraction: number): number {
 }
 
 /**
- * Caps values per user at quantiles of the pooled values of all variants, before any sum is formed. The caps are taken as fixed
- * in every variance.
+ * Caps values per user at quantiles of the pooled values of all variants, before any sum is formed. The caps are
+ * taken as fixed in every variance.
  * @param variants the values per user, aggregated over the window, of each variant
  * @returns the caps, null where there is none, and the sums of each variant
  */

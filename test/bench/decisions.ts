@@ -1,8 +1,9 @@
+import { median } from 'simple-statistics'
 import { bulkOfTwenty, singleExperiment, singleFlag } from './flag-cases.ts'
 import { CHECK, findGenerator, type Generator, type Traffic } from './load.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { selfTimes } from './profile.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 import type { ServerProcess } from './server-process.ts'
 
 const HELP = `npm run bench -- decisions [options]

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { quantile } from 'simple-statistics'
 import { type Body, EVENTS_PER_BATCH } from './event-traffic.ts'
 
 export type Load = { events: number; seconds: number; perSecond: number; p50_ms: number; p99_ms: number }
@@ -54,10 +55,9 @@ export async function loadEvents(urls: readonly string[], options: Options): Pro
     }),
   )
   const seconds = (performance.now() - started) / 1000
-  latencies.sort((one, other) => one - other)
-  const at = (share: number) => latencies[Math.min(latencies.length - 1, Math.floor(share * latencies.length))] ?? 0
+  const [p50 = 0, p99 = 0] = latencies.length === 0 ? [] : quantile(latencies, [0.5, 0.99])
   const events = latencies.length * each
-  return { events, seconds, perSecond: events / seconds, p50_ms: at(0.5), p99_ms: at(0.99) }
+  return { events, seconds, perSecond: events / seconds, p50_ms: p50, p99_ms: p99 }
 }
 
 type Dialogue = { next: () => Buffer[] | null; took: (milliseconds: number) => void }

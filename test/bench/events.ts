@@ -1,3 +1,4 @@
+import { median } from 'simple-statistics'
 import { type BareTable, openBareTable } from './bare-table.ts'
 import { loadEvents } from './event-load.ts'
 import { type Body, EVENTS_PER_BATCH, makeBodies, makeEvent, type Population } from './event-traffic.ts'
@@ -5,7 +6,7 @@ import { enrolEverybody, type Fold, readFold, settle } from './event-world.ts'
 import type { Memory } from './observe.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { selfTimes } from './profile.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- events [options]
 

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import { median, quantile } from 'simple-statistics'
 import { settle } from './event-world.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- metrics [options]
 
@@ -63,11 +64,10 @@ export async function benchMetrics(args: string[]): Promise<void> {
           if (turn >= 0) taken.push(performance.now() - began)
           reads = [...new Set(answer.metrics?.map(({ source }) => source) ?? ['events'])].join(', ')
         }
-        const sorted = taken.toSorted((one, other) => one - other)
         rows.push({
           question,
-          'ms (median)': round(median(sorted), 1),
-          '95 %': round(sorted[Math.floor(sorted.length * 0.95)] as number, 1),
+          'ms (median)': round(median(taken), 1),
+          '95 %': round(quantile(taken, 0.95), 1),
           reads,
         })
       } catch (error) {

@@ -46,11 +46,3 @@ export function writeResult(name: string, content: unknown, extension: 'json' | 
 export const machine = () => ({ node: process.version, cpu: cpus()[0]?.model, cores: cpus().length })
 
 export const round = (value: number, decimals: number) => Number(value.toFixed(decimals))
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((one, other) => one - other)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 === 1
-    ? (sorted[middle] as number)
-    : ((sorted[middle - 1] as number) + (sorted[middle] as number)) / 2
-}

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
+import { median, quantile } from 'simple-statistics'
 import { loadEvents } from './event-load.ts'
 import { makeBodies, type Population } from './event-traffic.ts'
 import { enrolEverybody, settle } from './event-world.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { RAW_RESULTS } from './raw-results.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- results [options]
 
@@ -160,10 +161,7 @@ async function times(count: number, work: () => Promise<unknown>): Promise<numbe
   return taken
 }
 
-function figure(taken: number[]): string {
-  const sorted = taken.toSorted((one, other) => one - other)
-  return `${round(median(sorted), 1)} (${round(sorted[Math.floor(sorted.length * 0.95)] as number, 1)})`
-}
+const figure = (taken: number[]) => `${round(median(taken), 1)} (${round(quantile(taken, 0.95), 1)})`
 
 async function timeFilters(platform: BenchPlatform, { experiments }: Population) {
   const { experimentId, variantIds } = experiments[0] as Population['experiments'][number]

@@ -1,9 +1,10 @@
+import { median } from 'simple-statistics'
 import { openDatabase } from '../../server/database/orm.ts'
 import { loadDefinitions } from '../../server/definitions/queries.ts'
 import { compileSnapshot } from '../../server/definitions/snapshot.ts'
 import { findGenerator } from './load.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- snapshot [options]
 

@@ -1,3 +1,4 @@
+import { median } from 'simple-statistics'
 import { effectPosterior } from '../../server/statistics/bayesian-effect.ts'
 import { pooledTheta } from '../../server/statistics/cuped.ts'
 import { benjaminiHochberg, holm } from '../../server/statistics/multiple-comparisons.ts'
@@ -6,7 +7,7 @@ import { probabilityBestNormal } from '../../server/statistics/probability-best.
 import { sampleRatioOverPeriods, sequentialSampleRatio } from '../../server/statistics/sample-ratio.ts'
 import { confidenceSequence, sequentialUplift } from '../../server/statistics/sequential.ts'
 import { createRandom } from '../lab/random.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- statistics [options]
 

@@ -1,7 +1,8 @@
+import { median } from 'simple-statistics'
 import { type EventStream, openStream } from '../support/event-stream.ts'
 import type { Memory } from './observe.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
-import { machine, median, readOptions, round, writeResult } from './report.ts'
+import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- streams [options]
 
