@@ -55,15 +55,15 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
     })
 
     test('has the totals that its events say, before and after what was not folded yet', async () => {
-      const { totals, maintenance, alertMonitor, freezer } = app.platform
+      const { reporting, jobs } = app.platform
       expect(await verified()).toBeNull()
-      await totals.catchUp()
+      await reporting.totals.catchUp()
       expect(await verified()).toBeNull()
       // What is due by now is done at once, rather than somewhere in the middle of these tests.
-      await maintenance.maintain()
-      await alertMonitor.look()
-      await freezer.look()
-      await totals.catchUp()
+      await jobs.maintenance.runNow()
+      await jobs.alertMonitor.runNow()
+      await jobs.freezer.runNow()
+      await reporting.totals.catchUp()
     })
 
     test('keeps its audit log', async () => {
@@ -120,7 +120,7 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
     })
 
     test('goes on counting: what was stored since is in totals that verify', async () => {
-      await app.platform.totals.catchUp()
+      await app.platform.reporting.totals.catchUp()
       expect(await verified()).toBeNull()
     })
   },
