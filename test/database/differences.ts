@@ -1,7 +1,7 @@
 const TOLERANCE = 1e-9
 const MOST = 20
 
-/** Fields that tell of the asking process or of the moment, not of what is stored. */
+/** These fields depend on the process or on the moment, not on what is stored. */
 const OF_THE_MOMENT = new Set(['engine_version', 'milliseconds', 'last_used_at', 'days_left'])
 /** Sentences for people. Their wording may improve; how many there are may not change. */
 const SENTENCES = new Set(['reasons', 'warnings', 'causes', 'detail'])

@@ -13,8 +13,8 @@ import { administer, databaseUrl } from '../support/services.ts'
 import { differences } from './differences.ts'
 
 /**
- * Databases of earlier versions, as their dumps beside `make.ts` hold them, are restored, migrated by the present code, and
- * asked again what they answered then. The tests of a database run in their order: the later ones store decisions.
+ * Restores the dumps of earlier versions that are kept beside `make.ts`, migrates them with the present code, and asks again
+ * what they answered then. The tests of a database run in their order: the later ones store decisions.
  */
 const fixtures = join(import.meta.dirname, '../fixtures/database')
 const dumps = readdirSync(fixtures).filter((name) => existsSync(join(fixtures, name, 'dump.sql.gz')))
@@ -34,6 +34,7 @@ test.each(dumps)('frozen answers of the version %s are verified without a databa
 
 describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend }))))(
   'a database of the version $dump that is migrated ($backend)',
+  { timeout: 120_000 },
   ({ dump, backend }) => {
     const folder = join(fixtures, dump)
     const expected: Expected = JSON.parse(readFileSync(join(folder, 'expected.json'), 'utf8'))
@@ -54,12 +55,12 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       await remove()
     })
 
-    test('has the totals that its events say, before and after what was not folded yet', async () => {
+    test('has the totals that its events say, before and after the unfolded events are folded', async () => {
       const { reporting, jobs } = app.platform
       expect(await verified()).toBeNull()
       await reporting.totals.catchUp()
       expect(await verified()).toBeNull()
-      // What is due by now is done at once, rather than somewhere in the middle of these tests.
+      // Background work that is due runs now, rather than somewhere in the middle of these tests.
       await jobs.maintenance.runNow()
       await jobs.alertMonitor.runNow()
       await jobs.freezer.runNow()
@@ -74,7 +75,7 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       expect(kept).toEqual(counts)
     })
 
-    test('serves frozen answers as they were, though all that they were computed from has changed', async () => {
+    test('serves frozen answers as they were, though everything that they were computed from has changed', async () => {
       for (const { file, path, body } of expected.frozen) {
         const { answer } = JSON.parse(readFileSync(join(folder, file), 'utf8'))
         expect(await app.api.ok('POST', path, body), `${path} ${JSON.stringify(body)}`).toEqual(answer)
@@ -90,12 +91,12 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
 
     test('lists definitions, people, alerts and events as before', () => askAgain(app, expected.lists))
 
-    test('computes the same results of runs that go on, and of those that were frozen by themselves since', () =>
+    test('computes the same results of runs that are not frozen, and of the one that froze by itself since', () =>
       askAgain(app, expected.results))
 
     test('explains stored assignments as before', () => askAgain(app, expected.explanations))
 
-    test('would decide the same for those who are assigned, those who are not, and those who are unknown', () =>
+    test('would decide the same for users who are assigned, not assigned, and unknown', () =>
       checkAgain(app, expected.previews, { preview: true }))
 
     test('evaluates flags and experiments over OFREP as before', async () => {
@@ -119,7 +120,7 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
           expect((await app.api.call(method, path, body, key)).status, `${name}: ${method} ${path}`).toBe(status)
     })
 
-    test('goes on counting: what was stored since is in totals that verify', async () => {
+    test('counts the new decisions in totals that verify', async () => {
       await app.platform.reporting.totals.catchUp()
       expect(await verified()).toBeNull()
     })
