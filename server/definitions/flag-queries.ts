@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { execute, list } from '../database/sql.ts'
 import type { StoredFlag, StoredSegment } from './stored.ts'
 
 /** The columns of a stored flag `f`. */
@@ -20,23 +21,28 @@ export type FlagHistoryRow = {
  */
 export async function recordFlags(em: EntityManager, keys: readonly string[]) {
   if (keys.length === 0) return
-  const list = JSON.stringify(keys)
-  await sql`
-    update flags f set updated_at = date_trunc('milliseconds', clock_timestamp()),
-      version = 1 + coalesce((select max(h.version) from flag_history h where h.key = f.key), 0)
-    where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
-  await sql`
-    insert into flag_history (key, version, "from", actor, definition, segments)
-    select f.key, f.version, f.updated_at, ${actor},
-      to_jsonb(f) - '{segment_ids,experiment_ids,created_at,updated_at}'::text[],
-      nullif(coalesce((
-        with recursive read (id) as (
-          select unnest(f.segment_ids)
-          union
-          select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
-        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules) order by s.id)
-        from segments s where s.id in (select read.id from read)), '[]'), ${segmentsBefore(sql`f.key`, sql`f.version`)})
-    from flags f where f.key in (select jsonb_array_elements_text(${list}::text::jsonb))`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      update flags f set updated_at = date_trunc('milliseconds', clock_timestamp()),
+        version = 1 + coalesce((select max(h.version) from flag_history h where h.key = f.key), 0)
+      where f.key in (select ${list(keys)})`,
+  )
+  await execute(
+    em,
+    sql`
+      insert into flag_history (key, version, "from", actor, definition, segments)
+      select f.key, f.version, f.updated_at, ${actor},
+        to_jsonb(f) - '{segment_ids,experiment_ids,created_at,updated_at}'::text[],
+        nullif(coalesce((
+          with recursive read (id) as (
+            select unnest(f.segment_ids)
+            union
+            select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
+          select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules) order by s.id)
+          from segments s where s.id in (select read.id from read)), '[]'), ${segmentsBefore(sql`f.key`, sql`f.version`)})
+      from flags f where f.key in (select ${list(keys)})`,
+  )
 }
 
 /** The segments that the version before this one read; null where there is none. */
@@ -48,10 +54,13 @@ const actor = sql`coalesce(nullif(current_setting('platform.actor', true), ''), 
 
 /** Appends that a flag is no more. */
 export const recordDeletion = (em: EntityManager, key: string) =>
-  sql`
-    insert into flag_history (key, version, "from", actor, definition)
-    select ${key}, 1 + coalesce(max(h.version), 0), date_trunc('milliseconds', clock_timestamp()), ${actor}, null
-    from flag_history h where h.key = ${key}`.execute(em.getKysely())
+  execute(
+    em,
+    sql`
+      insert into flag_history (key, version, "from", actor, definition)
+      select ${key}, 1 + coalesce(max(h.version), 0), date_trunc('milliseconds', clock_timestamp()), ${actor}, null
+      from flag_history h where h.key = ${key}`,
+  )
 
 const historyColumns = sql`h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.actor, h.definition`
 
@@ -61,40 +70,47 @@ export async function readFlagAt(
   key: string,
   at: number,
 ): Promise<(FlagHistoryRow & { segments: StoredSegment[] }) | undefined> {
-  const { rows } = await sql<FlagHistoryRow & { segments: StoredSegment[] }>`
-    select ${historyColumns}, coalesce(h.segments, ${segmentsBefore(sql`h.key`, sql`h.version`)}, '[]') as segments
-    from flag_history h
-    where h.key = ${key} and h."from" <= to_timestamp(${at}::float8 / 1000)
-    order by h.version desc limit 1`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<FlagHistoryRow & { segments: StoredSegment[] }>`
+      select ${historyColumns}, coalesce(h.segments, ${segmentsBefore(sql`h.key`, sql`h.version`)}, '[]') as segments
+      from flag_history h
+      where h.key = ${key} and h."from" <= to_timestamp(${at}::float8 / 1000)
+      order by h.version desc limit 1`,
+  )
   return rows[0]
 }
 
 /** The versions of a key by ascending number. */
 export async function readFlagHistory(em: EntityManager, key: string, after: number, limit: number) {
-  const { rows } = await sql<FlagHistoryRow>`
-    select ${historyColumns} from flag_history h
-    where h.key = ${key} and h.version > ${after} order by h.version limit ${limit}`.execute(em.getKysely())
-  return rows
+  return execute(
+    em,
+    sql<FlagHistoryRow>`
+      select ${historyColumns} from flag_history h
+      where h.key = ${key} and h.version > ${after} order by h.version limit ${limit}`,
+  )
 }
 
 /** The flags whose evaluation reads a segment, itself or through segments that name it: keys, ascending. */
 export async function findFlagsBehind(em: EntityManager, segmentId: number): Promise<string[]> {
-  const { rows } = await sql<{ key: string }>`
-    with recursive naming (id) as (
-      select ${segmentId}::int
-      union
-      select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
-    select f.key from flags f where f.segment_ids && (select array_agg(naming.id) from naming) order by f.key`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ key: string }>`
+      with recursive naming (id) as (
+        select ${segmentId}::int
+        union
+        select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
+      select f.key from flags f where f.segment_ids && (select array_agg(naming.id) from naming) order by f.key`,
   )
   return rows.map(({ key }) => key)
 }
 
 /** The flags with a rule that names the experiment: keys, ascending. */
 export async function findFlagsOfExperiment(em: EntityManager, experimentId: number): Promise<string[]> {
-  const { rows } = await sql<{ key: string }>`
-    select f.key from flags f where f.experiment_ids @> array[${experimentId}::int] order by f.key`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ key: string }>`
+      select f.key from flags f where f.experiment_ids @> array[${experimentId}::int] order by f.key`,
   )
   return rows.map(({ key }) => key)
 }
@@ -105,11 +121,14 @@ export async function findFlagsOfVariant(
   experimentId: number,
   variantId: number,
 ): Promise<string[]> {
-  const { rows } = await sql<{ key: string }>`
-    select f.key from flags f
-    where f.experiment_ids @> array[${experimentId}::int] and exists (
-      select 1 from jsonb_array_elements(f.rules) r, jsonb_array_elements(r -> 'experiment' -> 'values') v
-      where (r -> 'experiment' ->> 'experiment_id')::int = ${experimentId} and (v ->> 'variant_id')::int = ${variantId})
-    order by f.key`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ key: string }>`
+      select f.key from flags f
+      where f.experiment_ids @> array[${experimentId}::int] and exists (
+        select 1 from jsonb_array_elements(f.rules) r, jsonb_array_elements(r -> 'experiment' -> 'values') v
+        where (r -> 'experiment' ->> 'experiment_id')::int = ${experimentId} and (v ->> 'variant_id')::int = ${variantId})
+      order by f.key`,
+  )
   return rows.map(({ key }) => key)
 }

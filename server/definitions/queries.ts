@@ -1,5 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { lock } from '../database/locks.ts'
+import { execute, list } from '../database/sql.ts'
 import { flagColumns } from './flag-queries.ts'
 import type { Definitions, StoredExperiment, StoredSegment } from './stored.ts'
 
@@ -22,22 +24,25 @@ const experimentColumns = sql`
 
 /** Every definition and the version they belong to. One statement, hence one moment. */
 export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
-  const { rows } = await sql<{ definitions: Definitions }>`
-    select json_build_object(
-      'version', (select p.definitions_version from platform p),
-      'changed_at', (select ${milliseconds('p.definitions_changed_at')} from platform p),
-      'flags', (select coalesce(json_agg(flag), '[]') from (select ${flagColumns} from flags f order by f.key) flag),
-      'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]') from segments s),
-      'overrides', (select coalesce(json_agg(forced), '[]') from (
-        select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
-        union all
-        select o.experiment_id, l.alias_id, o.variant_id from overrides o join aliases l on l.user_id = o.user_id
-        where o.removed_at is null and not exists (
-          select 1 from overrides own where own.experiment_id = o.experiment_id and own.user_id = l.alias_id and own.removed_at is null)
-        ) forced),
-      'experiments', (select coalesce(json_agg(definition), '[]') from (
-        select ${experimentColumns} from experiments e order by e.id) definition)
-    ) as definitions`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ definitions: Definitions }>`
+      select json_build_object(
+        'version', (select p.definitions_version from platform p),
+        'changed_at', (select ${milliseconds('p.definitions_changed_at')} from platform p),
+        'flags', (select coalesce(json_agg(flag), '[]') from (select ${flagColumns} from flags f order by f.key) flag),
+        'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]') from segments s),
+        'overrides', (select coalesce(json_agg(forced), '[]') from (
+          select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
+          union all
+          select o.experiment_id, l.alias_id, o.variant_id from overrides o join aliases l on l.user_id = o.user_id
+          where o.removed_at is null and not exists (
+            select 1 from overrides own where own.experiment_id = o.experiment_id and own.user_id = l.alias_id and own.removed_at is null)
+          ) forced),
+        'experiments', (select coalesce(json_agg(definition), '[]') from (
+          select ${experimentColumns} from experiments e order by e.id) definition)
+      ) as definitions`,
+  )
   return (rows[0] as { definitions: Definitions }).definitions
 }
 
@@ -50,28 +55,34 @@ export type HistoricDefinition = StoredExperiment & {
 /** Appends experiments as they are now to the history, with all segments that deciding them reads. */
 export async function appendHistory(em: EntityManager, experimentIds: readonly number[]) {
   if (experimentIds.length === 0) return
-  await sql`
-    insert into definition_history (experiment_id, version, "from", definition)
-    select definition.id, definition.version, date_trunc('milliseconds', clock_timestamp()),
-      to_jsonb(definition) || jsonb_build_object('segments', coalesce((
-        with recursive read (id) as (
-          select x.id from experiments e cross join lateral (
-            select es.segment_id as id from experiment_segments es where es.experiment_id = e.id
-            union select unnest(e.condition_segment_ids)) x
-          where e.id = definition.id
-          union
-          select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
-        select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
-        from segments s where s.id in (select read.id from read)), '[]'))
-    from (select ${experimentColumns} from experiments e where e.id in (${sql.join(experimentIds)})) definition
-    on conflict (experiment_id, version) do nothing`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      insert into definition_history (experiment_id, version, "from", definition)
+      select definition.id, definition.version, date_trunc('milliseconds', clock_timestamp()),
+        to_jsonb(definition) || jsonb_build_object('segments', coalesce((
+          with recursive read (id) as (
+            select x.id from experiments e cross join lateral (
+              select es.segment_id as id from experiment_segments es where es.experiment_id = e.id
+              union select unnest(e.condition_segment_ids)) x
+            where e.id = definition.id
+            union
+            select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
+          select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
+          from segments s where s.id in (select read.id from read)), '[]'))
+      from (select ${experimentColumns} from experiments e where e.id in (${sql.join(experimentIds)})) definition
+      on conflict (experiment_id, version) do nothing`,
+  )
 }
 
 /** Begins the history of experiments that are older than it. */
 export async function beginHistory(em: EntityManager) {
-  const { rows } = await sql<{ id: number }>`
-    select e.id from experiments e
-    where not exists (select 1 from definition_history h where h.experiment_id = e.id)`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ id: number }>`
+      select e.id from experiments e
+      where not exists (select 1 from definition_history h where h.experiment_id = e.id)`,
+  )
   await appendHistory(
     em,
     rows.map(({ id }) => id),
@@ -81,9 +92,10 @@ export async function beginHistory(em: EntityManager) {
 export type Versions = { definitions: number; profiles: number }
 
 export async function readVersions(em: EntityManager): Promise<Versions> {
-  const { rows } = await sql<Versions>`
-    select p.definitions_version as definitions, s.version::float8 as profiles from platform p cross join people_state s`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<Versions>`
+      select p.definitions_version as definitions, s.version::float8 as profiles from platform p cross join people_state s`,
   )
   return rows[0] as Versions
 }
@@ -92,32 +104,25 @@ export type Identity = { identity: string; time_zone: string; stream_secret: str
 
 /** What makes this database itself and no copy of it: caches are named by it, and links to streams signed with its secret. */
 export async function readIdentity(em: EntityManager): Promise<Identity> {
-  const { rows } = await sql<Identity>`
-    select p.identity || '-' || (select d.oid from pg_database d where d.datname = current_database()) as identity,
-      p.time_zone, p.stream_secret
-    from platform p`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<Identity>`
+      select p.identity || '-' || (select d.oid from pg_database d where d.datname = current_database()) as identity,
+        p.time_zone, p.stream_secret
+      from platform p`,
+  )
   return rows[0] as Identity
 }
 
 /** Raises the version that every process watches; the row is locked until the transaction ends. */
 export async function raiseDefinitions(em: EntityManager): Promise<number> {
-  const { rows } = await sql<{ version: number }>`
-    update platform set definitions_version = definitions_version + 1,
-      definitions_changed_at = date_trunc('milliseconds', clock_timestamp()) returning definitions_version as version`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ version: number }>`
+      update platform set definitions_version = definitions_version + 1,
+        definitions_changed_at = date_trunc('milliseconds', clock_timestamp()) returning definitions_version as version`,
   )
   return (rows[0] as { version: number }).version
-}
-
-/**
- * Raises the versions that decisions are fenced with: nobody who decided by an older one can store a decision. The
- * caller has locked the experiments.
- */
-export async function raiseExperiments(em: EntityManager, experimentIds: readonly number[]) {
-  if (experimentIds.length === 0) return
-  await sql`update experiments set version = version + 1 where id in (${sql.join(experimentIds)})`.execute(
-    em.getKysely(),
-  )
 }
 
 /** The versions of these experiments, locked until the transaction ends: no definition moves under a decision. */
@@ -126,9 +131,12 @@ export async function lockVersions(
   experimentIds: readonly number[],
   mode: 'share' | 'no key update' = 'share',
 ) {
-  const { rows } = await sql<{ id: number; version: number }>`
-    select e.id, e.version from experiments e where e.id in (${sql.join(experimentIds)}) order by e.id for ${sql.raw(mode)}
-  `.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ id: number; version: number }>`
+    select e.id, e.version from experiments e
+    where e.id in (${sql.join(experimentIds)}) order by e.id for ${sql.raw(mode)}`,
+  )
   return new Map(rows.map((row) => [row.id, row.version]))
 }
 
@@ -144,22 +152,23 @@ export async function raiseProfiles(
   kind: 'erased' | 'joined',
   keepSeconds: number,
 ): Promise<number> {
-  const { rows } = await sql<{ version: number }>`
-    with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
-      raised as (update people_state set version = version + ${digests.length}::int returning version),
-      noted as (
-        insert into people_changes (version, user_digest, kind)
-        select raised.version - ${digests.length}::int + i.ord, i.digest, ${kind}
-        from raised cross join jsonb_array_elements_text(${JSON.stringify(digests)}::text::jsonb) with ordinality as i (digest, ord))
-    select raised.version::float8 as version from raised`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ version: number }>`
+      with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
+        raised as (update people_state set version = version + ${digests.length}::int returning version),
+        noted as (
+          insert into people_changes (version, user_digest, kind)
+          select raised.version - ${digests.length}::int + i.ord, i.digest, ${kind}
+          from raised cross join ${list(digests)} with ordinality as i (digest, ord))
+      select raised.version::float8 as version from raised`,
+  )
   return (rows[0] as { version: number }).version
 }
 
-/** An arbitrary number that only writers of personal rows, erasures and logins lock; `fence_people()` knows it too. */
-const PEOPLE_LOCK = 7_302_514
 /** Held by transactions that store rows of people, until they end. @returns the people's version from then on */
 export async function lockProfilesShared(em: EntityManager): Promise<number> {
-  const { rows } = await sql<{ version: number }>`select fence_people()::float8 as version`.execute(em.getKysely())
+  const rows = await execute(em, sql<{ version: number }>`select fence_people()::float8 as version`)
   return (rows[0] as { version: number }).version
 }
 
@@ -169,16 +178,18 @@ export async function lockProfilesShared(em: EntityManager): Promise<number> {
  */
 export async function lockProfiles(em: EntityManager) {
   await em.execute(`set local lock_timeout = '250ms'`)
-  await em.execute(`select pg_advisory_xact_lock(${PEOPLE_LOCK})`)
+  await lock(em, 'profiles')
 }
 
 /** Whose stored data was replaced since a version, and within the time that caches may remember. */
 export async function readProfileChanges(em: EntityManager, since: number, keepSeconds: number) {
-  const { rows } = await sql<{ version: number; user_digest: string; kind: 'erased' | 'joined' }>`
+  return execute(
+    em,
+    sql<{ version: number; user_digest: string; kind: 'erased' | 'joined' }>`
     select c.version::float8 as version, c.user_digest, c.kind from people_changes c
     where c.version > ${since}::float8::bigint and c.changed_at > now() - make_interval(secs => ${keepSeconds})
-    order by c.version`.execute(em.getKysely())
-  return rows
+    order by c.version`,
+  )
 }
 
 export type HistoryRow = {
@@ -198,13 +209,15 @@ export async function readHistoryAt(
   at: number,
 ): Promise<HistoryRow[]> {
   if (experimentIds.length === 0) return []
-  const { rows } = await sql<HistoryRow>`
-    select ${historyColumns}
-    from jsonb_array_elements_text(${JSON.stringify(experimentIds)}::text::jsonb) as i (id)
-    cross join lateral (
-      select * from definition_history h where h.experiment_id = i.id::int and h."from" <= to_timestamp(${at}::float8 / 1000)
-      order by h.version desc limit 1) h`.execute(em.getKysely())
-  return rows
+  return execute(
+    em,
+    sql<HistoryRow>`
+      select ${historyColumns}
+      from ${list(experimentIds)} as i (id)
+      cross join lateral (
+        select * from definition_history h where h.experiment_id = i.id::int and h."from" <= to_timestamp(${at}::float8 / 1000)
+        order by h.version desc limit 1) h`,
+  )
 }
 
 /** One version of an experiment, as decisions were made by it. */
@@ -213,31 +226,31 @@ export async function readHistoryVersion(
   experimentId: number,
   version: number,
 ): Promise<HistoryRow | undefined> {
-  const { rows } = await sql<HistoryRow>`
-    select ${historyColumns} from definition_history h
-    where h.experiment_id = ${experimentId} and h.version = ${version}`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<HistoryRow>`
+      select ${historyColumns} from definition_history h
+      where h.experiment_id = ${experimentId} and h.version = ${version}`,
+  )
   return rows[0]
 }
 
-/** An arbitrary number that only changes of what names, links or holds the rules of a segment lock. */
-const RULES_LOCK = 7_302_515
 /**
  * Held, until the transaction ends, by whoever changes a segment's rules, names segments in a rule, links a segment to an
  * experiment or deletes one: who uses a segment cannot change between the look and the change, so that no circle and no
  * name of a deleted segment slips through. Taken before segments and experiments are locked.
  */
-export const lockRules = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${RULES_LOCK})`)
+export const lockRules = (em: EntityManager) => lock(em, 'rules')
 
-/** An arbitrary number that only new keys of flags and experiments lock. */
-const KEY_LOCK = 7_302_512
 /** Held, until the transaction ends, by whoever takes a key: nobody takes one that was just found free. */
-export const lockKeys = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${KEY_LOCK})`)
+export const lockKeys = (em: EntityManager) => lock(em, 'keys')
 
 /** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
 export async function readClock(em: EntityManager): Promise<Date> {
-  const { rows } = await sql<{ now: number }>`
-    select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ now: number }>`
+      select (extract(epoch from date_trunc('milliseconds', clock_timestamp())) * 1000)::float8 as now`,
   )
   return new Date(Number(rows[0]?.now))
 }

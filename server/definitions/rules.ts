@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 import { invalid } from '../errors.ts'
 import { type Condition, compileCondition, RuleError, type Rules } from '../evaluation/condition.ts'
 import { id } from '../wire.ts'
@@ -74,13 +75,16 @@ export async function compileRule(
 
 /** How many segments there are in the longest row that ends with one naming this segment. */
 async function countAbove(em: EntityManager, segmentId: number): Promise<number> {
-  const { rows } = await sql<{ depth: number }>`
-    with recursive above (id, depth) as (
-      select ${segmentId}::int, 0
-      union
-      select s.id, above.depth + 1 from above join segments s on s.rules_segment_ids @> array[above.id]
-      where above.depth <= ${MOST_IN_A_ROW})
-    select max(above.depth) as depth from above`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ depth: number }>`
+      with recursive above (id, depth) as (
+        select ${segmentId}::int, 0
+        union
+        select s.id, above.depth + 1 from above join segments s on s.rules_segment_ids @> array[above.id]
+        where above.depth <= ${MOST_IN_A_ROW})
+      select max(above.depth) as depth from above`,
+  )
   return rows[0]?.depth ?? 0
 }
 
@@ -90,13 +94,16 @@ type Below = { named: number; depth: number; leads_back: boolean }
 async function lookBelow(em: EntityManager, named: readonly number[], segmentId: number | null) {
   const possible = named.filter((value) => id.safeParse(value).success)
   if (possible.length === 0) return new Map<number, Below>()
-  const { rows } = await sql<Below>`
-    with recursive below (named, id, depth) as (
-      select s.id, s.id, 1 from segments s where s.id in (${sql.join(possible)})
-      union
-      select below.named, unnest(s.rules_segment_ids), below.depth + 1 from below join segments s on s.id = below.id
-      where below.depth <= ${MOST_IN_A_ROW})
-    select below.named, max(below.depth) as depth, bool_or(below.id = ${segmentId ?? 0}) as leads_back
-    from below group by below.named`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<Below>`
+      with recursive below (named, id, depth) as (
+        select s.id, s.id, 1 from segments s where s.id in (${sql.join(possible)})
+        union
+        select below.named, unnest(s.rules_segment_ids), below.depth + 1 from below join segments s on s.id = below.id
+        where below.depth <= ${MOST_IN_A_ROW})
+      select below.named, max(below.depth) as depth, bool_or(below.id = ${segmentId ?? 0}) as leads_back
+      from below group by below.named`,
+  )
   return new Map(rows.map((row) => [row.named, row]))
 }

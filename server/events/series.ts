@@ -2,8 +2,8 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { invalid, notFound } from '../errors.ts'
+import { variantsOf } from '../experiments/changes.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
-import { variantsOf } from '../experiments/life-cycle.ts'
 import type { ReadSeries, Series } from './schema.ts'
 
 const MAX_INTERVALS = 10_000

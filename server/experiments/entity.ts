@@ -1,17 +1,30 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
-import { Layer } from '../layers/entity.ts'
 import { Segment } from '../segments/entity.ts'
 import type { Json, ValueType } from '../wire.ts'
-import type {
-  AnalysisMethod,
-  ExperimentKind,
-  ExperimentMode,
-  ExposureMode,
-  OnIneligible,
-  PauseReason,
-  Prerequisite,
-  Status,
-} from './schema.ts'
+import type { ExperimentKind, Status } from './schema.ts'
+import {
+  type AnalysisMethod,
+  type ExperimentMode,
+  type ExposureMode,
+  type OnIneligible,
+  type PauseReason,
+  type Prerequisite,
+  SETTINGS,
+  type Settings,
+} from './settings-schema.ts'
+
+/** Experiments of one layer share no user: each takes a share of its positions. */
+export const Layer = defineEntity({
+  name: 'Layer',
+  tableName: 'layers',
+  properties: {
+    id: p.integer().primary().generated('by default as identity'),
+    name: p.text().unique(),
+    description: p.text().strictNullable().default(null),
+    created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})
+export type Layer = InferEntity<typeof Layer>
 
 /** Positions of a layer, in per cent, half-open. */
 export type Range = { from: number; to: number }
@@ -28,17 +41,17 @@ export const Experiment = defineEntity({
     status: p.text().$type<Status>().default('draft'),
     version: p.integer().default(1),
     kind: p.text().$type<ExperimentKind>().default('experiment'),
-    mode: p.text().$type<ExperimentMode>().default('ab'),
-    auto_start: p.boolean().default(true),
-    exposure: p.text().$type<ExposureMode>().default('on_check'),
-    traffic_percent: p.float().columnType('double precision').default(100),
+    mode: p.text().$type<ExperimentMode>().default(SETTINGS.mode.default),
+    auto_start: p.boolean().default(SETTINGS.auto_start.default),
+    exposure: p.text().$type<ExposureMode>().default(SETTINGS.exposure.default),
+    traffic_percent: p.float().columnType('double precision').default(SETTINGS.traffic_percent.default),
     condition: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     /** The segments that the condition names. */
     condition_segment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')
       .defaultRaw(`'{}'`),
-    on_ineligible: p.text().$type<OnIneligible>().default('keep'),
+    on_ineligible: p.text().$type<OnIneligible>().default(SETTINGS.on_ineligible.default),
     prerequisites: p.json().columnType('jsonb').$type<Prerequisite[]>().defaultRaw(`'[]'`),
     holdout_id: () =>
       p
@@ -67,7 +80,7 @@ export const Experiment = defineEntity({
     /** Attributes that results can be broken down by, beside country_code and is_premium. */
     dimensions: p.array().defaultRaw(`'{}'`),
     /** How the analysis is planned: locked for the run at its start. */
-    analysis_method: p.text().$type<AnalysisMethod>().default('sequential'),
+    analysis_method: p.text().$type<AnalysisMethod>().default(SETTINGS.analysis_method.default),
     planned_users: p.integer().strictNullable().default(null),
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
     /** Which alerts pause the experiment. */
@@ -82,6 +95,28 @@ export const Experiment = defineEntity({
   },
 })
 export type Experiment = InferEntity<typeof Experiment>
+
+/** The columns of experiments that are no settings. */
+type OtherColumn =
+  | 'id'
+  | 'name'
+  | 'key'
+  | 'status'
+  | 'version'
+  | 'kind'
+  | 'condition_segment_ids'
+  | 'layer_id'
+  | 'layer_ranges'
+  | 'shipped_variant_id'
+  | 'created_at'
+  | 'started_at'
+  | 'ended_at'
+type SettingColumns = Omit<Experiment, OtherColumn | symbol>
+type Same<One, Other> = [One, Other] extends [Other, One]
+  ? true
+  : { differ: [Exclude<keyof One, keyof Other>, Exclude<keyof Other, keyof One>] }
+/** Does not compile where a setting has no column of its type, or where a column is neither a setting nor listed above. */
+true satisfies Same<SettingColumns, Settings>
 
 export const Variant = defineEntity({
   name: 'Variant',

@@ -1,52 +1,17 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
-import { appendHistory, raiseExperiments, readClock } from '../definitions/queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { readClock } from '../definitions/queries.ts'
+import { conflict, invalid } from '../errors.ts'
 import { canStart } from '../evaluation/evaluate.ts'
-import { expectShareFree, lockLayer } from '../layers/shares.ts'
-import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
+import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
+import { AllocationPeriod, Experiment, Run, Variant } from './entity.ts'
+import { expectShareFree, lockLayer } from './layer-shares.ts'
 import { planOf } from './plan.ts'
-import { findDependents, findPrimaryMetrics, lockRows, openPeriods } from './queries.ts'
+import { findPrimaryMetrics } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
-/** Status changes, runs and allocation periods. Every function belongs into the transaction of `define`. */
-
-/** While a run is unfinished, what would mix its users up is fixed. */
-export const hasUnfinishedRun = ({ status }: Experiment) => status === 'running' || status === 'paused'
-
-/**
- * Experiments, locked until the transaction ends together with those that decide by them, all in ascending id as the
- * writer of decisions locks them. Who came to decide by them meanwhile is locked too.
- * @param referred more of them, such as prerequisites to be; missing ones are no fault
- */
-export async function lockExperiments(
-  em: EntityManager,
-  experimentIds: readonly number[],
-  referred: readonly number[] = [],
-): Promise<Experiment[]> {
-  const locked = new Map<number, Experiment>()
-  let wanted = [...experimentIds, ...referred, ...(await findDependents(em, experimentIds))]
-  while (wanted.length > 0) {
-    await lockRows(em, wanted)
-    const rows = await em.find(Experiment, { id: { $in: wanted } }, { refresh: true })
-    for (const row of rows) locked.set(row.id, row)
-    for (const id of experimentIds) if (!locked.has(id)) throw notFound('Experiment', id)
-    wanted = (await findDependents(em, experimentIds)).filter((id) => !locked.has(id))
-  }
-  return experimentIds.map((id) => locked.get(id) as Experiment)
-}
-
-/** One experiment, locked as `lockExperiments` does. */
-export async function lockExperiment(em: EntityManager, experimentId: number): Promise<Experiment> {
-  const [experiment] = await lockExperiments(em, [experimentId])
-  return experiment as Experiment
-}
-
-export const variantsOf = (em: EntityManager, experimentId: number) =>
-  em.find(Variant, { experiment_id: experimentId }, { orderBy: { id: 'asc' }, refresh: true })
-
-const latestRun = (em: EntityManager, experimentId: number) =>
-  em.findOne(Run, { experiment_id: experimentId }, { orderBy: { number: 'desc' } })
+/** Changes the status of experiments and begins their runs. Every function belongs into the transaction of `define`. */
 
 const isReady = (variants: readonly Variant[]) =>
   canStart(variants.map(({ percent_allocated, enabled }) => ({ percentAllocated: percent_allocated, enabled })))
@@ -77,51 +42,6 @@ async function beginRun(
     // An end that was meant for a run before would end this one at once; one that passed in a draft does.
     scheduled_end_at: number === 1 || (scheduled_end_at && scheduled_end_at > startedAt) ? scheduled_end_at : null,
   })
-}
-
-const sharesOf = (variants: readonly Variant[]): Share[] =>
-  variants.map(({ id, percent_allocated, enabled }) => ({ variant_id: id, percent_allocated, enabled }))
-
-/** The shares that decide: a variant without a share changes nobody's draw. */
-const sameShares = (a: readonly Share[], b: readonly Share[]) => {
-  const effective = (shares: readonly Share[]) =>
-    JSON.stringify(
-      shares
-        .filter((share) => share.percent_allocated > 0)
-        .map((share) => [share.variant_id, share.percent_allocated, share.enabled]),
-    )
-  return effective(a) === effective(b)
-}
-
-/**
- * Ends what follows from a change of an experiment: raises its version, so that no decision by the old definition can be
- * stored, and the versions of those that decide by it; opens the next allocation period where the effective shares (or
- * the targeting) of a run changed; and appends what is in force now to the history.
- */
-export async function experimentChanged(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
-  await em.flush()
-  const opens = change.targeting || (hasUnfinishedRun(experiment) && (await haveSharesChanged(em, experiment)))
-  await raiseAndRecord(em, [experiment.id], opens)
-}
-
-/** The same for many experiments whose segment has new rules, in a few statements however many they are. */
-export async function targetingChanged(em: EntityManager, experimentIds: readonly number[]) {
-  await em.flush()
-  await raiseAndRecord(em, experimentIds, true)
-}
-
-async function raiseAndRecord(em: EntityManager, experimentIds: readonly number[], opensPeriods: boolean) {
-  const raised = [...new Set([...experimentIds, ...(await findDependents(em, experimentIds))])]
-  await raiseExperiments(em, raised)
-  if (opensPeriods) await openPeriods(em, experimentIds)
-  await appendHistory(em, raised)
-}
-
-/** Whether the shares are other ones than those of the current period. */
-async function haveSharesChanged(em: EntityManager, experiment: Experiment): Promise<boolean> {
-  const run = await latestRun(em, experiment.id)
-  const period = run && (await em.findOne(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'desc' } }))
-  return period != null && !sameShares(period.shares, sharesOf(await variantsOf(em, experiment.id)))
 }
 
 /**
@@ -241,7 +161,3 @@ function newMode({ kind, mode }: Experiment, wanted: NewRun['mode']) {
   if (wanted === 'aa' && kind === 'holdout') throw invalid('A holdout has no A/A mode', 'mode')
   return wanted ?? mode
 }
-
-/** The row as it is now, with its raised version. */
-export const refreshed = (em: EntityManager, experiment: Experiment) =>
-  em.findOneOrFail(Experiment, experiment.id, { refresh: true })

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { invalid } from '../errors.ts'
 import { Experiment, Variant } from './entity.ts'
 import { loadPrerequisites } from './queries.ts'
-import type { Prerequisite } from './schema.ts'
+import type { Prerequisite } from './settings-schema.ts'
 
 /** What experiments may refer to: prerequisites without circles, and holdouts. The caller has locked what is named. */
 

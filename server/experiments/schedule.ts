@@ -6,7 +6,8 @@ import type { Define } from '../definitions/define.ts'
 import { readClock } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { conflict, DomainError } from '../errors.ts'
-import { completeExperiment, hasUnfinishedRun, lockExperiment, startExperiment } from './life-cycle.ts'
+import { hasUnfinishedRun, lockExperiment } from './changes.ts'
+import { completeExperiment, startExperiment } from './life-cycle.ts'
 
 const PAUSE_MS = 1000
 /** How far this process's clock may be behind the database's, which alone says what is due. */

@@ -1,59 +1,14 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import {
-  clearable,
-  condition,
-  distinct,
-  id,
-  instant,
-  jsonObject,
-  jsonValue,
-  label,
-  name,
-  optional,
-  page,
-  percent,
-  storedJson,
-  storedObject,
-  text,
-  timestamp,
-  valueType,
-} from '../wire.ts'
+import { id, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
+import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
 export type Status = z.output<typeof status>
-export const exposureMode = z.enum(['on_check', 'on_report']).meta({
-  description: 'Whether a check exposes the user, or an event that reports what was shown',
-})
-export type ExposureMode = z.output<typeof exposureMode>
-
-export const analysisMethod = z.enum(['sequential', 'fixed', 'bayesian']).meta({
-  description:
-    'sequential: valid however often one looks; fixed: once, at the planned size; bayesian: by the probability to be better, which does not protect against looking',
-})
-export type AnalysisMethod = z.output<typeof analysisMethod>
-export const pauseReason = z.enum(['mismatch', 'harm'])
-export type PauseReason = z.output<typeof pauseReason>
-
 export const experimentKind = z.enum(['experiment', 'holdout']).meta({
   description: 'A holdout keeps a share of the users out of every experiment that names it',
 })
 export type ExperimentKind = z.output<typeof experimentKind>
-export const experimentMode = z.enum(['ab', 'aa']).meta({
-  description:
-    'aa: everybody is shown the control (its name and payload), and only the variant_id tells the variants apart: what the results show then is noise, or a fault of the set-up',
-})
-export type ExperimentMode = z.output<typeof experimentMode>
-export const onIneligible = z.enum(['keep', 'leave_out']).meta({
-  description:
-    'An assigned user who stops matching: keep the variant, or leave out until they match again (same variant, still in the analysis)',
-})
-export type OnIneligible = z.output<typeof onIneligible>
-export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(id).min(1).max(100) }).meta({
-  id: 'Prerequisite',
-  description: 'Only users who are assigned to one of these variants of the other experiment',
-})
-export type Prerequisite = z.output<typeof prerequisite>
 export const range = z
   .object({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
@@ -69,32 +24,13 @@ export const experiment = z
     id,
     name: z.string(),
     key: z.string(),
-    description: z.string().nullable(),
-    hypothesis: z.string().nullable(),
     status,
     version: z.int(),
     kind: experimentKind,
-    mode: experimentMode,
-    auto_start: z.boolean(),
-    exposure: exposureMode,
-    traffic_percent: z.number(),
-    condition: storedObject.nullable(),
-    on_ineligible: onIneligible,
-    prerequisites: z.array(prerequisite),
-    holdout_id: id.nullable(),
+    ...settingOutputs,
     layer_id: id.nullable(),
     layer_ranges: z.array(range),
-    payload_type: valueType.nullable(),
-    payload_schema: storedObject.nullable(),
     shipped_variant_id: id.nullable(),
-    dimensions: z.array(z.string()),
-    analysis_method: analysisMethod,
-    planned_users: z.int().nullable(),
-    planned_effect: z.number().nullable(),
-    pause_on: z.array(pauseReason),
-    max_daily_events: z.int().nullable(),
-    scheduled_start_at: timestamp.nullable(),
-    scheduled_end_at: timestamp.nullable(),
     created_at: timestamp,
     started_at: timestamp.nullable(),
     ended_at: timestamp.nullable(),
@@ -138,60 +74,6 @@ export const experimentDetail = experiment
   .meta({ id: 'ExperimentDetail' })
 export type ExperimentDetail = z.output<typeof experimentDetail>
 
-const dimension = label(100)
-const settings = {
-  description: clearable(text),
-  hypothesis: clearable(text),
-  auto_start: optional(z.boolean()).meta({
-    description: 'Whether the first check that names it starts it; true unless given or a start is scheduled',
-  }),
-  exposure: optional(exposureMode),
-  traffic_percent: optional(percent).meta({
-    description: 'Share of the eligible users that take part; 100 by default',
-  }),
-  condition: clearable(condition).meta({
-    description: 'Who may take part, besides the segments (see docs/conditions.md); null: everybody',
-  }),
-  on_ineligible: optional(onIneligible),
-  prerequisites: optional(z.array(prerequisite).max(20)).meta({ description: 'All of them must be met' }),
-  holdout_id: clearable(id).meta({
-    description: 'The holdout whose held users are kept out of this experiment; null: none',
-  }),
-  mode: optional(experimentMode),
-  payload_type: clearable(valueType).meta({
-    description: 'The type of every payload, for applications that read the experiment as a flag; null: any JSON value',
-  }),
-  dimensions: optional(distinct(z.array(dimension).max(10))).meta({
-    description:
-      'Attributes that results can be broken down by, beside country_code and is_premium: as they are at the decision, from now on',
-    examples: [['plan']],
-  }),
-  analysis_method: optional(analysisMethod),
-  planned_users: clearable(z.int().min(2).max(1_000_000_000)).meta({
-    description: 'Users of all variants together that the analysis is planned for; locked while a run is unfinished',
-  }),
-  planned_effect: clearable(z.number().gt(0).max(10)).meta({
-    description: 'The relative uplift of the primary metric that it is planned to find; locked likewise',
-    examples: [0.05],
-  }),
-  pause_on: optional(distinct(z.array(pauseReason).max(2))).meta({
-    description: 'Pause the experiment by itself where its users are mismatched, or where it does harm; [] by default',
-  }),
-  max_daily_events: clearable(z.int().min(1).max(1_000_000)).meta({
-    description:
-      'Whoever has more events than this on a day is left out of the results, whatever the variant; null: nobody',
-  }),
-  payload_schema: clearable(jsonObject).meta({
-    description: 'A JSON Schema (2020-12) that payloads are checked against; null: none',
-  }),
-  scheduled_start_at: clearable(instant).meta({
-    description:
-      'When the platform starts the draft by itself, which then no check does unless auto_start says so; null: not by time',
-  }),
-  scheduled_end_at: clearable(instant).meta({
-    description: 'When the platform completes it by itself; null: not by time',
-  }),
-}
 const percentHeld = optional(
   percent.refine((value) => value > 0 && value < 100, 'above 0 and below 100').meta({ examples: [5] }),
 )
@@ -203,7 +85,7 @@ export const createExperiment = z
     percent_held: percentHeld.meta({
       description: 'For a holdout: the share of its users that it keeps out; 5 unless given',
     }),
-    ...settings,
+    ...settingInputs,
   })
   .meta({
     id: 'CreateExperiment',
@@ -221,7 +103,7 @@ export const updateExperiment = z
     name: optional(name),
     key: optional(key),
     percent_held: percentHeld.meta({ description: 'Sets both shares of a holdout' }),
-    ...settings,
+    ...settingInputs,
   })
   .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>

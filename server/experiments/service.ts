@@ -1,35 +1,31 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { sql } from 'kysely'
 import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { EvaluationKey } from '../definitions/entity.ts'
+import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { Segment } from '../segments/entity.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import {
-  expectUnneeded,
-  experimentChanged,
-  lockExperiment,
-  lockExperiments,
-  refreshed,
-  variantsOf,
-} from './life-cycle.ts'
-import { deleteHistory, findDependents } from './queries.ts'
+import { expectUnneeded } from './life-cycle.ts'
+import { deleteHistory, hasEvents } from './queries.ts'
 import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
 import {
+  autoStartOf,
   changesTargeting,
   expectChangeable,
   expectKind,
   expectPayloads,
   expectReferences,
+  expectSchedule,
   payloadCheck,
   prepareRules,
   referredBy,
-  scheduleOf,
 } from './settings.ts'
+import { SETTING_NAMES, settingsOf } from './settings-schema.ts'
 
 const DEFAULT_PERCENT_HELD = 5
 
@@ -43,32 +39,15 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
   const condition_segment_ids = await prepareRules(em, input)
   await lockExperiments(em, [], referredBy(input))
   await expectReferences(em, null, input)
-  const { startsAtTime, ...schedule } = await scheduleOf(em, null, input)
+  await expectSchedule(em, null, input)
   await lockKeys(em)
   const experiment = em.create(Experiment, {
+    ...settingsOf(input),
+    auto_start: autoStartOf(null, input),
     name: input.name,
     key: input.key ?? (await deriveKey(em, input.name)),
-    description: input.description ?? null,
-    hypothesis: input.hypothesis ?? null,
     kind,
-    mode: input.mode ?? 'ab',
-    auto_start: input.auto_start ?? !startsAtTime,
-    exposure: input.exposure ?? 'on_check',
-    traffic_percent: input.traffic_percent ?? 100,
-    condition: input.condition ?? null,
     condition_segment_ids,
-    on_ineligible: input.on_ineligible ?? 'keep',
-    prerequisites: input.prerequisites ?? [],
-    holdout_id: input.holdout_id ?? null,
-    payload_type: input.payload_type ?? null,
-    payload_schema: input.payload_schema ?? null,
-    dimensions: [...new Set(input.dimensions ?? [])],
-    analysis_method: input.analysis_method ?? 'sequential',
-    planned_users: input.planned_users ?? null,
-    planned_effect: input.planned_effect ?? null,
-    pause_on: [...new Set(input.pause_on ?? [])],
-    max_daily_events: input.max_daily_events ?? null,
-    ...schedule,
   })
   payloadCheck(experiment)
   await em.flush()
@@ -139,37 +118,21 @@ export async function usesOfExperiment(em: EntityManager, experimentId: number):
   }
 }
 
+/** A null clears what may be empty, as the schema says; a setting that is left out stays as it is. */
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
   const condition_segment_ids = await prepareRules(em, input)
   const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
   expectChangeable(experiment, input)
   expectKind(experiment.kind, input)
   await expectReferences(em, experiment, input)
-  const { startsAtTime, ...schedule } = await scheduleOf(em, experiment, input)
+  await expectSchedule(em, experiment, input)
   const targeting = changesTargeting(experiment, input)
-  if (input.description !== undefined) experiment.description = input.description
-  if (input.hypothesis !== undefined) experiment.hypothesis = input.hypothesis
-  if (input.condition !== undefined) Object.assign(experiment, { condition: input.condition, condition_segment_ids })
-  if (input.holdout_id !== undefined) experiment.holdout_id = input.holdout_id
-  if (input.payload_type !== undefined) experiment.payload_type = input.payload_type
-  if (input.payload_schema !== undefined) experiment.payload_schema = input.payload_schema
+  const auto_start = autoStartOf(experiment, input)
+  setGiven(experiment, input, 'name', 'key', ...SETTING_NAMES)
+  experiment.auto_start = auto_start
+  if (input.condition !== undefined) experiment.condition_segment_ids = condition_segment_ids
   await expectPayloads(em, experiment, input)
-  Object.assign(experiment, schedule)
-  experiment.name = input.name ?? experiment.name
-  experiment.key = input.key ?? experiment.key
-  experiment.mode = input.mode ?? experiment.mode
-  experiment.auto_start = input.auto_start ?? (experiment.auto_start && !startsAtTime)
-  experiment.exposure = input.exposure ?? experiment.exposure
-  experiment.traffic_percent = input.traffic_percent ?? experiment.traffic_percent
-  experiment.on_ineligible = input.on_ineligible ?? experiment.on_ineligible
-  experiment.prerequisites = input.prerequisites ?? experiment.prerequisites
-  if (input.dimensions != null) experiment.dimensions = [...new Set(input.dimensions)]
-  experiment.analysis_method = input.analysis_method ?? experiment.analysis_method
-  if (input.planned_users !== undefined) experiment.planned_users = input.planned_users
-  if (input.planned_effect !== undefined) experiment.planned_effect = input.planned_effect
-  if (input.pause_on != null) experiment.pause_on = [...new Set(input.pause_on)]
-  if (input.max_daily_events !== undefined) experiment.max_daily_events = input.max_daily_events
-  if (input.percent_held != null) await holdShare(em, experiment, input.percent_held)
+  if (input.percent_held !== undefined) await holdShare(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
 }
@@ -182,9 +145,7 @@ export async function deleteExperiment(em: EntityManager, experimentId: number) 
       `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it instead`,
     )
   await expectUnneeded(em, experiment, 'deleted')
-  const { rows } = await sql<{ found: boolean }>`
-    select exists (select 1 from events e where e.experiment_id = ${experimentId}) as found`.execute(em.getKysely())
-  if (rows[0]?.found)
+  if (await hasEvents(em, experimentId))
     throw conflict(`Experiment ${experimentId} has recorded events: what they refer to is never deleted`)
   await em.remove(experiment).flush()
   await deleteHistory(em, experimentId)

@@ -5,34 +5,35 @@ import { lockRules, readClock } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { type CheckValue, valueCheck } from '../definitions/values.ts'
 import { conflict, invalid } from '../errors.ts'
+import { hasUnfinishedRun, variantsOf } from './changes.ts'
 import type { Experiment } from './entity.ts'
-import { hasUnfinishedRun, variantsOf } from './life-cycle.ts'
 import { expectHoldout, expectPrerequisites } from './prerequisites.ts'
-import type { CreateExperiment, ExperimentKind, UpdateExperiment } from './schema.ts'
+import type { ExperimentKind, UpdateExperiment } from './schema.ts'
+import { type GivenSettings, SETTING_NAMES, SETTINGS, type SettingName } from './settings-schema.ts'
 
-/** Which settings are refused, with the path of the fault, and what follows from the others. */
+/** Refuses settings that do not fit, with the path of the fault. */
 
-type Settings = CreateExperiment | UpdateExperiment
+type Given = GivenSettings & { percent_held?: number | undefined }
 
 /**
  * Compiles the condition and locks what guards rules and chains of prerequisites; before any experiment is locked.
  * @returns the segments that the condition names
  */
-export async function prepareRules(em: EntityManager, input: Settings): Promise<number[]> {
+export async function prepareRules(em: EntityManager, input: Given): Promise<number[]> {
   if (input.prerequisites?.length) await lockRules(em)
   return input.condition ? compileRule(em, input.condition, ['condition']) : []
 }
 
 /** The experiments that the settings name; to be locked with the one that names them. */
-export const referredBy = ({ prerequisites, holdout_id }: Settings): number[] => [
+export const referredBy = ({ prerequisites, holdout_id }: Given): number[] => [
   ...(prerequisites ?? []).map((prerequisite) => prerequisite.experiment_id),
   ...(holdout_id ? [holdout_id] : []),
 ]
 
 /** A holdout is kept plain: its users are compared with everybody else's, under every experiment that names it. */
-export function expectKind(kind: ExperimentKind, input: Settings) {
+export function expectKind(kind: ExperimentKind, input: Given) {
   if (kind !== 'holdout') {
-    if (input.percent_held != null) throw invalid('Only a holdout has a percent_held', 'percent_held')
+    if (input.percent_held !== undefined) throw invalid('Only a holdout has a percent_held', 'percent_held')
     return
   }
   if (input.prerequisites?.length) throw invalid('A holdout has no prerequisites', 'prerequisites')
@@ -45,40 +46,46 @@ export function expectKind(kind: ExperimentKind, input: Settings) {
 }
 
 /** What is named exists and fits; only what is new is looked at. */
-export async function expectReferences(em: EntityManager, experiment: Experiment | null, input: Settings) {
+export async function expectReferences(em: EntityManager, experiment: Experiment | null, input: Given) {
   if (input.prerequisites?.length && !isDeepStrictEqual(input.prerequisites, experiment?.prerequisites))
     await expectPrerequisites(em, experiment?.id ?? null, input.prerequisites)
   if (input.holdout_id && input.holdout_id !== experiment?.holdout_id) await expectHoldout(em, input.holdout_id)
 }
 
-/** What a run is analysed by. */
-const FIXED_DURING_RUN = ['analysis_method', 'planned_users', 'planned_effect', 'max_daily_events'] as const
-const FIXED_SINCE_START = ['key', 'exposure'] as const
+type Fixed = NonNullable<(typeof SETTINGS)[SettingName]['fixed']>
 
 /** @throws DomainError CONFLICT where a setting can be changed no more, or not now */
 export function expectChangeable(experiment: Experiment, input: UpdateExperiment) {
   const { id, status } = experiment
   if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
-  for (const field of FIXED_SINCE_START)
-    if (status !== 'draft' && input[field] != null && input[field] !== experiment[field])
-      throw conflict(`The ${field} of experiment ${id} is fixed since it started`)
-  for (const field of FIXED_DURING_RUN) {
-    const wanted = field === 'analysis_method' ? (input[field] ?? undefined) : input[field]
-    if (hasUnfinishedRun(experiment) && wanted !== undefined && wanted !== experiment[field])
-      throw conflict(`The ${field} of experiment ${id} is fixed while it is ${status}: complete it first`)
+  if (input.key !== undefined && input.key !== experiment.key) expectFree(experiment, 'key', 'since start')
+  for (const name of SETTING_NAMES) {
+    const { fixed } = SETTINGS[name]
+    if (fixed && isChanged(experiment, input, name)) expectFree(experiment, name, fixed)
   }
-  const mixesUsers =
-    (input.mode != null && input.mode !== experiment.mode && 'mode') ||
-    (input.holdout_id !== undefined && input.holdout_id !== experiment.holdout_id && 'holdout_id')
-  if (mixesUsers && hasUnfinishedRun(experiment))
-    throw conflict(`The ${mixesUsers} of experiment ${id} is fixed while it is ${status}: complete it first`)
 }
 
-/** Whether who is targeted, and what becomes of those who no longer are, really changes. */
-export const changesTargeting = (experiment: Experiment, input: UpdateExperiment): boolean =>
-  (input.condition !== undefined && !isDeepStrictEqual(input.condition, experiment.condition)) ||
-  (input.prerequisites != null && !isDeepStrictEqual(input.prerequisites, experiment.prerequisites)) ||
-  (input.on_ineligible != null && input.on_ineligible !== experiment.on_ineligible)
+function expectFree(experiment: Experiment, name: string, fixed: Fixed) {
+  const { id, status } = experiment
+  switch (fixed) {
+    case 'since start':
+      if (status !== 'draft') throw conflict(`The ${name} of experiment ${id} is fixed since it started`)
+      return
+    case 'during run':
+      if (hasUnfinishedRun(experiment))
+        throw conflict(`The ${name} of experiment ${id} is fixed while it is ${status}: complete it first`)
+      return
+    default:
+      throw fixed satisfies never
+  }
+}
+
+const isChanged = (experiment: Experiment, given: GivenSettings, name: SettingName) =>
+  given[name] !== undefined && !isDeepStrictEqual(given[name], experiment[name])
+
+/** Tells whether a setting changes by which users are targeted, or what becomes of those who no longer are. */
+export const changesTargeting = (experiment: Experiment, given: GivenSettings): boolean =>
+  SETTING_NAMES.some((name) => SETTINGS[name].targets && isChanged(experiment, given, name))
 
 /** Checks payloads of the experiment's variants; one that is missing fits, and where nothing is said of them anything does. */
 export function payloadCheck({ payload_type, payload_schema }: Experiment): CheckValue {
@@ -90,7 +97,7 @@ export function payloadCheck({ payload_type, payload_schema }: Experiment): Chec
 }
 
 /** @throws DomainError naming the first variant whose payload does not fit, where what payloads must be is given anew */
-export async function expectPayloads(em: EntityManager, experiment: Experiment, input: Settings) {
+export async function expectPayloads(em: EntityManager, experiment: Experiment, input: Given) {
   if (input.payload_type === undefined && input.payload_schema === undefined) return
   const check = payloadCheck(experiment)
   for (const { id, name, payload } of await variantsOf(em, experiment.id)) {
@@ -111,23 +118,32 @@ type Schedule = Pick<Experiment, 'status' | 'scheduled_start_at' | 'scheduled_en
 const UNSCHEDULED: Schedule = { status: 'draft', scheduled_start_at: null, scheduled_end_at: null }
 
 /**
- * When the experiment is to start and to end, with the input's changes.
- * @throws DomainError where that is past, in the wrong order, or no longer to be changed
+ * Checks when an experiment is to start and to end.
+ * @param before the experiment before the change; null where it is new
+ * @throws DomainError where a new time is past, in the wrong order, or can be changed no more
  */
-export async function scheduleOf(em: EntityManager, experiment: Experiment | null, input: Settings) {
-  const { status, scheduled_start_at: oldStart, scheduled_end_at: oldEnd } = experiment ?? UNSCHEDULED
+export async function expectSchedule(em: EntityManager, before: Experiment | null, input: Given) {
+  const { status, scheduled_start_at: oldStart, scheduled_end_at: oldEnd } = before ?? UNSCHEDULED
   const start = input.scheduled_start_at === undefined ? oldStart : input.scheduled_start_at
   const end = input.scheduled_end_at === undefined ? oldEnd : input.scheduled_end_at
-  const newStart = start?.getTime() !== oldStart?.getTime()
-  const newEnd = end?.getTime() !== oldEnd?.getTime()
+  const newStart = !isDeepStrictEqual(start, oldStart)
+  const newEnd = !isDeepStrictEqual(end, oldEnd)
   if (newStart && status !== 'draft') throw conflict(`An experiment that is ${status} has no start to be scheduled`)
   if (newEnd && status === 'completed') throw conflict('An experiment that is completed has no end to be scheduled')
-  if (newStart || newEnd) {
-    const now = await readClock(em)
-    if (newStart && start && start <= now) throw invalid('must be in the future', 'scheduled_start_at')
-    if (newEnd && end && end <= now) throw invalid('must be in the future', 'scheduled_end_at')
-    if (status === 'draft' && start && end && end <= start)
-      throw invalid('must be after scheduled_start_at', newEnd ? 'scheduled_end_at' : 'scheduled_start_at')
-  }
-  return { scheduled_start_at: start, scheduled_end_at: end, startsAtTime: newStart && start !== null }
+  if (!newStart && !newEnd) return
+  const now = await readClock(em)
+  if (newStart && start && start <= now) throw invalid('must be in the future', 'scheduled_start_at')
+  if (newEnd && end && end <= now) throw invalid('must be in the future', 'scheduled_end_at')
+  if (status === 'draft' && start && end && end <= start)
+    throw invalid('must be after scheduled_start_at', newEnd ? 'scheduled_end_at' : 'scheduled_start_at')
+}
+
+/**
+ * Decides whether the first check starts the draft. A check does not start a draft whose start is newly scheduled, unless
+ * auto_start says so in the same call.
+ */
+export function autoStartOf(before: Experiment | null, input: Given): boolean {
+  const { scheduled_start_at: start } = input
+  const isNewlyScheduled = start != null && !isDeepStrictEqual(start, before?.scheduled_start_at)
+  return input.auto_start ?? ((before?.auto_start ?? SETTINGS.auto_start.default) && !isNewlyScheduled)
 }

@@ -1,11 +1,11 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { sql } from 'kysely'
 import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { setGiven } from '../wire.ts'
+import { experimentChanged, lockExperiment, variantsOf } from './changes.ts'
 import { type Experiment, Variant } from './entity.ts'
-import { experimentChanged, lockExperiment, variantsOf } from './life-cycle.ts'
-import { findNeeding } from './queries.ts'
+import { countForced, findNeeding, hasAssignments } from './queries.ts'
 import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
 import { payloadCheck } from './settings.ts'
 
@@ -71,7 +71,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   if (experiment.kind === 'holdout') {
     if (input.enabled === false) throw invalid('A variant of a holdout cannot be disabled', 'enabled')
     if (input.is_control && !variant.is_control) throw invalid('Those who are held are the control', 'is_control')
-    if (input.percent_allocated != null && input.percent_allocated !== variant.percent_allocated)
+    if (input.percent_allocated !== undefined && input.percent_allocated !== variant.percent_allocated)
       throw invalid('The shares of a holdout are set together, by its percent_held', 'percent_allocated')
   }
   const percent = input.percent_allocated ?? variant.percent_allocated
@@ -84,11 +84,8 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
     for (const sibling of siblings) sibling.is_control = false
     variant.is_control = true
   }
-  if (input.payload != null) payloadCheck(experiment)(input.payload, 'payload')
-  variant.name = input.name ?? variant.name
-  variant.percent_allocated = percent
-  variant.enabled = enabled
-  variant.payload = input.payload ?? variant.payload
+  if (input.payload !== undefined) payloadCheck(experiment)(input.payload, 'payload')
+  setGiven(variant, input, 'name', 'percent_allocated', 'enabled', 'payload')
   variant.is_placeholder = false
   await experimentChanged(em, experiment, { targeting: false })
   return variant
@@ -101,25 +98,16 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
   expectChangeable(experiment)
   expectOwnVariants(experiment)
   if (variant.is_control) throw conflict(`Variant ${variant.id} is the control: make another one the control first`)
-  if (await hasAssignments(em, input)) throw conflict(`Variant ${variant.id} has assignments: disable it instead`)
+  if (await hasAssignments(em, experiment.id, variant.id))
+    throw conflict(`Variant ${variant.id} has assignments: disable it instead`)
   const needing = await findNeeding(em, variant.id)
   if (needing.length > 0)
     throw conflict(`Variant ${variant.id} is in a prerequisite of experiment ${needing.join(', ')}`)
   const mapping = await findFlagsOfVariant(em, experiment.id, variant.id)
   if (mapping.length > 0) throw conflict(`Variant ${variant.id} has a value in a rule of flag ${mapping.join(', ')}`)
-  const forced = await em.execute('select 1 from overrides where variant_id = ? and removed_at is null', [variant.id])
-  if (forced.length > 0)
-    throw conflict(`Variant ${variant.id} is forced on ${forced.length} users: remove these overrides first`)
+  const forced = await countForced(em, variant.id)
+  if (forced > 0) throw conflict(`Variant ${variant.id} is forced on ${forced} users: remove these overrides first`)
   em.remove(variant)
   await experimentChanged(em, experiment, { targeting: false })
   return { message: 'Variant deleted successfully' }
-}
-
-/** Uses the index (run_id, variant_id). */
-async function hasAssignments(em: EntityManager, { experiment_id, variant_id }: VariantId): Promise<boolean> {
-  const { rows } = await sql<{ found: boolean }>`
-    select exists (
-      select 1 from runs r join assignments a on a.run_id = r.id
-      where r.experiment_id = ${experiment_id} and a.variant_id = ${variant_id}) as found`.execute(em.getKysely())
-  return rows[0]?.found ?? false
 }

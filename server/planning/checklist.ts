@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { DomainError, notFound } from '../errors.ts'
+import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
 import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
-import { hasUnfinishedRun, variantsOf } from '../experiments/life-cycle.ts'
 import { planOf } from '../experiments/plan.ts'
 import { type Attached, readAttached } from '../metrics/attached.ts'
 import { measureOf } from '../metrics/measure.ts'

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { analysisMethod } from '../experiments/schema.ts'
+import { analysisMethod } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { comparand, id, instant, label, optional, storedObject, timestamp, withDefault } from '../wire.ts'
 

@@ -1,68 +1,110 @@
 import { PgliteDriver } from '@mikro-orm/pglite'
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import type { SegmentUses } from './schema.ts'
+import { execute, list } from '../database/sql.ts'
+import type { SegmentLink, SegmentUses } from './schema.ts'
 
 /** Whether long work has to leave room for others: one connection, on the event loop's own thread. */
 export const isEmbedded = (em: EntityManager) => em.getDriver() instanceof PgliteDriver
 
 /** Who uses a segment directly: experiments linked to it or naming it in their condition, segments naming it in their rules. */
 export async function findUses(em: EntityManager, segmentId: number): Promise<SegmentUses> {
-  const { rows } = await sql<SegmentUses>`
-    select
-      (select coalesce(json_agg(json_build_object('id', e.id, 'name', e.name, 'status', e.status) order by e.id), '[]')
-        from experiments e where e.condition_segment_ids @> array[${segmentId}::int]
-          or exists (select 1 from experiment_segments es where es.experiment_id = e.id and es.segment_id = ${segmentId})
-      ) as experiments,
-      (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
-        from segments s where s.rules_segment_ids @> array[${segmentId}::int]) as segments,
-      (select coalesce(json_agg(f.key order by f.key), '[]') from flags f where f.segment_ids @> array[${segmentId}::int]) as flags`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<SegmentUses>`
+      select
+        (select coalesce(json_agg(json_build_object('id', e.id, 'name', e.name, 'status', e.status) order by e.id), '[]')
+          from experiments e where e.condition_segment_ids @> array[${segmentId}::int]
+            or exists (select 1 from experiment_segments es where es.experiment_id = e.id and es.segment_id = ${segmentId})
+        ) as experiments,
+        (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
+          from segments s where s.rules_segment_ids @> array[${segmentId}::int]) as segments,
+        (select coalesce(json_agg(f.key order by f.key), '[]') from flags f where f.segment_ids @> array[${segmentId}::int]) as flags`,
   )
   return rows[0] as SegmentUses
 }
 
 /** The experiments in which the rules of a segment decide, itself or through segments that name it: ids, ascending. */
 export async function findExperimentsBehind(em: EntityManager, segmentId: number): Promise<number[]> {
-  const { rows } = await sql<{ id: number }>`
-    with recursive naming (id) as (
-      select ${segmentId}::int
-      union
-      select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
-    select e.id from experiments e
-    where e.condition_segment_ids && (select array_agg(naming.id) from naming)
-      or exists (select 1 from experiment_segments es join naming on naming.id = es.segment_id where es.experiment_id = e.id)
-    order by e.id`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ id: number }>`
+      with recursive naming (id) as (
+        select ${segmentId}::int
+        union
+        select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
+      select e.id from experiments e
+      where e.condition_segment_ids && (select array_agg(naming.id) from naming)
+        or exists (select 1 from experiment_segments es join naming on naming.id = es.segment_id where es.experiment_id = e.id)
+      order by e.id`,
+  )
   return rows.map(({ id }) => id)
 }
 
-/** The ids of a JSON list, distinct and in one order, so that two lists at once do not wait for one another in a circle. */
+/** Targets an experiment at a segment. @returns whether it was not targeted at the segment before */
+export async function addTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink): Promise<boolean> {
+  const added = await execute(
+    em,
+    sql`
+      insert into experiment_segments (experiment_id, segment_id) values (${experiment_id}, ${segment_id})
+      on conflict do nothing returning 1`,
+  )
+  return added.length > 0
+}
+
+/** @returns whether the experiment was targeted at the segment */
+export async function removeTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink): Promise<boolean> {
+  const removed = await execute(
+    em,
+    sql`
+      delete from experiment_segments es where es.experiment_id = ${experiment_id} and es.segment_id = ${segment_id}
+      returning 1`,
+  )
+  return removed.length > 0
+}
+
+/** Lets every experiment go that is targeted at the segment. */
+export const removeTargets = (em: EntityManager, segmentId: number) =>
+  execute(em, sql`delete from experiment_segments es where es.segment_id = ${segmentId}`)
+
+/** The distinct ids of a list in one order, so that two lists at once do not wait for one another in a circle. */
 const distinctIds = (userIds: readonly string[]) => sql`
-  (select distinct i.user_id collate "C" as user_id from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
-    order by 1)`
+  (select distinct i.user_id collate "C" as user_id from ${list(userIds)} as i (user_id) order by 1)`
+
+type Count = { count: number }
 
 /** @returns how many were not members yet */
 export async function addMembers(em: EntityManager, segmentId: number, userIds: readonly string[]): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
-    with added as (
-      insert into user_segments (user_id, segment_id) select i.user_id, ${segmentId}::int from ${distinctIds(userIds)} i
-      on conflict do nothing returning 1)
-    select count(*)::int as count from added`.execute(em.getKysely())
-  return rows[0]?.count ?? 0
+  const [row] = await execute(
+    em,
+    sql<Count>`
+      with added as (
+        insert into user_segments (user_id, segment_id)
+        select i.user_id, ${segmentId}::int from ${distinctIds(userIds)} i
+        on conflict do nothing returning 1)
+      select count(*)::int as count from added`,
+  )
+  return row?.count ?? 0
 }
 
 /** @returns how many were members */
 export async function removeMembers(em: EntityManager, segmentId: number, userIds: readonly string[]): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
-    with removed as (
-      delete from user_segments m using ${distinctIds(userIds)} i where m.segment_id = ${segmentId} and m.user_id = i.user_id
-      returning 1)
-    select count(*)::int as count from removed`.execute(em.getKysely())
-  return rows[0]?.count ?? 0
+  const [row] = await execute(
+    em,
+    sql<Count>`
+      with removed as (
+        delete from user_segments m using ${distinctIds(userIds)} i
+        where m.segment_id = ${segmentId} and m.user_id = i.user_id
+        returning 1)
+      select count(*)::int as count from removed`,
+  )
+  return row?.count ?? 0
 }
 
 export async function countMembers(em: EntityManager, segmentId: number): Promise<number> {
-  const { rows } = await sql<{ count: number }>`
-    select count(*)::int as count from user_segments m where m.segment_id = ${segmentId}`.execute(em.getKysely())
-  return rows[0]?.count ?? 0
+  const [row] = await execute(
+    em,
+    sql<Count>`select count(*)::int as count from user_segments m where m.segment_id = ${segmentId}`,
+  )
+  return row?.count ?? 0
 }

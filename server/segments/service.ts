@@ -1,15 +1,14 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import { lockDefinitions, recordChange } from '../definitions/experiment-changes.ts'
 import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
-import { ExperimentSegment } from '../experiments/entity.ts'
-import { experimentChanged, lockExperiment, lockExperiments, targetingChanged } from '../experiments/life-cycle.ts'
 import { User } from '../users/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
-import { findExperimentsBehind, findUses } from './queries.ts'
+import { addTarget, findExperimentsBehind, findUses, removeTarget, removeTargets } from './queries.ts'
 import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
 
 const MAX_MEMBERS = 1000
@@ -90,11 +89,11 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   const segmentIds = await compileRule(em, rules, ['rules'], segment.id)
   if (isDeepStrictEqual(rules, segment.rules)) return
   const experimentIds = await findExperimentsBehind(em, segment.id)
-  await lockExperiments(em, experimentIds)
+  await lockDefinitions(em, experimentIds)
   segment.rules = rules
   segment.rules_segment_ids = segmentIds
   await em.flush()
-  await targetingChanged(em, experimentIds)
+  await recordChange(em, experimentIds, true)
   await recordFlags(em, await findFlagsBehind(em, segment.id))
 }
 
@@ -110,7 +109,7 @@ export async function deleteSegment(em: EntityManager, segmentId: number) {
     ...flags.map((key) => `flag ${key}`),
   ]
   if (users.length > 0) throw conflict(`Segment ${segmentId} is used by ${listed(users)}`)
-  await em.nativeDelete(ExperimentSegment, { segment_id: segmentId })
+  await removeTargets(em, segmentId)
   await em.remove(segment).flush()
   return { message: 'Segment deleted successfully' }
 }
@@ -127,30 +126,26 @@ function listed(users: readonly string[]): string {
   return users.length > MOST_LISTED ? `${shown} and ${users.length - MOST_LISTED} more` : shown
 }
 
-async function lockTarget(em: EntityManager, input: SegmentLink) {
+/** Locks what targeting an experiment at a segment, or no longer, changes. */
+async function lockTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink) {
   await lockRules(em)
-  await lockSegment(em, input.segment_id)
-  const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is archived: its targeting stays as it is`)
-  const link = await em.findOne(ExperimentSegment, { experiment_id: input.experiment_id, segment_id: input.segment_id })
-  return { experiment, link }
+  await lockSegment(em, segment_id)
+  const experiment = (await lockDefinitions(em, [experiment_id])).get(experiment_id)
+  if (experiment?.status === 'archived')
+    throw conflict(`Experiment ${experiment_id} is archived: its targeting stays as it is`)
 }
 
 /** Targets an experiment at a segment; once more changes nothing. */
 export async function assignExperiment(em: EntityManager, input: SegmentLink) {
-  const { experiment, link } = await lockTarget(em, input)
-  if (!link) {
-    em.create(ExperimentSegment, { experiment_id: input.experiment_id, segment_id: input.segment_id })
-    await experimentChanged(em, experiment, { targeting: true })
-  }
+  await lockTarget(em, input)
+  if (await addTarget(em, input)) await recordChange(em, [input.experiment_id], true)
   return { message: 'Segment assigned to experiment successfully' }
 }
 
 export async function unassignExperiment(em: EntityManager, input: SegmentLink) {
-  const { experiment, link } = await lockTarget(em, input)
-  if (!link) throw notFound('The assignment of segment', `${input.segment_id} to experiment ${input.experiment_id}`)
-  em.remove(link)
-  await experimentChanged(em, experiment, { targeting: true })
+  await lockTarget(em, input)
+  if (!(await removeTarget(em, input)))
+    throw notFound('The assignment of segment', `${input.segment_id} to experiment ${input.experiment_id}`)
+  await recordChange(em, [input.experiment_id], true)
   return { message: 'Segment removed from experiment successfully' }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { range, status } from '../experiments/schema.ts'
 import { clearable, id, name, optional, page, percent, text, timestamp } from '../wire.ts'
+import { range, status } from './schema.ts'
 
 export const layer = z
   .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })

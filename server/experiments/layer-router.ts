@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
-import * as wire from './schema.ts'
-import * as layers from './service.ts'
+import * as wire from './layer-schema.ts'
+import * as layers from './layers.ts'
 
 const tags = ['layers']
 const manage = keyedProcedure('manage')

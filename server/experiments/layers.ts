@@ -2,12 +2,11 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
-import type { Experiment } from '../experiments/entity.ts'
-import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from '../experiments/life-cycle.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
-import { Layer } from './entity.ts'
-import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './schema.ts'
-import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './shares.ts'
+import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from './changes.ts'
+import { type Experiment, Layer } from './entity.ts'
+import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './layer-schema.ts'
+import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './layer-shares.ts'
 
 export async function createLayer(em: EntityManager, input: CreateLayer): Promise<Layer> {
   const layer = em.create(Layer, { name: input.name, description: input.description ?? null })

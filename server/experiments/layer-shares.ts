@@ -1,9 +1,9 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 import { conflict, notFound } from '../errors.ts'
 import { findOverlap, freeRanges, type Range, shareOf } from '../evaluation/layer.ts'
-import { Experiment } from '../experiments/entity.ts'
-import { Layer } from './entity.ts'
-import { lockRow } from './queries.ts'
+import { Experiment, Layer } from './entity.ts'
 
 /**
  * Who holds which positions of a layer: its drafts, running and paused experiments. A completed one keeps its ranges on
@@ -15,7 +15,7 @@ export const holds = ({ status }: Experiment) => (HOLDING as readonly string[]).
 
 /** The layer, locked until the transaction ends: always before its experiments, and by whoever changes who holds what. */
 export async function lockLayer(em: EntityManager, layerId: number): Promise<Layer> {
-  await lockRow(em, layerId)
+  await execute(em, sql`select 1 from layers l where l.id = ${layerId} for no key update`)
   const layer = await em.findOne(Layer, layerId, { refresh: true })
   if (!layer) throw notFound('Layer', layerId)
   return layer
