@@ -9,45 +9,13 @@ type Surroundings = {
   experiments: ReadonlyMap<number, Pick<ExperimentDefinition, 'variants'>>
 }
 
-/** A flag as it is evaluated; a rule that does not compile is for nobody. */
+/** Compiles a flag to be evaluated. A rule that does not compile is for nobody. */
 export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBadRule: OnBadRule): FlagDefinition {
   const { key, version, type, enabled, default_value } = stored
-  const answer = (reason: FlagReason, value: unknown, rule: string | null): FlagAnswer => ({
-    key,
-    reason,
-    value,
-    rule,
-    experiment: null,
-  })
-  if (!enabled)
-    return {
-      key,
-      version,
-      type,
-      fallback: answer('DISABLED', undefined, null),
-      rules: [],
-      reads: [],
-      readsSegments: false,
-    }
-
-  const serveOf = ({ id, value, rollout, experiment }: StoredFlagRule): Serve => {
-    if (rollout) {
-      const shares = rollout.map((share) => ({
-        percentAllocated: share.percent,
-        answer: answer('SPLIT', share.value, id),
-      }))
-      return { kind: 'rollout', shares }
-    }
-    if (!experiment) return { kind: 'value', answer: answer('TARGETING_MATCH', value, id) }
-    const values = new Map(experiment.values.map((item) => [item.variant_id, item.value]))
-    const variants = surroundings.experiments.get(experiment.experiment_id)?.variants ?? []
-    const answers = variants.map((variant): [number, FlagAnswer] => {
-      const given = values.has(variant.shownId) ? values.get(variant.shownId) : default_value
-      return [variant.id, { ...answer('SPLIT', given, id), experiment: variant.asFlag.experiment }]
-    })
-    return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }
+  if (!enabled) {
+    const fallback = answerOf(key, 'DISABLED', undefined, null)
+    return { key, version, type, fallback, rules: [], reads: [], readsSegments: false }
   }
-
   const rules = stored.rules.map((rule): FlagRule => {
     const where = `flag ${key}, rule ${rule.id}`
     return {
@@ -55,12 +23,41 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
       id: rule.id,
       from: rule.from === null ? Number.NEGATIVE_INFINITY : Date.parse(rule.from),
       until: rule.until === null ? Number.POSITIVE_INFINITY : Date.parse(rule.until),
-      serve: serveOf(rule),
+      serve: serveOf(stored, rule, surroundings),
     }
   })
-  return { key, version, type, fallback: answer('STATIC', default_value, null), rules, ...readBy(rules) }
+  return { key, version, type, fallback: answerOf(key, 'STATIC', default_value, null), rules, ...readBy(rules) }
 }
 
+const answerOf = (key: string, reason: FlagReason, value: unknown, rule: string | null): FlagAnswer => ({
+  key,
+  reason,
+  value,
+  rule,
+  experiment: null,
+})
+
+/** Compiles what a rule gives to those whom it is for: one value, a rollout, or an experiment's variants. */
+function serveOf({ key, default_value }: StoredFlag, rule: StoredFlagRule, { experiments }: Surroundings): Serve {
+  const { id, value, rollout, experiment } = rule
+  if (rollout) {
+    const shares = rollout.map((share) => ({
+      percentAllocated: share.percent,
+      answer: answerOf(key, 'SPLIT', share.value, id),
+    }))
+    return { kind: 'rollout', shares }
+  }
+  if (!experiment) return { kind: 'value', answer: answerOf(key, 'TARGETING_MATCH', value, id) }
+  const values = new Map(experiment.values.map((item) => [item.variant_id, item.value]))
+  const variants = experiments.get(experiment.experiment_id)?.variants ?? []
+  const answers = variants.map((variant): [number, FlagAnswer] => {
+    const given = values.has(variant.shownId) ? values.get(variant.shownId) : default_value
+    return [variant.id, { ...answerOf(key, 'SPLIT', given, id), experiment: variant.asFlag.experiment }]
+  })
+  return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }
+}
+
+/** Lists the attributes that the rules read, and tells whether they read memberships. */
 function readBy(rules: readonly FlagRule[]): Pick<FlagDefinition, 'reads' | 'readsSegments'> {
   const names = rules.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
   return {

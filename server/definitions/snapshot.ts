@@ -43,6 +43,7 @@ export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snap
   for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
 }
 
+/** Compiles all definitions; yields after every stretch, so that the caller can let others go on. */
 function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefined, Snapshot> {
   const badRules: string[] = []
   const onBadRule: OnBadRule = (where, error) => {
@@ -50,47 +51,16 @@ function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefine
     warn(where, error)
   }
   const segments = compileSegments(definitions.segments, onBadRule)
-  const overrides = new Map<number, Map<string, number>>()
-  for (const { experiment_id, user_id, variant_id } of definitions.overrides) {
-    const forced = overrides.get(experiment_id) ?? new Map<string, number>()
-    overrides.set(experiment_id, forced.set(user_id, variant_id))
-  }
-  const inLayers = definitions.experiments.filter((experiment) => experiment.layer_id !== null)
-  const layers = Map.groupBy(inLayers, (experiment) => experiment.layer_id)
-  const stored = new Map(definitions.experiments.map((experiment) => [experiment.id, experiment]))
-  const experiments = new Map<number, ExperimentDefinition>()
-  /** Holdouts and prerequisites first; what is saved has no circle, and what is under way already is not met again. */
-  const underWay = new Set<number>()
-  const compileOne = (id: number): ExperimentDefinition | undefined => {
-    const done = experiments.get(id)
-    const experiment = stored.get(id)
-    if (done || !experiment || underWay.has(id)) return done
-    underWay.add(id)
-    const surroundings: Surroundings = {
-      segments,
-      overrides: overrides.get(id) ?? none,
-      layerRunIds: unfinishedRuns(layers.get(experiment.layer_id) ?? []).filter(
-        (runId) => runId !== experiment.run?.id,
-      ),
-      holdout: (experiment.holdout_id !== null && compileOne(experiment.holdout_id)) || null,
-      prerequisite: (needed) => {
-        const found = compileOne(needed)
-        return { runId: found?.run?.id ?? null, depth: found?.depth ?? -1 }
-      },
-    }
-    const compiled = compileExperiment(experiment, surroundings, onBadRule)
-    experiments.set(id, compiled)
-    return compiled
-  }
-  let turn = 0
-  for (const id of stored.keys()) {
+  const { experiments, compileOne } = experimentCompiler(definitions, segments, onBadRule)
+  let done = 0
+  for (const { id } of definitions.experiments) {
     compileOne(id)
-    if (++turn % STRETCH === 0) yield
+    if (++done % STRETCH === 0) yield
   }
   const flags: FlagDefinition[] = []
   for (const flag of definitions.flags) {
     flags.push(compileFlag(flag, { segments, experiments }, onBadRule))
-    if (++turn % STRETCH === 0) yield
+    if (++done % STRETCH === 0) yield
   }
   return {
     version: definitions.version,
@@ -103,6 +73,48 @@ function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefine
     badRules,
     scheduled: definitions.experiments.flatMap(scheduleOf),
   }
+}
+
+/** Compiles experiments one by one, each after its holdout and its prerequisites. */
+function experimentCompiler(definitions: Definitions, segments: Snapshot['segments'], onBadRule: OnBadRule) {
+  const stored = new Map(definitions.experiments.map((experiment) => [experiment.id, experiment]))
+  const inLayers = definitions.experiments.filter((experiment) => experiment.layer_id !== null)
+  const layers = Map.groupBy(inLayers, (experiment) => experiment.layer_id)
+  const overrides = overridesByExperiment(definitions)
+  const experiments = new Map<number, ExperimentDefinition>()
+  /** Experiments whose compilation has begun. Stored references have no circle; if one had, it would end here. */
+  const begun = new Set<number>()
+  const compileOne = (id: number): ExperimentDefinition | undefined => {
+    const done = experiments.get(id)
+    const experiment = stored.get(id)
+    if (done || !experiment || begun.has(id)) return done
+    begun.add(id)
+    const ownRunId = experiment.run?.id
+    const surroundings: Surroundings = {
+      segments,
+      overrides: overrides.get(id) ?? none,
+      layerRunIds: unfinishedRuns(layers.get(experiment.layer_id) ?? []).filter((runId) => runId !== ownRunId),
+      holdout: (experiment.holdout_id !== null && compileOne(experiment.holdout_id)) || null,
+      prerequisite: (needed) => {
+        const found = compileOne(needed)
+        return { runId: found?.run?.id ?? null, depth: found?.depth ?? -1 }
+      },
+    }
+    const compiled = compileExperiment(experiment, surroundings, onBadRule)
+    experiments.set(id, compiled)
+    return compiled
+  }
+  return { experiments, compileOne }
+}
+
+/** Groups the forced variants, by user id, under their experiments. */
+function overridesByExperiment({ overrides }: Definitions) {
+  const byExperiment = new Map<number, Map<string, number>>()
+  for (const { experiment_id, user_id, variant_id } of overrides) {
+    const forced = byExperiment.get(experiment_id) ?? new Map<string, number>()
+    byExperiment.set(experiment_id, forced.set(user_id, variant_id))
+  }
+  return byExperiment
 }
 
 function keyed(flags: readonly FlagDefinition[], experiments: ReadonlyMap<number, ExperimentDefinition>) {

@@ -59,9 +59,9 @@ type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
   output: Output
   /** What a new experiment has where nothing is given. */
   default: z.output<Output>
-  /** From when on the setting cannot be changed; never unless said. */
+  /** When the setting cannot be changed: from the first start on, or while a run is unfinished. Never unless given. */
   fixed?: 'since start' | 'during run'
-  /** A change of it changes who is targeted: a run goes on in a new allocation period. */
+  /** A change of the setting changes who is targeted: an unfinished run goes on in a new allocation period. */
   targets?: true
 }
 /** Checks the types of one row of the table. */
@@ -199,6 +199,7 @@ export type Settings = { [Name in SettingName]: Table[Name]['default'] }
 /** The settings that a caller gives. */
 export type GivenSettings = { [Name in SettingName]?: z.output<Table[Name]['input']> }
 
+/** Takes one part of every row, by the name of the setting. */
 const column = <Part extends 'input' | 'output'>(part: Part) =>
   Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name][part]])) as {
     [Name in SettingName]: Table[Name][Part]
@@ -206,6 +207,8 @@ const column = <Part extends 'input' | 'output'>(part: Part) =>
 export const settingInputs = column('input')
 export const settingOutputs = column('output')
 
-/** The settings of a new experiment: what is given, otherwise the defaults. */
+/** Makes the settings of a new experiment: what is given, otherwise the defaults. */
 export const settingsOf = (given: GivenSettings) =>
-  Object.fromEntries(SETTING_NAMES.map((name) => [name, given[name] ?? SETTINGS[name].default])) as Settings
+  Object.fromEntries(
+    SETTING_NAMES.map((name) => [name, given[name] ?? structuredClone(SETTINGS[name].default)]),
+  ) as Settings

@@ -24,7 +24,7 @@ export async function prepareRules(em: EntityManager, input: Given): Promise<num
   return input.condition ? compileRule(em, input.condition, ['condition']) : []
 }
 
-/** The experiments that the settings name; to be locked with the one that names them. */
+/** Lists the experiments that the settings name; they are locked together with the one that names them. */
 export const referredBy = ({ prerequisites, holdout_id }: Given): number[] => [
   ...(prerequisites ?? []).map((prerequisite) => prerequisite.experiment_id),
   ...(holdout_id ? [holdout_id] : []),
@@ -45,7 +45,7 @@ export function expectKind(kind: ExperimentKind, input: Given) {
     throw invalid('A holdout is met at the first decision under it: exposure is on_check', 'exposure')
 }
 
-/** What is named exists and fits; only what is new is looked at. */
+/** Checks that the experiments that are newly named exist and fit. */
 export async function expectReferences(em: EntityManager, experiment: Experiment | null, input: Given) {
   if (input.prerequisites?.length && !isDeepStrictEqual(input.prerequisites, experiment?.prerequisites))
     await expectPrerequisites(em, experiment?.id ?? null, input.prerequisites)
@@ -58,14 +58,14 @@ type Fixed = NonNullable<(typeof SETTINGS)[SettingName]['fixed']>
 export function expectChangeable(experiment: Experiment, input: UpdateExperiment) {
   const { id, status } = experiment
   if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
-  if (input.key !== undefined && input.key !== experiment.key) expectFree(experiment, 'key', 'since start')
+  if (input.key !== undefined && input.key !== experiment.key) expectUnlocked(experiment, 'key', 'since start')
   for (const name of SETTING_NAMES) {
     const { fixed } = SETTINGS[name]
-    if (fixed && isChanged(experiment, input, name)) expectFree(experiment, name, fixed)
+    if (fixed && isChanged(experiment, input, name)) expectUnlocked(experiment, name, fixed)
   }
 }
 
-function expectFree(experiment: Experiment, name: string, fixed: Fixed) {
+function expectUnlocked(experiment: Experiment, name: string, fixed: Fixed) {
   const { id, status } = experiment
   switch (fixed) {
     case 'since start':
@@ -87,7 +87,7 @@ const isChanged = (experiment: Experiment, given: GivenSettings, name: SettingNa
 export const changesTargeting = (experiment: Experiment, given: GivenSettings): boolean =>
   SETTING_NAMES.some((name) => SETTINGS[name].targets && isChanged(experiment, given, name))
 
-/** Checks payloads of the experiment's variants; one that is missing fits, and where nothing is said of them anything does. */
+/** Makes a check of payloads by the experiment's type and schema. A missing payload fits, and without both any payload does. */
 export function payloadCheck({ payload_type, payload_schema }: Experiment): CheckValue {
   if (payload_type === null && payload_schema === null) return () => {}
   const check = valueCheck(payload_type, payload_schema, 'payload_schema')
@@ -96,12 +96,15 @@ export function payloadCheck({ payload_type, payload_schema }: Experiment): Chec
   }
 }
 
-/** @throws DomainError naming the first variant whose payload does not fit, where what payloads must be is given anew */
+/**
+ * Checks the stored payloads where the call changes their type or schema.
+ * @throws DomainError BAD_REQUEST naming the first variant whose payload does not fit
+ */
 export async function expectPayloads(em: EntityManager, experiment: Experiment, input: Given) {
   if (input.payload_type === undefined && input.payload_schema === undefined) return
   const check = payloadCheck(experiment)
   for (const { id, name, payload } of await variantsOf(em, experiment.id)) {
-    // Between large payloads others have their turn.
+    // Checking a large payload takes long: other requests run between two of them.
     await nextTurn()
     try {
       check(payload)

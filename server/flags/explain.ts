@@ -23,12 +23,8 @@ export async function explainEvaluation(
   profiles: ProfileCache,
   input: ExplainFlag,
 ): Promise<FlagExplanation> {
-  const now = (await readClock(em)).getTime()
-  if (input.at && input.at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
-  const at = Math.min(input.at?.getTime() ?? now, now)
-  const inForce = await readFlagAt(em, input.key, at)
-  if (!inForce?.definition) throw notFound('Flag', `${input.key}${input.at ? ' at that time' : ''}`)
-  const stored = inForce.definition
+  const at = await timeOf(em, input)
+  const { definition: stored, segments: storedSegments, ...inForce } = await flagAt(em, input, at)
   const person = await profiles.read(input.user_id)
   const ownerId = await ownerAt(em, input.user_id, at)
   const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
@@ -44,19 +40,14 @@ export async function explainEvaluation(
   const onBadRule = (where: string, error: unknown) => {
     warnings.push(`The rule of ${where} does not compile, so it is for nobody: ${(error as Error).message}`)
   }
-  const flag = compileFlag(
-    stored,
-    {
-      segments: compileSegments(inForce.segments, onBadRule),
-      experiments: new Map(
-        history.map((row) => [row.experiment_id, { variants: compileVariants(row.definition) }] as const),
-      ),
-    },
-    onBadRule,
-  )
+  const surroundings = {
+    segments: compileSegments(storedSegments, onBadRule),
+    experiments: new Map(history.map((row) => [row.experiment_id, { variants: compileVariants(row.definition) }])),
+  }
+  const flag = compileFlag(stored, surroundings, onBadRule)
   if (!person.known && !input.attributes)
     warnings.push('Nothing is known of this user: an evaluation without attributes answers 404')
-  // A flag starts no experiment: of a draft it answers an override only.
+  // A flag starts no experiment: a draft answers an override only.
   const variants = new Map(
     experiments.map((found) => [found.experiment_id, found.outcome === 'preview' ? null : found.variant_id]),
   )
@@ -82,4 +73,17 @@ export async function explainEvaluation(
     warnings,
     experiments,
   }
+}
+
+/** Reads the time that is asked about, in milliseconds since 1970: now unless given. */
+async function timeOf(em: EntityManager, { at }: ExplainFlag): Promise<number> {
+  const now = (await readClock(em)).getTime()
+  if (at && at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
+  return Math.min(at?.getTime() ?? now, now)
+}
+
+async function flagAt(em: EntityManager, { key, at: asked }: ExplainFlag, at: number) {
+  const found = await readFlagAt(em, key, at)
+  if (!found?.definition) throw notFound('Flag', `${key}${asked ? ' at that time' : ''}`)
+  return { ...found, definition: found.definition }
 }

@@ -65,18 +65,18 @@ function expectBounded(given: readonly GivenRule[]) {
   }
 }
 
-/** A rule without an id has its place in the list for one, so that the same list sent again draws the same. */
+/** Gives a rule without an id its number in the list, so that the same list sent again draws the same. */
 function idsOf(given: readonly GivenRule[]): string[] {
   const taken = new Set<string>()
   for (const [index, { id }] of given.entries()) {
-    if (id == null) continue
+    if (id === undefined) continue
     if (taken.has(id)) throw invalid('is the id of another rule of this flag', 'rules', index, 'id')
     taken.add(id)
   }
   return given.map(({ id }, index) => {
-    if (id != null) return id
+    if (id !== undefined) return id
     let free = String(index + 1)
-    for (let place = given.length + 1; taken.has(free); place++) free = String(place)
+    for (let number = given.length + 1; taken.has(free); number++) free = String(number)
     taken.add(free)
     return free
   })
@@ -101,15 +101,15 @@ function served(
     return { value: rule.value as NonNullable<FlagRule['value']> }
   }
   if (rule.rollout) {
-    for (const [place, { value }] of rule.rollout.entries())
-      checkValue(value, 'rules', index, 'rollout', place, 'value')
+    for (const [shareIndex, { value }] of rule.rollout.entries())
+      checkValue(value, 'rules', index, 'rollout', shareIndex, 'value')
     const total = sumPercents(rule.rollout.map(({ percent }) => percent))
     if (total > 100) throw invalid(`gives ${total} % in all: at most 100 %`, 'rules', index, 'rollout')
     return { rollout: rule.rollout }
   }
   const experiment = rule.experiment as NonNullable<FlagRule['experiment']>
-  for (const [place, { value }] of experiment.values.entries())
-    checkValue(value, 'rules', index, 'experiment', 'values', place, 'value')
+  for (const [valueIndex, { value }] of experiment.values.entries())
+    checkValue(value, 'rules', index, 'experiment', 'values', valueIndex, 'value')
   return { experiment }
 }
 
@@ -118,8 +118,8 @@ async function expectSegments(em: EntityManager, given: readonly GivenRule[]) {
   if (ids.length === 0) return
   const known = new Set((await em.find(Segment, { id: { $in: ids } })).map(({ id }) => id))
   for (const [index, { segment_ids }] of given.entries())
-    for (const [place, id] of (segment_ids ?? []).entries())
-      if (!known.has(id)) throw invalid(unknownSegment(id), 'rules', index, 'segment_ids', place)
+    for (const [idIndex, id] of (segment_ids ?? []).entries())
+      if (!known.has(id)) throw invalid(unknownSegment(id), 'rules', index, 'segment_ids', idIndex)
 }
 
 /** Experiments that are named exist, answer somebody, and have the variants named; locked `for share`. */
@@ -138,13 +138,22 @@ async function expectExperiments(em: EntityManager, given: readonly GivenRule[],
       throw invalid(`names experiment ${experiment.id}, which is a holdout`, ...at, 'experiment_id')
     if (experiment.status === 'archived')
       throw invalid(`names experiment ${experiment.id}, which is archived`, ...at, 'experiment_id')
-    const own = new Set(variants.get(experiment.id)?.map((variant) => variant.id))
-    const seen = new Set<number>()
-    for (const [place, { variant_id }] of named.values.entries()) {
-      const path = [...at, 'values', place, 'variant_id']
-      if (!own.has(variant_id)) throw invalid(`is not a variant of experiment ${experiment.id}`, ...path)
-      if (seen.has(variant_id)) throw invalid('is named twice', ...path)
-      seen.add(variant_id)
-    }
+    expectVariants(named, variants.get(experiment.id) ?? [], at)
+  }
+}
+
+/** Checks that each value names a variant of the experiment, and none twice. */
+function expectVariants(
+  { experiment_id, values }: NonNullable<GivenRule['experiment']>,
+  variants: readonly Variant[],
+  at: readonly (string | number)[],
+) {
+  const own = new Set(variants.map((variant) => variant.id))
+  const seen = new Set<number>()
+  for (const [valueIndex, { variant_id }] of values.entries()) {
+    const path = [...at, 'values', valueIndex, 'variant_id']
+    if (!own.has(variant_id)) throw invalid(`is not a variant of experiment ${experiment_id}`, ...path)
+    if (seen.has(variant_id)) throw invalid('is named twice', ...path)
+    seen.add(variant_id)
   }
 }
