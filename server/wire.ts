@@ -4,7 +4,7 @@ import { z } from 'zod'
 
 const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
-/** What a rule may have to look through: values in one user's attributes, nested ones included, and their characters. */
+/** Limits of one user's attributes, which every rule may read: values, nested ones included, and characters. */
 export const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
 type Limits = { values: number; characters: number }
 const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
@@ -63,7 +63,7 @@ export const text = z
   .string()
   .max(10_000)
   .refine((value) => prose.test(value) && wellFormed(value), 'must not hold control characters')
-/** What flags are named by; those of experiments are lower-case without dots. */
+/** The key of a flag; keys of experiments are lower-case without dots. */
 export const key = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'letters, digits, . _ and -, at most 100')
 /** Any string of 1 to 256 characters: hashed and compared byte for byte. */
 export const userId = z
@@ -73,14 +73,15 @@ export const userId = z
   .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
   .meta({ examples: ['user_12345'] })
 
-/** Of a flag's values, or of an experiment's payloads: arrays and null are of none of them. */
+/** The type of a flag's values, or of an experiment's payloads. Arrays and null have none of these types. */
 export const valueType = z.enum(['boolean', 'string', 'number', 'object'])
 export type ValueType = z.output<typeof valueType>
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
 /**
- * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the stack.
+ * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the
+ * stack.
  * @param limits of the values in it, nested ones included, and of the characters of its texts and keys
  */
 export function jsonFault(value: unknown, limits: Limits): string | null {
@@ -129,7 +130,7 @@ const objectOf = (limits?: Limits) =>
   >
 /** A JSON object such as the properties of an event. */
 export const jsonObject = objectOf()
-/** What rules may ask of a user. */
+/** Attributes of a user, which rules read. */
 export const attributes = objectOf(ATTRIBUTE_LIMITS)
 /** A targeting rule; the service that saves it compiles it, and refuses a bad one with the path of the fault. */
 export const condition = jsonObject.meta({ examples: [{ country_code: { $in: ['US', 'CA'] }, is_premium: true }] })
@@ -147,13 +148,16 @@ export const distinct = <Item extends z.ZodType>(items: z.ZodArray<Item>) =>
   items.overwrite((given) => [...new Set(given)])
 
 /**
- * An optional input whose null means the same as leaving it out: services see undefined for both. The null is overwritten
- * rather than transformed, since a transformed schema loses its examples in the OpenAPI document.
+ * An optional input whose null means the same as leaving it out: services see undefined for both. The null is
+ * overwritten rather than transformed, since a transformed schema loses its examples in the OpenAPI document.
  */
 export const optional = <T extends z.ZodType>(schema: T) =>
   schema.nullish().overwrite((given) => given ?? undefined) as unknown as z.ZodOptional<NullAsAbsent<T>>
 type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | null>
-/** An optional input for which null is a value: none. In an update null clears the field, and absence leaves it as it is. */
+/**
+ * An optional input for which null is a value: none. In an update null clears the field, and absence leaves it as it
+ * is.
+ */
 export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
 /** Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. */
 export function setGiven<Row extends object, Field extends keyof Row>(
@@ -191,7 +195,7 @@ export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
 /** Reports that the user met the variant; exposes without counting as anything else. */
 export const EXPOSURE_EVENT = '$exposure'
 
-/** Whether a name is one of IANA's time zones, as PostgreSQL and JavaScript both know it. */
+/** Tells whether a name is one of IANA's time zones, as PostgreSQL and JavaScript both know it. */
 export function isTimeZone(name: string) {
   // PostgreSQL reads the sign of an offset the other way round.
   if (!/^[A-Za-z]/.test(name)) return false

@@ -12,7 +12,7 @@ const NOBODY = compileCondition(null)
 const BROKEN: Condition = { ...NOBODY }
 const EVERYBODY = compileCondition({})
 
-/** Of every experiment, beside those that it declares. */
+/** The dimensions of every experiment, beside those that it declares. */
 export const COMMON_DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
 
 /** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
@@ -68,7 +68,7 @@ function soundOr(
   return BROKEN
 }
 
-/** What compiling an experiment takes from the other definitions. */
+/** The other definitions that compiling an experiment needs. */
 export type Surroundings = {
   segments: ReadonlyMap<number, Condition>
   /** Forced variants, by user id. */
@@ -128,7 +128,7 @@ export function compileExperiment(
   }
 }
 
-/** Whom a condition and segments are for; no condition: everybody. What does not compile is for nobody. */
+/** Compiles a condition and segments. No condition means everybody; a condition that does not compile is for nobody. */
 export function compileTargeting(
   rules: Rules | null,
   segmentIds: readonly number[],
@@ -167,7 +167,10 @@ export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
   })
 }
 
-/** Where a variant has no payload its name is the value, unless payloads are of another type; older history knows no types. */
+/**
+ * Answers the name of a variant without payload as its value, unless payloads are of another type. Older history has no
+ * types.
+ */
 const nameAsValue = ({ payload_type }: StoredExperiment, name: string) =>
   payload_type == null || payload_type === 'string' ? name : undefined
 

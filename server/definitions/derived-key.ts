@@ -8,7 +8,7 @@ export const slugOf = (name: string, otherwise: string): string =>
     .replace(/^[-_]+|-+$/g, '')
     .slice(0, 90) || otherwise
 
-/** What finds the keys that begin like this one, in SQL's `like`. */
+/** Makes the filter that finds the keys that begin with this one. */
 export const likeKey = (slug: string) => ({ key: { $like: `${slug.replace(/_/g, '\\_')}%` } })
 
 /** The slug, or with -2, -3 and so on where it is taken. */

@@ -10,7 +10,7 @@ export const PlatformState = defineEntity({
     time_zone: p.text(),
     definitions_version: p.integer().default(1),
     definitions_changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
-    /** What links to streams of changes are signed with. */
+    /** Signs the links to streams of changes. */
     stream_secret: p.text().defaultRaw('((gen_random_uuid())::text || (gen_random_uuid())::text)').hidden(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
@@ -40,7 +40,7 @@ export const PersonChange = defineEntity({
   },
 })
 
-/** Who changed which definition, before and after; written by triggers, so that no way round exists. */
+/** A change of a definition: by whom, before and after. Triggers write it, so that no change can avoid it. */
 export const AuditEntry = defineEntity({
   name: 'AuditEntry',
   tableName: 'audit_log',
@@ -70,7 +70,10 @@ export const DefinitionHistory = defineEntity({
   },
 })
 
-/** A flag as it was from a time on, null from its deletion on; and the segments it reads, where they are other ones than before. */
+/**
+ * A flag as it was from a time on, null from its deletion on; and the segments it reads, where they are other ones than
+ * before.
+ */
 export const FlagHistory = defineEntity({
   name: 'FlagHistory',
   tableName: 'flag_history',

@@ -16,8 +16,8 @@ export type FlagHistoryRow = {
 }
 
 /**
- * Raises the versions of flags, and appends them as they are now to the history, with the segments that they read. A key
- * that was used before goes on counting where it stopped.
+ * Raises the versions of flags, and appends them as they are now to the history, with the segments that they read. A
+ * key that was used before goes on counting where it stopped.
  */
 export async function recordFlags(em: EntityManager, keys: readonly string[]) {
   if (keys.length === 0) return
@@ -64,7 +64,10 @@ export const recordDeletion = (em: EntityManager, key: string) =>
 
 const historyColumns = sql`h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.actor, h.definition`
 
-/** The flag that a key stood for at a time (milliseconds since 1970), and the segments it read; undefined where it is younger. */
+/**
+ * The flag that a key stood for at a time (milliseconds since 1970), and the segments it read; undefined where it is
+ * younger.
+ */
 export async function readFlagAt(
   em: EntityManager,
   key: string,

@@ -2,7 +2,10 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { lockProfilesShared, readProfileChanges } from './queries.ts'
 import { REMEMBER_SECONDS, userDigest } from './watch.ts'
 
-/** Something to be stored for a user, asked for by an alias perhaps, and the version of the profiles when the user was last read. */
+/**
+ * Something to be stored for a user, asked for by an alias perhaps, and the version of the profiles when the user was
+ * last read.
+ */
 type Personal = { user_id: string; asked_id?: string; profiles_version: number }
 
 /**

@@ -46,7 +46,7 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
   return (rows[0] as { definitions: Definitions }).definitions
 }
 
-/** What the history keeps of one version of an experiment. */
+/** One version of an experiment in the history. */
 export type HistoricDefinition = StoredExperiment & {
   /** The segments it targets, and those that its rules name. */
   segments: StoredSegment[]
@@ -102,7 +102,10 @@ export async function readVersions(em: EntityManager): Promise<Versions> {
 
 export type Identity = { identity: string; time_zone: string; stream_secret: string }
 
-/** What makes this database itself and no copy of it: caches are named by it, and links to streams signed with its secret. */
+/**
+ * Reads what tells this database from a copy of it: caches are named by the identity, links to streams signed with the
+ * secret.
+ */
 export async function readIdentity(em: EntityManager): Promise<Identity> {
   const rows = await execute(
     em,
@@ -202,7 +205,10 @@ export type HistoryRow = {
 
 const historyColumns = sql`h.experiment_id, h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.definition`
 
-/** The definitions of these experiments that were in force at a time (milliseconds since 1970); none where they are younger. */
+/**
+ * The definitions of these experiments that were in force at a time (milliseconds since 1970); none where they are
+ * younger.
+ */
 export async function readHistoryAt(
   em: EntityManager,
   experimentIds: readonly number[],
@@ -236,13 +242,14 @@ export async function readHistoryVersion(
 }
 
 /**
- * Held, until the transaction ends, by whoever changes a segment's rules, names segments in a rule, links a segment to an
- * experiment or deletes one: who uses a segment cannot change between the look and the change, so that no circle and no
- * name of a deleted segment slips through. Taken before segments and experiments are locked.
+ * Locks the uses of segments until the transaction ends. A change takes the lock before it changes a segment's rules,
+ * names segments in a rule, links a segment to an experiment or deletes one, and before it locks segments and
+ * experiments. The uses of a segment cannot change between the check and the change, so that no circle and no deleted
+ * segment is stored.
  */
 export const lockRules = (em: EntityManager) => lock(em, 'rules')
 
-/** Held, until the transaction ends, by whoever takes a key: nobody takes one that was just found free. */
+/** Locks the keys of flags and experiments until the transaction ends, so that a key that was found free stays free. */
 export const lockKeys = (em: EntityManager) => lock(em, 'keys')
 
 /** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */

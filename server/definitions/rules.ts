@@ -90,7 +90,7 @@ async function countAbove(em: EntityManager, segmentId: number): Promise<number>
 
 type Below = { named: number; depth: number; leads_back: boolean }
 
-/** Of those of the named segments that exist: the longest row of segments from each, and whether one leads back. */
+/** Finds, for each named segment that exists, the longest row of segments below it, and whether one leads back. */
 async function lookBelow(em: EntityManager, named: readonly number[], segmentId: number | null) {
   const possible = named.filter((value) => id.safeParse(value).success)
   if (possible.length === 0) return new Map<number, Below>()

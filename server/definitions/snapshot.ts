@@ -10,7 +10,7 @@ import type { Definitions, StoredExperiment } from './stored.ts'
 export type Snapshot = {
   readonly version: number
   readonly experiments: ReadonlyMap<number, ExperimentDefinition>
-  /** What can be read as a flag, by ascending key: flags, and experiments that are neither archived nor holdouts. */
+  /** Flags, and the experiments that can be read as flags (neither archived nor holdouts), by ascending key. */
   readonly byKey: ReadonlyMap<string, FlagDefinition | ExperimentDefinition>
   /** When it last changed, and when a rule of a flag comes into force or ends: milliseconds since 1970, ascending. */
   readonly changedAt: number
@@ -19,9 +19,9 @@ export type Snapshot = {
   readonly highestId: number
   /** Rules of segments, compiled; also of those that no experiment uses. */
   readonly segments: ReadonlyMap<number, Condition>
-  /** Where a stored rule does not compile, by which nobody is eligible. */
+  /** The places of stored rules that do not compile; nobody is eligible by them. */
   readonly badRules: readonly string[]
-  /** What starts or ends by itself, and when, in milliseconds since 1970. */
+  /** The experiments that start or end by themselves, with the time in milliseconds since 1970. */
   readonly scheduled: readonly { readonly experimentId: number; readonly version: number; readonly at: number }[]
 }
 

@@ -19,7 +19,7 @@ export type StoredExperiment = {
   holdout_id: number | null
   layer_id: number | null
   layer_ranges: Range[]
-  /** Of all payloads; null: any JSON. */
+  /** The type of all payloads; null: any JSON. */
   payload_type: FlagType | null
   shipped_variant_id: number | null
   /** Attributes that results can be broken down by; versions of long ago say nothing of them. */

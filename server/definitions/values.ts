@@ -6,12 +6,12 @@ import { type Json, jsonFault, type ValueType } from '../wire.ts'
 type Path = readonly (string | number)[]
 type Schema = Record<string, Json>
 
-/** Of one value: what is looked at by a schema, and sent with every answer. */
+/** Limits of one value, which a schema checks and every answer carries. */
 const LIMITS = { values: 5000, characters: 65_536 }
-/** Of all patterns of a schema together, and of lists without repetitions: what bounds the time that checking takes. */
+/** Limits of all patterns of a schema together, and of its lists of unique items. They bound the time of a check. */
 const MOST_INSTRUCTIONS = 300
 const MOST_UNIQUE = 10
-/** Of a schema, which is compiled in one go: 1000 values take about 0.1 s. */
+/** Limits of a schema. It is compiled without a pause: 1000 values take about 0.1 s. */
 const SCHEMA_LIMITS = { values: 1000, characters: 16_384 }
 
 /** Checks the values of a flag, or the payloads of an experiment, against their type and JSON Schema. */
@@ -33,7 +33,7 @@ export function valueCheck(type: ValueType | null, schema: Schema | null, field:
   }
 }
 
-/** What does not fit, and where; null where everything does. */
+/** Finds the first fault of a value, with its path; null where the value fits. */
 function faultOf(validate: ValidateFunction, value: unknown): { message: string; path: Path } | null {
   try {
     if (validate(value) === true) return null

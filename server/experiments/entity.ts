@@ -85,7 +85,7 @@ export const Experiment = defineEntity({
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
     /** Which alerts pause the experiment. */
     pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),
-    /** Whoever does more on a day is left out of the results. */
+    /** A user with more events on a day is left out of the results. */
     max_daily_events: p.integer().strictNullable().default(null),
     scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
@@ -115,7 +115,9 @@ type SettingColumns = Omit<Experiment, OtherColumn | symbol>
 type Same<One, Other> = [One, Other] extends [Other, One]
   ? true
   : { differ: [Exclude<keyof One, keyof Other>, Exclude<keyof Other, keyof One>] }
-/** Does not compile where a setting has no column of its type, or where a column is neither a setting nor listed above. */
+/**
+ * Does not compile where a setting has no column of its type, or where a column is neither a setting nor listed above.
+ */
 true satisfies Same<SettingColumns, Settings>
 
 export const Variant = defineEntity({
@@ -174,7 +176,7 @@ export const Run = defineEntity({
     started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     frozen_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
-    /** What the analysis was planned with when it started; null before. */
+    /** The plan of the analysis, fixed when the run started; null in runs that are older than plans. */
     plan: p.json().columnType('jsonb').$type<RunPlan>().strictNullable(),
   },
   uniques: [{ properties: ['experiment_id', 'number'] }],
@@ -188,7 +190,7 @@ export type RunPlan = {
   planned_effect: number | null
   /** N*: at how many users the confidence sequence is tightest. */
   tuning: number
-  /** What decides. */
+  /** The metrics that decide. */
   primary_metrics: { key: string; version: number }[]
 }
 

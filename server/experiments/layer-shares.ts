@@ -6,14 +6,16 @@ import { findOverlap, freeRanges, type Range, shareOf } from '../evaluation/laye
 import { Experiment, Layer } from './entity.ts'
 
 /**
- * Who holds which positions of a layer: its drafts, running and paused experiments. A completed one keeps its ranges on
- * record, and others may take them.
+ * Shares of a layer. Drafts, running and paused experiments hold their positions. A completed experiment keeps its
+ * ranges on record, and others may take them.
  */
 
 const HOLDING = ['draft', 'running', 'paused'] as const
 export const holds = ({ status }: Experiment) => (HOLDING as readonly string[]).includes(status)
 
-/** The layer, locked until the transaction ends: always before its experiments, and by whoever changes who holds what. */
+/**
+ * The layer, locked until the transaction ends: always before its experiments, and by whoever changes who holds what.
+ */
 export async function lockLayer(em: EntityManager, layerId: number): Promise<Layer> {
   await execute(em, sql`select 1 from layers l where l.id = ${layerId} for no key update`)
   const layer = await em.findOne(Layer, layerId, { refresh: true })

@@ -98,7 +98,7 @@ function rangesWanted(experiment: Experiment, others: readonly Experiment[], inp
   if (percent == null) throw invalid('or ranges is needed', 'percent')
   const held = rangesHeld(others)
   const known = experiment.layer_id === input.layer_id ? experiment.layer_ranges : []
-  // What others took of a completed experiment's is theirs.
+  // The positions of a completed experiment are free: where others took some, it begins anew.
   const own = findOverlap(known, held) ? [] : known
   const resized = resizeShare(own, held, percent)
   if (!resized)
@@ -135,7 +135,9 @@ export async function leaveLayer(em: EntityManager, input: ShareId) {
   return { message: 'Experiment removed from layer successfully' }
 }
 
-/** A place in a layer is drawn apart from the variant: a change of shares opens no allocation period. */
+/**
+ * Stores the share. Layer and variant are drawn independently, so that a change of shares opens no allocation period.
+ */
 async function put(em: EntityManager, experiment: Experiment, layerId: number | null, ranges: Range[]) {
   Object.assign(experiment, { layer_id: layerId, layer_ranges: ranges })
   await experimentChanged(em, experiment, { targeting: false })

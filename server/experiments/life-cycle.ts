@@ -124,7 +124,10 @@ export const archiveExperiment = (em: EntityManager, experimentId: number) =>
     experiment.status = 'archived'
   })
 
-/** @throws DomainError CONFLICT naming the flags with a rule of it, or the experiments in use that have it as their holdout or as a prerequisite */
+/**
+ * @throws DomainError CONFLICT naming the flags with a rule of it, or the experiments in use that have it as their
+ * holdout or as a prerequisite
+ */
 export async function expectUnneeded(em: EntityManager, { id, kind }: Experiment, verb: string) {
   const flags = await findFlagsOfExperiment(em, id)
   if (flags.length > 0)

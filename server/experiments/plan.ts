@@ -1,7 +1,7 @@
 import { DEFAULT_TUNING } from '../statistics/sequential.ts'
 import type { Experiment, RunPlan } from './entity.ts'
 
-/** What the analysis of a run that starts now is planned with. The sequence is tightest where the planned users are. */
+/** Plans the analysis of a run that starts now. The confidence sequence is tightest at the planned number of users. */
 export function planOf(experiment: Experiment, primaryMetrics: RunPlan['primary_metrics']): RunPlan {
   const { analysis_method: method, exposure, planned_users, planned_effect } = experiment
   return {

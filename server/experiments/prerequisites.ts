@@ -4,7 +4,10 @@ import { Experiment, Variant } from './entity.ts'
 import { loadPrerequisites } from './queries.ts'
 import type { Prerequisite } from './settings-schema.ts'
 
-/** What experiments may refer to: prerequisites without circles, and holdouts. The caller has locked what is named. */
+/**
+ * Checks references between experiments: prerequisites without circles, and holdouts. The caller has locked what is
+ * named.
+ */
 
 const MAX_DEPTH = 10
 

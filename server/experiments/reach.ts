@@ -10,8 +10,8 @@ import type { Reach } from './schema.ts'
 const SAMPLE = 20_000
 
 /**
- * Whom an experiment would reach among the stored profiles, were nobody assigned to it yet; a draft as if it had
- * started. Of many profiles a random sample is drawn.
+ * Counts whom an experiment would reach among the stored profiles, were nobody assigned to it yet. A draft counts as if
+ * it had started. A random sample stands for many profiles.
  */
 export async function previewReach(em: EntityManager, watch: Watch, experimentId: number): Promise<Reach> {
   const { experiments } = await watch.refresh()
@@ -53,7 +53,10 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
 
 const nothing: ReadonlyMap<number, StoredVariant> = new Map()
 
-/** What is stored for these profiles in the runs that a draw asks for: prerequisites, holdout, the rest of the layer. */
+/**
+ * Reads the assignments of these profiles in the runs that a draw asks for: prerequisites, holdout, the rest of the
+ * layer.
+ */
 async function readRuns(em: EntityManager, experiment: ExperimentDefinition, chunk: readonly Profile[]) {
   const { prerequisites, holdout, layer } = experiment
   const runIds = [

@@ -107,7 +107,7 @@ export async function getExperiment(em: EntityManager, experimentId: number): Pr
   }
 }
 
-/** Who decides by an experiment. */
+/** Lists the experiments and flags that decide by an experiment. */
 export async function usesOfExperiment(em: EntityManager, experimentId: number): Promise<ExperimentUses> {
   if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
   const dependents = await findDependents(em, [experimentId])

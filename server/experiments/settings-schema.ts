@@ -16,8 +16,8 @@ import {
 } from '../wire.ts'
 
 /**
- * The settings of experiments, in one table. Creating, updating, locking, the wire and the default of the column are read
- * from it: a new plain setting is a row here, a column in `entity.ts` and a migration.
+ * The settings of experiments, in one table. Creating, updating, locking, the wire and the default of the column are
+ * read from it: a new plain setting is a row here, a column in `entity.ts` and a migration.
  */
 
 export const exposureMode = z.enum(['on_check', 'on_report']).meta({
@@ -53,11 +53,11 @@ export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(i
 export type Prerequisite = z.output<typeof prerequisite>
 
 type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
-  /** What a caller may give: `optional`, or `clearable` where null is a value. */
+  /** The schema of the input: `optional`, or `clearable` where null is a value. */
   input: Input
-  /** How answers show the stored value. */
+  /** The schema of the answer. */
   output: Output
-  /** What a new experiment has where nothing is given. */
+  /** The value of a new experiment where nothing is given. */
   default: z.output<Output>
   /** When the setting cannot be changed: from the first start on, or while a run is unfinished. Never unless given. */
   fixed?: 'since start' | 'during run'

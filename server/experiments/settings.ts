@@ -87,7 +87,10 @@ const isChanged = (experiment: Experiment, given: GivenSettings, name: SettingNa
 export const changesTargeting = (experiment: Experiment, given: GivenSettings): boolean =>
   SETTING_NAMES.some((name) => SETTINGS[name].targets && isChanged(experiment, given, name))
 
-/** Makes a check of payloads by the experiment's type and schema. A missing payload fits, and without both any payload does. */
+/**
+ * Makes a check of payloads by the experiment's type and schema. A missing payload fits, and without both any payload
+ * does.
+ */
 export function payloadCheck({ payload_type, payload_schema }: Experiment): CheckValue {
   if (payload_type === null && payload_schema === null) return () => {}
   const check = valueCheck(payload_type, payload_schema, 'payload_schema')
@@ -142,8 +145,8 @@ export async function expectSchedule(em: EntityManager, before: Experiment | nul
 }
 
 /**
- * Decides whether the first check starts the draft. A check does not start a draft whose start is newly scheduled, unless
- * auto_start says so in the same call.
+ * Decides whether the first check starts the draft. A check does not start a draft whose start is newly scheduled,
+ * unless auto_start says so in the same call.
  */
 export function autoStartOf(before: Experiment | null, input: Given): boolean {
   const { scheduled_start_at: start } = input

@@ -56,7 +56,8 @@ const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
  */
 export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
   const { watch } = deciding
-  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is unavailable.
+  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is
+  // unavailable.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
     await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
   const decided: Decided = new Map()
@@ -102,7 +103,9 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
   }
 }
 
-/** Nothing is looked up of somebody whom no rule asks about, and only the owner where the call says all that they ask. */
+/**
+ * Nothing is looked up of somebody whom no rule asks about, and only the owner where the call says all that they ask.
+ */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
   const { user_id, attributes } = check
   const { profiles } = deciding

@@ -10,7 +10,7 @@ import { type FlagRule, type GivenRule, MOST_SEGMENTS } from './schema.ts'
 
 const MOST_CHARACTERS = 131_072
 
-/** What the rules of a flag come to: as stored, with the segments and experiments that they name. */
+/** The rules of a flag as they are stored, with the segments and experiments that they name. */
 export type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
 
 /**
@@ -86,7 +86,7 @@ function expectPeriod({ from, until }: GivenRule, index: number) {
   if (from && until && until <= from) throw invalid('must be after from', 'rules', index, 'until')
 }
 
-/** What a rule gives: exactly one of a value, a rollout and an experiment. */
+/** Checks what a rule gives: exactly one of a value, a rollout and an experiment. */
 function served(
   rule: GivenRule,
   index: number,

@@ -128,7 +128,7 @@ export async function flagHistory(em: EntityManager, input: FlagHistoryOf): Prom
   }))
 }
 
-/** What the rules of a flag name. */
+/** Lists the segments and experiments that the rules of a flag name. */
 export async function usesOfFlag(em: EntityManager, key: string): Promise<FlagUses> {
   const named = await findNamed(em, key)
   if (!named) throw notFound('Flag', key)

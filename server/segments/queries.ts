@@ -4,10 +4,12 @@ import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import type { SegmentLink, SegmentUses } from './schema.ts'
 
-/** Whether long work has to leave room for others: one connection, on the event loop's own thread. */
+/**
+ * Tells whether the database is embedded: it has one connection, on the event loop's thread, so long work must pause.
+ */
 export const isEmbedded = (em: EntityManager) => em.getDriver() instanceof PgliteDriver
 
-/** Who uses a segment directly: experiments linked to it or naming it in their condition, segments naming it in their rules. */
+/** Finds the direct uses of a segment: by a link or a condition of experiments, by rules of segments, and by flags. */
 export async function findUses(em: EntityManager, segmentId: number): Promise<SegmentUses> {
   const rows = await execute(
     em,
@@ -24,7 +26,10 @@ export async function findUses(em: EntityManager, segmentId: number): Promise<Se
   return rows[0] as SegmentUses
 }
 
-/** The experiments in which the rules of a segment decide, itself or through segments that name it: ids, ascending. */
+/**
+ * Finds the experiments in which the rules of a segment decide, directly or through segments that name it. Ids,
+ * ascending.
+ */
 export async function findExperimentsBehind(em: EntityManager, segmentId: number): Promise<number[]> {
   const rows = await execute(
     em,

@@ -80,11 +80,11 @@ export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
 const MOST_ISSUES = 20
-/** What most ids are made of: settled 5 times as fast as by the schema. */
+/** Matches most ids, 5 times as fast as the schema does. */
 const plainId = /^[\x20-\x7e]{1,256}$/
 const isPlainId = (item: unknown) => typeof item === 'string' && plainId.test(item)
 
-/** A list of user ids; of many bad ones the first 20 are told. */
+/** A list of user ids; at most 20 faults are reported. */
 const userIds = z
   .array(z.unknown())
   .superRefine((items, ctx) => {

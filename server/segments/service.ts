@@ -69,7 +69,7 @@ const noProfile = {
   created_at: null,
 }
 
-/** Who uses a segment directly. */
+/** Lists the direct uses of a segment. */
 export async function usesOfSegment(em: EntityManager, segmentId: number): Promise<SegmentUses> {
   await findSegment(em, segmentId)
   return findUses(em, segmentId)
