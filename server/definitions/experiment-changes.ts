@@ -36,7 +36,8 @@ type Locked = { id: number; status: StoredExperiment['status'] }
 const lockRows = (em: EntityManager, ids: readonly number[]) =>
   execute(
     em,
-    sql<Locked>`select e.id, e.status from experiments e where e.id in (${sql.join(ids)}) order by e.id for no key update`,
+    sql<Locked>`
+      select e.id, e.status from experiments e where e.id in (${sql.join(ids)}) order by e.id for no key update`,
   )
 
 /**

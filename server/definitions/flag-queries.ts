@@ -40,7 +40,8 @@ export async function recordFlags(em: EntityManager, keys: readonly string[]) {
             union
             select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
           select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules) order by s.id)
-          from segments s where s.id in (select read.id from read)), '[]'), ${segmentsBefore(sql`f.key`, sql`f.version`)})
+          from segments s where s.id in (select read.id from read)), '[]'),
+        ${segmentsBefore(sql`f.key`, sql`f.version`)})
       from flags f where f.key in (select ${list(keys)})`,
   )
 }
@@ -130,7 +131,8 @@ export async function findFlagsOfVariant(
       select f.key from flags f
       where f.experiment_ids @> array[${experimentId}::int] and exists (
         select 1 from jsonb_array_elements(f.rules) r, jsonb_array_elements(r -> 'experiment' -> 'values') v
-        where (r -> 'experiment' ->> 'experiment_id')::int = ${experimentId} and (v ->> 'variant_id')::int = ${variantId})
+        where (r -> 'experiment' ->> 'experiment_id')::int = ${experimentId}
+          and (v ->> 'variant_id')::int = ${variantId})
       order by f.key`,
   )
   return rows.map(({ key }) => key)

@@ -9,9 +9,11 @@ const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column})
 
 /** The columns of a stored experiment `e`. */
 const experimentColumns = sql`
-  e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition, e.on_ineligible,
-  e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id, to_json(e.dimensions) as dimensions,
-  ${milliseconds('e.scheduled_start_at')} as scheduled_start_at, ${milliseconds('e.scheduled_end_at')} as scheduled_end_at,
+  e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition,
+  e.on_ineligible, e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id,
+  to_json(e.dimensions) as dimensions,
+  ${milliseconds('e.scheduled_start_at')} as scheduled_start_at,
+  ${milliseconds('e.scheduled_end_at')} as scheduled_end_at,
   (select json_build_object('id', r.id, 'number', r.number,
       'movable_start', (select ${milliseconds('f.started_at')} from runs f
         where f.experiment_id = e.id and f.number = 1 and f.started_by = 'event' and f.frozen_at is null),
@@ -20,7 +22,8 @@ const experimentColumns = sql`
   (select coalesce(json_agg(json_build_object('id', v.id, 'name', v.name, 'percent_allocated', v.percent_allocated,
       'enabled', v.enabled, 'is_control', v.is_control, 'payload', v.payload) order by v.id), '[]')
     from variants v where v.experiment_id = e.id) as variants,
-  (select coalesce(json_agg(es.segment_id), '[]') from experiment_segments es where es.experiment_id = e.id) as segment_ids`
+  (select coalesce(json_agg(es.segment_id), '[]')
+    from experiment_segments es where es.experiment_id = e.id) as segment_ids`
 
 /** Every definition and the version they belong to. One statement, hence one moment. */
 export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
@@ -31,13 +34,15 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
         'version', (select p.definitions_version from platform p),
         'changed_at', (select ${milliseconds('p.definitions_changed_at')} from platform p),
         'flags', (select coalesce(json_agg(flag), '[]') from (select ${flagColumns} from flags f order by f.key) flag),
-        'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]') from segments s),
+        'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]')
+          from segments s),
         'overrides', (select coalesce(json_agg(forced), '[]') from (
           select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
           union all
           select o.experiment_id, l.alias_id, o.variant_id from overrides o join aliases l on l.user_id = o.user_id
           where o.removed_at is null and not exists (
-            select 1 from overrides own where own.experiment_id = o.experiment_id and own.user_id = l.alias_id and own.removed_at is null)
+            select 1 from overrides own
+            where own.experiment_id = o.experiment_id and own.user_id = l.alias_id and own.removed_at is null)
           ) forced),
         'experiments', (select coalesce(json_agg(definition), '[]') from (
           select ${experimentColumns} from experiments e order by e.id) definition)
@@ -95,7 +100,8 @@ export async function readVersions(em: EntityManager): Promise<Versions> {
   const rows = await execute(
     em,
     sql<Versions>`
-      select p.definitions_version as definitions, s.version::float8 as profiles from platform p cross join people_state s`,
+      select p.definitions_version as definitions, s.version::float8 as profiles
+      from platform p cross join people_state s`,
   )
   return rows[0] as Versions
 }
@@ -123,7 +129,8 @@ export async function raiseDefinitions(em: EntityManager): Promise<number> {
     em,
     sql<{ version: number }>`
       update platform set definitions_version = definitions_version + 1,
-        definitions_changed_at = date_trunc('milliseconds', clock_timestamp()) returning definitions_version as version`,
+        definitions_changed_at = date_trunc('milliseconds', clock_timestamp())
+      returning definitions_version as version`,
   )
   return (rows[0] as { version: number }).version
 }
@@ -158,7 +165,8 @@ export async function raiseProfiles(
   const rows = await execute(
     em,
     sql<{ version: number }>`
-      with forgotten as (delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
+      with forgotten as (
+          delete from people_changes c where c.changed_at < now() - make_interval(secs => ${keepSeconds})),
         raised as (update people_state set version = version + ${digests.length}::int returning version),
         noted as (
           insert into people_changes (version, user_digest, kind)
@@ -203,7 +211,8 @@ export type HistoryRow = {
   definition: HistoricDefinition
 }
 
-const historyColumns = sql`h.experiment_id, h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.definition`
+const historyColumns = sql`
+  h.experiment_id, h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.definition`
 
 /**
  * The definitions of these experiments that were in force at a time (milliseconds since 1970); none where they are
@@ -221,7 +230,8 @@ export async function readHistoryAt(
       select ${historyColumns}
       from ${list(experimentIds)} as i (id)
       cross join lateral (
-        select * from definition_history h where h.experiment_id = i.id::int and h."from" <= to_timestamp(${at}::float8 / 1000)
+        select * from definition_history h
+        where h.experiment_id = i.id::int and h."from" <= to_timestamp(${at}::float8 / 1000)
         order by h.version desc limit 1) h`,
   )
 }

@@ -93,9 +93,10 @@ function expectFinished(experiment: Experiment, verb: 'join' | 'leave') {
 
 function rangesWanted(experiment: Experiment, others: readonly Experiment[], input: SetShare): Range[] {
   const { percent, ranges } = input
-  if (percent != null && ranges != null) throw invalid('cannot stand beside percent: give one of them', 'ranges')
-  if (ranges != null) return expectFree(ranges, others)
-  if (percent == null) throw invalid('or ranges is needed', 'percent')
+  if (percent !== undefined && ranges !== undefined)
+    throw invalid('cannot stand beside percent: give one of them', 'ranges')
+  if (ranges !== undefined) return expectFree(ranges, others)
+  if (percent === undefined) throw invalid('or ranges is needed', 'percent')
   const held = rangesHeld(others)
   const known = experiment.layer_id === input.layer_id ? experiment.layer_ranges : []
   // The positions of a completed experiment are free: where others took some, it begins anew.

@@ -42,13 +42,13 @@ export async function previewSegment(em: EntityManager, watch: Watch, input: Pre
 }
 
 function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['segments']): Condition {
-  if (segment_id != null) {
+  if (segment_id !== undefined) {
     const condition = segments.get(segment_id)
     if (!condition) throw notFound('Segment', segment_id)
-    if (rules != null) throw invalid('cannot stand beside segment_id: give one of them', 'rules')
+    if (rules !== undefined) throw invalid('cannot stand beside segment_id: give one of them', 'rules')
     return condition
   }
-  if (rules == null) throw invalid('or segment_id is needed', 'rules')
+  if (rules === undefined) throw invalid('or segment_id is needed', 'rules')
   const condition = compileGiven(rules, 'rules')
   checkNames(condition, ['rules'], (named) => (segments.has(named) ? null : unknownSegment(named)))
   return condition

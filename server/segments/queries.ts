@@ -15,13 +15,16 @@ export async function findUses(em: EntityManager, segmentId: number): Promise<Se
     em,
     sql<SegmentUses>`
       select
-        (select coalesce(json_agg(json_build_object('id', e.id, 'name', e.name, 'status', e.status) order by e.id), '[]')
-          from experiments e where e.condition_segment_ids @> array[${segmentId}::int]
-            or exists (select 1 from experiment_segments es where es.experiment_id = e.id and es.segment_id = ${segmentId})
+        (select coalesce(json_agg(
+            json_build_object('id', e.id, 'name', e.name, 'status', e.status) order by e.id), '[]')
+          from experiments e
+          where e.condition_segment_ids @> array[${segmentId}::int] or exists (
+            select 1 from experiment_segments es where es.experiment_id = e.id and es.segment_id = ${segmentId})
         ) as experiments,
         (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name) order by s.id), '[]')
           from segments s where s.rules_segment_ids @> array[${segmentId}::int]) as segments,
-        (select coalesce(json_agg(f.key order by f.key), '[]') from flags f where f.segment_ids @> array[${segmentId}::int]) as flags`,
+        (select coalesce(json_agg(f.key order by f.key), '[]')
+          from flags f where f.segment_ids @> array[${segmentId}::int]) as flags`,
   )
   return rows[0] as SegmentUses
 }
@@ -40,7 +43,8 @@ export async function findExperimentsBehind(em: EntityManager, segmentId: number
         select s.id from naming join segments s on s.rules_segment_ids @> array[naming.id])
       select e.id from experiments e
       where e.condition_segment_ids && (select array_agg(naming.id) from naming)
-        or exists (select 1 from experiment_segments es join naming on naming.id = es.segment_id where es.experiment_id = e.id)
+        or exists (
+          select 1 from experiment_segments es join naming on naming.id = es.segment_id where es.experiment_id = e.id)
       order by e.id`,
   )
   return rows.map(({ id }) => id)

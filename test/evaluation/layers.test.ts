@@ -71,7 +71,7 @@ describe('a layer with fixed shares', () => {
 })
 
 /**
- * The rules of the platform about who holds which positions of a layer (layers/service.ts, experiments/life-cycle.ts),
+ * The rules of the platform about who holds which positions of a layer (experiments/layers.ts, experiments/life-cycle.ts),
  * as a model: shares move, runs end and begin, experiments join, and assignments stay.
  */
 class LayerModel {
