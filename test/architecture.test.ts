@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const PURE = ['evaluation', 'statistics', 'analysis']
+const REFERENCE = 'server/statistics/reference/'
 const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', ...PURE]
 
 type Import = { from: string; to: string; typeOnly: boolean }
@@ -110,9 +111,14 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   },
   {
     kind: 'evaluation/*, statistics/*, analysis/*',
-    is: (path) => PURE.some((name) => path.startsWith(`server/${name}/`)),
+    is: (path) => PURE.some((name) => path.startsWith(`server/${name}/`)) && !path.startsWith(REFERENCE),
     may: (to, from) =>
       folder(to) === folder(from) || (folder(from) === 'server/analysis' && folder(to) === 'server/statistics'),
+  },
+  {
+    kind: 'statistics/reference/*',
+    is: (path) => path.startsWith(REFERENCE),
+    may: (to) => to.startsWith('server/statistics/'),
   },
   {
     kind: 'client/*',
@@ -138,6 +144,10 @@ describe('the house', () => {
         from.startsWith('client/') && to.startsWith('server/') && !typeOnly && !to.startsWith('server/evaluation/'),
     )
     expect(values).toEqual([])
+  })
+
+  test('the product imports nothing from the reference methods', () => {
+    expect(all.filter(({ from, to }) => to.startsWith(REFERENCE) && !from.startsWith(REFERENCE))).toEqual([])
   })
 
   test('pure folders know no clock, no chance, no environment and no I/O', () => {

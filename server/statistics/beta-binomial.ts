@@ -2,6 +2,8 @@ import { betaCdf, betaQuantile, betaSf, logBeta } from './distributions.ts'
 import { checkProportion, criticalValue, type Interval, type Proportion } from './proportion.ts'
 import { cutsAround, integrate, nodesBetween } from './quadrature.ts'
 
+/** Bayesian conversion rates, reached from the laboratory. */
+
 /** A Beta distribution: of a conversion rate, before or after data. */
 export type Beta = { a: number; b: number }
 

@@ -2,6 +2,8 @@ import { normalCdf, normalDensity, normalQuantile, normalSf } from './distributi
 import { criticalValue } from './proportion.ts'
 import { nodesBetween } from './quadrature.ts'
 
+/** Bounds for looks that are planned beforehand, reached from the laboratory. */
+
 export type Spending = 'obrien_fleming' | 'pocock'
 
 /** At each planned look: the false alarms spent so far, the bound of |z|, and the p-value that it is. */
@@ -10,7 +12,8 @@ export type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number
 const PIECES = 4
 
 /**
- * Two-sided bounds of Lan and DeMets for a few planned looks: more power than a confidence sequence, at looks that are fixed.
+ * Two-sided bounds of Lan and DeMets for a few planned looks: more power than a confidence sequence, at looks that
+ * are fixed.
  * @param fractions of the information at each look, ascending, above 0; above 1 is the final look
  * @param confidenceLevel 0 < confidenceLevel < 1, of all looks together
  * @see Lan, DeMets (1983), Biometrika 70, 659-663; Jennison, Turnbull (2000), chapter 19

@@ -1,4 +1,4 @@
-/** Gauss-Legendre quadrature, for integrals that have no closed form. */
+/** Gauss-Legendre quadrature, for integrals that have no closed form; reached from the laboratory. */
 
 const NODES = 64
 /** Where pieces are cut: this many standard deviations to each side of a mean. */
@@ -41,7 +41,10 @@ export function integrate(f: (x: number) => number, bounds: readonly number[]): 
   return whole
 }
 
-/** Places and weights over the pieces between consecutive bounds, for a function that is needed at the same places again. */
+/**
+ * Places and weights over the pieces between consecutive bounds, for a function that is needed at the same places
+ * again.
+ */
 export function nodesBetween(bounds: readonly number[]): { x: number; weight: number }[] {
   return bounds.slice(1).flatMap((to, piece) => {
     const from = bounds[piece] as number

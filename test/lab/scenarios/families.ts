@@ -1,6 +1,6 @@
 import { benjaminiHochberg, holm } from '../../../server/statistics/multiple-comparisons.ts'
+import { welchTest } from '../../../server/statistics/reference/welch.ts'
 import { sampleRatio, sequentialSampleRatio } from '../../../server/statistics/sample-ratio.ts'
-import { welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums, type Random } from '../random.ts'
 import { atMost, exactly, type Scenario, SHOWN } from '../scenario.ts'
 

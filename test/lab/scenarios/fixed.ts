@@ -5,8 +5,8 @@ import { sampleSizeOfProportions } from '../../../server/statistics/power-propor
 import { wilsonInterval } from '../../../server/statistics/proportion.ts'
 import { newcombeInterval, waldDifference } from '../../../server/statistics/proportion-difference.ts'
 import { moverInterval } from '../../../server/statistics/proportion-uplift.ts'
+import { meanLevel, welchTest } from '../../../server/statistics/reference/welch.ts'
 import { twoProportionZ } from '../../../server/statistics/two-proportion-z.ts'
-import { meanLevel, welchTest } from '../../../server/statistics/welch.ts'
 import { drawSums } from '../random.ts'
 import { atLeast, atMost, covers, exactly, type Scenario, SHOWN } from '../scenario.ts'
 

@@ -1,7 +1,7 @@
-import { thompsonAllocation, topTwoAllocation } from '../../../server/statistics/bandit.ts'
 import { effectPosterior } from '../../../server/statistics/bayesian-effect.ts'
 import { type RatePosterior, ratePosteriors } from '../../../server/statistics/beta-binomial.ts'
-import { probabilityBestBeta, probabilityBestNormal } from '../../../server/statistics/probability-best.ts'
+import { thompsonAllocation, topTwoAllocation } from '../../../server/statistics/reference/bandit.ts'
+import { probabilityBestBeta, probabilityBestNormal } from '../../../server/statistics/reference/probability-best.ts'
 import { bounds, type Counts, proportion } from './shapes.ts'
 
 type Normals = { means: number[]; sds: number[] }

@@ -10,7 +10,7 @@ import {
   summarizeQuantile,
 } from '../../../server/statistics/quantile.ts'
 import { ratioLevel, ratioTest } from '../../../server/statistics/ratio.ts'
-import { meanLevel, welchTest } from '../../../server/statistics/welch.ts'
+import { meanLevel, welchTest } from '../../../server/statistics/reference/welch.ts'
 import { winsorize } from '../../../server/statistics/winsorization.ts'
 import { boundsOrNull, standardErrorOf, sums, testFigures, upliftFigures, type VectorSums } from './shapes.ts'
 

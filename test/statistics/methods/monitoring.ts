@@ -1,6 +1,6 @@
 import { groupSequentialBounds, type Spending } from '../../../server/statistics/group-sequential.ts'
-import { mixtureSprt } from '../../../server/statistics/mixture-sprt.ts'
 import { benjaminiHochberg, bonferroni, holm } from '../../../server/statistics/multiple-comparisons.ts'
+import { mixtureSprt } from '../../../server/statistics/reference/mixture-sprt.ts'
 import {
   type SampleRatio,
   sampleRatio,

@@ -1,4 +1,9 @@
-import { dailySums, type ExposureResult, exposedSums, type UserMetric } from '../../../server/statistics/exposure.ts'
+import {
+  dailySums,
+  type ExposureResult,
+  exposedSums,
+  type UserMetric,
+} from '../../../server/statistics/reference/exposure.ts'
 
 type Rows = {
   assignments: { user: string; variant: string; at: string }[]

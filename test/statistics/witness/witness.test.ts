@@ -8,9 +8,9 @@ import { powerOfMeans } from '../../../server/statistics/power.ts'
 import { powerOfProportions, sampleSizeOfProportions } from '../../../server/statistics/power-proportions.ts'
 import { wilsonInterval } from '../../../server/statistics/proportion.ts'
 import { newcombeInterval } from '../../../server/statistics/proportion-difference.ts'
+import { welchTest } from '../../../server/statistics/reference/welch.ts'
 import { sampleRatio } from '../../../server/statistics/sample-ratio.ts'
 import { twoProportionZ } from '../../../server/statistics/two-proportion-z.ts'
-import { welchTest } from '../../../server/statistics/welch.ts'
 
 const hasR = spawnSync('Rscript', ['--version']).status === 0
 if (!hasR) console.log('R is not installed (Debian: r-base-core): the statistics are not held against it')

@@ -1,3 +1,5 @@
+/** Verified reference: which events count for which user, from rows alone, by the rule that running totals follow. */
+
 /** Times in milliseconds since 1970, UTC. */
 export type AssignmentRow = { user: string; variant: string; at: number }
 /** A repeated delivery has the same id; null: none was given. */
@@ -17,8 +19,8 @@ export type ExposedSums = { n: number; sum: number; sumSq: number }
 export type ExposureResult = { variants: Map<string, ExposedSums>; crossovers: number; immature: number }
 
 /**
- * From assignments and events to what each variant adds up to: what counts is a function of times only, never of the order of the
- * rows. Users without events count with 0.
+ * From assignments and events to what each variant adds up to: what counts is a function of times only, never of the
+ * order of the rows. Users without events count with 0.
  * @param asOf nothing at or after it exists
  * @param crossovers users of two variants: excluded, or kept in their first one
  */

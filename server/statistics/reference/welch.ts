@@ -1,5 +1,9 @@
-import { type Comparison, compareEffect, effectOf, type Level, undefinedComparison } from './comparison.ts'
-import { mean, type Sums, variance } from './moments.ts'
+import { type Comparison, compareEffect, effectOf, type Level, undefinedComparison } from '../comparison.ts'
+import { mean, type Sums, variance } from '../moments.ts'
+
+/**
+ * Verified reference: the two-sample test of means alone. The laboratory measures it beside the methods that adjust.
+ */
 
 /** The mean per user as a level; null below two users. */
 export function meanLevel(sums: Sums, pivot = 0): Level | null {
@@ -11,7 +15,8 @@ export function meanLevel(sums: Sums, pivot = 0): Level | null {
 /**
  * Welch's test of two means, without the assumption of equal variances.
  * @param pivot what was subtracted from every value before it was summed; see `mean`
- * @returns in the unit of the metric; `no_data` where a variant has no users, `insufficient_data` where one has a single user
+ * @returns in the unit of the metric; `no_data` where a variant has no users, `insufficient_data` where one has a
+ * single user
  * @see Welch (1947), Biometrika 34, 28-35
  */
 export function welchTest(control: Sums, treatment: Sums, confidenceLevel: number, pivot = 0): Comparison {

@@ -1,6 +1,11 @@
-import { type Beta, betaExpectation } from './beta-binomial.ts'
-import { betaCdf, normalCdf, normalDensity, normalSf } from './distributions.ts'
-import { cutsAround, integrate } from './quadrature.ts'
+import { type Beta, betaExpectation } from '../beta-binomial.ts'
+import { betaCdf, normalCdf, normalDensity, normalSf } from '../distributions.ts'
+import { cutsAround, integrate } from '../quadrature.ts'
+
+/**
+ * Verified reference: the probability that each of several variants is the best, which the shares of a bandit rest
+ * on.
+ */
 
 /** A normal posterior of a variant's level; sd above 0. */
 export type NormalPosterior = { mean: number; sd: number }
@@ -58,8 +63,8 @@ function product<T>(items: readonly T[], factor: (item: T, place: number) => num
 }
 
 /**
- * Of a function of one variant's level, pieces cut where any of the posteriors bends. In its own standard deviations around its own
- * mean: levels far from 0 would lose the digits that tell them apart.
+ * Of a function of one variant's level, pieces cut where any of the posteriors bends. In its own standard deviations
+ * around its own mean: levels far from 0 would lose the digits that tell them apart.
  * @param f is handed how many standard deviations of another variant the level is above that one's mean
  */
 function expectation(

@@ -1,8 +1,13 @@
 import { type NormalPosterior, probabilityBestNormal, probabilitySecondNormal } from './probability-best.ts'
 
 /**
- * Allocation in proportion to the probability to be best (Thompson sampling, without its draws). Not before every variant has 100
- * users: until then the posteriors are not normal.
+ * Verified reference: shares by the probability to be best, for experiments that move their allocation. No experiment
+ * does so yet.
+ */
+
+/**
+ * Allocation in proportion to the probability to be best (Thompson sampling, without its draws). Not before every
+ * variant has 100 users: until then the posteriors are not normal.
  * @param posteriors larger is better
  * @param floor the least share of a variant, 0..1; the order and the spacing of the shares are kept
  * @returns shares of 1, in their order

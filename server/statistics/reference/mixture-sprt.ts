@@ -1,4 +1,6 @@
-import type { Interval } from './proportion.ts'
+import type { Interval } from '../proportion.ts'
+
+/** Verified reference: an independent form of the confidence sequence, which the tests compare the product with. */
 
 /**
  * Mixture sequential probability ratio test of no difference, with a normal prior on it: another parametrization of the
