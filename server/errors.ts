@@ -1,5 +1,5 @@
 /** What the caller can correct; `trpc.ts` alone turns it into a status. */
-export type DomainErrorCode = 'BAD_REQUEST' | 'UNAUTHORIZED' | 'NOT_FOUND' | 'CONFLICT' | 'SERVICE_UNAVAILABLE'
+type DomainErrorCode = 'BAD_REQUEST' | 'UNAUTHORIZED' | 'NOT_FOUND' | 'CONFLICT' | 'SERVICE_UNAVAILABLE'
 
 export class DomainError extends Error {
   readonly code: DomainErrorCode

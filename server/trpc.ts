@@ -20,7 +20,7 @@ export type Meta = OpenApiMeta<{
   access?: Scope | 'key management'
 }>
 
-export type Issue = { path: (string | number)[]; message: string }
+type Issue = { path: (string | number)[]; message: string }
 /** The one shape of errors. */
 export type Fault = { message: string; code: string; issues?: Issue[] }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { id, limit, timestamp } from '../wire.ts'
 
-export const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
+const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
   description:
     'mismatch: the variants have not the users that they should; harm: a guardrail or primary metric is significantly worse; significance: a primary metric is significantly better',
 })

@@ -3,7 +3,7 @@ import type { Range } from './layer.ts'
 import type { Targeted, Targeting } from './targeting.ts'
 
 /** What a check answers of a variant. */
-export type VariantAnswer = { readonly variant_id: number; readonly variant_name: string; readonly payload: unknown }
+type VariantAnswer = { readonly variant_id: number; readonly variant_name: string; readonly payload: unknown }
 
 export type VariantDefinition = {
   readonly id: number
@@ -21,7 +21,7 @@ export type VariantDefinition = {
   readonly asFlag: FlagAnswer
 }
 
-export type RunDefinition = {
+type RunDefinition = {
   readonly id: number
   readonly number: number
   readonly period: number

@@ -12,7 +12,7 @@ import {
 import { isInSegment, meetsCondition } from './targeting.ts'
 
 /** One rule of a flag and how it ended; the last step, without a rule, is the flag's own. */
-export type FlagStep = {
+type FlagStep = {
   rule: string | null
   outcome: 'passed over' | 'answered'
   detail: string
@@ -26,7 +26,7 @@ export type FlagStep = {
   experiment_id?: number
 }
 
-export type FlagExplanation = {
+type FlagExplanation = {
   answer: FlagAnswer | 'user'
   steps: FlagStep[]
   /** The segments that were looked at, each once. */

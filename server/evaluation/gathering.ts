@@ -22,7 +22,7 @@ export type Clause = {
 }
 
 /** The attribute of the user that a test is about. */
-export type Attribute = { readonly name: string; readonly read: Read }
+type Attribute = { readonly name: string; readonly read: Read }
 /** Where a test stands, and what it is about: null for a member or the size of a list, which no clause reports on its own. */
 export type Place = { readonly path: Path; readonly attribute: Attribute | null }
 

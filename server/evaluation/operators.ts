@@ -5,7 +5,7 @@ import { type Path, RuleError } from './rule-error.ts'
 import { versionKey } from './version-order.ts'
 
 /** Compiles a condition about a member of a list; handed in, as it is what calls the operators. */
-export type CompileMember = (rules: object, path: Path, gathering: Gathering) => Test
+type CompileMember = (rules: object, path: Path, gathering: Gathering) => Test
 type Context = { readonly gathering: Gathering; readonly compileMember: CompileMember }
 type Compile = (operand: unknown, place: Place, context: Context) => Test
 

@@ -12,7 +12,7 @@ const INSTRUCTIONS_PER_UNICODE_CLASS = 10
 /** What one pattern's automaton may remember. The library's 8 MB are slower where a pattern has too many states to pay. */
 const AUTOMATON_BYTES = 64 * 1024
 
-export type Pattern = {
+type Pattern = {
   /** Whether it is found in the text; null where the text is too long to be searched. */
   readonly isIn: (text: string) => boolean | null
   readonly instructions: number

@@ -8,7 +8,7 @@ import { items, itemTime, milliseconds, type NewEvent, type StoredEvent } from '
  * partition of `event_keys` that is written to for a week, found for another week, and then dropped whole.
  */
 
-export type ClaimedKey = { digest: string; id: number }
+type ClaimedKey = { digest: string; id: number }
 
 const currentGeneration = sql`(select max(g.generation) from event_key_generations g)`
 

@@ -1,5 +1,5 @@
 /** A line of an upload, counted from 1; null: too long, and passed over. */
-export type Line = { number: number; bytes: Buffer | null }
+type Line = { number: number; bytes: Buffer | null }
 
 const NEWLINE = 0x0a
 const CARRIAGE_RETURN = 0x0d

@@ -26,8 +26,6 @@ export function cursorFrom(text: string | null | undefined, field: string): Curs
 }
 const MAX_XID = 2n ** 63n - 1n
 
-export const cursorText = ({ xid, id }: Cursor) => `${xid}-${id}`
-
 /** Reads the horizon, below which every transaction has ended: what it stored is there, or never will be. */
 export async function readHorizon(em: EntityManager): Promise<string> {
   const rows = await execute(em, sql<{ horizon: string }>`select recorded_horizon()::text as horizon`)

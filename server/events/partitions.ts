@@ -41,7 +41,7 @@ export async function monthsAhead(em: EntityManager): Promise<string[]> {
   return rows.map((row) => row.month)
 }
 
-export type Partition = { table: string; until: Date }
+type Partition = { table: string; until: Date }
 
 /**
  * Days before a run that are kept for metrics that are attached later. A metric that is attached already may need

@@ -53,7 +53,7 @@ export const recordEvent = z
   .meta({ id: 'RecordEvent' })
 export type RecordEvent = z.output<typeof recordEvent>
 
-export const MAX_BATCH = 1000
+const MAX_BATCH = 1000
 /** Items are checked one by one, so that a bad one hurts only itself. */
 export const recordBatch = z
   .object({
@@ -69,9 +69,7 @@ export const recordBatch = z
   })
   .meta({ id: 'RecordBatch' })
 export type RecordBatch = z.output<typeof recordBatch>
-export const issue = z
-  .object({ path: z.array(z.union([z.string(), z.number()])), message: z.string() })
-  .meta({ id: 'Issue' })
+const issue = z.object({ path: z.array(z.union([z.string(), z.number()])), message: z.string() }).meta({ id: 'Issue' })
 export const batchResult = z
   .object({
     accepted: z.int(),
@@ -189,7 +187,7 @@ export const tailEvents = z
   .refine(inOrder, outOfOrder)
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
-export const tailedEvent = event.omit({ duplicate: true }).extend({
+const tailedEvent = event.omit({ duplicate: true }).extend({
   person_id: personId,
   received_at: timestamp,
 })

@@ -22,7 +22,7 @@ const MAX_CHANGES = 25
 const PATIENCE_MS = 500
 
 /** Who asks for which flags. */
-export type FlagCheck = {
+type FlagCheck = {
   /** null: nobody in particular. */
   user_id: string | null
   /** null: all there are. */

@@ -9,7 +9,7 @@ const pastItsLife = sql<boolean>`
 const experimentFinished = sql<boolean>`
   exists (select 1 from experiments e where e.id = any(f.experiment_ids) and e.status = 'completed')`
 
-export type Staleness = { key: string; stale: FlagOutput['stale'] }
+type Staleness = { key: string; stale: FlagOutput['stale'] }
 
 const staleness = sql<FlagOutput['stale']>`
   array_to_json(array_remove(array[

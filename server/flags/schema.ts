@@ -44,7 +44,7 @@ const experimentRule = z
       "The experiment decides: each variant's value, the flag's default value for those left out of the list; who is given no variant goes on to the next rule",
   })
 
-export const givenRule = z
+const givenRule = z
   .object({
     id: optional(ruleId).meta({
       description: 'Its name, by which a rollout draws: kept as long as it is sent; its place in the list unless given',
@@ -67,7 +67,7 @@ export const givenRule = z
 export type GivenRule = z.output<typeof givenRule>
 
 /** A rule as it is stored and shown; of `value`, `rollout` and `experiment` one is there. */
-export const flagRule = z
+const flagRule = z
   .object({
     id: z.string(),
     description: z.string().nullable(),
@@ -97,7 +97,7 @@ const definition = {
   expected_life_days: z.int().nullable(),
   version: z.int(),
 }
-export const staleReason = z.enum(['past its expected life', 'its experiment is finished']).meta({
+const staleReason = z.enum(['past its expected life', 'its experiment is finished']).meta({
   description: 'Why it may be time to remove it: from the code first, then here',
 })
 export const flag = z
@@ -209,8 +209,8 @@ export const evaluateFlags = z
   .meta({ id: 'EvaluateFlags' })
 export type EvaluateFlags = z.output<typeof evaluateFlags>
 
-export const flagReason = z.enum(['STATIC', 'TARGETING_MATCH', 'SPLIT', 'DISABLED'])
-export const evaluatedFlag = z
+const flagReason = z.enum(['STATIC', 'TARGETING_MATCH', 'SPLIT', 'DISABLED'])
+const evaluatedFlag = z
   .object({
     value: storedJson.optional().meta({ description: "Missing: the application's own default" }),
     reason: flagReason,

@@ -16,7 +16,7 @@ export class OfrepFault extends Error {
   }
 }
 
-export type EvaluationContext = { userId: string | null; attributes: Record<string, Json> }
+type EvaluationContext = { userId: string | null; attributes: Record<string, Json> }
 
 /**
  * Reads the evaluation context of a body: its targetingKey is the user's id, all else attributes of the call. Null means

@@ -2,10 +2,10 @@ import { normalCdf, normalDensity, normalSf } from './distributions.ts'
 import { criticalValue, type Interval } from './proportion.ts'
 
 /** A normal prior of an effect, in its unit; null is a flat one. */
-export type EffectPrior = { mean: number; variance: number } | null
+type EffectPrior = { mean: number; variance: number } | null
 
 /** Unit of the effect, the losses too. They do not protect against stopping when one likes what one sees. */
-export type EffectPosterior = {
+type EffectPosterior = {
   mean: number
   sd: number
   /** That the treatment's level is the higher one, or the lower one where less is better. */

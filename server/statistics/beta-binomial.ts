@@ -8,7 +8,7 @@ import { cutsAround, integrate, nodesBetween } from './quadrature.ts'
 export type Beta = { a: number; b: number }
 
 /** Shares of 1; the losses are in conversions per user. */
-export type RatePosteriors = {
+type RatePosteriors = {
   control: RatePosterior
   treatment: RatePosterior
   probabilityTreatmentBetter: number

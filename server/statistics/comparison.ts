@@ -22,7 +22,7 @@ export type Effect = {
 }
 
 /** A test of no difference. pGreater is the one-sided p-value for "the treatment has the higher level". */
-export type Test = {
+type Test = {
   standardError: number
   degreesOfFreedom: number
   t: number

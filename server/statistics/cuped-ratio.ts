@@ -16,7 +16,7 @@ export type RatioCovariateSums = {
   products: readonly (readonly number[])[]
 }
 
-export type AdjustedRatio = {
+type AdjustedRatio = {
   ratio: number | null
   adjustedRatio: number | null
   standardError: number | null

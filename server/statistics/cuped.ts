@@ -8,7 +8,7 @@ export type CovariateSums = { n: number; sumY: number; sumSqY: number; sumX: num
 export type ThetaMethod = 'within' | 'total'
 
 /** A variant before and after the adjustment; what is undefined is null. */
-export type AdjustedMean = {
+type AdjustedMean = {
   mean: number | null
   adjustedMean: number | null
   variance: number | null

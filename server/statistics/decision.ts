@@ -3,7 +3,7 @@ export type Verdict = { metric: string; isBetter: boolean; isWorse: boolean }
 export type Guardrail = { metric: string; verdict: 'failed' | 'passed' | 'inconclusive' }
 
 /** `ship`: take the treatment; `stop`: it does harm; `continue`: nothing is known yet; `blocked`: the data cannot be trusted. */
-export type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; reasons: string[] }
+type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; reasons: string[] }
 
 /**
  * What to do, from the corrected verdicts of one treatment.

@@ -4,9 +4,9 @@ import { checkProportion } from './proportion.ts'
 import { MISMATCH_THRESHOLD } from './sample-ratio.ts'
 
 /** A variant's assigned users, and how many of them were excluded: crossovers, bots, overrides. */
-export type Exclusions = { assigned: number; excluded: number }
+type Exclusions = { assigned: number; excluded: number }
 
-export type ExclusionRates = {
+type ExclusionRates = {
   status: 'ok' | 'no_data' | 'single_variant' | 'zero_variance'
   chiSquare: number | null
   degreesOfFreedom: number

@@ -2,7 +2,7 @@ import { sum } from 'simple-statistics'
 import { checkProportion, type Proportion } from './proportion.ts'
 
 /** pGreater is the one-sided p-value for "treatment converts more", pLess for "treatment converts less". */
-export type FisherExact = { pValue: number; pGreater: number; pLess: number }
+type FisherExact = { pValue: number; pGreater: number; pLess: number }
 
 /** Above this smaller margin no table counts as small: its expected counts are below 5 only beyond 1e11 users. */
 const largestMargin = 1e6

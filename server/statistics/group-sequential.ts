@@ -7,7 +7,7 @@ import { nodesBetween } from './quadrature.ts'
 export type Spending = 'obrien_fleming' | 'pocock'
 
 /** At each planned look: the false alarms spent so far, the bound of |z|, and the p-value that it is. */
-export type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number[]; nominalP: number[] }
+type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number[]; nominalP: number[] }
 
 const PIECES = 4
 

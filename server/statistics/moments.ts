@@ -9,7 +9,7 @@ import { sum } from 'simple-statistics'
 export type Sums = { n: number; sum: number; sumSq: number }
 
 /** Sums of a variant's users in two variables together. */
-export type JointSums = { n: number; sumX: number; sumY: number; sumXY: number }
+type JointSums = { n: number; sumX: number; sumY: number; sumXY: number }
 
 /**
  * Adds rows (segments, days of assignment, shards) field by field, with a compensated sum.

@@ -1,5 +1,5 @@
 /** Adjusted p-values in the order given; null stays null and is left out of the count. */
-export type PValues = readonly (number | null)[]
+type PValues = readonly (number | null)[]
 
 /** Each p-value times their number. Holm's method is as safe and finds more. */
 export function bonferroni(pValues: PValues): (number | null)[] {

@@ -13,7 +13,7 @@ import type { Interval } from './proportion.ts'
 export type Margin = { type: 'absolute' | 'relative'; size: number }
 export type Direction = 'increase' | 'decrease'
 
-export type NonInferiority = {
+type NonInferiority = {
   t: number
   degreesOfFreedom: number
   /** One-sided: of "the treatment is worse by the margin or more". */

@@ -4,7 +4,7 @@ import { covariance, variance } from './moments.ts'
 import { comparablePeriods, type StratifiedComparison } from './periods.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to with a covariate. */
-export type CovariateStratum = { users: number; control: CovariateSums; treatment: CovariateSums }
+type CovariateStratum = { users: number; control: CovariateSums; treatment: CovariateSums }
 
 /**
  * CUPED over allocation periods: levels and variances of each period are adjusted by one coefficient of all periods and variants,

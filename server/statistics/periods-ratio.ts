@@ -3,7 +3,7 @@ import { comparablePeriods, compareStratified, type StratifiedComparison, type S
 import { clearOfRounding, deviationVariance, type RatioSums } from './ratio.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to in both sums of a ratio. */
-export type RatioStratum = { users: number; control: RatioSums; treatment: RatioSums }
+type RatioStratum = { users: number; control: RatioSums; treatment: RatioSums }
 
 /**
  * Compares the ratios of two variants over allocation periods: each ratio is that of its post-stratified sums, with the delta method on

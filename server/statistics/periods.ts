@@ -2,10 +2,10 @@ import { type Comparison, compareEffect, independentEffect, type Level, undefine
 import { mean, type Sums, variance } from './moments.ts'
 
 /** The users of one allocation period: of all variants together, and what two of them add up to. */
-export type Stratum = { users: number; control: Sums; treatment: Sums }
+type Stratum = { users: number; control: Sums; treatment: Sums }
 
 /** What a stratified comparison rests on. */
-export type PeriodsUsed = {
+type PeriodsUsed = {
   periodsUsed: number
   /** Users of the two variants in periods with fewer than two users in one of them. */
   usersLeftOut: number

@@ -3,7 +3,7 @@ import { bothQuantiles, checkPlan, type Plan } from './power.ts'
 import { sequentialMultiplier } from './sequential.ts'
 
 /** Users of both variants together, before rounding up, and how many times those of a fixed horizon they are. */
-export type SequentialSize = { fixed: number; sequential: number; inflation: number }
+type SequentialSize = { fixed: number; sequential: number; inflation: number }
 
 /**
  * Users until a confidence sequence excludes 0 with the power planned at that look. Conservative: an earlier crossing counts too.

@@ -1,7 +1,7 @@
 import { conversionRate, criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
 
 /** Bounds of a relative uplift; an upper bound of null is unbounded. */
-export type UpliftInterval = readonly [lower: number, upper: number | null]
+type UpliftInterval = readonly [lower: number, upper: number | null]
 
 /**
  * Interval of the relative uplift of a conversion rate by the method of variance estimates recovery (MOVER) on Wilson limits.

@@ -63,7 +63,7 @@ export function summarizeQuantile(
 }
 
 /** The standard error of a quantile: as if events were independent, and as users cluster them. */
-export type QuantileError = { independent: number; designEffect: number; standardError: number }
+type QuantileError = { independent: number; designEffect: number; standardError: number }
 
 /**
  * @param fraction and confidenceLevel as the summary was made with

@@ -2,10 +2,10 @@ import { type Effect, type Uplift, upliftOf } from './comparison.ts'
 import type { Interval } from './proportion.ts'
 
 /** An estimate as any test of this folder gives it, and how many users it rests on, of both variants. */
-export type Estimate = { difference: number; standardError: number; n: number }
+type Estimate = { difference: number; standardError: number; n: number }
 
 /** Figures that stay valid however often and whenever one looks. */
-export type ConfidenceSequence = {
+type ConfidenceSequence = {
   rho: number
   halfWidth: number
   interval: Interval

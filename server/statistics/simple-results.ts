@@ -8,7 +8,7 @@ const intervals = { wilson: wilsonInterval, wald: waldInterval }
 export type IntervalMethod = keyof typeof intervals
 
 /** A variant and its counts: distinct users, and how many of them converted. */
-export type VariantCounts = {
+type VariantCounts = {
   variant_id: number
   variant_name: string
   conversions: number
@@ -17,7 +17,7 @@ export type VariantCounts = {
 }
 
 /** A variant's figures as the wire has them: rates, bounds and uplift in per cent, all rounded. */
-export type SimpleFigures = {
+type SimpleFigures = {
   conversions: number
   total_users: number
   conversion_rate: number
@@ -32,7 +32,7 @@ export type SimpleFigures = {
   exact_p_value?: number
 }
 
-export type SimpleResults<Variant extends VariantCounts> = {
+type SimpleResults<Variant extends VariantCounts> = {
   variants: (Omit<Variant, 'conversions' | 'total_users' | 'is_control'> & SimpleFigures)[]
   winner: Winner | null
 }

@@ -2,7 +2,7 @@ import { normalSf } from './distributions.ts'
 import { checkProportion, conversionRate, type Proportion } from './proportion.ts'
 
 /** Rates and differences are shares of 1; what is undefined is null. */
-export type TwoProportionZ = {
+type TwoProportionZ = {
   rateControl: number | null
   rateTreatment: number | null
   difference: number | null

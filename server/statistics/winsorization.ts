@@ -1,8 +1,8 @@
 /** Which caps: shares of the values, such as 0.99 above; null: none. */
-export type Caps = { lower: number | null; upper: number | null; ignoreZeros: boolean }
+type Caps = { lower: number | null; upper: number | null; ignoreZeros: boolean }
 
 /** What a variant's capped values add up to, and how many of its users were capped. */
-export type CappedSums = { n: number; sum: number; sumSq: number; capped: number }
+type CappedSums = { n: number; sum: number; sumSq: number; capped: number }
 
 /**
  * The rank, from 1, of a quantile in n sorted values. The quantile is an observed value, as `percentile_disc` of SQL

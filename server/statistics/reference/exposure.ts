@@ -1,9 +1,9 @@
 /** Verified reference: which events count for which user, from rows alone, by the rule that running totals follow. */
 
 /** Times in milliseconds since 1970, UTC. */
-export type AssignmentRow = { user: string; variant: string; at: number }
+type AssignmentRow = { user: string; variant: string; at: number }
 /** A repeated delivery has the same id; null: none was given. */
-export type EventRow = { user: string; type: string; value: number; at: number; id?: string | null }
+type EventRow = { user: string; type: string; value: number; at: number; id?: string | null }
 
 export type UserMetric = {
   /** 1 if any event; their number; the sum of their values. */
@@ -15,7 +15,7 @@ export type UserMetric = {
   requireCompleteWindow: boolean
 }
 
-export type ExposedSums = { n: number; sum: number; sumSq: number }
+type ExposedSums = { n: number; sum: number; sumSq: number }
 export type ExposureResult = { variants: Map<string, ExposedSums>; crossovers: number; immature: number }
 
 /**
