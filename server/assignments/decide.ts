@@ -2,14 +2,15 @@ import type { Watch } from '../definitions/watch.ts'
 import { notFound, unavailable } from '../errors.ts'
 import { pickAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, Subject, VariantDefinition } from '../evaluation/definition.ts'
-import { type Decision, decideSettled, draw, isLeftOut, overrideOf, startsOnCheck } from '../evaluation/evaluate.ts'
+import { type Decision, draw, overrideOf, startsOnCheck } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
 import type { ProfileCache, UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { AssignmentMemory, Remembered, RememberedRuns } from './memory.ts'
+import { type Answer, type Check, mustExpose, settleStored, storedIn, subjectOf } from './settle.ts'
 import type { AssignmentWriter } from './writer.ts'
 
-/** What deciding touches. */
+/** The parts of the process that deciding touches. */
 export type Deciding = {
   readonly watch: Watch
   readonly profiles: ProfileCache
@@ -18,56 +19,18 @@ export type Deciding = {
   readonly starter: Starter
 }
 
-/** Who asks for what; `preview` stores nothing, exposes nobody and starts nothing. */
-export type Check = {
-  user_id: string
-  experiment_ids: readonly number[]
-  attributes?: Record<string, Json> | null | undefined
-  expose?: boolean | null | undefined
-  preview?: boolean | null | undefined
-  /** false: starts no draft, and answers none but by an override. */
-  starts?: boolean
-}
-
-/** `fenced`: a row that was stored under the fence, or an explicit act (an override, a shipped variant), says so. */
-export type Answer = {
-  experiment: ExperimentDefinition
-  variant: VariantDefinition
-  assignedAt: number | null
-  fenced: boolean
-}
-
-/** How often a decision is made again because definitions moved under it. */
+/** How often a decision is made again because definitions changed during it. */
 const MAX_ATTEMPTS = 25
 
-export const storedIn = (experiment: ExperimentDefinition, runs: RememberedRuns | undefined): Remembered | undefined =>
-  experiment.run ? runs?.get(experiment.run.id) : undefined
-
-/** Whether only the database can tell what becomes of a user of whom nothing is remembered there. */
+/** Tells whether a user without a remembered assignment there has to be looked up in the database. */
 const dependsOnStored = ({ status, layer, holdout, prerequisites }: ExperimentDefinition) =>
   status === 'running' ||
   status === 'paused' ||
   (status === 'draft' && (layer !== null || holdout !== null || prerequisites.length > 0))
 
-/** Whether this answer must be preceded by storing that the user met the variant. */
-export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: Check) =>
-  stored !== undefined && !stored.exposed && experiment.exposesOnCheck && check.expose !== false && !check.preview
-
-const assignedAt = (decision: Decision, stored: Remembered | undefined) =>
-  decision.outcome === 'stored' && stored ? stored.assignedAt : null
-
-export const subjectOf = (person: UserProfile, check: Check, runs: RememberedRuns): Subject => ({
-  userId: person.ownerId,
-  askedId: check.user_id,
-  // Rules ask for `id` to name a user, which no call can pretend to be.
-  attributes: check.attributes ? { ...person.attributes, ...check.attributes, id: person.ownerId } : person.attributes,
-  segmentIds: person.segmentIds,
-  runs,
-})
-
 /**
- * Decides, and stores what is new before it is answered; whoever is first wins.
- * @param actor who is named in the audit log where the check starts a draft
+ * Decides, and stores what is new before it is answered. The first stored decision wins.
+ * @param actor the name in the audit log where the check starts a draft
  * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
  */
 export async function decide(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
@@ -77,8 +40,8 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
 
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const profilesVersion = watch.seenVersion(check.user_id)
-    const person = await profiles.read(check.user_id)
-    if (!person.known && !check.attributes) throw notFound('User', check.user_id)
+    const profile = await profiles.read(check.user_id)
+    if (!profile.known && !check.attributes) throw notFound('User', check.user_id)
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
     const starting = check.preview || check.starts === false ? [] : startedBy(wanted, check.user_id)
@@ -89,13 +52,13 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     let runs = memory.peek(check.user_id)
     const mustDraw = wanted.some((experiment) => dependsOnStored(experiment) && !storedIn(experiment, runs))
     if (mustDraw) runs = await memory.load(check.user_id)
-    // Whoever is drawn is the owner: what the owner is in counts then, before what the alias was given on its own.
-    const isAlias = person.ownerId !== check.user_id
-    const owned = isAlias && mustDraw ? await memory.load(person.ownerId) : undefined
-    const request = { check, person, profilesVersion, owned }
+    // An alias draws as its owner: the owner's assignments count then, before those that the alias has of its own.
+    const isAlias = profile.ownerId !== check.user_id
+    const owned = isAlias && mustDraw ? await memory.load(profile.ownerId) : undefined
+    const request = { check, profile, profilesVersion, owned }
     const { answers, moved } = await decideAll(deciding, request, wanted, runs ?? new Map())
     if (answers.length === wanted.length && answers.every((answer) => answer.fenced)) return answers
-    // What is not backed by a stored row holds only if the snapshot was current during this request.
+    // An answer without a stored row holds only if the snapshot was current during this request.
     const { experiments: now } = await watch.refresh()
     const current = (experiment: ExperimentDefinition) => now.get(experiment.id)?.version === experiment.version
     if (!moved && wanted.every(current)) return answers
@@ -103,7 +66,7 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
   throw unavailable('The experiments are being changed too quickly to decide; try again soon')
 }
 
-/** The drafts that a check starts: those asked for, unless a variant is forced on the user, and their holdouts. */
+/** Lists the drafts that a check starts: those asked for where no variant is forced on the user, and their holdouts. */
 function startedBy(wanted: readonly ExperimentDefinition[], userId: string): ExperimentDefinition[] {
   const undecided = wanted.filter((experiment) => !overrideOf(experiment, userId))
   const drawing = undecided.filter((experiment) => experiment.status === 'running' || startsOnCheck(experiment))
@@ -111,8 +74,8 @@ function startedBy(wanted: readonly ExperimentDefinition[], userId: string): Exp
   return [...new Set([...undecided, ...holdouts])].filter(startsOnCheck)
 }
 
-/** `owned`: where an alias has to be drawn, what is stored of its owner. */
-type Request = { check: Check; person: UserProfile; profilesVersion: number; owned: RememberedRuns | undefined }
+/** `owned`: what is stored of the owner, where an alias has to be drawn. */
+type Request = { check: Check; profile: UserProfile; profilesVersion: number; owned: RememberedRuns | undefined }
 
 /**
  * Decides experiment by experiment, together as far as they do not depend on one another: the holdouts of those that
@@ -136,26 +99,29 @@ async function decideAll(
   let moved = false
   for (const [, level] of [...levels].sort(([a], [b]) => a - b)) {
     const present: RememberedRuns = request.owned ? new Map([...runs, ...request.owned]) : runs
-    const subject = subjectOf(request.person, request.check, present)
+    const subject = subjectOf(request.profile, request.check, present)
     const outcomes = await Promise.all(
       level.map((experiment) =>
         decideOne(deciding, request, experiment, subject, storedIn(experiment, asked.has(experiment) ? runs : present)),
       ),
     )
-    for (const outcome of outcomes) {
-      if (outcome === 'moved') moved = true
-      else if (outcome) {
-        const { answer, stored } = outcome
-        if (stored && answer.experiment.run) runs.set(answer.experiment.run.id, stored)
-        if (asked.has(answer.experiment)) answers.push(answer)
+    for (const settled of outcomes) {
+      if (settled === null) continue
+      if (settled === 'moved') {
+        moved = true
+        continue
       }
+      const { experiment } = settled
+      const counted = settled.stored ?? previewed(settled)
+      if (counted && experiment.run) runs.set(experiment.run.id, counted)
+      if (asked.has(experiment)) answers.push(answerOf(settled))
     }
     if (moved) break
   }
   return { answers, moved }
 }
 
-/** Those asked for, and the holdouts that must be decided before anybody is drawn. */
+/** Adds the holdouts that must be decided before anybody is drawn. */
 function withHoldouts(wanted: readonly ExperimentDefinition[], runs: RememberedRuns): Iterable<ExperimentDefinition> {
   if (!wanted.some((experiment) => experiment.holdout)) return wanted
   const all = new Set(wanted)
@@ -165,55 +131,108 @@ function withHoldouts(wanted: readonly ExperimentDefinition[], runs: RememberedR
   return all
 }
 
+/** The user's variant in one experiment, and the assignment behind it where the outcome is 'stored'. */
+type Settled = {
+  readonly experiment: ExperimentDefinition
+  readonly outcome: Exclude<Decision['outcome'], 'left out'>
+  readonly variant: VariantDefinition
+  readonly stored: Remembered | undefined
+}
+
+/**
+ * Decides one experiment in three steps: settle, store, expose.
+ * @param stored what is remembered of the user in the current run
+ * @returns null where the user gets no variant, 'moved' where the decision has to be made again
+ */
 async function decideOne(
-  { writer, memory }: Deciding,
-  { check, profilesVersion }: Request,
+  deciding: Deciding,
+  request: Request,
   experiment: ExperimentDefinition,
   subject: Subject,
   stored: Remembered | undefined,
-): Promise<{ answer: Answer; stored: Remembered | undefined } | null | 'moved'> {
-  let decision = decideSettled(experiment, check.user_id, stored) ?? draw(experiment, subject)
-  if (decision.outcome === 'stored' && isLeftOut(experiment, subject)) return null
-  if (decision.outcome === 'left out') return null
-  if (decision.outcome === 'preview' && check.starts === false) return null
-  if (decision.outcome === 'drawn' && experiment.run && !check.preview) {
-    const result = await writer.store({
-      run_id: experiment.run.id,
-      user_id: subject.userId,
-      variant_id: decision.variant.id,
-      period: experiment.run.period,
-      experiment_id: experiment.id,
-      definition_version: experiment.version,
-      ...readBy(experiment, subject),
-      dimensions: dimensionsOf(experiment, subject),
-      // A holdout is met at the first decision under it, whoever shows what later.
-      expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
-      profiles_version: profilesVersion,
-      asked_id: check.user_id,
-    })
-    if (result === 'moved') return 'moved'
-    stored = subject.userId === check.user_id ? result : { ...result, holderId: subject.userId }
-    if (stored !== result) memory.rememberOf(check.user_id, experiment.run.id, stored, profilesVersion)
-    decision = decideSettled(experiment, check.user_id, stored) ?? decision
-    if (decision.outcome === 'left out') return null
-  }
-  if (decision.outcome === 'stored' && stored && experiment.run && mustExpose(experiment, stored, check)) {
-    await writer.expose({ run_id: experiment.run.id, user_id: stored.holderId ?? check.user_id })
-    stored = { ...stored, exposed: true }
-    if (stored.holderId !== undefined) memory.rememberOf(check.user_id, experiment.run.id, stored, profilesVersion)
-  }
-  const fenced = decision.outcome !== 'preview' && decision.outcome !== 'drawn'
-  return {
-    answer: { experiment, variant: decision.variant, assignedAt: assignedAt(decision, stored), fenced },
-    stored: decision.outcome === 'stored' ? stored : previewed(decision),
-  }
+): Promise<Settled | null | 'moved'> {
+  const settled = settle(request.check, experiment, subject, stored)
+  if (settled === null) return null
+  const kept = await store(deciding, request, subject, settled)
+  if (kept === null || kept === 'moved') return kept
+  return expose(deciding, request, kept)
 }
 
-/** What a preview would have stored: it counts for what depends on it in the same call. */
-const previewed = (decision: Decision): Remembered | undefined =>
-  decision.outcome === 'drawn' ? { variantId: decision.variant.id, exposed: false, assignedAt: 0 } : undefined
+/** Decides by what is stored, else draws. @returns null where the user gets no variant */
+function settle(
+  check: Check,
+  experiment: ExperimentDefinition,
+  subject: Subject,
+  stored: Remembered | undefined,
+): Settled | null {
+  const decision = settleStored(experiment, check, stored, subject) ?? draw(experiment, subject)
+  if (decision.outcome === 'left out') return null
+  if (decision.outcome === 'preview' && check.starts === false) return null
+  const { outcome, variant } = decision
+  return { experiment, outcome, variant, stored: outcome === 'stored' ? stored : undefined }
+}
 
-/** What results are broken down by, as it is at the decision. */
+/**
+ * Stores a variant that was drawn, under the fence.
+ * @returns what is stored in the end, which is another variant where somebody else was first; anything that was not
+ *   drawn, or is drawn for a preview, as it is
+ */
+async function store(
+  { writer, memory }: Deciding,
+  { check, profilesVersion }: Request,
+  subject: Subject,
+  settled: Settled,
+): Promise<Settled | null | 'moved'> {
+  const { experiment, outcome, variant } = settled
+  if (outcome !== 'drawn' || !experiment.run || check.preview) return settled
+  const row = await writer.store({
+    run_id: experiment.run.id,
+    user_id: subject.userId,
+    variant_id: variant.id,
+    period: experiment.run.period,
+    experiment_id: experiment.id,
+    definition_version: experiment.version,
+    ...readBy(experiment, subject),
+    dimensions: dimensionsOf(experiment, subject),
+    // A user meets a holdout at the first decision under it, whichever application shows a variant later.
+    expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
+    profiles_version: profilesVersion,
+    asked_id: check.user_id,
+  })
+  if (row === 'moved') return 'moved'
+  if (subject.userId === check.user_id) return settle(check, experiment, subject, row)
+  const owned = { ...row, holderId: subject.userId }
+  memory.rememberOf(check.user_id, experiment.run.id, owned, profilesVersion)
+  return settle(check, experiment, subject, owned)
+}
+
+/** Stores that the user met the variant, where this check exposes the user for the first time. */
+async function expose(
+  { writer, memory }: Deciding,
+  { check, profilesVersion }: Request,
+  settled: Settled,
+): Promise<Settled> {
+  const { experiment, stored } = settled
+  if (!stored || !experiment.run || !mustExpose(experiment, stored, check)) return settled
+  const exposed = { ...stored, exposed: true }
+  await writer.expose({ run_id: experiment.run.id, user_id: stored.holderId ?? check.user_id })
+  // The writer remembers the row for the id that it stands under, which is another one for an alias.
+  if (stored.holderId !== undefined) memory.rememberOf(check.user_id, experiment.run.id, exposed, profilesVersion)
+  return { ...settled, stored: exposed }
+}
+
+/** Makes the assignment that a preview would have stored: it counts for what depends on it in the same call. */
+const previewed = ({ outcome, variant }: Settled): Remembered | undefined =>
+  outcome === 'drawn' ? { variantId: variant.id, exposed: false, assignedAt: 0 } : undefined
+
+const answerOf = ({ experiment, outcome, variant, stored }: Settled): Answer => ({
+  experiment,
+  variant,
+  assignedAt: stored?.assignedAt ?? null,
+  fenced: outcome !== 'preview' && outcome !== 'drawn',
+})
+
+/** The attributes that results are broken down by, as they are at the decision. */
 function dimensionsOf({ dimensions }: ExperimentDefinition, { attributes }: Subject) {
   const values = attributes as Record<string, Json>
   return Object.fromEntries(
@@ -221,7 +240,7 @@ function dimensionsOf({ dimensions }: ExperimentDefinition, { attributes }: Subj
   )
 }
 
-/** What targeting read, kept with the decision so that it can be explained later. */
+/** The attributes and segments that targeting read, kept with the decision so that it can be explained later. */
 function readBy({ reads, readsSegments }: ExperimentDefinition, { attributes, segmentIds }: Subject) {
   const read = readsSegments.filter((id) => segmentIds.has(id))
   return {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Deciding } from '../assignments/decide.ts'
-import { answerCheck, recall } from '../assignments/service.ts'
+import { recallOne } from '../assignments/recall.ts'
+import { answerCheck } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
 import { notFound, unavailable } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
@@ -218,7 +219,7 @@ export function evaluateFromMemory(
   if (!subject) return undefined
   const check = { user_id: userId, attributes, expose: true }
   const found = evaluateEntry(entry, subject, (id) => {
-    const recalled = recall(deciding, check, id)
+    const recalled = recallOne(deciding, check, id)
     if (!recalled) return recalled
     return {
       variantId: recalled.variant.id,
