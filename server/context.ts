@@ -47,7 +47,7 @@ export type Context = {
   caller: Caller | undefined
   /** The caller's name in the audit log. */
   readonly actor: string
-  /** A new entity manager at each use: the calls of a tRPC batch share one context, and must not share an entity manager. */
+  /** A new entity manager at each use: the calls of a tRPC batch share one context, but no entity manager. */
   readonly em: EntityManager
   /** Changes definitions in the caller's name; see `definitions/define.ts`. */
   readonly define: <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>

@@ -1,18 +1,19 @@
 import type { MikroORM } from '@mikro-orm/sql'
-import DataLoader from 'dataloader'
 import { LRUCache } from 'lru-cache'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
+import { createRedisEntries, loadTogether } from '../cache/read-through.ts'
 import { REMEMBER_SECONDS, type Watch } from '../definitions/watch.ts'
 import { loadAssignments, type StoredAssignment } from './queries.ts'
 
 const MAX_USERS = 200_000
+const MAX_BATCH = 1000
 
 export type Remembered = {
   readonly variantId: number
   readonly exposed: boolean
   readonly assignedAt: number
-  /** From when on no event changes it, in milliseconds since 1970; missing where one may. */
+  /** No event from this time on changes the assignment, in milliseconds since 1970; missing where one may. */
   readonly settledAt?: number
   /** The owner's id, where the row stands under that. */
   readonly holderId?: string
@@ -24,12 +25,12 @@ export const rememberedOf = (row: StoredAssignment): Remembered => ({
   ...(row.settled_at === null ? {} : { settledAt: row.settled_at }),
   ...(row.holder_id === row.user_id ? {} : { holderId: row.holder_id }),
 })
-/** A user's assignments by run; of an alias also its owner's, where it has none of its own. */
+/** A user's assignments by run; for an alias also its owner's, where it has none of its own. */
 export type RememberedRuns = ReadonlyMap<number, Remembered>
 
 /**
- * Stored assignments, read through: this process, Redis, PostgreSQL. They do not change but for erasure, so they are
- * kept long; that somebody is not assigned is never remembered.
+ * Remembers stored assignments in this process and in Redis. Only an erasure changes them, so they are kept long. That a
+ * user has none is never remembered.
  */
 export type AssignmentMemory = {
   /** What this process remembers; nothing leaves it. */
@@ -40,22 +41,27 @@ export type AssignmentMemory = {
   shared: (userId: string) => Promise<RememberedRuns | undefined>
   /** @param profilesVersion as it was before the rows were read or stored */
   remember: (rows: readonly StoredAssignment[], profilesVersion: number) => void
-  /** Notes of an alias what stands under its owner's id. */
+  /** Remembers for an alias the row that stands under its owner's id. */
   rememberOf: (aliasId: string, runId: number, stored: Remembered, profilesVersion: number) => void
   forget: (userId: string) => Promise<void>
 }
 
 export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; watch: Watch }): AssignmentMemory {
   const { orm, cache, watch } = options
+  // Not `createProcessEntries`: a user's runs are merged one by one, and logins leave them as they are. Every decision peeks
+  // here, so an entry is dropped when its user is erased, rather than compared with the user's last change at each look.
   const users = new LRUCache<string, Map<number, Remembered>>({ max: MAX_USERS })
-  const loader = new DataLoader<string, StoredAssignment[]>(
-    async (userIds) => {
-      const rows = new Map<string, StoredAssignment[]>(userIds.map((userId) => [userId, []]))
-      for (const row of await loadAssignments(orm.em.fork(), userIds)) rows.get(row.user_id)?.push(row)
-      return userIds.map((userId) => rows.get(userId) ?? [])
-    },
-    { cache: false, maxBatchSize: 1000, batchScheduleFn: (run) => setImmediate(run) },
-  )
+  const shared = createRedisEntries<[number, Remembered][]>({
+    cache,
+    changes: { version: watch.profilesVersion, changedAt: watch.changedAt },
+    keyOf: keys.assignments,
+    ttlSeconds: REMEMBER_SECONDS,
+  })
+  const loadRows = loadTogether(MAX_BATCH, async (userIds) => {
+    const rows = new Map<string, StoredAssignment[]>(userIds.map((userId) => [userId, []]))
+    for (const row of await loadAssignments(orm.em.fork(), userIds)) rows.get(row.user_id)?.push(row)
+    return rows
+  })
 
   function merge(userId: string, runs: Iterable<readonly [number, Remembered]>): Map<number, Remembered> {
     const known = users.get(userId) ?? new Map<number, Remembered>()
@@ -75,10 +81,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
       merge(row.user_id, [[row.run_id, rememberedOf(row)]])
       touched.add(row.user_id)
     }
-    for (const userId of touched) {
-      const runs = [...(users.get(userId) ?? [])]
-      cache.set(keys.assignments(userId), { people: profilesVersion, runs }, REMEMBER_SECONDS)
-    }
+    for (const userId of touched) shared.set(userId, [...(users.get(userId) ?? [])], profilesVersion)
   }
 
   const forgetHere = (userId: string) => void users.delete(userId)
@@ -96,14 +99,13 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     peek: (userId) => users.get(userId),
     load: async (userId) => {
       const profilesVersion = watch.profilesVersion()
-      const rows = await loader.load(userId)
+      const rows = await loadRows(userId)
       remember(rows, profilesVersion)
       return new Map(rows.map((row) => [row.run_id, rememberedOf(row)]))
     },
     shared: async (userId) => {
-      const entry = await cache.get<{ people: number; runs: [number, Remembered][] }>(keys.assignments(userId))
-      if (!entry || entry.people < watch.changedAt(userId)) return undefined
-      return merge(userId, entry.runs)
+      const runs = await shared.get(userId)
+      return runs && merge(userId, runs)
     },
     remember,
     rememberOf: (aliasId, runId, stored, profilesVersion) => {
@@ -111,7 +113,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     },
     forget: async (userId) => {
       forgetHere(userId)
-      await cache.drop(keys.assignments(userId))
+      await shared.drop(userId)
     },
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Every key of the cache, spelled once; the cache itself puts the database's own prefix before it. The digit is the
- * entry's shape: during an upgrade old and new processes share a Redis.
+ * Spells every key of the cache once; the cache itself puts the database's own prefix before it. The digit is the
+ * entry's shape: during an upgrade old and new processes share a Redis, and neither believes the other's entries.
  */
 export const keys = {
   snapshot: (version: number) => `snapshot:3:${version}`,
-  person: (userId: string) => `person:2:${userId}`,
-  assignments: (userId: string) => `assignments:2:${userId}`,
-  apiKey: (hash: string) => `key:${hash}`,
+  profile: (userId: string) => `profile:3:${userId}`,
+  assignments: (userId: string) => `assignments:3:${userId}`,
+  apiKey: (hash: string) => `key:2:${hash}`,
 }

@@ -8,7 +8,6 @@ import { retried } from '../database/retry.ts'
 import { lockProfiles, raiseDefinitions, raiseProfiles } from '../definitions/queries.ts'
 import { REMEMBER_SECONDS, userDigest, type Watch } from '../definitions/watch.ts'
 import { conflict, DomainError, invalid, unavailable } from '../errors.ts'
-import type { ProfileCache } from './profile-cache.ts'
 import {
   copyToOwners,
   excludeForced,
@@ -19,9 +18,10 @@ import {
   readLinks,
   type StoredLink,
   storeLinks,
-} from './queries.ts'
+} from './alias-queries.ts'
+import type { ProfileCache } from './profile-cache.ts'
 
-/** Joins ids to their owners; logins that arrive together share one transaction, and nobody is answered before it committed. */
+/** Joins ids to their owners. Logins that arrive together share one transaction and are answered after its commit. */
 export type AliasWriter = {
   /** @throws DomainError CONFLICT where the alias has another owner, BAD_REQUEST for a circle */
   join: (link: Link) => Promise<StoredLink>
@@ -31,7 +31,7 @@ export type AliasWriter = {
 /** The versions that one transaction raised: the profiles' version, and the definitions' version where it changed. */
 export type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
-/** Drops what is cached of users who were joined or erased, in this process and the others; called after the commit. */
+/** Drops what is cached of users who were joined or erased, in this process and the others. Call it after the commit. */
 export type Forget = (raised: Raised) => Promise<void>
 
 /** Raises the versions that fence the caches and decisions of these users. */
@@ -63,14 +63,14 @@ export function createForget(options: {
     // The snapshot before lists overrides by id.
     await cache.drop(keys.snapshot(raised.definitions - 1))
     cache.publish({ kind: 'definitions', version: raised.definitions })
-    // Committed already: the poll makes up for a look that fails now.
+    // The change is committed: if this look fails, the next poll finds it.
     await watch.refresh().catch(() => {})
   }
 }
 
 /**
- * Every group that changes anything holds up those who store decisions and events for as long as its transaction takes:
- * the longer it waits for company, the less it does so.
+ * The transaction of each group holds up decisions and events that are being stored: a longer wait makes fewer, larger
+ * groups.
  */
 const WAIT_MS = 10
 
@@ -81,7 +81,7 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
     maxWaiting: 20_000,
     concurrency: 1,
     write: async (wanted) => {
-      // A login says again what is known: whoever changes nothing holds up nobody.
+      // Most logins repeat a link that is stored: these hold up nobody.
       const known = settle(wanted, await readLinks(orm.em.fork(), wanted))
       if (known.changed.size === 0) return known.outcomes(new Map())
       const { outcomes, raised } = await joined(orm, wanted)
@@ -99,7 +99,7 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
   }
 }
 
-/** One transaction, behind which nobody stores anything that was decided before it. */
+/** Joins in one transaction; nothing that was decided before it is stored after it. */
 async function joined(orm: MikroORM, wanted: readonly Link[]) {
   try {
     return await retried(() =>
@@ -119,16 +119,16 @@ async function joined(orm: MikroORM, wanted: readonly Link[]) {
       }),
     )
   } catch (error) {
-    // One by one they would wait as long as together.
+    // Retried one by one they would wait as long as together.
     if (isPassing(error)) throw unavailable('Too much is being stored to join ids; try again soon')
     throw error
   }
 }
 
 /**
- * What becomes of links that are wanted, one after the other, in memory: each sees those before it. An id has at most
- * one owner and an owner is never an alias, before and after each of them.
- * @param stored of all ids wanted the owners, and the aliases of those to be joined
+ * Joins the wanted links in memory, one after the other: each sees those before it. Before and after each of them an id
+ * has at most one owner, and an owner is never an alias.
+ * @param stored the owners of all ids wanted, and the aliases of those to be joined
  */
 function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
@@ -141,7 +141,7 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   }
   for (const link of stored) join(link.alias_id, link.user_id)
   const former = new Map(owners)
-  /** New owners by alias; in the order in which they have something to give to their owners. */
+  /** New owners by alias, in the order in which aliases give their assignments to their owners. */
   const changed = new Map<string, string>()
 
   const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
@@ -164,7 +164,7 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
     const former_id = former.get(alias_id)
     return former_id === undefined ? [] : [{ alias_id, user_id, former_id }]
   })
-  /** @param joinedAt times of what was stored, by alias */
+  /** @param joinedAt times of the links that were stored, by alias */
   const outcomes = (joinedAt: ReadonlyMap<string, number>) =>
     wanted.map(
       ({ alias_id }, index): StoredLink | DomainError =>

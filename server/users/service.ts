@@ -4,13 +4,13 @@ import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { erasePerson, readAliasIds, readOwnerId, selectAliases } from './alias-queries.ts'
 import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
-import { erasePeople, readAliasIds, readOwnerId, selectAliases } from './queries.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
 
-/** What changes and reads users. */
+/** The parts of the process that read and change users. */
 export type Users = { readonly profiles: ProfileCache; readonly aliasWriter: AliasWriter; readonly forget: Forget }
 
 export async function createUser(em: EntityManager, profiles: ProfileCache, input: CreateUser): Promise<User> {
@@ -50,10 +50,11 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
 }
 
 /**
- * Erases a person, who may have aliases: profile, memberships, overrides and links are gone, assignments and events stay
- * under random ids that are linked as the person's were, so that results stand. Stickiness ends. Of an id that is itself
- * an alias the owner stays, and its rows stay the owner's. Erased twice: first everything that is stored, then, while nothing can be
- * stored, what was on its way meanwhile, under other ids, since it may be in the same run again.
+ * Erases a person, who may have aliases. Profile, memberships, overrides and links are deleted. Assignments and events stay
+ * under random ids that are linked as the person's were, so that results stand; stickiness ends. If the id is itself an
+ * alias, its owner stays, and the rows of the id stay the owner's. There are two passes: the first erases everything that
+ * is stored; the second, while nothing can be stored, what was on its way meanwhile. The second takes other random ids,
+ * since a user may have been assigned in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
 export async function deleteUser(em: EntityManager, forget: Forget, userId: string) {
@@ -70,8 +71,8 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
           user_id,
           replacement: user_id === userId && pass === 'stored' && ownerId === undefined ? personId : randomId(),
         }))
-        const { stored, forced, alias_ids } = await erasePeople(em, userId, replacements, personId)
-        // One that was joined just now is erased while nothing can be stored.
+        const { stored, forced, alias_ids } = await erasePerson(em, userId, replacements, personId)
+        // An alias that was joined meanwhile is erased by the second pass.
         for (const aliasId of alias_ids) userIds.add(aliasId)
         return stored === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
       }),
@@ -95,7 +96,7 @@ export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Pro
   return { ...link, created_at: new Date(created_at) }
 }
 
-/** The owner of an id and the owner's aliases. @throws DomainError NOT_FOUND for an id of which nothing is known */
+/** Lists the owner of an id and the owner's aliases. @throws DomainError NOT_FOUND for an id of which nothing is known */
 export async function listAliases(
   em: EntityManager,
   profiles: ProfileCache,

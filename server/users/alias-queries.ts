@@ -1,0 +1,228 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
+import { execute, list, rows } from '../database/sql.ts'
+
+/** An id and the random one that replaces it. */
+export type Replacement = { user_id: string; replacement: string }
+
+export type ErasedRows = {
+  /** How many rows were stored under the ids. */
+  stored: number
+  /** Whether an override was in force, which snapshots still show. */
+  forced: boolean
+  /** The ids that were linked to the person. */
+  alias_ids: string[]
+}
+
+/**
+ * Erases the person behind an id and its aliases. Profiles, memberships, overrides and links are deleted; assignments and
+ * events stay under the replacements. Events keep only those properties that metrics read.
+ * @param userId the id whose links are deleted; the other ids of `replacements` may belong to another person by now
+ * @param personId the owner of the replacements that are in use, so that they count as one person
+ */
+export async function erasePerson(
+  em: EntityManager,
+  userId: string,
+  replacements: readonly Replacement[],
+  personId: string,
+): Promise<ErasedRows> {
+  const statement = sql<ErasedRows>`
+    with item as materialized (
+      select i.user_id, i.replacement from ${rows(replacements, 'i', { user_id: 'text', replacement: 'text' })}),
+      -- The properties of events that measures read: numbers, and what their filters compare.
+      read as materialized (
+        select coalesce(array_agg(distinct p.property) filter (where p.property is not null), '{}') || array['value'] as numbers,
+          array(select distinct f.name from measure_parts m cross join unnest(m.reads) f (name)) as filters
+        from measure_parts p),
+      profile as (delete from users u using item where u.id = item.user_id returning 1),
+      membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
+      overridden as (delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
+      aliased as (delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.alias_id, l.user_id),
+      assigned as (
+        update assignments a set user_id = item.replacement, attributes = null, segment_ids = null
+        from item where a.user_id = item.user_id returning item.replacement),
+      recorded as (
+        update events e set user_id = item.replacement,
+          properties = (
+            select jsonb_object_agg(q.key, case when jsonb_typeof(q.value) = 'boolean' or event_number(e.properties, q.key) is not null
+              or (jsonb_typeof(q.value) = 'string' and q.key = any (read.filters)) then q.value end)
+            from read cross join jsonb_each(e.properties) q where q.key = any (read.numbers || read.filters))
+        from item where e.user_id = item.user_id returning item.replacement),
+      excluded as (
+        update excluded_units x set user_id = item.replacement, note = null from item where x.user_id = item.user_id),
+      logged as (insert into fold_log (user_id, replacement) select item.user_id, item.replacement from item),
+      linked as (
+        insert into aliases (alias_id, user_id)
+        select kept.replacement, ${personId} from (select replacement from assigned union select replacement from recorded) kept
+        where kept.replacement <> ${personId})
+    select ((select count(*) from profile) + (select count(*) from membership) + (select count(*) from overridden)
+        + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored,
+      exists (select 1 from overridden where in_force) or exists (
+        select 1 from aliased join overrides o on o.user_id = aliased.user_id where o.removed_at is null) as forced,
+      (select coalesce(json_agg(aliased.alias_id), '[]') from aliased where aliased.user_id = ${userId}) as alias_ids`
+  const [erased] = await execute(em, statement)
+  return erased as ErasedRows
+}
+
+/** Reads the aliases of an id. */
+export async function readAliasIds(em: EntityManager, userId: string): Promise<string[]> {
+  const links = await execute(
+    em,
+    sql<{ alias_id: string }>`select l.alias_id from aliases l where l.user_id = ${userId}`,
+  )
+  return links.map((link) => link.alias_id)
+}
+
+/** Reads the owner of an id, if the id is an alias. */
+export async function readOwnerId(em: EntityManager, aliasId: string): Promise<string | undefined> {
+  const [link] = await execute(
+    em,
+    sql<{ user_id: string }>`select l.user_id from aliases l where l.alias_id = ${aliasId}`,
+  )
+  return link?.user_id
+}
+
+/** An alias and its owner. */
+export type Link = { alias_id: string; user_id: string }
+/** The time in milliseconds since 1970, UTC. */
+export type StoredLink = Link & { created_at: number }
+
+/**
+ * Looks up the rows whose column has the wanted value, by the index, for each row before. With a plain join the planner
+ * would read the whole of a young table without statistics, while logins wait.
+ */
+const lookUp = (table: 'aliases' | 'assignments', column: string, wanted: string, name: string) =>
+  sql.raw(`cross join lateral (select * from ${table} where ${table}.${column} = ${wanted} offset 0) ${name}`)
+
+const linkColumns = sql`l.alias_id, l.user_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
+
+/** Reads the links that bear on those wanted: the owners of all ids named, and the aliases of the ids to be joined. */
+export function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<StoredLink[]> {
+  const statement = sql<StoredLink>`
+    with item as materialized (
+      select i.alias_id, i.user_id from ${rows(wanted, 'i', { alias_id: 'text', user_id: 'text' })})
+    select ${linkColumns} from item ${lookUp('aliases', 'alias_id', 'item.alias_id', 'l')}
+    union select ${linkColumns} from item ${lookUp('aliases', 'alias_id', 'item.user_id', 'l')}
+    union select ${linkColumns} from item ${lookUp('aliases', 'user_id', 'item.alias_id', 'l')}`
+  return execute(em, statement)
+}
+
+/** Stores links; an id that is linked already gets its new owner. */
+export function storeLinks(em: EntityManager, links: readonly Link[]): Promise<StoredLink[]> {
+  const statement = sql<StoredLink>`
+    insert into aliases as l (alias_id, user_id)
+    select i.alias_id, i.user_id from ${rows(links, 'i', { alias_id: 'text', user_id: 'text' })}
+    order by i.alias_id collate "C"
+    on conflict (alias_id) do update set user_id = excluded.user_id
+    returning ${linkColumns}`
+  return execute(em, statement)
+}
+
+const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason, dimensions, first_variant_id, joined_at)`
+/** The columns of a copy of assignment `a`. An assignment by an event stays one, so that events still move it and cross it. */
+const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
+  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
+
+/**
+ * Copies assignments of aliases to their owners, in the runs where an owner has none of its own. Archived experiments are
+ * left out, and nobody gets a second one of a layer's unfinished runs.
+ * @param links their order matters: the first alias with an assignment gives it
+ */
+export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
+  const ordered = links.map(({ alias_id, user_id }, ord) => ({ ord, alias_id, user_id }))
+  const statement = sql`
+    with candidate as (
+      select distinct on (a.run_id, i.user_id collate "C") a.*, i.user_id as owner_id, i.ord,
+        case when r.ended_at is null then e.layer_id end as layer_id
+      from ${rows(ordered, 'i', { ord: 'int', alias_id: 'text', user_id: 'text' })}
+      ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
+      join runs r on r.id = a.run_id
+      join experiments e on e.id = r.experiment_id
+      where e.status <> 'archived'
+      order by a.run_id, i.user_id collate "C", i.ord),
+    ranked as (
+      select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank from candidate c)
+    insert into assignments ${copied}
+    select a.run_id, a.owner_id, ${copy}
+    from ranked a
+    where a.layer_id is null or (a.rank = 1 and not exists (
+      select 1 from experiments e join runs r on r.experiment_id = e.id and r.ended_at is null and r.id <> a.run_id
+        join assignments o on o.run_id = r.id and o.user_id = a.owner_id
+      where e.layer_id = a.layer_id))
+    order by a.run_id, a.owner_id collate "C"
+    on conflict (run_id, user_id) do nothing`
+  await execute(em, statement)
+}
+
+/** An alias that gets another owner; the former owner answered for it where it had no assignment of its own. */
+export type Repointed = Link & { former_id: string }
+
+/** Copies the former owner's assignments to aliases whose new owner has another variant: nobody's variant flips. */
+export async function keepFormer(em: EntityManager, repointed: readonly Repointed[]) {
+  const statement = sql`
+    insert into assignments ${copied}
+    select a.run_id, i.alias_id, ${copy}
+    from ${rows(repointed, 'i', { alias_id: 'text', user_id: 'text', former_id: 'text' })}
+    ${lookUp('assignments', 'user_id', 'i.former_id', 'a')}
+    join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
+    join runs r on r.id = a.run_id
+    join experiments e on e.id = r.experiment_id
+    where e.status <> 'archived'
+    order by a.run_id, i.alias_id collate "C"
+    on conflict (run_id, user_id) do nothing`
+  await execute(em, statement)
+}
+
+/** Tells whether a variant was ever forced on any id of these people, and whether one is forced now. */
+export async function readForced(
+  em: EntityManager,
+  ownerIds: readonly string[],
+): Promise<{ ever: boolean; now: boolean }> {
+  const statement = sql<{ ever: boolean; now: boolean }>`
+    with owner as (
+      select i.user_id from ${list(ownerIds)} as i (user_id)),
+    id as (
+      select owner.user_id from owner
+      union select l.alias_id from owner ${lookUp('aliases', 'user_id', 'owner.user_id', 'l')})
+    select count(*) > 0 as ever, coalesce(bool_or(o.removed_at is null), false) as now
+    from id join overrides o on o.user_id = id.user_id`
+  const [forced] = await execute(em, statement)
+  return forced as { ever: boolean; now: boolean }
+}
+
+/** Leaves people out of the results of the runs in which a variant was forced on any of their ids. */
+export async function excludeForced(em: EntityManager, ownerIds: readonly string[]) {
+  const statement = sql`
+    with owner as (
+      select o.user_id from ${list(ownerIds)} as o (user_id)),
+    person as (
+      select owner.user_id as owner_id, owner.user_id from owner
+      union select l.user_id, l.alias_id from owner join aliases l on l.user_id = owner.user_id),
+    forced as (
+      select distinct person.owner_id, r.id as run_id
+      from person join overrides o on o.user_id = person.user_id
+      join runs r on r.experiment_id = o.experiment_id and (o.removed_at is null or o.removed_at >= r.started_at)
+        and (r.ended_at is null or o.created_at < r.ended_at))
+    update assignments a set excluded_reason = 'override'
+    from forced join person on person.owner_id = forced.owner_id
+    where a.run_id = forced.run_id and a.user_id = person.user_id and a.excluded_reason is distinct from 'override'`
+  await execute(em, statement)
+}
+
+/** Reads the owner of an id, itself where it is no alias, and that owner's aliases in ascending order. */
+export async function selectAliases(
+  em: EntityManager,
+  { user_id, after = '' }: { user_id: string; after?: string | undefined },
+  limit: number,
+): Promise<{ user_id: string; aliases: { alias_id: string; created_at: number }[] }> {
+  const statement = sql<{ owner_id: string; alias_id: string | null; created_at: number }>`
+    select owner.id as owner_id, l.alias_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at
+    from (select coalesce((select up.user_id from aliases up where up.alias_id = ${user_id}), ${user_id}) as id) owner
+    left join aliases l on l.user_id = owner.id and l.alias_id > ${after}
+    order by l.alias_id limit ${limit}`
+  const found = await execute(em, statement)
+  return {
+    user_id: found[0]?.owner_id ?? user_id,
+    aliases: found.flatMap(({ alias_id, created_at }) => (alias_id === null ? [] : [{ alias_id, created_at }])),
+  }
+}
