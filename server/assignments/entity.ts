@@ -34,7 +34,10 @@ export const Assignment = defineEntity({
   indexes: [{ properties: ['user_id'] }, { properties: ['run_id', 'variant_id'] }, { properties: ['xid'] }],
 })
 
-/** A variant forced on a user for testing, from a time until it was removed or replaced: rows stay, since the user was shown it. */
+/**
+ * A variant forced on a user for testing, from a time until it was removed or replaced: rows stay, since the user was
+ * shown it.
+ */
 export const Override = defineEntity({
   name: 'Override',
   tableName: 'overrides',

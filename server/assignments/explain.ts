@@ -12,8 +12,8 @@ import type { ExplainDecision, ExplanationOutput } from './schema.ts'
 const AHEAD_MS = 1000
 
 /**
- * The answer to 'why did she see that': what a check answered at a time, step by step, and for an assigned user how she
- * was drawn, from the definition and the attribute values of that moment. Reads only; decides by the same functions.
+ * Explains what a check answered at a time, step by step, and how an assigned user was drawn, by the definition and the
+ * attribute values of that moment. Reads only; decides by the same functions.
  * @throws DomainError NOT_FOUND for an unknown experiment, or one that was not there at the time
  */
 export async function explainDecision(
@@ -26,7 +26,7 @@ export async function explainDecision(
   const at = Math.min(input.at?.getTime() ?? now, now)
   const [inForce] = await readHistoryAt(em, [input.experiment_id], at)
   if (!inForce) throw notFound('Experiment', `${input.experiment_id}${input.at ? ' at that time' : ''}`)
-  const person = await profiles.read(input.user_id)
+  const profile = await profiles.read(input.user_id)
   const acts = await readActsAt(em, input.user_id, input.experiment_id, at)
   const ids = acts.owner_id === null ? [input.user_id] : [acts.owner_id, input.user_id]
   const rows = await readAssignmentsUntil(em, ids, at)
@@ -42,13 +42,13 @@ export async function explainDecision(
   const subject: Subject = {
     userId,
     askedId: input.user_id,
-    attributes: { ...person.attributes, ...input.attributes, id: userId },
-    segmentIds: person.segmentIds,
+    attributes: { ...profile.attributes, ...input.attributes, id: userId },
+    segmentIds: profile.segmentIds,
     // An alias is answered its own assignment first, and drawn by what its owner is in.
     runs: variantsOf(storedByRun(rows, userId)),
   }
   const { decision, steps } = explain(experiment, input.user_id, assignment && variantOf(assignment), subject)
-  if (!person.known && !input.attributes)
+  if (!profile.known && !input.attributes)
     warnings.push('Nothing is known of this user: a check without attributes answers 404')
   if (inForce.definition.mode === 'aa')
     warnings.push('In A/A mode everybody is shown the control, whatever the variant')
@@ -72,7 +72,7 @@ export async function explainDecision(
   }
 }
 
-/** Whom an id was an alias of at a time, or itself. */
+/** Reads the owner of an id at a time; the id itself where it was no alias. */
 export const ownerAt = async (em: EntityManager, userId: string, at: number): Promise<string> =>
   (await readActsAt(em, userId, NO_EXPERIMENT, at)).owner_id ?? userId
 
@@ -81,7 +81,7 @@ const nothingForced: ReadonlyMap<string, number> = new Map()
 const forcedOn = (userId: string, variantId: number | null) =>
   variantId === null ? nothingForced : new Map([[userId, variantId]])
 
-/** By run; those of this id before those of its owner or alias. */
+/** Maps assignments by run; those of this id count before those of its owner or alias. */
 function storedByRun(rows: readonly ExplainedAssignment[], userId: string): Map<number, ExplainedAssignment> {
   const stored = new Map<number, ExplainedAssignment>()
   for (const row of rows) if (row.holder_id === userId || !stored.has(row.run_id)) stored.set(row.run_id, row)
@@ -93,8 +93,8 @@ const variantsOf = (stored: ReadonlyMap<number, ExplainedAssignment>): Map<numbe
   new Map([...stored].map(([runId, row]) => [runId, variantOf(row)]))
 
 /**
- * How an assigned user was drawn: by the version, the values and the other assignments of that moment; of one who came to
- * it by a login, how the alias was drawn.
+ * Explains how an assigned user was drawn, by the version, the values and the other assignments of that moment. Where
+ * the assignment came by a login, explains how the alias was drawn.
  */
 async function explainAssignment(em: EntityManager, stored: ExplainedAssignment): Promise<ExplanationOutput['drawn']> {
   const assignment = stored.source === 'alias' ? await readOriginal(em, stored) : stored
@@ -121,7 +121,10 @@ async function explainAssignment(em: EntityManager, stored: ExplainedAssignment)
   }
 }
 
-/** What stood around a decision: when it was made, for whom, what was stored of them, what was forced on them. */
+/**
+ * The circumstances of a decision: its time, the id asked with, the user's assignments and the variants forced on the
+ * user.
+ */
 type Moment = {
   at: number
   askedId: string
@@ -129,7 +132,7 @@ type Moment = {
   forced: ReadonlyMap<string, number>
 }
 
-/** A historic definition, compiled with what stood around it at that moment. */
+/** Compiles a historic definition with the circumstances of that moment. */
 async function compileAt(
   em: EntityManager,
   { definition }: HistoryRow,
@@ -159,7 +162,7 @@ async function holdoutAt(em: EntityManager, holdoutId: number, moment: Moment, o
   return compileAt(em, holdout, { ...moment, forced: forcedOn(moment.askedId, forced_variant_id) }, onBadRule)
 }
 
-/** Of the runs that the user is assigned in, those that were unfinished and of the same layer at a time. */
+/** Lists the user's runs that were unfinished and of the same layer at a time. */
 async function layerRunsAt(
   em: EntityManager,
   { id, layer_id }: HistoryRow['definition'],

@@ -29,8 +29,8 @@ export const rememberedOf = (row: StoredAssignment): Remembered => ({
 export type RememberedRuns = ReadonlyMap<number, Remembered>
 
 /**
- * Remembers stored assignments in this process and in Redis. Only an erasure changes them, so they are kept long. That a
- * user has none is never remembered.
+ * Remembers stored assignments in this process and in Redis. Only an erasure changes them, so they are kept long. That
+ * a user has none is never remembered.
  */
 export type AssignmentMemory = {
   /** What this process remembers; nothing leaves it. */
@@ -48,8 +48,9 @@ export type AssignmentMemory = {
 
 export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; watch: Watch }): AssignmentMemory {
   const { orm, cache, watch } = options
-  // Not `createProcessEntries`: a user's runs are merged one by one, and logins leave them as they are. Every decision peeks
-  // here, so an entry is dropped when its user is erased, rather than compared with the user's last change at each look.
+  // Not `createProcessEntries`: a user's runs are merged one by one, and logins leave them as they are. Every decision
+  // peeks here, so an entry is dropped when its user is erased, rather than compared with the user's last change at
+  // each look.
   const users = new LRUCache<string, Map<number, Remembered>>({ max: MAX_USERS })
   const shared = createRedisEntries<[number, Remembered][]>({
     cache,

@@ -7,7 +7,7 @@ import { Override } from './entity.ts'
 import { endOverride, excludeOverridden } from './queries.ts'
 import type { OverrideOf, SetOverride } from './schema.ts'
 
-/** They are for testing, and every process holds them all: many users are what segments are for. */
+/** Overrides are for testing, and every process holds all of them; segments are for many users. */
 const MAX_OVERRIDES = 1000
 
 /** Forces a variant on a user: an explicit act outside of promise 1, which leaves the user out of the run's results. */
@@ -36,7 +36,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   return em.refreshOrFail(override)
 }
 
-/** The user is drawn again, or answered what is stored; the run's results go on without them. */
+/** Ends an override: the user gets the stored variant, or is drawn. The run's results still leave the user out. */
 export async function removeOverride(em: EntityManager, input: OverrideOf) {
   const experiment = await lockExperiment(em, input.experiment_id)
   if (!(await endOverride(em, input)))
@@ -45,7 +45,7 @@ export async function removeOverride(em: EntityManager, input: OverrideOf) {
   return { message: 'Override removed successfully' }
 }
 
-/** All of them, by user id; there are at most 1000. */
+/** Lists all overrides of an experiment by user id; there are at most 1000. */
 export async function listOverrides(em: EntityManager, experimentId: number) {
   if ((await em.count(Experiment, { id: experimentId })) === 0) throw notFound('Experiment', experimentId)
   return em.find(Override, { experiment_id: experimentId, removed_at: null }, { orderBy: { user_id: 'asc' } })

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, list, rows } from '../database/sql.ts'
 import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 
 export type StoredAssignment = {
@@ -9,39 +10,42 @@ export type StoredAssignment = {
   holder_id: string
   variant_id: number
   exposed: boolean
-  /** When a check exposed a user whom the platform drew: no event from then on changes the row. Milliseconds as below. */
+  /**
+   * When a check exposed a user whom the platform drew. No event from then on changes the row. Milliseconds as below.
+   */
   settled_at: number | null
   /** Milliseconds since 1970, UTC. */
   assigned_at: number
 }
 
 /**
- * The rows `a` of these conditions for each row before, by the index: `offset 0` keeps the planner from joining with the
- * whole table, which it prefers while a young table has no statistics yet.
+ * Looks up the assignments `a` with these conditions, by the index, for each row before. `offset 0` keeps the planner
+ * from joining with the whole table, which it prefers while a young table has no statistics yet.
  */
 const assignmentsOf = (where: string) =>
   sql`cross join lateral (select x.* from assignments x where ${sql.raw(where)} offset 0) a`
 
 const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
-  case when a.source <> 'event' and a.exposure_source = 'check' then (extract(epoch from a.exposed_at) * 1000)::float8 end as settled_at,
+  case when a.source <> 'event' and a.exposure_source = 'check'
+    then (extract(epoch from a.exposed_at) * 1000)::float8 end as settled_at,
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
 
 /**
- * Everything assigned to these users, or to whom they are aliases of, in runs of experiments that are not archived; a
- * user's own comes last in each run. One round trip.
+ * Loads the assignments of these users, and of their owners where they are aliases, in runs of experiments that are not
+ * archived. A user's own comes last in each run. One round trip.
  */
-export async function loadAssignments(em: EntityManager, userIds: readonly string[]): Promise<StoredAssignment[]> {
-  const { rows } = await sql<StoredAssignment>`
+export function loadAssignments(em: EntityManager, userIds: readonly string[]): Promise<StoredAssignment[]> {
+  const statement = sql<StoredAssignment>`
     select i.user_id, ${columns}
-    from jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (user_id)
+    from ${list(userIds)} as i (user_id)
     cross join lateral (
       select l.user_id as id from aliases l where l.alias_id = i.user_id union all select i.user_id) holder
     ${assignmentsOf('x.user_id = holder.id')}
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
     where e.status <> 'archived'
-    order by a.user_id = i.user_id`.execute(em.getKysely())
-  return rows
+    order by a.user_id = i.user_id`
+  return execute(em, statement)
 }
 
 /** A drawn decision and the version of its experiment that it was drawn by. */
@@ -57,33 +61,47 @@ export type NewAssignment = {
   /** Attributes that results are broken down by. */
   dimensions: Record<string, Json>
   expose: boolean
-  /** The people's version when the user was looked at. */
+  /** The version of the profiles when the user was looked up. */
   profiles_version: number
   /** The id asked with: an alias of `user_id`, or the same. */
   asked_id: string
 }
 
 /**
- * Stores decisions, sorted by key; whoever is first wins. A report of the exposure may have come first, from a sender
- * whose clock is ahead.
- * @returns the rows that this call stored */
-export async function insertAssignments(
+ * Stores decisions, sorted by key; the first to be stored wins. A report of the exposure may have come first, from a
+ * sender whose clock is ahead.
+ * @returns the rows that this call stored
+ */
+export function insertAssignments(
   em: EntityManager,
   assignments: readonly NewAssignment[],
 ): Promise<StoredAssignment[]> {
-  const { rows } = await sql<StoredAssignment>`
-    insert into assignments as a (run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids,
-      dimensions, exposed_at, exposure_source, excluded_reason)
-    select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes, i.segment_ids,
-      dimensions_of(i.dimensions, array(select jsonb_object_keys(i.dimensions))), coalesce(met.at, reported.at), case when i.expose then 'check' when reported.at is not null then 'report' end,
+  const decided = rows(assignments, 'i', {
+    run_id: 'int',
+    user_id: 'text',
+    variant_id: 'int',
+    period: 'int',
+    experiment_id: 'int',
+    definition_version: 'int',
+    attributes: 'jsonb',
+    segment_ids: 'int[]',
+    dimensions: 'jsonb',
+    expose: 'boolean',
+  })
+  const statement = sql<StoredAssignment>`
+    insert into assignments as a (
+      run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, dimensions,
+      exposed_at, exposure_source, excluded_reason)
+    select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes,
+      i.segment_ids, dimensions_of(i.dimensions, array(select jsonb_object_keys(i.dimensions))),
+      coalesce(met.at, reported.at),
+      case when i.expose then 'check' when reported.at is not null then 'report' end,
       case when exists (
         select 1 from overrides o join runs r on r.id = i.run_id
         where o.user_id in (select i.user_id union all select l.alias_id from aliases l where l.user_id = i.user_id)
           and o.experiment_id = i.experiment_id
           and (o.removed_at is null or o.removed_at >= r.started_at)) then 'override' end
-    from jsonb_to_recordset(${JSON.stringify(assignments)}::text::jsonb) as i (
-      run_id int, user_id text, variant_id int, period int, experiment_id int, definition_version int, attributes jsonb,
-      segment_ids int[], dimensions jsonb, expose boolean)
+    from ${decided}
     left join lateral (select now_ms() as at where i.expose) met on true
     left join lateral (
       select min(e.timestamp) as at from events e
@@ -91,40 +109,39 @@ export async function insertAssignments(
         and e.type = ${EXPOSURE_EVENT} and e.timestamp >= now_ms()) reported on true
     order by i.run_id, i.user_id collate "C"
     on conflict (run_id, user_id) do nothing
-    returning a.user_id, ${columns}`.execute(em.getKysely())
-  return rows
+    returning a.user_id, ${columns}`
+  return execute(em, statement)
 }
 
 export type AssignmentKey = { run_id: number; user_id: string }
 
-export async function readAssignments(
-  em: EntityManager,
-  wanted: readonly AssignmentKey[],
-): Promise<StoredAssignment[]> {
-  const { rows } = await sql<StoredAssignment>`
+export function readAssignments(em: EntityManager, wanted: readonly AssignmentKey[]): Promise<StoredAssignment[]> {
+  const statement = sql<StoredAssignment>`
     select a.user_id, ${columns}
-    from jsonb_to_recordset(${JSON.stringify(wanted)}::text::jsonb) as i (run_id int, user_id text)
-    ${assignmentsOf('x.run_id = i.run_id and x.user_id = i.user_id')}`.execute(em.getKysely())
-  return rows
+    from ${rows(wanted, 'i', { run_id: 'int', user_id: 'text' })}
+    ${assignmentsOf('x.run_id = i.run_id and x.user_id = i.user_id')}`
+  return execute(em, statement)
 }
 
-/** Notes that these users met their variants now, where no exposure is stored yet. Rows are locked in the order of their keys. */
+/**
+ * Stores that these users met their variants now, where no exposure is stored yet. Locks rows in the order of their
+ * keys.
+ */
 export async function exposeAssignments(em: EntityManager, exposed: readonly AssignmentKey[]) {
-  await sql`
+  const statement = sql`
     with locked as (
       select a.run_id, a.user_id
-      from jsonb_to_recordset(${JSON.stringify(exposed)}::text::jsonb) as i (run_id int, user_id text)
+      from ${rows(exposed, 'i', { run_id: 'int', user_id: 'text' })}
       join assignments a on a.run_id = i.run_id and a.user_id = i.user_id
       where a.exposed_at is null
       order by a.run_id, a.user_id
       for update of a)
     update assignments a set exposed_at = now_ms(), exposure_source = 'check'
-    from locked where a.run_id = locked.run_id and a.user_id = locked.user_id and a.exposed_at is null`.execute(
-    em.getKysely(),
-  )
+    from locked where a.run_id = locked.run_id and a.user_id = locked.user_id and a.exposed_at is null`
+  await execute(em, statement)
 }
 
-/** An assignment with all that explains it, and the experiment and time of its run. Times in milliseconds since 1970. */
+/** An assignment with what explains it, and the experiment and time of its run. Times in milliseconds since 1970. */
 export type ExplainedAssignment = {
   run_id: number
   holder_id: string
@@ -143,33 +160,35 @@ export type ExplainedAssignment = {
 
 const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
 
-/** Everything assigned to these ids, or copied to them at a login, until a time (milliseconds since 1970). */
-export async function readAssignmentsUntil(
+/** Reads what was assigned to these ids, or copied to them at a login, until a time (milliseconds since 1970). */
+export function readAssignmentsUntil(
   em: EntityManager,
   userIds: readonly string[],
   at: number,
 ): Promise<ExplainedAssignment[]> {
-  const { rows } = await sql<ExplainedAssignment>`
-    select a.run_id, a.user_id as holder_id, r.experiment_id, r.number as run_number, ${milliseconds('r.ended_at')} as run_ended_at,
-      a.variant_id, a.period, a.source, ${milliseconds('a.assigned_at')} as assigned_at, a.definition_version, a.attributes,
-      to_json(a.segment_ids) as segment_ids, ${milliseconds('a.exposed_at')} as exposed_at
+  const statement = sql<ExplainedAssignment>`
+    select a.run_id, a.user_id as holder_id, r.experiment_id, r.number as run_number,
+      ${milliseconds('r.ended_at')} as run_ended_at,
+      a.variant_id, a.period, a.source, ${milliseconds('a.assigned_at')} as assigned_at, a.definition_version,
+      a.attributes, to_json(a.segment_ids) as segment_ids, ${milliseconds('a.exposed_at')} as exposed_at
     from assignments a join runs r on r.id = a.run_id
-    where a.user_id in (${sql.join(userIds)}) and coalesce(a.joined_at, a.assigned_at) <= to_timestamp(${at}::float8 / 1000)`.execute(
-    em.getKysely(),
-  )
-  return rows
+    where a.user_id in (${sql.join(userIds)})
+      and coalesce(a.joined_at, a.assigned_at) <= to_timestamp(${at}::float8 / 1000)`
+  return execute(em, statement)
 }
 
-/** The assignment of an alias that was copied to its owner. */
+/** Reads the assignment of an alias from which the owner's was copied. */
 export async function readOriginal(
   em: EntityManager,
   { run_id, holder_id, variant_id, assigned_at }: ExplainedAssignment,
 ): Promise<ExplainedAssignment | undefined> {
-  const { rows } = await sql<{
-    alias_id: string
-  }>`select l.alias_id from aliases l where l.user_id = ${holder_id}`.execute(em.getKysely())
-  const aliases = rows.map((row) => row.alias_id)
-  const found = aliases.length === 0 ? [] : await readAssignmentsUntil(em, aliases, assigned_at)
+  const aliases = await execute(
+    em,
+    sql<{ alias_id: string }>`select l.alias_id from aliases l where l.user_id = ${holder_id}`,
+  )
+  if (aliases.length === 0) return undefined
+  const aliasIds = aliases.map((alias) => alias.alias_id)
+  const found = await readAssignmentsUntil(em, aliasIds, assigned_at)
   return found.find(
     (row) =>
       row.run_id === run_id &&
@@ -179,45 +198,56 @@ export async function readOriginal(
   )
 }
 
-/** What was forced on a user, and whose alias the id was, at a time (milliseconds since 1970). */
-export async function readActsAt(em: EntityManager, userId: string, experimentId: number, at: number) {
-  const { rows } = await sql<{ owner_id: string | null; forced_variant_id: number | null }>`
+/** A user's owner, if the id was an alias, and the variant that was forced on the user, if one was. */
+type Acts = { owner_id: string | null; forced_variant_id: number | null }
+
+/** Reads a user's owner and override as they were at a time (milliseconds since 1970). */
+export async function readActsAt(em: EntityManager, userId: string, experimentId: number, at: number): Promise<Acts> {
+  const statement = sql<Acts>`
     with moment as (select to_timestamp(${at}::float8 / 1000) as at),
     owner as (select l.user_id as id from aliases l, moment where l.alias_id = ${userId} and l.created_at <= moment.at)
     select (select owner.id from owner) as owner_id,
       (select o.variant_id from overrides o, moment
-        where o.experiment_id = ${experimentId} and o.created_at <= moment.at and (o.removed_at is null or o.removed_at > moment.at)
+        where o.experiment_id = ${experimentId} and o.created_at <= moment.at
+          and (o.removed_at is null or o.removed_at > moment.at)
           and o.user_id in (select ${userId}::text union all select owner.id from owner)
-        order by o.user_id = ${userId}::text desc limit 1) as forced_variant_id`.execute(em.getKysely())
-  return rows[0] as { owner_id: string | null; forced_variant_id: number | null }
+        order by o.user_id = ${userId}::text desc limit 1) as forced_variant_id`
+  const [acts] = await execute(em, statement)
+  return acts as Acts
 }
 
-/** The current runs of experiments at a time (milliseconds since 1970), by experiment. */
+/**
+ * Reads the runs of experiments that were current at a time (milliseconds since 1970).
+ * @returns run ids by experiment
+ */
 export async function readRunsAt(em: EntityManager, experimentIds: readonly number[], at: number) {
   if (experimentIds.length === 0) return new Map<number, number>()
-  const { rows } = await sql<{ experiment_id: number; id: number }>`
+  const statement = sql<{ experiment_id: number; id: number }>`
     select distinct on (r.experiment_id) r.experiment_id, r.id from runs r
     where r.experiment_id in (${sql.join(experimentIds)}) and r.started_at <= to_timestamp(${at}::float8 / 1000)
-    order by r.experiment_id, r.number desc`.execute(em.getKysely())
-  return new Map(rows.map((row) => [row.experiment_id, row.id]))
+    order by r.experiment_id, r.number desc`
+  const runs = await execute(em, statement)
+  return new Map(runs.map((run) => [run.experiment_id, run.id]))
 }
 
 /** Leaves a person, by all of their ids, out of the results of an experiment's unfinished run, from now on. */
 export async function excludeOverridden(em: EntityManager, key: { user_id: string; experiment_id: number }) {
-  await sql`
+  const statement = sql`
     with owner as (
       select coalesce((select l.user_id from aliases l where l.alias_id = ${key.user_id}), ${key.user_id}) as id)
     update assignments a set excluded_reason = 'override' from runs r
     where r.id = a.run_id and r.experiment_id = ${key.experiment_id} and r.ended_at is null
-      and a.user_id in (select o.id from owner o union all select l.alias_id from owner o join aliases l on l.user_id = o.id)
-      and a.excluded_reason is distinct from 'override'`.execute(em.getKysely())
+      and a.user_id in (
+        select o.id from owner o union all select l.alias_id from owner o join aliases l on l.user_id = o.id)
+      and a.excluded_reason is distinct from 'override'`
+  await execute(em, statement)
 }
 
-/** @returns whether an override was in force until now */
+/** Ends the user's override. @returns whether one was in force until now */
 export async function endOverride(em: EntityManager, key: { user_id: string; experiment_id: number }) {
-  const { rows } = await sql`
+  const statement = sql`
     update overrides set removed_at = date_trunc('milliseconds', clock_timestamp())
     where user_id = ${key.user_id} and experiment_id = ${key.experiment_id} and removed_at is null
-    returning 1`.execute(em.getKysely())
-  return rows.length > 0
+    returning 1`
+  return (await execute(em, statement)).length > 0
 }

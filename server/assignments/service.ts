@@ -67,7 +67,8 @@ export function assignmentJson(deciding: Deciding, experimentId: number, userId:
   if (!found) return null
   const { variant, stored } = found
   const at = stored ? `"${new Date(stored.assignedAt).toISOString()}"` : null
-  return `{"experiment_id":${experimentId},"user_id":"${userId}",${variant.answerJson.slice(1, -1)},"assigned_at":${at}}`
+  const fields = variant.answerJson.slice(1, -1)
+  return `{"experiment_id":${experimentId},"user_id":"${userId}",${fields},"assigned_at":${at}}`
 }
 
 /**

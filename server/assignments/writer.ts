@@ -13,14 +13,14 @@ import {
   type StoredAssignment,
 } from './queries.ts'
 
-/** Stores decisions and exposures; those that arrive within a couple of milliseconds share one transaction. */
+/** Stores decisions and exposures. Those that arrive within two milliseconds share one transaction. */
 export type AssignmentWriter = {
   /**
    * Stores a decision, or answers the one that somebody stored first.
    * @returns 'moved' when the experiment changed, or the user was erased, since the decision: decide again
    */
   store: (assignment: NewAssignment) => Promise<Remembered | 'moved'>
-  /** Notes that the user met the stored variant. */
+  /** Stores that the user met the stored variant. */
   expose: (key: AssignmentKey) => Promise<void>
   drained: () => Promise<unknown>
 }

@@ -12,7 +12,9 @@ import { isDatabaseUnavailable } from '../database/errors.ts'
 import { execute, rows } from '../database/sql.ts'
 import type { Scope } from './schema.ts'
 
-/** Half in Redis, half in the process: a revoked key is refused at once after the message, and within 5 seconds without. */
+/**
+ * Half in Redis, half in the process: a revoked key is refused at once after the message, and within 5 seconds without.
+ */
 const TTL_SECONDS = 2.5
 const MAX_KEYS = 10_000
 /** How long a check may take before the last known answer stands. */
@@ -109,8 +111,8 @@ export function createKeyRing(options: {
   }
 
   /**
-   * Checks again a caller whose last check is too old. While the database is unavailable or frozen the last answer stands:
-   * known decisions are still answered then, and nobody can revoke a key meanwhile.
+   * Checks again a caller whose last check is too old. While the database is unavailable or frozen the last answer
+   * stands: known decisions are still answered then, and nobody can revoke a key meanwhile.
    */
   function recheck(token: string, last: Caller): Caller | Promise<Caller | null> {
     const { caller, patience, impatient } = load(token)

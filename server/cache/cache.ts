@@ -9,25 +9,27 @@ const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('key') }),
 ])
 
-/** What one process tells the others after a commit. A lost message is made up for by polling versions. */
+/** One process sends it to the others after a commit. Polling versions makes up for a lost message. */
 export type Message = z.output<typeof message>
 
 const COMMAND_TIMEOUT_MS = 50
-/** Longer values would take longer than that: they are left to the database. */
+/** Longer values would take longer than the timeout: they are left to the database. */
 const MAX_LENGTH = 4_000_000
-/** After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them. */
+/**
+ * After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them.
+ */
 const REST_MS = 1000
 
 /**
- * The shared cache, never a place of record: a miss, a slow or a lost Redis means the loader.
+ * The shared cache holds nothing that PostgreSQL does not: after a miss, or without Redis, a value is loaded from there.
  * Without a Redis every read is a miss and messages reach nobody, which is right for a single process.
  */
 export type Cache = {
-  /** One value read through; what the loader gives must survive JSON. */
+  /** Reads one value through; what the loader gives must survive JSON. */
   read: <T>(key: string, options: { ttlSeconds: number }, load: () => Promise<T>) => Promise<T>
   /** null for a miss, and for what cannot be read. */
   get: <T>(key: string) => Promise<T | null>
-  /** Fire and forget. */
+  /** Does not wait for Redis. */
   set: (key: string, value: unknown, ttlSeconds: number) => void
   drop: (key: string) => Promise<void>
   publish: (message: Message) => void
@@ -79,7 +81,7 @@ export function createCache(options: { url: string | undefined; namespace: strin
   })
   subscriber.on('message', (_channel, text) => {
     const heard = message.safeParse(parsed(text))
-    // Somebody else wrote into the channel: whatever it was to say, looking again finds it.
+    // Another program, or another version of this one, wrote the message: looking again finds what changed.
     if (!heard.success) for (const resync of resyncs) resync()
     else for (const listener of listeners) listener(heard.data)
   })

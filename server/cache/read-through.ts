@@ -3,8 +3,8 @@ import { LRUCache } from 'lru-cache'
 import type { Cache } from './cache.ts'
 
 /**
- * Caches by subject, such as a user, in three layers: this process, Redis, PostgreSQL. One rule holds in all of them: an
- * entry that was filled before its subject's last change is not believed.
+ * Caches by subject, such as a user, in three layers: this process, Redis, PostgreSQL. One rule holds in all of them:
+ * an entry that was filled before its subject's last change is not believed.
  */
 
 /** Versions of subjects. They only rise, and they are the same in all processes. */

@@ -63,8 +63,8 @@ async function recordNow(recording: Recording, actor: string, input: RecordEvent
 }
 
 /**
- * Checks an event against the definitions, and starts a draft where the event is its first decision. Of a known user, in
- * an experiment that has started, without a promise.
+ * Checks an event against the definitions, and starts a draft where the event is its first decision. Of a known user,
+ * in an experiment that has started, without a promise.
  * @param isWelcome whether the user is known by what is sent along
  */
 function prepare(

@@ -17,36 +17,36 @@ import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
-/** How often flags are evaluated again because definitions moved under it. */
+/** How often flags are evaluated again because definitions changed meanwhile. */
 const MAX_CHANGES = 25
 /** How long a look for newer definitions may take. */
 const PATIENCE_MS = 500
 
-/** Who asks for which flags. */
+/** One question about flags. */
 type FlagCheck = {
-  /** null: nobody in particular. */
+  /** null: no user in particular. */
   user_id: string | null
-  /** null: all there are. */
+  /** null: all flags and experiments. */
   keys: readonly string[] | null
   attributes: Record<string, Json> | null
-  /** Whether the user meets what is answered. */
+  /** true: the user is shown what is answered. */
   expose: boolean
   preview?: boolean
 }
 
-/** Whether this call recorded that the user met the variant, the application is to report it when shown, or neither. */
+/** The exposure: this call recorded it, the application has to report it when it shows the variant, or there is none. */
 export type Exposure = 'recorded' | 'report' | 'none'
-/** 'user needed': it takes a user id. */
+/** 'user needed': the flag cannot be evaluated without a user id. */
 export type Evaluated = { readonly answer: FlagAnswer; readonly exposure: Exposure } | 'user needed'
 
-/** A variant that an experiment gives; null where it gives none. */
+/** The variant that an experiment gives the user; null where it gives none. */
 type Given = { readonly variantId: number; readonly exposure: Exposure } | null
-/** By experiment, each with the version of the experiment that it was decided by. */
+/** What experiments give, by id, with the version of the experiment that decided. */
 type Decided = Map<number, { given: Given; version: number | undefined }>
 type Entry = FlagDefinition | ExperimentDefinition
 
 const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
-/** An experiment finds out for itself who the user is, where it does not know them. */
+/** Tells whether the user is looked up before the entry is evaluated; an experiment looks the user up itself. */
 const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
 
 /**
@@ -57,8 +57,7 @@ const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
  */
 export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
   const { watch } = deciding
-  // A key that is not there may be newer than this process's snapshot; an old one must not wait for a database that is
-  // unavailable.
+  // An unknown key may be newer than this process's snapshot. A look at an unavailable database must not hold up the rest.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
     await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
   const decided: Decided = new Map()
@@ -66,7 +65,7 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
   let seen: Snapshot | undefined
   for (let changes = 0; changes <= MAX_CHANGES; ) {
     if (seen !== watch.snapshot()) {
-      // Other flags may ask for more of the user, and an experiment may be in another run.
+      // In the new snapshot flags may read more of the user, and an experiment may be in another run.
       seen = watch.snapshot()
       changes++
       for (const [id, { version }] of decided) if (seen.experiments.get(id)?.version !== version) decided.delete(id)
@@ -81,14 +80,14 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
       results.set(key, typeof found === 'number' ? 'user needed' : found)
     }
     if (undecided.size === 0 || check.user_id === null) return results
-    // A preview stores nothing: what counts for others is asked again together with them.
+    // A preview stores nothing: experiments decided before are asked for again together with those that read them.
     const missing = check.preview ? [...decided.keys(), ...undecided] : lowest(seen, undecided)
     await decideMissing(deciding, actor, { ...check, user_id: check.user_id }, missing, decided)
   }
   throw unavailable('The flags are being changed too quickly to evaluate them; try again soon')
 }
 
-/** Those on which no other of them depends: a prerequisite that is decided for one flag counts for the next. */
+/** Picks the experiments of least depth: a prerequisite that is decided for one flag counts for the next. */
 function lowest({ experiments }: Snapshot, ids: ReadonlySet<number>): number[] {
   const depthOf = (id: number) => experiments.get(id)?.depth ?? 0
   const least = Math.min(...Array.from(ids, depthOf))
@@ -104,9 +103,7 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
   }
 }
 
-/**
- * Nothing is looked up of somebody whom no rule asks about, and only the owner where the call says all that they ask.
- */
+/** Looks up as little of the user as the flags read: nothing, the owner of the id alone, or the profile. */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
   const { user_id, attributes } = check
   const { profiles } = deciding
@@ -133,7 +130,7 @@ const inNoSegment: ReadonlySet<number> = new Set()
 const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
-  // Rules ask for `id` to name a user, which nobody can pretend to be.
+  // Rules ask for `id` to name a user, and no call can pretend to be one.
   const { id: _id, ...rest } = attributes ?? {}
   return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
 }
@@ -172,7 +169,7 @@ function evaluateEntry(
   return typeof answer === 'number' ? answer : { answer, exposure: answer.experiment === null ? 'none' : exposure }
 }
 
-/** What is decided already, or of an experiment that gives everybody the same. */
+/** Finds what was decided already; without a user, what the experiment gives every user. */
 function givenTo({ watch }: Deciding, check: FlagCheck, decided: Decided, id: number) {
   if (check.user_id !== null) return decided.get(id)?.given
   const experiment = watch.snapshot().experiments.get(id)
@@ -229,7 +226,7 @@ export function evaluateFromMemory(
   return typeof found === 'number' ? undefined : found
 }
 
-/** Who is asking, where this process remembers all that the flag asks of them. */
+/** Finds the user from memory. @returns undefined where this process does not remember what the flag reads */
 function remembered(
   { profiles }: Deciding,
   flag: FlagDefinition,
@@ -244,7 +241,7 @@ function remembered(
   return person && subjectWith(person, attributes)
 }
 
-/** The evaluation over REST and tRPC. */
+/** Evaluates flags for REST and tRPC. */
 export async function evaluateFlags(deciding: Deciding, actor: string, input: EvaluateFlags): Promise<EvaluatedFlags> {
   const results = await evaluate(deciding, actor, {
     user_id: input.user_id,

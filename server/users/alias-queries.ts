@@ -15,8 +15,8 @@ export type ErasedRows = {
 }
 
 /**
- * Erases the person behind an id and its aliases. Profiles, memberships, overrides and links are deleted; assignments and
- * events stay under the replacements. Events keep only those properties that metrics read.
+ * Erases the person behind an id and its aliases. Profiles, memberships, overrides and links are deleted; assignments
+ * and events stay under the replacements. Events keep only those properties that metrics read.
  * @param userId the id whose links are deleted; the other ids of `replacements` may belong to another person by now
  * @param personId the owner of the replacements that are in use, so that they count as one person
  */
@@ -31,20 +31,24 @@ export async function erasePerson(
       select i.user_id, i.replacement from ${rows(replacements, 'i', { user_id: 'text', replacement: 'text' })}),
       -- The properties of events that measures read: numbers, and what their filters compare.
       read as materialized (
-        select coalesce(array_agg(distinct p.property) filter (where p.property is not null), '{}') || array['value'] as numbers,
+        select coalesce(array_agg(distinct p.property) filter (where p.property is not null), '{}') || array['value']
+            as numbers,
           array(select distinct f.name from measure_parts m cross join unnest(m.reads) f (name)) as filters
         from measure_parts p),
       profile as (delete from users u using item where u.id = item.user_id returning 1),
       membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
-      overridden as (delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
-      aliased as (delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.alias_id, l.user_id),
+      overridden as (
+        delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
+      aliased as (
+        delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.alias_id, l.user_id),
       assigned as (
         update assignments a set user_id = item.replacement, attributes = null, segment_ids = null
         from item where a.user_id = item.user_id returning item.replacement),
       recorded as (
         update events e set user_id = item.replacement,
           properties = (
-            select jsonb_object_agg(q.key, case when jsonb_typeof(q.value) = 'boolean' or event_number(e.properties, q.key) is not null
+            select jsonb_object_agg(q.key, case
+              when jsonb_typeof(q.value) = 'boolean' or event_number(e.properties, q.key) is not null
               or (jsonb_typeof(q.value) = 'string' and q.key = any (read.filters)) then q.value end)
             from read cross join jsonb_each(e.properties) q where q.key = any (read.numbers || read.filters))
         from item where e.user_id = item.user_id returning item.replacement),
@@ -53,10 +57,12 @@ export async function erasePerson(
       logged as (insert into fold_log (user_id, replacement) select item.user_id, item.replacement from item),
       linked as (
         insert into aliases (alias_id, user_id)
-        select kept.replacement, ${personId} from (select replacement from assigned union select replacement from recorded) kept
+        select kept.replacement, ${personId}
+        from (select replacement from assigned union select replacement from recorded) kept
         where kept.replacement <> ${personId})
     select ((select count(*) from profile) + (select count(*) from membership) + (select count(*) from overridden)
-        + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int as stored,
+        + (select count(*) from aliased) + (select count(*) from assigned) + (select count(*) from recorded))::int
+        as stored,
       exists (select 1 from overridden where in_force) or exists (
         select 1 from aliased join overrides o on o.user_id = aliased.user_id where o.removed_at is null) as forced,
       (select coalesce(json_agg(aliased.alias_id), '[]') from aliased where aliased.user_id = ${userId}) as alias_ids`
@@ -118,14 +124,20 @@ export function storeLinks(em: EntityManager, links: readonly Link[]): Promise<S
   return execute(em, statement)
 }
 
-const copied = sql`(run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, exposed_at, exposure_source, excluded_reason, dimensions, first_variant_id, joined_at)`
-/** The columns of a copy of assignment `a`. An assignment by an event stays one, so that events still move it and cross it. */
+const copied = sql`(
+  run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids,
+  exposed_at, exposure_source, excluded_reason, dimensions, first_variant_id, joined_at)`
+/**
+ * The columns of a copy of assignment `a`. An assignment by an event stays one, so that events still move it and cross
+ * it.
+ */
 const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
-  a.definition_version, a.attributes, a.segment_ids, a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
+  a.definition_version, a.attributes, a.segment_ids,
+  a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
 
 /**
- * Copies assignments of aliases to their owners, in the runs where an owner has none of its own. Archived experiments are
- * left out, and nobody gets a second one of a layer's unfinished runs.
+ * Copies assignments of aliases to their owners, in the runs where an owner has none of its own. Archived experiments
+ * are left out, and nobody gets a second one of a layer's unfinished runs.
  * @param links their order matters: the first alias with an assignment gives it
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
@@ -141,7 +153,8 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
       where e.status <> 'archived'
       order by a.run_id, i.user_id collate "C", i.ord),
     ranked as (
-      select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank from candidate c)
+      select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank
+      from candidate c)
     insert into assignments ${copied}
     select a.run_id, a.owner_id, ${copy}
     from ranked a

@@ -31,7 +31,9 @@ export type AliasWriter = {
 /** The versions that one transaction raised: the profiles' version, and the definitions' version where it changed. */
 export type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
-/** Drops what is cached of users who were joined or erased, in this process and the others. Call it after the commit. */
+/**
+ * Drops what is cached of users who were joined or erased, in this process and the others. Call it after the commit.
+ */
 export type Forget = (raised: Raised) => Promise<void>
 
 /** Raises the versions that fence the caches and decisions of these users. */

@@ -4,8 +4,8 @@ import type { Attributes } from '../evaluation/condition.ts'
 import { countPages, countProfiles, readProfiles } from './queries.ts'
 
 /**
- * Stored profiles for previews: all of them, or a random sample of many. Read in pieces that hold the embedded database,
- * which lives on the event loop's thread, for some 10 ms each.
+ * Stored profiles for previews: all of them, or a random sample of many. Read in pieces that hold the embedded
+ * database, which lives on the event loop's thread, for some 10 ms each.
  */
 
 /** Pages that are counted at once, some 70,000 profiles, and read at once, some 300. */

@@ -15,24 +15,29 @@ export type StoredProfile = {
 
 /** The columns of profile `u` that rules may ask for, merged with its attributes. */
 const profileAttributes = sql`u.attributes || jsonb_build_object(
-  'first_name', u.first_name, 'last_name', u.last_name, 'email', u.email, 'is_premium', u.is_premium, 'country_code', u.country_code)`
+  'first_name', u.first_name, 'last_name', u.last_name, 'email', u.email, 'is_premium', u.is_premium,
+  'country_code', u.country_code)`
 
 /**
- * Loads the profile's fields merged with its attributes, and hand-made memberships, for each user; for an alias also its
- * owner's, where it has none of its own. One round trip. `offset 0` keeps the planner from scanning whole tables where it
- * has no statistics, as the embedded database never has.
+ * Loads the profile's fields merged with its attributes, and hand-made memberships, for each user; for an alias also
+ * its owner's, where it has none of its own. One round trip. `offset 0` keeps the planner from scanning whole tables
+ * where it has no statistics, as the embedded database never has.
  */
 export function loadProfiles(em: EntityManager, userIds: readonly string[]): Promise<StoredProfile[]> {
   const statement = sql<StoredProfile>`
     select i.user_id, coalesce(l.user_id, i.user_id) as owner_id, known.known,
-      coalesce(owner.attributes, '{}') || coalesce(own.attributes, '{}') || jsonb_build_object('id', coalesce(l.user_id, i.user_id)) as attributes,
+      coalesce(owner.attributes, '{}') || coalesce(own.attributes, '{}')
+        || jsonb_build_object('id', coalesce(l.user_id, i.user_id)) as attributes,
       coalesce(m.segment_ids, '{}') as segment_ids
     from ${list(userIds)} as i (user_id)
     left join lateral (select l.user_id from aliases l where l.alias_id = i.user_id offset 0) l on true
-    left join lateral (select ${profileAttributes} as attributes from users u where u.id = i.user_id offset 0) own on true
-    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
     left join lateral (
-      select array_agg(distinct s.segment_id) as segment_ids from user_segments s where s.user_id in (i.user_id, l.user_id)) m on true
+      select ${profileAttributes} as attributes from users u where u.id = i.user_id offset 0) own on true
+    left join lateral (
+      select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
+    left join lateral (
+      select array_agg(distinct s.segment_id) as segment_ids from user_segments s
+      where s.user_id in (i.user_id, l.user_id)) m on true
     cross join lateral (select l.user_id is not null or own.attributes is not null or m.segment_ids is not null
       or exists (select 1 from assignments a where a.user_id = i.user_id)
       or exists (select 1 from overrides o where o.user_id = i.user_id)
@@ -67,12 +72,15 @@ export type SampledProfile = Omit<StoredProfile, 'known'>
 export function readProfiles(em: EntityManager, from: number, to: number, share: number): Promise<SampledProfile[]> {
   const statement = sql<SampledProfile>`
     select u.id as user_id, coalesce(l.user_id, u.id) as owner_id,
-      coalesce(owner.attributes, '{}') || ${profileAttributes} || jsonb_build_object('id', coalesce(l.user_id, u.id)) as attributes,
+      coalesce(owner.attributes, '{}') || ${profileAttributes}
+        || jsonb_build_object('id', coalesce(l.user_id, u.id)) as attributes,
       coalesce(m.segment_ids, '{}') as segment_ids
     from (select * from users u where ${onPages(from, to)} and random() < ${share}::float8 offset 0) u
     left join lateral (select l.user_id from aliases l where l.alias_id = u.id offset 0) l on true
-    left join lateral (select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
     left join lateral (
-      select array_agg(distinct s.segment_id) as segment_ids from user_segments s where s.user_id in (u.id, l.user_id)) m on true`
+      select ${profileAttributes} as attributes from users u where u.id = l.user_id offset 0) owner on true
+    left join lateral (
+      select array_agg(distinct s.segment_id) as segment_ids from user_segments s
+      where s.user_id in (u.id, l.user_id)) m on true`
   return execute(em, statement)
 }

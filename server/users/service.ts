@@ -50,11 +50,11 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
 }
 
 /**
- * Erases a person, who may have aliases. Profile, memberships, overrides and links are deleted. Assignments and events stay
- * under random ids that are linked as the person's were, so that results stand; stickiness ends. If the id is itself an
- * alias, its owner stays, and the rows of the id stay the owner's. There are two passes: the first erases everything that
- * is stored; the second, while nothing can be stored, what was on its way meanwhile. The second takes other random ids,
- * since a user may have been assigned in the same run again.
+ * Erases a person, who may have aliases. Profile, memberships, overrides and links are deleted. Assignments and events
+ * stay under random ids that are linked as the person's were, so that results stand; stickiness ends. If the id is
+ * itself an alias, its owner stays, and the rows of the id stay the owner's. There are two passes: the first erases
+ * everything that is stored; the second, while nothing can be stored, what was on its way meanwhile. The second takes
+ * other random ids, since a user may have been assigned in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
 export async function deleteUser(em: EntityManager, forget: Forget, userId: string) {
@@ -96,7 +96,10 @@ export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Pro
   return { ...link, created_at: new Date(created_at) }
 }
 
-/** Lists the owner of an id and the owner's aliases. @throws DomainError NOT_FOUND for an id of which nothing is known */
+/**
+ * Lists the owner of an id and the owner's aliases.
+ * @throws DomainError NOT_FOUND for an id of which nothing is known
+ */
 export async function listAliases(
   em: EntityManager,
   profiles: ProfileCache,
