@@ -65,12 +65,20 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   {
     kind: '<domain>/schema.ts',
     is: (path) => domainOf(path) !== undefined && isA('schema', path),
-    may: (to) => to === 'server/wire.ts' || isA('schema', to),
+    may: (to, from) =>
+      to === 'server/wire.ts' ||
+      isA('schema', to) ||
+      (from === 'server/results/schema.ts' && /^server\/analysis\/(exclusions|snake-case)\.ts$/.test(to)),
   },
   {
     kind: '<domain>/entity.ts',
     is: (path) => path.startsWith('server/') && path.endsWith('/entity.ts'),
-    may: (to, from) => to === 'server/wire.ts' || to.endsWith('/entity.ts') || isOwnSchema(to, from),
+    may: (to, from) =>
+      to === 'server/wire.ts' ||
+      to.endsWith('/entity.ts') ||
+      isOwnSchema(to, from) ||
+      to === `${folder(from)}/columns.ts` ||
+      (from === 'server/totals/entity.ts' && /^server\/analysis\/(exclusions|sums)\.ts$/.test(to)),
   },
   {
     kind: '<domain>/queries.ts',
@@ -78,8 +86,8 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     may: (to, from) =>
       to === 'server/wire.ts' ||
       isOwnSchema(to, from) ||
-      ['stored.ts', 'flag-queries.ts'].some((own) => to === `${folder(from)}/${own}`) ||
-      /^server\/totals\/(counting|progress)\.ts$/.test(to) ||
+      ['columns.ts', 'stored.ts', 'flag-queries.ts'].some((own) => to === `${folder(from)}/${own}`) ||
+      /^server\/totals\/(adding|counting|progress)\.ts$/.test(to) ||
       /^server\/database\/(locks|sql)\.ts$/.test(to) ||
       to.startsWith('server/evaluation/'),
   },

@@ -8,20 +8,21 @@ import type { RunStatistics } from './statistics.ts'
 export type Analysis = {
   decision: Decision
   warnings: string[]
-  sample_ratio: SampleRatios
+  sampleRatio: SampleRatios
   metrics: MetricResult[]
 }
 
 /**
- * What sufficient statistics say: the same statistics give the same answer, bit for bit, wherever and whenever it is computed.
- * Primary metrics are corrected together by Holm, secondary ones by Benjamini and Hochberg, guardrails not at all.
+ * Analyses sufficient statistics. The same statistics give the same answer, bit for bit, wherever and whenever it is
+ * computed. Primary metrics are corrected together by Holm, secondary ones by Benjamini and Hochberg, guardrails not at
+ * all.
  */
 export function analyse(statistics: RunStatistics): Analysis {
-  const sample_ratio = checkRatios(statistics)
+  const sampleRatio = checkRatios(statistics)
   const metrics = statistics.metrics.map((metric) => analyseMetric(statistics, metric))
   correct(metrics, 'primary', holm)
   correct(metrics, 'secondary', benjaminiHochberg)
-  return { ...decideRun(statistics, sample_ratio, metrics), sample_ratio, metrics }
+  return { ...decideRun(statistics, sampleRatio, metrics), sampleRatio, metrics }
 }
 
 type Correction = (pValues: readonly (number | null)[]) => (number | null)[]
@@ -33,15 +34,15 @@ function correct(metrics: readonly MetricResult[], role: MetricResult['role'], c
 
 /** Corrects the p-values of a family in place, those for one look and those for many. */
 export function correctFamily(family: readonly MetricComparison[], correction: Correction) {
-  const fixed = correction(family.map(({ p_value }) => p_value))
-  const always = correction(family.map(({ always_valid }) => always_valid?.p_value ?? null))
-  for (const [place, comparison] of family.entries()) {
-    comparison.p_value_adjusted = fixed[place] ?? null
-    if (comparison.always_valid) comparison.always_valid.p_value_adjusted = always[place] ?? null
+  const fixed = correction(family.map(({ pValue }) => pValue))
+  const always = correction(family.map(({ alwaysValid }) => alwaysValid?.pValue ?? null))
+  for (const [index, comparison] of family.entries()) {
+    comparison.pValueAdjusted = fixed[index] ?? null
+    if (comparison.alwaysValid) comparison.alwaysValid.pValueAdjusted = always[index] ?? null
   }
 }
 
-/** The segments of a dimension: one metric's comparisons over all of them are a family, and exploratory. */
+/** Analyses the segments of a dimension: one metric's comparisons over all of them are a family, and exploratory. */
 export function analyseSegments(
   segments: readonly { value: string; statistics: RunStatistics }[],
 ): { value: string; metrics: MetricResult[] }[] {

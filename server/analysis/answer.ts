@@ -1,63 +1,65 @@
 import { simpleResults } from '../statistics/simple-results.ts'
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
+import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import type { MetricResult } from './metric-result.ts'
-import type { Method, RunStatistics, UnitCounts } from './statistics.ts'
+import type {
+  Departure,
+  Method,
+  MetricStatistics,
+  Question,
+  RunStatistics,
+  Segment,
+  SummedMetric,
+  UnitCounts,
+} from './statistics.ts'
 
-/** The whole answer to a question about results, as it is sent; times in ISO 8601. */
+/** The whole answer to a question about results; times in ISO 8601. The wire has its fields in snake_case. */
 export type Answer = {
-  experiment_id: number
-  experiment_name: string
-  conversion_event_type: string
-  confidence_level: number
-  significance_threshold: number
+  experimentId: number
+  experimentName: string
+  conversionEventType: string
+  confidenceLevel: number
+  significanceThreshold: number
   run: number | null
-  data_through: string | null
+  dataThrough: string | null
   state: RunStatistics['state']
-  frozen_at: string | null
+  frozenAt: string | null
   variants: ReturnType<typeof documented>['variants']
   winner: ReturnType<typeof documented>['winner']
-  externally_decided: number
-  crossovers: number
-  overridden: number
-  claimed_other: number
-  excluded_by_hand: number
-  excluded_by_attribute: number
-  excluded_by_rate: number
+  externallyDecided: number
+  claimedOther: number
   method: Method
-  planned_users: number | null
-  engine_version: string
+  plannedUsers: number | null
+  engineVersion: string
   segments: { dimension: string; value: string; metrics: MetricResult[] }[] | null
-} & Analysis
+} & Record<ExclusionCount, number> &
+  Analysis
 
 /** The documented answer, a fixed-horizon reading of one event type, and beside it the analysis that decides. */
 export function answer(statistics: RunStatistics): Answer {
   const { question, units, experiment, segments } = statistics
-  const total = (of: keyof UnitCounts) => units.reduce((sum, row) => sum + row[of], 0)
-  const { decision, warnings, sample_ratio, metrics } = analyse(statistics)
+  const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
+  const { decision, warnings, sampleRatio, metrics } = analyse(statistics)
   return {
-    experiment_id: experiment.id,
-    experiment_name: experiment.name,
-    conversion_event_type: question.conversion_event_type,
-    confidence_level: question.confidence_level,
-    significance_threshold: question.significance_threshold,
+    experimentId: experiment.id,
+    experimentName: experiment.name,
+    conversionEventType: question.conversionEventType,
+    confidenceLevel: question.confidenceLevel,
+    significanceThreshold: question.significanceThreshold,
     run: statistics.run,
-    data_through: statistics.data_through,
+    dataThrough: statistics.dataThrough,
     state: statistics.state,
-    frozen_at: statistics.frozen_at,
+    frozenAt: statistics.frozenAt,
     ...documented(statistics),
-    externally_decided: total('externally_decided'),
-    crossovers: total('crossovers'),
-    overridden: total('overridden'),
-    claimed_other: total('claimed_other'),
-    excluded_by_hand: total('excluded_by_hand'),
-    excluded_by_attribute: total('excluded_by_attribute'),
-    excluded_by_rate: total('excluded_by_rate'),
+    externallyDecided: total((row) => row.externallyDecided),
+    claimedOther: total((row) => row.claimedOther),
+    ...exclusionCounts(units),
     method: question.method,
-    planned_users: question.planned_users,
-    engine_version: statistics.engine_version,
+    plannedUsers: question.plannedUsers,
+    engineVersion: statistics.engineVersion,
     decision,
-    warnings: [...departures(question.departs), ...leftWhole(statistics), ...warnings],
-    sample_ratio,
+    warnings: [...departures(question), ...leftWhole(statistics), ...warnings],
+    sampleRatio,
     metrics,
     segments:
       segments &&
@@ -67,33 +69,52 @@ export function answer(statistics: RunStatistics): Answer {
   }
 }
 
-const departures = (departs: readonly string[]) =>
-  departs.length === 0
-    ? []
-    : [`This is not the question that was planned (${departs.join(', ')}): look, and do not decide by it.`]
+function exclusionCounts(units: readonly UnitCounts[]): Record<ExclusionCount, number> {
+  const counts = Object.entries(EXCLUSIONS).map(([reason, name]) => [
+    name,
+    units.reduce((sum, { excluded }) => sum + excluded[reason as ExclusionReason], 0),
+  ])
+  return Object.fromEntries(counts)
+}
 
-/** The variants in ascending id, whichever is the control. */
+const DEPARTURES: Record<Departure, (question: Question) => string> = {
+  method: ({ method }) => `by a ${method} analysis`,
+  users: () => 'of some users only',
+  segment: () => 'of one segment',
+  period: () => 'of part of the time',
+  as_of: () => 'as of an earlier time',
+  window: () => 'in another window',
+  metrics: () => 'of some metrics only',
+  after_freezing: () => 'read from events after the results were frozen',
+}
+
+function departures(question: Question): string[] {
+  if (question.departs.length === 0) return []
+  const words = question.departs.map((departure) => DEPARTURES[departure](question))
+  return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
+}
+
+/** The variants in ascending id, wherever the control stands. */
 function documented({ variants, units, conversions, question }: RunStatistics) {
-  const sum = (variantId: number, of: keyof UnitCounts) =>
-    units.reduce((total, row) => total + (row.variant_id === variantId ? row[of] : 0), 0)
   return simpleResults({
     variants: variants
-      .toSorted((one, other) => one.variant_id - other.variant_id)
-      .map(({ variant_id, variant_name, is_control }) => ({
-        variant_id,
-        variant_name,
-        is_control,
-        total_users: sum(variant_id, 'users'),
-        conversions: conversions.find((row) => row.variant_id === variant_id)?.users ?? 0,
+      .toSorted((one, other) => one.variantId - other.variantId)
+      .map(({ variantId, variantName, isControl }) => ({
+        variant_id: variantId,
+        variant_name: variantName,
+        is_control: isControl,
+        total_users: units.reduce((sum, row) => sum + (row.variantId === variantId ? row.users : 0), 0),
+        conversions: conversions.find((row) => row.variantId === variantId)?.users ?? 0,
       })),
-    confidenceLevel: question.confidence_level,
-    significanceThreshold: question.significance_threshold,
-    intervalMethod: question.interval_method,
+    confidenceLevel: question.confidenceLevel,
+    significanceThreshold: question.significanceThreshold,
+    intervalMethod: question.intervalMethod,
   })
 }
 
 /** Caps and quantiles are those of all users: they cannot be read off the sums of some. */
-const isBrokenDown = ({ cap, kind }: RunStatistics['metrics'][number]) => cap === null && kind !== 'quantile'
+export const isBrokenDown = (metric: MetricStatistics): metric is SummedMetric =>
+  metric.kind !== 'quantile' && metric.cap === null
 
 function leftWhole({ metrics, segments }: RunStatistics): string[] {
   const whole = segments ? metrics.filter((metric) => !isBrokenDown(metric)).map(({ name }) => name) : []
@@ -101,13 +122,14 @@ function leftWhole({ metrics, segments }: RunStatistics): string[] {
 }
 
 /** A segment as a run of its own: the same metrics, over its users. */
-function within(statistics: RunStatistics, segment: NonNullable<RunStatistics['segments']>[number]): RunStatistics {
+function within(statistics: RunStatistics, { units, metrics }: Segment): RunStatistics {
   return {
     ...statistics,
-    units: segment.units,
-    metrics: statistics.metrics.flatMap((metric, place) =>
-      isBrokenDown(metric) ? [{ ...metric, sums: segment.metrics[place] ?? [] }] : [],
-    ),
+    units,
+    metrics: statistics.metrics.filter(isBrokenDown).map((metric) => ({
+      ...metric,
+      sums: metrics.find(({ key }) => key === metric.key)?.sums ?? [],
+    })),
     segments: null,
   }
 }

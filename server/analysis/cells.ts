@@ -1,66 +1,71 @@
-import type { MetricStatistics, MetricSums, RunStatistics } from './statistics.ts'
+import type { CovariateSums } from '../statistics/cuped.ts'
+import type { RatioCovariateSums } from '../statistics/cuped-ratio.ts'
+import type { Sums as MeanSums } from '../statistics/moments.ts'
+import type { RatioSums } from '../statistics/ratio.ts'
+import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics } from './statistics.ts'
+import { addTotals, NO_TOTALS, type Totals } from './sums.ts'
 
 /** The sums of a metric, by variant and allocation period, in the shapes that the tests take. */
 
-const ZERO_SUMS = { users: 0, exposing: 0, events: 0, unusable: 0, sums: [0, 0, 0, 0], products: Array(10).fill(0) }
-/** Places of the products of the four amounts. */
-const PLACE = [
-  [0, 1, 2, 3],
-  [1, 4, 5, 6],
-  [2, 5, 7, 8],
-  [3, 6, 8, 9],
-] as const
-
-export type Cell = Omit<MetricSums, 'variant_id' | 'period'> & { n: number }
-
+/** `n` is the number of users, with and without an event. */
+export type Cell = Totals & { n: number }
 export type CellOf = (variantId: number, period: number) => Cell
 
-/** Cells without a row are of users who did nothing. */
+/** Reads the cells of a metric. A cell without a row is of users who did nothing. */
 export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): CellOf {
-  const users = new Map(units.map((row) => [`${row.variant_id} ${row.period}`, row.users]))
-  const sums = new Map(metric.sums.map((row) => [`${row.variant_id} ${row.period}`, row]))
+  const rows = metric.kind === 'quantile' ? metric.quantiles.map(countsOf) : metric.sums
+  const users = new Map(units.map((row) => [`${row.variantId} ${row.period}`, row.users]))
+  const totals = new Map(rows.map((row) => [`${row.variantId} ${row.period}`, row]))
   return (variantId, period) => {
     const key = `${variantId} ${period}`
-    return { ...(sums.get(key) ?? ZERO_SUMS), n: users.get(key) ?? 0 }
+    return { ...(totals.get(key) ?? NO_TOTALS), n: users.get(key) ?? 0 }
   }
 }
 
-const at = (cell: Cell, one: number, other: number) =>
-  cell.products[(PLACE[one] as readonly number[])[other] as number] as number
-export const sumsOf = (cell: Cell) => ({ n: cell.n, sum: cell.sums[0] as number, sumSq: at(cell, 0, 0) })
-export const covariateSums = (cell: Cell) => ({
-  n: cell.n,
-  sumY: cell.sums[0] as number,
-  sumSqY: at(cell, 0, 0),
-  sumX: cell.sums[2] as number,
-  sumSqX: at(cell, 2, 2),
-  sumXY: at(cell, 0, 2),
+/** A quantile is one of all periods together: its users and events are counted in the first. */
+const countsOf = ({ variantId, clusters, n }: QuantileSums): MetricSums => ({
+  ...NO_TOTALS,
+  variantId,
+  period: 1,
+  users: clusters,
+  events: n,
 })
-export const ratioSums = (cell: Cell) => ({
-  n: cell.n,
-  sumNum: cell.sums[0] as number,
-  sumSqNum: at(cell, 0, 0),
-  sumDen: cell.sums[1] as number,
-  sumSqDen: at(cell, 1, 1),
-  sumNumDen: at(cell, 0, 1),
+
+export const meanSums = ({ n, num, numNum }: Cell): MeanSums => ({ n, sum: num, sumSq: numNum })
+
+export const covariateSums = ({ n, num, numNum, preNum, preNumPreNum, numPreNum }: Cell): CovariateSums => ({
+  n,
+  sumY: num,
+  sumSqY: numNum,
+  sumX: preNum,
+  sumSqX: preNumPreNum,
+  sumXY: numPreNum,
 })
-export const fullSums = (cell: Cell) => ({
+
+export const ratioSums = ({ n, num, numNum, den, denDen, numDen }: Cell): RatioSums => ({
+  n,
+  sumNum: num,
+  sumSqNum: numNum,
+  sumDen: den,
+  sumSqDen: denDen,
+  sumNumDen: numDen,
+})
+
+/** A row and a column for each of: num, den, preNum, preDen. */
+export const ratioCovariateSums = (cell: Cell): RatioCovariateSums => ({
   n: cell.n,
-  sums: cell.sums,
-  products: PLACE.map((row) => row.map((place) => cell.products[place] as number)),
+  sums: [cell.num, cell.den, cell.preNum, cell.preDen],
+  products: [
+    [cell.numNum, cell.numDen, cell.numPreNum, cell.numPreDen],
+    [cell.numDen, cell.denDen, cell.denPreNum, cell.denPreDen],
+    [cell.numPreNum, cell.denPreNum, cell.preNumPreNum, cell.preNumPreDen],
+    [cell.numPreDen, cell.denPreDen, cell.preNumPreDen, cell.preDenPreDen],
+  ],
 })
 
 /** All periods of a variant as one. */
 export function whole({ periods }: RunStatistics, cellOf: CellOf, variantId: number): Cell {
   return periods
     .map(({ period }) => cellOf(variantId, period))
-    .reduce((total, cell) => ({
-      n: total.n + cell.n,
-      users: total.users + cell.users,
-      exposing: total.exposing + cell.exposing,
-      events: total.events + cell.events,
-      unusable: total.unusable + cell.unusable,
-      sums: total.sums.map((sum, place) => sum + (cell.sums[place] as number)),
-      products: total.products.map((sum, place) => sum + (cell.products[place] as number)),
-    }))
+    .reduce((total, cell) => ({ ...addTotals(total, cell), n: total.n + cell.n }))
 }

@@ -15,9 +15,9 @@ export function guard(
   { effect, test }: Comparison,
   plain: readonly [MetricLevel, MetricLevel] | null,
   n: number,
-  { method, confidence_level: confidenceLevel, tuning }: RunStatistics['question'],
+  { method, confidenceLevel, tuning }: RunStatistics['question'],
 ): MetricComparison['guardrail'] {
-  const open = { verdict: 'inconclusive' as const, p_value: null, bound: null }
+  const open = { verdict: 'inconclusive' as const, pValue: null, bound: null }
   if (!effect || !test) return open
   const isWorse = direction === 'increase' ? effect.difference < 0 : effect.difference > 0
   const alpha = 1 - confidenceLevel
@@ -28,7 +28,7 @@ export function guard(
         ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
         : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
     const verdict = guardrailVerdict(isWorse && test.pValue < alpha, shown?.isNonInferior ?? false)
-    return { verdict, p_value: shown?.pValue ?? null, bound: shown?.oneSidedBound ?? null }
+    return { verdict, pValue: shown?.pValue ?? null, bound: shown?.oneSidedBound ?? null }
   }
   if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
   const distance = distanceToMargin(effect, margin, direction)
@@ -43,10 +43,10 @@ export function guard(
     )
   return {
     verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, shown !== null && shown.lowerBound > 0),
-    p_value: null,
+    pValue: null,
     bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
   }
 }
 
-const asLevel = ({ users, level, standard_error }: MetricLevel): Level | null =>
-  level === null || standard_error === null ? null : { n: users, level, variance: standard_error ** 2 }
+const asLevel = ({ users, level, standardError }: MetricLevel): Level | null =>
+  level === null || standardError === null ? null : { n: users, level, variance: standardError ** 2 }

@@ -1,14 +1,14 @@
 import type { Status } from '../statistics/comparison.ts'
 import type { MetricStatistics } from './statistics.ts'
 
-/** What is answered about one metric. */
+/** The answer about one metric. */
 
-/** Below, the sequence's asymptotics do not hold. */
+/** The fewest users of a variant for which the asymptotics of the confidence sequence hold. */
 export const LEAST_USERS = 100
 
 export type Bounds = { lower: number | null; upper: number | null }
 export type MetricLevel = {
-  variant_id: number
+  variantId: number
   users: number
   /** Users with an event. */
   converted: number
@@ -18,50 +18,47 @@ export type MetricLevel = {
   /** Users whose value was capped. */
   capped: number
   level: number | null
-  standard_error: number | null
+  standardError: number | null
   interval: Bounds | null
 }
 export type MetricComparison = {
-  variant_id: number
+  variantId: number
   status: Status
-  /** What the status means, in words; null where everything is defined. */
+  /** The status in words; null where everything is defined. */
   reason: string | null
   difference: number | null
-  standard_error: number | null
+  standardError: number | null
   interval: Bounds | null
-  p_value: number | null
-  /** Corrected for the family of its role: by Holm for primary, Benjamini and Hochberg for secondary metrics; null for guardrails. */
-  p_value_adjusted: number | null
+  pValue: number | null
+  /**
+   * Corrected for the family of its role: by Holm for primary, Benjamini and Hochberg for secondary metrics; null for
+   * guardrails.
+   */
+  pValueAdjusted: number | null
   uplift: { value: number; interval: Bounds | null; method: 'fieller' | 'delta' | 'mover' } | null
-  always_valid: {
-    p_value: number
-    p_value_adjusted: number | null
+  alwaysValid: {
+    pValue: number
+    pValueAdjusted: number | null
     interval: Bounds
-    uplift_interval: Bounds | null
+    upliftInterval: Bounds | null
   } | null
   bayesian: {
-    probability_better: number
+    probabilityBetter: number
     interval: Bounds
-    /** What choosing the treatment, or the control, costs on average; in the unit of the metric. */
-    expected_loss: number
-    expected_loss_control: number
+    /** The average cost of choosing the treatment, or the control; in the unit of the metric. */
+    expectedLoss: number
+    expectedLossControl: number
   } | null
   /** Share of the variance that the time before the exposure explains. */
-  cuped: { theta: number; variance_reduction: number | null } | null
-  guardrail: { verdict: 'failed' | 'passed' | 'inconclusive'; p_value: number | null; bound: number | null } | null
-  periods_used: number
-  users_left_out: number
+  cuped: { theta: number; varianceReduction: number | null } | null
+  guardrail: { verdict: 'failed' | 'passed' | 'inconclusive'; pValue: number | null; bound: number | null } | null
+  periodsUsed: number
+  usersLeftOut: number
 }
-export type MetricResult = {
-  key: string
-  name: string
-  version: number | null
-  role: MetricStatistics['role']
-  kind: MetricStatistics['kind']
-  direction: MetricStatistics['direction']
-  status: MetricStatistics['status']
-  source: MetricStatistics['source']
-  cost: MetricStatistics['cost']
+export type MetricResult = Pick<
+  MetricStatistics,
+  'key' | 'name' | 'version' | 'role' | 'kind' | 'direction' | 'status' | 'source' | 'cost'
+> & {
   caps: { outcome: number | null; covariate: number | null } | null
   variants: MetricLevel[]
   comparisons: MetricComparison[]

@@ -1,123 +1,136 @@
-/** What an analysis reads: plain JSON, so that it can be kept with a frozen answer and computed again from a file. */
+import type { ExclusionReason } from './exclusions.ts'
+import type { Totals } from './sums.ts'
+
+/** The input of an analysis: plain JSON, so that it can be kept with a frozen answer and computed again from a file. */
 
 export type Method = 'sequential' | 'fixed' | 'bayesian'
 export type MetricRole = 'primary' | 'secondary' | 'guardrail'
 
+/** The number of the shape below. Another shape is another number, and one more function in `upgrade.ts`. */
+export const FORMAT = 2
+
 /** Sufficient statistics of a run, and the question that they answer. */
 export type RunStatistics = {
-  /** Which engine gathered them. */
-  engine_version: string
+  format: typeof FORMAT
+  /** The version of the engine that gathered them. */
+  engineVersion: string
   experiment: { id: number; name: string }
-  /** Its number; null before the first. */
+  /** The number of the run; null before the first. */
   run: number | null
   question: Question
   /** The control first. */
-  variants: { variant_id: number; variant_name: string; is_control: boolean; enabled: boolean }[]
+  variants: Variant[]
   /** The shares of the variants in force in each allocation period, by variant id; disabled ones have none. */
   periods: { period: number; shares: Record<string, number> }[]
   units: UnitCounts[]
   metrics: MetricStatistics[]
   /** Users with an event of the documented type, by variant. */
-  conversions: { variant_id: number; users: number }[]
-  /** What the users that a mismatch is looked for among can be told apart by. */
+  conversions: { variantId: number; users: number }[]
+  /** The groups of users among whom the cause of a mismatch is looked for. */
   suspects: Suspect[]
   /** The same by the values of a dimension; null where none is asked for. */
-  segments: { value: string; units: UnitCounts[]; metrics: MetricSums[][] }[] | null
+  segments: Segment[] | null
   /** How long users have come, in days; null before the first. */
   days: number | null
-  has_ended: boolean
+  hasEnded: boolean
   /** live: while the run goes on; settling: what comes late is still counted; frozen: never changes again. */
   state: 'live' | 'settling' | 'frozen'
-  frozen_at: string | null
+  frozenAt: string | null
   /** ISO 8601; null: everything stored is counted. */
-  data_through: string | null
+  dataThrough: string | null
 }
+
+export type Variant = { variantId: number; variantName: string; isControl: boolean; enabled: boolean }
 
 export type Question = {
-  conversion_event_type: string
-  significance_threshold: number
-  interval_method: 'wilson' | 'wald'
+  conversionEventType: string
+  significanceThreshold: number
+  intervalMethod: 'wilson' | 'wald'
   method: Method
-  confidence_level: number
+  confidenceLevel: number
   /** N* of the confidence sequence. */
   tuning: number
-  planned_users: number | null
+  plannedUsers: number | null
   dimension: string | null
-  /** In what it departs from the plan, in words: such an answer is for looking, not for deciding. */
-  departs: string[]
+  /** How the question departs from the plan: such an answer is for looking, not for deciding. */
+  departs: Departure[]
 }
+
+/** A departure from the plan. `answer.ts` has the words for each. */
+export type Departure = 'method' | 'users' | 'segment' | 'period' | 'as_of' | 'window' | 'metrics' | 'after_freezing'
+
+/** One allocation period of one variant. */
+export type CellKey = { variantId: number; period: number }
 
 /** People of a variant in an allocation period. */
-export type UnitCounts = {
-  variant_id: number
-  period: number
+export type UnitCounts = CellKey & {
   assigned: number
   drawn: number
-  drawn_exposed: number
+  drawnExposed: number
   users: number
-  externally_decided: number
-  crossovers: number
-  overridden: number
-  claimed_other: number
-  excluded_by_hand: number
-  excluded_by_attribute: number
-  excluded_by_rate: number
+  externallyDecided: number
+  claimedOther: number
+  /** Exposed users who are left out, by the reason. */
+  excluded: Record<ExclusionReason, number>
 }
 
-export type MetricStatistics = {
+/** One value of a dimension; the sums are those of the metrics that can be broken down. */
+export type Segment = { value: string; units: UnitCounts[]; metrics: { key: string; sums: MetricSums[] }[] }
+
+type Measured = {
   key: string
   name: string
   /** null: a type of events, without a definition. */
   version: number | null
   role: MetricRole
-  kind: 'proportion' | 'mean' | 'ratio' | 'quantile'
   direction: 'increase' | 'decrease'
   margin: { type: 'relative' | 'absolute'; size: number }
-  has_covariate: boolean
-  /** Which quantile of the users' values they are capped at; null: none. */
-  cap: number | null
-  /** Which quantile is measured; null for the other kinds. */
-  quantile: number | null
   /** computing: what was recorded before it was asked for is being counted. */
   status: 'ready' | 'computing'
   source: 'totals' | 'users' | 'events'
-  /** What reading users or events took; null from totals. */
+  /** The price of reading users or events; null from totals. */
   cost: { milliseconds: number; users: number } | null
-  sums: MetricSums[]
+}
+
+/** A metric whose users' values are added up. */
+export type SummedMetric = Measured & {
+  kind: 'proportion' | 'mean' | 'ratio'
+  hasCovariate: boolean
+  /** The quantile of the users' values that they are capped at; null: none. */
+  cap: number | null
+  /** The values at which they were capped, and how many users were, by variant id. */
   caps: { outcome: number | null; covariate: number | null; capped: Record<string, number> } | null
+  sums: MetricSums[]
+}
+
+/** A metric whose events are ranked. */
+export type QuantileMetric = Measured & {
+  kind: 'quantile'
+  /** The fraction of the events that lies below, such as 0.95. */
+  quantile: number
   quantiles: QuantileSums[]
 }
 
-export type MetricSums = {
-  variant_id: number
-  period: number
-  /** With an event; of them, those whom such an event exposed. */
-  users: number
-  exposing: number
-  events: number
-  unusable: number
-  /** num, den, pre_num, pre_den. */
-  sums: number[]
-  /** Of any two of them: num num, num den, num pre_num, num pre_den, den den, … */
-  products: number[]
-}
+export type MetricStatistics = SummedMetric | QuantileMetric
+export type Kind = MetricStatistics['kind']
+
+export type MetricSums = CellKey & Totals
+
 export type QuantileSums = {
-  variant_id: number
+  variantId: number
+  /** Events. */
   n: number
+  /** Users with events. */
   clusters: number
   quantile: number
-  lower: number
-  upper: number
-  sum_j: number
-  sum_sq_j: number
-  sum_n: number
-  sum_sq_n: number
-  sum_jn: number
+  quantileLower: number
+  quantileUpper: number
+  sumJ: number
+  sumSqJ: number
+  sumN: number
+  sumSqN: number
+  sumJN: number
 }
 
 /** Users who have a value of something, by variant and period. */
-export type Suspect = {
-  by: string
-  value: string
-  counts: { variant_id: number; period: number; drawn: number; drawn_exposed: number }[]
-}
+export type Suspect = { by: string; value: string; counts: (CellKey & { drawn: number; drawnExposed: number })[] }

@@ -1,19 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { answer } from '../analysis/answer.ts'
+import { snakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
+import { type Stored, upgrade } from '../analysis/upgrade.ts'
 
 /**
- * `npm run verify:result -- FILE`: computes a frozen answer again from the sufficient statistics that were kept with it, and
- * prints the first figure that is another one. Needs no database; FILE is what `POST …/results/frozen` answers.
+ * `npm run verify:result -- FILE` computes a frozen answer again from the sufficient statistics that were kept with it, in
+ * whichever format, and prints the first figure that differs. A sentence that this engine words otherwise is no fault: it is
+ * printed beside what was said. The command needs no database. FILE is what `POST …/results/frozen` answers.
  */
-const [file] = process.argv.slice(2)
-if (!file)
-  fail('Which file? npm run verify:result -- FILE, as POST /api/experiments/{experiment_id}/results/frozen answers it')
-else verify(file)
-
 function verify(file: string) {
-  let kept: { statistics: RunStatistics; answer: unknown }
+  let kept: { statistics?: Stored & { question?: unknown }; answer?: unknown }
   try {
     kept = JSON.parse(readFileSync(file, 'utf8'))
   } catch (error) {
@@ -21,17 +19,21 @@ function verify(file: string) {
   }
   if (!kept.statistics?.question || !kept.answer)
     return fail(`${file} holds no frozen result: statistics and answer are needed`)
+  let statistics: RunStatistics
   let again: unknown
   try {
-    again = JSON.parse(JSON.stringify(answer(kept.statistics)))
+    statistics = upgrade(kept.statistics)
+    again = JSON.parse(JSON.stringify(snakeCased(answer(statistics))))
   } catch (error) {
     return fail(`The statistics in ${file} cannot be analysed: ${(error as Error).message}`)
   }
-  const difference = findDifference(again, kept.answer, 'answer')
-  const { engine_version, run, experiment } = kept.statistics
-  if (difference) return fail(`${difference} (kept by engine ${engine_version})`)
+  const { engineVersion, run, experiment, dataThrough } = statistics
+  const differences = findDifferences(again, kept.answer, 'answer')
+  const figure = differences.find(({ isSentence }) => !isSentence)
+  if (figure) return fail(`${inWords(figure)} (kept by engine ${engineVersion})`)
+  for (const sentence of differences) console.log(`Worded otherwise now, ${inWords(sentence)}`)
   console.log(
-    `The answer of run ${run} of experiment ${experiment.id} (${experiment.name}) is what its statistics say: engine ${engine_version}, data through ${kept.statistics.data_through}`,
+    `The answer of run ${run} of experiment ${experiment.id} (${experiment.name}) is what its statistics say: engine ${engineVersion}, data through ${dataThrough}`,
   )
 }
 
@@ -40,15 +42,26 @@ function fail(message: string) {
   process.exitCode = 1
 }
 
-/** @returns the path of the first difference and both values, in words */
-function findDifference(computed: unknown, kept: unknown, path: string): string | null {
-  if (isDeepStrictEqual(computed, kept)) return null
-  const isBranch = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
-  if (!isBranch(computed) || !isBranch(kept))
-    return `${path}: computed ${JSON.stringify(computed)}, kept ${JSON.stringify(kept)}`
-  for (const key of new Set([...Object.keys(computed), ...Object.keys(kept)])) {
-    const found = findDifference(computed[key], kept[key], `${path}.${key}`)
-    if (found) return found
-  }
-  return null
+/** The fields of an answer that hold sentences. */
+const SENTENCES = ['reason', 'reasons', 'warnings']
+
+type Difference = { path: string; computed: unknown; kept: unknown; isSentence: boolean }
+
+const inWords = ({ path, computed, kept }: Difference) =>
+  `${path}: computed ${JSON.stringify(computed)}, kept ${JSON.stringify(kept)}`
+
+function findDifferences(computed: unknown, kept: unknown, path: string): Difference[] {
+  if (isDeepStrictEqual(computed, kept)) return []
+  const isSentence = SENTENCES.some((name) => path.endsWith(`.${name}`))
+  if (isSentence || !isBranch(computed) || !isBranch(kept)) return [{ path, computed, kept, isSentence }]
+  return [...new Set([...Object.keys(computed), ...Object.keys(kept)])].flatMap((key) =>
+    findDifferences(computed[key], kept[key], `${path}.${key}`),
+  )
 }
+
+const isBranch = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
+
+const [file] = process.argv.slice(2)
+if (!file)
+  fail('Which file? npm run verify:result -- FILE, as POST /api/experiments/{experiment_id}/results/frozen answers it')
+else verify(file)

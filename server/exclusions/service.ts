@@ -45,7 +45,7 @@ async function expectOpen(em: EntityManager, experimentId: number) {
   if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
 }
 
-/** Whom somebody left out by hand, by ascending id. */
+/** Lists the users whom somebody left out by hand, by ascending id. */
 export async function listExcluded(em: EntityManager, input: ListExcluded) {
   await find(em, input.experiment_id)
   return em.find(

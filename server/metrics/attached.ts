@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute, rows } from '../database/sql.ts'
 import type { MetricDefinition, Role } from './schema.ts'
 
 /** A metric as an experiment has it. */
@@ -11,22 +12,24 @@ export type Attached = {
   role: Role
   definition: MetricDefinition
   measure_id: number | null
-  /** Whether every run that is not frozen has it counted. */
+  /** Every run that is not frozen has it counted. */
   ready: boolean
 }
 
 /** The metrics of an experiment, in their order. */
 export async function readAttached(em: EntityManager, experimentId: number): Promise<Attached[]> {
-  const { rows } = await sql<Attached>`
-    select c.id as metric_id, c.key, c.name, c.version, x.role, v.definition, v.measure_id,
-      v.measure_id is null or not exists (
-        select 1 from runs r join run_metrics rm on rm.run_id = r.id and rm.measure_id = v.measure_id
-        where r.experiment_id = x.experiment_id and r.frozen_at is null and rm.ready_at is null) as ready
-    from experiment_metrics x
-    join metrics c on c.id = x.metric_id
-    join metric_versions v on v.metric_id = c.id and v.version = c.version
-    where x.experiment_id = ${experimentId} order by x.position`.execute(em.getKysely())
-  return rows
+  return execute(
+    em,
+    sql<Attached>`
+      select c.id as metric_id, c.key, c.name, c.version, x.role, v.definition, v.measure_id,
+        v.measure_id is null or not exists (
+          select 1 from runs r join run_metrics rm on rm.run_id = r.id and rm.measure_id = v.measure_id
+          where r.experiment_id = x.experiment_id and r.frozen_at is null and rm.ready_at is null) as ready
+      from experiment_metrics x
+      join metrics c on c.id = x.metric_id
+      join metric_versions v on v.metric_id = c.id and v.version = c.version
+      where x.experiment_id = ${experimentId} order by x.position`,
+  )
 }
 
 /** Metrics as a run was frozen with them; one that was deleted since is left out. */
@@ -34,12 +37,14 @@ export async function readVersions(
   em: EntityManager,
   kept: readonly { key: string; version: number | null; role: Role }[],
 ): Promise<Attached[]> {
-  const { rows } = await sql<Attached>`
-    select c.id as metric_id, c.key, c.name, v.version, k.role, v.definition, v.measure_id, true as ready
-    from jsonb_to_recordset(${JSON.stringify(kept.map((metric, position) => ({ ...metric, position })))}::text::jsonb)
-      as k (key text, version int, role text, position int)
-    join metrics c on c.key = k.key
-    join metric_versions v on v.metric_id = c.id and v.version = k.version
-    order by k.position`.execute(em.getKysely())
-  return rows
+  const positioned = kept.map(({ key, version, role }, position) => ({ key, version, role, position }))
+  return execute(
+    em,
+    sql<Attached>`
+      select c.id as metric_id, c.key, c.name, v.version, k.role, v.definition, v.measure_id, true as ready
+      from ${rows(positioned, 'k', { key: 'text', version: 'int', role: 'text', position: 'int' })}
+      join metrics c on c.key = k.key
+      join metric_versions v on v.metric_id = c.id and v.version = k.version
+      order by k.position`,
+  )
 }

@@ -14,8 +14,9 @@ const isObject = (value: Json): value is Record<string, Json> =>
 
 /**
  * @param path of the filter in the input, for faults
- * @returns a path expression that finds the properties where they match, and the properties that it looks at; null: all match
- * @throws DomainError BAD_REQUEST naming the place of a fault
+ * @returns a path expression that finds the properties where they match, and the properties that it looks at; null:
+ *   all match
+ * @throws DomainError BAD_REQUEST naming the path of a fault
  */
 export function compileFilter(
   filter: Record<string, Json> | null | undefined,
@@ -63,5 +64,5 @@ function condition(at: string, operator: string, operand: Json, path: readonly (
 }
 
 const equals = (at: string, value: Scalar) => `${at} == ${JSON.stringify(value)}`
-/** What cannot be compared is not equal. */
+/** Values that cannot be compared are not equal. */
 const not = (test: string) => `(!(${test}) || ((${test}) is unknown))`

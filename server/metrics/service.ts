@@ -119,23 +119,28 @@ export async function listAttached(em: EntityManager, experimentId: number): Pro
   if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
   const attached = await readAttached(em, experimentId)
   return attached.map(({ metric_id, key, name, version, role, definition, ready }) => ({
-    ...{ metric_id, key, name, version, role, definition: { ...definition } },
+    metric_id,
+    key,
+    name,
+    version,
+    role,
+    definition: { ...definition },
     status: ready ? ('ready' as const) : ('computing' as const),
   }))
 }
 
 /**
- * Sets what an experiment is measured by. While a run is unfinished the primary metrics are those that it was planned with,
- * and none that it is measured by goes away; others may come.
+ * Sets what an experiment is measured by. While a run is unfinished the primary metrics are those that it was planned
+ * with, and none that it is measured by goes away; others may come.
  */
 export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<AttachedMetric[]> {
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
   const ids = input.metrics.map(({ metric_id }) => metric_id)
   const known = new Set((await em.find(Metric, { id: { $in: ids } })).map(({ id }) => id))
-  for (const [place, id] of ids.entries()) {
-    if (!known.has(id)) throw invalid(`Metric ${id} does not exist`, 'metrics', place, 'metric_id')
-    if (ids.indexOf(id) < place) throw invalid(`Metric ${id} is named twice`, 'metrics', place, 'metric_id')
+  for (const [index, id] of ids.entries()) {
+    if (!known.has(id)) throw invalid(`Metric ${id} does not exist`, 'metrics', index, 'metric_id')
+    if (ids.indexOf(id) < index) throw invalid(`Metric ${id} is named twice`, 'metrics', index, 'metric_id')
   }
   const before = await em.find(ExperimentMetric, { experiment_id: experiment.id }, { orderBy: { position: 'asc' } })
   if (hasUnfinishedRun(experiment)) expectKept(experiment, before, input)

@@ -4,7 +4,8 @@ import { execute, rows } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { covariance, mean, variance } from '../statistics/moments.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
-import { numberOf, takes } from '../totals/counting.ts'
+import { PART_COLUMNS } from '../totals/columns.ts'
+import { numberOf, partColumns, takes } from '../totals/counting.ts'
 
 /** A plan starts from what users did lately, whether or not an experiment ran. */
 export type Baseline = {
@@ -45,13 +46,11 @@ type Row = {
  *     cat  1  false   7
  */
 export async function readBaseline(em: EntityManager, measure: MeasureDefinition): Promise<Baseline> {
-  const columns = { part: 'int', type: 'text', filter: 'text', property: 'text', is_count: 'boolean' }
   const [sums] = await execute(
     em,
     sql<Row>`
       with m as materialized (
-        select m.part, m.type, m.filter::jsonpath as filter, m.property, m.is_count
-        from ${rows(measure.parts, 'm', columns)}),
+        select ${partColumns('part')} from ${rows(measure.parts, 'part', PART_COLUMNS)}),
       active as materialized (
         select distinct d.user_id from user_days d where d.day >= (now() - ${DAYS} * interval '1 day')::date),
       acted as materialized (

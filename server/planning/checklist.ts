@@ -4,12 +4,13 @@ import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
 import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
 import { type Attached, readAttached } from '../metrics/attached.ts'
-import { measureOf } from '../metrics/measure.ts'
+import { hasCovariate, measureOf } from '../metrics/measure.ts'
+import { typeOf } from '../metrics/metric-types.ts'
 import { type Baseline, readBaseline } from './baseline.ts'
 import type { Checklist } from './schema.ts'
 import { planSampleSize } from './service.ts'
 
-/** What an experiment is started with: shown before the start, and locked by it for the run. */
+/** The settings that an experiment is started with: shown before the start, and locked by it for the run. */
 
 const DEFAULT_EFFECT = 0.05
 /** Nearer to ±1, what is left to vary would be nothing. */
@@ -88,16 +89,23 @@ async function askPlanner(
 
 function figuresOf({ definition }: Attached, { level, standard_deviation: spread }: Baseline) {
   if (level === null || spread === null || !(spread > 1e-12) || Math.abs(level) < 1e-12) return null
-  if (definition.type === 'proportion' || definition.type === 'retention')
-    return level < 1 ? { type: 'proportion' as const, rate: level } : null
-  if (definition.type === 'mean' || definition.type === 'ratio')
-    return { type: 'ratio' as const, ratio: level, standard_deviation: spread }
-  return { type: 'mean' as const, mean: level, standard_deviation: spread }
+  const { kind } = typeOf(definition)
+  switch (kind) {
+    case 'proportion':
+      return level < 1 ? { type: kind, rate: level } : null
+    case 'ratio':
+      return { type: kind, ratio: level, standard_deviation: spread }
+    case 'mean':
+      return { type: kind, mean: level, standard_deviation: spread }
+    case 'quantile':
+      return null
+  }
 }
 
 function correlationOf({ definition }: Attached, { correlation }: Baseline): number {
-  const isAdjusted = 'covariate_days' in definition && definition.covariate_days > 0
-  return isAdjusted && correlation !== null ? Math.max(-MOST_CORRELATION, Math.min(MOST_CORRELATION, correlation)) : 0
+  return hasCovariate(definition) && correlation !== null
+    ? Math.max(-MOST_CORRELATION, Math.min(MOST_CORRELATION, correlation))
+    : 0
 }
 
 function itemsOf(

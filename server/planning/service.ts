@@ -12,7 +12,10 @@ type Metric = PlanSampleSize['metric']
 /** The largest number of users that is answered: more than there are people. */
 const MAX_USERS = 1e12
 
-/** Users of each variant for an effect, and days until they are there. @throws DomainError BAD_REQUEST for an impossible effect */
+/**
+ * Users of each variant for an effect, and days until they are there. @throws DomainError BAD_REQUEST for an impossible
+ * effect
+ */
 export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   const { metric, allocation, relative_effect } = input
   const level = levelOf(metric)
@@ -21,7 +24,7 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   checkChanged(metric, difference)
   const [ofControl, ...others] = allocation as [number, ...number[]]
   const confidenceLevel = divided(input.confidence_level, others.length)
-  // Of all treatments the smallest needs the most.
+  // The smallest of all treatments needs the most.
   const ratio = Math.min(...others) / ofControl
   const plan = { confidenceLevel, power: input.power, ratio }
   const fixed = fixedSize(metric, difference, plan, input.covariate_correlation)
@@ -43,7 +46,7 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   }
 }
 
-/** What so many users find. */
+/** Computes the power of so many users, and the smallest effect that they find. */
 export function planPower(input: PlanPower): PowerPlan {
   const { metric, relative_effect } = input
   const [control, ...others] = input.users as [number, ...number[]]
@@ -66,8 +69,14 @@ export function planPower(input: PlanPower): PowerPlan {
 const divided = (confidenceLevel: number, comparisons: number) => 1 - (1 - confidenceLevel) / comparisons
 
 function levelOf(metric: Metric): number {
-  if (metric.type === 'proportion') return metric.rate
-  return metric.type === 'mean' ? metric.mean : metric.ratio
+  switch (metric.type) {
+    case 'proportion':
+      return metric.rate
+    case 'mean':
+      return metric.mean
+    case 'ratio':
+      return metric.ratio
+  }
 }
 
 function checkChanged(metric: Metric, difference: number): void {
@@ -77,7 +86,7 @@ function checkChanged(metric: Metric, difference: number): void {
     throw invalid('takes the rate out of the range from 0 to 1, both excluded', 'relative_effect')
 }
 
-/** Of a user's value; that of a rate is taken between the two variants. */
+/** The standard deviation of a user's value; that of a rate is taken between the two variants. */
 function spreadOf(metric: Metric, difference = 0): number {
   if (metric.type !== 'proportion') return metric.standard_deviation
   const between = metric.rate + difference / 2

@@ -1,4 +1,4 @@
 import packageJson from '../../package.json' with { type: 'json' }
 
-/** What answers are stamped with: a frozen one stays what this version said. */
+/** The version that answers are stamped with. A frozen answer stays as this version gave it. */
 export const ENGINE_VERSION: string = packageJson.version

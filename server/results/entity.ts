@@ -1,7 +1,10 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import type { Json } from '../wire.ts'
 
-/** What a frozen run answers to a question, and the sufficient statistics that it was computed from. */
+/**
+ * The answer of a frozen run to a question, as it was sent, and the sufficient statistics that it was computed from, in
+ * the format that was the present one then: see `analysis/upgrade.ts`.
+ */
 export const FrozenResult = defineEntity({
   name: 'FrozenResult',
   tableName: 'frozen_results',

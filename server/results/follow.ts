@@ -25,7 +25,7 @@ export async function* followResults(
 ): AsyncGenerator<Results> {
   const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
   let mark: string | null = null
-  let told: string | null = null
+  let sent: string | null = null
   for await (const _ of poller.every(PAUSE_MS, isAllowed, signal)) {
     try {
       const now = await readMark(orm.em.fork())
@@ -33,17 +33,17 @@ export async function* followResults(
       const results = await getResults(orm.em.fork(), reporting, input)
       mark = now
       const text = JSON.stringify(withoutCosts(results))
-      if (text === told) continue
-      told = text
+      if (text === sent) continue
+      sent = text
       yield results
     } catch (error) {
-      // A database that is unavailable is looked at again; before the first answer the reader is told.
-      if (told === null || !(isDatabaseUnavailable(error) || isPassing(error))) throw error
+      // A database that is unavailable is looked at again; before the first answer the reader gets the error.
+      if (sent === null || !(isDatabaseUnavailable(error) || isPassing(error))) throw error
     }
   }
 }
 
-/** What a reading took is another figure every time. */
+/** Leaves out the price of reading, which is another figure every time. */
 const withoutCosts = (results: Results) => ({
   ...results,
   metrics: results.metrics.map((metric) => ({ ...metric, cost: null })),

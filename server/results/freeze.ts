@@ -1,19 +1,22 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
-import { answer } from '../analysis/answer.ts'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
+import { lock } from '../database/locks.ts'
+import { execute } from '../database/sql.ts'
 import { readClock } from '../definitions/queries.ts'
 import { conflict, DomainError, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { readAttached } from '../metrics/attached.ts'
 import { windowMs } from '../metrics/measure.ts'
 import { finishRun } from '../totals/fold.ts'
-import { findAfterEnd, foldLock } from '../totals/progress.ts'
+import { findAfterEnd } from '../totals/progress.ts'
 import { findFrozen, storeFrozen } from './frozen.ts'
 import { gather } from './gather.ts'
+import { register } from './register.ts'
+import { findRun, plainQuestion, resolve } from './resolve.ts'
 import type { FreezeResults, FrozenExport, GetResults, Results } from './schema.ts'
-import { findRun, getResults as getResultsOf, plainQuestion, type Reporting, resolveQuery } from './service.ts'
+import { answerOf, getResults as getResultsOf, type Reporting } from './service.ts'
 import { readUnfolded } from './unfolded.ts'
 
 /** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
@@ -30,18 +33,19 @@ export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: numb
   const known = await orm.em.fork().findOne(Run, runId)
   if (!known) throw notFound('Run', runId)
   const question = plainQuestion(known.experiment_id, known.number)
-  // What is measured for the first time is counted before anybody has to wait.
-  await resolveQuery(orm.em.fork(), reporting, await findRun(orm.em.fork(), question), question)
+  // A type of events that is measured for the first time is counted before the lock is taken.
+  const em = orm.em.fork()
+  await register(em, reporting.totals, await resolve(em, reporting.timeZone, await findRun(em, question), question))
   await reporting.totals.catchUp()
   await orm.em.fork().transactional(async (em) => {
-    // Whoever changes totals waits: what is counted now is what is kept.
-    await foldLock(em)
+    // Nobody changes totals meanwhile: what is counted now is what is kept.
+    await lock(em, 'fold')
     const run = await em.findOneOrFail(Run, runId, { refresh: true })
     const experiment = await em.findOneOrFail(Experiment, run.experiment_id, { refresh: true })
     if (!run.ended_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} goes on: complete it first`)
     if (run.frozen_at) throw conflict(`Run ${run.number} of experiment ${experiment.id} is frozen already`)
-    const query = await resolveQuery(em, reporting, { experiment, run }, question)
-    if (query.specs.some(({ status }) => status === 'computing'))
+    const query = await register(em, null, await resolve(em, reporting.timeZone, { experiment, run }, question))
+    if (query.specs.some(({ metric }) => metric.status === 'computing'))
       throw conflict(`Experiment ${experiment.id} has a metric that is still being computed; try again soon`)
     const { userIds, ended } = await readUnfolded(em, run)
     if (userIds === null) throw conflict(`Too much is waiting to be counted for run ${run.number}; try again soon`)
@@ -49,8 +53,8 @@ export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: numb
     if (waiting.length > 0) await finishRun(em, run.id, waiting)
     run.frozen_at = await readClock(em)
     await em.flush()
-    const statistics = await gather(em, { ...query, run, data_through: run.frozen_at })
-    await storeFrozen(em, run.id, question, statistics, answer(statistics))
+    const statistics = await gather(em, { ...query, run }, { userIds: [], dataThrough: run.frozen_at })
+    await storeFrozen(em, run.id, question, statistics, answerOf(statistics))
   })
 }
 
@@ -62,7 +66,7 @@ export async function freezeResults(orm: MikroORM, reporting: Reporting, input: 
   return getResultsOf(orm.em.fork(), reporting, plainQuestion(experiment.id, run.number))
 }
 
-/** What a frozen run was computed from, as a file that can be verified offline, and how much came too late for it. */
+/** Exports the statistics of a frozen run as a file that can be verified offline, and how much came too late for it. */
 export async function exportFrozen(em: EntityManager, input: GetResults): Promise<FrozenExport> {
   const { experiment, run } = await findRun(em, input)
   if (!run?.frozen_at)
@@ -75,11 +79,13 @@ export async function exportFrozen(em: EntityManager, input: GetResults): Promis
 
 /** Events that name the experiment, happened during the run, and were received after it was frozen. */
 async function countLate(em: EntityManager, { experiment_id, started_at, ended_at, frozen_at }: Run): Promise<number> {
-  const { rows } = await sql<{ late: number }>`
-    select count(*)::int as late from events e
-    where e.experiment_id = ${experiment_id} and e.timestamp >= ${started_at.toISOString()}::timestamptz
-      and e.timestamp < ${(ended_at as Date).toISOString()}::timestamptz and e.received_at > ${(frozen_at as Date).toISOString()}::timestamptz`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ late: number }>`
+      select count(*)::int as late from events e
+      where e.experiment_id = ${experiment_id} and e.timestamp >= ${started_at.toISOString()}::timestamptz
+        and e.timestamp < ${(ended_at as Date).toISOString()}::timestamptz
+          and e.received_at > ${(frozen_at as Date).toISOString()}::timestamptz`,
   )
   return rows[0]?.late ?? 0
 }

@@ -1,13 +1,19 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import type { Answer } from '../analysis/answer.ts'
+import type { answer } from '../analysis/answer.ts'
+import type { SnakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
+import { type Stored, upgrade } from '../analysis/upgrade.ts'
 import type { Json } from '../wire.ts'
 import { FrozenResult } from './entity.ts'
 import type { GetResults } from './schema.ts'
 
 /** Answers of frozen runs: the first one to a question is the only one, whatever changes afterwards. */
 
-export type Frozen = { statistics: RunStatistics; answer: Answer }
+/** An answer as it is sent and stored; times in ISO 8601. */
+export type SentAnswer = SnakeCased<ReturnType<typeof answer>>
+
+/** The statistics are in the present format, whichever they were stored in; the answer is as it was given. */
+export type Frozen = { statistics: RunStatistics; answer: SentAnswer }
 
 /** The question in canonical form: the same for the same question, however it was asked. */
 export function questionKey({ experiment_id: _, run: __, ...question }: GetResults): string {
@@ -17,7 +23,7 @@ export function questionKey({ experiment_id: _, run: __, ...question }: GetResul
 
 export async function findFrozen(em: EntityManager, runId: number, question: GetResults): Promise<Frozen | null> {
   const row = await em.findOne(FrozenResult, { run_id: runId, question: questionKey(question) })
-  return row && { statistics: row.statistics as unknown as RunStatistics, answer: row.answer as unknown as Answer }
+  return row && { statistics: upgrade(row.statistics as Stored), answer: row.answer as unknown as SentAnswer }
 }
 
 /** @returns what is stored, which somebody else may have stored first */
@@ -26,7 +32,7 @@ export async function storeFrozen(
   runId: number,
   question: GetResults,
   statistics: RunStatistics,
-  answer: Answer,
+  answer: SentAnswer,
 ): Promise<Frozen> {
   const row = {
     run_id: runId,

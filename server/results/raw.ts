@@ -1,22 +1,17 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import type { QuantileSums } from '../analysis/statistics.ts'
+import { execute, list, rows } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure.ts'
 import { summarizeQuantile } from '../statistics/quantile.ts'
-import {
-  counted,
-  isCounted,
-  metricTotals,
-  type RawFilter,
-  signedMetrics,
-  signedUnits,
-  unitTotals,
-} from '../totals/counting.ts'
+import { isCounted, metricTotals, signedMetrics, signedUnits, unitTotals } from '../totals/adding.ts'
+import { CELL_COLUMNS, MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.ts'
+import { counted, measureColumns, partColumns, type RawFilter } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
 import { addUp, chunksOf } from './chunks.ts'
 import { asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
 
-/** What totals cannot answer: read from what is recorded of every user of a run, at a cost that grows with it. */
+/** Answers what totals cannot: from everything recorded of every user of a run, at a price that grows with it. */
 
 /** How a question looks at what is recorded. */
 export type View = {
@@ -25,7 +20,9 @@ export type View = {
   /** Only users who met the variant in this time, and what happened before its end. */
   from: Date | null
   to: Date | null
-  /** Only users with these values: of declared dimensions as they were at the decision, of others as the profile says. */
+  /**
+   * Only users with these values: of declared dimensions as they were at the decision, of others as the profile says.
+   */
   where: Record<string, Json>
   segment_id: number | null
 }
@@ -46,12 +43,14 @@ export function rawFilterOf(
   const matches = Object.entries(view.where).map(([name, value]) =>
     declared.includes(name)
       ? sql`and coalesce(a.dimensions, '{}') ->> ${name}::text = ${String(value)}::text`
-      : sql`and exists (select 1 from users p where p.id = i.person_id and p.attributes ->> ${name}::text = ${String(value)}::text)`,
+      : sql`and exists (select 1 from users p where p.id = i.person_id
+        and p.attributes ->> ${name}::text = ${String(value)}::text)`,
   )
   const inSegment =
     view.segment_id === null
       ? sql``
-      : sql`and exists (select 1 from user_segments s where s.segment_id = ${view.segment_id} and s.user_id in (a.user_id, i.person_id))`
+      : sql`and exists (select 1 from user_segments s where s.segment_id = ${view.segment_id}
+        and s.user_id in (a.user_id, i.person_id))`
   const bounds = [
     as_of ? sql`a.exposed_at < ${time(as_of)}` : null,
     from ? sql`a.exposed_at >= ${time(from)}` : null,
@@ -61,25 +60,26 @@ export function rawFilterOf(
     measures,
     runs: sql`r.id = ${run.id}::int`,
     assigned: sql`${as_of ? sql`and a.assigned_at < ${time(as_of)}` : sql``} ${sql.join(matches, sql` `)} ${inSegment}`,
-    happened: sql`${as_of ? sql`and e.received_at < ${time(as_of)}` : sql``} ${to ? sql`and e.timestamp < ${time(to)}` : sql``}`,
+    happened: sql.join(
+      [as_of ? sql`and e.received_at < ${time(as_of)}` : sql``, to ? sql`and e.timestamp < ${time(to)}` : sql``],
+      sql` `,
+    ),
     exposed:
       bounds.length === 0 ? sql`a.exposed_at` : sql`case when ${sql.join(bounds, sql` and `)} then a.exposed_at end`,
   }
 }
 
-/** Measures that no table holds, numbered by their place. */
+/** Measures that no table holds, numbered by their index. */
 export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinition[]) {
-  const rows = measures.flatMap(({ parts, ...measure }, measure_id) =>
+  const parts = measures.flatMap(({ parts, ...measure }, measure_id) =>
     parts.map((part) => ({ ...measure, ...part, measure_id })),
   )
   return sql`
-    select ${run.id}::int as run_id, m.measure_id, m.is_binary, m.from_ms, m.until_ms, m.before_ms, m.any_tag, m.part, m.type,
-      m.filter::jsonpath as filter, m.property, m.is_count
-    from jsonb_to_recordset(${JSON.stringify(rows)}::text::jsonb) as m (measure_id int, is_binary boolean, from_ms bigint, until_ms bigint,
-      before_ms bigint, any_tag boolean, part int, type text, filter text, property text, is_count boolean)`
+    select ${run.id}::int as run_id, m.measure_id, ${measureColumns('m')}, ${partColumns('m')}
+    from ${rows(parts, 'm', { measure_id: 'int', ...MEASURE_COLUMNS, ...PART_COLUMNS })}`
 }
 
-/** Rows as totals would hold them, had they been kept for this question; measures by their place. */
+/** Reads rows as totals would hold them, had they been kept for this question. Measures are numbered by their index. */
 export async function readRaw(
   em: EntityManager,
   run: MeasuredRun,
@@ -88,27 +88,30 @@ export async function readRaw(
   declared: readonly string[],
   dimensions: readonly string[],
 ): Promise<TotalRows> {
-  const isAsked = sql`x.dimension in (select j.name from jsonb_array_elements_text(${JSON.stringify(dimensions)}::text::jsonb) as j (name))`
+  const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
   const units: UnitRow[][] = []
   const metrics: MetricRow[][] = []
   for await (const person of chunksOf(em, run)) {
-    const { rows } = await sql<TotalRows>`
-      with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, measures)))},
-      unit as materialized (select x.* from (${unitTotals(signedUnits(1, 'fresh_unit'))}) x where ${isAsked}),
-      metric as materialized (select x.* from (${metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric'))}) x where ${isAsked})
-      ${asRows('unit', 'metric')}`.execute(em.getKysely())
+    const rows = await execute(
+      em,
+      sql<TotalRows>`
+        with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, measures)))},
+        unit as materialized (select x.* from (${unitTotals(signedUnits(1, 'fresh_unit'))}) x where ${isAsked}),
+        metric as materialized (select x.* from (${metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric'))}) x
+          where ${isAsked})
+        ${asRows('unit', 'metric')}`,
+    )
     units.push(rows[0]?.units ?? [])
     metrics.push(rows[0]?.metrics ?? [])
   }
   const cellOf = (row: UnitRow | MetricRow) =>
-    JSON.stringify([...CELL, 'measure_id'].map((name) => (row as Record<string, unknown>)[name]))
-  return { units: addUp(units, cellOf, CELL), metrics: addUp(metrics, cellOf, [...CELL, 'measure_id']) }
+    JSON.stringify([...CELL_COLUMNS, 'measure_id'].map((name) => (row as Record<string, unknown>)[name]))
+  return { units: addUp(units, cellOf, CELL_COLUMNS), metrics: addUp(metrics, cellOf, [...CELL_COLUMNS, 'measure_id']) }
 }
-const CELL = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value']
 
 /**
- * What a quantile of events keeps of each variant: order statistics, and sums over users of their events and of those at or
- * below it. Read from the events; variants with too few of them are left out.
+ * Reads what a quantile of events needs of each variant: order statistics, and sums over users of their events and of
+ * those at or below it. Read from the events; variants with too few of them are left out.
  * @param confidenceLevel of the order statistics around it
  */
 export async function readQuantile(
@@ -122,12 +125,15 @@ export async function readQuantile(
 ): Promise<QuantileSums[]> {
   const clusters = new Map<number, number[][]>()
   for await (const person of chunksOf(em, run)) {
-    const { rows } = await sql<{ variant_id: number; found: number[] }>`
-      with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
-      select u.variant_id, json_agg(a.number::float8) as found
-      from acted a join fresh_unit u on u.user_id = a.user_id
-      where a.is_after and a.number is not null and ${isCounted('u')}
-      group by a.user_id, u.variant_id`.execute(em.getKysely())
+    const rows = await execute(
+      em,
+      sql<{ variant_id: number; found: number[] }>`
+        with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
+        select u.variant_id, json_agg(a.number::float8) as found
+        from acted a join fresh_unit u on u.user_id = a.user_id
+        where a.is_after and a.number is not null and ${isCounted('u')}
+        group by a.user_id, u.variant_id`,
+    )
     for (const { variant_id, found } of rows) {
       const known = clusters.get(variant_id) ?? []
       known.push(found)
@@ -136,17 +142,10 @@ export async function readQuantile(
   }
   return [...clusters]
     .toSorted(([one], [other]) => one - other)
-    .flatMap(([variant_id, values]) => {
+    .flatMap(([variantId, values]) => {
       const summary = summarizeQuantile(values, fraction, confidenceLevel)
       if (!summary) return []
-      const { n, clusters, quantile, quantileLower: lower, quantileUpper: upper } = summary
-      const sums = {
-        sum_j: summary.sumJ,
-        sum_sq_j: summary.sumSqJ,
-        sum_n: summary.sumN,
-        sum_sq_n: summary.sumSqN,
-        sum_jn: summary.sumJN,
-      }
-      return [{ variant_id, n, clusters, quantile, lower, upper, ...sums }]
+      const { ranks: _, ...sums } = summary
+      return [{ variantId, ...sums }]
     })
 }

@@ -1,4 +1,6 @@
 import { z } from 'zod'
+import type { ExclusionCount } from '../analysis/exclusions.ts'
+import type { SnakeCase } from '../analysis/snake-case.ts'
 import { analysisMethod } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { comparand, id, instant, label, optional, storedObject, timestamp, withDefault } from '../wire.ts'
@@ -208,6 +210,18 @@ export const decision = z
   })
   .meta({ id: 'ResultDecision' })
 
+const exclusionCounts = {
+  crossovers: z.int().meta({ description: 'Users seen with two variants: left out of the analysis' }),
+  overridden: z
+    .int()
+    .meta({ description: 'Users on whom a variant was forced during the run: left out of the analysis' }),
+  excluded_by_hand: z.int().meta({ description: 'Users left out by hand' }),
+  excluded_by_attribute: z.int().meta({ description: 'Users left out because is_bot or is_internal is true' }),
+  excluded_by_rate: z
+    .int()
+    .meta({ description: 'Users left out because of more events on a day than max_daily_events' }),
+} satisfies Record<SnakeCase<ExclusionCount>, z.ZodType>
+
 export const results = z
   .object({
     experiment_id: id,
@@ -228,15 +242,7 @@ export const results = z
     claimed_other: z.int().meta({
       description: 'Users of whom events name another variant than the platform gave them: they stay in theirs',
     }),
-    crossovers: z.int().meta({ description: 'Users seen with two variants: left out of the analysis' }),
-    overridden: z
-      .int()
-      .meta({ description: 'Users on whom a variant was forced during the run: left out of the analysis' }),
-    excluded_by_hand: z.int().meta({ description: 'Users left out by hand' }),
-    excluded_by_attribute: z.int().meta({ description: 'Users left out because is_bot or is_internal is true' }),
-    excluded_by_rate: z
-      .int()
-      .meta({ description: 'Users left out because of more events on a day than max_daily_events' }),
+    ...exclusionCounts,
     state: z.enum(['live', 'settling', 'frozen']).meta({
       description:
         'settling: the run has ended, and what comes late still counts; frozen: the answer never changes again',

@@ -1,13 +1,21 @@
-import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
+import type { EntityManager } from '@mikro-orm/sql'
 import { cumulativeSeries, type Day, noveltySeries } from '../analysis/series.ts'
+import { snakeCased } from '../analysis/snake-case.ts'
+import type { SummedMetric } from '../analysis/statistics.ts'
+import { pickSums } from '../analysis/sums.ts'
 import { readClock } from '../definitions/queries.ts'
 import { invalid } from '../errors.ts'
-import { PRODUCTS, SUMS } from '../totals/counting.ts'
+import { columnOf } from '../totals/columns.ts'
 import { type DailyRow, readDaily, readSinceExposure } from './daily.ts'
-import { declaredOf, gather } from './gather.ts'
+import { gather } from './gather.ts'
+import { declaredOf } from './query.ts'
+import { inSnapshot, NOTHING_WAITS } from './read.ts'
+import { register } from './register.ts'
+import { findRun, resolve } from './resolve.ts'
 import { getResults } from './schema.ts'
 import type { GetSeries, ResultsSeries } from './series-schema.ts'
-import { findRun, type Reporting, resolveQuery } from './service.ts'
+import type { Reporting } from './service.ts'
+import { keyOfType } from './specs.ts'
 
 /** How many days after the exposure are looked at. */
 const NOVELTY_DAYS = 28
@@ -24,41 +32,38 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
     ...(input.metric ? { metrics: [input.metric] } : {}),
     ...(input.event_type ? { event_types: [input.event_type], conversion_event_type: input.event_type } : {}),
   })
-  const query = await resolveQuery(em, reporting, found, question)
-  const wanted = input.metric ?? (input.event_type ? `event:${input.event_type}` : query.specs[0]?.key)
-  const spec = query.specs.find(({ key }) => key === wanted) ?? query.documented
-  if (spec.kind === 'quantile')
-    throw invalid(`${spec.name} is a quantile, which cannot be followed from day to day`, 'metric')
-  const plain = { ...spec, cap: null }
+  const query = await register(em, reporting.totals, await resolve(em, reporting.timeZone, found, question))
+  const wanted = input.metric ?? (input.event_type ? keyOfType(input.event_type) : query.specs[0]?.metric.key)
+  const spec = query.specs.find(({ metric }) => metric.key === wanted) ?? query.documented
+  if (spec.metric.kind === 'quantile')
+    throw invalid(`${spec.metric.name} is a quantile, which cannot be followed from day to day`, 'metric')
+  const uncapped = { ...spec, metric: { ...spec.metric, cap: null } }
   const shown = {
     experiment_id: experiment.id,
     run: run?.number ?? null,
-    metric: spec.key,
+    metric: spec.metric.key,
     time_zone: reporting.timeZone,
   }
   if (!run) return { ...shown, days: [], since_exposure: [], cost: { milliseconds: 0, users: 0 } }
   const declared = declaredOf(experiment)
-  const { statistics, daily, since } = await em.transactional(
-    async (em) => ({
-      statistics: await gather(em, { ...query, specs: [plain], unfolded: [] }),
-      daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
-      since: await readSinceExposure(
-        em,
-        run,
-        spec.measure,
-        declared,
-        run.ended_at ?? (await readClock(em)),
-        NOVELTY_DAYS,
-      ),
-    }),
-    { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true },
-  )
-  const metric = { ...(statistics.metrics[0] as (typeof statistics.metrics)[number]), caps: null, cap: null }
-  const days = cumulativeSeries(statistics, metric, daysOf(daily))
+  const { statistics, daily, since } = await inSnapshot(em, async (em) => ({
+    statistics: await gather(em, { ...query, specs: [uncapped] }, NOTHING_WAITS),
+    daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
+    since: await readSinceExposure(
+      em,
+      run,
+      spec.measure,
+      declared,
+      run.ended_at ?? (await readClock(em)),
+      NOVELTY_DAYS,
+    ),
+  }))
+  const metric = statistics.metrics[0] as SummedMetric
+  const days = snakeCased(cumulativeSeries(statistics, metric, daysOf(daily)))
   return {
     ...shown,
     days,
-    since_exposure: noveltySeries(statistics, metric, daysOf(since)).map(({ day, ...point }) => ({
+    since_exposure: snakeCased(noveltySeries(statistics, metric, daysOf(since))).map(({ day, ...point }) => ({
       ...point,
       day: Number(day),
     })),
@@ -71,13 +76,10 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
 
 function daysOf(rows: readonly DailyRow[]): Day[] {
   const days = new Map<string, Day>()
-  for (const { day, variant_id, period, n, converted, ...amounts } of rows) {
+  for (const row of rows) {
+    const { day, variant_id: variantId, period, n, converted } = row
     const known = days.get(day) ?? { day, cells: [] }
-    known.cells.push({
-      ...{ variant_id, period, n, converted },
-      sums: SUMS.map((name) => amounts[name] as number),
-      products: PRODUCTS.map(([one, other]) => amounts[`${one}_${other}`] as number),
-    })
+    known.cells.push({ variantId, period, n, converted, ...pickSums((name) => row[columnOf[name]]) })
     days.set(day, known)
   }
   return [...days.values()]

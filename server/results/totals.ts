@@ -1,24 +1,27 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { byExclusion, EXCLUSIONS } from '../analysis/exclusions.ts'
+import { snakeCase } from '../analysis/snake-case.ts'
+import type { MetricSums, UnitCounts } from '../analysis/statistics.ts'
+import { pickTotals } from '../analysis/sums.ts'
+import { execute, list } from '../database/sql.ts'
+import { metricChanges, unitChanges } from '../totals/adding.ts'
 import {
-  counted,
-  METRIC_SUMS,
-  metricTotals,
-  people,
-  signedMetrics,
-  signedUnits,
-  stored,
-  UNIT_COUNTS,
-  unitTotals,
-} from '../totals/counting.ts'
+  columnOf,
+  TOTAL_COLUMNS,
+  type TotalColumn,
+  UNIT_COUNT_COLUMNS,
+  type UnitCountColumn,
+} from '../totals/columns.ts'
+import { counted, people, stored } from '../totals/counting.ts'
 import { metricColumns, unitColumns } from '../totals/whole.ts'
 
-/** What totals say of a run, corrected by what is stored and in no total yet: costs the same however many events there are. */
+/** Reads the totals of a run, corrected by the unfolded events. The price is the same however many events there are. */
 
 export type MeasuredRun = { id: number; experiment_id: number }
-export type CellKey = { dimension: string; dimension_value: string; variant_id: number; period: number }
-export type UnitRow = CellKey & Record<(typeof UNIT_COUNTS)[number], number>
-export type MetricRow = CellKey & { measure_id: number } & Record<(typeof METRIC_SUMS)[number], number>
+export type CellRow = { dimension: string; dimension_value: string; variant_id: number; period: number }
+export type UnitRow = CellRow & Record<UnitCountColumn, number>
+export type MetricRow = CellRow & { measure_id: number } & Record<TotalColumn, number>
 export type TotalRows = { units: UnitRow[]; metrics: MetricRow[] }
 
 const total = (names: readonly string[]) =>
@@ -29,8 +32,16 @@ export const asRows = (units: string, metrics: string) => sql`
     (select coalesce(json_agg(m), '[]') from ${sql.table(metrics)} m) as metrics`
 
 /**
- * @param measureIds of which measures
- * @param dimensions by which dimensions, '' for everybody
+ * Reads the totals of variants, and adds what counting people anew changes.
+ *
+ * An example, where ann's second order of 7 is unfolded and totals hold her first, of 5:
+ *
+ *     variant_metrics   (blue, revenue: users 40, num 800, num_num 20000)
+ *     metric_unfolded   (blue, revenue: users 0, num +7, num_num +119): ann as counted now, less as stored
+ *     metric            (blue, revenue: users 40, num 807, num_num 20119)
+ *
+ * @param measureIds the measures that are read
+ * @param dimensions the dimensions that are read, '' for everybody
  * @param userIds people to be counted anew
  */
 export async function readTotals(
@@ -42,25 +53,48 @@ export async function readTotals(
 ): Promise<TotalRows> {
   const corrected = userIds.length > 0
   const unfolded = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
-    unit_unfolded as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
-    metric_unfolded as materialized (${metricTotals(sql`
-      ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),`
-  const isAsked = sql`x.dimension in (select j.name from jsonb_array_elements_text(${JSON.stringify(dimensions)}::text::jsonb) as j (name))`
-  const isMeasured = sql`x.measure_id in (select j.id::int from jsonb_array_elements_text(${JSON.stringify(measureIds)}::text::jsonb) as j (id))`
+    unit_unfolded as materialized (${unitChanges}),
+    metric_unfolded as materialized (${metricChanges}),`
+  const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
+  const isMeasured = sql`x.measure_id in (select j.id::int from ${list(measureIds)} as j (id))`
   const andUnfolded = (table: 'unit_unfolded' | 'metric_unfolded', names: typeof unitColumns) =>
     corrected ? sql`union all select ${names} from ${sql.table(table)}` : sql``
-  const { rows } = await sql<TotalRows>`
-    with ${corrected ? unfolded : sql``}
-    unit as materialized (
-      select ${CELL}, ${total(UNIT_COUNTS)}
-      from (select ${unitColumns} from variant_units x where x.run_id = ${run.id} and ${isAsked} ${andUnfolded('unit_unfolded', unitColumns)}) x
-      where ${isAsked} group by ${CELL}),
-    metric as materialized (
-      select ${CELL}, x.measure_id, ${total(METRIC_SUMS)}
-      from (
-        select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
-        ${andUnfolded('metric_unfolded', metricColumns)}) x
-      where ${isMeasured} and ${isAsked} group by ${CELL}, x.measure_id)
-    ${asRows('unit', 'metric')}`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<TotalRows>`
+      with ${corrected ? unfolded : sql``}
+      unit as materialized (
+        select ${CELL}, ${total(UNIT_COUNT_COLUMNS)}
+        from (select ${unitColumns} from variant_units x where x.run_id = ${run.id}
+          and ${isAsked} ${andUnfolded('unit_unfolded', unitColumns)}) x
+        where ${isAsked} group by ${CELL}),
+      metric as materialized (
+        select ${CELL}, x.measure_id, ${total(TOTAL_COLUMNS)}
+        from (
+          select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
+          ${andUnfolded('metric_unfolded', metricColumns)}) x
+        where ${isMeasured} and ${isAsked} group by ${CELL}, x.measure_id)
+      ${asRows('unit', 'metric')}`,
+  )
   return rows[0] as TotalRows
 }
+
+/** A row of people under the names of the analysis. */
+export const asCounts = (row: UnitRow): UnitCounts => ({
+  variantId: row.variant_id,
+  period: row.period,
+  assigned: row.assigned,
+  drawn: row.drawn,
+  drawnExposed: row.drawn_exposed,
+  users: row.users,
+  externallyDecided: row.externally_decided,
+  claimedOther: row.claimed_other,
+  excluded: byExclusion((reason) => row[snakeCase(EXCLUSIONS[reason])]),
+})
+
+/** A row of a metric under the names of the analysis. */
+export const asSums = (row: Pick<MetricRow, 'variant_id' | 'period' | TotalColumn>): MetricSums => ({
+  variantId: row.variant_id,
+  period: row.period,
+  ...pickTotals((name) => Number(row[columnOf[name]])),
+})

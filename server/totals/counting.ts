@@ -1,11 +1,14 @@
 import { type RawBuilder, sql } from 'kysely'
+import { EXCLUSION_REASONS, type ExclusionReason } from '../analysis/exclusions.ts'
+import { list } from '../database/sql.ts'
+import { MEASURE_COLUMNS, PART_COLUMNS, UNIT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
 
 /**
- * What the raw rows say of people: the one definition of what is counted, as parts of a statement. The fold, the filling
- * in of a new measure, an answer's unfolded unfolded, `rebuild` and `verify` are all made of it.
+ * The one definition of what raw rows count for, as parts of a statement. The fold, the filling in of a new measure,
+ * the unfolded events of an answer, `rebuild` and `verify` are all made of it.
  */
 
-/** A place in the order of transactions: events up to it, itself included, are counted; null: all that is stored. */
+/** A position in the order of transactions: events up to and including it are counted; null: all that is stored. */
 export type Cursor = { xid: string; id: number }
 
 export const cursorOf = ({ xid, id }: Cursor) => sql`(${xid}::text::xid8, ${String(id)}::text::bigint)`
@@ -17,34 +20,32 @@ const ofRun = (runId: number | null) => (runId === null ? sql`` : sql`and r.id =
  * `touched` (id), both of them: under an id that became an alias something may be stored still.
  */
 export const people = (ids: readonly string[]) => sql`
-  given as materialized (select i.id from jsonb_array_elements_text(${JSON.stringify(ids)}::text::jsonb) as i (id)),
+  given as materialized (select i.id from ${list(ids)} as i (id)),
   person as materialized (
     select distinct coalesce(l.user_id, g.id) as id from given g
     left join lateral (select l.user_id from aliases l where l.alias_id = g.id offset 0) l on true),
   touched as materialized (select g.id from given g union select p.id from person p)`
 
-/** What a person's values are added up to: sums, and sums of the products of any two. */
-export const SUMS = ['num', 'den', 'pre_num', 'pre_den'] as const
-export const PRODUCTS = SUMS.flatMap((one, place) => SUMS.slice(place).map((other) => [one, other] as const))
-
-/** The columns of `unit_metrics`, and those that come after the key. */
-const UNIT_VALUES = ['events', 'unusable', ...SUMS, 'exposing', 'first_at', 'last_at'] as const
-export const UNIT_METRIC = ['user_id', 'run_id', 'measure_id', ...UNIT_VALUES] as const
-export const UNIT = [
-  ...(['user_id', 'run_id', 'variant_id', 'period', 'exposed_at', 'is_external', 'excluded_reason'] as const),
-  ...(['claims_other', 'exposed_by', 'dimensions'] as const),
-]
 export const columns = (names: readonly string[], prefix?: string) =>
   sql.join(names.map((name) => sql.ref(prefix ? `${prefix}.${name}` : name)))
+
+export const measureColumns = (m: string) => columns(Object.keys(MEASURE_COLUMNS), m)
+/** The columns of a part, from `measure_parts` or from records of it. */
+export const partColumns = (p: string) =>
+  sql.join(
+    Object.keys(PART_COLUMNS).map((name) =>
+      name === 'filter' ? sql`${sql.ref(`${p}.filter`)}::jsonpath as filter` : sql.ref(`${p}.${name}`),
+    ),
+  )
 
 /** A number of milliseconds as an interval. */
 export const ms = (column: string) => sql`${sql.ref(column)} * interval '1 millisecond'`
 
-/** What part `m` of a measure reads of an event `e`: its number, and whether there should be one and is not. */
+/** The number that part `m` of a measure reads of an event `e`, and a test that the number is missing. */
 export const numberOf = sql`case when not m.is_count then event_number(e.properties, m.property)
   when m.property is null or event_number(e.properties, m.property) is not null then 1 end`
 export const isUnfit = sql`not m.is_count and event_unfit(e.properties, m.property)`
-/** Whether part `m` takes an event `e` at all. */
+/** A test that part `m` takes an event `e` at all. */
 export const takes = sql`(m.filter is null or jsonb_path_exists(coalesce(e.properties, '{}'), m.filter, '{}', true))`
 /** When an event `e` counts for `m`, of a person `u` of a run: after the exposure, or before it as covariate. */
 export const countsAfter = sql`(e.timestamp >= u.exposed_at + ${ms('m.from_ms')}
@@ -52,7 +53,7 @@ export const countsAfter = sql`(e.timestamp >= u.exposed_at + ${ms('m.from_ms')}
     else u.ended_at is null or e.timestamp < u.ended_at end)`
 export const countsBefore = sql`(e.timestamp < u.exposed_at and e.timestamp >= u.exposed_at - ${ms('m.before_ms')})`
 
-/** What the events of a part, of some, add up to: of a binary measure, 1 where there are any. */
+/** The sum of the events of a part that meet a condition; 1 for any number of them where the measure is binary. */
 const amountOf = (part: 1 | 2, which: RawBuilder<unknown>) => {
   const sum = sql`coalesce(sum(a.number) filter (where ${which} and a.part = ${sql.lit(part)}), 0)`
   return part === 1 ? sql`case when a.is_binary then least(${sum}, 1) else ${sum} end` : sum
@@ -60,14 +61,16 @@ const amountOf = (part: 1 | 2, which: RawBuilder<unknown>) => {
 
 /** The measures of runs `r`, a row for each of their parts. */
 const measuresOfRuns = sql`
-  select rm.run_id, m.id as measure_id, m.is_binary, m.from_ms, m.until_ms, m.before_ms, m.any_tag, p.part, p.type, p.filter,
-    p.property, p.is_count
+  select rm.run_id, m.id as measure_id, ${measureColumns('m')}, ${partColumns('p')}
   from run_metrics rm join measures m on m.id = rm.measure_id join measure_parts p on p.measure_id = m.id`
 
 /** How raw rows are looked at where an answer asks for more than totals hold: parts of the statement. */
 export type RawFilter = {
   measures: RawBuilder<unknown> | null
-  /** Of runs `r`; further conditions of assignments `a` and of events `e`; when an assignment was exposed. */
+  /**
+   * Conditions of runs `r`, further ones of assignments `a` and of events `e`, and the time at which an assignment was
+   * exposed.
+   */
   runs: RawBuilder<unknown>
   assigned: RawBuilder<unknown>
   happened: RawBuilder<unknown>
@@ -81,10 +84,42 @@ export const NO_RAW_FILTER: RawFilter = {
   exposed: sql`a.exposed_at`,
 }
 
+/** When a reason leaves a person out, over the person's assignments `h` in a run. Too many events (rate) come later. */
+const IS_EXCLUDED: Record<Exclude<ExclusionReason, 'rate'>, RawBuilder<unknown>> = {
+  override: sql`bool_or(h.excluded_reason = 'override')`,
+  hand: sql`bool_or(h.by_hand)`,
+  attribute: sql`bool_or(h.dimensions ->> 'is_bot' = 'true' or h.dimensions ->> 'is_internal' = 'true')`,
+  crossover: sql`bool_or(h.excluded_reason = 'crossover')
+    or count(distinct h.variant_id) filter (where h.exposed_at is not null) > 1`,
+}
+const firstReason = sql`case ${sql.join(
+  EXCLUSION_REASONS.flatMap((reason) =>
+    reason === 'rate' ? [] : [sql`when ${IS_EXCLUDED[reason]} then ${sql.lit(reason)}`],
+  ),
+  sql` `,
+)} end`
+/** The reasons that go before too many events. */
+const beforeRate = sql.join(
+  EXCLUSION_REASONS.slice(0, EXCLUSION_REASONS.indexOf('rate')).map((reason) => sql.lit(reason)),
+)
+
 /**
- * CTEs after `person`: `fresh_unit`, a row per person and run that is not frozen, and `fresh_metric`, what the exposed ones did.
- * - They met the variant at the earliest exposure by any of their ids. Two variants make a crossover; whoever was decided
- *   elsewhere and crossed stands under the variant that the earliest event names, whichever arrived first.
+ * CTEs after `person`: `fresh_unit`, a row per person and run that is not frozen, and `fresh_metric`, what the exposed
+ * ones did.
+ *
+ * An example, of ann, who is also `device`, and a measure of revenue that looks a day before the exposure:
+ *
+ *     assignments   device: blue, exposed 10:00          ann: blue, exposed 12:00
+ *     events        device: order of 5 at 11:00          ann: order of 7 at 13:00, order of 1 at 09:00
+ *     ids           (ann, ann), (ann, device)            every id of the person
+ *     held          both assignments, as ann's           happened: the three events, as ann's
+ *     joined        (ann, blue, exposed 10:00)           one row: the earliest exposure
+ *     fresh_unit    (ann, blue, exposed 10:00, excluded_reason null, claims_other false)
+ *     acted         5 and 7 after the exposure, 1 before
+ *     fresh_metric  (ann, revenue: events 2, num 12, pre_num 1)
+ *
+ * - They met the variant at the earliest exposure by any of their ids. Two variants make a crossover; whoever was
+ *   decided elsewhere and crossed stands under the variant that the earliest event names, whichever arrived first.
  * - Period and dimensions are those of the earliest assignment.
  * - An event counts at or after the exposure and before the run's end, or in the measure's window, where it names the
  *   experiment or none.
@@ -100,10 +135,14 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     cross join lateral (select l.alias_id from aliases l where l.user_id = p.id offset 0) l),
   measure as materialized (${rawFilter.measures ?? measuresOfRuns}),
   held as materialized (
-    select i.person_id, a.user_id, a.run_id, a.variant_id, coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at, ${rawFilter.exposed} as exposed_at,
+    select i.person_id, a.user_id, a.run_id, a.variant_id,
+      coalesce(a.first_variant_id, a.variant_id) as first_variant_id, a.period, a.source, a.assigned_at,
+      ${rawFilter.exposed} as exposed_at,
       a.exposure_source, a.excluded_reason, a.dimensions, r.experiment_id, r.started_at, r.ended_at, x.max_daily_events,
-      r.started_at - coalesce((select max(m.before_ms) from measure m where m.run_id = r.id), 0) * interval '1 millisecond' as since,
-      exists (select 1 from excluded_units n where n.user_id = a.user_id and n.experiment_id = r.experiment_id) as by_hand
+      r.started_at - interval '1 millisecond'
+        * coalesce((select max(m.before_ms) from measure m where m.run_id = r.id), 0) as since,
+      exists (select 1 from excluded_units n where n.user_id = a.user_id
+        and n.experiment_id = r.experiment_id) as by_hand
     from ids i
     cross join lateral (select a.* from assignments a where a.user_id = i.user_id offset 0) a
     join runs r on r.id = a.run_id
@@ -115,21 +154,20 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     join ids i on i.person_id = s.person_id
     cross join lateral (
       select e.id, e.experiment_id, e.variant_id, e.type, e.timestamp, e.properties
-      from events e where e.user_id = i.user_id and e.timestamp >= s.since ${until(upTo)} ${rawFilter.happened} offset 0) e),
+      from events e where e.user_id = i.user_id
+        and e.timestamp >= s.since ${until(upTo)} ${rawFilter.happened} offset 0) e),
   joined as materialized (
-    select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events, min(h.exposed_at) as exposed_at,
+    select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events,
+      min(h.exposed_at) as exposed_at,
       coalesce(min(h.variant_id) filter (where h.exposed_at is not null), min(h.variant_id)) as variant_id,
       (array_agg(h.first_variant_id order by h.assigned_at, h.first_variant_id))[1] as first_variant_id,
       array_agg(h.variant_id) filter (where h.exposed_at is not null) as shown_ids,
       (array_agg(h.period order by h.assigned_at, h.user_id))[1] as period,
       (array_agg(h.dimensions order by h.assigned_at, h.user_id))[1] as dimensions,
       bool_or(h.source = 'event') as is_external,
-      (array_agg(h.exposure_source order by h.exposed_at, h.user_id) filter (where h.exposed_at is not null))[1] = 'event' as is_reported,
-      case when bool_or(h.excluded_reason = 'override') then 'override'
-        when bool_or(h.by_hand) then 'hand'
-        when bool_or(h.dimensions ->> 'is_bot' = 'true' or h.dimensions ->> 'is_internal' = 'true') then 'attribute'
-        when bool_or(h.excluded_reason = 'crossover')
-          or count(distinct h.variant_id) filter (where h.exposed_at is not null) > 1 then 'crossover' end as excluded_reason
+      (array_agg(h.exposure_source order by h.exposed_at, h.user_id)
+        filter (where h.exposed_at is not null))[1] = 'event' as is_reported,
+      ${firstReason} as excluded_reason
     from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events),
   named as materialized (
     select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another,
@@ -141,16 +179,20 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
   busy as materialized (
     select distinct x.user_id, x.run_id from (
       select u.user_id, u.run_id from joined u join happened e on e.person_id = u.user_id
-      where u.max_daily_events is not null and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
-      group by u.user_id, u.run_id, u.max_daily_events, (e.timestamp at time zone (select p.time_zone from platform p))::date
+      where u.max_daily_events is not null and e.timestamp >= u.started_at
+        and (u.ended_at is null or e.timestamp < u.ended_at)
+      group by u.user_id, u.run_id, u.max_daily_events,
+        (e.timestamp at time zone (select p.time_zone from platform p))::date
       having count(*) > u.max_daily_events) x),
   fresh_unit as materialized (
     select u.user_id, u.run_id,
-      case when u.is_external and u.excluded_reason = 'crossover' then u.first_variant_id else u.variant_id end as variant_id,
+      case when u.is_external and u.excluded_reason = 'crossover' then u.first_variant_id else u.variant_id end
+        as variant_id,
       u.period, u.exposed_at, u.is_external,
-      case when b.user_id is null or u.excluded_reason in ('override', 'hand', 'attribute') then u.excluded_reason else 'rate' end
+      case when b.user_id is null or u.excluded_reason in (${beforeRate}) then u.excluded_reason else 'rate' end
         as excluded_reason,
-      coalesce(not u.is_external and n.another, false) as claims_other, case when u.is_reported then n.first_type end as exposed_by,
+      coalesce(not u.is_external and n.another, false) as claims_other,
+      case when u.is_reported then n.first_type end as exposed_by,
       u.dimensions, u.experiment_id, u.ended_at
     from joined u
     left join named n on n.user_id = u.user_id and n.run_id = u.run_id
@@ -174,89 +216,19 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
       max(a.timestamp) filter (where a.is_after and a.part = 1) as last_at
     from acted a group by a.user_id, a.run_id, a.measure_id, a.is_binary)`
 
-/** CTEs after `touched`: `stored_unit` and `stored_metric`, what totals say of these people in runs that are not frozen. */
+/**
+ * CTEs after `touched`: `stored_unit` and `stored_metric`, what totals say of these people in runs that are not frozen.
+ */
 export const stored = (runId: number | null = null) => sql`
   stored_unit as materialized (
-    select ${columns(UNIT, 'u')}
+    select ${columns(UNIT_COLUMNS, 'u')}
     from touched
     cross join lateral (select u.* from units u where u.user_id = touched.id offset 0) u
     join runs r on r.id = u.run_id
     where r.frozen_at is null ${ofRun(runId)}),
   stored_metric as materialized (
-    select ${columns(UNIT_METRIC, 'm')}
+    select ${columns(UNIT_METRIC_COLUMNS, 'm')}
     from touched
     cross join lateral (select m.* from unit_metrics m where m.user_id = touched.id offset 0) m
     join runs r on r.id = m.run_id
     where r.frozen_at is null ${ofRun(runId)})`
-
-/** Rows `x` once for everybody, and once for each dimension that they have a value of. */
-export const dimensionsOf = (x: string) => sql`cross join lateral (
-  select '' as dimension, '' as dimension_value
-  union all select d.key, d.value from jsonb_each_text(coalesce(${sql.ref(`${x}.dimensions`)}, '{}')) d) d`
-
-/** What people add to `variant_units`, from rows `x` with a sign of 1 or -1. */
-const unitCounts = sql`sum(x.sign) as assigned,
-  coalesce(sum(x.sign) filter (where not x.is_external), 0) as drawn,
-  coalesce(sum(x.sign) filter (where not x.is_external and x.exposed_at is not null), 0) as drawn_exposed,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason is null), 0) as users,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.is_external), 0) as externally_decided,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'crossover'), 0) as crossovers,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'override'), 0) as overridden,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.claims_other), 0) as claimed_other,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'hand'), 0) as excluded_by_hand,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'attribute'), 0) as excluded_by_attribute,
-  coalesce(sum(x.sign) filter (where x.exposed_at is not null and x.excluded_reason = 'rate'), 0) as excluded_by_rate`
-/** What people add to `variant_metrics`, likewise. */
-const metricSums = sql`coalesce(sum(x.sign) filter (where x.events > 0), 0) as users,
-  coalesce(sum(x.sign) filter (where x.events > 0 and x.exposing), 0) as exposing,
-  sum(x.sign * x.events) as events, sum(x.sign * x.unusable) as unusable,
-  ${sql.join(SUMS.map((sum) => sql`sum(x.sign * ${sql.ref(`x.${sum}`)}) as ${sql.ref(sum)}`))},
-  ${sql.join(PRODUCTS.map(([one, other]) => sql`sum(x.sign * ${sql.ref(`x.${one}`)} * ${sql.ref(`x.${other}`)}) as ${sql.ref(`${one}_${other}`)}`))}`
-
-/** The columns of both tables that are added up. */
-export const UNIT_COUNTS = [
-  'assigned',
-  'drawn',
-  'drawn_exposed',
-  'users',
-  'externally_decided',
-  'crossovers',
-  'overridden',
-  'claimed_other',
-  'excluded_by_hand',
-  'excluded_by_attribute',
-  'excluded_by_rate',
-] as const
-export const METRIC_SUMS = [
-  ...(['users', 'exposing', 'events', 'unusable'] as const),
-  ...SUMS,
-  ...PRODUCTS.map(([one, other]) => `${one}_${other}` as const),
-]
-
-const CELL = sql`x.run_id, x.period, x.variant_id, d.dimension, d.dimension_value`
-
-/** Rows of `variant_units` that signed rows of units make. */
-export const unitTotals = (signed: RawBuilder<unknown>) => sql`
-  select ${CELL}, ${unitCounts} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}`
-
-/** Rows of `variant_metrics` that signed rows of units, joined with what they did, make. */
-export const metricTotals = (signed: RawBuilder<unknown>) => sql`
-  select ${CELL}, x.measure_id, ${metricSums} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
-
-/** People who count: they met a variant and nothing leaves them out. */
-export const isCounted = (u: string) =>
-  sql`${sql.ref(`${u}.exposed_at`)} is not null and ${sql.ref(`${u}.excluded_reason`)} is null`
-
-/** Signed rows of units and of what those who count did, from a pair of CTEs. */
-export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') => sql`
-  select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, u.is_external, u.exposed_at, u.excluded_reason,
-    u.claims_other
-  from ${sql.table(units)} u`
-export const signedMetrics = (
-  sign: 1 | -1,
-  units: 'fresh_unit' | 'stored_unit',
-  metrics: 'fresh_metric' | 'stored_metric',
-) => sql`
-  select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, m.measure_id, ${columns(['events', 'unusable', ...SUMS, 'exposing'], 'm')}
-  from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id and m.run_id = u.run_id
-  where ${isCounted('u')}`

@@ -1,6 +1,20 @@
 import { defineEntity, p } from '@mikro-orm/core'
+import type { ExclusionReason } from '../analysis/exclusions.ts'
+import type { Counter } from '../analysis/sums.ts'
+import {
+  EXCLUSION_COLUMNS,
+  type ExclusionColumn,
+  type MeasureColumn,
+  type PartColumn,
+  SUM_COLUMNS,
+  type SumColumn,
+  type UnitCountColumn,
+} from './columns.ts'
 
-/** How far totals have got: every event up to (event_xid, event_id), every assignment changed before assignment_xid. One row. */
+/**
+ * How far totals have got: every event up to (event_xid, event_id), every assignment changed before assignment_xid. One
+ * row.
+ */
 export const FoldState = defineEntity({
   name: 'FoldState',
   tableName: 'fold_state',
@@ -16,7 +30,7 @@ export const FoldState = defineEntity({
   checks: [{ name: 'fold_state_single_row', expression: 'id = 1' }],
 })
 
-/** What makes people be counted anew, beside their assignments: links, erasures, the end of a run. Gone when folded. */
+/** A reason to count people anew, beside their assignments: a link, an erasure, the end of a run. Gone when folded. */
 export const FoldEntry = defineEntity({
   name: 'FoldEntry',
   tableName: 'fold_log',
@@ -24,15 +38,26 @@ export const FoldEntry = defineEntity({
     id: p.bigint('number').primary().generated('by default as identity'),
     xid: p.text().columnType('xid8').defaultRaw('recorded_xid()'),
     user_id: p.text().collation('C').strictNullable(),
-    /** The random id that took the place of an erased one. */
+    /** The random id that replaced an erased one. */
     replacement: p.text().collation('C').strictNullable(),
     run_id: p.integer().strictNullable(),
   },
 })
 
+const measureColumns = {
+  /** 1 for whoever has an event, whatever they add up to. */
+  is_binary: p.boolean().default(false),
+  from_ms: p.bigint('number').defaultRaw('0'),
+  until_ms: p.bigint('number').strictNullable(),
+  before_ms: p.bigint('number').defaultRaw('0'),
+  /** Events that name another experiment count too. */
+  any_tag: p.boolean().default(false),
+} satisfies Record<MeasureColumn, unknown>
+
 /**
- * What is added up per user: the events of one type, or what a metric's definition says. Times count from the exposure,
- * in milliseconds: from `from_ms` on, before `until_ms` (null: the run's end), and as covariate the `before_ms` before it.
+ * A measure says what is added up per user: the events of one type, or a metric's definition. Times count from the
+ * exposure, in milliseconds: from `from_ms` on, before `until_ms` (null: the run's end), and as covariate the
+ * `before_ms` before it.
  */
 export const Measure = defineEntity({
   name: 'Measure',
@@ -41,15 +66,22 @@ export const Measure = defineEntity({
     id: p.integer().primary().generated('by default as identity'),
     /** The type of events, or the definition in canonical form. */
     key: p.text().collation('C').unique(),
-    /** 1 for whoever has an event, whatever they add up to. */
-    is_binary: p.boolean().default(false),
-    from_ms: p.bigint('number').defaultRaw('0'),
-    until_ms: p.bigint('number').strictNullable(),
-    before_ms: p.bigint('number').defaultRaw('0'),
-    /** Whether events count that name another experiment. */
-    any_tag: p.boolean().default(false),
+    ...measureColumns,
   },
 })
+
+const partColumns = {
+  part: p.integer().primary().autoincrement(false),
+  type: p.text().collation('C').index(),
+  /** The condition on the properties of the events; null: all count. */
+  filter: p.text().columnType('jsonpath').strictNullable(),
+  /** The property that is added up; null: each event counts 1. */
+  property: p.text().strictNullable(),
+  /** The events that have the property are counted, rather than added up. */
+  is_count: p.boolean().default(false),
+  /** The properties of events that the filter looks at. */
+  reads: p.array().defaultRaw(`'{}'`),
+} satisfies Record<PartColumn, unknown>
 
 /** Part 1 is the value, or the numerator of a ratio; part 2 is the denominator. */
 export const MeasurePart = defineEntity({
@@ -58,16 +90,7 @@ export const MeasurePart = defineEntity({
   properties: {
     measure_id: () =>
       p.manyToOne(Measure).primary().mapToPk().fieldName('measure_id').updateRule('no action').deleteRule('cascade'),
-    part: p.integer().primary().autoincrement(false),
-    type: p.text().collation('C').index(),
-    /** Which of the events, by their properties. */
-    filter: p.text().columnType('jsonpath').strictNullable(),
-    /** What is added up; null: each event counts 1. */
-    property: p.text().strictNullable(),
-    /** How many events have the property, rather than what they add up to. */
-    is_count: p.boolean().default(false),
-    /** The properties of events that the filter looks at. */
-    reads: p.array().defaultRaw(`'{}'`),
+    ...partColumns,
   },
 })
 
@@ -102,8 +125,6 @@ export const UserDay = defineEntity({
   },
 })
 
-export type ExcludedReason = 'override' | 'hand' | 'attribute' | 'rate' | 'crossover'
-
 /** A person in a run, an owner and the aliases being one, as the variants' totals count them. */
 export const Unit = defineEntity({
   name: 'Unit',
@@ -115,7 +136,7 @@ export const Unit = defineEntity({
     period: p.integer(),
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     is_external: p.boolean(),
-    excluded_reason: p.text().$type<ExcludedReason>().strictNullable(),
+    excluded_reason: p.text().$type<ExclusionReason>().strictNullable(),
     claims_other: p.boolean(),
     /** The type of the event that exposed them, where one did. */
     exposed_by: p.text().strictNullable(),
@@ -126,7 +147,7 @@ export const Unit = defineEntity({
 const amount = () => p.decimal('string').columnType('numeric')
 const zero = () => amount().default(0)
 
-/** What an exposed person did in a run, for one measure. */
+/** The amounts of an exposed person in a run, for one measure. */
 export const UnitMetric = defineEntity({
   name: 'UnitMetric',
   tableName: 'unit_metrics',
@@ -134,7 +155,7 @@ export const UnitMetric = defineEntity({
     user_id: p.text().primary().collation('C'),
     run_id: p.integer().primary().autoincrement(false),
     measure_id: p.integer().primary().autoincrement(false),
-    /** Of the first part; and those of any part of which a number was to be read and could not. */
+    /** Events of the first part; events of any part without the number that was to be read. */
     events: p.bigint('number'),
     unusable: p.bigint('number'),
     num: amount(),
@@ -142,7 +163,7 @@ export const UnitMetric = defineEntity({
     /** The same before the exposure. */
     pre_num: zero(),
     pre_den: zero(),
-    /** Whether an event of the type exposed them. */
+    /** An event of the type exposed them. */
     exposing: p.boolean().default(false),
     first_at: p.datetime().columnType('timestamptz').strictNullable(),
     last_at: p.datetime().columnType('timestamptz').strictNullable(),
@@ -159,7 +180,31 @@ const cell = {
   period: p.integer().primary().autoincrement(false),
 }
 
-/** How many people of a variant there are, by why they count or do not. */
+const count = () => p.bigint('number')
+/** The first two columns are as old as the table; the others came later, with a default. */
+const exclusionColumns = Object.fromEntries(
+  EXCLUSION_COLUMNS.map((name) => [
+    name,
+    name === 'overridden' || name === 'crossovers' ? count() : count().defaultRaw('0'),
+  ]),
+) as Record<ExclusionColumn, ReturnType<typeof count>>
+
+const countColumns = {
+  /**
+   * People with a stored assignment; people whom the platform drew; those of them who met the variant: before any
+   * exclusion.
+   */
+  assigned: count(),
+  drawn: count(),
+  drawn_exposed: count(),
+  /** Exposed and not excluded: the n of every statistic. */
+  users: count(),
+  /** The columns below count the exposed, excluded or not. */
+  externally_decided: count(),
+  claimed_other: count(),
+} satisfies Record<Exclude<UnitCountColumn, ExclusionColumn>, unknown>
+
+/** How many people of a variant there are, by the reasons for which they count or do not. */
 export const VariantUnits = defineEntity({
   name: 'VariantUnits',
   tableName: 'variant_units',
@@ -167,22 +212,22 @@ export const VariantUnits = defineEntity({
     run_id: p.integer().primary().autoincrement(false),
     ...dimension,
     ...cell,
-    /** Whom an assignment is stored for; whom the platform drew; those of them who met the variant: before any exclusion. */
-    assigned: p.bigint('number'),
-    drawn: p.bigint('number'),
-    drawn_exposed: p.bigint('number'),
-    /** Exposed and not excluded: the n of every statistic. */
-    users: p.bigint('number'),
-    /** Of the exposed, also those excluded. */
-    externally_decided: p.bigint('number'),
-    crossovers: p.bigint('number'),
-    overridden: p.bigint('number'),
-    claimed_other: p.bigint('number'),
-    excluded_by_hand: p.bigint('number').defaultRaw('0'),
-    excluded_by_attribute: p.bigint('number').defaultRaw('0'),
-    excluded_by_rate: p.bigint('number').defaultRaw('0'),
+    ...countColumns,
+    ...exclusionColumns,
   },
 })
+
+const sumColumns = Object.fromEntries(
+  SUM_COLUMNS.map((name) => [name, name === 'num' || name === 'num_num' ? amount() : zero()]),
+) as Record<SumColumn, ReturnType<typeof amount>>
+
+const counterColumns = {
+  /** People with an event at all; and those whom such an event exposed. */
+  users: count(),
+  exposing: count().defaultRaw('0'),
+  events: amount(),
+  unusable: count(),
+} satisfies Record<Counter, unknown>
 
 /** Sufficient statistics of a variant for one measure: sums, and sums of products; n is that of `variant_units`. */
 export const VariantMetrics = defineEntity({
@@ -193,25 +238,8 @@ export const VariantMetrics = defineEntity({
     measure_id: p.integer().primary().autoincrement(false),
     ...dimension,
     ...cell,
-    /** With an event at all; and those whom such an event exposed. */
-    users: p.bigint('number'),
-    exposing: p.bigint('number').defaultRaw('0'),
-    events: amount(),
-    unusable: p.bigint('number'),
-    num: amount(),
-    den: zero(),
-    pre_num: zero(),
-    pre_den: zero(),
-    num_num: amount(),
-    num_den: zero(),
-    num_pre_num: zero(),
-    num_pre_den: zero(),
-    den_den: zero(),
-    den_pre_num: zero(),
-    den_pre_den: zero(),
-    pre_num_pre_num: zero(),
-    pre_num_pre_den: zero(),
-    pre_den_pre_den: zero(),
+    ...counterColumns,
+    ...sumColumns,
   },
 })
 

@@ -1,4 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { tryLock } from '../database/locks.ts'
+import { addPlainly, addToUnits, findBusy } from './batch.ts'
 import {
   type Batch,
   findAfterEnd,
@@ -11,9 +13,8 @@ import {
   planForChunks,
   readBatch,
   takeLog,
-  tryFoldLock,
 } from './progress.ts'
-import { addPlainly, addToUnits, countAnew, findBusy, moveErased, nameTypes } from './queries.ts'
+import { countAnew, moveErased, nameTypes } from './queries.ts'
 
 /** How many people one statement counts anew: enough that planning it is a small part. */
 const CHUNK = 500
@@ -21,7 +22,7 @@ const CHUNK = 500
 /** How much one pass takes at most; a transaction's assignments are taken whole. */
 export type Limits = { events: number; users: number }
 
-/** What a pass did; 'busy' where another process is at it. */
+/** The work of a pass; 'busy' where another process is at it. */
 export type Pass = 'busy' | { events: number; users: number; more: boolean }
 
 /**
@@ -31,7 +32,7 @@ export type Pass = 'busy' | { events: number; users: number; more: boolean }
  */
 export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promise<Pass> {
   return orm.em.fork().transactional(async (em): Promise<Pass> => {
-    if (!(await tryFoldLock(em))) return 'busy'
+    if (!(await tryLock(em, 'fold'))) return 'busy'
     await planForChunks(em)
     const batch = await readBatch(em, limits.events)
     const logged = await settleLog(em, batch)
@@ -72,7 +73,7 @@ export type Filled = 'busy' | 'done' | { users: number }
 /** Counts the next users of a run that has a metric which is not ready. @param runId null: of any run */
 export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): Promise<Filled> {
   return orm.em.fork().transactional(async (em): Promise<Filled> => {
-    if (!(await tryFoldLock(em))) return 'busy'
+    if (!(await tryLock(em, 'fold'))) return 'busy'
     const pending = await findPending(em, runId)
     if (!pending) return 'done'
     await planForChunks(em)
@@ -85,7 +86,9 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
   })
 }
 
-/** Counts what no pass has counted of these people in one run, whose totals are to be final; by whoever holds the lock. */
+/**
+ * Counts what no pass has counted of these people in one run, whose totals are to be final; by whoever holds the lock.
+ */
 export async function finishRun(em: EntityManager, runId: number, userIds: readonly string[]) {
   for (let start = 0; start < userIds.length; start += CHUNK)
     await countAnew(em, await findPeople(em, userIds.slice(start, start + CHUNK)), null, runId)

@@ -1,38 +1,26 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { execute } from '../database/sql.ts'
 import { type Cursor, cursorOf, people } from './counting.ts'
 
 /** How far totals have got, and what is next. */
 
-/** An arbitrary number that only the one worker locks that folds. */
-const FOLD_LOCK = 7_302_516
-
-/** @returns whether this transaction is the one that may change totals, until it ends */
-export async function tryFoldLock(em: EntityManager): Promise<boolean> {
-  const { rows } = await sql<{ had: boolean }>`select pg_try_advisory_xact_lock(${FOLD_LOCK}) as had`.execute(
-    em.getKysely(),
-  )
-  return rows[0]?.had ?? false
-}
-
-/** Waits for it. */
-export const foldLock = (em: EntityManager) => em.execute(`select pg_advisory_xact_lock(${FOLD_LOCK})`)
-
 /**
- * How statements over chunks are planned until the transaction ends: nobody has counted the rows of a chunk, and where few
- * are expected chunks would be joined by looking at every pair; compiling the plan would take longer than running it.
+ * How statements over chunks are planned until the transaction ends: nobody has counted the rows of a chunk, and where
+ * few are expected chunks would be joined by looking at every pair; compiling the plan would take longer than running
+ * it.
  */
 export const planForChunks = (em: EntityManager) =>
   em.execute(`select set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`)
 
-/** What one pass may take: from the cursor to the end of what is settled, or to the most that was asked for. */
+/** The events of one pass: from the cursor to the end of what is settled, or to the most that was asked for. */
 export type Batch = {
   from: Cursor
   /** The last event of the pass; `from` where there is none. */
   to: Cursor
   events: number
   types: string[]
-  /** Whether there are more events than were asked for. */
+  /** There are more events than were asked for. */
   more: boolean
   /** Every transaction below is settled: committed and visible, or gone. */
   horizon: string
@@ -41,29 +29,30 @@ export type Batch = {
 
 /** @param maxEvents of one pass */
 export async function readBatch(em: EntityManager, maxEvents: number): Promise<Batch> {
-  const { rows } = await sql<{
-    event_xid: string
-    event_id: string
-    assignment_xid: string
-    horizon: string
-    to_xid: string | null
-    to_id: string | null
-    events: number
-    types: string[]
-  }>`
-    with state as materialized (
-      select s.event_xid, s.event_id, s.assignment_xid, recorded_horizon() as horizon from fold_state s),
-    batch as materialized (
-      select e.xid, e.id, e.type from events e
-      where (e.xid, e.id) > ((select s.event_xid from state s), (select s.event_id from state s))
-        and e.xid < (select s.horizon from state s)
-      order by e.xid, e.id limit ${maxEvents}::int)
-    select s.event_xid::text as event_xid, s.event_id::text as event_id, s.assignment_xid::text as assignment_xid,
-      s.horizon::text as horizon, last.xid::text as to_xid, last.id::text as to_id,
-      (select count(*) from batch)::int as events,
-      (select coalesce(json_agg(distinct b.type), '[]') from batch b) as types
-    from state s left join (select b.xid, b.id from batch b order by b.xid desc, b.id desc limit 1) last on true`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{
+      event_xid: string
+      event_id: string
+      assignment_xid: string
+      horizon: string
+      to_xid: string | null
+      to_id: string | null
+      events: number
+      types: string[]
+    }>`
+      with state as materialized (
+        select s.event_xid, s.event_id, s.assignment_xid, recorded_horizon() as horizon from fold_state s),
+      batch as materialized (
+        select e.xid, e.id, e.type from events e
+        where (e.xid, e.id) > ((select s.event_xid from state s), (select s.event_id from state s))
+          and e.xid < (select s.horizon from state s)
+        order by e.xid, e.id limit ${maxEvents}::int)
+      select s.event_xid::text as event_xid, s.event_id::text as event_id, s.assignment_xid::text as assignment_xid,
+        s.horizon::text as horizon, last.xid::text as to_xid, last.id::text as to_id,
+        (select count(*) from batch)::int as events,
+        (select coalesce(json_agg(distinct b.type), '[]') from batch b) as types
+      from state s left join (select b.xid, b.id from batch b order by b.xid desc, b.id desc limit 1) last on true`,
   )
   const row = rows[0]
   if (!row) throw new Error('The state of the totals is missing')
@@ -83,9 +72,12 @@ export type LogEntry = { id: number; user_id: string | null; replacement: string
 
 /** Takes what makes people be counted anew, as far as it is settled, in the order in which it happened. */
 export async function takeLog(em: EntityManager, horizon: string): Promise<LogEntry[]> {
-  const { rows } = await sql<LogEntry>`
-    delete from fold_log l where l.xid < ${horizon}::text::xid8
-    returning l.id::float8 as id, l.user_id, l.replacement, l.run_id`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<LogEntry>`
+      delete from fold_log l where l.xid < ${horizon}::text::xid8
+      returning l.id::float8 as id, l.user_id, l.replacement, l.run_id`,
+  )
   return rows.sort((one, other) => one.id - other.id)
 }
 
@@ -95,19 +87,31 @@ export async function takeLog(em: EntityManager, horizon: string): Promise<LogEn
  */
 export async function findAfterEnd(em: EntityManager, runId: number, upTo: Cursor | null): Promise<string[]> {
   const until = upTo === null ? sql`` : sql`and (e.xid, e.id) <= ${cursorOf(upTo)}`
-  const { rows } = await sql<{ user_id: string }>`
-    with run as materialized (select r.experiment_id, r.ended_at from runs r where r.id = ${runId} and r.ended_at is not null)
-    select distinct e.user_id from run cross join lateral (
-      select e.user_id from events e
-      where e.experiment_id = run.experiment_id and e.timestamp >= run.ended_at ${until}
-      union all
-      select e.user_id from events e
-      where e.experiment_id is null and e.timestamp >= run.ended_at ${until}) e`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ user_id: string }>`
+      with run as materialized (select r.experiment_id, r.ended_at from runs r where r.id = ${runId}
+        and r.ended_at is not null)
+      select distinct e.user_id from run cross join lateral (
+        select e.user_id from events e
+        where e.experiment_id = run.experiment_id and e.timestamp >= run.ended_at ${until}
+        union all
+        select e.user_id from events e
+        where e.experiment_id is null and e.timestamp >= run.ended_at ${until}) e`,
+  )
   return rows.map((row) => row.user_id)
 }
 
 /**
- * Users whose assignments changed, from a transaction on: all of a transaction's or none.
+ * Finds users whose assignments changed, from a transaction on: all of a transaction's or none.
+ *
+ * An example, where transaction 7 changed ann and bob, 8 changed cat, 9 is the horizon, and at most 2 users are asked
+ * for:
+ *
+ *     cut     8: the transaction of the third user
+ *     until   8: everything before is taken
+ *     row     user_ids ann, bob; next 8. With at most 1 user cut is 7 itself, which is taken whole: until is 8 again
+ *
  * @returns and the transaction to begin with next
  */
 export async function findChanged(
@@ -115,38 +119,43 @@ export async function findChanged(
   { assignment_xid: from, horizon }: Batch,
   max: number,
 ): Promise<{ userIds: string[]; next: string; more: boolean }> {
-  const { rows } = await sql<{ next: string; user_ids: string[] }>`
-    with cut as materialized (
-      select a.xid from assignments a
-      where a.xid >= ${from}::text::xid8 and a.xid < ${horizon}::text::xid8
-      order by a.xid offset ${max}::int limit 1),
-    until as materialized (
-      -- A transaction larger than that is taken whole.
-      select coalesce(
-        case when cut.xid = ${from}::text::xid8 then (
-          select min(a.xid) from assignments a where a.xid > cut.xid and a.xid < ${horizon}::text::xid8) else cut.xid end,
-        ${horizon}::text::xid8) as xid
-      from (select 1) one left join cut on true)
-    select until.xid::text as next, coalesce((
-      select json_agg(distinct a.user_id) from assignments a
-      where a.xid >= ${from}::text::xid8 and a.xid < until.xid), '[]') as user_ids
-    from until`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ next: string; user_ids: string[] }>`
+      with cut as materialized (
+        select a.xid from assignments a
+        where a.xid >= ${from}::text::xid8 and a.xid < ${horizon}::text::xid8
+        order by a.xid offset ${max}::int limit 1),
+      until as materialized (
+        -- A transaction larger than that is taken whole.
+        select coalesce(
+          case when cut.xid = ${from}::text::xid8 then (
+            select min(a.xid) from assignments a where a.xid > cut.xid and a.xid < ${horizon}::text::xid8)
+              else cut.xid end,
+          ${horizon}::text::xid8) as xid
+        from (select 1) one left join cut on true)
+      select until.xid::text as next, coalesce((
+        select json_agg(distinct a.user_id) from assignments a
+        where a.xid >= ${from}::text::xid8 and a.xid < until.xid), '[]') as user_ids
+      from until`,
+  )
   const { next, user_ids: userIds } = rows[0] as { next: string; user_ids: string[] }
   return { userIds, next, more: next !== horizon }
 }
 
 /** Notes how far totals have got. */
 export async function moveCursor(em: EntityManager, to: Cursor, assignmentXid: string) {
-  await sql`
-    update fold_state set event_xid = ${to.xid}::text::xid8, event_id = ${String(to.id)}::text::bigint,
-      assignment_xid = ${assignmentXid}::text::xid8, folded_at = now_ms()`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      update fold_state set event_xid = ${to.xid}::text::xid8, event_id = ${String(to.id)}::text::bigint,
+        assignment_xid = ${assignmentXid}::text::xid8, folded_at = now_ms()`,
+  )
 }
 
 /** The people that ids belong to, and the ids themselves. */
 export async function findPeople(em: EntityManager, userIds: readonly string[]): Promise<string[]> {
-  const { rows } = await sql<{ id: string }>`with ${people(userIds)} select touched.id from touched`.execute(
-    em.getKysely(),
-  )
+  const rows = await execute(em, sql<{ id: string }>`with ${people(userIds)} select touched.id from touched`)
   return rows.map((row) => row.id)
 }
 
@@ -154,33 +163,39 @@ export async function findPeople(em: EntityManager, userIds: readonly string[]):
 const aboveCursor = sql`(e.xid, e.id) > (s.event_xid, s.event_id)`
 
 /**
- * Whether anything is not in the totals yet. Asked for in order, not by `exists`: so the planner looks at the end of an index
- * also where nobody has counted the rows, and never through the table.
+ * Tells whether anything is not in the totals yet. Asks for it in order, not by `exists`: so the planner looks at the
+ * end of an index also where nobody has counted the rows, and never through the table.
  * @param before only what earlier transactions stored; null: everything
  */
 export async function isBehind(em: EntityManager, before: string | null): Promise<boolean> {
   const earlier = (xid: string) => (before === null ? sql`` : sql`and ${sql.ref(xid)} < ${before}::text::xid8`)
-  const { rows } = await sql<{ behind: boolean }>`
-    select coalesce((select true from events e where ${aboveCursor} ${earlier('e.xid')} order by e.xid, e.id limit 1),
-      (select true from assignments a where a.xid >= s.assignment_xid ${earlier('a.xid')} order by a.xid limit 1),
-      (select true from fold_log l where true ${earlier('l.xid')} limit 1), false) as behind
-    from fold_state s`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ behind: boolean }>`
+      select coalesce((select true from events e where ${aboveCursor} ${earlier('e.xid')} order by e.xid, e.id limit 1),
+        (select true from assignments a where a.xid >= s.assignment_xid ${earlier('a.xid')} order by a.xid limit 1),
+        (select true from fold_log l where true ${earlier('l.xid')} limit 1), false) as behind
+      from fold_state s`,
+  )
   return rows[0]?.behind ?? false
 }
 
-/** Where the next transaction will stand. */
+/** Reads the position of the next transaction. */
 export async function readNextXid(em: EntityManager): Promise<string> {
-  const { rows } = await sql<{ xid: string }>`select recorded_next()::text as xid`.execute(em.getKysely())
+  const rows = await execute(em, sql<{ xid: string }>`select recorded_next()::text as xid`)
   return rows[0]?.xid as string
 }
 
 /** Changes whenever totals do. */
 export async function readMark(em: EntityManager): Promise<string> {
-  const { rows } = await sql<{ mark: string }>`
-    select concat_ws(' ', s.event_xid, s.event_id, s.assignment_xid, (
-      select count(*) from run_metrics rm where rm.ready_at is not null), (
-      select max(r.frozen_at) from runs r)) as mark
-    from fold_state s`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ mark: string }>`
+      select concat_ws(' ', s.event_xid, s.event_id, s.assignment_xid, (
+        select count(*) from run_metrics rm where rm.ready_at is not null), (
+        select max(r.frozen_at) from runs r)) as mark
+      from fold_state s`,
+  )
   return rows[0]?.mark ?? ''
 }
 
@@ -188,12 +203,17 @@ export type FoldState = { lag_seconds: number; tail: number }
 
 /** @returns how old the oldest event is that no total holds, and how many there are, at most `max` */
 export async function readFoldState(em: EntityManager, max: number): Promise<FoldState> {
-  const { rows } = await sql<FoldState>`
-    with tail as materialized (
-      select e.received_at from fold_state s
-      cross join lateral (select e.received_at from events e where ${aboveCursor} order by e.xid, e.id limit ${max}::int) e)
-    select coalesce(extract(epoch from clock_timestamp() - min(t.received_at)), 0)::float8 as lag_seconds, count(*)::int as tail
-    from tail t`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<FoldState>`
+      with tail as materialized (
+        select e.received_at from fold_state s
+        cross join lateral (select e.received_at from events e where ${aboveCursor} order by e.xid,
+          e.id limit ${max}::int) e)
+      select coalesce(extract(epoch from clock_timestamp() - min(t.received_at)), 0)::float8 as lag_seconds,
+        count(*)::int as tail
+      from tail t`,
+  )
   return rows[0] as FoldState
 }
 
@@ -201,25 +221,34 @@ export type PendingRun = { run_id: number; filled_to: string | null }
 
 /** A run with a metric that is not ready: who was counted for it already. */
 export async function findPending(em: EntityManager, runId: number | null): Promise<PendingRun | undefined> {
-  const { rows } = await sql<PendingRun>`
-    select rm.run_id, (array_agg(rm.filled_to order by rm.filled_to nulls first))[1] as filled_to
-    from run_metrics rm
-    where rm.ready_at is null ${runId === null ? sql`` : sql`and rm.run_id = ${runId}`}
-    group by rm.run_id order by rm.run_id limit 1`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<PendingRun>`
+      select rm.run_id, (array_agg(rm.filled_to order by rm.filled_to nulls first))[1] as filled_to
+      from run_metrics rm
+      where rm.ready_at is null ${runId === null ? sql`` : sql`and rm.run_id = ${runId}`}
+      group by rm.run_id order by rm.run_id limit 1`,
+  )
   return rows[0]
 }
 
 /** The next users of a run, in ascending order. */
 export async function findUsers(em: EntityManager, { run_id, filled_to }: PendingRun, max: number): Promise<string[]> {
-  const { rows } = await sql<{ user_id: string }>`
-    select a.user_id from assignments a where a.run_id = ${run_id} and a.user_id > ${filled_to ?? ''}
-    order by a.user_id limit ${max}::int`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ user_id: string }>`
+      select a.user_id from assignments a where a.run_id = ${run_id} and a.user_id > ${filled_to ?? ''}
+      order by a.user_id limit ${max}::int`,
+  )
   return rows.map((row) => row.user_id)
 }
 
 /** Notes how far the filling in of a run has got. @param filledTo null: it is complete */
 export async function noteFilled(em: EntityManager, runId: number, filledTo: string | null) {
-  await sql`
-    update run_metrics set filled_to = ${filledTo}::text, ready_at = ${filledTo === null ? sql`now_ms()` : sql`null`}
-    where run_id = ${runId} and ready_at is null`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      update run_metrics set filled_to = ${filledTo}::text, ready_at = ${filledTo === null ? sql`now_ms()` : sql`null`}
+      where run_id = ${runId} and ready_at is null`,
+  )
 }

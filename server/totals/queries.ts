@@ -1,76 +1,44 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import {
-  type Cursor,
-  columns,
-  counted,
-  countsAfter,
-  countsBefore,
-  cursorOf,
-  isCounted,
-  isUnfit,
-  METRIC_SUMS,
-  metricTotals,
-  numberOf,
-  people,
-  signedMetrics,
-  signedUnits,
-  stored,
-  takes,
-  UNIT,
-  UNIT_COUNTS,
-  UNIT_METRIC,
-  unitTotals,
-} from './counting.ts'
-import type { Batch } from './progress.ts'
+import { execute, list } from '../database/sql.ts'
+import { metricChanges, unitChanges } from './adding.ts'
+import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS, UNIT_COUNT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
+import { type Cursor, columns, counted, people, stored } from './counting.ts'
 
-/** What a pass writes. */
-
-const inBatch = ({ from, to }: Batch) => sql`(e.xid, e.id) > ${cursorOf(from)} and (e.xid, e.id) <= ${cursorOf(to)}`
+/** The statements by which a pass of the fold changes totals. */
 
 /** Gives numbers to types of events that have none. */
 export async function nameTypes(em: EntityManager, types: readonly string[]) {
-  await sql`
-    insert into event_types (name)
-    select i.name from jsonb_array_elements_text(${JSON.stringify(types)}::text::jsonb) as i (name)
-    where not exists (select 1 from event_types t where t.name = i.name)
-    on conflict (name) do nothing`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      insert into event_types (name)
+      select i.name from ${list(types)} as i (name)
+      where not exists (select 1 from event_types t where t.name = i.name)
+      on conflict (name) do nothing`,
+  )
 }
 
-/** What an erased user did goes on under the random id; frozen runs are not counted anew, and keep it. */
+/** Moves what an erased user did to the random id. Frozen runs are not counted anew, and keep it. */
 export async function moveErased(em: EntityManager, userId: string, replacement: string) {
   for (const table of ['units', 'unit_metrics'])
-    await sql`
-      update ${sql.table(table)} x set user_id = ${replacement} from runs r
-      where x.user_id = ${userId} and r.id = x.run_id and r.frozen_at is not null`.execute(em.getKysely())
-  await sql`
-    with moved as (delete from user_days d where d.user_id = ${userId} returning d.type_id, d.day, d.events, d.value, d.unusable)
-    insert into user_days as d (user_id, type_id, day, events, value, unusable)
-    select ${replacement}, m.type_id, m.day, m.events, m.value, m.unusable from moved m
-    on conflict (user_id, type_id, day) do update set events = d.events + excluded.events, value = d.value + excluded.value,
-      unusable = d.unusable + excluded.unusable`.execute(em.getKysely())
-}
-
-/** Adds a batch's events to what users did per day, and to what happened in experiments per quarter of an hour. */
-export async function addPlainly(em: EntityManager, batch: Batch, timeZone: string) {
-  await sql`
-    with batch as materialized (
-      select e.user_id, e.experiment_id, e.variant_id, e.timestamp, t.id as type_id, event_value(e.properties) as value,
-        event_unusable(e.properties) as unusable
-      from events e join event_types t on t.name = e.type where ${inBatch(batch)}),
-    days as (
+    await execute(
+      em,
+      sql`
+        update ${sql.table(table)} x set user_id = ${replacement} from runs r
+        where x.user_id = ${userId} and r.id = x.run_id and r.frozen_at is not null`,
+    )
+  await execute(
+    em,
+    sql`
+      with moved as (delete from user_days d where d.user_id = ${userId} returning d.type_id, d.day, d.events, d.value,
+        d.unusable)
       insert into user_days as d (user_id, type_id, day, events, value, unusable)
-      select b.user_id, b.type_id, (b.timestamp at time zone ${timeZone})::date as day, count(*), coalesce(sum(b.value), 0),
-        count(*) filter (where b.unusable)
-      from batch b group by b.user_id, b.type_id, day
-      on conflict (user_id, type_id, day) do update set events = d.events + excluded.events, value = d.value + excluded.value,
-        unusable = d.unusable + excluded.unusable)
-    insert into event_quarters as q (experiment_id, quarter, variant_id, type_id, events, value)
-    select b.experiment_id, date_bin('15 minutes', b.timestamp, '2000-01-01T00:00:00Z') as quarter, coalesce(b.variant_id, 0) as variant_id,
-      b.type_id, count(*), coalesce(sum(b.value), 0)
-    from batch b where b.experiment_id is not null group by b.experiment_id, quarter, coalesce(b.variant_id, 0), b.type_id
-    on conflict (experiment_id, quarter, variant_id, type_id) do update set events = q.events + excluded.events,
-      value = q.value + excluded.value`.execute(em.getKysely())
+      select ${replacement}, m.type_id, m.day, m.events, m.value, m.unusable from moved m
+      on conflict (user_id, type_id, day) do update set events = d.events + excluded.events,
+        value = d.value + excluded.value,
+        unusable = d.unusable + excluded.unusable`,
+  )
 }
 
 const addUp = (names: readonly string[], table: string) =>
@@ -85,124 +53,31 @@ const isZero = (names: readonly string[], prefix: string) =>
 
 /** Adds rows of totals to a table, all zeros left out. */
 const putUnits = (rows: string) => sql`
-  insert into variant_units as v (run_id, period, variant_id, dimension, dimension_value, ${columns(UNIT_COUNTS)})
-  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, ${columns(UNIT_COUNTS, 'x')}
-  from ${sql.table(rows)} x where not (${isZero(UNIT_COUNTS, 'x')})
-  on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNTS, 'v')}`
-const putMetrics = (rows: string) => sql`
-  insert into variant_metrics as v (run_id, period, variant_id, dimension, dimension_value, measure_id, ${columns(METRIC_SUMS)})
-  select x.run_id, x.period, x.variant_id, x.dimension, x.dimension_value, x.measure_id, ${columns(METRIC_SUMS, 'x')}
-  from ${sql.table(rows)} x where not (${isZero(METRIC_SUMS, 'x')})
-  on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period) do update set ${addUp(METRIC_SUMS, 'v')}`
-
-/** What the fold needs to know of a unit `u`, beside an event. */
-const ofUnit = sql`u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason, u.claims_other, u.exposed_by`
-
-/**
- * Adds a batch's events to what people did in their runs, where adding is all there is to it.
- * @param except people who are counted anew anyway
- * @returns more people to be counted anew: events of theirs name another variant than they are counted under, or lie in the
- *   time before the exposure that a covariate looks at
- */
-export async function addToUnits(em: EntityManager, batch: Batch, except: readonly string[]): Promise<string[]> {
-  const { rows } = await sql<{ user_id: string }>`
-    with except_for as materialized (
-      select x.id from jsonb_array_elements_text(${JSON.stringify(except)}::text::jsonb) as x (id)),
-    batch as materialized (
-      select coalesce(l.user_id, e.user_id) as person_id, e.experiment_id, e.variant_id, e.timestamp, e.type, m.measure_id, m.part,
-        exists (select 1 from measures a where a.id = m.measure_id and a.any_tag) as any_tag,
-        ${numberOf} as number, ${isUnfit} as unfit
-      from events e
-      left join measure_parts m on m.type = e.type and ${takes}
-      left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
-      where ${inBatch(batch)} and (m.measure_id is not null or e.variant_id is not null)),
-    found as materialized (
-      -- One that names an experiment concerns the runs of it, any other all that the person is in; some measures take both.
-      select e.*, r.id as run_id, r.started_at, r.ended_at, ${ofUnit}, true as is_own
-      from batch e
-      join runs r on r.experiment_id = e.experiment_id and r.frozen_at is null
-      cross join lateral (select u.* from units u where u.user_id = e.person_id and u.run_id = r.id offset 0) u
-      union all
-      select e.*, r.id, r.started_at, r.ended_at, ${ofUnit}, e.experiment_id is null
-      from (select e.* from batch e where e.experiment_id is null or e.any_tag) e
-      cross join lateral (select u.* from units u where u.user_id = e.person_id offset 0) u
-      join runs r on r.id = u.run_id and r.frozen_at is null
-      where e.experiment_id is null or r.experiment_id <> e.experiment_id),
-    met as materialized (
-      select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions, ${isCounted('u')} as is_counted,
-        m.id as measure_id, m.is_binary, u.part, u.timestamp, u.number, u.unfit, coalesce(u.exposed_by = u.type, false) as exposing,
-        coalesce(is_in.after, false) as is_after, coalesce(is_in.before, false) as is_before,
-        u.is_own and u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other
-          and u.timestamp >= u.started_at and (u.ended_at is null or u.timestamp < u.ended_at) as names_other
-      from found u
-      left join (measures m join run_metrics rm on rm.measure_id = m.id) on m.id = u.measure_id and rm.run_id = u.run_id
-      cross join lateral (select u.timestamp) e
-      cross join lateral (select ${countsAfter} as after, ${countsBefore} as before) is_in
-      where not exists (select 1 from except_for x where x.id = u.person_id)),
-    another as materialized (select distinct m.user_id from met m where m.names_other or m.is_before),
-    added as materialized (
-      select a.user_id, a.run_id, a.measure_id, a.variant_id, a.period, a.dimensions, a.is_counted, a.events, a.unusable,
-        case when a.is_binary then least(a.num, 1) - least(a.num, coalesce(b.num, 0)) else a.num end as num, a.den, a.exposing,
-        a.first_at, a.last_at, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before, coalesce(b.den, 0) as den_before,
-        coalesce(b.pre_num, 0) as pre_num, coalesce(b.pre_den, 0) as pre_den, coalesce(b.exposing, false) as exposing_before,
-        b.events is null as is_first
-      from (
-        select m.user_id, m.run_id, m.measure_id, m.unit_variant_id as variant_id, m.period, m.dimensions, m.is_counted, m.is_binary,
-          count(*) filter (where m.part = 1) as events, count(*) filter (where m.unfit) as unusable,
-          coalesce(sum(m.number) filter (where m.part = 1), 0) as num, coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
-          bool_or(m.exposing) as exposing, min(m.timestamp) filter (where m.part = 1) as first_at,
-          max(m.timestamp) filter (where m.part = 1) as last_at
-        from met m
-        where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
-        group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted, m.is_binary) a
-      left join lateral (
-        select m.events, m.num, m.den, m.pre_num, m.pre_den, m.exposing from unit_metrics m
-        where m.user_id = a.user_id and m.run_id = a.run_id and m.measure_id = a.measure_id offset 0) b on true),
-    put as (
-      insert into unit_metrics as m (user_id, run_id, measure_id, events, unusable, num, den, exposing, first_at, last_at)
-      select a.user_id, a.run_id, a.measure_id, a.events, a.unusable, a.num, a.den, a.exposing, a.first_at, a.last_at from added a
-      on conflict (user_id, run_id, measure_id) do update set events = m.events + excluded.events, num = m.num + excluded.num,
-        den = m.den + excluded.den, unusable = m.unusable + excluded.unusable, exposing = m.exposing or excluded.exposing,
-        first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at)),
-    totals as materialized (${metricTotals(sql`
-      select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.events + a.events_before as events, a.unusable,
-        a.num + a.num_before as num, a.den + a.den_before as den, a.pre_num, a.pre_den, a.exposing or a.exposing_before as exposing
-      from added a where a.is_counted
-      union all
-      select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.events_before, 0, a.num_before, a.den_before,
-        a.pre_num, a.pre_den, a.exposing_before
-      from added a where a.is_counted and not a.is_first`)}),
-    put_totals as (${putMetrics('totals')})
-    select x.user_id from another x`.execute(em.getKysely())
-  return rows.map((row) => row.user_id)
-}
-
-/** People of a batch who did more on a day than an experiment that they are in allows. */
-export async function findBusy(em: EntityManager, batch: Batch, timeZone: string): Promise<string[]> {
-  const { rows } = await sql<{ user_id: string }>`
-    with limited as materialized (
-      select r.id, x.max_daily_events from runs r join experiments x on x.id = r.experiment_id
-      where r.frozen_at is null and x.max_daily_events is not null),
-    batch as materialized (
-      select distinct e.user_id, (e.timestamp at time zone ${timeZone})::date as day from events e
-      where ${inBatch(batch)} and exists (select 1 from limited))
-    select distinct b.user_id from batch b
-    left join aliases l on l.alias_id = b.user_id
-    join units u on u.user_id = coalesce(l.user_id, b.user_id) and u.excluded_reason is distinct from 'rate'
-    join limited on limited.id = u.run_id
-    cross join lateral (
-      select sum(d.events) as events from user_days d
-      where d.day = b.day and d.user_id in (
-        select u.user_id union all select a.alias_id from aliases a where a.user_id = u.user_id)) d
-    where d.events > limited.max_daily_events`.execute(em.getKysely())
-  return rows.map((row) => row.user_id)
-}
+  insert into variant_units as v (${columns(CELL_COLUMNS)}, ${columns(UNIT_COUNT_COLUMNS)})
+  select ${columns(CELL_COLUMNS, 'x')}, ${columns(UNIT_COUNT_COLUMNS, 'x')}
+  from ${sql.table(rows)} x where not (${isZero(UNIT_COUNT_COLUMNS, 'x')})
+  on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNT_COLUMNS, 'v')}`
+export const putMetrics = (rows: string) => sql`
+  insert into variant_metrics as v (${columns(CELL_COLUMNS)}, measure_id, ${columns(TOTAL_COLUMNS)})
+  select ${columns(CELL_COLUMNS, 'x')}, x.measure_id, ${columns(TOTAL_COLUMNS, 'x')}
+  from ${sql.table(rows)} x where not (${isZero(TOTAL_COLUMNS, 'x')})
+  on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period)
+    do update set ${addUp(TOTAL_COLUMNS, 'v')}`
 
 const overwrite = (names: readonly string[]) =>
   sql.join(names.slice(names.indexOf('run_id') + 1).map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))
 
 /**
  * Counts people anew from their raw events up to the cursor, and moves totals by what that changes.
+ *
+ * An example, of ann, who was counted under blue and is excluded now:
+ *
+ *     fresh_unit    (ann, blue, excluded_reason hand)     stored_unit    (ann, blue, excluded_reason null)
+ *     fresh_metric  (ann, revenue: num 12)                stored_metric  (ann, revenue: num 12)
+ *     unit_totals   blue: users -1, excluded_by_hand +1
+ *     metric_totals blue, revenue: users -1, num -12, num_num -144
+ *     put_units     (ann, blue, excluded_reason hand); put_metrics has no row, since nothing of it changed
+ *
  * @param upTo null: from all that is stored
  * @param runId in this run only; null: in all
  */
@@ -212,28 +87,32 @@ export async function countAnew(
   upTo: Cursor | null,
   runId: number | null = null,
 ) {
-  await sql`
-    with ${people(userIds)}, ${counted(upTo, runId)}, ${stored(runId)},
-    unit_totals as materialized (${unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)}),
-    metric_totals as materialized (${metricTotals(sql`
-      ${signedMetrics(1, 'fresh_unit', 'fresh_metric')} union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)}),
-    gone_units as (
-      delete from units u using stored_unit s
-      where u.user_id = s.user_id and u.run_id = s.run_id
-        and not exists (select 1 from fresh_unit f where f.user_id = s.user_id and f.run_id = s.run_id)),
-    gone_metrics as (
-      delete from unit_metrics m using stored_metric s
-      where m.user_id = s.user_id and m.run_id = s.run_id and m.measure_id = s.measure_id
-        and not exists (
-          select 1 from fresh_metric f where f.user_id = s.user_id and f.run_id = s.run_id and f.measure_id = s.measure_id)),
-    put_units as (
-      insert into units (${columns(UNIT)})
-      select * from (select ${columns(UNIT, 'f')} from fresh_unit f except select * from stored_unit) changed
-      on conflict (user_id, run_id) do update set ${overwrite(UNIT)}),
-    put_metrics as (
-      insert into unit_metrics (${columns(UNIT_METRIC)})
-      select * from (select ${columns(UNIT_METRIC, 'f')} from fresh_metric f except select * from stored_metric) changed
-      on conflict (user_id, run_id, measure_id) do update set ${overwrite(UNIT_METRIC)}),
-    put_unit_totals as (${putUnits('unit_totals')})
-    ${putMetrics('metric_totals')}`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      with ${people(userIds)}, ${counted(upTo, runId)}, ${stored(runId)},
+      unit_totals as materialized (${unitChanges}),
+      metric_totals as materialized (${metricChanges}),
+      gone_units as (
+        delete from units u using stored_unit s
+        where u.user_id = s.user_id and u.run_id = s.run_id
+          and not exists (select 1 from fresh_unit f where f.user_id = s.user_id and f.run_id = s.run_id)),
+      gone_metrics as (
+        delete from unit_metrics m using stored_metric s
+        where m.user_id = s.user_id and m.run_id = s.run_id and m.measure_id = s.measure_id
+          and not exists (
+            select 1 from fresh_metric f where f.user_id = s.user_id and f.run_id = s.run_id
+              and f.measure_id = s.measure_id)),
+      put_units as (
+        insert into units (${columns(UNIT_COLUMNS)})
+        select * from (select ${columns(UNIT_COLUMNS, 'f')} from fresh_unit f except select * from stored_unit) changed
+        on conflict (user_id, run_id) do update set ${overwrite(UNIT_COLUMNS)}),
+      put_metrics as (
+        insert into unit_metrics (${columns(UNIT_METRIC_COLUMNS)})
+        select * from (select ${columns(UNIT_METRIC_COLUMNS, 'f')} from fresh_metric f
+          except select * from stored_metric) changed
+        on conflict (user_id, run_id, measure_id) do update set ${overwrite(UNIT_METRIC_COLUMNS)}),
+      put_unit_totals as (${putUnits('unit_totals')})
+      ${putMetrics('metric_totals')}`,
+  )
 }

@@ -1,7 +1,10 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
-import { type RawBuilder, sql } from 'kysely'
-import { columns, UNIT, UNIT_METRIC } from './counting.ts'
-import { foldLock, moveCursor, planForChunks, readBatch, takeLog } from './progress.ts'
+import { sql } from 'kysely'
+import { lock } from '../database/locks.ts'
+import { execute } from '../database/sql.ts'
+import { UNIT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
+import { columns } from './counting.ts'
+import { moveCursor, planForChunks, readBatch, takeLog } from './progress.ts'
 import { moveErased } from './queries.ts'
 import {
   comparing,
@@ -18,45 +21,55 @@ import {
 const CHUNK = 5000
 
 /**
- * Makes all totals of the runs that are not frozen anew from the raw rows, in one transaction: answers come from the old
- * ones until it ends, and what is stored meanwhile is folded afterwards. What raw rows no longer tell of is kept.
- * @param progress is told how many users are done
+ * Makes all totals of the runs that are not frozen anew from the raw rows, in one transaction: answers come from the
+ * old ones until it ends, and what is stored meanwhile is folded afterwards. What raw rows no longer tell of is kept.
+ * @param progress receives how many users are done
  */
 export function rebuildTotals(orm: MikroORM, progress: (users: number) => void): Promise<void> {
   return orm.em.fork().transactional(async (em) => {
-    await foldLock(em)
+    await lock(em, 'fold')
     await planForChunks(em)
     await takeEverything(em)
     const scope = await readScope(em)
-    const execute = (statement: RawBuilder<unknown>) => statement.execute(em.getKysely())
     const since = scope.since?.toISOString() ?? '-infinity'
     const ofLiveRuns = (table: string) => sql`
       delete from ${sql.table(table)} x using runs r where r.id = x.run_id and r.frozen_at is null`
-    for (const table of ['units', 'unit_metrics', 'variant_units', 'variant_metrics']) await execute(ofLiveRuns(table))
-    await execute(sql`
-      delete from user_days d where d.day >= (${since}::timestamptz at time zone ${scope.timeZone})::date`)
-    await execute(sql`delete from event_quarters q where q.quarter >= ${since}::timestamptz`)
+    for (const table of ['units', 'unit_metrics', 'variant_units', 'variant_metrics'])
+      await execute(em, ofLiveRuns(table))
+    await execute(
+      em,
+      sql`
+        delete from user_days d where d.day >= (${since}::timestamptz at time zone ${scope.timeZone})::date`,
+    )
+    await execute(em, sql`delete from event_quarters q where q.quarter >= ${since}::timestamptz`)
 
     let users = 0
     for (let last: string | undefined = ''; last !== undefined; ) {
       const userIds = await usersAfter(em, last, CHUNK)
       if (userIds.length > 0) {
         await execute(
+          em,
           sql`insert into user_days (user_id, type_id, day, events, value, unusable) ${days(scope, userIds)}`,
         )
-        await execute(comparing(userIds, scope.upTo, storeUnits))
+        await execute(em, comparing(userIds, scope.upTo, storeUnits))
       }
       users += userIds.length
       progress(users)
       last = userIds.at(-1)
     }
-    await execute(sql`insert into variant_units (${unitColumns}) ${unitSums}`)
-    await execute(sql`insert into variant_metrics (${metricColumns}) ${metricSums}`)
-    await execute(sql`
-      insert into event_quarters (experiment_id, quarter, variant_id, type_id, events, value) ${quarters(scope)}`)
-    await execute(sql`
-      update run_metrics rm set ready_at = now_ms(), filled_to = null from runs r
-      where r.id = rm.run_id and r.frozen_at is null and rm.ready_at is null`)
+    await execute(em, sql`insert into variant_units (${unitColumns}) ${unitSums}`)
+    await execute(em, sql`insert into variant_metrics (${metricColumns}) ${metricSums}`)
+    await execute(
+      em,
+      sql`
+        insert into event_quarters (experiment_id, quarter, variant_id, type_id, events, value) ${quarters(scope)}`,
+    )
+    await execute(
+      em,
+      sql`
+        update run_metrics rm set ready_at = now_ms(), filled_to = null from runs r
+        where r.id = rm.run_id and r.frozen_at is null and rm.ready_at is null`,
+    )
   })
 }
 
@@ -66,16 +79,19 @@ async function takeEverything(em: EntityManager) {
   // Days whose raw events were dropped are kept, and belong to the random id too.
   for (const { user_id, replacement } of await takeLog(em, horizon))
     if (user_id !== null && replacement !== null) await moveErased(em, user_id, replacement)
-  await sql`
-    insert into event_types (name) select distinct e.type from events e where e.xid < ${horizon}::text::xid8
-    on conflict (name) do nothing`.execute(em.getKysely())
+  await execute(
+    em,
+    sql`
+      insert into event_types (name) select distinct e.type from events e where e.xid < ${horizon}::text::xid8
+      on conflict (name) do nothing`,
+  )
   await moveCursor(em, { xid: horizon, id: 0 }, horizon)
 }
 
-/** Those of people whom two chunks name, by different ids, are the same. */
+/** Two chunks that name the same person by different ids count the same. */
 const storeUnits = sql`,
   put_units as (
-    insert into units (${columns(UNIT)})
-    select ${columns(UNIT, 'u')} from fresh_unit u on conflict (user_id, run_id) do nothing)
-  insert into unit_metrics (${columns(UNIT_METRIC)})
-  select ${columns(UNIT_METRIC, 'm')} from fresh_metric m on conflict (user_id, run_id, measure_id) do nothing`
+    insert into units (${columns(UNIT_COLUMNS)})
+    select ${columns(UNIT_COLUMNS, 'u')} from fresh_unit u on conflict (user_id, run_id) do nothing)
+  insert into unit_metrics (${columns(UNIT_METRIC_COLUMNS)})
+  select ${columns(UNIT_METRIC_COLUMNS, 'm')} from fresh_metric m on conflict (user_id, run_id, measure_id) do nothing`

@@ -1,6 +1,8 @@
 import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import { columns, UNIT, UNIT_METRIC } from './counting.ts'
+import { execute } from '../database/sql.ts'
+import { UNIT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
+import { columns } from './counting.ts'
 import { planForChunks } from './progress.ts'
 import {
   comparing,
@@ -46,24 +48,28 @@ export function verifyTotals(em: EntityManager): Promise<string | null> {
   )
 }
 
-/** Who is still to be counted anew: totals say of them what was. */
+/** Reads the people who are still to be counted anew, so that their totals are old. */
 async function readMoving(em: EntityManager): Promise<Set<string>> {
-  const { rows } = await sql<{ id: string }>`
-    with named as (
-      select a.user_id as id from fold_state s join assignments a on a.xid >= s.assignment_xid
-      union select l.user_id from fold_log l union select l.replacement from fold_log l)
-    select n.id from named n where n.id is not null
-    union select l.user_id from named n join aliases l on l.alias_id = n.id
-    union select l.alias_id from named n join aliases l on l.user_id = n.id`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ id: string }>`
+      with named as (
+        select a.user_id as id from fold_state s join assignments a on a.xid >= s.assignment_xid
+        union select l.user_id from fold_log l union select l.replacement from fold_log l)
+      select n.id from named n where n.id is not null
+      union select l.user_id from named n join aliases l on l.alias_id = n.id
+      union select l.alias_id from named n join aliases l on l.user_id = n.id`,
+  )
   return new Set(rows.map((row) => row.id))
 }
 
 async function comparePeople(em: EntityManager, userIds: readonly string[], scope: Scope): Promise<string | null> {
   const ofPeople = (statement: RawBuilder<unknown>) => comparing(userIds, scope.upTo, statement)
-  const unit = columns(UNIT, 'u')
-  const metric = columns(UNIT_METRIC, 'm')
+  const unit = columns(UNIT_COLUMNS, 'u')
+  const metric = columns(UNIT_METRIC_COLUMNS, 'm')
   // A metric that is being filled in is complete for nobody but those who were counted since.
-  const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.measure_id = m.measure_id and rm.ready_at is not null`
+  const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.measure_id = m.measure_id
+    and rm.ready_at is not null`
   const filled = sql`join run_metrics rm on rm.run_id = u.run_id and rm.ready_at is not null`
   return (
     (await compare(
@@ -89,12 +95,14 @@ async function compare(
   raw: RawBuilder<unknown>,
   totals: RawBuilder<unknown>,
 ): Promise<string | null> {
-  const { rows } = await sql<{ side: string; row: object }>`
-    with raw as materialized (${raw}), totals as materialized (${totals})
-    (select 'the raw rows say' as side, to_json(x) as row from (select * from raw except select * from totals) x limit 1)
-    union all
-    (select 'the totals say', to_json(x) from (select * from totals except select * from raw) x limit 1)`.execute(
-    em.getKysely(),
+  const rows = await execute(
+    em,
+    sql<{ side: string; row: object }>`
+      with raw as materialized (${raw}), totals as materialized (${totals})
+      (select 'the raw rows say' as side, to_json(x) as row from (select * from raw except select *
+        from totals) x limit 1)
+      union all
+      (select 'the totals say', to_json(x) from (select * from totals except select * from raw) x limit 1)`,
   )
   if (rows.length === 0) return null
   return `${table}: ${rows.map(({ side, row }) => `${side} ${JSON.stringify(row)}`).join(', ')}`

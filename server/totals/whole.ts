@@ -1,25 +1,14 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import {
-  type Cursor,
-  columns,
-  counted,
-  cursorOf,
-  METRIC_SUMS,
-  metricTotals,
-  people,
-  signedMetrics,
-  signedUnits,
-  stored,
-  UNIT_COUNTS,
-  unitTotals,
-} from './counting.ts'
+import { execute, list } from '../database/sql.ts'
+import { metricTotals, signedMetrics, signedUnits, unitTotals } from './adding.ts'
+import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COUNT_COLUMNS } from './columns.ts'
+import { type Cursor, columns, counted, cursorOf, people, stored } from './counting.ts'
 
 /** All totals from all raw rows, as `rebuild` writes them and `verify` compares them. */
 
-const CELL = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value'] as const
-const UNIT_TOTALS = [...CELL, ...UNIT_COUNTS]
-const METRIC_TOTALS = [...CELL, 'measure_id', ...METRIC_SUMS]
+const UNIT_TOTALS = [...CELL_COLUMNS, ...UNIT_COUNT_COLUMNS]
+const METRIC_TOTALS = [...CELL_COLUMNS, 'measure_id', ...TOTAL_COLUMNS]
 /** The columns of the variants' totals, in the order in which the statements below give them. */
 export const unitColumns = columns(UNIT_TOTALS)
 export const metricColumns = columns(METRIC_TOTALS)
@@ -36,29 +25,31 @@ const everybody = sql`stored_unit as not materialized (${allUnits}), stored_metr
 
 /** The variants' totals that the stored units add up to. */
 export const unitSums = sql`
-  select ${columns(UNIT_TOTALS, 'x')} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x where ${hasAny(UNIT_COUNTS)}`
+  select ${columns(UNIT_TOTALS, 'x')} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x
+    where ${hasAny(UNIT_COUNT_COLUMNS)}`
 export const metricSums = sql`
-  select ${columns(METRIC_TOTALS, 'x')} from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
-  where ${hasAny(METRIC_SUMS)}`
+  select ${columns(METRIC_TOTALS, 'x')}
+    from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
+  where ${hasAny(TOTAL_COLUMNS)}`
 /** And those that are stored. */
 export const storedUnitSums = sql`
   select ${columns(UNIT_TOTALS, 'x')} from variant_units x join runs r on r.id = x.run_id
-  where r.frozen_at is null and (${hasAny(UNIT_COUNTS)})`
+  where r.frozen_at is null and (${hasAny(UNIT_COUNT_COLUMNS)})`
 export const storedMetricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')} from variant_metrics x join runs r on r.id = x.run_id
-  where r.frozen_at is null and (${hasAny(METRIC_SUMS)})`
+  where r.frozen_at is null and (${hasAny(TOTAL_COLUMNS)})`
 
 /** Raw events that are folded and that raw rows still tell of; and the days and quarters that these make. */
 export type Scope = { upTo: Cursor; since: Date | null; timeZone: string }
 const since = ({ since }: Scope) => sql`${(since ?? new Date(0)).toISOString()}::timestamptz`
 const folded = (scope: Scope) => sql`(e.xid, e.id) <= ${cursorOf(scope.upTo)} and e.timestamp >= ${since(scope)}`
 
-const each = (userIds: readonly string[]) =>
-  sql`jsonb_array_elements_text(${JSON.stringify(userIds)}::text::jsonb) as i (id)`
+const each = (userIds: readonly string[]) => sql`${list(userIds)} as i (id)`
 
-/** What these users did per day. */
+/** The events of these users per day. */
 export const days = (scope: Scope, userIds: readonly string[]) => sql`
-  select i.id as user_id, t.id as type_id, (e.timestamp at time zone ${scope.timeZone})::date as day, count(*) as events,
+  select i.id as user_id, t.id as type_id, (e.timestamp at time zone ${scope.timeZone})::date as day,
+    count(*) as events,
     coalesce(sum(e.value), 0) as value, count(*) filter (where e.unusable) as unusable
   from ${each(userIds)} cross join lateral (
     select e.type, e.timestamp, event_value(e.properties) as value, event_unusable(e.properties) as unusable
@@ -72,7 +63,8 @@ export const storedDays = (scope: Scope, userIds: readonly string[]) => sql`
 
 export const quarters = (scope: Scope) => sql`
   select e.experiment_id, date_bin('15 minutes', e.timestamp, '2000-01-01T00:00:00Z') as quarter,
-    coalesce(e.variant_id, 0) as variant_id, t.id as type_id, count(*) as events, coalesce(sum(event_value(e.properties)), 0) as value
+    coalesce(e.variant_id, 0) as variant_id, t.id as type_id, count(*) as events,
+      coalesce(sum(event_value(e.properties)), 0) as value
   from events e join event_types t on t.name = e.type
   where e.experiment_id is not null and ${folded(scope)}
   group by e.experiment_id, quarter, coalesce(e.variant_id, 0), t.id`
@@ -84,11 +76,16 @@ export const storedQuarters = (scope: Scope) => sql`
 export async function usersAfter(em: EntityManager, last: string, max: number): Promise<string[]> {
   const next = (table: string) => sql`
     select x.user_id from (
-      select distinct y.user_id from ${sql.table(table)} y where y.user_id > ${last} order by y.user_id limit ${max}::int) x`
-  const { rows } = await sql<{ user_id: string }>`
-    select x.user_id from (
-      ${next('assignments')} union ${next('events')} union ${next('units')} union ${next('unit_metrics')} union ${next('user_days')}) x
-    order by x.user_id limit ${max}::int`.execute(em.getKysely())
+      select distinct y.user_id from ${sql.table(table)} y where y.user_id > ${last}
+        order by y.user_id limit ${max}::int) x`
+  const rows = await execute(
+    em,
+    sql<{ user_id: string }>`
+      select x.user_id from (
+        ${next('assignments')} union ${next('events')} union ${next('units')} union ${next('unit_metrics')}
+          union ${next('user_days')}) x
+      order by x.user_id limit ${max}::int`,
+  )
   return rows.map((row) => row.user_id)
 }
 
@@ -97,9 +94,13 @@ export const comparing = (userIds: readonly string[], upTo: Cursor, statement: R
   sql`with ${people(userIds)}, ${counted(upTo)}, ${stored()} ${statement}`
 
 export async function readScope(em: EntityManager): Promise<Scope> {
-  const { rows } = await sql<{ xid: string; id: string; since: number | null; time_zone: string }>`
-    select s.event_xid::text as xid, s.event_id::text as id, (extract(epoch from s.events_since) * 1000)::float8 as since, p.time_zone
-    from fold_state s cross join platform p`.execute(em.getKysely())
+  const rows = await execute(
+    em,
+    sql<{ xid: string; id: string; since: number | null; time_zone: string }>`
+      select s.event_xid::text as xid, s.event_id::text as id,
+        (extract(epoch from s.events_since) * 1000)::float8 as since, p.time_zone
+      from fold_state s cross join platform p`,
+  )
   const row = rows[0]
   if (!row) throw new Error('The state of the totals is missing')
   return {

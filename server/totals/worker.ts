@@ -10,7 +10,10 @@ import { type FoldState, isBehind, readFoldState, readNextXid } from './progress
  * caller waits for one result until its deadline, without the pauses of the background job.
  */
 export type Totals = {
-  /** Brings everything into the totals that was stored before the call. @returns false where that took longer than allowed */
+  /**
+   * Brings everything into the totals that was stored before the call. @returns false where that took longer than
+   * allowed
+   */
   settle: (withinMs: number) => Promise<boolean>
   /** Resolves when everything that was stored before the call is in the totals, and every metric is filled in. */
   catchUp: () => Promise<void>

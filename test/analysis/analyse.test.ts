@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { analyse } from '../../server/analysis/analyse.ts'
 import { answer } from '../../server/analysis/answer.ts'
+import { byExclusion } from '../../server/analysis/exclusions.ts'
 import { createRandom } from '../lab/random.ts'
 import { CONTROL, proportion, run, TREATMENT, units } from './worlds.ts'
 
@@ -11,16 +12,16 @@ describe('a decision', () => {
     const { decision, metrics } = analyse(run({ metrics: [proportion('orders', { 1: 100, 2: 180 })] }))
     expect(decision).toMatchObject({
       outcome: 'ship',
-      variant_id: TREATMENT,
+      variantId: TREATMENT,
       reasons: ['Orders is significantly better.'],
     })
-    expect(metrics[0]?.comparisons[0]?.always_valid?.p_value).toBeLessThan(0.05)
+    expect(metrics[0]?.comparisons[0]?.alwaysValid?.pValue).toBeLessThan(0.05)
   })
 
   test('is to stop what does harm, and to go on while nothing is known', () => {
     expect(decided({ metrics: [proportion('orders', { 1: 180, 2: 100 })] })).toMatchObject({
       outcome: 'stop',
-      variant_id: null,
+      variantId: null,
     })
     expect(decided()).toMatchObject({
       outcome: 'continue',
@@ -50,18 +51,18 @@ describe('a decision', () => {
 
   test('of a fixed analysis waits for the planned users, and tells the days left', () => {
     const metrics = [proportion('orders', { 1: 100, 2: 180 })]
-    const early = decided({ metrics, question: { method: 'fixed', planned_users: 3000 } })
+    const early = decided({ metrics, question: { method: 'fixed', plannedUsers: 3000 } })
     expect(early).toMatchObject({
       outcome: 'continue',
-      days_left: 5,
+      daysLeft: 5,
       reasons: ['The planned size is not reached: 2000 of 3000 users.'],
     })
-    expect(decided({ metrics, question: { method: 'fixed', planned_users: 2000 } })).toMatchObject({
+    expect(decided({ metrics, question: { method: 'fixed', plannedUsers: 2000 } })).toMatchObject({
       outcome: 'ship',
-      days_left: 0,
+      daysLeft: 0,
     })
     expect(decided({ metrics, question: { method: 'fixed' } }).outcome).toBe('continue')
-    expect(decided({ metrics, question: { method: 'fixed' }, has_ended: true }).outcome).toBe('ship')
+    expect(decided({ metrics, question: { method: 'fixed' }, hasEnded: true }).outcome).toBe('ship')
   })
 
   test('of a Bayesian analysis goes by the probability to be better', () => {
@@ -74,9 +75,9 @@ describe('a decision', () => {
 
   test('is corrected for the number of primary metrics', () => {
     const near = proportion('orders', { 1: 100, 2: 140 })
-    const alone = decided({ metrics: [near], question: { method: 'fixed', planned_users: 2000 } })
+    const alone = decided({ metrics: [near], question: { method: 'fixed', plannedUsers: 2000 } })
     const many = Array.from({ length: 60 }, (_, place) => proportion(`metric ${place}`, { 1: 100, 2: 100 }))
-    const crowd = decided({ metrics: [near, ...many], question: { method: 'fixed', planned_users: 2000 } })
+    const crowd = decided({ metrics: [near, ...many], question: { method: 'fixed', plannedUsers: 2000 } })
     expect([alone.outcome, crowd.outcome]).toEqual(['ship', 'continue'])
   })
 })
@@ -95,7 +96,7 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
       {
         units: [
           units(1, { users: 10_000 }),
-          units(2, { assigned: 10_000, drawn: 10_000, drawn_exposed: 8000, users: 8000 }),
+          units(2, { assigned: 10_000, drawn: 10_000, drawnExposed: 8000, users: 8000 }),
         ],
       },
       'sample ratio mismatch: the exposed',
@@ -104,25 +105,34 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
     [
       'users are left out at different rates',
       {
-        units: [units(1), units(2, { assigned: 1000, drawn: 1000, drawn_exposed: 1000, users: 900, crossovers: 100 })],
+        units: [
+          units(1),
+          units(2, {
+            assigned: 1000,
+            drawn: 1000,
+            drawnExposed: 1000,
+            users: 900,
+            excluded: { ...byExclusion(() => 0), crossover: 100 },
+          }),
+        ],
       },
       'at different rates',
     ],
     [
       'a variant is empty',
-      { units: [units(1, { drawn: 0, drawn_exposed: 0 })] },
+      { units: [units(1, { drawn: 0, drawnExposed: 0 })] },
       'variant treatment has a share and no users',
     ],
     [
       'a variant is disabled',
       {
-        variants: run().variants.map((variant) => ({ ...variant, enabled: variant.is_control })),
+        variants: run().variants.map((variant) => ({ ...variant, enabled: variant.isControl })),
       },
       'variant treatment is disabled',
     ],
   ])('%s', (_what, given, reason) => {
     const { decision, warnings } = analyse(run({ metrics: better, ...given }))
-    expect(decision).toMatchObject({ outcome: 'blocked', variant_id: null })
+    expect(decision).toMatchObject({ outcome: 'blocked', variantId: null })
     expect(decision.reasons.join(' ').toLowerCase()).toContain(reason.toLowerCase())
     expect(warnings.join(' ')).toContain(decision.reasons[0])
   })
@@ -139,16 +149,16 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
 describe('a mismatch', () => {
   /** Everybody, and the users of two countries, one of which loses exposures of the treatment. */
   function world(lost: number) {
-    const counts = (variant_id: number, drawn: number, drawn_exposed: number) => ({
-      variant_id,
+    const counts = (variantId: number, drawn: number, drawnExposed: number) => ({
+      variantId,
       period: 1,
       drawn,
-      drawn_exposed,
+      drawnExposed,
     })
     return run({
       units: [
         units(CONTROL, { users: 20_000 }),
-        units(TREATMENT, { assigned: 20_000, drawn: 20_000, drawn_exposed: 20_000 - lost, users: 20_000 - lost }),
+        units(TREATMENT, { assigned: 20_000, drawn: 20_000, drawnExposed: 20_000 - lost, users: 20_000 - lost }),
       ],
       suspects: [
         { by: 'country_code', value: 'DE', counts: [counts(1, 10_000, 10_000), counts(2, 10_000, 10_000 - lost)] },
@@ -159,10 +169,10 @@ describe('a mismatch', () => {
   }
 
   test('is traced to whom it lies with, and says whether the rest is in order', () => {
-    const { sample_ratio, decision } = analyse(world(1000))
-    expect(sample_ratio.exposed.is_mismatch).toBe(true)
-    expect(sample_ratio.assigned.is_mismatch).toBe(false)
-    expect(sample_ratio.causes).toMatchObject([{ by: 'country_code', value: 'DE', of: 'exposed', explains_all: true }])
+    const { sampleRatio, decision } = analyse(world(1000))
+    expect(sampleRatio.exposed.isMismatch).toBe(true)
+    expect(sampleRatio.assigned.isMismatch).toBe(false)
+    expect(sampleRatio.causes).toMatchObject([{ by: 'country_code', value: 'DE', of: 'exposed', explainsAll: true }])
     expect(decision.reasons[0]).toContain(
       'country_code DE (9000 users in treatment, 9500 expected), without which the rest agrees',
     )
@@ -195,7 +205,7 @@ describe('a mismatch', () => {
 
 describe('an answer', () => {
   test('says that another question than planned is not to be decided by', () => {
-    const { warnings } = answer(run({ question: { departs: ['of one segment'] } }))
+    const { warnings } = answer(run({ question: { departs: ['segment'] } }))
     expect(warnings[0]).toBe(
       'This is not the question that was planned (of one segment): look, and do not decide by it.',
     )
@@ -205,7 +215,7 @@ describe('an answer', () => {
     const segment = (value: string, treated: number) => ({
       value,
       units: [units(1), units(2)],
-      metrics: [proportion('orders', { 1: 100, 2: treated }).sums],
+      metrics: [{ key: 'orders', sums: proportion('orders', { 1: 100, 2: treated }).sums }],
     })
     const { segments } = answer(
       run({ segments: [segment('DE', 150), segment('US', 100)], question: { dimension: 'country_code' } }),
@@ -215,7 +225,7 @@ describe('an answer', () => {
       ['country_code', 'DE'],
       ['country_code', 'US'],
     ])
-    expect(first?.p_value_adjusted).toBeCloseTo(2 * (first?.p_value ?? 0), 12)
+    expect(first?.pValueAdjusted).toBeCloseTo(2 * (first?.pValue ?? 0), 12)
   })
 
   test.each([

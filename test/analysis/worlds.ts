@@ -1,16 +1,24 @@
-import type { MetricStatistics, RunStatistics, UnitCounts } from '../../server/analysis/statistics.ts'
+import { byExclusion } from '../../server/analysis/exclusions.ts'
+import { FORMAT, type RunStatistics, type SummedMetric, type UnitCounts } from '../../server/analysis/statistics.ts'
+import { NO_TOTALS } from '../../server/analysis/sums.ts'
 
 /** Sufficient statistics made by hand. */
 
 export const CONTROL = 1
 export const TREATMENT = 2
 
-export const units = (variant_id: number, given: Partial<UnitCounts> = {}): UnitCounts => {
+export const units = (variantId: number, given: Partial<UnitCounts> = {}): UnitCounts => {
   const users = given.users ?? 1000
   return {
-    ...{ variant_id, period: 1, assigned: users, drawn: users, drawn_exposed: users, users },
-    ...{ externally_decided: 0, crossovers: 0, overridden: 0, claimed_other: 0 },
-    ...{ excluded_by_hand: 0, excluded_by_attribute: 0, excluded_by_rate: 0 },
+    variantId,
+    period: 1,
+    assigned: users,
+    drawn: users,
+    drawnExposed: users,
+    users,
+    externallyDecided: 0,
+    claimedOther: 0,
+    excluded: byExclusion(() => 0),
     ...given,
   }
 }
@@ -19,8 +27,8 @@ export const units = (variant_id: number, given: Partial<UnitCounts> = {}): Unit
 export function proportion(
   key: string,
   converted: Record<number, number>,
-  given: Partial<MetricStatistics> = {},
-): MetricStatistics {
+  given: Partial<SummedMetric> = {},
+): SummedMetric {
   return {
     key,
     name: key,
@@ -29,23 +37,20 @@ export function proportion(
     kind: 'proportion',
     direction: 'increase',
     margin: { type: 'relative', size: 0.05 },
-    has_covariate: false,
+    hasCovariate: false,
     cap: null,
-    quantile: null,
     status: 'ready',
     source: 'totals',
     cost: null,
     caps: null,
-    quantiles: [],
     sums: Object.entries(converted).map(([variant, users]) => ({
-      variant_id: Number(variant),
+      ...NO_TOTALS,
+      variantId: Number(variant),
       period: 1,
       users,
-      exposing: 0,
       events: users,
-      unusable: 0,
-      sums: [users, 0, 0, 0],
-      products: [users, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      num: users,
+      numNum: users,
     })),
     ...given,
   }
@@ -56,12 +61,13 @@ export function run(
 ): RunStatistics {
   const { question, ...rest } = given
   return {
-    engine_version: 'test',
+    format: FORMAT,
+    engineVersion: 'test',
     experiment: { id: 1, name: 'checkout' },
     run: 1,
     variants: [
-      { variant_id: CONTROL, variant_name: 'control', is_control: true, enabled: true },
-      { variant_id: TREATMENT, variant_name: 'treatment', is_control: false, enabled: true },
+      { variantId: CONTROL, variantName: 'control', isControl: true, enabled: true },
+      { variantId: TREATMENT, variantName: 'treatment', isControl: false, enabled: true },
     ],
     periods: [{ period: 1, shares: { [CONTROL]: 50, [TREATMENT]: 50 } }],
     units: [units(CONTROL), units(TREATMENT)],
@@ -70,19 +76,19 @@ export function run(
     suspects: [],
     segments: null,
     days: 10,
-    has_ended: false,
+    hasEnded: false,
     state: 'live',
-    frozen_at: null,
-    data_through: null,
+    frozenAt: null,
+    dataThrough: null,
     ...rest,
     question: {
-      conversion_event_type: 'conversion',
-      significance_threshold: 0.05,
-      interval_method: 'wilson',
+      conversionEventType: 'conversion',
+      significanceThreshold: 0.05,
+      intervalMethod: 'wilson',
       method: 'sequential',
-      confidence_level: 0.95,
+      confidenceLevel: 0.95,
       tuning: 5000,
-      planned_users: null,
+      plannedUsers: null,
       dimension: null,
       departs: [],
       ...question,

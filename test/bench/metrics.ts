@@ -19,7 +19,7 @@ Assignments and events are stored by SQL, then \`npm run rebuild\` makes the tot
 
 const DEFAULTS = { users: 1_000_000, events: 4, answers: 50 }
 const METRICS = 10
-/** That of the fold: see totals/progress.ts. */
+/** The lock `fold` of server/database/locks.ts. */
 const FOLD_LOCK = 7_302_516
 /** By then a rebuild that was started waits for the lock, and is the next to have it. */
 const QUEUED_MS = 8000

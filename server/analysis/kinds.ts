@@ -1,0 +1,162 @@
+import { type Comparison, criticalT } from '../statistics/comparison.ts'
+import { pooledTheta } from '../statistics/cuped.ts'
+import { cupedRatios } from '../statistics/cuped-ratio.ts'
+import { mean, variance } from '../statistics/moments.ts'
+import { stratifiedTest } from '../statistics/periods.ts'
+import { stratifiedCuped } from '../statistics/periods-cuped.ts'
+import { stratifiedRatio } from '../statistics/periods-ratio.ts'
+import { wilsonInterval } from '../statistics/proportion.ts'
+import { quantileError, quantileTest } from '../statistics/quantile.ts'
+import { ratioLevel } from '../statistics/ratio.ts'
+import { type Cell, type CellOf, covariateSums, meanSums, ratioCovariateSums, ratioSums, whole } from './cells.ts'
+import type { Bounds } from './metric-result.ts'
+import type { Kind, MetricStatistics, QuantileMetric, RunStatistics, SummedMetric, Variant } from './statistics.ts'
+
+/** How each kind of metric is analysed: all that differs from kind to kind is in one record. */
+
+export type Data<Metric> = { statistics: RunStatistics; metric: Metric; cellOf: CellOf }
+
+/** A variant's level over all its users, as it is: neither adjusted nor stratified. */
+export type PlainLevel = { level: number; variance: number | null; degreesOfFreedom: number }
+
+/**
+ * The coefficient of the covariate. `comparisons` are those of the treatments in order, where the test gives all at
+ * once.
+ */
+export type Adjustment = { theta: number; comparisons: readonly Comparison[] | null }
+
+export type Compared = { comparison: Comparison; periodsUsed: number; usersLeftOut: number }
+
+export type KindStrategy<Metric> = {
+  /** Comparisons are made within each allocation period; otherwise all periods are mixed. */
+  isStratified: boolean
+  /** A covariate is of use over several periods; otherwise within one only. */
+  adjustsOverPeriods: boolean
+  /** The value of a user is 0 or 1. */
+  isRate: boolean
+  /** @param cell all periods of the variant as one */
+  levelOf: (data: Data<Metric>, cell: Cell, variantId: number) => PlainLevel | null
+  intervalOf: (level: PlainLevel, cell: Cell, confidenceLevel: number) => Bounds | null
+  /** @returns null where there is no covariate to adjust by */
+  adjustmentOf: (data: Data<Metric>) => Adjustment | null
+  /** @param index of the treatment among the treatments */
+  compare: (data: Data<Metric>, index: number, adjustment: Adjustment | null) => Compared
+}
+
+const meanStrategy: KindStrategy<SummedMetric> = {
+  isStratified: true,
+  adjustsOverPeriods: true,
+  isRate: false,
+  levelOf(_data, cell) {
+    const level = mean(meanSums(cell))
+    if (level === null) return null
+    const spread = variance(meanSums(cell))
+    return { level, variance: spread === null ? null : spread / cell.n, degreesOfFreedom: cell.n - 1 }
+  },
+  intervalOf: studentInterval,
+  adjustmentOf({ statistics: { variants, periods }, metric, cellOf }) {
+    if (!metric.hasCovariate) return null
+    const theta = pooledTheta(
+      periods.flatMap(({ period }) => variants.map(({ variantId }) => covariateSums(cellOf(variantId, period)))),
+    )
+    return theta === 0 ? null : { theta, comparisons: null }
+  },
+  compare(data, index, adjustment) {
+    const { confidenceLevel } = data.statistics.question
+    const comparison = adjustment
+      ? stratifiedCuped(strataOf(data, index, covariateSums), confidenceLevel, adjustment.theta)
+      : stratifiedTest(strataOf(data, index, meanSums), confidenceLevel)
+    const { periodsUsed, usersLeftOut } = comparison
+    return { comparison, periodsUsed, usersLeftOut }
+  },
+}
+
+const ratioStrategy: KindStrategy<SummedMetric> = {
+  isStratified: true,
+  adjustsOverPeriods: false,
+  isRate: false,
+  levelOf(_data, cell) {
+    const level = ratioLevel(ratioSums(cell))
+    return typeof level === 'string' ? null : { ...level, degreesOfFreedom: cell.n - 1 }
+  },
+  intervalOf: studentInterval,
+  adjustmentOf({ statistics, metric, cellOf }) {
+    const { variants, periods, question } = statistics
+    if (!metric.hasCovariate || periods.length > 1) return null
+    const { adjusted, theta, comparisons } = cupedRatios(
+      variants.map(({ variantId }) => ratioCovariateSums(whole(statistics, cellOf, variantId))),
+      question.confidenceLevel,
+    )
+    return adjusted && theta !== 0 ? { theta, comparisons } : null
+  },
+  compare(data, index, adjustment) {
+    const plain = stratifiedRatio(strataOf(data, index, ratioSums), data.statistics.question.confidenceLevel)
+    const { periodsUsed, usersLeftOut } = plain
+    return { comparison: adjustment?.comparisons?.[index] ?? plain, periodsUsed, usersLeftOut }
+  },
+}
+
+const quantileStrategy: KindStrategy<QuantileMetric> = {
+  isStratified: false,
+  adjustsOverPeriods: false,
+  isRate: false,
+  levelOf({ statistics, metric }, _cell, variantId) {
+    const summary = quantileOf(metric, variantId)
+    if (!summary) return null
+    const error = quantileError(summary, metric.quantile, statistics.question.confidenceLevel)
+    return { level: summary.quantile, variance: error && error.standardError ** 2, degreesOfFreedom: Infinity }
+  },
+  intervalOf: studentInterval,
+  adjustmentOf: () => null,
+  compare({ statistics, metric }, index) {
+    const [control, treatment] = pairOf(statistics, index)
+    const comparison = quantileTest(
+      quantileOf(metric, control.variantId),
+      quantileOf(metric, treatment.variantId),
+      metric.quantile,
+      statistics.question.confidenceLevel,
+    )
+    return { comparison, periodsUsed: 1, usersLeftOut: 0 }
+  },
+}
+
+type MetricOf<K extends Kind> = K extends QuantileMetric['kind'] ? QuantileMetric : SummedMetric
+
+export const KINDS = {
+  proportion: {
+    ...meanStrategy,
+    isRate: true,
+    intervalOf(_level, { n, num }, confidenceLevel) {
+      const [lower, upper] = wilsonInterval({ exposed: n, converted: num }, confidenceLevel)
+      return { lower, upper }
+    },
+  },
+  mean: meanStrategy,
+  ratio: ratioStrategy,
+  quantile: quantileStrategy,
+} satisfies { [K in Kind]: KindStrategy<MetricOf<K>> }
+
+/** The record pairs every kind with the type of its metrics, which TypeScript does not follow through an index. */
+export const strategyOf = <Metric extends MetricStatistics>(metric: Metric) =>
+  KINDS[metric.kind] as unknown as KindStrategy<Metric>
+
+function studentInterval({ level, variance, degreesOfFreedom }: PlainLevel, _cell: Cell, confidenceLevel: number) {
+  if (variance === null) return null
+  const spread = criticalT(confidenceLevel, degreesOfFreedom) * Math.sqrt(variance)
+  return { lower: level - spread, upper: level + spread }
+}
+
+const pairOf = ({ variants }: RunStatistics, index: number) => [variants[0], variants[index + 1]] as [Variant, Variant]
+
+/** The allocation periods, each with the users of all variants and the sums of the two that are compared. */
+function strataOf<Sums>({ statistics, cellOf }: Data<unknown>, index: number, sumsOf: (cell: Cell) => Sums) {
+  const [control, treatment] = pairOf(statistics, index)
+  return statistics.periods.map(({ period }) => ({
+    users: statistics.variants.reduce((sum, { variantId }) => sum + cellOf(variantId, period).n, 0),
+    control: sumsOf(cellOf(control.variantId, period)),
+    treatment: sumsOf(cellOf(treatment.variantId, period)),
+  }))
+}
+
+const quantileOf = ({ quantiles }: QuantileMetric, variantId: number) =>
+  quantiles.find((row) => row.variantId === variantId) ?? null

@@ -1,0 +1,45 @@
+/** The sums of the values of a variant's users in one metric: the one list of their names. */
+
+/** A user's value: a numerator and a denominator (0 where the metric has none), and both before the exposure. */
+export const AMOUNTS = ['num', 'den', 'preNum', 'preDen'] as const
+export type Amount = (typeof AMOUNTS)[number]
+
+/** The products of any two amounts of a user: `numNum`, `numDen`, `numPreNum`, `numPreDen`, `denDen`, … */
+type Products<Names extends readonly string[]> = Names extends readonly [
+  infer First extends string,
+  ...infer Others extends readonly string[],
+]
+  ? `${First}${Capitalize<Names[number]>}` | Products<Others>
+  : never
+export type Product = Products<typeof AMOUNTS>
+export const PRODUCTS = AMOUNTS.flatMap((one, index) =>
+  AMOUNTS.slice(index).map((other) => ({
+    name: `${one}${other.slice(0, 1).toUpperCase()}${other.slice(1)}` as Product,
+    one,
+    other,
+  })),
+)
+
+/** Users with an event; those of them whom such an event exposed; their events; events without a usable number. */
+export const COUNTERS = ['users', 'exposing', 'events', 'unusable'] as const
+export type Counter = (typeof COUNTERS)[number]
+
+/** Sums of the amounts over users, and of their products. */
+export type Sums = Record<Amount | Product, number>
+export const SUMS: readonly (Amount | Product)[] = [...AMOUNTS, ...PRODUCTS.map(({ name }) => name)]
+
+/** Everything that totals keep of a metric in a variant and period. */
+export type Totals = Record<Counter, number> & Sums
+export const TOTALS: readonly (Counter | Amount | Product)[] = [...COUNTERS, ...SUMS]
+
+const filled = <Name extends string>(names: readonly Name[], figureOf: (name: Name) => number) =>
+  Object.fromEntries(names.map((name) => [name, figureOf(name)])) as Record<Name, number>
+
+export const NO_SUMS: Sums = filled(SUMS, () => 0)
+export const NO_TOTALS: Totals = filled(TOTALS, () => 0)
+
+export const pickSums = (figureOf: (name: Amount | Product) => number): Sums => filled(SUMS, figureOf)
+export const pickTotals = (figureOf: (name: Counter | Amount | Product) => number): Totals => filled(TOTALS, figureOf)
+
+export const addSums = (one: Sums, other: Sums): Sums => pickSums((name) => one[name] + other[name])
+export const addTotals = (one: Totals, other: Totals): Totals => pickTotals((name) => one[name] + other[name])

@@ -1,0 +1,150 @@
+import type { EntityManager } from '@mikro-orm/sql'
+import type { Departure, MetricRole, Question } from '../analysis/statistics.ts'
+import { invalid, notFound } from '../errors.ts'
+import { Experiment, Run } from '../experiments/entity.ts'
+import { planOf } from '../experiments/plan.ts'
+import { readAttached, readVersions } from '../metrics/attached.ts'
+import { Segment } from '../segments/entity.ts'
+import { findFrozen } from './frozen.ts'
+import { declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
+import { findMeasuredTypes } from './register.ts'
+import { type GetResults, getResults as questionSchema } from './schema.ts'
+import { plainSpec, type Spec, specOf } from './specs.ts'
+
+/** Finds the run that a question is about, and everything that is measured for it. Only looks things up. */
+
+export type Found = { experiment: Experiment; run: Run | null }
+
+/** @throws DomainError NOT_FOUND for an unknown experiment or run */
+export async function findRun(em: EntityManager, input: Pick<GetResults, 'experiment_id' | 'run'>): Promise<Found> {
+  const experiment = await em.findOne(Experiment, input.experiment_id)
+  if (!experiment) throw notFound('Experiment', input.experiment_id)
+  const which = input.run == null ? {} : { number: input.run }
+  const [run] = await em.find(
+    Run,
+    { experiment_id: experiment.id, ...which },
+    { orderBy: { number: 'desc' }, limit: 1 },
+  )
+  if (input.run != null && !run) throw notFound(`Run ${input.run} of experiment`, experiment.id)
+  return { experiment, run: run ?? null }
+}
+
+/** The question that every run is frozen with. */
+export const plainQuestion = (experimentId: number, run?: number): GetResults =>
+  questionSchema.parse({ experiment_id: experimentId, run })
+
+/** @throws DomainError BAD_REQUEST for what cannot be asked */
+export async function resolve(
+  em: EntityManager,
+  timeZone: string,
+  { experiment, run }: Found,
+  input: GetResults,
+): Promise<ResultsQuery> {
+  await expectAnswerable(em, experiment, input)
+  const windowHours = input.window_hours ?? null
+  const kept = run?.frozen_at ? await keptStatistics(em, experiment.id, run) : null
+  const metrics = kept ? await readVersions(em, kept.metrics) : await readAttached(em, experiment.id)
+  const attached = metrics.map((metric) => specOf(metric, windowHours))
+  expectKnown(experiment, attached, input.metrics ?? [])
+
+  const hasPrimary = attached.some(({ metric }) => metric.role === 'primary')
+  const documentedType = input.conversion_event_type
+  const furtherTypes = [...new Set(input.event_types ?? [])].filter((type) => hasPrimary || type !== documentedType)
+  const types = [...new Set([documentedType, ...furtherTypes])]
+  const measured = run ? await findMeasuredTypes(em, run.id, types) : new Map()
+  const plain = (type: string, role: MetricRole) =>
+    plainSpec(type, role, measured.get(type)?.measure_id ?? null, windowHours)
+  const documented = plain(documentedType, 'primary')
+  const wanted = input.metrics ? new Set(input.metrics) : null
+  const specs = [
+    ...(hasPrimary ? [] : [documented]),
+    ...attached.filter(({ metric }) => wanted === null || wanted.has(metric.key)),
+    ...furtherTypes.map((type) => plain(type, 'secondary')),
+  ].toSorted((one, other) => ROLES.indexOf(one.metric.role) - ROLES.indexOf(other.metric.role))
+  const query: ResultsQuery = {
+    experiment,
+    run,
+    question: questionOf(experiment, run, input),
+    specs,
+    documented,
+    uncounted: types
+      .filter((type) => (run?.frozen_at ? measured.get(type)?.ready === false : !measured.get(type)?.ready))
+      .map((eventType) => ({ eventType, measureId: measured.get(eventType)?.measure_id ?? null })),
+    view: {
+      as_of: input.as_of ?? null,
+      from: input.from ?? null,
+      to: input.to ?? null,
+      where: input.where ?? {},
+      segment_id: input.segment_id ?? null,
+    },
+    otherWindow: windowHours !== null,
+    kept,
+    timeZone,
+  }
+  if (run?.frozen_at && readsEvents(query)) query.question.departs.push('after_freezing')
+  return query
+}
+
+async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {
+  const frozen = await findFrozen(em, id, plainQuestion(experimentId, number))
+  return frozen?.statistics ?? null
+}
+
+/** Tells whether anything of the question is in no total and was not frozen, so that events are read. */
+const readsEvents = (query: ResultsQuery) =>
+  needsRaw(query) ||
+  query.specs.some(({ metric }) => metric.kind === 'quantile' && !keptQuantile(query, metric.key)) ||
+  [...query.specs, query.documented].some(({ metric, measureId }) => metric.kind !== 'quantile' && measureId === null)
+
+const ROLES: readonly MetricRole[] = ['primary', 'secondary', 'guardrail']
+
+function questionOf(experiment: Experiment, run: Run | null, input: GetResults): Question {
+  const plan = run?.plan ?? planOf(experiment, [])
+  const method = input.method ?? plan.method
+  const { where, segment_id, from, to, as_of, window_hours, metrics } = input
+  const departures: Record<Exclude<Departure, 'after_freezing'>, boolean> = {
+    method: method !== plan.method,
+    users: where != null && Object.keys(where).length > 0,
+    segment: segment_id != null,
+    period: from != null || to != null,
+    as_of: as_of != null,
+    window: window_hours != null,
+    metrics: metrics != null,
+  }
+  return {
+    conversionEventType: input.conversion_event_type,
+    significanceThreshold: input.significance_threshold,
+    intervalMethod: input.interval_method ?? 'wilson',
+    method,
+    confidenceLevel: input.confidence_level,
+    tuning: plan.tuning,
+    plannedUsers: plan.planned_users,
+    dimension: input.dimension ?? null,
+    departs: Object.entries(departures).flatMap(([departure, departs]) => (departs ? [departure as Departure] : [])),
+  }
+}
+
+function expectKnown({ id }: Experiment, attached: readonly Spec[], keys: readonly string[]) {
+  const known = attached.map(({ metric }) => metric.key)
+  for (const [index, key] of keys.entries())
+    if (!known.includes(key))
+      throw invalid(`Experiment ${id} has no metric ${key}; it has ${known.join(', ') || 'none'}`, 'metrics', index)
+}
+
+async function expectAnswerable(em: EntityManager, experiment: Experiment, input: GetResults) {
+  const declared = declaredOf(experiment)
+  if (input.dimension != null && !declared.includes(input.dimension))
+    throw invalid(
+      `Experiment ${experiment.id} has no dimension ${input.dimension}: it is broken down by ${declared.join(', ')}`,
+      'dimension',
+    )
+  if (input.from && input.to && input.from >= input.to) throw invalid('must be after from', 'to')
+  if (input.segment_id == null) return
+  const segment = await em.findOne(Segment, input.segment_id)
+  if (!segment) throw notFound('Segment', input.segment_id)
+  if (segment.rules !== null)
+    throw invalid(
+      `Segment ${input.segment_id} decides by rules: filter by the attributes that they name with where instead`,
+      'segment_id',
+    )
+}

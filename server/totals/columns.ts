@@ -1,0 +1,89 @@
+import { EXCLUSIONS, type ExclusionCount } from '../analysis/exclusions.ts'
+import { type SnakeCase, snakeCase } from '../analysis/snake-case.ts'
+import { AMOUNTS, PRODUCTS, SUMS, TOTALS } from '../analysis/sums.ts'
+import type { MeasureDefinition, MeasurePart } from '../metrics/measure.ts'
+
+/** The columns of the tables of totals, each once: entities, statements and answers are made of these lists. */
+
+const columnsOf = <Name extends string>(names: readonly Name[]) => names.map((name) => snakeCase(name))
+
+/** `measures` after its key, with the types that records of them have in a statement. */
+export const MEASURE_COLUMNS = {
+  is_binary: 'boolean',
+  from_ms: 'bigint',
+  until_ms: 'bigint',
+  before_ms: 'bigint',
+  any_tag: 'boolean',
+} as const satisfies Record<keyof Omit<MeasureDefinition, 'parts'>, string>
+export type MeasureColumn = keyof typeof MEASURE_COLUMNS
+
+/** `measure_parts` after the measure, likewise; a filter is text that is cast to jsonpath. */
+export const PART_COLUMNS = {
+  part: 'int',
+  type: 'text',
+  filter: 'text',
+  property: 'text',
+  is_count: 'boolean',
+  reads: 'text[]',
+} as const satisfies Record<keyof MeasurePart, string>
+export type PartColumn = keyof typeof PART_COLUMNS
+
+/** `unit_metrics`: a user's amounts, and what else is kept of a user in one measure. */
+export const AMOUNT_COLUMNS = columnsOf(AMOUNTS)
+export const UNIT_METRIC_COLUMNS = [
+  'user_id',
+  'run_id',
+  'measure_id',
+  'events',
+  'unusable',
+  ...AMOUNT_COLUMNS,
+  'exposing',
+  'first_at',
+  'last_at',
+] as const
+
+/** `units`. */
+export const UNIT_COLUMNS = [
+  'user_id',
+  'run_id',
+  'variant_id',
+  'period',
+  'exposed_at',
+  'is_external',
+  'excluded_reason',
+  'claims_other',
+  'exposed_by',
+  'dimensions',
+] as const
+
+/** The key of `variant_units`, and with the measure that of `variant_metrics`. */
+export const CELL_COLUMNS = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value'] as const
+
+/** `variant_units` after its key. */
+export type ExclusionColumn = SnakeCase<ExclusionCount>
+export const EXCLUSION_COLUMNS = columnsOf(Object.values(EXCLUSIONS))
+export const UNIT_COUNT_COLUMNS = [
+  'assigned',
+  'drawn',
+  'drawn_exposed',
+  'users',
+  'externally_decided',
+  'claimed_other',
+  ...EXCLUSION_COLUMNS,
+] as const
+export type UnitCountColumn = (typeof UNIT_COUNT_COLUMNS)[number]
+
+/** `variant_metrics` after its key; the sums among them with the amounts that they are of. */
+export const SUM_COLUMNS = columnsOf(SUMS)
+export type SumColumn = (typeof SUM_COLUMNS)[number]
+export const PRODUCT_COLUMNS = PRODUCTS.map(({ name, one, other }) => ({
+  column: snakeCase(name),
+  one: snakeCase(one),
+  other: snakeCase(other),
+}))
+export const TOTAL_COLUMNS = columnsOf(TOTALS)
+/** The column that a figure of a metric stands in. */
+export const columnOf = Object.fromEntries(TOTALS.map((name) => [name, snakeCase(name)])) as {
+  [Name in (typeof TOTALS)[number]]: SnakeCase<Name>
+}
+export type TotalColumn = (typeof TOTAL_COLUMNS)[number]
