@@ -1,11 +1,8 @@
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { rebuildTotals } from '../../server/totals/rebuild.ts'
 import type { Loose, TestApi } from '../support/api.ts'
 import { onOneDatabase, type TestApp } from '../support/app.ts'
+import { verifyResult } from './verify-result.ts'
 
 /** An experiment with something of everything, running. */
 async function running(api: TestApi) {
@@ -29,15 +26,6 @@ async function running(api: TestApi) {
       await api.record({ user_id, type: 'request', properties: { ms: 10 * request + place } })
   }
   return { experiment, users, metrics }
-}
-
-const verify = (folder: string, content: unknown) => {
-  const file = join(folder, 'result.json')
-  writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
-  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'verify:result', '--', file], {
-    encoding: 'utf8',
-  })
-  return { status, said: `${stdout}${stderr}` }
 }
 
 /** Everything that would change an answer that is not frozen. */
@@ -86,7 +74,7 @@ onOneDatabase('frozen results', (app) => {
     // The answer of another engine would be another one: it is not asked.
     await platform.orm.em
       .fork()
-      .execute(`update frozen_results set statistics = jsonb_set(statistics, '{engine_version}', '"0.0.1"')`)
+      .execute(`update frozen_results set statistics = jsonb_set(statistics, '{engineVersion}', '"0.0.1"')`)
     const again = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
     expect(JSON.stringify(again)).toBe(JSON.stringify(asked))
     expect(again[0].experiment_name).not.toContain('renamed')
@@ -120,28 +108,23 @@ onOneDatabase('frozen results', (app) => {
     const kept = await api.ok('POST', `/api/experiments/${experiment.id}/results/frozen`)
     const never = await api.call('POST', `/api/experiments/${experiment.id}/results/frozen`, { confidence_level: 0.8 })
     expect(never.status).toBe(404)
-    const folder = mkdtempSync(join(tmpdir(), 'frozen-'))
-    try {
-      expect(verify(folder, kept)).toMatchObject({
-        status: 0,
-        said: expect.stringContaining('is what its statistics say'),
-      })
-      const metric = kept.statistics.metrics[0]
-      expect(metric).toMatchObject({ version: 1, source: 'totals' })
-      const forged = structuredClone(kept)
-      forged.answer.metrics[0].comparisons[0].p_value = 0.001
-      expect(verify(folder, forged)).toMatchObject({
-        status: 1,
-        said: expect.stringContaining('answer.metrics.0.comparisons.0.p_value'),
-      })
-      const doctored = structuredClone(kept)
-      doctored.statistics.units[0].users += 1
-      expect(verify(folder, doctored).status).toBe(1)
-      expect(verify(folder, '{')).toMatchObject({ status: 1, said: expect.stringContaining('cannot be read as JSON') })
-      expect(verify(folder, {})).toMatchObject({ status: 1, said: expect.stringContaining('no frozen result') })
-    } finally {
-      rmSync(folder, { recursive: true })
-    }
+    expect(verifyResult(kept)).toMatchObject({
+      status: 0,
+      said: expect.stringContaining('is what its statistics say'),
+    })
+    const metric = kept.statistics.metrics[0]
+    expect(metric).toMatchObject({ version: 1, source: 'totals' })
+    const forged = structuredClone(kept)
+    forged.answer.metrics[0].comparisons[0].p_value = 0.001
+    expect(verifyResult(forged)).toMatchObject({
+      status: 1,
+      said: expect.stringContaining('answer.metrics.0.comparisons.0.p_value'),
+    })
+    const doctored = structuredClone(kept)
+    doctored.statistics.units[0].users += 1
+    expect(verifyResult(doctored).status).toBe(1)
+    expect(verifyResult('{')).toMatchObject({ status: 1, said: expect.stringContaining('cannot be read as JSON') })
+    expect(verifyResult({})).toMatchObject({ status: 1, said: expect.stringContaining('no frozen result') })
   })
 
   test('come by themselves when nothing more is waited for, and not before', async () => {

@@ -1,0 +1,19 @@
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** Runs `npm run verify:result` on a file with this content. @returns its exit status and everything that it printed */
+export function verifyResult(content: unknown): { status: number | null; said: string } {
+  const folder = mkdtempSync(join(tmpdir(), 'frozen-'))
+  try {
+    const file = join(folder, 'result.json')
+    writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
+    const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'verify:result', '--', file], {
+      encoding: 'utf8',
+    })
+    return { status, said: `${stdout}${stderr}` }
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
