@@ -7,7 +7,7 @@ import { type Attached, readAttached } from '../metrics/attached.ts'
 import { hasCovariate, measureOf } from '../metrics/measure.ts'
 import { typeOf } from '../metrics/metric-types.ts'
 import { type Baseline, readBaseline } from './baseline.ts'
-import type { Checklist } from './schema.ts'
+import type { Checklist, PlanSampleSize } from './schema.ts'
 import { planSampleSize } from './service.ts'
 
 /** The settings that an experiment is started with: shown before the start, and locked by it for the run. */
@@ -87,7 +87,10 @@ async function askPlanner(
   }
 }
 
-function figuresOf({ definition }: Attached, { level, standard_deviation: spread }: Baseline) {
+function figuresOf(
+  { definition }: Attached,
+  { level, standard_deviation: spread }: Baseline,
+): PlanSampleSize['metric'] | null {
   if (level === null || spread === null || !(spread > 1e-12) || Math.abs(level) < 1e-12) return null
   const { kind } = typeOf(definition)
   switch (kind) {
