@@ -30,6 +30,7 @@ export type PartColumn = keyof typeof PART_COLUMNS
 
 /** `unit_metrics`: a user's amounts, and what else is kept of a user in one measure. */
 export const AMOUNT_COLUMNS = columnsOf(AMOUNTS)
+export type AmountColumn = (typeof AMOUNT_COLUMNS)[number]
 export const UNIT_METRIC_COLUMNS = [
   'user_id',
   'run_id',

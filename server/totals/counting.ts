@@ -1,7 +1,14 @@
 import { type RawBuilder, sql } from 'kysely'
 import { EXCLUSION_REASONS, type ExclusionReason } from '../analysis/exclusions.ts'
 import { list } from '../database/sql.ts'
-import { MEASURE_COLUMNS, PART_COLUMNS, UNIT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
+import {
+  AMOUNT_COLUMNS,
+  type AmountColumn,
+  MEASURE_COLUMNS,
+  PART_COLUMNS,
+  UNIT_COLUMNS,
+  UNIT_METRIC_COLUMNS,
+} from './columns.ts'
 
 /**
  * The one definition of what raw rows count for, as parts of a statement. The fold, the filling in of a new measure,
@@ -57,6 +64,14 @@ export const countsBefore = sql`(e.timestamp < u.exposed_at and e.timestamp >= u
 const amountOf = (part: 1 | 2, which: RawBuilder<unknown>) => {
   const sum = sql`coalesce(sum(a.number) filter (where ${which} and a.part = ${sql.lit(part)}), 0)`
   return part === 1 ? sql`case when a.is_binary then least(${sum}, 1) else ${sum} end` : sum
+}
+
+/** The amounts of a person, over rows `a` of what the person did. */
+const AMOUNTS: Record<AmountColumn, RawBuilder<unknown>> = {
+  num: amountOf(1, sql`a.is_after`),
+  den: amountOf(2, sql`a.is_after`),
+  pre_num: amountOf(1, sql`not a.is_after`),
+  pre_den: amountOf(2, sql`not a.is_after`),
 }
 
 /** The measures of runs `r`, a row for each of their parts. */
@@ -209,8 +224,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     select a.user_id, a.run_id, a.measure_id,
       count(*) filter (where a.is_after and a.part = 1) as events,
       count(*) filter (where a.is_after and a.unfit) as unusable,
-      ${amountOf(1, sql`a.is_after`)} as num, ${amountOf(2, sql`a.is_after`)} as den,
-      ${amountOf(1, sql`not a.is_after`)} as pre_num, ${amountOf(2, sql`not a.is_after`)} as pre_den,
+      ${sql.join(AMOUNT_COLUMNS.map((name) => sql`${AMOUNTS[name]} as ${sql.ref(name)}`))},
       coalesce(bool_or(a.exposing), false) as exposing,
       min(a.timestamp) filter (where a.is_after and a.part = 1) as first_at,
       max(a.timestamp) filter (where a.is_after and a.part = 1) as last_at

@@ -2,6 +2,7 @@ import { defineEntity, p } from '@mikro-orm/core'
 import type { ExclusionReason } from '../analysis/exclusions.ts'
 import type { Counter } from '../analysis/sums.ts'
 import {
+  type AmountColumn,
   EXCLUSION_COLUMNS,
   type ExclusionColumn,
   type MeasureColumn,
@@ -147,6 +148,14 @@ export const Unit = defineEntity({
 const amount = () => p.decimal('string').columnType('numeric')
 const zero = () => amount().default(0)
 
+const amountColumns = {
+  num: amount(),
+  den: zero(),
+  /** The same before the exposure. */
+  pre_num: zero(),
+  pre_den: zero(),
+} satisfies Record<AmountColumn, unknown>
+
 /** The amounts of an exposed person in a run, for one measure. */
 export const UnitMetric = defineEntity({
   name: 'UnitMetric',
@@ -158,11 +167,7 @@ export const UnitMetric = defineEntity({
     /** Events of the first part; events of any part without the number that was to be read. */
     events: p.bigint('number'),
     unusable: p.bigint('number'),
-    num: amount(),
-    den: zero(),
-    /** The same before the exposure. */
-    pre_num: zero(),
-    pre_den: zero(),
+    ...amountColumns,
     /** An event of the type exposed them. */
     exposing: p.boolean().default(false),
     first_at: p.datetime().columnType('timestamptz').strictNullable(),
