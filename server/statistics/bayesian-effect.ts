@@ -1,28 +1,32 @@
 import { normalCdf, normalDensity, normalSf } from './distributions.ts'
 import { criticalValue, type Interval } from './proportion.ts'
 
-/** A normal prior of an effect, in its unit; null is a flat one. */
+/** The normal prior distribution of an effect, in the unit of the effect. null is the flat prior. */
 type EffectPrior = { mean: number; variance: number } | null
 
-/** Unit of the effect, the losses too. They do not protect against stopping when one likes what one sees. */
+/**
+ * The posterior distribution of an effect. The mean, the sd, the interval and the losses are in the unit of the effect.
+ * These figures do not control the false positive rate if you stop when you like what you see.
+ */
 type EffectPosterior = {
   mean: number
   sd: number
-  /** That the treatment's level is the higher one, or the lower one where less is better. */
+  /** Posterior probability that the treatment has the higher level, or the lower level if less is better. */
   probabilityBetter: number
-  /** Credible interval, equal-tailed. */
+  /** Equal-tailed credible interval. */
   interval: Interval
-  /** What choosing the treatment, or the control, costs on average. */
+  /** Expected loss of choosing the treatment, and of choosing the control. */
   expectedLossTreatment: number
   expectedLossControl: number
 }
 
 /**
- * The posterior of an effect (a difference, or an uplift with its delta-method standard error).
- * @param credibility of the interval, 0 < credibility < 1
- * @param lessIsBetter such as for latency
- * @throws RangeError where the standard error or the prior variance is not above 0
- * @see Gelman et al., Bayesian Data Analysis, section 2.5
+ * Computes the normal posterior of an effect: a difference, or an uplift with its delta-method standard error.
+ * @param standardError in the unit of the effect, above 0
+ * @param credibility probability of the credible interval, 0 < credibility < 1
+ * @param lessIsBetter true for metrics such as latency
+ * @throws RangeError unless the standard error and the prior variance are above 0
+ * @see Gelman et al., Bayesian Data Analysis, section 2.5; docs/inference.md, "Bayesian analysis"
  */
 export function effectPosterior(
   effect: number,
@@ -34,7 +38,7 @@ export function effectPosterior(
   const z = criticalValue(credibility)
   if (!(standardError > 0) || (prior && !(prior.variance > 0)))
     throw new RangeError('The standard error and the variance of the prior must be above 0')
-  // Weights rather than precisions, which leave the range where an error is tiny.
+  // Precisions overflow if a standard error is tiny. The weight of the data stays in [0, 1].
   const weight = prior ? prior.variance / (prior.variance + standardError ** 2) : 1
   const mean = prior ? weight * effect + (1 - weight) * prior.mean : effect
   const sd = standardError * Math.sqrt(weight)

@@ -2,12 +2,12 @@ import { betaCdf, betaQuantile, betaSf, logBeta } from './distributions.ts'
 import { checkProportion, criticalValue, type Interval, type Proportion } from './proportion.ts'
 import { cutsAround, integrate, nodesBetween } from './quadrature.ts'
 
-/** Bayesian conversion rates, reached from the laboratory. */
+/** Bayesian inference on conversion rates, for the laboratory. */
 
-/** A Beta distribution: of a conversion rate, before or after data. */
+/** The Beta(a, b) distribution of a conversion rate: a prior or a posterior. */
 export type Beta = { a: number; b: number }
 
-/** Shares of 1; the losses are in conversions per user. */
+/** Rates, differences and probabilities are shares of 1. Losses are in conversions per user. */
 type RatePosteriors = {
   control: RatePosterior
   treatment: RatePosterior
@@ -21,9 +21,12 @@ export type RatePosterior = { mean: number; interval: Interval }
 const FLAT: Beta = { a: 1, b: 1 }
 
 /**
- * Conversion rates of two variants after their data: who is better, how probably, and what a wrong choice costs.
- * @param credibility of the intervals, 0 < credibility < 1
- * @param prior of both rates; the flat one unless given. Without users it is the posterior
+ * Computes the posteriors of two conversion rates, the probability that the treatment's rate is the higher one, and the
+ * expected loss of choosing each variant.
+ * @param credibility probability of each equal-tailed credible interval, 0 < credibility < 1
+ * @param prior prior distribution of both rates. A variant without users keeps the prior as its posterior
+ * @throws RangeError for impossible counts, a credibility outside (0, 1), or a prior parameter that is not above 0
+ * @see docs/inference.md, "Bayesian analysis"
  */
 export function ratePosteriors(
   control: Proportion,
@@ -39,7 +42,7 @@ export function ratePosteriors(
     a: prior.a + converted,
     b: prior.b + exposed - converted,
   })) as [Beta, Beta]
-  // Positive integrands: a difference of two moments would cancel.
+  // The integrand F_chosen (1 - F_other) is positive. A difference of two moments would cancel.
   const lossOf = (chosen: Beta, other: Beta) =>
     integrateRates([c, t], (x) => betaCdf(x, chosen.a, chosen.b) * betaSf(x, other.a, other.b))
   return {
@@ -59,7 +62,10 @@ function posteriorOf({ a, b }: Beta, credibility: number): RatePosterior {
   return { mean: betaMean({ a, b }), interval: [betaQuantile(tail, a, b), betaQuantile(1 - tail, a, b)] }
 }
 
-/** Pieces in u, where the rate is sin(u)^2: that takes away the poles that a Beta with a parameter below 1 has. */
+/**
+ * Returns breakpoints in u, where the rate is sin(u)^2. This substitution removes the poles of a Beta density with a
+ * parameter below 1.
+ */
 function cuts(rates: readonly Beta[]): number[] {
   const distributions = rates.map(({ a, b }) => ({
     mean: a / (a + b),
@@ -68,14 +74,16 @@ function cuts(rates: readonly Beta[]): number[] {
   return cutsAround(distributions, [0, 1]).map((rate) => Math.asin(Math.sqrt(rate)))
 }
 
-/** The integral of a function of the rate over [0, 1]. */
+/** Integrates a function of the rate over [0, 1]. */
 function integrateRates(rates: readonly Beta[], f: (rate: number) => number): number {
   return integrate((u) => f(Math.sin(u) ** 2) * Math.sin(2 * u), cuts(rates))
 }
 
 /**
- * The expectation of a function of a rate that is itself from 0 to 1.
- * @param around the distributions that the function is made of: where it bends, pieces are cut
+ * Computes the expectation of f(rate), where the rate has a Beta distribution. The method is quadrature.
+ * @param around distributions that f is made of. The breakpoints of the quadrature lie around their means
+ * @param f function of the rate with values in [0, 1]
+ * @see docs/inference.md, "Bayesian analysis"
  */
 export function betaExpectation({ a, b }: Beta, around: readonly Beta[], f: (rate: number) => number): number {
   const scale = Math.log(2) - logBeta(a, b)
@@ -88,6 +96,7 @@ export function betaExpectation({ a, b }: Beta, around: readonly Beta[], f: (rat
     whole += mass
     sum += mass * f(Math.sin(u) ** 2)
   }
-  // Of millions of users the density has an error of 1e-10, the same in both sums.
+  // With millions of users the density has an error of 1e-10. The error is the same in both sums, so the division
+  // removes it.
   return Math.min(1, sum / whole)
 }

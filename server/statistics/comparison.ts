@@ -1,27 +1,33 @@
 import { studentQuantile, studentSf } from './distributions.ts'
 import type { Interval } from './proportion.ts'
 
-/** Why a figure is missing: every other one is given as far as it is defined. */
+/** The reason why a figure is missing. All other figures are given as far as they are defined. */
 export type Status = 'ok' | 'no_data' | 'insufficient_data' | 'zero_variance' | 'zero_baseline' | 'zero_denominator'
 
-/** What one variant amounts to in a metric: its level (a mean, a ratio, a quantile) and the variance of that level. */
+/**
+ * A variant's level in a metric (a mean, a ratio or a quantile), the variance of this estimate, and the users behind
+ * it.
+ */
 export type Level = { n: number; level: number; variance: number }
 
-/** The six figures that every comparison of two levels comes down to. */
+/** The six figures to which every comparison of two levels reduces. */
 export type Effect = {
   /** Treatment - control, in the unit of the metric. */
   difference: number
   varianceOfDifference: number
-  /** The control level that uplifts refer to. */
+  /** The control level, to which uplifts refer. */
   control: number
   varianceOfControl: number
-  /** Of the difference and the control level. */
+  /** Covariance of the difference and the control level. */
   covariance: number
-  /** Infinity for a normal reference. */
+  /** Infinity if the reference distribution is normal. */
   degreesOfFreedom: number
 }
 
-/** A test of no difference. pGreater is the one-sided p-value for "the treatment has the higher level". */
+/**
+ * A test of the null hypothesis of no difference. `pGreater` is the one-sided p-value for "the treatment has the higher
+ * level", `pLess` for "the treatment has the lower level".
+ */
 type Test = {
   standardError: number
   degreesOfFreedom: number
@@ -29,21 +35,24 @@ type Test = {
   pValue: number
   pGreater: number
   pLess: number
-  /** Of the difference, in the unit of the metric. */
+  /** Confidence interval of the difference, in the unit of the metric. */
   interval: Interval
 }
 
-/** Relative to the size of the control level: 0.1 is 10 % more. */
+/** The relative uplift: the difference divided by the absolute value of the control level. 0.1 is 10 % more. */
 export type Uplift = {
   uplift: number
   delta: { standardError: number; interval: Interval }
-  /** null where the control level cannot be told from 0: no bounded interval exists. */
+  /** null if the control level is not significantly different from 0: then Fieller's interval is unbounded. */
   fieller: Interval | null
-  /** Squared ratio of the critical value to the control's t; from 1 on there is no Fieller interval. */
+  /**
+   * Fieller's g: the square of the critical value divided by the control's t. From 1 on, Fieller's interval is
+   * unbounded.
+   */
   fiellerG: number
 }
 
-/** A comparison as far as it is defined; what is not is null, and the status says why. */
+/** A comparison of a treatment with the control. Undefined figures are null, and the status gives the reason. */
 export type Comparison = {
   status: Status
   control: number | null
@@ -54,7 +63,7 @@ export type Comparison = {
   effect: Effect | null
 }
 
-/** A comparison of which nothing is known beyond, at most, the levels. */
+/** Returns a comparison without a test and an uplift. The levels are given if they are known. */
 export const undefinedComparison = (
   status: Status,
   control: number | null = null,
@@ -70,16 +79,17 @@ export const undefinedComparison = (
 })
 
 /**
- * The effect of two independent variants, with the degrees of freedom of Welch and Satterthwaite.
- * @see Welch (1947), Biometrika 34, 28-35
+ * Computes the effect of two independent variants, with Welch-Satterthwaite degrees of freedom.
+ * @see Welch (1947), Biometrika 34, 28-35; docs/comparisons.md, "The comparison core"
  */
 export function effectOf(control: Level, treatment: Level): Effect {
   return independentEffect(control, treatment, [control, treatment])
 }
 
 /**
- * The same where the levels are themselves made of several.
- * @param parts what the two variances are sums of
+ * Computes the effect of two independent levels, each of which combines several groups of users.
+ * @param parts the independent variances that add up to the variance of the difference, and the users behind each
+ * @see docs/comparisons.md, "The comparison core" and "Allocation periods"
  */
 export function independentEffect(
   control: Omit<Level, 'n'>,
@@ -96,18 +106,24 @@ export function independentEffect(
   }
 }
 
-/** Of a sum of independent variances; NaN where all are 0. Shares of the whole, so that no square leaves the range. */
+/**
+ * Computes the Welch-Satterthwaite degrees of freedom of a sum of independent variances. The function squares shares of
+ * the sum, because squares of the variances could overflow or underflow.
+ * @returns NaN if all variances are 0
+ * @see Welch (1947), Biometrika 34, 28-35; docs/comparisons.md, "The comparison core"
+ */
 export function welchDegreesOfFreedom(parts: readonly { variance: number; n: number }[]): number {
   const whole = parts.reduce((sum, { variance }) => sum + variance, 0)
   return 1 / parts.reduce((sum, { variance, n }) => sum + (variance === 0 ? 0 : (variance / whole) ** 2 / (n - 1)), 0)
 }
 
 /**
- * Test, interval and uplift of an effect.
- * @param treatment the level that is shown for the treatment, where it is not the control's plus the difference
+ * Tests whether an effect differs from 0, and computes the confidence interval and the uplift.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
- * @returns status `zero_variance` without a test where nothing varies, `zero_baseline` without an uplift where the
- *   control level is 0
+ * @param treatment the level to report for the treatment, if it differs from control + difference
+ * @returns status `zero_variance` and no test if the variance of the difference is 0; status `zero_baseline` and no
+ *   uplift if the control level is 0
+ * @see docs/comparisons.md, "The comparison core"
  */
 export function compareEffect(
   effect: Effect,
@@ -123,11 +139,14 @@ export function compareEffect(
   return { status: uplift ? 'ok' : 'zero_baseline', control, treatment, difference, test, uplift, effect }
 }
 
-/** The t that leaves half of 1 - confidenceLevel above it. */
+/** Computes the critical value of a two-sided t-test: the upper (1 - confidenceLevel) / 2 quantile. */
 export const criticalT = (confidenceLevel: number, degreesOfFreedom: number) =>
   -studentQuantile((1 - confidenceLevel) / 2, degreesOfFreedom)
 
-/** @throws RangeError unless the level is above 0 and below 1 */
+/**
+ * Checks a confidence level.
+ * @throws RangeError unless the level is above 0 and below 1
+ */
 export function checkConfidenceLevel(confidenceLevel: number): void {
   if (!(confidenceLevel > 0 && confidenceLevel < 1))
     throw new RangeError(`The confidence level must be above 0 and below 1, not ${confidenceLevel}`)
@@ -150,18 +169,20 @@ function testEffect(effect: Effect, confidenceLevel: number): Test {
 }
 
 /**
- * The relative uplift with its intervals by the delta method and by Fieller, whose interval excludes 0 exactly where the test is
- * significant. Below a negative control level an increase is positive: from -10 to -5 is +50 %.
- * @param criticalValue how many standard errors an interval reaches to each side: a t quantile, or the multiplier of a
- *   confidence sequence
- * @returns null where the control level is 0, or so near to it that the uplift is no number
- * @see Fieller (1954), J. R. Stat. Soc. B 16, 175-185; Deng, Knoblich, Lu (2018), KDD
+ * Computes the relative uplift and its intervals by the delta method and by Fieller's method. Fieller's interval
+ * excludes 0 if and only if the test is significant. An increase from a negative control level is positive: from -10 to
+ * -5 is +50 %.
+ * @param criticalValue half width of the interval in standard errors: a t quantile, or the multiplier of a confidence
+ *   sequence
+ * @returns null if the control level is 0, or so close to 0 that the uplift is not a finite number
+ * @see Fieller (1954), J. R. Stat. Soc. B 16, 175-185; Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "The
+ *   comparison core"
  */
 export function upliftOf(effect: Effect, criticalValue: number): Uplift | null {
   const size = Math.abs(effect.control)
   const uplift = effect.difference / size
   if (!Number.isFinite(uplift)) return null
-  // All in units of the control level, so that no square leaves the range.
+  // All figures are divided by the control level, because squares of the original figures could overflow or underflow.
   const varianceOfDifference = effect.varianceOfDifference / size / size
   const varianceOfControl = effect.varianceOfControl / size / size
   const covariance = (Math.sign(effect.control) * effect.covariance) / size / size
@@ -182,8 +203,11 @@ export function upliftOf(effect: Effect, criticalValue: number): Uplift | null {
 }
 
 /**
- * Interval of the uplift on the scale of logarithms, for two independent levels above 0; null otherwise.
- * @see Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474, for proportions
+ * Computes the interval of the uplift on the log scale, for two independent levels.
+ * @param criticalValue half width of the interval in standard errors of the log ratio
+ * @returns shares of 1, lower bound first; null unless both levels are above 0
+ * @see Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474, for proportions; docs/comparisons.md, "The comparison
+ *   core"
  */
 export function logRatioInterval(control: Level, treatment: Level, criticalValue: number): Interval | null {
   if (!(control.level > 0 && treatment.level > 0)) return null

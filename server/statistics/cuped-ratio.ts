@@ -7,8 +7,9 @@ import {
 } from './comparison.ts'
 
 /**
- * What a variant's users add up to in four variables: numerator, denominator, and both in the time before exposure.
- * `products[i][j]` is the sum of the products of the variables i and j.
+ * The sums of four variables over a variant's users. The variables are the numerator, the denominator, the numerator
+ * before exposure and the denominator before exposure. `products[i][j]` is the sum of the products of variables i and
+ * j.
  */
 export type RatioCovariateSums = {
   n: number
@@ -26,7 +27,10 @@ type AdjustedRatio = {
 
 type Vector = [number, number, number, number]
 
-/** A variant with its gradients: of the ratio after exposure and of the one before. */
+/**
+ * The ratios of a variant after and before exposure, their gradients in the means of the four variables, and the
+ * covariance matrix of the four variables.
+ */
 type Prepared = {
   sums: RatioCovariateSums
   ratio: number
@@ -37,11 +41,12 @@ type Prepared = {
 }
 
 /**
- * CUPED on a ratio, the covariate being the same ratio before exposure. Uplifts refer to the unadjusted ratio of the control,
- * the first variant.
- * @returns `adjusted` is false, and theta 0, where a variant has no denominator before exposure: then everything is as without
- *   a covariate
- * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Deng, Knoblich, Lu (2018), KDD
+ * Adjusts ratios by CUPED and compares each treatment with the control, the first variant. The covariate is the same
+ * ratio before exposure. Uplifts refer to the unadjusted ratio of the control.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns figures in the unit of the ratio. If the denominator before exposure sums to 0 in a variant, `adjusted` is
+ *   false, theta is 0, and all figures are those without a covariate
+ * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "CUPED"
  */
 export function cupedRatios(
   variants: readonly RatioCovariateSums[],
@@ -93,7 +98,7 @@ function prepare(sums: RatioCovariateSums): Prepared | Undefined {
   }
 }
 
-/** left' S right: the covariance of two linear forms of the four variables. */
+/** Computes left' S right: the covariance of two linear forms of the four variables. */
 function form(left: Vector, spread: number[][], right: Vector): number {
   let sum = 0
   for (const [i, a] of left.entries())
@@ -117,7 +122,7 @@ type Result = {
   shown: AdjustedRatio
   variance: number
   adjustedVariance: number
-  /** Of the adjusted and the unadjusted ratio. */
+  /** Covariance of the adjusted and the unadjusted ratio. */
   covariance: number
 }
 

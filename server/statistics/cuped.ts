@@ -1,30 +1,35 @@
 import { type Comparison, compareEffect, undefinedComparison, welchDegreesOfFreedom } from './comparison.ts'
 import { covariance, mean, mergeRows, variance } from './moments.ts'
 
-/** What a variant's users add up to in the metric (y) and in the same metric before their exposure (x). */
+/** The sums of the metric (y) and of the same metric before exposure (x) over a variant's users. */
 export type CovariateSums = { n: number; sumY: number; sumSqY: number; sumX: number; sumSqX: number; sumXY: number }
 
-/** `within` pools the variants' own covariances; `total` takes all users as one sample, slightly biased by an effect. */
+/**
+ * `within` pools the covariances within the variants. `total` treats all users as one sample, which an effect of the
+ * treatment biases slightly.
+ */
 export type ThetaMethod = 'within' | 'total'
 
-/** A variant before and after the adjustment; what is undefined is null. */
+/** The mean of a variant before and after the adjustment. Undefined figures are null. */
 type AdjustedMean = {
   mean: number | null
   adjustedMean: number | null
   variance: number | null
   adjustedVariance: number | null
-  /** Share of the variance that the time before explains; may be below 0 in one variant. */
+  /** Share of the variance that the covariate explains. The share can be negative in a single variant. */
   varianceReduction: number | null
 }
 
 const FIELDS = ['n', 'sumY', 'sumSqY', 'sumX', 'sumSqX', 'sumXY'] as const
 
 /**
- * CUPED on a mean: takes out what the time before exposure explains, by one coefficient for all comparisons of an experiment.
- * Uplifts refer to the unadjusted mean of the control, the first variant.
- * @param variants users without a history have x = 0 and are not dropped
- * @returns theta is 0, and everything as in Welch's test, where the covariate does not vary
- * @see Deng, Xu, Kohavi, Walker (2013), WSDM
+ * Adjusts means by CUPED and compares each treatment with the control, the first variant. One coefficient theta serves
+ * all comparisons of an experiment. Uplifts refer to the unadjusted mean of the control.
+ * @param variants sums over all users; a user without a history has x = 0
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns figures in the unit of the metric. If the covariate does not vary, theta is 0 and the comparisons are
+ *   Welch's test
+ * @see Deng, Xu, Kohavi, Walker (2013), WSDM; docs/comparisons.md, "CUPED"
  */
 export function cupedMeans(
   variants: readonly CovariateSums[],
@@ -42,7 +47,11 @@ export function cupedMeans(
   return { theta, variants: adjusted.map(({ shown }) => shown), comparisons }
 }
 
-/** How much of the covariate is taken out, by all variants together; 0 where the covariate does not vary. */
+/**
+ * Estimates theta, the CUPED coefficient of the covariate, from all variants together.
+ * @returns units of y per unit of x; 0 if the covariate does not vary
+ * @see Deng, Xu, Kohavi, Walker (2013), WSDM; docs/comparisons.md, "CUPED"
+ */
 export function pooledTheta(variants: readonly CovariateSums[], method: ThetaMethod = 'within'): number {
   const samples = method === 'total' ? [mergeRows(FIELDS, variants)] : variants
   let joint = 0

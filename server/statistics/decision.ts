@@ -1,14 +1,18 @@
-/** A treatment against the control in one metric, after the correction of its family. */
+/** The verdict on a treatment in one metric, after the correction for multiple comparisons. */
 export type Verdict = { metric: string; isBetter: boolean; isWorse: boolean }
 export type Guardrail = { metric: string; verdict: 'failed' | 'passed' | 'inconclusive' }
 
-/** `ship`: take the treatment; `stop`: it does harm; `continue`: nothing is known yet; `blocked`: the data cannot be trusted. */
+/**
+ * `ship`: release the treatment. `stop`: the treatment does harm. `continue`: the evidence does not suffice yet.
+ * `blocked`: the data cannot be trusted.
+ */
 type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; reasons: string[] }
 
 /**
- * What to do, from the corrected verdicts of one treatment.
- * @param problems with the data, each named: any of them blocks, whatever the metrics say
- * @param waitsFor what is missing before the analysis may be read; null where it may be
+ * Decides what to do with one treatment.
+ * @param options.problems problems with the data, each by name. Any problem blocks the decision
+ * @param options.waitsFor the condition that must be met before the analysis may be read; null if the condition is met
+ * @see docs/inference.md, "Decisions"
  */
 export function decide(options: {
   problems: readonly string[]

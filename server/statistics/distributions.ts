@@ -1,6 +1,7 @@
 /**
- * Distribution functions: the one module over @stdlib, so that the library can be replaced in one place.
- * Upper tails (`Sf`, "survival function") are computed as such and never as 1 - cdf: they stay exact down to 1e-300.
+ * Distribution functions. Only this file imports @stdlib, so the library can be replaced in one place. Upper tails
+ * (`Sf`, "survival function") are computed directly, never as 1 - cdf: they stay exact down to 1e-300. See
+ * docs/statistics.md, "Distribution functions".
  */
 import betainc from '@stdlib/math-base-special-betainc'
 import betaln from '@stdlib/math-base-special-betaln'
@@ -27,14 +28,17 @@ export function normalDensity(z: number): number {
   return Math.exp(-(z ** 2) / 2) / Math.sqrt(2 * Math.PI)
 }
 
-/** The z with P(Z <= z) = p; -Infinity at p = 0, Infinity at p = 1, NaN outside [0, 1]. */
+/**
+ * Quantile of the standard normal distribution: the z with P(Z <= z) = p.
+ * @returns -Infinity at p = 0, Infinity at p = 1, NaN outside [0, 1]
+ */
 export function normalQuantile(p: number): number {
   return p <= 0.5 ? 0 - Math.SQRT2 * erfcinv(2 * p) : Math.SQRT2 * erfcinv(2 * (1 - p))
 }
 
 /**
- * P(T > t) of Student's distribution; the form is chosen so that neither the tail nor the centre cancels.
- * @param degreesOfFreedom above 0, not necessarily whole; Infinity gives the normal distribution
+ * P(T > t) of Student's t distribution. One of two forms is used, so that neither the tail nor the centre cancels.
+ * @param degreesOfFreedom above 0, may be fractional; Infinity gives the normal distribution
  */
 export function studentSf(t: number, degreesOfFreedom: number): number {
   if (degreesOfFreedom === Infinity) return normalSf(t)
@@ -45,8 +49,9 @@ export function studentSf(t: number, degreesOfFreedom: number): number {
 }
 
 /**
- * The t with P(T <= t) = p; -Infinity at p = 0, Infinity at p = 1.
- * @param degreesOfFreedom above 0, not necessarily whole; Infinity gives the normal distribution
+ * Quantile of Student's t distribution: the t with P(T <= t) = p.
+ * @param degreesOfFreedom above 0, may be fractional; Infinity gives the normal distribution
+ * @returns -Infinity at p = 0, Infinity at p = 1
  */
 export function studentQuantile(p: number, degreesOfFreedom: number): number {
   return degreesOfFreedom === Infinity ? normalQuantile(p) : stdlibStudentQuantile(p, degreesOfFreedom)
@@ -64,7 +69,7 @@ export function betaSf(x: number, a: number, b: number): number {
   return betainc(x, a, b, true, true)
 }
 
-/** The x with P(X <= x) = p of the Beta(a, b) distribution. */
+/** Quantile of the Beta(a, b) distribution: the x with P(X <= x) = p. */
 export function betaQuantile(p: number, a: number, b: number): number {
   return stdlibBetaQuantile(p, a, b)
 }
@@ -74,19 +79,21 @@ export function chiSquareSf(x: number, degreesOfFreedom: number): number {
   return x <= 0 ? 1 : gammainc(x / 2, degreesOfFreedom / 2, true, true)
 }
 
-/** ln B(a, b); not a difference of three log gammas, which loses nine digits at a = 1e9. */
+/**
+ * ln B(a, b), the logarithm of the beta function. A difference of three log gammas would lose nine digits at a = 1e9.
+ */
 export function logBeta(a: number, b: number): number {
   return betaln(a, b)
 }
 
-/** ln of the gamma function; ln (n!) is logGamma(n + 1). */
+/** Logarithm of the gamma function; ln (n!) is logGamma(n + 1). */
 export function logGamma(x: number): number {
   return gammaln(x)
 }
 
 /**
- * What Stirling's formula leaves of ln gamma: logGamma(x) = (x - 1/2) ln x - x + ln(2π)/2 + stirlingError(x). Sums of log
- * gammas whose large parts cancel are written with it, and keep the digits that differences of log gammas lose.
+ * Error of Stirling's formula: logGamma(x) = (x - 1/2) ln x - x + ln(2π)/2 + stirlingError(x). A sum of log gammas
+ * whose large parts cancel is written with this error, and so keeps the digits that differences of log gammas lose.
  * @param x above 0
  * @see Loader (2000), Fast and accurate computation of binomial probabilities
  */
@@ -98,9 +105,10 @@ export function stirlingError(x: number): number {
 }
 
 /**
- * observed ln(observed / expected) - observed + expected: at least 0, and exact where the two are close.
+ * Deviance term: observed ln(observed / expected) - observed + expected. The term is at least 0, and exact even if
+ * observed and expected are close.
  * @param expected above 0
- * @param difference observed - expected, where it is known with more digits than the two themselves
+ * @param difference observed - expected, if it is known to more digits than the two numbers
  * @see Loader (2000), Fast and accurate computation of binomial probabilities
  */
 export function devianceTerm(observed: number, expected: number, difference = observed - expected): number {

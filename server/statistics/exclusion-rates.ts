@@ -3,7 +3,7 @@ import { chiSquareSf } from './distributions.ts'
 import { checkProportion } from './proportion.ts'
 import { MISMATCH_THRESHOLD } from './sample-ratio.ts'
 
-/** A variant's assigned users, and how many of them were excluded: crossovers, bots, overrides. */
+/** The assigned users of a variant, and how many of them were excluded: crossovers, bots, overrides. */
 type Exclusions = { assigned: number; excluded: number }
 
 type ExclusionRates = {
@@ -15,12 +15,15 @@ type ExclusionRates = {
 }
 
 /**
- * Whether users are excluded at the same rate in every variant: Pearson's chi-square of the table of variants by
- * excluded and kept. Rates that differ bias every comparison, even where the sample ratio is right.
- *
- * Variants without users are left out. p = 1 where nothing can be tested: nobody (`no_data`), users in one variant only
- * (`single_variant`), nobody or everybody excluded (`zero_variance`).
- * @see Pearson (1900); Fabijan et al. (2019), Diagnosing sample ratio mismatch in online controlled experiments
+ * Tests whether the exclusion rate is the same in every variant. The test is Pearson's chi-square of the table of
+ * variants by excluded and kept users. Different rates bias every comparison, even if the sample ratio is right. The
+ * test leaves out variants without users.
+ * @param significanceThreshold share of 1; a p-value below the threshold is a mismatch
+ * @returns p = 1 if nothing can be tested: there are no users (`no_data`), only one variant has users
+ *   (`single_variant`), or nobody or everybody is excluded (`zero_variance`)
+ * @throws RangeError for impossible counts
+ * @see Pearson (1900); Fabijan et al. (2019), Diagnosing sample ratio mismatch in online controlled experiments;
+ *   docs/inference.md, "Sample ratio mismatch"
  */
 export function exclusionRates(
   variants: readonly Exclusions[],

@@ -1,16 +1,24 @@
 import { sum } from 'simple-statistics'
 import { checkProportion, type Proportion } from './proportion.ts'
 
-/** pGreater is the one-sided p-value for "treatment converts more", pLess for "treatment converts less". */
+/** `pGreater` is the one-sided p-value for "the treatment converts more", `pLess` for "the treatment converts less". */
 type FisherExact = { pValue: number; pGreater: number; pLess: number }
 
-/** Above this smaller margin no table counts as small: its expected counts are below 5 only beyond 1e11 users. */
+/**
+ * Limit of the smaller margin. Beyond the limit no table is small: an expected count below 5 would take over 1e11
+ * users.
+ */
 const largestMargin = 1e6
 
-/** Floating-point slack within which two tables count as equally probable. */
+/** Relative tolerance within which two tables count as equally probable. */
 const tieSlack = 1e-7
 
-/** Users expected in the emptiest cell of the 2x2 table if both variants convert alike; 0 where nobody was exposed. */
+/**
+ * Computes the smallest expected cell count of the 2x2 table if both variants convert alike.
+ * @returns users; 0 if nobody was exposed
+ * @throws RangeError for impossible counts
+ * @see docs/statistics.md, "Small samples"
+ */
 export function smallestExpectedCount(control: Proportion, treatment: Proportion): number {
   checkProportion(control)
   checkProportion(treatment)
@@ -20,20 +28,27 @@ export function smallestExpectedCount(control: Proportion, treatment: Proportion
   return (Math.min(control.exposed, treatment.exposed) * Math.min(converted, exposed - converted)) / exposed
 }
 
-/** Whether the z-test is not to be relied upon, and Fisher's test is to be shown beside it: an expected count below 5. */
+/**
+ * Tells whether the z-test is unreliable because an expected count is below 5. Fisher's exact test is then reported
+ * too.
+ * @throws RangeError for impossible counts
+ * @see docs/statistics.md, "Small samples"
+ */
 export function isSmallSample(control: Proportion, treatment: Proportion): boolean {
   return smallestExpectedCount(control, treatment) < 5 && smallerMargin(control, treatment) <= largestMargin
 }
 
 /**
- * Fisher's exact test of treatment against control: given the margins of the 2x2 table, the treatment's conversions
- * are hypergeometric, and the two-sided p-value adds up all tables that are not more probable than the observed one.
- * 1 where only one table is possible: nobody or everybody converts, or a variant has no users.
+ * Fisher's exact test of two conversion rates. Given the margins of the 2x2 table, the treatment's conversions have a
+ * hypergeometric distribution. The two-sided p-value adds up the probabilities of all tables that are not more probable
+ * than the observed one.
  *
- * The probabilities are grown from the most probable table by their ratios and divided by their sum. That keeps 13 digits
- * at any number of users; differences of log factorials lose as many digits as the factorials have.
- * @throws RangeError where the smaller margin is above 1e6
- * @see Fisher (1935), J. R. Stat. Soc. 98, 39-82
+ * Each table's probability is computed from the probability of its neighbour, beginning with the most probable table.
+ * Then all are divided by their sum. This keeps 13 digits at any number of users. Differences of log factorials would
+ * lose as many digits as the factorials have.
+ * @returns p-values of 1 if only one table is possible: nobody or everybody converts, or a variant has no users
+ * @throws RangeError for impossible counts, or if the smaller margin is above 1e6
+ * @see Fisher (1935), J. R. Stat. Soc. 98, 39-82; docs/statistics.md, "Small samples"
  */
 export function fisherExact(control: Proportion, treatment: Proportion): FisherExact {
   checkProportion(control)
@@ -54,8 +69,8 @@ export function fisherExact(control: Proportion, treatment: Proportion): FisherE
 }
 
 /**
- * Relative probabilities of first, first + 1, ... treatment conversions, the most probable number having weight 1.
- * Numbers whose weight is below the smallest double are left out.
+ * Computes the relative probabilities of first, first + 1, ... treatment conversions. The most probable number has
+ * weight 1. Numbers whose weight is below the smallest double are left out.
  */
 function hypergeometricWeights(control: Proportion, treatment: Proportion): { first: number; weights: number[] } {
   const converted = control.converted + treatment.converted
@@ -80,7 +95,7 @@ function hypergeometricWeights(control: Proportion, treatment: Proportion): { fi
   return { first: mode - downwards.length, weights: [...downwards.reverse(), 1, ...upwards] }
 }
 
-/** The smallest of the table's four margins; no more tables than this, and one, are possible. */
+/** Returns the smallest of the table's four margins. The number of possible tables is at most this margin plus 1. */
 function smallerMargin(control: Proportion, treatment: Proportion): number {
   const exposed = control.exposed + treatment.exposed
   const converted = control.converted + treatment.converted

@@ -2,21 +2,24 @@ import { normalCdf, normalDensity, normalQuantile, normalSf } from './distributi
 import { criticalValue } from './proportion.ts'
 import { nodesBetween } from './quadrature.ts'
 
-/** Bounds for looks that are planned beforehand, reached from the laboratory. */
+/** Group sequential tests, for the laboratory. */
 
 export type Spending = 'obrien_fleming' | 'pocock'
 
-/** At each planned look: the false alarms spent so far, the bound of |z|, and the p-value that it is. */
+/** Per planned look: the cumulative alpha spent, the bound of |z|, and the two-sided p-value at the bound. */
 type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number[]; nominalP: number[] }
 
 const PIECES = 4
 
 /**
- * Two-sided bounds of Lan and DeMets for a few planned looks: more power than a confidence sequence, at looks that
- * are fixed.
- * @param fractions of the information at each look, ascending, above 0; above 1 is the final look
- * @param confidenceLevel 0 < confidenceLevel < 1, of all looks together
- * @see Lan, DeMets (1983), Biometrika 70, 659-663; Jennison, Turnbull (2000), chapter 19
+ * Computes two-sided bounds for a few planned looks, by the alpha spending of Lan and DeMets. A group sequential test
+ * has more power than a confidence sequence, but the looks are fixed beforehand.
+ * @param fractions information fraction at each look, ascending, above 0; a fraction above 1 is the final look
+ * @param confidenceLevel 1 - alpha of all looks together, 0 < confidenceLevel < 1
+ * @param spending type of the alpha spending function
+ * @throws RangeError for fractions that do not ascend from above 0, or a confidence level outside (0, 1)
+ * @see Lan, DeMets (1983), Biometrika 70, 659-663; Jennison, Turnbull (2000), chapter 19; docs/inference.md, "Group
+ *   sequential tests"
  */
 export function groupSequentialBounds(
   fractions: readonly number[],
@@ -30,7 +33,7 @@ export function groupSequentialBounds(
   const alpha = 1 - confidenceLevel
   const cumulativeAlpha = times.map((time) => spent(time, alpha, spending))
   const zBounds: number[] = []
-  // The density of the score process where it has not crossed yet, at the places of the quadrature.
+  // Density of the score process on the paths that have crossed no bound yet, at the quadrature nodes.
   let alive: { x: number; mass: number }[] = [{ x: 0, mass: 1 }]
   for (const [look, time] of times.entries()) {
     const sd = Math.sqrt(time - (times[look - 1] ?? 0))
@@ -54,7 +57,7 @@ function spent(time: number, alpha: number, spending: Spending): number {
   return 4 * normalSf(-normalQuantile(alpha / 4) / Math.sqrt(time))
 }
 
-/** Where a falling function meets 0, by halving. */
+/** Finds the root of a decreasing function by bisection. */
 function rootOf(f: (x: number) => number, from: number, to: number): number {
   let [below, above] = [from, to]
   for (;;) {

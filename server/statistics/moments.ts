@@ -1,19 +1,21 @@
 import { sum } from 'simple-statistics'
 
 /**
- * The moments of a variant's users, from sums. simple-statistics supplies the compensated sum; its mean, variance and
- * covariance read samples, and the totals keep sums only.
+ * Moments per user, from the sums of a variant. simple-statistics supplies the compensated sum. Its mean, variance and
+ * covariance take samples, but the totals hold only sums.
  */
 
-/** Sums of a variant's users in one variable: number of users, sum of their values, sum of the squares. */
+/** Sums of one variable over a variant's users: the number of users, the sum of the values, the sum of the squares. */
 export type Sums = { n: number; sum: number; sumSq: number }
 
-/** Sums of a variant's users in two variables together. */
+/** Sums of two variables over a variant's users. */
 type JointSums = { n: number; sumX: number; sumY: number; sumXY: number }
 
 /**
- * Adds rows (segments, days of assignment, shards) field by field, with a compensated sum.
- * A user must be in exactly one row. No rows add up to 0 in every field.
+ * Adds rows (segments, days of assignment, shards) field by field, with a compensated sum. A user must be in exactly
+ * one row.
+ * @returns 0 in every field if there are no rows
+ * @see docs/statistics.md, "Means and variances from sums"
  */
 export function mergeRows<Field extends string>(
   fields: readonly Field[],
@@ -24,28 +26,40 @@ export function mergeRows<Field extends string>(
 }
 
 /**
- * Mean per user, in the unit of the metric; null where there are no users.
- * @param pivot what was subtracted from every value before it was summed. A metric far from 0 compared with its spread
- *   (a balance, a timestamp) is summed about a pivot fixed beforehand; only the mean needs it back
+ * Computes the mean per user, in the unit of the metric.
+ * @param pivot number that was subtracted from each value before the summation. A metric that is far from 0 compared
+ *   with its spread (a balance, a timestamp) is summed about a fixed pivot. Only the mean adds the pivot back
+ * @returns null without users
+ * @see docs/statistics.md, "Means and variances from sums"
  */
 export function mean({ n, sum }: Pick<Sums, 'n' | 'sum'>, pivot = 0): number | null {
   return n === 0 ? null : pivot + sum / n
 }
 
 /**
- * Unbiased variance per user, in the squared unit of the metric; null below two users, 0 where rounding would make it
- * negative. The form loses about log10(mean² / variance) digits: use a pivot where that is above 6.
+ * Computes the unbiased variance per user, in the squared unit of the metric. The formula loses about log10(mean² /
+ * variance) digits: sum about a pivot if this is above 6.
+ * @returns null below two users; 0 if rounding would make the variance negative
+ * @see docs/statistics.md, "Means and variances from sums"
  */
 export function variance({ n, sum, sumSq }: Sums): number | null {
   return n < 2 ? null : Math.max(0, (sumSq - sum ** 2 / n) / (n - 1))
 }
 
-/** Unbiased covariance per user of two variables; null below two users. */
+/**
+ * Computes the unbiased covariance per user of two variables.
+ * @returns the product of their units; null below two users
+ * @see docs/statistics.md, "Means and variances from sums"
+ */
 export function covariance({ n, sumX, sumY, sumXY }: JointSums): number | null {
   return n < 2 ? null : (sumXY - (sumX * sumY) / n) / (n - 1)
 }
 
-/** Standard error of the mean, in the unit of the metric; null below two users. */
+/**
+ * Computes the standard error of the mean, in the unit of the metric.
+ * @returns null below two users
+ * @see docs/statistics.md, "Means and variances from sums"
+ */
 export function standardError(sums: Sums): number | null {
   const spread = variance(sums)
   return spread === null ? null : Math.sqrt(spread / sums.n)

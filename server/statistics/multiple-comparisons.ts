@@ -1,15 +1,24 @@
-/** Adjusted p-values in the order given; null stays null and is left out of the count. */
+/** The p-values of a family of comparisons. An undefined p-value is null: it is not counted, and stays null. */
 type PValues = readonly (number | null)[]
 
-/** Each p-value times their number. Holm's method is as safe and finds more. */
+/**
+ * Adjusts p-values by Bonferroni's method: multiplies each by their number. Holm's method controls the same error rate
+ * with more power.
+ * @returns adjusted p-values, at most 1, in the order given
+ * @throws RangeError for a p-value outside [0, 1]
+ * @see docs/inference.md, "Multiple comparisons"
+ */
 export function bonferroni(pValues: PValues): (number | null)[] {
   const { count } = ranked(pValues)
   return pValues.map((p) => (p === null ? null : Math.min(1, count * p)))
 }
 
 /**
- * Holm's step-down method: keeps the probability of any false alarm in the family.
- * @see Holm (1979), Scandinavian Journal of Statistics 6, 65-70
+ * Adjusts p-values by Holm's step-down method, which controls the family-wise error rate: the probability of any false
+ * positive in the family.
+ * @returns adjusted p-values, at most 1, in the order given
+ * @throws RangeError for a p-value outside [0, 1]
+ * @see Holm (1979), Scandinavian Journal of Statistics 6, 65-70; docs/inference.md, "Multiple comparisons"
  */
 export function holm(pValues: PValues): (number | null)[] {
   const { order, count } = ranked(pValues)
@@ -23,8 +32,11 @@ export function holm(pValues: PValues): (number | null)[] {
 }
 
 /**
- * Benjamini and Hochberg's step-up method: keeps the expected share of false alarms among the alarms.
- * @see Benjamini, Hochberg (1995), J. R. Stat. Soc. B 57, 289-300
+ * Adjusts p-values by Benjamini and Hochberg's step-up method, which controls the false discovery rate: the expected
+ * share of false positives among the significant comparisons.
+ * @returns adjusted p-values, at most 1, in the order given
+ * @throws RangeError for a p-value outside [0, 1]
+ * @see Benjamini, Hochberg (1995), J. R. Stat. Soc. B 57, 289-300; docs/inference.md, "Multiple comparisons"
  */
 export function benjaminiHochberg(pValues: PValues): (number | null)[] {
   const { order, count } = ranked(pValues)
@@ -37,7 +49,10 @@ export function benjaminiHochberg(pValues: PValues): (number | null)[] {
   return adjusted
 }
 
-/** The places of the defined p-values, smallest first. @throws RangeError for one outside [0, 1] */
+/**
+ * Returns the indices of the defined p-values, smallest p-value first.
+ * @throws RangeError for a p-value outside [0, 1]
+ */
 function ranked(pValues: PValues): { order: number[]; count: number } {
   for (const p of pValues)
     if (p !== null && !(p >= 0 && p <= 1)) throw new RangeError(`A p-value must be from 0 to 1, not ${p}`)

@@ -9,26 +9,29 @@ import {
 import { studentSf } from './distributions.ts'
 import type { Interval } from './proportion.ts'
 
-/** How much worse a treatment may be: in the unit of the metric, or as a share of the control's level. Above 0. */
+/** The largest acceptable harm, above 0: in the unit of the metric, or as a share of the control level. */
 export type Margin = { type: 'absolute' | 'relative'; size: number }
+/** The direction of change that is good. */
 export type Direction = 'increase' | 'decrease'
 
 type NonInferiority = {
   t: number
   degreesOfFreedom: number
-  /** One-sided: of "the treatment is worse by the margin or more". */
+  /** One-sided p-value of the null hypothesis that the treatment is worse by the margin or more. */
   pValue: number
   isNonInferior: boolean
-  /** Of treatment - control: a lower bound where an increase is good, else an upper one. */
+  /** One-sided bound of treatment - control: a lower bound if an increase is good, else an upper bound. */
   oneSidedBound: number
 }
 
 /**
- * Whether a guardrail is worse by less than a margin. A relative margin moves with the control, and the control's noise counts.
- * @param direction which is good
+ * Tests whether a treatment is worse than the control by less than a margin (non-inferiority). A relative margin is a
+ * share of the estimated control level, so the test counts the variance of this level.
+ * @param direction direction of change that is good
  * @param confidenceLevel one-sided, 0 < confidenceLevel < 1
- * @returns null where nothing varies, or where a relative margin has no control level above 0 to refer to
- * @see Wellek (2010), Testing Statistical Hypotheses of Equivalence and Noninferiority
+ * @returns null if the variance is 0, or if the margin is relative and the control level is not above 0
+ * @throws RangeError for a margin that is not above 0, or a confidence level outside (0, 1)
+ * @see Wellek (2010), Testing Statistical Hypotheses of Equivalence and Noninferiority; docs/inference.md, "Guardrails"
  */
 export function nonInferiority(
   control: Level,
@@ -65,9 +68,14 @@ export function nonInferiority(
 }
 
 /**
- * How far a treatment is from being worse by the margin, in the unit of the metric: above 0 it is not. Of any effect, also one
- * with a covariate or of several periods: `sg (N + (1 - k) D)` with `k = 1 - sg r`, and the variance of that sum.
- * @returns null where a relative margin has no control level above 0 to refer to, or nothing varies
+ * Estimates the distance between an effect and the margin, in the unit of the metric. A distance above 0 means that the
+ * treatment is not worse by the margin. The effect may have a covariate or several periods.
+ *
+ * The distance is `s (N + (1 - k) D)` with `k = 1 - s r`, and the variance is the variance of this sum. N is the
+ * difference, D the control level, r the relative margin, s = 1 if an increase is good and else -1. An absolute margin
+ * is added instead.
+ * @returns null if the variance is 0, or if the margin is relative and the control level is not above 0
+ * @see docs/inference.md, "Guardrails"
  */
 export function distanceToMargin(
   effect: Effect,
@@ -82,7 +90,15 @@ export function distanceToMargin(
   return variance > 0 ? { distance, variance } : null
 }
 
-/** `nonInferiority` of an effect that is not that of two plain levels; with the degrees of freedom of the effect. */
+/**
+ * Tests non-inferiority of any effect, with the effect's degrees of freedom. The effect may have a covariate or several
+ * periods; for two plain levels use `nonInferiority`.
+ * @param direction direction of change that is good
+ * @param confidenceLevel one-sided, 0 < confidenceLevel < 1
+ * @returns null if the variance is 0, or if the margin is relative and the control level is not above 0
+ * @throws RangeError for a confidence level outside (0, 1)
+ * @see docs/inference.md, "Guardrails"
+ */
 export function nonInferiorityOfEffect(
   effect: Effect,
   margin: Margin,
@@ -105,7 +121,7 @@ export function nonInferiorityOfEffect(
   }
 }
 
-/** The difference is above the first, or below the second, each with that confidence. */
+/** Computes the lower and the upper one-sided bound of the difference. Each has the given confidence level. */
 function oneSidedBounds(control: Level, treatment: Level, confidenceLevel: number): Interval {
   const effect = effectOf(control, treatment)
   const spread =
@@ -115,7 +131,11 @@ function oneSidedBounds(control: Level, treatment: Level, confidenceLevel: numbe
   return [effect.difference - spread, effect.difference + spread]
 }
 
-/** A guardrail fails where harm is significant, passes where it is not inferior, and is open otherwise. */
+/**
+ * Returns the verdict on a guardrail: `failed` if harm is significant, else `passed` if the treatment is non-inferior,
+ * else `inconclusive`.
+ * @see docs/inference.md, "Guardrails"
+ */
 export function guardrailVerdict(
   isHarmSignificant: boolean,
   isNonInferior: boolean,

@@ -3,14 +3,21 @@ import { type CovariateSums, pooledTheta } from './cuped.ts'
 import { covariance, variance } from './moments.ts'
 import { comparablePeriods, type StratifiedComparison } from './periods.ts'
 
-/** The users of one allocation period: of all variants together, and what two of them add up to with a covariate. */
+/**
+ * One allocation period: the number of users of all variants, and the covariate sums of the two variants that are
+ * compared.
+ */
 type CovariateStratum = { users: number; control: CovariateSums; treatment: CovariateSums }
 
 /**
- * CUPED over allocation periods: levels and variances of each period are adjusted by one coefficient of all periods and variants,
- * then post-stratified as `stratifiedTest` does. One period gives `cupedMeans` exactly.
- * @param theta the coefficient of all variants of the experiment; of these two unless given
- * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396
+ * Compares two CUPED means over allocation periods by post-stratification. One coefficient theta of all periods and
+ * variants adjusts the level and the variance of each period. The periods are then combined as in `stratifiedTest`. One
+ * period gives exactly `cupedMeans`.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param theta coefficient of all variants of the experiment; estimated from these two variants unless given
+ * @returns figures in the unit of the metric; `no_data` or `insufficient_data` if no period can be compared
+ * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396;
+ *   docs/comparisons.md, "CUPED" and "Allocation periods"
  */
 export function stratifiedCuped(
   strata: readonly CovariateStratum[],
@@ -19,7 +26,7 @@ export function stratifiedCuped(
 ): StratifiedComparison & { theta: number } {
   const { used, told, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...told, theta }
-  // Any constant does for the covariate's mean: it drops out of every difference within a period.
+  // Any constant can replace the mean of the covariate: the constant cancels in every difference within a period.
   const everybody = used.flatMap(({ control, treatment }) => [control, treatment])
   const centre = everybody.reduce((sum, { sumX }) => sum + sumX, 0) / everybody.reduce((sum, { n }) => sum + n, 0)
   const control = used.map((stratum) => weighted(stratum.control, stratum.weight, theta, centre))
@@ -45,7 +52,9 @@ export function stratifiedCuped(
   }
 }
 
-/** A variant of one period, in its share of the whole. */
+/**
+ * The estimates of a variant in one period. Levels are multiplied by the weight of the period, variances by its square.
+ */
 type Weighted = {
   n: number
   level: number

@@ -2,14 +2,20 @@ import { undefinedComparison } from './comparison.ts'
 import { comparablePeriods, compareStratified, type StratifiedComparison, type StratifiedLevel } from './periods.ts'
 import { clearOfRounding, deviationVariance, type RatioSums } from './ratio.ts'
 
-/** The users of one allocation period: of all variants together, and what two of them add up to in both sums of a ratio. */
+/**
+ * One allocation period: the number of users of all variants, and the ratio sums of the two variants that are compared.
+ */
 type RatioStratum = { users: number; control: RatioSums; treatment: RatioSums }
 
 /**
- * Compares the ratios of two variants over allocation periods: each ratio is that of its post-stratified sums, with the delta method on
- * the stratified variances. One period gives `ratioTest`, denominators of 1 give `stratifiedTest`.
- * @returns in the unit of the ratio; `zero_denominator` where a variant's denominator sums to 0
- * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; Deng, Knoblich, Lu (2018), KDD
+ * Compares the ratios of two variants over allocation periods. Each ratio divides two post-stratified means, and the
+ * delta method uses their stratified variances. One period gives `ratioTest`, and denominators of 1 give
+ * `stratifiedTest`.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns figures in the unit of the ratio; `zero_denominator` if a variant's denominator sums to 0; `no_data` or
+ *   `insufficient_data` if no period can be compared
+ * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; Deng, Knoblich, Lu (2018), KDD;
+ *   docs/comparisons.md, "Allocation periods"
  */
 export function stratifiedRatio(strata: readonly RatioStratum[], confidenceLevel: number): StratifiedComparison {
   const { used, told, status } = comparablePeriods(strata)
@@ -19,7 +25,10 @@ export function stratifiedRatio(strata: readonly RatioStratum[], confidenceLevel
   return { ...compareStratified(control, treatment, confidenceLevel), ...told }
 }
 
-/** @returns null where the denominator sums to 0 */
+/**
+ * Computes the post-stratified ratio of one variant.
+ * @returns null if the denominator sums to 0
+ */
 function stratify(
   periods: readonly (RatioStratum & { weight: number })[],
   side: 'control' | 'treatment',

@@ -1,22 +1,23 @@
 import { type Comparison, compareEffect, independentEffect, type Level, undefinedComparison } from './comparison.ts'
 import { mean, type Sums, variance } from './moments.ts'
 
-/** The users of one allocation period: of all variants together, and what two of them add up to. */
+/** One allocation period: the number of users of all variants, and the sums of the two variants that are compared. */
 type Stratum = { users: number; control: Sums; treatment: Sums }
 
-/** What a stratified comparison rests on. */
+/** The allocation periods that a stratified comparison uses. */
 type PeriodsUsed = {
   periodsUsed: number
-  /** Users of the two variants in periods with fewer than two users in one of them. */
+  /** Users of the two variants in the periods that have fewer than two users in one of them. */
   usersLeftOut: number
-  /** Of the periods used, in their order: shares of their users. */
+  /** Weights of the used periods, in their order: shares of the users of all used periods. */
   weights: number[]
 }
 export type StratifiedComparison = Comparison & PeriodsUsed
 
 /**
- * The periods that can be compared, those with two users in both variants, each with its share of their users.
- * @returns with the status of a comparison where there is none
+ * Selects the periods that have at least two users in both variants, and weights each by its share of all users.
+ * @returns a status other than `ok` if no period is left
+ * @see docs/comparisons.md, "Allocation periods"
  */
 export function comparablePeriods<Period extends { users: number; control: { n: number }; treatment: { n: number } }>(
   strata: readonly Period[],
@@ -39,10 +40,12 @@ export function comparablePeriods<Period extends { users: number; control: { n: 
 }
 
 /**
- * Compares two means over allocation periods, post-stratified: after a change of allocation the shares of early users differ
- * between variants, and pooling compares different mixtures of users. One period gives Welch's test.
- * @param strata by period of assignment; with a covariate, the sums of adjusted values
- * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396
+ * Compares two means over allocation periods by post-stratification. After a change of allocation, the shares of early
+ * users differ between variants, and pooling compares different mixtures of users. One period gives Welch's test.
+ * @param strata one per period of assignment, with values or values adjusted by a covariate
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns figures in the unit of the metric; `no_data` or `insufficient_data` if no period can be compared
+ * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; docs/comparisons.md, "Allocation periods"
  */
 export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
   const { used, told, status } = comparablePeriods(strata)
@@ -51,10 +54,14 @@ export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: numb
   return { ...compareStratified(control, treatment, confidenceLevel), ...told }
 }
 
-/** A variant's level over the periods, and what each of them adds to its variance. */
+/** A variant's level over all periods, its variance, and the part of each period in this variance. */
 export type StratifiedLevel = Omit<Level, 'n'> & { parts: readonly Omit<Level, 'level'>[] }
 
-/** Compares two independent levels over the periods, in the unit of the metric. */
+/**
+ * Compares two independent stratified levels, in the unit of the metric.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @see docs/comparisons.md, "Allocation periods"
+ */
 export const compareStratified = (control: StratifiedLevel, treatment: StratifiedLevel, confidenceLevel: number) =>
   compareEffect(
     independentEffect(control, treatment, [...control.parts, ...treatment.parts]),

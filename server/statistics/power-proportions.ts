@@ -3,9 +3,11 @@ import { checkPlan, checkUsers, type Plan, roundUp, type SampleSize, type Users 
 import { criticalValue } from './proportion.ts'
 
 /**
- * Users for a change of a conversion rate, as the pooled test finds it.
- * @param rate of the control, and `changed` of the treatment: both above 0 and below 1, and different
- * @see Fleiss, Levin, Paik (2003), chapter 4
+ * Computes the users that the pooled two-proportion z-test needs to detect a change of a conversion rate.
+ * @param controlRate above 0 and below 1
+ * @param treatmentRate above 0 and below 1, different from `controlRate`
+ * @throws RangeError for a rate or a plan outside its range
+ * @see Fleiss, Levin, Paik (2003), chapter 4; docs/inference.md, "Power"
  */
 export function sampleSizeOfProportions(rate: number, changed: number, plan: Plan): SampleSize {
   const { confidenceLevel, power, ratio } = checkPlan(plan)
@@ -15,7 +17,14 @@ export function sampleSizeOfProportions(rate: number, changed: number, plan: Pla
   return roundUp(root ** 2, ratio)
 }
 
-/** The probability to find a change of a conversion rate with so many users, by either tail. */
+/**
+ * Computes the power of the pooled two-proportion z-test: the probability that the test is significant in either tail.
+ * @param controlRate above 0 and below 1
+ * @param treatmentRate above 0 and below 1
+ * @param confidenceLevel two-sided, 0 < confidenceLevel < 1
+ * @throws RangeError for a figure outside its range
+ * @see Fleiss, Levin, Paik (2003), chapter 4; docs/inference.md, "Power"
+ */
 export function powerOfProportions(rate: number, changed: number, users: Users, confidenceLevel: number): number {
   const za = criticalValue(confidenceLevel)
   checkUsers(users)
@@ -25,8 +34,11 @@ export function powerOfProportions(rate: number, changed: number, users: Users, 
 }
 
 /**
- * The smallest increase of a conversion rate that is found with the power planned, as a share of 1.
- * @returns null where no rate below 1 is enough
+ * Finds the smallest increase of a conversion rate that the test detects with the planned power, by bisection.
+ * @param rate conversion rate of the control, above 0 and below 1
+ * @returns the absolute increase, a share of 1; null if no rate below 1 reaches the power
+ * @throws RangeError for a figure outside its range
+ * @see docs/inference.md, "Power"
  */
 export function detectableIncrease(rate: number, users: Users, plan: Omit<Plan, 'ratio'>): number | null {
   checkPlan({ ...plan, ratio: 1 })
@@ -45,7 +57,10 @@ export function detectableIncrease(rate: number, users: Users, plan: Omit<Plan, 
   }
 }
 
-/** Standard deviations of the difference times the root of the control's users: both rates alike, and each its own. */
+/**
+ * Computes two standard deviations of the difference, both times the square root of the control's users. `pooled`
+ * assumes equal rates (the null hypothesis), `unpooled` uses each variant's own rate (the alternative).
+ */
 function spreads(rate: number, changed: number, ratio: number): { pooled: number; unpooled: number } {
   for (const one of [rate, changed])
     if (!(one > 0 && one < 1)) throw new RangeError(`A conversion rate must be above 0 and below 1, not ${one}`)

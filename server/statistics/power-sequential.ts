@@ -2,14 +2,20 @@ import { normalQuantile } from './distributions.ts'
 import { bothQuantiles, checkPlan, type Plan } from './power.ts'
 import { sequentialMultiplier } from './sequential.ts'
 
-/** Users of both variants together, before rounding up, and how many times those of a fixed horizon they are. */
+/**
+ * Users of both variants together, before rounding up: for a fixed horizon, for a confidence sequence, and their
+ * quotient (`inflation`).
+ */
 type SequentialSize = { fixed: number; sequential: number; inflation: number }
 
 /**
- * Users until a confidence sequence excludes 0 with the power planned at that look. Conservative: an earlier crossing counts too.
- * @param sd of the metric per user, above 0
- * @param difference to be found, in the unit of the metric, not 0
- * @param tuning as of `confidenceSequence`
+ * Computes the users at which a confidence sequence excludes 0 with the planned power. The number is conservative,
+ * because the sequence may exclude 0 at an earlier look too.
+ * @param sd standard deviation of the metric per user, above 0
+ * @param difference difference to detect, in the unit of the metric, not 0
+ * @param tuning number of users at which the interval is tightest, as for `confidenceSequence`
+ * @throws RangeError for a figure outside its range
+ * @see docs/inference.md, "Power" and "Confidence sequences"
  */
 export function sequentialSampleSize(sd: number, difference: number, plan: Plan, tuning: number): SequentialSize {
   const { confidenceLevel, power, ratio } = checkPlan(plan)
@@ -17,7 +23,7 @@ export function sequentialSampleSize(sd: number, difference: number, plan: Plan,
   if (!(Math.abs(difference) > 0 && Number.isFinite(difference)))
     throw new RangeError('The effect to be found must not be 0')
   const share = ratio / (1 + ratio)
-  /** Of the difference, in effects, with one user in all. */
+  /** Standard error of the difference with one user in total, as a multiple of the difference to detect. */
   const error = (sd / Math.abs(difference)) * Math.sqrt(1 / share + 1 / (1 - share))
   const fixed = (bothQuantiles(plan) * error) ** 2
   const zb = normalQuantile(power)

@@ -1,24 +1,25 @@
 import { normalCdf, normalQuantile } from './distributions.ts'
 import { criticalValue } from './proportion.ts'
 
-/** What is planned: a two-sided test at `confidenceLevel` that finds the effect with probability `power`. */
+/** The plan of a two-sided test at `confidenceLevel` that detects the effect with probability `power`. */
 export type Plan = {
   confidenceLevel: number
   power: number
   /** Treatment users per control user. */
   ratio: number
 }
-/** Users of both variants, above 0. */
+/** Users of each variant, above 0. */
 export type Users = { control: number; treatment: number }
-/** `controlExact` before rounding up. */
+/** `controlExact` is the number of control users before rounding up. */
 export type SampleSize = Users & { controlExact: number }
 
 /**
- * Users for a difference of means.
- * @param sd of the metric per user, above 0
- * @param difference to be found, in the unit of the metric, not 0
- * @param covariateR2 squared correlation with a CUPED covariate, 0 without
- * @see Fleiss, Levin, Paik (2003), chapter 4
+ * Computes the users that a z-test needs to detect a difference of means.
+ * @param sd standard deviation of the metric per user, above 0
+ * @param difference difference to detect, in the unit of the metric, not 0
+ * @param covariateR2 squared correlation with a CUPED covariate, 0 <= covariateR2 < 1; 0 without a covariate
+ * @throws RangeError for a figure outside its range
+ * @see Fleiss, Levin, Paik (2003), chapter 4; docs/inference.md, "Power"
  */
 export function sampleSizeOfMeans(sd: number, difference: number, plan: Plan, covariateR2 = 0): SampleSize {
   const { ratio } = checkPlan(plan)
@@ -29,7 +30,15 @@ export function sampleSizeOfMeans(sd: number, difference: number, plan: Plan, co
   return roundUp(controlExact, ratio)
 }
 
-/** The probability to find a difference of means with so many users, by either tail. */
+/**
+ * Computes the power of a z-test of two means: the probability that the test is significant in either tail.
+ * @param sd standard deviation of the metric per user, above 0
+ * @param difference true difference, in the unit of the metric
+ * @param confidenceLevel two-sided, 0 < confidenceLevel < 1
+ * @param covariateR2 squared correlation with a CUPED covariate, 0 <= covariateR2 < 1; 0 without a covariate
+ * @throws RangeError for a figure outside its range
+ * @see docs/inference.md, "Power"
+ */
 export function powerOfMeans(
   sd: number,
   difference: number,
@@ -42,16 +51,29 @@ export function powerOfMeans(
   return normalCdf(t - za) + normalCdf(-t - za)
 }
 
-/** The smallest difference of means that is found with the power planned, in the unit of the metric. */
+/**
+ * Computes the smallest difference of means that the test detects with the planned power (minimum detectable effect).
+ * @param sd standard deviation of the metric per user, above 0
+ * @param covariateR2 squared correlation with a CUPED covariate, 0 <= covariateR2 < 1; 0 without a covariate
+ * @returns in the unit of the metric
+ * @throws RangeError for a figure outside its range
+ * @see docs/inference.md, "Power"
+ */
 export function detectableDifference(sd: number, users: Users, plan: Omit<Plan, 'ratio'>, covariateR2 = 0): number {
   return bothQuantiles(checkPlan({ ...plan, ratio: 1 })) * errorOfMeans(sd, users, covariateR2)
 }
 
-/** The sum of the quantiles that significance and power ask for. */
+/**
+ * Computes z(1 - α/2) + z(power): the effect in standard errors that the test detects with the planned power.
+ * @see docs/inference.md, "Power"
+ */
 export const bothQuantiles = ({ confidenceLevel, power }: Omit<Plan, 'ratio'>) =>
   criticalValue(confidenceLevel) + normalQuantile(power)
 
-/** @throws RangeError with what is wrong */
+/**
+ * Checks a plan and returns it.
+ * @throws RangeError that names the wrong figure
+ */
 export function checkPlan(plan: Plan): Plan {
   criticalValue(plan.confidenceLevel)
   if (!(plan.power > 0 && plan.power < 1))
@@ -62,12 +84,20 @@ export function checkPlan(plan: Plan): Plan {
   return plan
 }
 
+/**
+ * Rounds the users of both variants up.
+ * @param ratio treatment users per control user
+ */
 export const roundUp = (controlExact: number, ratio: number): SampleSize => ({
   controlExact,
   control: Math.ceil(controlExact),
   treatment: Math.ceil(controlExact * ratio),
 })
 
+/**
+ * Checks the users of both variants.
+ * @throws RangeError unless both numbers are finite and above 0
+ */
 export function checkUsers({ control, treatment }: Users): void {
   for (const users of [control, treatment])
     if (!(users > 0 && Number.isFinite(users)))

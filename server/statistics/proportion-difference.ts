@@ -1,10 +1,11 @@
 import { conversionRate, criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
 
 /**
- * Newcombe's interval of the difference of two conversion rates, treatment - control: from the Wilson limits of each.
+ * Computes Newcombe's interval of the difference of two conversion rates, treatment - control. The interval combines
+ * the Wilson limits of each rate.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
- * @returns shares of 1, lower bound first; null where a variant has no users
- * @see Newcombe (1998), Statistics in Medicine 17, 873-890, method 10
+ * @returns shares of 1, lower bound first; null if a variant has no users
+ * @see Newcombe (1998), Statistics in Medicine 17, 873-890, method 10; docs/statistics.md, "Intervals of two rates"
  */
 export function newcombeInterval(control: Proportion, treatment: Proportion, confidenceLevel: number): Interval | null {
   const [lowerC, upperC] = wilsonInterval(control, confidenceLevel)
@@ -20,8 +21,10 @@ export function newcombeInterval(control: Proportion, treatment: Proportion, con
 }
 
 /**
- * Wald's interval of the difference of two conversion rates, unpooled: kept for comparison with other tools.
- * @returns the standard error and the interval, shares of 1; null where a variant has no users
+ * Computes the unpooled Wald interval of the difference of two conversion rates, for comparison with other tools.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns the standard error and the interval, shares of 1; null if a variant has no users
+ * @see docs/statistics.md, "Intervals of two rates"
  */
 export function waldDifference(
   control: Proportion,

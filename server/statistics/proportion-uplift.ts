@@ -1,13 +1,15 @@
 import { conversionRate, criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
 
-/** Bounds of a relative uplift; an upper bound of null is unbounded. */
+/** Bounds of a relative uplift, lower bound first. An upper bound of null is infinite. */
 type UpliftInterval = readonly [lower: number, upper: number | null]
 
 /**
- * Interval of the relative uplift of a conversion rate by the method of variance estimates recovery (MOVER) on Wilson limits.
- * @returns shares of 1: 0.1 is 10 % more; -1 below where no treatment user converts, no upper bound where no control user
- *   does; null where a variant has no users
- * @see Donner, Zou (2012), Stat. Methods Med. Res. 21, 347-359
+ * Computes the interval of the relative uplift of a conversion rate by the method of variance estimates recovery
+ * (MOVER). The interval combines the Wilson limits of each rate.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns shares of 1: 0.1 is 10 % more. The lower bound is -1 if no treatment user converts, the upper bound is
+ *   infinite if no control user converts; null if a variant has no users
+ * @see Donner, Zou (2012), Stat. Methods Med. Res. 21, 347-359; docs/statistics.md, "Intervals of two rates"
  */
 export function moverInterval(
   control: Proportion,
@@ -29,9 +31,10 @@ export function moverInterval(
 }
 
 /**
- * Katz's log interval of the relative uplift of a conversion rate: kept for comparison with other tools.
- * @returns shares of 1; null where a count is 0
- * @see Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474
+ * Computes Katz's log interval of the relative uplift of a conversion rate, for comparison with other tools.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns shares of 1; null if a count is 0
+ * @see Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474; docs/statistics.md, "Intervals of two rates"
  */
 export function katzLogInterval(control: Proportion, treatment: Proportion, confidenceLevel: number): Interval | null {
   const z = criticalValue(confidenceLevel)

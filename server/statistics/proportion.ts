@@ -1,12 +1,15 @@
 import { normalQuantile } from './distributions.ts'
 
-/** How many of a variant's exposed users converted. */
+/** A variant's exposed users, and how many of them converted. */
 export type Proportion = { exposed: number; converted: number }
 
 /** Bounds of a confidence interval, lower bound first. */
 export type Interval = readonly [lower: number, upper: number]
 
-/** Throws a RangeError unless both counts are whole, not negative, and no more users converted than were exposed. */
+/**
+ * Checks the counts of a proportion.
+ * @throws RangeError unless both counts are whole, not negative, and no more users converted than were exposed
+ */
 export function checkProportion({ exposed, converted }: Proportion): void {
   if (!Number.isSafeInteger(exposed) || exposed < 0) {
     throw new RangeError(`The number of users must be a whole number from 0, not ${exposed}`)
@@ -19,17 +22,21 @@ export function checkProportion({ exposed, converted }: Proportion): void {
   }
 }
 
-/** Conversion rate, 0..1; null where nobody was exposed. */
+/**
+ * Computes the conversion rate, 0..1.
+ * @returns null if nobody was exposed
+ */
 export function conversionRate({ exposed, converted }: Proportion): number | null {
   return exposed === 0 ? null : converted / exposed
 }
 
 /**
- * Wald interval of one conversion rate, clipped to [0, 1]. It has no width where nobody or everybody converts, and
- * covers too little at small samples: kept for compatibility, wilsonInterval is the default.
+ * Computes the Wald interval of one conversion rate, clipped to [0, 1]. The interval has no width if nobody or
+ * everybody converts, and its coverage is too low in small samples. It is kept for compatibility; the default is
+ * `wilsonInterval`.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1, such as 0.95
- * @returns rates: 0.12 is 12 %; [0, 0] where nobody was exposed
- * @see Brown, Cai, DasGupta (2001), Statistical Science 16, 101-133
+ * @returns rates, lower bound first: 0.12 is 12 %; [0, 0] if nobody was exposed
+ * @see Brown, Cai, DasGupta (2001), Statistical Science 16, 101-133; docs/statistics.md, "One conversion rate"
  */
 export function waldInterval(proportion: Proportion, confidenceLevel: number): Interval {
   checkProportion(proportion)
@@ -42,11 +49,12 @@ export function waldInterval(proportion: Proportion, confidenceLevel: number): I
 }
 
 /**
- * Wilson score interval of one conversion rate: keeps its coverage at small samples and rates near 0 or 1.
+ * Computes the Wilson score interval of one conversion rate. The interval keeps its coverage in small samples and at
+ * rates near 0 or 1.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1, such as 0.95
- * @returns rates: 0.12 is 12 %; exactly 0 below where nobody converts, exactly 1 above where everybody does;
- *   [0, 1] where nobody was exposed
- * @see Wilson (1927), J. Am. Stat. Assoc. 22, 209-212
+ * @returns rates, lower bound first: 0.12 is 12 %. The lower bound is exactly 0 if nobody converts, the upper bound
+ *   exactly 1 if everybody converts; [0, 1] if nobody was exposed
+ * @see Wilson (1927), J. Am. Stat. Assoc. 22, 209-212; docs/statistics.md, "One conversion rate"
  */
 export function wilsonInterval(proportion: Proportion, confidenceLevel: number): Interval {
   checkProportion(proportion)
@@ -64,7 +72,7 @@ export function wilsonInterval(proportion: Proportion, confidenceLevel: number):
 }
 
 /**
- * The z that leaves half of 1 - confidenceLevel above it: 1.96 for 0.95.
+ * Computes the critical value of a two-sided z-test, the upper (1 - confidenceLevel) / 2 quantile: 1.96 for 0.95.
  * @throws RangeError for a confidence level outside (0, 1)
  */
 export function criticalValue(confidenceLevel: number): number {

@@ -1,10 +1,10 @@
-/** Gauss-Legendre quadrature, for integrals that have no closed form; reached from the laboratory. */
+/** Gauss-Legendre quadrature for integrals without a closed form, for the laboratory. */
 
 const NODES = 64
-/** Where pieces are cut: this many standard deviations to each side of a mean. */
+/** Distances of the breakpoints from a mean, to each side, in standard deviations. */
 const CUTS = [0, 1, 2, 4, 6, 8, 12, 20, 40]
 
-/** Places and weights on [-1, 1], by Newton's method on the Legendre polynomial. */
+/** Nodes and weights on [-1, 1], by Newton's method on the Legendre polynomial. */
 const rule = Array.from({ length: NODES }, (_, index) => {
   let x = Math.cos((Math.PI * (index + 0.75)) / (NODES + 0.5))
   for (;;) {
@@ -15,7 +15,7 @@ const rule = Array.from({ length: NODES }, (_, index) => {
   }
 })
 
-/** The Legendre polynomial of degree NODES and its derivative, by the recurrence of three terms. */
+/** Computes the Legendre polynomial of degree NODES and its derivative, by the three-term recurrence. */
 function legendre(x: number): { value: number; slope: number } {
   let previous = 1
   let value = x
@@ -27,7 +27,10 @@ function legendre(x: number): { value: number; slope: number } {
   return { value, slope: (NODES * (x * value - previous)) / (x ** 2 - 1) }
 }
 
-/** The integral over the pieces between consecutive bounds, which ascend. */
+/**
+ * Integrates f over the subintervals between consecutive breakpoints.
+ * @param breakpoints ascending
+ */
 export function integrate(f: (x: number) => number, bounds: readonly number[]): number {
   let whole = 0
   for (let piece = 1; piece < bounds.length; piece++) {
@@ -42,8 +45,9 @@ export function integrate(f: (x: number) => number, bounds: readonly number[]): 
 }
 
 /**
- * Places and weights over the pieces between consecutive bounds, for a function that is needed at the same places
- * again.
+ * Returns the nodes and weights of all subintervals between consecutive breakpoints. Use it if a function is needed at
+ * the same nodes again.
+ * @param breakpoints ascending
  */
 export function nodesBetween(bounds: readonly number[]): { x: number; weight: number }[] {
   return bounds.slice(1).flatMap((to, piece) => {
@@ -53,7 +57,10 @@ export function nodesBetween(bounds: readonly number[]): { x: number; weight: nu
   })
 }
 
-/** Ascending bounds of pieces around means, each in proportion to its standard deviation, kept within a range. */
+/**
+ * Returns breakpoints around each mean, at multiples of its standard deviation.
+ * @returns ascending, from the lower to the upper bound
+ */
 export function cutsAround(
   distributions: readonly { mean: number; sd: number }[],
   [lower, upper]: readonly [number, number],

@@ -3,17 +3,23 @@ import { criticalValue } from './proportion.ts'
 import { ratioLevel } from './ratio.ts'
 import { quantileRank } from './winsorization.ts'
 
-/** What a variant keeps of its events for a quantile: enough for a standard error without a second pass over them. */
+/**
+ * The summary of a variant's events for a quantile. The standard error follows from the summary, without a second pass
+ * over the events.
+ */
 export type QuantileSummary = {
-  /** Events. */
+  /** Number of events. */
   n: number
-  /** Users with events. */
+  /** Number of users with events. Each user is a cluster of events. */
   clusters: number
   quantile: number
-  /** Order statistics at the ends of an interval of independent events. */
+  /** Order statistics at the bounds of the confidence interval for independent events. */
   quantileLower: number
   quantileUpper: number
-  /** Sums over users of J, their events at or below the quantile, and K, their events. */
+  /**
+   * Sums over users of J, the user's events at or below the quantile, and of N, the user's events; of their squares; of
+   * J N.
+   */
   sumJ: number
   sumSqJ: number
   sumN: number
@@ -22,12 +28,14 @@ export type QuantileSummary = {
 }
 
 /**
- * The quantile of events (a latency, say) with users as clusters.
+ * Estimates a quantile of events, such as latencies, with users as clusters.
  * @param clusters the values of each user's events
- * @param fraction which quantile, 0 < fraction < 1
- * @param confidenceLevel of the order statistics; the standard error hardly depends on it
- * @returns null where there are too few events for the order statistics: `insufficient_data`
- * @see Deng, Knoblich, Lu (2018), KDD, section 4
+ * @param fraction level of the quantile, 0 < fraction < 1
+ * @param confidenceLevel two-sided level of the order statistics, 0 < confidenceLevel < 1; the standard error hardly
+ *   depends on it
+ * @returns values in the unit of the events, ranks from 1; null if there are too few events for the order statistics
+ *   (`insufficient_data`)
+ * @see Deng, Knoblich, Lu (2018), KDD, section 4; docs/comparisons.md, "Quantiles"
  */
 export function summarizeQuantile(
   clusters: readonly (readonly number[])[],
@@ -62,12 +70,18 @@ export function summarizeQuantile(
   return { n, clusters: clusters.length, quantile, quantileLower, quantileUpper, ...sums, ranks }
 }
 
-/** The standard error of a quantile: as if events were independent, and as users cluster them. */
+/**
+ * The standard error of a quantile, first as if events were independent. `designEffect` is the factor by which the
+ * clustering of events by user changes the variance, and `standardError` includes this factor.
+ */
 type QuantileError = { independent: number; designEffect: number; standardError: number }
 
 /**
- * @param fraction and confidenceLevel as the summary was made with
- * @returns null where the order statistics coincide (`zero_variance`), or with fewer than two users
+ * Estimates the standard error of a quantile, in the unit of the events' values.
+ * @param fraction level of the quantile in the summary
+ * @param confidenceLevel level of the order statistics in the summary
+ * @returns null if the order statistics coincide (`zero_variance`), or below two users
+ * @see Deng, Knoblich, Lu (2018), KDD, section 4; docs/comparisons.md, "Quantiles"
  */
 export function quantileError(
   summary: QuantileSummary,
@@ -90,7 +104,13 @@ export function quantileError(
   return { independent, designEffect, standardError: independent * Math.sqrt(designEffect) }
 }
 
-/** Compares the quantiles of two variants, by a normal reference; in the unit of the events' values. */
+/**
+ * Compares the quantiles of two variants, in the unit of the events' values. The reference distribution is normal.
+ * @param fraction level of the quantile in both summaries
+ * @param confidenceLevel two-sided coverage, and the level of the order statistics in both summaries
+ * @returns `insufficient_data` without a summary or below two users, `zero_variance` if the order statistics coincide
+ * @see Deng, Knoblich, Lu (2018), KDD, section 4; docs/comparisons.md, "Quantiles"
+ */
 export function quantileTest(
   control: QuantileSummary | null,
   treatment: QuantileSummary | null,

@@ -1,7 +1,7 @@
 import { type Comparison, compareEffect, effectOf, type Level, type Status, undefinedComparison } from './comparison.ts'
 import { covariance, variance } from './moments.ts'
 
-/** What a variant's users add up to in a numerator and a denominator: clicks and page views, say. */
+/** The sums of a numerator and a denominator over a variant's users, such as clicks and page views. */
 export type RatioSums = {
   n: number
   sumNum: number
@@ -11,13 +11,14 @@ export type RatioSums = {
   sumNumDen: number
 }
 
-/** Below this share of ratio² / n a variance is rounding: it is a difference of close numbers. */
+/** A variance below this share of ratio² / n is rounding noise, because it is a difference of close numbers. */
 const ROUNDING = 1e-12
 
 /**
- * The ratio of two sums as a level. The user is the unit: both sums vary, hence the delta method.
- * @returns a level, or why there is none: `no_data`, `insufficient_data` below two users, `zero_denominator`
- * @see Deng, Knoblich, Lu (2018), KDD
+ * Estimates the ratio of two sums, and its variance by the delta method. The user is the unit of analysis, so both sums
+ * vary.
+ * @returns the level; without one, the status that gives the reason (`insufficient_data` is below two users)
+ * @see Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "Ratios"
  */
 export function ratioLevel(sums: RatioSums): Level | Exclude<Status, 'ok' | 'zero_baseline' | 'zero_variance'> {
   const { n, sumNum, sumDen } = sums
@@ -30,7 +31,11 @@ export function ratioLevel(sums: RatioSums): Level | Exclude<Status, 'ok' | 'zer
   return { n, level: ratio, variance: clearOfRounding(spread, ratio, n) }
 }
 
-/** The variance over users of numerator - ratio × denominator: what the delta method makes of a ratio's variance. */
+/**
+ * Computes the variance over users of numerator - ratio × denominator. The delta method derives the variance of the
+ * ratio from it.
+ * @see Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "Ratios"
+ */
 export function deviationVariance(sums: RatioSums, ratio: number): number {
   const { n, sumNum, sumSqNum, sumDen, sumSqDen, sumNumDen } = sums
   const ofNumerator = variance({ n, sum: sumNum, sumSq: sumSqNum }) ?? 0
@@ -39,11 +44,16 @@ export function deviationVariance(sums: RatioSums, ratio: number): number {
   return ofNumerator - 2 * ratio * ofBoth + ratio ** 2 * ofDenominator
 }
 
-/** The variance of a ratio of n users, or 0 where it is nothing but rounding. */
+/** Returns the variance of a ratio of n users, or 0 if the variance is rounding noise. */
 export const clearOfRounding = (spread: number, ratio: number, n: number) =>
   spread > (ROUNDING * ratio ** 2) / n ? spread : 0
 
-/** Compares the ratios of two variants; in the unit of the ratio. */
+/**
+ * Compares the ratios of two variants, in the unit of the ratio.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @returns `no_data`, `insufficient_data` or `zero_denominator`, and no figures, if a ratio is undefined
+ * @see Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "Ratios"
+ */
 export function ratioTest(control: RatioSums, treatment: RatioSums, confidenceLevel: number): Comparison {
   const levels = [ratioLevel(control), ratioLevel(treatment)] as const
   for (const status of ['no_data', 'insufficient_data', 'zero_denominator'] as const)

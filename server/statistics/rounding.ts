@@ -1,12 +1,13 @@
 /**
- * Rounds to the nearest decimal, ties to even: 3.125 gives 3.12, 9.375 gives 9.38. What is rounded is the exact binary
- * value: 1.005 is a little less than it looks and gives 1. Never gives -0. For presentation only; nothing is decided
- * with a rounded figure.
+ * Rounds to the nearest decimal, ties to even: 3.125 gives 3.12, 9.375 gives 9.38. The function rounds the exact binary
+ * value: 1.005 is stored slightly too small and gives 1. The result is never -0. Only presentation uses rounded
+ * figures; decisions never do.
  *
- * `toFixed` is exact on the binary value but takes ties up; a tie is a value whose product with 2^(decimals + 1), which
- * no rounding touches, is an odd whole number. An odd last digit then steps down, which never borrows.
+ * `toFixed` rounds the exact binary value, but rounds ties up. A tie is a value whose product with 2^(decimals + 1) is
+ * an odd whole number; floating-point rounding does not change this product. If a tie ends in an odd digit, the
+ * function lowers this digit by 1, which never borrows.
  * @param decimals digits after the point, 0..100
- * @see ECMA-262, Number.prototype.toFixed
+ * @see ECMA-262, Number.prototype.toFixed; docs/statistics.md, "The simple results answer"
  */
 export function roundTo(value: number, decimals: number): number {
   const digits = Math.abs(value).toFixed(decimals)

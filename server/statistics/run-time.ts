@@ -1,10 +1,13 @@
 /**
- * Whole days until the slowest variant has its users, at least one, and whole weeks, which even out the days of the week.
+ * Computes how long an experiment runs: the whole days, at least one, until the slowest variant has its users, and the
+ * whole weeks that hold these days. Whole weeks give each day of the week the same share.
  * @param needed users of each variant
- * @param allocation shares of any scale
- * @param dailyUsers who could take part, per day
- * @param traffic the share of them that does, 0..1
- * @returns null where a variant gets nobody
+ * @param allocation shares of the variants, on any scale
+ * @param dailyUsers users per day who could take part
+ * @param traffic share of these users who take part, 0..1
+ * @returns null if a variant gets no users
+ * @throws RangeError for a negative figure, or lists of different lengths
+ * @see docs/inference.md, "Power"
  */
 export function runTime(
   needed: readonly number[],

@@ -2,14 +2,14 @@ import { sum } from 'simple-statistics'
 import { chiSquareSf, devianceTerm, stirlingError } from './distributions.ts'
 import { runningMinimum } from './sequential.ts'
 
-/** Below this p-value the observed counts are taken for a fault. */
+/** A p-value below this threshold is a sample ratio mismatch. */
 export const MISMATCH_THRESHOLD = 0.001
-/** How strongly the sequential test's prior is centred on the allocation. */
+/** Concentration of the sequential test's Dirichlet prior, whose mean is the allocation. */
 const CONCENTRATION = 10_000
 
 export type SampleRatio = {
   status: 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant'
-  /** Users expected, of the variants that have a share. */
+  /** Expected users of each variant that has a share; null if nothing was tested. */
   expected: number[] | null
   chiSquare: number | null
   degreesOfFreedom: number
@@ -18,12 +18,16 @@ export type SampleRatio = {
 }
 
 /**
- * Sample ratio mismatch: whether the users of the variants are what their allocation makes probable. A chi-square test for
- * a planned end; while data arrive, use `sequentialSampleRatio`.
- * @param counts users whom the platform drew, by first assignment, before any exclusion
- * @param allocation shares of any scale, not negative, one at least above 0
- * @returns `unexpected_variant` with p = 0 where a variant without a share has users
- * @see Kohavi, Tang, Xu (2020), Trustworthy Online Controlled Experiments, chapter 21
+ * Tests for a sample ratio mismatch (SRM): Pearson's chi-square test of the users of each variant against the
+ * allocation. This test is for a planned end. While data arrive, use `sequentialSampleRatio`.
+ * @param counts users whom the platform randomised, by first assignment, before any exclusion
+ * @param allocation shares on any scale, not negative, at least one above 0
+ * @param threshold share of 1; a p-value below the threshold is a mismatch
+ * @returns `unexpected_variant` with p = 0 if a variant without a share has users; p = 1 if there are no users
+ *   (`no_data`) or only one variant has a share (`single_variant`)
+ * @throws RangeError for impossible counts or allocations
+ * @see Kohavi, Tang, Xu (2020), Trustworthy Online Controlled Experiments, chapter 21; docs/inference.md, "Sample ratio
+ *   mismatch"
  */
 export function sampleRatio(
   counts: readonly number[],
@@ -55,8 +59,12 @@ export function sampleRatio(
 }
 
 /**
- * The same over periods of different allocations: chi-squares and degrees of freedom are added.
- * A user belongs to the period of the first assignment.
+ * Tests for a sample ratio mismatch over periods of different allocations. Chi-squares and degrees of freedom are
+ * added. A user belongs to the period of the first assignment.
+ * @param threshold share of 1; a p-value below the threshold is a mismatch
+ * @returns as `sampleRatio` does, if one period has an unexpected variant or no period can be tested
+ * @throws RangeError for impossible counts or allocations
+ * @see docs/inference.md, "Sample ratio mismatch"
  */
 export function sampleRatioOverPeriods(
   periods: readonly { counts: readonly number[]; allocation: readonly number[] }[],
@@ -77,14 +85,17 @@ export function sampleRatioOverPeriods(
 }
 
 /**
- * The test that may be looked at as often as one likes: a multinomial Bayes factor with a Dirichlet prior centred on the
- * allocation,
- * `ln G(C) - ln G(C+n) + Σ ln G(C w_i + n_i) - ln G(C w_i) - n_i ln w_i`, with the large terms cancelled on paper: differences of
- * log gammas lose the digits that matter from some millions of users on.
+ * Tests for a sample ratio mismatch at any number of looks. The statistic is a multinomial Bayes factor with a
+ * Dirichlet prior whose mean is the allocation:
+ * `ln G(C) - ln G(C+n) + Σ ln G(C w_i + n_i) - ln G(C w_i) - n_i ln w_i`.
+ * G is the gamma function, C the concentration, w_i the shares and n_i the users. The code cancels the large terms
+ * algebraically, because differences of log gammas lose the significant digits from some millions of users on.
  * @param looks cumulative counts, in the order of time
- * @param allocation shares of any scale, all above 0
- * @returns look by look: ln of the evidence for a mismatch, and the smallest p-value so far
- * @see Lindon, Malek (2022), NeurIPS
+ * @param allocation shares on any scale, all above 0
+ * @param concentration of the prior, above 0
+ * @returns per look: the log Bayes factor for a mismatch, and the running minimum of the p-value
+ * @throws RangeError for impossible counts or an allocation that is not above 0
+ * @see Lindon, Malek (2022), NeurIPS; docs/inference.md, "Sample ratio mismatch"
  */
 export function sequentialSampleRatio(
   looks: readonly (readonly number[])[],

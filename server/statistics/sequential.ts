@@ -1,34 +1,40 @@
 import { type Effect, type Uplift, upliftOf } from './comparison.ts'
 import type { Interval } from './proportion.ts'
 
-/** An estimate as any test of this folder gives it, and how many users it rests on, of both variants. */
+/** An estimated difference with its standard error, and the number of users of both variants. */
 type Estimate = { difference: number; standardError: number; n: number }
 
-/** Figures that stay valid however often and whenever one looks. */
+/** A confidence sequence at one look. All figures stay valid at any number of looks, whenever they happen. */
 type ConfidenceSequence = {
   rho: number
   halfWidth: number
   interval: Interval
-  /** ln of the evidence against no difference; 0 is none. */
+  /** Logarithm of the e-value against the null hypothesis of no difference. 0 is no evidence. */
   logEValue: number
-  /** At most `1 - confidenceLevel` exactly when the interval excludes 0. Over looks the smallest counts. */
+  /**
+   * Always-valid p-value: at most `1 - confidenceLevel` if and only if the interval excludes 0. Over several looks the
+   * smallest one counts.
+   */
   pValue: number
   rhoOneSided: number
   halfWidthOneSided: number
-  /** One-sided bounds: the difference is above the first, or below the second, with that confidence. */
+  /** One-sided bounds: the difference is above `lowerBound`, or below `upperBound`, each at the confidence level. */
   lowerBound: number
   upperBound: number
 }
 
-/** Where the interval is tightest, unless the users were planned. */
+/** Number of users at which the interval is tightest, unless a number of users was planned. */
 export const DEFAULT_TUNING = 5000
 
 /**
- * An asymptotic confidence sequence with a normal mixture. Below 100 users per variant the asymptotics do not hold yet.
- * @param confidenceLevel above 0.5: that the sequence covers the difference at all looks together
- * @param tuning the number of users at which the interval is tightest; fixed before the start
- * @throws RangeError for a level outside (0.5, 1), a tuning not above 0, a standard error that is no number above 0, or no users
- * @see Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2021), arXiv 2103.06476
+ * Computes an asymptotic confidence sequence of a difference, with a normal mixture. Do not use it below 100 users per
+ * variant: the asymptotic approximation does not hold yet.
+ * @param confidenceLevel probability that the sequence covers the difference at all looks together, 0.5 <
+ *   confidenceLevel < 1
+ * @param tuning number of users at which the interval is tightest, above 0; must be fixed before the start
+ * @throws RangeError for a confidence level outside (0.5, 1), for a tuning, a standard error or a number of users that
+ *   is not above 0
+ * @see Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas (2021), arXiv 2103.06476; docs/inference.md, "Confidence sequences"
  */
 export function confidenceSequence(
   { difference, standardError, n }: Estimate,
@@ -60,14 +66,27 @@ export function confidenceSequence(
   }
 }
 
-/** How many standard errors the sequence reaches to each side at n users of both variants. */
+/**
+ * Computes the half width of the confidence sequence in standard errors.
+ * @param n users of both variants, above 0
+ * @param confidenceLevel 0.5 < confidenceLevel < 1
+ * @param tuning as for `confidenceSequence`
+ * @see docs/inference.md, "Confidence sequences"
+ */
 export function sequentialMultiplier(n: number, confidenceLevel: number, tuning = DEFAULT_TUNING): number {
   checkSequentialLevel(confidenceLevel)
   const alpha = 1 - confidenceLevel
   return multiplierAt(n * rhoOf(alpha, tuning) ** 2, alpha)
 }
 
-/** The uplift with intervals that stay valid over looks; null as of `upliftOf`. */
+/**
+ * Computes the relative uplift with intervals that stay valid at any number of looks.
+ * @param n users of both variants, above 0
+ * @param confidenceLevel 0.5 < confidenceLevel < 1
+ * @param tuning as for `confidenceSequence`
+ * @returns null under the same conditions as `upliftOf`
+ * @see docs/inference.md, "Confidence sequences"
+ */
 export function sequentialUplift(
   effect: Effect,
   n: number,
@@ -77,7 +96,10 @@ export function sequentialUplift(
   return upliftOf(effect, sequentialMultiplier(n, confidenceLevel, tuning))
 }
 
-/** The smallest p-value so far, look by look: it never rises again. */
+/**
+ * Returns, per look, the smallest p-value so far, at most 1. The running minimum never increases.
+ * @param values p-values in the order of the looks
+ */
 export function runningMinimum(values: readonly number[]): number[] {
   let smallest = 1
   return values.map((value) => {

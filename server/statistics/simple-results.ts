@@ -16,18 +16,24 @@ type VariantCounts = {
   is_control: boolean
 }
 
-/** A variant's figures as the wire has them: rates, bounds and uplift in per cent, all rounded. */
+/** The figures of a variant in the response: rates, bounds and uplift in per cent, all figures rounded. */
 type SimpleFigures = {
   conversions: number
   total_users: number
   conversion_rate: number
   confidence_interval: { lower: number; upper: number }
-  /** Two-sided, of the z-test; this and the next two are null on the control. What rounds to 0 is shown as < 0.0001. */
+  /**
+   * Two-sided p-value of the z-test. This field and the next two are null on the control. Show a p-value of 0 as <
+   * 0.0001.
+   */
   p_value: number | null
   is_significant: boolean | null
   relative_uplift: number | null
   is_control: boolean
-  /** Only where an expected count is below 5: the z-test is not to be relied upon, and Fisher's p-value is added. */
+  /**
+   * Both fields are present only if an expected count is below 5: the z-test is then unreliable. The second field is
+   * Fisher's p-value.
+   */
   small_sample?: true
   exact_p_value?: number
 }
@@ -40,16 +46,17 @@ type SimpleResults<Variant extends VariantCounts> = {
 type Winner = { variant_id: number; variant_name: string; relative_uplift: number }
 
 /**
- * The simple results answer: every treatment against the control, at a fixed horizon, not corrected for several
- * variants. The control is the variant marked as such, else the first.
+ * Computes the simple results answer. It compares every treatment with the control at a fixed horizon, without a
+ * correction for several variants. The control is the variant that is marked as control, else the first variant.
  *
- * Decisions use unrounded figures. The winner is, of the significant variants whose uplift is above 0 as shown, the one
- * of the largest uplift, the first of equals. The uplift is 0 where the control converts nobody, and null where the
+ * Decisions use unrounded figures. The winner is the significant variant with the largest uplift, if this uplift is
+ * above 0 when rounded; the first variant wins a tie. The uplift is 0 if the control converts nobody, and null if the
  * control converts and the treatment has no users.
- * @param confidenceLevel of the intervals, share of 1, such as 0.95
- * @param significanceThreshold of the p-values, share of 1, such as 0.05
- * @returns the variants in the order given, with whatever else they carry
- * @throws RangeError for no variants, counts that cannot be, or a confidence level outside (0, 1)
+ * @param confidenceLevel two-sided coverage of the intervals, a share of 1, such as 0.95
+ * @param significanceThreshold share of 1, such as 0.05; a p-value below the threshold is significant
+ * @returns the variants in the order given, with all their other fields
+ * @throws RangeError without variants, for impossible counts, or for a confidence level outside (0, 1)
+ * @see docs/statistics.md, "The simple results answer"
  */
 export function simpleResults<Variant extends VariantCounts>({
   variants,

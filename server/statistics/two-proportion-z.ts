@@ -1,7 +1,7 @@
 import { normalSf } from './distributions.ts'
 import { checkProportion, conversionRate, type Proportion } from './proportion.ts'
 
-/** Rates and differences are shares of 1; what is undefined is null. */
+/** Rates and differences are shares of 1. Undefined figures are null. */
 type TwoProportionZ = {
   rateControl: number | null
   rateTreatment: number | null
@@ -16,14 +16,16 @@ type TwoProportionZ = {
 }
 
 /**
- * Pooled two-proportion z-test of treatment against control.
- * pGreater is the one-sided p-value for "treatment converts more", pLess for "treatment converts less".
+ * Tests whether two conversion rates differ, by the pooled two-proportion z-test. `pGreater` is the one-sided p-value
+ * for "the treatment converts more", `pLess` for "the treatment converts less".
  *
- * Where the test is undefined it answers z = 0 and p = 1: a variant without users (`no_data`), or nobody or everybody
- * converting in both (`zero_variance`). Where only the control converts nobody the test stands, and the uplift is
- * unknown (`zero_baseline`).
- * @param significanceThreshold share of 1, such as 0.05; significant is a p-value below it
- * @see Fleiss, Levin, Paik (2003), Statistical Methods for Rates and Proportions, chapter 3
+ * If the test is undefined, z = 0 and p = 1: a variant has no users (`no_data`), or nobody or everybody converts in
+ * both variants (`zero_variance`). If only the control converts nobody, the test is valid but the uplift is undefined
+ * (`zero_baseline`).
+ * @param significanceThreshold share of 1, such as 0.05; a p-value below the threshold is significant
+ * @throws RangeError for impossible counts
+ * @see Fleiss, Levin, Paik (2003), Statistical Methods for Rates and Proportions, chapter 3; docs/statistics.md, "Two
+ *   conversion rates"
  */
 export function twoProportionZ(
   control: Proportion,

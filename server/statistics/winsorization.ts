@@ -1,24 +1,26 @@
-/** Which caps: shares of the values, such as 0.99 above; null: none. */
+/** Quantile levels of the lower and the upper cap, 0..1, such as 0.99; null is no cap. */
 type Caps = { lower: number | null; upper: number | null; ignoreZeros: boolean }
 
-/** What a variant's capped values add up to, and how many of its users were capped. */
+/** The sums of a variant's capped values, and the number of users who were capped. */
 type CappedSums = { n: number; sum: number; sumSq: number; capped: number }
 
 /**
- * The rank, from 1, of a quantile in n sorted values. The quantile is an observed value, as `percentile_disc` of SQL
- * takes it, so that SQL and this code agree to the last digit; `quantile` of simple-statistics interpolates between
- * two values.
- * @param fraction 0..1
+ * Computes the rank, from 1, of a quantile in n sorted values. The quantile is an observed value, as in
+ * `percentile_disc` of SQL, so SQL and this code agree to the last digit. `quantile` of simple-statistics interpolates
+ * between two values.
+ * @param fraction level of the quantile, 0..1
+ * @see docs/comparisons.md, "Winsorization"
  */
 export function quantileRank(n: number, fraction: number): number {
   return Math.min(Math.max(Math.ceil(n * fraction - 1e-9), 1), n)
 }
 
 /**
- * Caps values per user at quantiles of the pooled values of all variants, before any sum is formed. The caps are
- * taken as fixed in every variance.
- * @param variants the values per user, aggregated over the window, of each variant
- * @returns the caps, null where there is none, and the sums of each variant
+ * Caps the values per user at quantiles of the pooled values of all variants (winsorization). The sums are formed from
+ * the capped values. Every variance treats the caps as fixed.
+ * @param variants per variant, the values of each user, aggregated over the window
+ * @returns the caps, null if there is none, and the sums of each variant
+ * @see docs/comparisons.md, "Winsorization"
  */
 export function winsorize(
   variants: readonly (readonly number[])[],

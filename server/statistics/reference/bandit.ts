@@ -1,25 +1,28 @@
 import { type NormalPosterior, probabilityBestNormal, probabilitySecondNormal } from './probability-best.ts'
 
 /**
- * Verified reference: shares by the probability to be best, for experiments that move their allocation. No experiment
- * does so yet.
+ * Verified reference: bandit allocations by the probability to be best. No experiment changes its allocation by them
+ * yet.
  */
 
 /**
- * Allocation in proportion to the probability to be best (Thompson sampling, without its draws). Not before every
- * variant has 100 users: until then the posteriors are not normal.
- * @param posteriors larger is better
- * @param floor the least share of a variant, 0..1; the order and the spacing of the shares are kept
- * @returns shares of 1, in their order
- * @see Russo et al. (2018), A Tutorial on Thompson Sampling
+ * Computes the allocation in proportion to the probability to be best: Thompson sampling without random draws. Do not
+ * use it before every variant has 100 users, because the posteriors are not normal until then.
+ * @param posteriors of each variant's level; a larger level is better
+ * @param floor smallest share of a variant, 0..1. The floor keeps the order and the spacing of the shares
+ * @returns shares of 1, in the order of the posteriors; equal shares if the floors leave nothing to divide
+ * @see Russo et al. (2018), A Tutorial on Thompson Sampling; docs/inference.md, "Bandits"
  */
 export function thompsonAllocation(posteriors: readonly NormalPosterior[], floor: number): number[] {
   return withFloor(probabilityBestNormal(posteriors), floor)
 }
 
 /**
- * Allocation by half the probability to be best and half that to be second: explores the runner-up more.
- * @see Russo (2020), Operations Research 68, 1625-1647
+ * Computes the top-two allocation: half the probability to be best plus half the probability to be second. This
+ * allocation explores the second-best variant more than `thompsonAllocation` does.
+ * @param floor smallest share of a variant, 0..1
+ * @returns shares of 1, in the order of the posteriors
+ * @see Russo (2020), Operations Research 68, 1625-1647; docs/inference.md, "Bandits"
  */
 export function topTwoAllocation(posteriors: readonly NormalPosterior[], floor: number): number[] {
   const best = probabilityBestNormal(posteriors)

@@ -1,17 +1,20 @@
-/** Verified reference: which events count for which user, from rows alone, by the rule that running totals follow. */
+/**
+ * Verified reference: selects the events that count for each user, from rows alone, by the rule that the running totals
+ * follow.
+ */
 
-/** Times in milliseconds since 1970, UTC. */
+/** Times are in milliseconds since 1970, UTC. */
 type AssignmentRow = { user: string; variant: string; at: number }
-/** A repeated delivery has the same id; null: none was given. */
+/** Repeated deliveries of one event have the same id. null means that the event has no id. */
 type EventRow = { user: string; type: string; value: number; at: number; id?: string | null }
 
 export type UserMetric = {
-  /** 1 if any event; their number; the sum of their values. */
+  /** The value of a user: 1 if the user has an event; the number of events; or the sum of the events' values. */
   type: 'proportion' | 'count' | 'revenue'
   event: string
-  /** Events up to this long after the exposure; null: until the end. */
+  /** Length of the window after the exposure in which events count; null means until the end. */
   windowMs: number | null
-  /** Leaves those out whose window is not over yet. */
+  /** Leaves out users whose window is not over yet. */
   requireCompleteWindow: boolean
 }
 
@@ -19,10 +22,12 @@ type ExposedSums = { n: number; sum: number; sumSq: number }
 export type ExposureResult = { variants: Map<string, ExposedSums>; crossovers: number; immature: number }
 
 /**
- * From assignments and events to what each variant adds up to: what counts is a function of times only, never of the
- * order of the rows. Users without events count with 0.
- * @param asOf nothing at or after it exists
- * @param crossovers users of two variants: excluded, or kept in their first one
+ * Computes the sums of each variant from assignments and events. Only times decide which events count, never the order
+ * of the rows. Users without events count with 0.
+ * @param asOf time in milliseconds; rows at or after this time are ignored
+ * @param crossovers excludes users of two variants, or counts them in their first variant
+ * @returns `crossovers` counts the users of several variants, `immature` the users whose window is not over
+ * @see docs/comparisons.md, "From events to users"
  */
 export function exposedSums(
   assignments: readonly AssignmentRow[],
@@ -67,7 +72,12 @@ export function exposedSums(
   return { variants: sums, crossovers: crossed, immature }
 }
 
-/** The same as of each day's end. A user's running total is squared anew: rows of days must never be added. */
+/**
+ * Computes `exposedSums` for the end of each day. Each day is computed anew: rows of days must never be added, because
+ * a user's running total is squared.
+ * @param dayEnds times in milliseconds
+ * @see docs/comparisons.md, "From events to users"
+ */
 export function dailySums(
   assignments: readonly AssignmentRow[],
   events: readonly EventRow[],
@@ -78,7 +88,7 @@ export function dailySums(
   return dayEnds.map((end) => exposedSums(assignments, events, variants, metric, end))
 }
 
-/** The earliest assignment of each user, and all variants that were ever assigned. */
+/** Returns the earliest assignment of each user, and all variants that the user was ever assigned. */
 function exposuresOf(assignments: readonly AssignmentRow[]) {
   const exposures = new Map<string, { at: number; variant: string; variantIds: Set<string> }>()
   for (const { user, variant, at } of assignments) {

@@ -1,14 +1,16 @@
 import type { Interval } from '../proportion.ts'
 
-/** Verified reference: an independent form of the confidence sequence, which the tests compare the product with. */
+/** Verified reference: an independent form of the confidence sequence, with which the tests compare the product. */
 
 /**
- * Mixture sequential probability ratio test of no difference, with a normal prior on it: another parametrization of the
- * confidence sequence, equal to it where the mixing variance is a times the variance of the difference.
- * @param variance of the difference, above 0
- * @param mixingVariance of the prior, above 0, fixed before the start
+ * Mixture sequential probability ratio test (mixture SPRT, mSPRT) of no difference, with a normal prior on the
+ * difference. The test is a confidence sequence under another parametrization. Both are equal if the mixing variance is
+ * a times the variance of the difference, where a is n rho² of the confidence sequence.
+ * @param variance variance of the difference, above 0
+ * @param mixingVariance variance of the prior, above 0, fixed before the start
  * @param confidenceLevel 0 < confidenceLevel < 1
- * @see Johari, Pekelis, Walsh (2017), KDD
+ * @throws RangeError unless both variances are above 0
+ * @see Johari, Pekelis, Walsh (2017), KDD; docs/inference.md, "Confidence sequences"
  */
 export function mixtureSprt(
   difference: number,

@@ -3,17 +3,17 @@ import { betaCdf, normalCdf, normalDensity, normalSf } from '../distributions.ts
 import { cutsAround, integrate } from '../quadrature.ts'
 
 /**
- * Verified reference: the probability that each of several variants is the best, which the shares of a bandit rest
- * on.
+ * Verified reference: the probability that each of several variants is the best. Bandit allocations are based on it.
  */
 
-/** A normal posterior of a variant's level; sd above 0. */
+/** The normal posterior distribution of a variant's level. The sd is above 0. */
 export type NormalPosterior = { mean: number; sd: number }
 
 /**
- * The probability of each variant to have the largest level, from independent normal posteriors.
- * @returns in their order; they sum to 1
- * @throws RangeError where they do not, within 1e-9, or without posteriors
+ * Computes for each variant the probability that its level is the largest, from independent normal posteriors.
+ * @returns probabilities in the order of the posteriors; they sum to 1
+ * @throws RangeError without posteriors, or if the probabilities do not sum to 1 within 1e-9
+ * @see docs/inference.md, "Bayesian analysis"
  */
 export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): number[] {
   checkNormals(posteriors)
@@ -26,7 +26,12 @@ export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): n
   )
 }
 
-/** The probability of each variant to be the second best; needs two at least. */
+/**
+ * Computes for each variant the probability that its level is the second largest.
+ * @param posteriors independent, at least two
+ * @returns probabilities in the order of the posteriors
+ * @see docs/inference.md, "Bandits"
+ */
 export function probabilitySecondNormal(posteriors: readonly NormalPosterior[]): number[] {
   checkNormals(posteriors)
   return posteriors.map((_, place) =>
@@ -44,7 +49,12 @@ export function probabilitySecondNormal(posteriors: readonly NormalPosterior[]):
   )
 }
 
-/** The same for conversion rates with Beta posteriors. */
+/**
+ * Computes for each variant the probability that its conversion rate is the largest, from independent Beta posteriors.
+ * @returns probabilities in the order of the posteriors; they sum to 1
+ * @throws RangeError without posteriors, or if the probabilities do not sum to 1 within 1e-9
+ * @see docs/inference.md, "Bayesian analysis"
+ */
 export function probabilityBestBeta(posteriors: readonly Beta[]): number[] {
   if (posteriors.length === 0) throw new RangeError('There is no variant to compare')
   return checkedSum(
@@ -63,9 +73,11 @@ function product<T>(items: readonly T[], factor: (item: T, place: number) => num
 }
 
 /**
- * Of a function of one variant's level, pieces cut where any of the posteriors bends. In its own standard deviations
- * around its own mean: levels far from 0 would lose the digits that tell them apart.
- * @param f is handed how many standard deviations of another variant the level is above that one's mean
+ * Computes the expectation of a function of one variant's level. The integration variable is the distance from this
+ * variant's mean in its own standard deviations, because levels far from 0 would lose the digits that differ. The
+ * breakpoints lie around all means.
+ * @param f receives a function that returns, for another variant, how many of that variant's standard deviations the
+ *   level lies above that variant's mean
  */
 function expectation(
   posteriors: readonly NormalPosterior[],

@@ -2,10 +2,16 @@ import { type Comparison, compareEffect, effectOf, type Level, undefinedComparis
 import { mean, type Sums, variance } from '../moments.ts'
 
 /**
- * Verified reference: the two-sample test of means alone. The laboratory measures it beside the methods that adjust.
+ * Verified reference: the two-sample test of means without adjustments. The laboratory compares the adjusted methods
+ * with it.
  */
 
-/** The mean per user as a level; null below two users. */
+/**
+ * Returns the mean per user and its variance.
+ * @param pivot number that was subtracted from each value before the summation; see `mean`
+ * @returns null below two users
+ * @see docs/comparisons.md, "Means"
+ */
 export function meanLevel(sums: Sums, pivot = 0): Level | null {
   const level = mean(sums, pivot)
   const spread = variance(sums)
@@ -13,11 +19,12 @@ export function meanLevel(sums: Sums, pivot = 0): Level | null {
 }
 
 /**
- * Welch's test of two means, without the assumption of equal variances.
- * @param pivot what was subtracted from every value before it was summed; see `mean`
- * @returns in the unit of the metric; `no_data` where a variant has no users, `insufficient_data` where one has a
- * single user
- * @see Welch (1947), Biometrika 34, 28-35
+ * Compares two means by Welch's test, which does not assume equal variances.
+ * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param pivot number that was subtracted from each value before the summation; see `mean`
+ * @returns figures in the unit of the metric; `no_data` if a variant has no users, `insufficient_data` if a variant has
+ *   one
+ * @see Welch (1947), Biometrika 34, 28-35; docs/comparisons.md, "Means"
  */
 export function welchTest(control: Sums, treatment: Sums, confidenceLevel: number, pivot = 0): Comparison {
   const means = [mean(control, pivot), mean(treatment, pivot)] as const
