@@ -43,14 +43,14 @@ export function effectPosterior(
   const mean = prior ? weight * effect + (1 - weight) * prior.mean : effect
   const sd = standardError * Math.sqrt(weight)
   const ratio = Math.abs(mean / sd)
-  const small = Math.max(0, sd * (normalDensity(ratio) - (ratio === Infinity ? 0 : ratio * normalSf(ratio))))
-  const large = small + Math.abs(mean)
-  const better = normalCdf(mean / sd)
-  const [lossTreatment, lossControl] = mean >= 0 ? [small, large] : [large, small]
+  const smallerLoss = Math.max(0, sd * (normalDensity(ratio) - (ratio === Infinity ? 0 : ratio * normalSf(ratio))))
+  const largerLoss = smallerLoss + Math.abs(mean)
+  const probabilityPositive = normalCdf(mean / sd)
+  const [lossTreatment, lossControl] = mean >= 0 ? [smallerLoss, largerLoss] : [largerLoss, smallerLoss]
   return {
     mean,
     sd,
-    probabilityBetter: lessIsBetter ? normalSf(mean / sd) : better,
+    probabilityBetter: lessIsBetter ? normalSf(mean / sd) : probabilityPositive,
     interval: [mean - z * sd, mean + z * sd],
     expectedLossTreatment: lessIsBetter ? lossControl : lossTreatment,
     expectedLossControl: lessIsBetter ? lossTreatment : lossControl,

@@ -1,6 +1,6 @@
 import { betaCdf, betaQuantile, betaSf, logBeta } from './distributions.ts'
 import { checkProportion, criticalValue, type Interval, type Proportion } from './proportion.ts'
-import { cutsAround, integrate, nodesBetween } from './quadrature.ts'
+import { breakpointsAround, integrate, nodesBetween } from './quadrature.ts'
 
 /** Bayesian inference on conversion rates, for the laboratory. */
 
@@ -18,7 +18,7 @@ type RatePosteriors = {
 }
 export type RatePosterior = { mean: number; interval: Interval }
 
-const FLAT: Beta = { a: 1, b: 1 }
+const UNIFORM_PRIOR: Beta = { a: 1, b: 1 }
 
 /**
  * Computes the posteriors of two conversion rates, the probability that the treatment's rate is the higher one, and the
@@ -32,7 +32,7 @@ export function ratePosteriors(
   control: Proportion,
   treatment: Proportion,
   credibility: number,
-  prior: Beta = FLAT,
+  prior: Beta = UNIFORM_PRIOR,
 ): RatePosteriors {
   checkProportion(control)
   checkProportion(treatment)
@@ -66,17 +66,17 @@ function posteriorOf({ a, b }: Beta, credibility: number): RatePosterior {
  * Returns breakpoints in u, where the rate is sin(u)^2. This substitution removes the poles of a Beta density with a
  * parameter below 1.
  */
-function cuts(rates: readonly Beta[]): number[] {
+function breakpoints(rates: readonly Beta[]): number[] {
   const distributions = rates.map(({ a, b }) => ({
     mean: a / (a + b),
     sd: Math.sqrt(((a / (a + b)) * (b / (a + b))) / (a + b + 1)),
   }))
-  return cutsAround(distributions, [0, 1]).map((rate) => Math.asin(Math.sqrt(rate)))
+  return breakpointsAround(distributions, [0, 1]).map((rate) => Math.asin(Math.sqrt(rate)))
 }
 
 /** Integrates a function of the rate over [0, 1]. */
 function integrateRates(rates: readonly Beta[], f: (rate: number) => number): number {
-  return integrate((u) => f(Math.sin(u) ** 2) * Math.sin(2 * u), cuts(rates))
+  return integrate((u) => f(Math.sin(u) ** 2) * Math.sin(2 * u), breakpoints(rates))
 }
 
 /**
@@ -87,16 +87,16 @@ function integrateRates(rates: readonly Beta[], f: (rate: number) => number): nu
  */
 export function betaExpectation({ a, b }: Beta, around: readonly Beta[], f: (rate: number) => number): number {
   const scale = Math.log(2) - logBeta(a, b)
-  let whole = 0
+  let totalMass = 0
   let sum = 0
-  for (const { x: u, weight } of nodesBetween(cuts(around))) {
-    const log = scale + (2 * a - 1) * Math.log(Math.sin(u)) + (2 * b - 1) * Math.log(Math.cos(u))
-    const mass = weight * Math.exp(log)
+  for (const { x: u, weight } of nodesBetween(breakpoints(around))) {
+    const logDensity = scale + (2 * a - 1) * Math.log(Math.sin(u)) + (2 * b - 1) * Math.log(Math.cos(u))
+    const mass = weight * Math.exp(logDensity)
     if (mass === 0) continue
-    whole += mass
+    totalMass += mass
     sum += mass * f(Math.sin(u) ** 2)
   }
   // With millions of users the density has an error of 1e-10. The error is the same in both sums, so the division
   // removes it.
-  return Math.min(1, sum / whole)
+  return Math.min(1, sum / totalMass)
 }

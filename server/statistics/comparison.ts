@@ -113,8 +113,8 @@ export function independentEffect(
  * @see Welch (1947), Biometrika 34, 28-35; docs/comparisons.md, "The comparison core"
  */
 export function welchDegreesOfFreedom(parts: readonly { variance: number; n: number }[]): number {
-  const whole = parts.reduce((sum, { variance }) => sum + variance, 0)
-  return 1 / parts.reduce((sum, { variance, n }) => sum + (variance === 0 ? 0 : (variance / whole) ** 2 / (n - 1)), 0)
+  const total = parts.reduce((sum, { variance }) => sum + variance, 0)
+  return 1 / parts.reduce((sum, { variance, n }) => sum + (variance === 0 ? 0 : (variance / total) ** 2 / (n - 1)), 0)
 }
 
 /**
@@ -156,7 +156,7 @@ function testEffect(effect: Effect, confidenceLevel: number): Test {
   const { difference, degreesOfFreedom } = effect
   const standardError = Math.sqrt(effect.varianceOfDifference)
   const t = difference / standardError
-  const spread = criticalT(confidenceLevel, degreesOfFreedom) * standardError
+  const halfWidth = criticalT(confidenceLevel, degreesOfFreedom) * standardError
   return {
     standardError,
     degreesOfFreedom,
@@ -164,7 +164,7 @@ function testEffect(effect: Effect, confidenceLevel: number): Test {
     pValue: Math.min(1, 2 * studentSf(Math.abs(t), degreesOfFreedom)),
     pGreater: studentSf(t, degreesOfFreedom),
     pLess: studentSf(-t, degreesOfFreedom),
-    interval: [difference - spread, difference + spread],
+    interval: [difference - halfWidth, difference + halfWidth],
   }
 }
 
@@ -188,11 +188,11 @@ export function upliftOf(effect: Effect, criticalValue: number): Uplift | null {
   const covariance = (Math.sign(effect.control) * effect.covariance) / size / size
   const variance = varianceOfDifference - 2 * uplift * covariance + uplift ** 2 * varianceOfControl
   const standardError = Math.sqrt(Math.max(0, variance))
-  const spread = criticalValue * standardError
+  const halfWidth = criticalValue * standardError
   const square = criticalValue ** 2
   const fiellerG = square * varianceOfControl
-  if (!Number.isFinite(spread) || !Number.isFinite(fiellerG)) return null
-  const delta = { standardError, interval: [uplift - spread, uplift + spread] as const }
+  if (!Number.isFinite(halfWidth) || !Number.isFinite(fiellerG)) return null
+  const delta = { standardError, interval: [uplift - halfWidth, uplift + halfWidth] as const }
   if (fiellerG >= 1) return { uplift, delta, fieller: null, fiellerG }
   const centre = uplift - square * covariance
   const root = Math.sqrt(
@@ -212,7 +212,7 @@ export function upliftOf(effect: Effect, criticalValue: number): Uplift | null {
 export function logRatioInterval(control: Level, treatment: Level, criticalValue: number): Interval | null {
   if (!(control.level > 0 && treatment.level > 0)) return null
   const centre = Math.log(treatment.level / control.level)
-  const spread =
+  const halfWidth =
     criticalValue * Math.sqrt(treatment.variance / treatment.level ** 2 + control.variance / control.level ** 2)
-  return [Math.expm1(centre - spread), Math.expm1(centre + spread)]
+  return [Math.expm1(centre - halfWidth), Math.expm1(centre + halfWidth)]
 }

@@ -31,13 +31,13 @@ type Vector = [number, number, number, number]
  * The ratios of a variant after and before exposure, their gradients in the means of the four variables, and the
  * covariance matrix of the four variables.
  */
-type Prepared = {
+type RatioGradients = {
   sums: RatioCovariateSums
   ratio: number
-  before: number
-  post: Vector
-  pre: Vector
-  spread: number[][]
+  ratioBefore: number
+  gradient: Vector
+  gradientBefore: Vector
+  covarianceMatrix: number[][]
 }
 
 /**
@@ -52,22 +52,26 @@ export function cupedRatios(
   variants: readonly RatioCovariateSums[],
   confidenceLevel: number,
 ): { theta: number; adjusted: boolean; variants: AdjustedRatio[]; comparisons: Comparison[] } {
-  const prepared = variants.map(prepare)
-  const defined = prepared.filter((variant) => typeof variant !== 'string')
+  const gradients = variants.map(gradientsOf)
+  const defined = gradients.filter((variant) => typeof variant !== 'string')
   const adjusted = variants.every(({ n, sums }) => n < 2 || sums[3] !== 0)
-  const theta = adjusted ? coefficient(defined) : 0
-  const before = total(variants, 2) / total(variants, 3)
-  const results = prepared.map((variant) => (typeof variant === 'string' ? variant : adjust(variant, theta, before)))
+  const theta = adjusted ? pooledTheta(defined) : 0
+  const pooledRatioBefore = total(variants, 2) / total(variants, 3)
+  const results = gradients.map((variant) =>
+    typeof variant === 'string' ? variant : adjust(variant, theta, pooledRatioBefore),
+  )
   const [control] = results
   return {
     theta,
     adjusted,
-    variants: results.map((result) => (typeof result === 'string' ? NOTHING : result.shown)),
-    comparisons: results.slice(1).map((treatment) => compareAdjusted(control as Result, treatment, confidenceLevel)),
+    variants: results.map((result) => (typeof result === 'string' ? UNDEFINED_RATIO : result.estimates)),
+    comparisons: results
+      .slice(1)
+      .map((treatment) => compareAdjusted(control as AdjustedResult, treatment, confidenceLevel)),
   }
 }
 
-const NOTHING: AdjustedRatio = {
+const UNDEFINED_RATIO: AdjustedRatio = {
   ratio: null,
   adjustedRatio: null,
   standardError: null,
@@ -75,12 +79,12 @@ const NOTHING: AdjustedRatio = {
   varianceReduction: null,
 }
 
-type Undefined = Extract<Status, 'no_data' | 'insufficient_data' | 'zero_denominator'>
+type UndefinedStatus = Extract<Status, 'no_data' | 'insufficient_data' | 'zero_denominator'>
 
-const total = (variants: readonly RatioCovariateSums[], place: number) =>
-  variants.reduce((sum, { sums }) => sum + (sums[place] as number), 0)
+const total = (variants: readonly RatioCovariateSums[], index: number) =>
+  variants.reduce((sum, { sums }) => sum + (sums[index] as number), 0)
 
-function prepare(sums: RatioCovariateSums): Prepared | Undefined {
+function gradientsOf(sums: RatioCovariateSums): RatioGradients | UndefinedStatus {
   const { n } = sums
   if (n === 0) return 'no_data'
   if (n === 1) return 'insufficient_data'
@@ -89,56 +93,57 @@ function prepare(sums: RatioCovariateSums): Prepared | Undefined {
   return {
     sums,
     ratio: m / d,
-    before: dBefore === 0 ? 0 : mBefore / dBefore,
-    post: [1 / d, -m / d / d, 0, 0],
-    pre: dBefore === 0 ? [0, 0, 0, 0] : [0, 0, 1 / dBefore, -mBefore / dBefore / dBefore],
-    spread: sums.products.map((row, i) =>
+    ratioBefore: dBefore === 0 ? 0 : mBefore / dBefore,
+    gradient: [1 / d, -m / d / d, 0, 0],
+    gradientBefore: dBefore === 0 ? [0, 0, 0, 0] : [0, 0, 1 / dBefore, -mBefore / dBefore / dBefore],
+    covarianceMatrix: sums.products.map((row, i) =>
       row.map((product, j) => (product - ((sums.sums[i] as number) * (sums.sums[j] as number)) / n) / (n - 1)),
     ),
   }
 }
 
 /** Computes left' S right: the covariance of two linear forms of the four variables. */
-function form(left: Vector, spread: number[][], right: Vector): number {
+function bilinearForm(left: Vector, covarianceMatrix: number[][], right: Vector): number {
   let sum = 0
   for (const [i, a] of left.entries())
-    for (const [j, b] of right.entries()) if (a !== 0 && b !== 0) sum += a * (spread[i]?.[j] as number) * b
+    for (const [j, b] of right.entries()) if (a !== 0 && b !== 0) sum += a * (covarianceMatrix[i]?.[j] as number) * b
   return sum
 }
 
-function coefficient(variants: readonly Prepared[]): number {
-  let joint = 0
-  let own = 0
-  for (const { sums, post, pre, spread } of variants) {
-    joint += (sums.n - 1) * form(post, spread, pre)
-    own += (sums.n - 1) * form(pre, spread, pre)
+function pooledTheta(variants: readonly RatioGradients[]): number {
+  let weightedCovariance = 0
+  let weightedVariance = 0
+  for (const { sums, gradient, gradientBefore, covarianceMatrix } of variants) {
+    weightedCovariance += (sums.n - 1) * bilinearForm(gradient, covarianceMatrix, gradientBefore)
+    weightedVariance += (sums.n - 1) * bilinearForm(gradientBefore, covarianceMatrix, gradientBefore)
   }
-  const theta = joint / own
+  const theta = weightedCovariance / weightedVariance
   return Number.isFinite(theta) ? theta : 0
 }
 
-type Result = {
+type AdjustedResult = {
   n: number
-  shown: AdjustedRatio
+  estimates: AdjustedRatio
   variance: number
   adjustedVariance: number
   /** Covariance of the adjusted and the unadjusted ratio. */
   covariance: number
 }
 
-function adjust({ sums, ratio, before, post, pre, spread }: Prepared, theta: number, beforeOfAll: number): Result {
-  const { n } = sums
-  const gradient = post.map((value, place) => value - theta * (pre[place] as number)) as Vector
-  const variance = Math.max(0, form(post, spread, post)) / n
-  const adjustedVariance = Math.max(0, form(gradient, spread, gradient)) / n
+function adjust(variant: RatioGradients, theta: number, pooledRatioBefore: number): AdjustedResult {
+  const { ratio, ratioBefore, gradient, gradientBefore, covarianceMatrix } = variant
+  const { n } = variant.sums
+  const adjustedGradient = gradient.map((value, index) => value - theta * (gradientBefore[index] as number)) as Vector
+  const variance = Math.max(0, bilinearForm(gradient, covarianceMatrix, gradient)) / n
+  const adjustedVariance = Math.max(0, bilinearForm(adjustedGradient, covarianceMatrix, adjustedGradient)) / n
   return {
     n,
     variance,
     adjustedVariance,
-    covariance: form(gradient, spread, post) / n,
-    shown: {
+    covariance: bilinearForm(adjustedGradient, covarianceMatrix, gradient) / n,
+    estimates: {
       ratio,
-      adjustedRatio: theta === 0 ? ratio : ratio - theta * (before - beforeOfAll),
+      adjustedRatio: theta === 0 ? ratio : ratio - theta * (ratioBefore - pooledRatioBefore),
       standardError: Math.sqrt(variance),
       adjustedStandardError: Math.sqrt(adjustedVariance),
       varianceReduction: variance === 0 ? null : 1 - adjustedVariance / variance,
@@ -147,24 +152,24 @@ function adjust({ sums, ratio, before, post, pre, spread }: Prepared, theta: num
 }
 
 function compareAdjusted(
-  control: Result | Undefined,
-  treatment: Result | Undefined,
+  control: AdjustedResult | UndefinedStatus,
+  treatment: AdjustedResult | UndefinedStatus,
   confidenceLevel: number,
 ): Comparison {
   for (const status of ['no_data', 'insufficient_data', 'zero_denominator'] as const)
     if (control === status || treatment === status) return undefinedComparison(status)
-  const [one, other] = [control, treatment] as [Result, Result]
-  const level = other.shown.adjustedRatio as number
+  const [controlResult, treatmentResult] = [control, treatment] as [AdjustedResult, AdjustedResult]
+  const level = treatmentResult.estimates.adjustedRatio as number
   return compareEffect(
     {
-      difference: level - (one.shown.adjustedRatio as number),
-      varianceOfDifference: one.adjustedVariance + other.adjustedVariance,
-      control: one.shown.ratio as number,
-      varianceOfControl: one.variance,
-      covariance: -one.covariance,
+      difference: level - (controlResult.estimates.adjustedRatio as number),
+      varianceOfDifference: controlResult.adjustedVariance + treatmentResult.adjustedVariance,
+      control: controlResult.estimates.ratio as number,
+      varianceOfControl: controlResult.variance,
+      covariance: -controlResult.covariance,
       degreesOfFreedom: welchDegreesOfFreedom([
-        { n: one.n, variance: one.adjustedVariance },
-        { n: other.n, variance: other.adjustedVariance },
+        { n: controlResult.n, variance: controlResult.adjustedVariance },
+        { n: treatmentResult.n, variance: treatmentResult.adjustedVariance },
       ]),
     },
     confidenceLevel,

@@ -44,7 +44,7 @@ export function cupedMeans(
   const comparisons = adjusted
     .slice(1)
     .map((treatment) => compareAdjusted(control as Adjusted, treatment, theta, confidenceLevel))
-  return { theta, variants: adjusted.map(({ shown }) => shown), comparisons }
+  return { theta, variants: adjusted.map(({ estimates }) => estimates), comparisons }
 }
 
 /**
@@ -54,58 +54,64 @@ export function cupedMeans(
  */
 export function pooledTheta(variants: readonly CovariateSums[], method: ThetaMethod = 'within'): number {
   const samples = method === 'total' ? [mergeRows(FIELDS, variants)] : variants
-  let joint = 0
-  let spread = 0
+  let weightedCovariance = 0
+  let weightedVariance = 0
   for (const sums of samples) {
     if (sums.n < 2) continue
-    joint += (sums.n - 1) * (covariance(sums) ?? 0)
-    spread += (sums.n - 1) * (variance({ n: sums.n, sum: sums.sumX, sumSq: sums.sumSqX }) ?? 0)
+    weightedCovariance += (sums.n - 1) * (covariance(sums) ?? 0)
+    weightedVariance += (sums.n - 1) * (variance({ n: sums.n, sum: sums.sumX, sumSq: sums.sumSqX }) ?? 0)
   }
-  const theta = joint / spread
+  const theta = weightedCovariance / weightedVariance
   return Number.isFinite(theta) ? theta : 0
 }
 
-type Adjusted = { sums: CovariateSums; shown: AdjustedMean; covariance: number }
+type Adjusted = { sums: CovariateSums; estimates: AdjustedMean; covariance: number }
 
 function adjust(sums: CovariateSums, theta: number, covariateMean: number): Adjusted {
   const { n } = sums
-  const level = mean({ n, sum: sums.sumY })
-  const spread = variance({ n, sum: sums.sumY, sumSq: sums.sumSqY })
-  const ofCovariate = variance({ n, sum: sums.sumX, sumSq: sums.sumSqX }) ?? 0
-  const joint = covariance(sums) ?? 0
-  const adjustedVariance = spread === null ? null : Math.max(0, spread - 2 * theta * joint + theta ** 2 * ofCovariate)
-  const shown = {
-    mean: level,
-    adjustedMean: level === null ? null : level - theta * (sums.sumX / n - covariateMean),
-    variance: spread,
+  const unadjustedMean = mean({ n, sum: sums.sumY })
+  const unadjustedVariance = variance({ n, sum: sums.sumY, sumSq: sums.sumSqY })
+  const covariateVariance = variance({ n, sum: sums.sumX, sumSq: sums.sumSqX }) ?? 0
+  const covarianceXY = covariance(sums) ?? 0
+  const adjustedVariance =
+    unadjustedVariance === null
+      ? null
+      : Math.max(0, unadjustedVariance - 2 * theta * covarianceXY + theta ** 2 * covariateVariance)
+  const estimates = {
+    mean: unadjustedMean,
+    adjustedMean: unadjustedMean === null ? null : unadjustedMean - theta * (sums.sumX / n - covariateMean),
+    variance: unadjustedVariance,
     adjustedVariance,
     varianceReduction:
-      spread === null || adjustedVariance === null || spread === 0 ? null : 1 - adjustedVariance / spread,
+      unadjustedVariance === null || adjustedVariance === null || unadjustedVariance === 0
+        ? null
+        : 1 - adjustedVariance / unadjustedVariance,
   }
-  return { sums, shown, covariance: joint }
+  return { sums, estimates, covariance: covarianceXY }
 }
 
 function compareAdjusted(control: Adjusted, treatment: Adjusted, theta: number, confidenceLevel: number): Comparison {
-  const levels = [control.shown.adjustedMean, treatment.shown.adjustedMean] as const
+  const levels = [control.estimates.adjustedMean, treatment.estimates.adjustedMean] as const
   if (levels[0] === null || levels[1] === null) return undefinedComparison('no_data', ...levels)
-  const parts = [control, treatment].map(({ sums, shown }) => ({
+  const parts = [control, treatment].map(({ sums, estimates }) => ({
     n: sums.n,
-    variance: shown.adjustedVariance === null ? null : shown.adjustedVariance / sums.n,
+    variance: estimates.adjustedVariance === null ? null : estimates.adjustedVariance / sums.n,
   }))
-  const [one, other] = parts.map(({ variance }) => variance)
-  const unadjusted = control.shown.variance
-  if (one == null || other == null || unadjusted === null) return undefinedComparison('insufficient_data', ...levels)
+  const [controlVariance, treatmentVariance] = parts.map(({ variance }) => variance)
+  const unadjustedVariance = control.estimates.variance
+  if (controlVariance == null || treatmentVariance == null || unadjustedVariance === null)
+    return undefinedComparison('insufficient_data', ...levels)
   const { n } = control.sums
   return compareEffect(
     {
       difference: levels[1] - levels[0],
-      varianceOfDifference: one + other,
-      control: control.shown.mean as number,
-      varianceOfControl: unadjusted / n,
-      covariance: -(unadjusted - theta * control.covariance) / n,
+      varianceOfDifference: controlVariance + treatmentVariance,
+      control: control.estimates.mean as number,
+      varianceOfControl: unadjustedVariance / n,
+      covariance: -(unadjustedVariance - theta * control.covariance) / n,
       degreesOfFreedom: welchDegreesOfFreedom([
-        { n, variance: one },
-        { n: treatment.sums.n, variance: other },
+        { n, variance: controlVariance },
+        { n: treatment.sums.n, variance: treatmentVariance },
       ]),
     },
     confidenceLevel,

@@ -40,12 +40,13 @@ export function exclusionRates(
   const excluded = sum(used.map((variant) => variant.excluded))
   if (excluded === 0 || excluded === assigned) return { ...undefinedTest, status: 'zero_variance' }
   const rate = excluded / assigned
-  const spread = rate * ((assigned - excluded) / assigned)
+  const binomialVariance = rate * ((assigned - excluded) / assigned)
   const chiSquare = sum(
     used.map(
       (variant) =>
         variant.assigned *
-        (((variant.excluded / variant.assigned - rate) / spread) * (variant.excluded / variant.assigned - rate)),
+        (((variant.excluded / variant.assigned - rate) / binomialVariance) *
+          (variant.excluded / variant.assigned - rate)),
     ),
   )
   const pValue = chiSquareSf(chiSquare, degreesOfFreedom)

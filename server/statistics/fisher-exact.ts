@@ -60,11 +60,11 @@ export function fisherExact(control: Proportion, treatment: Proportion): FisherE
   const observed = treatment.converted - first
   const weight = weights[observed] ?? 0
   const total = sum(weights)
-  const share = (some: number[]) => Math.min(1, sum(some) / total)
+  const probabilityOf = (tables: number[]) => Math.min(1, sum(tables) / total)
   return {
-    pValue: share(weights.filter((other) => other <= weight * (1 + tieSlack))),
-    pGreater: share(weights.slice(Math.max(0, observed))),
-    pLess: share(weights.slice(0, Math.max(0, observed + 1))),
+    pValue: probabilityOf(weights.filter((other) => other <= weight * (1 + tieSlack))),
+    pGreater: probabilityOf(weights.slice(Math.max(0, observed))),
+    pLess: probabilityOf(weights.slice(0, Math.max(0, observed + 1))),
   }
 }
 

@@ -9,7 +9,7 @@ export type Spending = 'obrien_fleming' | 'pocock'
 /** Per planned look: the cumulative alpha spent, the bound of |z|, and the two-sided p-value at the bound. */
 type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number[]; nominalP: number[] }
 
-const PIECES = 4
+const SUBINTERVALS = 4
 
 /**
  * Computes two-sided bounds for a few planned looks, by the alpha spending of Lan and DeMets. A group sequential test
@@ -31,34 +31,37 @@ export function groupSequentialBounds(
   if (times.length === 0 || times.some((time, look) => !(time > (times[look - 1] ?? 0))))
     throw new RangeError('The fractions must ascend from above 0, with one look at the end')
   const alpha = 1 - confidenceLevel
-  const cumulativeAlpha = times.map((time) => spent(time, alpha, spending))
+  const cumulativeAlpha = times.map((time) => cumulativeSpending(time, alpha, spending))
   const zBounds: number[] = []
   // Density of the score process on the paths that have crossed no bound yet, at the quadrature nodes.
-  let alive: { x: number; mass: number }[] = [{ x: 0, mass: 1 }]
+  let survivors: { x: number; mass: number }[] = [{ x: 0, mass: 1 }]
   for (const [look, time] of times.entries()) {
     const sd = Math.sqrt(time - (times[look - 1] ?? 0))
-    const wanted = (cumulativeAlpha[look] as number) - (cumulativeAlpha[look - 1] ?? 0)
-    const crossing = (bound: number) =>
-      alive.reduce((sum, { x, mass }) => sum + mass * (normalSf((bound - x) / sd) + normalCdf((-bound - x) / sd)), 0)
-    const bound = rootOf((candidate) => crossing(candidate) - wanted, 0, 40)
+    const alphaToSpend = (cumulativeAlpha[look] as number) - (cumulativeAlpha[look - 1] ?? 0)
+    const crossingProbability = (bound: number) =>
+      survivors.reduce(
+        (sum, { x, mass }) => sum + mass * (normalSf((bound - x) / sd) + normalCdf((-bound - x) / sd)),
+        0,
+      )
+    const bound = bisect((candidate) => crossingProbability(candidate) - alphaToSpend, 0, 40)
     zBounds.push(bound / Math.sqrt(time))
-    const cuts = Array.from({ length: PIECES + 1 }, (_, cut) => bound * ((2 * cut) / PIECES - 1))
-    const before = alive
-    alive = nodesBetween(cuts).map(({ x, weight }) => ({
+    const breakpoints = Array.from({ length: SUBINTERVALS + 1 }, (_, index) => bound * ((2 * index) / SUBINTERVALS - 1))
+    const previous = survivors
+    survivors = nodesBetween(breakpoints).map(({ x, weight }) => ({
       x,
-      mass: (weight * before.reduce((sum, from) => sum + from.mass * normalDensity((x - from.x) / sd), 0)) / sd,
+      mass: (weight * previous.reduce((sum, from) => sum + from.mass * normalDensity((x - from.x) / sd), 0)) / sd,
     }))
   }
   return { cumulativeAlpha, zBounds, nominalP: zBounds.map((z) => 2 * normalSf(z)) }
 }
 
-function spent(time: number, alpha: number, spending: Spending): number {
+function cumulativeSpending(time: number, alpha: number, spending: Spending): number {
   if (spending === 'pocock') return alpha * Math.log1p((Math.E - 1) * time)
   return 4 * normalSf(-normalQuantile(alpha / 4) / Math.sqrt(time))
 }
 
 /** Finds the root of a decreasing function by bisection. */
-function rootOf(f: (x: number) => number, from: number, to: number): number {
+function bisect(f: (x: number) => number, from: number, to: number): number {
   let [below, above] = [from, to]
   for (;;) {
     const middle = (below + above) / 2

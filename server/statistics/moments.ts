@@ -61,6 +61,6 @@ export function covariance({ n, sumX, sumY, sumXY }: JointSums): number | null {
  * @see docs/statistics.md, "Means and variances from sums"
  */
 export function standardError(sums: Sums): number | null {
-  const spread = variance(sums)
-  return spread === null ? null : Math.sqrt(spread / sums.n)
+  const varianceOfUsers = variance(sums)
+  return varianceOfUsers === null ? null : Math.sqrt(varianceOfUsers / sums.n)
 }

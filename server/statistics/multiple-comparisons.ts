@@ -24,9 +24,9 @@ export function holm(pValues: PValues): (number | null)[] {
   const { order, count } = ranked(pValues)
   const adjusted: (number | null)[] = pValues.map(() => null)
   let largest = 0
-  for (const [rank, place] of order.entries()) {
-    largest = Math.max(largest, Math.min(1, (count - rank) * (pValues[place] as number)))
-    adjusted[place] = largest
+  for (const [rank, index] of order.entries()) {
+    largest = Math.max(largest, Math.min(1, (count - rank) * (pValues[index] as number)))
+    adjusted[index] = largest
   }
   return adjusted
 }
@@ -42,9 +42,9 @@ export function benjaminiHochberg(pValues: PValues): (number | null)[] {
   const { order, count } = ranked(pValues)
   const adjusted: (number | null)[] = pValues.map(() => null)
   let smallest = 1
-  for (const [rank, place] of [...order.entries()].reverse()) {
-    smallest = Math.min(smallest, (count * (pValues[place] as number)) / (rank + 1))
-    adjusted[place] = smallest
+  for (const [rank, index] of [...order.entries()].reverse()) {
+    smallest = Math.min(smallest, (count * (pValues[index] as number)) / (rank + 1))
+    adjusted[index] = smallest
   }
   return adjusted
 }
@@ -57,7 +57,7 @@ function ranked(pValues: PValues): { order: number[]; count: number } {
   for (const p of pValues)
     if (p !== null && !(p >= 0 && p <= 1)) throw new RangeError(`A p-value must be from 0 to 1, not ${p}`)
   const order = [...pValues.keys()]
-    .filter((place) => pValues[place] !== null)
+    .filter((index) => pValues[index] !== null)
     .sort((one, other) => (pValues[one] as number) - (pValues[other] as number))
   return { order, count: order.length }
 }

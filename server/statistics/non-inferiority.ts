@@ -47,13 +47,13 @@ export function nonInferiority(
   const isRelative = margin.type === 'relative'
   if (isRelative && !(control.level > 0)) return null
   const factor = isRelative ? 1 - sign * margin.size : 1
-  const ofControl = factor ** 2 * control.variance
-  const variance = treatment.variance + ofControl
+  const controlVariance = factor ** 2 * control.variance
+  const variance = treatment.variance + controlVariance
   if (!(variance > 0)) return null
   const distance = sign * (treatment.level - factor * control.level) + (isRelative ? 0 : margin.size)
   const t = distance / Math.sqrt(variance)
   const degreesOfFreedom = welchDegreesOfFreedom([
-    { variance: ofControl, n: control.n },
+    { variance: controlVariance, n: control.n },
     { variance: treatment.variance, n: treatment.n },
   ])
   const pValue = studentSf(t, degreesOfFreedom)
@@ -106,29 +106,29 @@ export function nonInferiorityOfEffect(
   confidenceLevel: number,
 ): NonInferiority | null {
   checkConfidenceLevel(confidenceLevel)
-  const found = distanceToMargin(effect, margin, direction)
-  if (!found) return null
+  const estimate = distanceToMargin(effect, margin, direction)
+  if (!estimate) return null
   const { degreesOfFreedom, difference } = effect
-  const t = found.distance / Math.sqrt(found.variance)
+  const t = estimate.distance / Math.sqrt(estimate.variance)
   const pValue = studentSf(t, degreesOfFreedom)
-  const spread = criticalT(2 * confidenceLevel - 1, degreesOfFreedom) * Math.sqrt(effect.varianceOfDifference)
+  const halfWidth = criticalT(2 * confidenceLevel - 1, degreesOfFreedom) * Math.sqrt(effect.varianceOfDifference)
   return {
     t,
     degreesOfFreedom,
     pValue,
     isNonInferior: pValue < 1 - confidenceLevel,
-    oneSidedBound: direction === 'increase' ? difference - spread : difference + spread,
+    oneSidedBound: direction === 'increase' ? difference - halfWidth : difference + halfWidth,
   }
 }
 
 /** Computes the lower and the upper one-sided bound of the difference. Each has the given confidence level. */
 function oneSidedBounds(control: Level, treatment: Level, confidenceLevel: number): Interval {
   const effect = effectOf(control, treatment)
-  const spread =
+  const halfWidth =
     effect.varianceOfDifference === 0
       ? 0
       : criticalT(2 * confidenceLevel - 1, effect.degreesOfFreedom) * Math.sqrt(effect.varianceOfDifference)
-  return [effect.difference - spread, effect.difference + spread]
+  return [effect.difference - halfWidth, effect.difference + halfWidth]
 }
 
 /**

@@ -24,14 +24,14 @@ export function stratifiedCuped(
   confidenceLevel: number,
   theta = pooledTheta(strata.flatMap(({ control, treatment }) => [control, treatment])),
 ): StratifiedComparison & { theta: number } {
-  const { used, told, status } = comparablePeriods(strata)
-  if (status !== 'ok') return { ...undefinedComparison(status), ...told, theta }
+  const { used, usage, status } = comparablePeriods(strata)
+  if (status !== 'ok') return { ...undefinedComparison(status), ...usage, theta }
   // Any constant can replace the mean of the covariate: the constant cancels in every difference within a period.
-  const everybody = used.flatMap(({ control, treatment }) => [control, treatment])
-  const centre = everybody.reduce((sum, { sumX }) => sum + sumX, 0) / everybody.reduce((sum, { n }) => sum + n, 0)
-  const control = used.map((stratum) => weighted(stratum.control, stratum.weight, theta, centre))
-  const treatment = used.map((stratum) => weighted(stratum.treatment, stratum.weight, theta, centre))
-  const total = (parts: readonly Weighted[], figure: keyof Weighted) =>
+  const allSums = used.flatMap(({ control, treatment }) => [control, treatment])
+  const covariateMean = allSums.reduce((sum, { sumX }) => sum + sumX, 0) / allSums.reduce((sum, { n }) => sum + n, 0)
+  const control = used.map((stratum) => weightedEstimates(stratum.control, stratum.weight, theta, covariateMean))
+  const treatment = used.map((stratum) => weightedEstimates(stratum.treatment, stratum.weight, theta, covariateMean))
+  const total = (parts: readonly WeightedEstimates[], figure: keyof WeightedEstimates) =>
     parts.reduce((sum, part) => sum + part[figure], 0)
   const level = total(treatment, 'adjusted')
   return {
@@ -40,14 +40,14 @@ export function stratifiedCuped(
         difference: level - total(control, 'adjusted'),
         varianceOfDifference: total(treatment, 'variance') + total(control, 'variance'),
         control: total(control, 'level'),
-        varianceOfControl: total(control, 'ownVariance'),
+        varianceOfControl: total(control, 'unadjustedVariance'),
         covariance: -total(control, 'covariance'),
         degreesOfFreedom: welchDegreesOfFreedom([...control, ...treatment]),
       },
       confidenceLevel,
       level,
     ),
-    ...told,
+    ...usage,
     theta,
   }
 }
@@ -55,27 +55,32 @@ export function stratifiedCuped(
 /**
  * The estimates of a variant in one period. Levels are multiplied by the weight of the period, variances by its square.
  */
-type Weighted = {
+type WeightedEstimates = {
   n: number
   level: number
   adjusted: number
   variance: number
-  ownVariance: number
+  unadjustedVariance: number
   covariance: number
 }
 
-function weighted(sums: CovariateSums, weight: number, theta: number, centre: number): Weighted {
+function weightedEstimates(
+  sums: CovariateSums,
+  weight: number,
+  theta: number,
+  covariateMean: number,
+): WeightedEstimates {
   const { n, sumY, sumX } = sums
-  const own = variance({ n, sum: sumY, sumSq: sums.sumSqY }) ?? 0
-  const ofCovariate = variance({ n, sum: sumX, sumSq: sums.sumSqX }) ?? 0
-  const joint = covariance(sums) ?? 0
+  const outcomeVariance = variance({ n, sum: sumY, sumSq: sums.sumSqY }) ?? 0
+  const covariateVariance = variance({ n, sum: sumX, sumSq: sums.sumSqX }) ?? 0
+  const covarianceXY = covariance(sums) ?? 0
   const scale = weight ** 2 / n
   return {
     n,
     level: (weight * sumY) / n,
-    adjusted: weight * (sumY / n - theta * (sumX / n - centre)),
-    variance: scale * Math.max(0, own - 2 * theta * joint + theta ** 2 * ofCovariate),
-    ownVariance: scale * own,
-    covariance: scale * (own - theta * joint),
+    adjusted: weight * (sumY / n - theta * (sumX / n - covariateMean)),
+    variance: scale * Math.max(0, outcomeVariance - 2 * theta * covarianceXY + theta ** 2 * covariateVariance),
+    unadjustedVariance: scale * outcomeVariance,
+    covariance: scale * (outcomeVariance - theta * covarianceXY),
   }
 }

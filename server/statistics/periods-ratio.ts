@@ -1,6 +1,6 @@
 import { undefinedComparison } from './comparison.ts'
 import { comparablePeriods, compareStratified, type StratifiedComparison, type StratifiedLevel } from './periods.ts'
-import { clearOfRounding, deviationVariance, type RatioSums } from './ratio.ts'
+import { deviationVariance, dropRoundingNoise, type RatioSums } from './ratio.ts'
 
 /**
  * One allocation period: the number of users of all variants, and the ratio sums of the two variants that are compared.
@@ -18,11 +18,11 @@ type RatioStratum = { users: number; control: RatioSums; treatment: RatioSums }
  *   docs/comparisons.md, "Allocation periods"
  */
 export function stratifiedRatio(strata: readonly RatioStratum[], confidenceLevel: number): StratifiedComparison {
-  const { used, told, status } = comparablePeriods(strata)
-  if (status !== 'ok') return { ...undefinedComparison(status), ...told }
+  const { used, usage, status } = comparablePeriods(strata)
+  if (status !== 'ok') return { ...undefinedComparison(status), ...usage }
   const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
-  if (!control || !treatment) return { ...undefinedComparison('zero_denominator'), ...told }
-  return { ...compareStratified(control, treatment, confidenceLevel), ...told }
+  if (!control || !treatment) return { ...undefinedComparison('zero_denominator'), ...usage }
+  return { ...compareStratified(control, treatment, confidenceLevel), ...usage }
 }
 
 /**
@@ -42,6 +42,6 @@ function stratify(
     variance: Math.max(0, (deviationVariance(sums, ratio) * (weight / denominator) * (weight / denominator)) / sums.n),
   }))
   const users = periods.reduce((total, { [side]: sums }) => total + sums.n, 0)
-  const spread = parts.reduce((total, part) => total + part.variance, 0)
-  return { level: ratio, variance: clearOfRounding(spread, ratio, users), parts }
+  const variance = parts.reduce((total, part) => total + part.variance, 0)
+  return { level: ratio, variance: dropRoundingNoise(variance, ratio, users), parts }
 }

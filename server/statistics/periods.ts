@@ -5,14 +5,14 @@ import { mean, type Sums, variance } from './moments.ts'
 type Stratum = { users: number; control: Sums; treatment: Sums }
 
 /** The allocation periods that a stratified comparison uses. */
-type PeriodsUsed = {
+type PeriodUsage = {
   periodsUsed: number
   /** Users of the two variants in the periods that have fewer than two users in one of them. */
   usersLeftOut: number
   /** Weights of the used periods, in their order: shares of the users of all used periods. */
   weights: number[]
 }
-export type StratifiedComparison = Comparison & PeriodsUsed
+export type StratifiedComparison = Comparison & PeriodUsage
 
 /**
  * Selects the periods that have at least two users in both variants, and weights each by its share of all users.
@@ -21,18 +21,18 @@ export type StratifiedComparison = Comparison & PeriodsUsed
  */
 export function comparablePeriods<Period extends { users: number; control: { n: number }; treatment: { n: number } }>(
   strata: readonly Period[],
-): { used: (Period & { weight: number })[]; told: PeriodsUsed; status: 'ok' | 'no_data' | 'insufficient_data' } {
+): { used: (Period & { weight: number })[]; usage: PeriodUsage; status: 'ok' | 'no_data' | 'insufficient_data' } {
   const comparable = strata.filter(({ control, treatment }) => control.n >= 2 && treatment.n >= 2)
   const users = comparable.reduce((sum, stratum) => sum + stratum.users, 0)
-  const compared = (of: readonly Period[]) =>
-    of.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
+  const comparedUsers = (periods: readonly Period[]) =>
+    periods.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
   const used = comparable.map((stratum) => ({ ...stratum, weight: stratum.users / users }))
   const isEmpty = strata.every(({ control }) => control.n === 0) || strata.every(({ treatment }) => treatment.n === 0)
   return {
     used,
-    told: {
+    usage: {
       periodsUsed: used.length,
-      usersLeftOut: compared(strata) - compared(comparable),
+      usersLeftOut: comparedUsers(strata) - comparedUsers(comparable),
       weights: used.map(({ weight }) => weight),
     },
     status: used.length > 0 ? 'ok' : isEmpty ? 'no_data' : 'insufficient_data',
@@ -48,10 +48,10 @@ export function comparablePeriods<Period extends { users: number; control: { n: 
  * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; docs/comparisons.md, "Allocation periods"
  */
 export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
-  const { used, told, status } = comparablePeriods(strata)
-  if (status !== 'ok') return { ...undefinedComparison(status), ...told }
+  const { used, usage, status } = comparablePeriods(strata)
+  if (status !== 'ok') return { ...undefinedComparison(status), ...usage }
   const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
-  return { ...compareStratified(control, treatment, confidenceLevel), ...told }
+  return { ...compareStratified(control, treatment, confidenceLevel), ...usage }
 }
 
 /** A variant's level over all periods, its variance, and the part of each period in this variance. */

@@ -9,11 +9,12 @@ import { criticalValue } from './proportion.ts'
  * @throws RangeError for a rate or a plan outside its range
  * @see Fleiss, Levin, Paik (2003), chapter 4; docs/inference.md, "Power"
  */
-export function sampleSizeOfProportions(rate: number, changed: number, plan: Plan): SampleSize {
+export function sampleSizeOfProportions(controlRate: number, treatmentRate: number, plan: Plan): SampleSize {
   const { confidenceLevel, power, ratio } = checkPlan(plan)
-  const { pooled, unpooled } = spreads(rate, changed, ratio)
-  if (changed === rate) throw new RangeError('The effect to be found must not be 0')
-  const root = (criticalValue(confidenceLevel) * pooled + normalQuantile(power) * unpooled) / (changed - rate)
+  const { pooled, unpooled } = standardDeviations(controlRate, treatmentRate, ratio)
+  if (treatmentRate === controlRate) throw new RangeError('The effect to be found must not be 0')
+  const root =
+    (criticalValue(confidenceLevel) * pooled + normalQuantile(power) * unpooled) / (treatmentRate - controlRate)
   return roundUp(root ** 2, ratio)
 }
 
@@ -25,11 +26,16 @@ export function sampleSizeOfProportions(rate: number, changed: number, plan: Pla
  * @throws RangeError for a figure outside its range
  * @see Fleiss, Levin, Paik (2003), chapter 4; docs/inference.md, "Power"
  */
-export function powerOfProportions(rate: number, changed: number, users: Users, confidenceLevel: number): number {
+export function powerOfProportions(
+  controlRate: number,
+  treatmentRate: number,
+  users: Users,
+  confidenceLevel: number,
+): number {
   const za = criticalValue(confidenceLevel)
   checkUsers(users)
-  const { pooled, unpooled } = spreads(rate, changed, users.treatment / users.control)
-  const difference = Math.abs(changed - rate) * Math.sqrt(users.control)
+  const { pooled, unpooled } = standardDeviations(controlRate, treatmentRate, users.treatment / users.control)
+  const difference = Math.abs(treatmentRate - controlRate) * Math.sqrt(users.control)
   return normalCdf((difference - za * pooled) / unpooled) + normalCdf((-difference - za * pooled) / unpooled)
 }
 
@@ -61,12 +67,16 @@ export function detectableIncrease(rate: number, users: Users, plan: Omit<Plan, 
  * Computes two standard deviations of the difference, both times the square root of the control's users. `pooled`
  * assumes equal rates (the null hypothesis), `unpooled` uses each variant's own rate (the alternative).
  */
-function spreads(rate: number, changed: number, ratio: number): { pooled: number; unpooled: number } {
-  for (const one of [rate, changed])
-    if (!(one > 0 && one < 1)) throw new RangeError(`A conversion rate must be above 0 and below 1, not ${one}`)
-  const mixed = (rate + ratio * changed) / (1 + ratio)
+function standardDeviations(
+  controlRate: number,
+  treatmentRate: number,
+  ratio: number,
+): { pooled: number; unpooled: number } {
+  for (const rate of [controlRate, treatmentRate])
+    if (!(rate > 0 && rate < 1)) throw new RangeError(`A conversion rate must be above 0 and below 1, not ${rate}`)
+  const pooledRate = (controlRate + ratio * treatmentRate) / (1 + ratio)
   return {
-    pooled: Math.sqrt((1 + 1 / ratio) * mixed * (1 - mixed)),
-    unpooled: Math.sqrt(rate * (1 - rate) + (changed * (1 - changed)) / ratio),
+    pooled: Math.sqrt((1 + 1 / ratio) * pooledRate * (1 - pooledRate)),
+    unpooled: Math.sqrt(controlRate * (1 - controlRate) + (treatmentRate * (1 - treatmentRate)) / ratio),
   }
 }

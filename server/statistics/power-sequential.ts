@@ -1,5 +1,5 @@
 import { normalQuantile } from './distributions.ts'
-import { bothQuantiles, checkPlan, type Plan } from './power.ts'
+import { checkPlan, type Plan, quantileSum } from './power.ts'
 import { sequentialMultiplier } from './sequential.ts'
 
 /**
@@ -25,17 +25,17 @@ export function sequentialSampleSize(sd: number, difference: number, plan: Plan,
   const share = ratio / (1 + ratio)
   /** Standard error of the difference with one user in total, as a multiple of the difference to detect. */
   const error = (sd / Math.abs(difference)) * Math.sqrt(1 / share + 1 / (1 - share))
-  const fixed = (bothQuantiles(plan) * error) ** 2
+  const fixed = (quantileSum(plan) * error) ** 2
   const zb = normalQuantile(power)
-  const isEnough = (n: number) => Math.sqrt(n) / error - sequentialMultiplier(n, confidenceLevel, tuning) >= zb
+  const hasPower = (n: number) => Math.sqrt(n) / error - sequentialMultiplier(n, confidenceLevel, tuning) >= zb
   let below = fixed
   let above = fixed
-  while (!isEnough(above)) above *= 2
-  while (isEnough(below)) below /= 2
+  while (!hasPower(above)) above *= 2
+  while (hasPower(below)) below /= 2
   for (;;) {
     const middle = (below + above) / 2
     if (middle <= below || middle >= above) return { fixed, sequential: above, inflation: above / fixed }
-    if (isEnough(middle)) above = middle
+    if (hasPower(middle)) above = middle
     else below = middle
   }
 }

@@ -23,10 +23,10 @@ export type SampleSize = Users & { controlExact: number }
  */
 export function sampleSizeOfMeans(sd: number, difference: number, plan: Plan, covariateR2 = 0): SampleSize {
   const { ratio } = checkPlan(plan)
-  const spread = adjustedSd(sd, covariateR2)
+  const adjusted = adjustedSd(sd, covariateR2)
   if (!(Math.abs(difference) > 0 && Number.isFinite(difference)))
     throw new RangeError('The effect to be found must not be 0')
-  const controlExact = ((bothQuantiles(plan) * spread) / difference) ** 2 * (1 + 1 / ratio)
+  const controlExact = ((quantileSum(plan) * adjusted) / difference) ** 2 * (1 + 1 / ratio)
   return roundUp(controlExact, ratio)
 }
 
@@ -47,7 +47,7 @@ export function powerOfMeans(
   covariateR2 = 0,
 ): number {
   const za = criticalValue(confidenceLevel)
-  const t = Math.abs(difference) / errorOfMeans(sd, users, covariateR2)
+  const t = Math.abs(difference) / standardErrorOfDifference(sd, users, covariateR2)
   return normalCdf(t - za) + normalCdf(-t - za)
 }
 
@@ -60,14 +60,14 @@ export function powerOfMeans(
  * @see docs/inference.md, "Power"
  */
 export function detectableDifference(sd: number, users: Users, plan: Omit<Plan, 'ratio'>, covariateR2 = 0): number {
-  return bothQuantiles(checkPlan({ ...plan, ratio: 1 })) * errorOfMeans(sd, users, covariateR2)
+  return quantileSum(checkPlan({ ...plan, ratio: 1 })) * standardErrorOfDifference(sd, users, covariateR2)
 }
 
 /**
  * Computes z(1 - α/2) + z(power): the effect in standard errors that the test detects with the planned power.
  * @see docs/inference.md, "Power"
  */
-export const bothQuantiles = ({ confidenceLevel, power }: Omit<Plan, 'ratio'>) =>
+export const quantileSum = ({ confidenceLevel, power }: Omit<Plan, 'ratio'>) =>
   criticalValue(confidenceLevel) + normalQuantile(power)
 
 /**
@@ -78,7 +78,7 @@ export function checkPlan(plan: Plan): Plan {
   criticalValue(plan.confidenceLevel)
   if (!(plan.power > 0 && plan.power < 1))
     throw new RangeError(`The power must be above 0 and below 1, not ${plan.power}`)
-  if (bothQuantiles(plan) <= 0) throw new RangeError('The power must be above the probability of a false alarm')
+  if (quantileSum(plan) <= 0) throw new RangeError('The power must be above the probability of a false alarm')
   if (!(plan.ratio > 0 && Number.isFinite(plan.ratio)))
     throw new RangeError(`The ratio must be above 0, not ${plan.ratio}`)
   return plan
@@ -111,7 +111,7 @@ function adjustedSd(sd: number, covariateR2: number): number {
   return sd * Math.sqrt(1 - covariateR2)
 }
 
-function errorOfMeans(sd: number, users: Users, covariateR2: number): number {
+function standardErrorOfDifference(sd: number, users: Users, covariateR2: number): number {
   checkUsers(users)
   return adjustedSd(sd, covariateR2) * Math.sqrt(1 / users.control + 1 / users.treatment)
 }

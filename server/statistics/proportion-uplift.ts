@@ -22,9 +22,10 @@ export function moverInterval(
   const rateT = conversionRate(treatment)
   if (rateC === null || rateT === null) return null
   const product = rateC * rateT
-  const root = (one: number, other: number) => Math.sqrt(Math.max(0, product ** 2 - one * other))
-  const below = lowerT * (2 * rateT - lowerT)
-  const lower = treatment.converted === 0 ? -1 : below / (product + root(below, upperC * (2 * rateC - upperC))) - 1
+  const root = (first: number, second: number) => Math.sqrt(Math.max(0, product ** 2 - first * second))
+  const lowerTerm = lowerT * (2 * rateT - lowerT)
+  const lower =
+    treatment.converted === 0 ? -1 : lowerTerm / (product + root(lowerTerm, upperC * (2 * rateC - upperC))) - 1
   if (control.converted === 0) return [lower, null]
   const scale = lowerC * (2 * rateC - lowerC)
   return [lower, (product + root(upperT * (2 * rateT - upperT), scale)) / scale - 1]
@@ -40,7 +41,7 @@ export function katzLogInterval(control: Proportion, treatment: Proportion, conf
   const z = criticalValue(confidenceLevel)
   if (control.converted === 0 || treatment.converted === 0) return null
   const ratio = treatment.converted / treatment.exposed / (control.converted / control.exposed)
-  const spread =
+  const halfWidth =
     z * Math.sqrt(1 / treatment.converted - 1 / treatment.exposed + 1 / control.converted - 1 / control.exposed)
-  return [Math.expm1(Math.log(ratio) - spread), Math.expm1(Math.log(ratio) + spread)]
+  return [Math.expm1(Math.log(ratio) - halfWidth), Math.expm1(Math.log(ratio) + halfWidth)]
 }

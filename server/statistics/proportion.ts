@@ -44,8 +44,8 @@ export function waldInterval(proportion: Proportion, confidenceLevel: number): I
   const { exposed, converted } = proportion
   if (exposed === 0) return [0, 0]
   const rate = converted / exposed
-  const spread = z * Math.sqrt((rate * (1 - rate)) / exposed)
-  return [Math.max(0, rate - spread), Math.min(1, rate + spread)]
+  const halfWidth = z * Math.sqrt((rate * (1 - rate)) / exposed)
+  return [Math.max(0, rate - halfWidth), Math.min(1, rate + halfWidth)]
 }
 
 /**

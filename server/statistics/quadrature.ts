@@ -2,7 +2,7 @@
 
 const NODES = 64
 /** Distances of the breakpoints from a mean, to each side, in standard deviations. */
-const CUTS = [0, 1, 2, 4, 6, 8, 12, 20, 40]
+const BREAKPOINT_DISTANCES = [0, 1, 2, 4, 6, 8, 12, 20, 40]
 
 /** Nodes and weights on [-1, 1], by Newton's method on the Legendre polynomial. */
 const rule = Array.from({ length: NODES }, (_, index) => {
@@ -31,17 +31,17 @@ function legendre(x: number): { value: number; slope: number } {
  * Integrates f over the subintervals between consecutive breakpoints.
  * @param breakpoints ascending
  */
-export function integrate(f: (x: number) => number, bounds: readonly number[]): number {
-  let whole = 0
-  for (let piece = 1; piece < bounds.length; piece++) {
-    const from = bounds[piece - 1] as number
-    const half = ((bounds[piece] as number) - from) / 2
+export function integrate(f: (x: number) => number, breakpoints: readonly number[]): number {
+  let total = 0
+  for (let index = 1; index < breakpoints.length; index++) {
+    const from = breakpoints[index - 1] as number
+    const half = ((breakpoints[index] as number) - from) / 2
     if (half <= 0) continue
     let sum = 0
     for (const { x, weight } of rule) sum += weight * f(from + half * (1 + x))
-    whole += half * sum
+    total += half * sum
   }
-  return whole
+  return total
 }
 
 /**
@@ -49,9 +49,9 @@ export function integrate(f: (x: number) => number, bounds: readonly number[]): 
  * the same nodes again.
  * @param breakpoints ascending
  */
-export function nodesBetween(bounds: readonly number[]): { x: number; weight: number }[] {
-  return bounds.slice(1).flatMap((to, piece) => {
-    const from = bounds[piece] as number
+export function nodesBetween(breakpoints: readonly number[]): { x: number; weight: number }[] {
+  return breakpoints.slice(1).flatMap((to, index) => {
+    const from = breakpoints[index] as number
     const half = (to - from) / 2
     return rule.map(({ x, weight }) => ({ x: from + half * (1 + x), weight: half * weight }))
   })
@@ -61,11 +61,15 @@ export function nodesBetween(bounds: readonly number[]): { x: number; weight: nu
  * Returns breakpoints around each mean, at multiples of its standard deviation.
  * @returns ascending, from the lower to the upper bound
  */
-export function cutsAround(
+export function breakpointsAround(
   distributions: readonly { mean: number; sd: number }[],
   [lower, upper]: readonly [number, number],
 ): number[] {
-  const cuts = distributions.flatMap(({ mean, sd }) => CUTS.flatMap((count) => [mean - count * sd, mean + count * sd]))
-  const within = [lower, ...cuts.filter((cut) => cut > lower && cut < upper), upper].filter(Number.isFinite)
+  const candidates = distributions.flatMap(({ mean, sd }) =>
+    BREAKPOINT_DISTANCES.flatMap((count) => [mean - count * sd, mean + count * sd]),
+  )
+  const within = [lower, ...candidates.filter((candidate) => candidate > lower && candidate < upper), upper].filter(
+    Number.isFinite,
+  )
   return [...new Set(within)].sort((one, other) => one - other)
 }

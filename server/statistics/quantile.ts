@@ -46,12 +46,12 @@ export function summarizeQuantile(
   const z = criticalValue(confidenceLevel)
   const sorted = Float64Array.from(clusters.flat()).sort()
   const n = sorted.length
-  const spread = z * Math.sqrt((fraction * (1 - fraction)) / n)
-  if (n === 0 || fraction - spread <= 0 || fraction + spread >= 1) return null
+  const halfWidth = z * Math.sqrt((fraction * (1 - fraction)) / n)
+  if (n === 0 || fraction - halfWidth <= 0 || fraction + halfWidth >= 1) return null
   const ranks = [
-    quantileRank(n, fraction - spread),
+    quantileRank(n, fraction - halfWidth),
     quantileRank(n, fraction),
-    quantileRank(n, fraction + spread),
+    quantileRank(n, fraction + halfWidth),
   ] as const
   const [quantileLower, quantile, quantileUpper] = ranks.map((rank) => sorted[rank - 1] as number) as [
     number,
@@ -90,7 +90,7 @@ export function quantileError(
 ): QuantileError | null {
   checkFraction(fraction)
   const { n, clusters, quantileLower, quantileUpper } = summary
-  const ofClusters = ratioLevel({
+  const shareBelow = ratioLevel({
     n: clusters,
     sumNum: summary.sumJ,
     sumSqNum: summary.sumSqJ,
@@ -98,9 +98,9 @@ export function quantileError(
     sumSqDen: summary.sumSqN,
     sumNumDen: summary.sumJN,
   })
-  if (typeof ofClusters === 'string' || quantileUpper === quantileLower) return null
+  if (typeof shareBelow === 'string' || quantileUpper === quantileLower) return null
   const independent = (quantileUpper - quantileLower) / (2 * criticalValue(confidenceLevel))
-  const designEffect = ofClusters.variance / ((fraction * (1 - fraction)) / n)
+  const designEffect = shareBelow.variance / ((fraction * (1 - fraction)) / n)
   return { independent, designEffect, standardError: independent * Math.sqrt(designEffect) }
 }
 

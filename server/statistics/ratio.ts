@@ -27,8 +27,8 @@ export function ratioLevel(sums: RatioSums): Level | Exclude<Status, 'ok' | 'zer
   if (sumDen === 0) return 'zero_denominator'
   const ratio = sumNum / sumDen
   const meanDenominator = sumDen / n
-  const spread = deviationVariance(sums, ratio) / meanDenominator / meanDenominator / n
-  return { n, level: ratio, variance: clearOfRounding(spread, ratio, n) }
+  const ratioVariance = deviationVariance(sums, ratio) / meanDenominator / meanDenominator / n
+  return { n, level: ratio, variance: dropRoundingNoise(ratioVariance, ratio, n) }
 }
 
 /**
@@ -38,15 +38,15 @@ export function ratioLevel(sums: RatioSums): Level | Exclude<Status, 'ok' | 'zer
  */
 export function deviationVariance(sums: RatioSums, ratio: number): number {
   const { n, sumNum, sumSqNum, sumDen, sumSqDen, sumNumDen } = sums
-  const ofNumerator = variance({ n, sum: sumNum, sumSq: sumSqNum }) ?? 0
-  const ofDenominator = variance({ n, sum: sumDen, sumSq: sumSqDen }) ?? 0
-  const ofBoth = covariance({ n, sumX: sumNum, sumY: sumDen, sumXY: sumNumDen }) ?? 0
-  return ofNumerator - 2 * ratio * ofBoth + ratio ** 2 * ofDenominator
+  const numeratorVariance = variance({ n, sum: sumNum, sumSq: sumSqNum }) ?? 0
+  const denominatorVariance = variance({ n, sum: sumDen, sumSq: sumSqDen }) ?? 0
+  const jointCovariance = covariance({ n, sumX: sumNum, sumY: sumDen, sumXY: sumNumDen }) ?? 0
+  return numeratorVariance - 2 * ratio * jointCovariance + ratio ** 2 * denominatorVariance
 }
 
 /** Returns the variance of a ratio of n users, or 0 if the variance is rounding noise. */
-export const clearOfRounding = (spread: number, ratio: number, n: number) =>
-  spread > (ROUNDING * ratio ** 2) / n ? spread : 0
+export const dropRoundingNoise = (ratioVariance: number, ratio: number, n: number) =>
+  ratioVariance > (ROUNDING * ratio ** 2) / n ? ratioVariance : 0
 
 /**
  * Compares the ratios of two variants, in the unit of the ratio.
@@ -58,6 +58,6 @@ export function ratioTest(control: RatioSums, treatment: RatioSums, confidenceLe
   const levels = [ratioLevel(control), ratioLevel(treatment)] as const
   for (const status of ['no_data', 'insufficient_data', 'zero_denominator'] as const)
     if (levels.includes(status)) return undefinedComparison(status)
-  const [one, other] = levels as readonly [Level, Level]
-  return compareEffect(effectOf(one, other), confidenceLevel, other.level)
+  const [controlLevel, treatmentLevel] = levels as readonly [Level, Level]
+  return compareEffect(effectOf(controlLevel, treatmentLevel), confidenceLevel, treatmentLevel.level)
 }

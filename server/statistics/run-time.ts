@@ -20,8 +20,8 @@ export function runTime(
   if (![...needed, ...allocation, dailyUsers, traffic].every((figure) => figure >= 0 && Number.isFinite(figure)))
     throw new RangeError('Users, allocations and traffic must not be negative')
   const shares = allocation.reduce((sum, share) => sum + share, 0)
-  const days = needed.reduce((longest, users, place) => {
-    const daily = ((allocation[place] as number) / shares) * dailyUsers * traffic
+  const days = needed.reduce((longest, users, index) => {
+    const daily = ((allocation[index] as number) / shares) * dailyUsers * traffic
     return Math.max(longest, users === 0 ? 0 : Math.ceil(users / daily - 1e-9))
   }, 1)
   return Number.isFinite(days) ? { days, weeks: Math.ceil(days / 7) } : { days: null, weeks: null }

@@ -35,23 +35,23 @@ export function sampleRatio(
   threshold = MISMATCH_THRESHOLD,
 ): SampleRatio {
   checkCounts(counts, allocation)
-  const drawn = counts.flatMap((count, place) => {
-    const share = allocation[place] as number
+  const allocated = counts.flatMap((count, index) => {
+    const share = allocation[index] as number
     return share > 0 ? [{ count, share }] : []
   })
-  const degreesOfFreedom = drawn.length - 1
-  const undecided = { expected: null, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
-  if (counts.some((count, place) => count > 0 && allocation[place] === 0))
-    return { ...undecided, status: 'unexpected_variant', pValue: 0, isMismatch: true }
+  const degreesOfFreedom = allocated.length - 1
+  const untested = { expected: null, chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
+  if (counts.some((count, index) => count > 0 && allocation[index] === 0))
+    return { ...untested, status: 'unexpected_variant', pValue: 0, isMismatch: true }
   const total = sum([...counts])
-  if (total === 0) return { ...undecided, status: 'no_data' }
-  if (drawn.length === 1) return { ...undecided, status: 'single_variant' }
+  if (total === 0) return { ...untested, status: 'no_data' }
+  if (allocated.length === 1) return { ...untested, status: 'single_variant' }
   const shares = sum([...allocation])
-  const expected = drawn.map(({ share }) => (share / shares) * total)
+  const expected = allocated.map(({ share }) => (share / shares) * total)
   const chiSquare = sum(
-    drawn.map(({ count }, place) => {
-      const wanted = expected[place] as number
-      return ((count - wanted) / wanted) * (count - wanted)
+    allocated.map(({ count }, index) => {
+      const expectedCount = expected[index] as number
+      return ((count - expectedCount) / expectedCount) * (count - expectedCount)
     }),
   )
   const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
@@ -102,22 +102,29 @@ export function sequentialSampleRatio(
   allocation: readonly number[],
   concentration = CONCENTRATION,
 ): { logBayesFactors: number[]; runningPValues: number[] } {
-  const whole = sum([...allocation])
-  const shares = allocation.map((share) => share / whole)
+  const totalShare = sum([...allocation])
+  const shares = allocation.map((share) => share / totalShare)
   if (!shares.every((share) => share > 0)) throw new RangeError('The sequential test takes allocations above 0 only')
   const logBayesFactors = looks.map((counts) => {
     checkCounts(counts, allocation)
     const total = sum([...counts])
-    const after = total + concentration
-    const terms = counts.map((count, place) => {
-      const share = shares[place] as number
-      const prior = concentration * share
-      const deviance = devianceTerm(prior + count, after * share, count - total * share)
-      return deviance - Math.log1p(count / prior) / 2 + stirlingError(prior + count) - stirlingError(prior)
+    const totalWithPrior = total + concentration
+    const terms = counts.map((count, index) => {
+      const share = shares[index] as number
+      const priorCount = concentration * share
+      const deviance = devianceTerm(priorCount + count, totalWithPrior * share, count - total * share)
+      return (
+        deviance - Math.log1p(count / priorCount) / 2 + stirlingError(priorCount + count) - stirlingError(priorCount)
+      )
     })
-    return sum(terms) + Math.log1p(total / concentration) / 2 + stirlingError(concentration) - stirlingError(after)
+    return (
+      sum(terms) + Math.log1p(total / concentration) / 2 + stirlingError(concentration) - stirlingError(totalWithPrior)
+    )
   })
-  return { logBayesFactors, runningPValues: runningMinimum(logBayesFactors.map((log) => Math.min(1, Math.exp(-log)))) }
+  return {
+    logBayesFactors,
+    runningPValues: runningMinimum(logBayesFactors.map((logBayesFactor) => Math.min(1, Math.exp(-logBayesFactor)))),
+  }
 }
 
 function checkCounts(counts: readonly number[], allocation: readonly number[]): void {

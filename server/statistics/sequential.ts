@@ -116,8 +116,8 @@ function checkSequentialLevel(confidenceLevel: number): void {
 function rhoOf(alpha: number, tuning: number): number {
   if (!(tuning > 0 && Number.isFinite(tuning)))
     throw new RangeError(`The tuning must be a number of users above 0, not ${tuning}`)
-  const log = -2 * Math.log(alpha)
-  return Math.sqrt((log + Math.log1p(log)) / tuning)
+  const logTerm = -2 * Math.log(alpha)
+  return Math.sqrt((logTerm + Math.log1p(logTerm)) / tuning)
 }
 
 const multiplierAt = (a: number, alpha: number) =>

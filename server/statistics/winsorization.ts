@@ -37,10 +37,10 @@ export function winsorize(
 function capValues(values: readonly number[], lowerCap: number | null, upperCap: number | null): CappedSums {
   const sums = { n: values.length, sum: 0, sumSq: 0, capped: 0 }
   for (const value of values) {
-    const kept = Math.max(lowerCap ?? -Infinity, Math.min(upperCap ?? Infinity, value))
-    sums.sum += kept
-    sums.sumSq += kept ** 2
-    if (kept !== value) sums.capped++
+    const capped = Math.max(lowerCap ?? -Infinity, Math.min(upperCap ?? Infinity, value))
+    sums.sum += capped
+    sums.sumSq += capped ** 2
+    if (capped !== value) sums.capped++
   }
   return sums
 }

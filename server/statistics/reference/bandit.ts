@@ -28,7 +28,7 @@ export function topTwoAllocation(posteriors: readonly NormalPosterior[], floor: 
   const best = probabilityBestNormal(posteriors)
   const second = probabilitySecondNormal(posteriors)
   return withFloor(
-    best.map((probability, place) => (probability + (second[place] as number)) / 2),
+    best.map((probability, index) => (probability + (second[index] as number)) / 2),
     floor,
   )
 }

@@ -39,12 +39,12 @@ export function exposedSums(
 ): ExposureResult {
   const exposures = exposuresOf(assignments.filter(({ at }) => at < asOf))
   const totals = new Map<string, number>()
-  let crossed = 0
+  let crossoverUsers = 0
   let immature = 0
   for (const [user, { at, variantIds }] of exposures) {
-    const isCrossed = variantIds.size > 1
-    if (isCrossed) crossed++
-    if (isCrossed && crossovers === 'exclude') continue
+    const isCrossover = variantIds.size > 1
+    if (isCrossover) crossoverUsers++
+    if (isCrossover && crossovers === 'exclude') continue
     if (metric.requireCompleteWindow && at + (metric.windowMs ?? 0) > asOf) immature++
     else totals.set(user, 0)
   }
@@ -69,7 +69,7 @@ export function exposedSums(
     variant.sum += total
     variant.sumSq += total ** 2
   }
-  return { variants: sums, crossovers: crossed, immature }
+  return { variants: sums, crossovers: crossoverUsers, immature }
 }
 
 /**
@@ -92,11 +92,11 @@ export function dailySums(
 function exposuresOf(assignments: readonly AssignmentRow[]) {
   const exposures = new Map<string, { at: number; variant: string; variantIds: Set<string> }>()
   for (const { user, variant, at } of assignments) {
-    const known = exposures.get(user)
-    if (!known) exposures.set(user, { at, variant, variantIds: new Set([variant]) })
+    const exposure = exposures.get(user)
+    if (!exposure) exposures.set(user, { at, variant, variantIds: new Set([variant]) })
     else {
-      known.variantIds.add(variant)
-      if (at < known.at) Object.assign(known, { at, variant })
+      exposure.variantIds.add(variant)
+      if (at < exposure.at) Object.assign(exposure, { at, variant })
     }
   }
   return exposures

@@ -19,13 +19,16 @@ export function mixtureSprt(
   confidenceLevel: number,
 ): { logLikelihoodRatio: number; pValue: number; interval: Interval } {
   if (!(variance > 0) || !(mixingVariance > 0)) throw new RangeError('Both variances must be above 0')
-  const whole = variance + mixingVariance
+  const totalVariance = variance + mixingVariance
   const logShrinkage = Math.log1p(mixingVariance / variance) / 2
-  const logLikelihoodRatio = (((mixingVariance / whole) * difference) / variance / 2) * difference - logShrinkage
-  const spread = Math.sqrt(((2 * variance * whole) / mixingVariance) * (logShrinkage - Math.log(1 - confidenceLevel)))
+  const logLikelihoodRatio =
+    (((mixingVariance / totalVariance) * difference) / variance / 2) * difference - logShrinkage
+  const halfWidth = Math.sqrt(
+    ((2 * variance * totalVariance) / mixingVariance) * (logShrinkage - Math.log(1 - confidenceLevel)),
+  )
   return {
     logLikelihoodRatio,
     pValue: Math.min(1, Math.exp(-logLikelihoodRatio)),
-    interval: [difference - spread, difference + spread],
+    interval: [difference - halfWidth, difference + halfWidth],
   }
 }

@@ -1,6 +1,6 @@
 import { type Beta, betaExpectation } from '../beta-binomial.ts'
 import { betaCdf, normalCdf, normalDensity, normalSf } from '../distributions.ts'
-import { cutsAround, integrate } from '../quadrature.ts'
+import { breakpointsAround, integrate } from '../quadrature.ts'
 
 /**
  * Verified reference: the probability that each of several variants is the best. Bandit allocations are based on it.
@@ -18,9 +18,9 @@ export type NormalPosterior = { mean: number; sd: number }
 export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): number[] {
   checkNormals(posteriors)
   return checkedSum(
-    posteriors.map((_, place) =>
-      expectation(posteriors, place, (above) =>
-        product(posteriors, (_other, j) => (j === place ? 1 : normalCdf(above(j)))),
+    posteriors.map((_, index) =>
+      expectation(posteriors, index, (above) =>
+        product(posteriors, (_other, j) => (j === index ? 1 : normalCdf(above(j)))),
       ),
     ),
   )
@@ -34,15 +34,15 @@ export function probabilityBestNormal(posteriors: readonly NormalPosterior[]): n
  */
 export function probabilitySecondNormal(posteriors: readonly NormalPosterior[]): number[] {
   checkNormals(posteriors)
-  return posteriors.map((_, place) =>
-    expectation(posteriors, place, (above) =>
+  return posteriors.map((_, index) =>
+    expectation(posteriors, index, (above) =>
       posteriors.reduce(
         (sum, _best, j) =>
-          j === place
+          j === index
             ? sum
             : sum +
               normalSf(above(j)) *
-                product(posteriors, (_other, l) => (l === place || l === j ? 1 : normalCdf(above(l)))),
+                product(posteriors, (_other, l) => (l === index || l === j ? 1 : normalCdf(above(l)))),
         0,
       ),
     ),
@@ -58,17 +58,17 @@ export function probabilitySecondNormal(posteriors: readonly NormalPosterior[]):
 export function probabilityBestBeta(posteriors: readonly Beta[]): number[] {
   if (posteriors.length === 0) throw new RangeError('There is no variant to compare')
   return checkedSum(
-    posteriors.map((rate, place) =>
+    posteriors.map((rate, index) =>
       betaExpectation(rate, posteriors, (x) =>
-        product(posteriors, (other, j) => (j === place ? 1 : betaCdf(x, other.a, other.b))),
+        product(posteriors, (other, j) => (j === index ? 1 : betaCdf(x, other.a, other.b))),
       ),
     ),
   )
 }
 
-function product<T>(items: readonly T[], factor: (item: T, place: number) => number): number {
+function product<T>(items: readonly T[], factor: (item: T, index: number) => number): number {
   let result = 1
-  for (let place = 0; place < items.length && result !== 0; place++) result *= factor(items[place] as T, place)
+  for (let index = 0; index < items.length && result !== 0; index++) result *= factor(items[index] as T, index)
   return result
 }
 
@@ -81,17 +81,17 @@ function product<T>(items: readonly T[], factor: (item: T, place: number) => num
  */
 function expectation(
   posteriors: readonly NormalPosterior[],
-  place: number,
+  index: number,
   f: (above: (other: number) => number) => number,
 ): number {
-  const own = posteriors[place] as NormalPosterior
+  const own = posteriors[index] as NormalPosterior
   const relative = posteriors.map(({ mean, sd }) => ({ mean: (mean - own.mean) / own.sd, sd: sd / own.sd }))
   return integrate(
     (z) => {
       const density = normalDensity(z)
       return density === 0 ? 0 : density * f((other) => aboveMean(relative[other] as NormalPosterior, z))
     },
-    cutsAround(relative, [-40, 40]),
+    breakpointsAround(relative, [-40, 40]),
   )
 }
 

@@ -14,8 +14,8 @@ import { mean, type Sums, variance } from '../moments.ts'
  */
 export function meanLevel(sums: Sums, pivot = 0): Level | null {
   const level = mean(sums, pivot)
-  const spread = variance(sums)
-  return level === null || spread === null ? null : { n: sums.n, level, variance: spread / sums.n }
+  const varianceOfUsers = variance(sums)
+  return level === null || varianceOfUsers === null ? null : { n: sums.n, level, variance: varianceOfUsers / sums.n }
 }
 
 /**
