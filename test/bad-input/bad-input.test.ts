@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Backend, hasPostgres, openApp, type TestApp } from '../support/app.ts'
+import { eachDatabase, oneDatabase, openApp, type TestApp } from '../support/app.ts'
+import { isSoak, scaleOf } from '../support/scale.ts'
 import { createTally } from './answer.ts'
 import { baseOf } from './base.ts'
 import { dumpTables } from './dump.ts'
@@ -9,9 +10,7 @@ import { allRoutes } from './routes.ts'
 import { createSender } from './send.ts'
 import { makeWorld, type World } from './world.ts'
 
-const REQUESTS = 20_000
-const SEED = 20_260_101
-const backends: Backend[] = hasPostgres() ? ['embedded', 'postgres'] : ['embedded']
+const { size: REQUESTS, seed: SEED } = scaleOf('bad input')
 
 function* first(count: number, requests: Iterable<BadRequest>) {
   for (const request of requests) {
@@ -45,7 +44,7 @@ test('every route takes the request that faults are put into', async () => {
   }
 }, 120_000)
 
-describe.each(backends)('a platform that is sent bad requests (%s)', (backend) => {
+describe.each(isSoak ? eachDatabase() : oneDatabase())('a platform that is sent bad requests (%s)', (backend) => {
   let app: TestApp
   let world: World
   let sender: ReturnType<typeof createSender>

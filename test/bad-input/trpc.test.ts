@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { restProcedures } from '../../server/http/procedures.ts'
 import { appRouter } from '../../server/router.ts'
 import { onOneDatabase } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 import { createTally } from './answer.ts'
 import { badValues } from './bad-values.ts'
 import { baseOf } from './base.ts'
@@ -11,7 +12,7 @@ import { allRoutes, type Route } from './routes.ts'
 import { createSender } from './send.ts'
 import { makeWorld, type World } from './world.ts'
 
-const ROUNDS = 2
+const { size: ROUNDS, seed: SEED } = scaleOf('bad input to tRPC')
 /** tRPC itself sends some errors as text; its clients read JSON in any case. */
 const JSON_TYPE = 'application/json'
 /** What fits into a URL. */
@@ -116,7 +117,7 @@ onOneDatabase('typed clients that send bad input', (app) => {
     const world = await makeWorld(app().api)
     const before = await dumpTables(app())
     const sender = createSender(app().url)
-    const random = createRandom(7)
+    const random = createRandom(SEED)
     const tally = createTally()
     for (let round = 1; round <= ROUNDS; round++)
       await sender.sendAll(badCalls(world, random), (sent, reply) =>

@@ -7,6 +7,7 @@ import {
   RuleError,
   type Rules,
 } from '../../server/evaluation/condition.ts'
+import { isSoak, scaleOf } from '../support/scale.ts'
 import {
   answerOfGrowthBook,
   at,
@@ -317,8 +318,7 @@ describe('what is kept for an explanation', () => {
 })
 
 describe('GrowthBook’s SDK', () => {
-  const COUNT = Number(process.env.CONDITION_CASES ?? 20_000)
-  const SEED = Number(process.env.CONDITION_SEED ?? 1)
+  const { size: COUNT, seed: SEED } = scaleOf('conditions')
 
   test(`agrees in ${COUNT} random cases, but for the differences that are documented`, () => {
     const answers = new Map<string, { true: number; false: number }>()
@@ -364,7 +364,7 @@ describe('GrowthBook’s SDK', () => {
     expect(differences.order).toBeGreaterThan(0)
     expect(differences.inherited).toBeGreaterThan(0)
     for (const counted of Object.values(differences)) expect(counted).toBeLessThan(COUNT / 100)
-    if (process.env.CONDITION_CASES) console.log({ SEED, COUNT, differences, answers })
+    if (isSoak) console.log({ SEED, COUNT, differences, answers })
   }, 600_000)
 
   test.each<[string, Rules, Attributes, boolean]>([

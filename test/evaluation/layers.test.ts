@@ -5,6 +5,7 @@ import type { ExperimentDefinition, StoredVariant, Subject } from '../../server/
 import { decideSettled, draw, drawPosition, layerPosition, trafficPosition } from '../../server/evaluation/evaluate.ts'
 import { findOverlap, freeRanges, type Range, resizeShare, shareOf } from '../../server/evaluation/layer.ts'
 import { position } from '../../server/evaluation/position.ts'
+import { scaleOf } from '../support/scale.ts'
 import { compileAll, newUsers, storedExperiment, subject } from './definitions.ts'
 import { binomialZ, independenceP, kolmogorovSf, kolmogorovSmirnov, sampleRatio } from './goodness-of-fit.ts'
 
@@ -13,7 +14,7 @@ import { binomialZ, independenceP, kolmogorovSf, kolmogorovSmirnov, sampleRatio 
  * printed.
  */
 
-const USERS = 100_000
+const USERS = scaleOf('layers by computation').size
 const LAYER = 3
 
 /** The share of a layer that comes next from the left. */

@@ -2,6 +2,9 @@ import { expect, test } from 'vitest'
 import { layerPosition } from '../../server/evaluation/evaluate.ts'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { holdBack, release } from '../support/hold-back.ts'
+import { scaleOf } from '../support/scale.ts'
+
+const USERS = scaleOf('layer fences').size
 
 /** Ids of users with a place in [0, 50) of the layer, where the tricky positions are. */
 function usersBelowHalf(layerId: number, count: number): string[] {
@@ -88,9 +91,9 @@ onPostgres('the layers of two processes', () => {
         }
     })()
     const decide = async (app: TestApp, offset: number) => {
-      for (let user = 0; user < 600; user++)
+      for (let user = 0; user < USERS; user++)
         await Promise.all(
-          [a, b].map((experiment) => app.api.variantOf(`swung ${(user * 7 + offset) % 600}`, experiment)),
+          [a, b].map((experiment) => app.api.variantOf(`swung ${(user * 7 + offset) % USERS}`, experiment)),
         )
     }
     await Promise.all(apps.map((app, index) => decide(app, index)))

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 
-/** 10,000 of them were compared with `EXPLAIN_CASES=10000 npm test -- test/promises/explanations.test.ts`. */
-const CASES = Number(process.env.EXPLAIN_CASES ?? 3000)
+const { size: CASES, seed: SEED } = scaleOf('explanations')
 const ROUNDS = 10
 const AT_ONCE = 16
 
@@ -29,7 +29,7 @@ onPostgres('an explanation from a process that did not serve', () => {
   test(`agrees with what was served in ${CASES} random cases, of the present and of the past`, async () => {
     const environment = await freshDatabase('postgres')
     const [one, other] = [await openApp('postgres', environment), await openApp('postgres', environment)]
-    const random = seeded(7)
+    const random = seeded(SEED)
     const experiments = await manyExperiments(one)
     const served: Served[] = []
     for (let round = 0; round < ROUNDS; round++) {

@@ -12,10 +12,10 @@ import {
 } from '../flags/random-configuration.ts'
 import type { Loose } from '../support/api.ts'
 import { onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 import { createRandom, type Random } from './scale/random.ts'
 
-/** 10,000 users in 100 configurations were compared with `AGREE_USERS=10000 npm test -- test/promises/flags-agree.test.ts`. */
-const USERS = Number(process.env.AGREE_USERS ?? 1000)
+const { size: USERS, seed: SEED } = scaleOf('flags agree')
 const USERS_EACH = 100
 const AT_ONCE = 24
 
@@ -27,7 +27,7 @@ type Evaluated = { answer: FlagAnswer; exposed: 'recorded' | 'report' | 'none'; 
 onPostgres(`flags and experiments of ${USERS / USERS_EACH} random configurations`, () => {
   test(`are evaluated alike for ${USERS} random users, whichever way is asked`, async () => {
     const app = await openApp('postgres')
-    const random = createRandom(11)
+    const random = createRandom(SEED)
     const counts: Record<string, number> = {}
     const started = performance.now()
     const users = Array.from({ length: USERS }, (_, user) => `agrees_${user}`)

@@ -1,12 +1,11 @@
 import { expect, test } from 'vitest'
 import { binomialZ } from '../evaluation/goodness-of-fit.ts'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 import { administer } from '../support/services.ts'
 
-/**
- * `LAYER_USERS=100000 npx vitest run test/promises/layers.test.ts` asks for so many users. The time allowed grows with them.
- */
-const USERS = Number(process.env.LAYER_USERS ?? 4000)
+const USERS = scaleOf('layers over HTTP').size
+/** The time allowed grows with the users. */
 const SECONDS = 60 + USERS / 40
 /** Checks on their way at the same time. */
 const AT_ONCE = 64

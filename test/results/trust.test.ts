@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 
 /** As many at a time as a process answers well. */
 async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
@@ -12,7 +13,9 @@ async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown
 }
 
 onPostgres('a client that loses exposures', () => {
-  const USERS = 15_000
+  const USERS = scaleOf('trust').size
+  /** Of ten users in Germany with the treatment, so many lose their exposure. Fewer users need a larger loss. */
+  const LOST_OF_TEN = USERS < 10_000 ? 3 : 1
 
   async function expose(
     { api }: TestApp,
@@ -50,7 +53,7 @@ onPostgres('a client that loses exposures', () => {
       const lossy = await expose(
         app,
         USERS,
-        ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 === 3,
+        ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 < LOST_OF_TEN,
       )
       await api.ok('PUT', `/api/experiments/${lossy.id}`, { pause_on: ['mismatch'] })
       await platform.reporting.totals.catchUp()

@@ -55,20 +55,23 @@ async function migratedImage(): Promise<Blob> {
 
 export const hasPostgres = () => inject('template') !== null
 
-/** The database for stories that do not depend on its kind: PostgreSQL where there is one, otherwise the embedded one. */
-export const oneDatabase = (): Backend => (hasPostgres() ? 'postgres' : 'embedded')
+/** Lists the kinds of databases that there are. */
+export const eachDatabase = (): Backend[] => (hasPostgres() ? ['embedded', 'postgres'] : ['embedded'])
+
+/** Lists one kind: PostgreSQL where there is one, otherwise the embedded database. */
+export const oneDatabase = (): Backend[] => (hasPostgres() ? ['postgres'] : ['embedded'])
 
 /**
  * Describes behaviour on each kind of database that there is. Use it only where the two could answer differently:
  * storage, migrations, folding, recording, deciding. Elsewhere `onOneDatabase` proves the same in half the time.
  */
 export function onEachDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
-  describeOn(hasPostgres() ? ['embedded', 'postgres'] : ['embedded'], title, tests)
+  describeOn(eachDatabase(), title, tests)
 }
 
 /** Describes behaviour on PostgreSQL and Redis; where these are missing, on the embedded database. */
 export function onOneDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
-  describeOn([oneDatabase()], title, tests)
+  describeOn(oneDatabase(), title, tests)
 }
 
 function describeOn(backends: Backend[], title: string, tests: (app: () => TestApp, backend: Backend) => void) {

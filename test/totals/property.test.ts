@@ -1,19 +1,20 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { onEachDatabase } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
 import { compareResults, compareTotals } from './compare.ts'
 import { openClockedApp } from './set-clock.ts'
 import { type Story, stories, TYPES } from './story.ts'
 import { TIME_ZONE, tell } from './tell.ts'
 import { ofAnyOrder } from './totals.ts'
 
-const SEED = Number(process.env.TOTALS_SEED ?? 1)
+const { size: STORIES, seed: SEED } = scaleOf('totals')
 const OPERATIONS = 60
 /** Two databases, and everything that happens in both. */
 const STORY_MS = 90_000
 
 onEachDatabase('totals of random stories', (_app, backend) => {
-  const count = Number(process.env.TOTALS_STORIES ?? (backend === 'postgres' ? 10 : 2))
+  const count = backend === 'postgres' ? STORIES : Math.ceil(STORIES / 4)
 
   async function liveThrough(story: Story, order: 'as told' | number) {
     const app = await openClockedApp(backend, TIME_ZONE)

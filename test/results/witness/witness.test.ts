@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Loose } from '../../support/api.ts'
-import { type Backend, hasPostgres } from '../../support/app.ts'
+import { eachDatabase, oneDatabase } from '../../support/app.ts'
+import { scaleOf } from '../../support/scale.ts'
 import { type ClockedApp, openClockedApp } from '../../totals/set-clock.ts'
 import { GREEN_EFFECT, makeWorld, type World } from './world.ts'
 
@@ -102,7 +103,7 @@ const DEFAULTS: Asked = {
 
 const TOLERANCE = 1e-9
 
-describe.runIf(hasR).each((hasPostgres() ? ['embedded', 'postgres'] : ['embedded']) as Backend[])(
+describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : oneDatabase())(
   'results, held against an independent computation from the exports (%s)',
   (backend) => {
     let app: ClockedApp

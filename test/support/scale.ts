@@ -1,0 +1,123 @@
+/**
+ * The sizes of stories that prove more the longer they run. `npm test` tells each at its quick size; `npm run test:soak`
+ * tells them at the size that takes minutes. TEST_SIZE and TEST_SEED replace both for a single file.
+ */
+type Story = {
+  file: string
+  /** The things that the size counts. */
+  of: string
+  quick: number
+  soak: number
+  /** Missing where nothing is drawn at random, or the kind of randomness has no seed. */
+  seed?: number
+}
+
+export const stories = {
+  'never flips at scale': {
+    file: 'test/promises/never-flips-at-scale.test.ts',
+    of: 'operations on two processes',
+    quick: 6000,
+    soak: 200_000,
+    seed: 1,
+  },
+  'events survive': {
+    file: 'test/promises/events-survive.test.ts',
+    of: 'kills of processes, PostgreSQL and Redis',
+    quick: 3,
+    soak: 24,
+    seed: 1,
+  },
+  'layers over HTTP': {
+    file: 'test/promises/layers.test.ts',
+    of: 'users of one layer',
+    quick: 2000,
+    soak: 100_000,
+  },
+  'layers by computation': {
+    file: 'test/evaluation/layers.test.ts',
+    of: 'users of one layer',
+    quick: 25_000,
+    soak: 100_000,
+  },
+  explanations: {
+    file: 'test/promises/explanations.test.ts',
+    of: 'explanations of what was served',
+    quick: 1000,
+    soak: 10_000,
+    seed: 7,
+  },
+  'flags agree': {
+    file: 'test/promises/flags-agree.test.ts',
+    of: 'users of random flags and experiments',
+    quick: 300,
+    soak: 10_000,
+    seed: 11,
+  },
+  'layer fences': {
+    file: 'test/layers/fence.test.ts',
+    of: 'users per process while shares swing',
+    quick: 150,
+    soak: 600,
+  },
+  trust: {
+    file: 'test/results/trust.test.ts',
+    of: 'users of a client that loses exposures',
+    quick: 3000,
+    soak: 15_000,
+  },
+  'results by R': {
+    file: 'test/results/witness/witness.test.ts',
+    of: 'databases whose results base R computes again',
+    quick: 1,
+    soak: 2,
+  },
+  totals: {
+    file: 'test/totals/property.test.ts',
+    of: 'random stories on PostgreSQL, a quarter as many on the embedded database',
+    quick: 4,
+    soak: 40,
+    seed: 1,
+  },
+  conditions: {
+    file: 'test/evaluation/condition.test.ts',
+    of: 'random conditions, compared with GrowthBook',
+    quick: 20_000,
+    soak: 500_000,
+    seed: 1,
+  },
+  'bad input': {
+    file: 'test/bad-input/bad-input.test.ts',
+    of: 'bad requests',
+    quick: 6000,
+    soak: 20_000,
+    seed: 20_260_101,
+  },
+  'bad input to tRPC': {
+    file: 'test/bad-input/trpc.test.ts',
+    of: 'rounds of bad calls of every procedure',
+    quick: 1,
+    soak: 4,
+    seed: 7,
+  },
+  laboratory: {
+    file: 'test/lab/laboratory.test.ts',
+    of: 'simulated experiments of the cheapest scenario',
+    quick: 5000,
+    soak: 20_000,
+    seed: 20_261_126,
+  },
+} as const satisfies Record<string, Story>
+
+export type StoryName = keyof typeof stories
+
+/** True in `npm run test:soak`. */
+export const isSoak = process.env.TEST_SCALE === 'soak'
+
+/** Reads how large a story is in this run, and from which seed it is drawn. */
+export function scaleOf(name: StoryName): { size: number; seed: number } {
+  const story: Story = stories[name]
+  return {
+    size: Number(process.env.TEST_SIZE ?? (isSoak ? story.soak : story.quick)),
+    seed: Number(process.env.TEST_SEED ?? story.seed ?? 1),
+  }
+}
