@@ -9,16 +9,17 @@ import type { World } from './world.ts'
 /** Which of the single scopes a route does not open for. */
 export type Lacking = (route: Route) => readonly string[]
 
-/**
- * Bad requests in rounds without end: each round has every route, field and kind of fault once, with other values than
- * the round before.
- */
-export function* badRequests(world: World, lacking: Lacking, seed: number): Generator<BadRequest> {
+/** Makes bad requests in rounds: each has every route, field and kind of fault once, with other values than before. */
+export function* badRequests(
+  world: World,
+  lacking: Lacking,
+  { rounds, seed }: { rounds: number; seed: number },
+): Generator<BadRequest> {
   const random = createRandom(seed)
   const routes = allRoutes()
   const methods = unservedMethods(routes)
   const find = (name: string) => routes.find((route) => route.name === name) as Route
-  for (let round = 1; ; round++) {
+  for (let round = 1; round <= rounds; round++) {
     for (const route of routes) {
       for (const faults of [fieldFaults, bodyFaults, urlFaults]) yield* faults(route, world, random, round === 1)
       yield* tokenFaults(route, world, random, lacking)
