@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
+import { freshDatabase, oneDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 onOneDatabase('API keys', (app) => {
   test('are shown whole once, stored hashed and listed masked', async () => {
@@ -90,7 +90,7 @@ onPostgres('a key that is revoked on one process', () => {
 
 test('KEY_MANAGEMENT=admin keeps the key paths for the ADMIN_TOKEN and for keys of scope admin', async () => {
   const ADMIN_TOKEN = 'a-bootstrap-token-for-tests'
-  const app = await openApp('embedded', { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
+  const app = await openApp(oneDatabase(), { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
   const { api } = app
   const make = (token: string, scopes?: string[]) => api.call('POST', '/api/auth/keys', { name: 'k', scopes }, token)
   expect((await make('wrong')).status).toBe(401)

@@ -3,7 +3,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ClientOptions, createClient, isPlatformError, type PlatformError } from '../../client/index.ts'
-import { openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 
 /** A client whose requests are seen on their way to the real server. @param onSent called when one has left */
 function watchedClient(app: TestApp, options: Partial<ClientOptions> = {}, onSent = () => {}) {
@@ -33,7 +33,7 @@ const failureOf = (call: Promise<unknown>): Promise<PlatformError> =>
 describe('the typed client', () => {
   let app: TestApp
   beforeAll(async () => {
-    app = await openApp('embedded')
+    app = await openApp(oneDatabase())
   })
   afterAll(() => app?.close())
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { createContext, runInContext } from 'node:vm'
 import { build } from 'esbuild'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { compiler, errorsIn, expectedErrors, root, wrongFields } from './fixture.ts'
 import { run, runWell } from './run.ts'
 
@@ -30,7 +30,7 @@ describe('the packed client', () => {
   let folder: string
   let project: string
   beforeAll(async () => {
-    app = await openApp('embedded')
+    app = await openApp(oneDatabase())
     folder = mkdtempSync(join(tmpdir(), 'client-package-'))
     project = join(folder, 'project')
     mkdirSync(project)

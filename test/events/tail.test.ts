@@ -2,7 +2,7 @@ import { EventSource } from 'eventsource'
 import pg from 'pg'
 import { expect, test } from 'vitest'
 import { createClient, type Inputs } from '../../client/index.ts'
-import { onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 type Seen = { id: string; type: string; user_id: string }
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -111,7 +111,7 @@ onOneDatabase('the live tail of events', (app) => {
 })
 
 test('the live tail does not keep the server from closing', async () => {
-  const app = await openApp('embedded')
+  const app = await openApp(oneDatabase())
   const watching = await follow(app)
   const began = performance.now()
   await app.close()

@@ -5,7 +5,7 @@ import { type Duplex, duplexPair } from 'node:stream'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Snapshot } from '../../server/definitions/snapshot.ts'
 import { createEventStreams, type EventStreams } from '../../server/http/event-streams.ts'
-import { openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { openStream, streamLink } from '../support/event-stream.ts'
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
@@ -23,7 +23,7 @@ async function openUnread(link: string): Promise<Socket> {
 describe('500 streams on one process', () => {
   let app: TestApp
   beforeAll(async () => {
-    app = await openApp('embedded')
+    app = await openApp(oneDatabase())
   })
   afterAll(() => app.close())
 
@@ -43,7 +43,7 @@ describe('500 streams on one process', () => {
   }, 60_000)
 
   test('are let go of when the process closes, those too who never read', async () => {
-    const closing = await openApp('embedded')
+    const closing = await openApp(oneDatabase())
     const link = await streamLink(closing)
     const sockets = await Promise.all(Array.from({ length: 10 }, () => openUnread(link)))
     await pause(100)
@@ -69,7 +69,7 @@ describe('a reader who does not read', () => {
   const connections: Duplex[] = []
 
   beforeAll(async () => {
-    const app = await openApp('embedded')
+    const app = await openApp(oneDatabase())
     const { keyRing, definitions } = app.platform
     const { watch } = definitions
     const numbered = {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { keyOfToken, streamToken } from '../../server/http/stream-token.ts'
-import { freshDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, oneDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { type EventStream, openStream, streamLink } from '../support/event-stream.ts'
 
 const QUARTER_MS = 15 * 60_000
@@ -257,7 +257,7 @@ onPostgres('a stream of changes on another process', () => {
 
 describe('a process that closes', () => {
   test('ends its streams and is gone at once', async () => {
-    const app = await openApp('embedded')
+    const app = await openApp(oneDatabase())
     const link = await streamLink(app)
     const streams = await Promise.all(Array.from({ length: 20 }, () => openStream(link)))
     await within(1500, app.close())
@@ -267,7 +267,7 @@ describe('a process that closes', () => {
 
 describe('a browser', () => {
   test('of a configured origin may read the stream, any other may not', async () => {
-    const app = await openApp('embedded', { CORS_ORIGINS: 'https://app.example.com' })
+    const app = await openApp(oneDatabase(), { CORS_ORIGINS: 'https://app.example.com' })
     const link = await streamLink(app)
     for (const [origin, allowed] of [
       ['https://app.example.com', 'https://app.example.com'],

@@ -2,7 +2,15 @@ import { connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { streamToken, windowOf } from '../../server/http/stream-token.ts'
 import type { Loose } from '../support/api.ts'
-import { freshDatabase, onOneDatabase, onPostgres, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
+import {
+  freshDatabase,
+  oneDatabase,
+  onOneDatabase,
+  onPostgres,
+  onPrivateServices,
+  openApp,
+  type TestApp,
+} from '../support/app.ts'
 import { holdBack, release } from '../support/hold-back.ts'
 import { type PrivateService, privatePostgres } from '../support/private-services.ts'
 
@@ -135,7 +143,7 @@ describe('a browser', () => {
   const origin = 'https://app.example.com'
   let app: TestApp
   beforeAll(async () => {
-    app = await openApp('embedded', { CORS_ORIGINS: origin })
+    app = await openApp(oneDatabase(), { CORS_ORIGINS: origin })
   })
   afterAll(() => app.close())
   const preflight = (from: string, path: string) =>
@@ -189,7 +197,7 @@ describe('a browser', () => {
 
 describe('a rate limit', () => {
   test('is of one key, is told in whole seconds, and passes', async () => {
-    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '5' })
+    const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '5' })
     const { key: other } = await app.api.ok('POST', '/api/auth/keys', { name: 'other' })
     const key = await makeFlag(app)
     const answers = await Promise.all(Array.from({ length: 20 }, () => ask(app, { path: `/${key}` })))

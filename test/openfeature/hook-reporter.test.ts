@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { createReporter, type LostEvent, type ReporterFetch, type ReporterOptions } from '../../client/openfeature.ts'
 import { root } from '../client/fixture.ts'
 import { runWell } from '../client/run.ts'
-import { openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { eventsOf } from './hook-page.ts'
 
 type Sent = { events: { event_id: string; timestamp: string; type: string }[]; sent_at: string; keepalive: boolean }
@@ -20,7 +20,7 @@ describe('the reporter', () => {
   let user: string
   let users = 0
   beforeAll(async () => {
-    app = await openApp('embedded')
+    app = await openApp(oneDatabase())
   })
   afterAll(() => app?.close())
   beforeEach(() => {

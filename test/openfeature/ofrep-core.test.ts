@@ -6,7 +6,7 @@ import {
   OFREPForbiddenError,
 } from '@openfeature/ofrep-core'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { onOneDatabase, openApp } from '../support/app.ts'
+import { oneDatabase, onOneDatabase, openApp } from '../support/app.ts'
 import { freePort } from '../support/process.ts'
 import {
   ADA,
@@ -189,7 +189,7 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
 
 describe("ofrep-core's OFREPApi", () => {
   test('is told by a limited server when to come back, alone and in bulk', async () => {
-    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '1' })
+    const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     const ofrep = connect(app.url, app.api.token)
     for (const ask of [() => ofrep.postEvaluateFlag('any'), () => ofrep.postBulkEvaluateFlags()]) {
       const refusals = await Promise.all(Array.from({ length: 4 }, () => refusal(ask())))

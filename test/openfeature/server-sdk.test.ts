@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 import type { Client, EvaluationContext, EvaluationDetails } from '@openfeature/server-sdk'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { createApi } from '../support/api.ts'
-import { onOneDatabase, openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, onOneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { codeOf, readDocument, writeExample } from '../support/documents.ts'
 import { freePort, startServer } from '../support/process.ts'
 import {
@@ -240,7 +240,7 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
 
 describe("OpenFeature's server SDK", () => {
   test('pauses until a limited server takes more', async () => {
-    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '1' })
+    const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     await app.api.ok('POST', '/api/flags', { key: 'limited', type: 'string', default_value: 'on time' })
     const caller = await clientOf(app)
     const found = await Promise.all(Array.from({ length: 4 }, () => flagOf(caller, 'limited')))

@@ -1,6 +1,6 @@
 import { type EvaluationContext, type EvaluationDetails, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk'
 import { afterEach, beforeAll, describe, expect, test } from 'vitest'
-import { onOneDatabase, openApp } from '../support/app.ts'
+import { oneDatabase, onOneDatabase, openApp } from '../support/app.ts'
 import { freePort } from '../support/process.ts'
 import {
   ADA,
@@ -158,7 +158,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
 
 describe("OpenFeature's web SDK", () => {
   test('leaves a limited server alone until it takes more', async () => {
-    const app = await openApp('embedded', { OFREP_RATE_LIMIT: '1' })
+    const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     const rules = [{ condition: { country_code: 'NO' }, value: 'blå' }]
     await app.api.ok('POST', '/api/flags', { key: 'limited', type: 'string', default_value: '', rules })
     const page = await openQuietPage(app.url, bearer(app.api.token), { targetingKey: 'ada' })

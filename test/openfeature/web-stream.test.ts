@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { type EvaluationContext, ProviderEvents, ProviderStatus } from '@openfeature/web-sdk'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { createApi, type TestApi } from '../support/api.ts'
-import { freshDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, oneDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { freePort, type ServerProcess, startServer } from '../support/process.ts'
 import { ADA, keyFor } from './flags.ts'
 import { closePages, openPage, type WebClient } from './web-client.ts'
@@ -114,7 +114,7 @@ onOneDatabase('a page of the web SDK', (app) => {
 
 test('a server closes at once, with a page open and a connection that its browser made ahead', TIMED, async () => {
   const openKey = unique('open')
-  const app = await openApp('embedded')
+  const app = await openApp(oneDatabase())
   const page = await openPage(app.url, bearer(app.api.token), ADA)
   await expectSoon(page, openKey, 'old', () => makeFlag(app.api, openKey))
   const ahead = connect(Number(new URL(app.url).port), '127.0.0.1')

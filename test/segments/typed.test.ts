@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { createClient } from '../../client/index.ts'
-import { openApp } from '../support/app.ts'
+import { oneDatabase, openApp } from '../support/app.ts'
 
 test('the typed client imports a list of more than a mebibyte', async () => {
-  const app = await openApp('embedded')
+  const app = await openApp(oneDatabase())
   try {
     const client = createClient({ url: app.url, apiKey: app.api.token })
     const { id } = await client.segments.create.mutate({ name: 'typed' })

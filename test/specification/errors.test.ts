@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { type Answer, ERROR_CODES, type Loose } from '../support/api.ts'
-import { onOneDatabase, openApp } from '../support/app.ts'
+import { oneDatabase, onOneDatabase, openApp } from '../support/app.ts'
 import { examples } from './examples.ts'
 import { operations } from './operations.ts'
 
@@ -155,7 +155,7 @@ onOneDatabase('an error', (app) => {
 
 test('keys are managed without a token only where KEY_MANAGEMENT is open', async () => {
   const ADMIN_TOKEN = 'an-administrator-of-this-test'
-  const { api, close } = await openApp('embedded', { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
+  const { api, close } = await openApp(oneDatabase(), { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
   try {
     for (const { route, sent } of examples.filter((example) => !example.keyed)) {
       const [method = '', path = ''] = route.split(' ')

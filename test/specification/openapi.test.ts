@@ -3,7 +3,7 @@ import { Validator } from '@seriousme/openapi-schema-validator'
 import type { FastifyInstance } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openApiDocument } from '../../server/http/openapi.ts'
-import { openApp, type TestApp } from '../support/app.ts'
+import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { type Described, type Document, operationsOf, resolve, type Schema, valuesUnder } from './document.ts'
 import { operations } from './operations.ts'
 import { type Shape, shapes } from './shapes.ts'
@@ -128,7 +128,7 @@ describe.each(operations)('$route in openapi.json', ({ route, body, response }) 
 describe('what is served', () => {
   let app: TestApp
   beforeAll(async () => {
-    app = await openApp('embedded')
+    app = await openApp(oneDatabase())
   })
   afterAll(() => app?.close())
 

@@ -1,4 +1,5 @@
 import { existsSync, openAsBlob, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
 import { type App, createApp } from '../../server/app.ts'
@@ -27,7 +28,7 @@ export async function freshDatabase(backend: Backend): Promise<{ DATABASE_URL: s
 export async function openApp(backend: Backend, environment: Record<string, string> = {}): Promise<TestApp> {
   const database = environment.DATABASE_URL ? {} : await freshDatabase(backend)
   const config = readConfig({ LOG_LEVEL: 'silent', PORT: '0', ...database, ...environment })
-  const image = config.databaseUrl === 'pglite:' ? await migratedImage() : undefined
+  const image = config.databaseUrl === 'pglite:' ? await migratedImage(config.timeZone) : undefined
   const app = await createApp(config, pino({ level: config.logLevel }), image)
   const url = await app.http.listen({ host: '127.0.0.1', port: 0 })
   return Object.assign(app, {
@@ -37,12 +38,12 @@ export async function openApp(backend: Backend, environment: Record<string, stri
   })
 }
 
-/** Reads the image that embedded databases in memory start from. The first test of a run that needs it makes it. */
-async function migratedImage(): Promise<Blob> {
-  const file = inject('image')
+/** Reads the image that embedded databases of a time zone start from. The first test of a run that needs it makes it. */
+async function migratedImage(timeZone = 'UTC'): Promise<Blob> {
+  const file = join(inject('images'), `${timeZone.replaceAll('/', '-')}.tar`)
   if (!existsSync(file)) {
     const database = await openDatabase({ url: 'pglite:', pool: 1 })
-    await migrate(database, undefined)
+    await migrate(database, timeZone)
     const image = await dumpImage(database)
     await database.close()
     // Two workers may do this at the same time: the file appears whole under its name.
@@ -58,8 +59,8 @@ export const hasPostgres = () => inject('template') !== null
 /** Lists the kinds of databases that there are. */
 export const eachDatabase = (): Backend[] => (hasPostgres() ? ['embedded', 'postgres'] : ['embedded'])
 
-/** Lists one kind: PostgreSQL where there is one, otherwise the embedded database. */
-export const oneDatabase = (): Backend[] => (hasPostgres() ? ['postgres'] : ['embedded'])
+/** Picks PostgreSQL where there is one, otherwise the embedded database. */
+export const oneDatabase = (): Backend => (hasPostgres() ? 'postgres' : 'embedded')
 
 /**
  * Describes behaviour on each kind of database that there is. Use it only where the two could answer differently:
@@ -71,7 +72,7 @@ export function onEachDatabase(title: string, tests: (app: () => TestApp, backen
 
 /** Describes behaviour on PostgreSQL and Redis; where these are missing, on the embedded database. */
 export function onOneDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
-  describeOn(oneDatabase(), title, tests)
+  describeOn([oneDatabase()], title, tests)
 }
 
 function describeOn(backends: Backend[], title: string, tests: (app: () => TestApp, backend: Backend) => void) {

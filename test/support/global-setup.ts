@@ -11,8 +11,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** The migrated database that each test file's own is cloned from; null where there is no PostgreSQL or no Redis. */
     template: string | null
-    /** The file with the migrated image that embedded databases start from; it is made when first needed. */
-    image: string
+    /** The folder of the migrated images that embedded databases start from; each is made when first needed. */
+    images: string
     /** True when the programs are installed from which tests start services for themselves. */
     programs: boolean
   }
@@ -28,8 +28,8 @@ export default async function setup(project: TestProject) {
   const missing = [...services, ...(programs ? [programs] : [])]
   if (missing.length > 0 && process.env.CI) throw new Error(`In CI nothing may be left out, but: ${missing.join('; ')}`)
   project.provide('programs', programs === null)
-  const folder = mkdtempSync(join(tmpdir(), 'experiment-test-'))
-  project.provide('image', join(folder, 'image.tar'))
+  const images = mkdtempSync(join(tmpdir(), 'experiment-test-'))
+  project.provide('images', images)
   if (services.length > 0)
     console.warn(
       `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is\n  ${services.join('\n  ')}\n` +
@@ -38,7 +38,7 @@ export default async function setup(project: TestProject) {
   else if (programs) console.warn(`\nLeft out: the tests that stop and kill services of their own. ${programs}\n`)
   if (services.length > 0) {
     project.provide('template', null)
-    return () => rmSync(folder, { recursive: true })
+    return () => rmSync(images, { recursive: true })
   }
   const template = `experiment_test_${process.pid}`
   await administer(`drop database if exists ${template}`)
@@ -48,7 +48,7 @@ export default async function setup(project: TestProject) {
   await database.close()
   project.provide('template', template)
   return async () => {
-    rmSync(folder, { recursive: true })
+    rmSync(images, { recursive: true })
     const left = await administer<{ datname: string }>(
       `select datname from pg_database where datname like '${template}%'`,
     )

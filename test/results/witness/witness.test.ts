@@ -103,7 +103,7 @@ const DEFAULTS: Asked = {
 
 const TOLERANCE = 1e-9
 
-describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : oneDatabase())(
+describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [oneDatabase()])(
   'results, held against an independent computation from the exports (%s)',
   (backend) => {
     let app: ClockedApp
