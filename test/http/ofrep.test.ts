@@ -11,6 +11,7 @@ import {
   openApp,
   type TestApp,
 } from '../support/app.ts'
+import { skipTime } from '../support/clock.ts'
 import { holdBack, release } from '../support/hold-back.ts'
 import { type PrivateService, privatePostgres } from '../support/private-services.ts'
 
@@ -210,7 +211,7 @@ describe('a rate limit', () => {
     const bulk = await ask(app)
     expect([bulk.status, bulk.body]).toEqual([429, { errorCode: 'GENERAL', errorDetails: expect.any(String) }])
     expect((await ask(app, { headers: { authorization: `Bearer ${other}` } })).status).toBe(200)
-    await pause(1100)
+    skipTime(1100)
     expect((await ask(app)).status).toBe(200)
     await app.close()
   })
@@ -237,7 +238,7 @@ onPrivateServices('flags while PostgreSQL is unavailable', () => {
     const known = await ask(app, { path: `/${key}` })
     postgres.signal('SIGQUIT')
     // Longer than keys and profiles are remembered.
-    await pause(3000)
+    skipTime(3000)
     expect(await ask(app, { path: `/${key}` })).toMatchObject({ status: 200, text: known.text })
     expect((await ask(app, { path: `/${flag}` })).body.value).toBe(false)
     const context = { targetingKey: 'a newcomer' }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { freshDatabase, onPrivateServices, openApp, type TestApp } from '../support/app.ts'
+import { skipTime } from '../support/clock.ts'
 import { type PrivateService, privatePostgres, privateRedis } from '../support/private-services.ts'
 
 onPrivateServices('when Redis is unavailable', () => {
@@ -90,7 +91,7 @@ onPrivateServices('when PostgreSQL is unavailable', () => {
     await api.ok('GET', '/api/experiments')
     postgres.signal('SIGQUIT')
     // Longer than keys and profiles are remembered.
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    skipTime(3000)
 
     expect(await api.variantOf('known', experiment)).toBe(variant)
     const check = { user_id: 'unknown', experiment_ids: [experiment.id], attributes: {} }

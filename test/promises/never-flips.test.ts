@@ -2,13 +2,14 @@ import { Redis } from 'ioredis'
 import { expect, test } from 'vitest'
 import { createApi } from '../support/api.ts'
 import { freshDatabase, onPostgres, openApp } from '../support/app.ts'
+import { skipTime } from '../support/clock.ts'
 import { holdBack } from '../support/hold-back.ts'
 import { startServer } from '../support/process.ts'
-import { administer, REDIS_URL } from '../support/services.ts'
+import { administer, FLUSHED_REDIS_URL } from '../support/services.ts'
 
 onPostgres('a decision never flips', () => {
   test('200 simultaneous first checks on two processes store one variant, which outlives everything', async () => {
-    const environment = await freshDatabase('postgres')
+    const environment = { ...(await freshDatabase('postgres')), REDIS_URL: FLUSHED_REDIS_URL }
     let processes = await Promise.all([startServer(environment), startServer(environment)])
     const [one, two] = await Promise.all(processes.map(({ url }) => createApi(url)))
     if (!one || !two) throw new Error('two processes')
@@ -30,8 +31,8 @@ onPostgres('a decision never flips', () => {
     const other = variant === experiment.variants.control ? 'treatment' : 'control'
     const away = other === 'treatment' ? { control: 0, treatment: 100 } : { control: 100, treatment: 0 }
     await two.allocate(experiment, away)
-    const redis = new Redis(REDIS_URL)
-    await redis.flushall()
+    const redis = new Redis(FLUSHED_REDIS_URL)
+    await redis.flushdb()
     redis.disconnect()
     expect(await one.variantOf('ada', experiment)).toBe(variant)
     await Promise.all(processes.map((process) => process.kill()))
@@ -97,7 +98,7 @@ onPostgres('a decision never flips', () => {
     await two.platform.definitions.watch.refresh()
     expect(two.platform.deciding.memory.peek('forgotten')).toBeUndefined()
     const check = { user_id: 'forgotten', experiment_ids: [experiment.id] }
-    await new Promise((resolve) => setTimeout(resolve, 2600))
+    skipTime(2600)
     expect((await two.api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
     await Promise.all([one.close(), two.close()])
   })

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase, onPostgres, openApp } from '../support/app.ts'
+import { onEachDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 let made = 0
 const makeList = (api: TestApi, add: string[] = []) =>
@@ -114,7 +114,9 @@ onEachDatabase('the members of a segment', (app) => {
     await change(api, segment, { add: ['nobody in particular'] })
     expect(await api.ok('GET', `/api/experiments/${experiment.id}`)).toEqual(before)
   })
+})
 
+onOneDatabase('long lists of members', (app) => {
   test('come 100,000 at once, and decisions go on meanwhile', async () => {
     const { api } = app()
     const segment = await makeList(api)

@@ -5,6 +5,9 @@ import pg from 'pg'
 export const POSTGRES_URL = process.env.TEST_DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres'
 export const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
 
+/** A database of Redis that tests may flush: the others of a run keep theirs. */
+export const FLUSHED_REDIS_URL = Object.assign(new URL(REDIS_URL), { pathname: '/15' }).href
+
 export const databaseUrl = (name: string) => Object.assign(new URL(POSTGRES_URL), { pathname: `/${name}` }).href
 
 /** Runs statements on the server itself, outside of any test's database. */
