@@ -54,7 +54,7 @@ export const stories = {
     seed: 11,
   },
   'layer fences': {
-    file: 'test/layers/fence.test.ts',
+    file: 'test/experiments/layer-fence.test.ts',
     of: 'users per process while shares swing',
     quick: 150,
     soak: 600,
