@@ -6,9 +6,9 @@ import type { RunStatistics } from '../analysis/statistics.ts'
 import { type Stored, upgrade } from '../analysis/upgrade.ts'
 
 /**
- * `npm run verify:result -- FILE` computes a frozen answer again from the sufficient statistics that were kept with it, in
- * whichever format, and prints the first figure that differs. A sentence that this engine words otherwise is no fault: it is
- * printed beside what was said. The command needs no database. FILE is what `POST …/results/frozen` answers.
+ * `npm run verify:result -- FILE…` computes each frozen answer again from the sufficient statistics that were kept with it,
+ * in whichever format, and prints the first figure that differs. A sentence that this engine words otherwise is no fault: it
+ * is printed beside what was said. The command needs no database. FILE is what `POST …/results/frozen` answers.
  */
 function verify(file: string) {
   let kept: { statistics?: Stored & { question?: unknown }; answer?: unknown }
@@ -61,7 +61,7 @@ function findDifferences(computed: unknown, kept: unknown, path: string): Differ
 
 const isBranch = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null
 
-const [file] = process.argv.slice(2)
-if (!file)
+const files = process.argv.slice(2)
+if (files.length === 0)
   fail('Which file? npm run verify:result -- FILE, as POST /api/experiments/{experiment_id}/results/frozen answers it')
-else verify(file)
+for (const file of files) verify(file)

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import type { answer } from '../analysis/answer.ts'
 import type { SnakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
-import { type Stored, upgrade } from '../analysis/upgrade.ts'
+import type { Stored } from '../analysis/upgrade.ts'
 import type { Json } from '../wire.ts'
 import { FrozenResult } from './entity.ts'
 import type { GetResults } from './schema.ts'
@@ -12,8 +12,8 @@ import type { GetResults } from './schema.ts'
 /** An answer as it is sent and stored; times in ISO 8601. */
 export type SentAnswer = SnakeCased<ReturnType<typeof answer>>
 
-/** The statistics are in the present format, whichever they were stored in; the answer is as it was given. */
-export type Frozen = { statistics: RunStatistics; answer: SentAnswer }
+/** A frozen answer and its statistics, both as they were stored: `upgrade()` brings statistics to the present format. */
+export type Frozen = { statistics: Stored; answer: SentAnswer }
 
 /** The question in canonical form: the same for the same question, however it was asked. */
 export function questionKey({ experiment_id: _, run: __, ...question }: GetResults): string {
@@ -23,7 +23,7 @@ export function questionKey({ experiment_id: _, run: __, ...question }: GetResul
 
 export async function findFrozen(em: EntityManager, runId: number, question: GetResults): Promise<Frozen | null> {
   const row = await em.findOne(FrozenResult, { run_id: runId, question: questionKey(question) })
-  return row && { statistics: upgrade(row.statistics as Stored), answer: row.answer as unknown as SentAnswer }
+  return row && { statistics: row.statistics as Stored, answer: row.answer as unknown as SentAnswer }
 }
 
 /** @returns what is stored, which somebody else may have stored first */

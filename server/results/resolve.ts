@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import type { Departure, MetricRole, Question } from '../analysis/statistics.ts'
+import { upgrade } from '../analysis/upgrade.ts'
 import { invalid, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
@@ -87,7 +88,7 @@ export async function resolve(
 
 async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {
   const frozen = await findFrozen(em, id, plainQuestion(experimentId, number))
-  return frozen?.statistics ?? null
+  return frozen && upgrade(frozen.statistics)
 }
 
 /** Tells whether anything of the question is in no total and was not frozen, so that events are read. */

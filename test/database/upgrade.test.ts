@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { answer } from '../../server/analysis/answer.ts'
 import { openDatabase } from '../../server/database/orm.ts'
 import { verifyTotals } from '../../server/totals/verify.ts'
 import { type Call, type Checks, check, type Expected, evaluate, inWaves } from '../fixtures/database/expected.ts'
@@ -24,12 +23,8 @@ test('there is a dump to restore', () => expect(dumps).not.toEqual([]))
 
 test.each(dumps)('frozen answers of the version %s are verified without a database', (dump) => {
   const files = globSync('frozen-*.json', { cwd: join(fixtures, dump) }).map((file) => join(fixtures, dump, file))
-  for (const file of files) {
-    const kept = JSON.parse(readFileSync(file, 'utf8'))
-    expect(JSON.parse(JSON.stringify(answer(kept.statistics))), file).toEqual(kept.answer)
-  }
-  const command = ['server/commands/verify-result.ts', files.at(-1) as string]
-  expect(execFileSync(process.execPath, command, { encoding: 'utf8' })).toContain('is what its statistics say')
+  const output = execFileSync(process.execPath, ['server/commands/verify-result.ts', ...files], { encoding: 'utf8' })
+  expect(output.match(/is what its statistics say/g)).toHaveLength(files.length)
 })
 
 describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend }))))(
