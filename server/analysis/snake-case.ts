@@ -15,13 +15,17 @@ export type SnakeCased<Value> = Value extends readonly (infer Item)[]
     : Value
 
 /** `numPreNum` becomes `num_pre_num`. */
-export const snakeCase = <Name extends string>(name: Name) =>
-  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) as SnakeCase<Name>
+export function snakeCase<Name extends string>(name: Name): SnakeCase<Name> {
+  const known = KNOWN.get(name)
+  if (known !== undefined) return known as SnakeCase<Name>
+  const spelled = name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  KNOWN.set(name, spelled)
+  return spelled as SnakeCase<Name>
+}
+/** An answer spells the same hundred names a thousand times. */
+const KNOWN = new Map<string, string>()
 
-/**
- * Spells all keys in snake_case. Keys that are data must hold no capital letters: variant ids do, names of metrics do
- * not.
- */
+/** Spells all keys in snake_case. Keys that are data must be few and hold no capital letters, as variant ids. */
 export const snakeCased = <Value>(value: Value) => renamed(value, snakeCase) as SnakeCased<Value>
 
 /** Spells all keys in camelCase. Keys that are data must hold no underscores. */
@@ -31,5 +35,7 @@ export const camelCased = (value: unknown): unknown =>
 function renamed(value: unknown, rename: (name: string) => string): unknown {
   if (Array.isArray(value)) return value.map((item) => renamed(item, rename))
   if (value === null || typeof value !== 'object') return value
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [rename(name), renamed(item, rename)]))
+  const spelled: Record<string, unknown> = {}
+  for (const [name, item] of Object.entries(value)) spelled[rename(name)] = renamed(item, rename)
+  return spelled
 }

@@ -32,8 +32,11 @@ export const SUMS: readonly (Amount | Product)[] = [...AMOUNTS, ...PRODUCTS.map(
 export type Totals = Record<Counter, number> & Sums
 export const TOTALS: readonly (Counter | Amount | Product)[] = [...COUNTERS, ...SUMS]
 
-const filled = <Name extends string>(names: readonly Name[], figureOf: (name: Name) => number) =>
-  Object.fromEntries(names.map((name) => [name, figureOf(name)])) as Record<Name, number>
+function filled<Name extends string>(names: readonly Name[], figureOf: (name: Name) => number) {
+  const figures = {} as Record<Name, number>
+  for (const name of names) figures[name] = figureOf(name)
+  return figures
+}
 
 export const NO_SUMS: Sums = filled(SUMS, () => 0)
 export const NO_TOTALS: Totals = filled(TOTALS, () => 0)
