@@ -16,9 +16,13 @@ export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): Cel
   const rows = metric.kind === 'quantile' ? metric.quantiles.map(countsOf) : metric.sums
   const users = new Map(units.map((row) => [`${row.variantId} ${row.period}`, row.users]))
   const totals = new Map(rows.map((row) => [`${row.variantId} ${row.period}`, row]))
+  // Every treatment asks for the control's cells again.
+  const cells = new Map<string, Cell>()
   return (variantId, period) => {
     const key = `${variantId} ${period}`
-    return { ...(totals.get(key) ?? NO_TOTALS), n: users.get(key) ?? 0 }
+    const cell = cells.get(key) ?? { ...(totals.get(key) ?? NO_TOTALS), n: users.get(key) ?? 0 }
+    cells.set(key, cell)
+    return cell
   }
 }
 
