@@ -2,6 +2,7 @@ import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 
+/** Processes of an earlier version read these too: 'person' is one user's profile, 'people' are many. */
 const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('definitions'), version: z.number() }),
   z.object({ kind: z.literal('person'), user_id: z.string(), profiles_version: z.number().nullable() }),

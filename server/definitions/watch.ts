@@ -8,7 +8,7 @@ import { inBackground } from '../database/background.ts'
 import { loadDefinitions, readProfileChanges, readVersions } from './queries.ts'
 import { compileInTurns, type Snapshot } from './snapshot.ts'
 
-/** How long a cache may remember an assignment, and hence how long changes of people must be known. */
+/** How long a cache may remember an assignment, and hence how long changes of profiles must be known. */
 export const REMEMBER_SECONDS = 24 * 3600
 const POLL_MS = 2000
 const MAX_CHANGES = 1_000_000
@@ -25,7 +25,7 @@ export type Watch = {
   /** Reloads unless the snapshot is current; calls that arrive together share one look. */
   refresh: () => Promise<Snapshot>
   profilesVersion: () => number
-  /** The people's version that a look at this user from now on reflects. */
+  /** The version of the profiles that a look at this user from now on reflects. */
   seenVersion: (userId: string) => number
   /** The version at which this user was last erased or joined; 0 where that is not known to have happened. */
   changedAt: (userId: string) => number

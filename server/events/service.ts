@@ -25,7 +25,7 @@ import {
 } from './schema.ts'
 import type { EventTail } from './tail.ts'
 
-/** What recording touches. */
+/** The parts of the process that recording touches. */
 export type Recording = {
   readonly watch: Watch
   readonly profiles: ProfileCache

@@ -109,9 +109,9 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   const { profiles } = deciding
   if (user_id === null) return anonymous(check)
   if (attributes === null) {
-    const person = await profiles.read(user_id)
-    if (!person.known) throw notFound('User', user_id)
-    return subjectWith(person, null)
+    const profile = await profiles.read(user_id)
+    if (!profile.known) throw notFound('User', user_id)
+    return subjectWith(profile, null)
   }
   let asks = false
   let reads = false
@@ -237,8 +237,8 @@ function remembered(
     const ownerId = profiles.peekOwner(userId)
     return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
   }
-  const person = profiles.peekAnybody(userId)
-  return person && subjectWith(person, attributes)
+  const profile = profiles.peekAnybody(userId)
+  return profile && subjectWith(profile, attributes)
 }
 
 /** Evaluates flags for REST and tRPC. */

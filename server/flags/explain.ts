@@ -25,7 +25,7 @@ export async function explainEvaluation(
 ): Promise<FlagExplanation> {
   const at = await timeOf(em, input)
   const { definition: stored, segments: storedSegments, ...inForce } = await flagAt(em, input, at)
-  const person = await profiles.read(input.user_id)
+  const profile = await profiles.read(input.user_id)
   const ownerId = await ownerAt(em, input.user_id, at)
   const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   const history = await readHistoryAt(em, experimentIds, at)
@@ -45,7 +45,7 @@ export async function explainEvaluation(
     experiments: new Map(history.map((row) => [row.experiment_id, { variants: compileVariants(row.definition) }])),
   }
   const flag = compileFlag(stored, surroundings, onBadRule)
-  if (!person.known && !input.attributes)
+  if (!profile.known && !input.attributes)
     warnings.push('Nothing is known of this user: an evaluation without attributes answers 404')
   // A flag starts no experiment: a draft answers an override only.
   const variants = new Map(
@@ -53,8 +53,8 @@ export async function explainEvaluation(
   )
   const subject = {
     userId: ownerId,
-    attributes: { ...person.attributes, ...input.attributes, id: ownerId },
-    segmentIds: person.segmentIds,
+    attributes: { ...profile.attributes, ...input.attributes, id: ownerId },
+    segmentIds: profile.segmentIds,
   }
   const { answer, steps, segments } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
   if (answer === 'user') throw new Error('A user was given')

@@ -186,7 +186,7 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
   await execute(em, statement)
 }
 
-/** Tells whether a variant was ever forced on any id of these people, and whether one is forced now. */
+/** Tells whether a variant was ever forced on any id of these users, and whether one is forced now. */
 export async function readForced(
   em: EntityManager,
   ownerIds: readonly string[],
@@ -203,7 +203,7 @@ export async function readForced(
   return forced as { ever: boolean; now: boolean }
 }
 
-/** Leaves people out of the results of the runs in which a variant was forced on any of their ids. */
+/** Leaves users out of the results of the runs in which a variant was forced on any of their ids. */
 export async function excludeForced(em: EntityManager, ownerIds: readonly string[]) {
   const statement = sql`
     with owner as (
