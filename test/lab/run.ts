@@ -7,7 +7,8 @@ import type { Expectation, Measured } from './scenario.ts'
 const HELP = `npm run lab -- [options]
 
 Simulates experiments whose true effect is known, analyses them with server/statistics/, and reports how often each
-method is right: false positives, coverage, power. Writes docs/laboratory.md and its plots. Exits with 1 if a figure is not as stated.
+method is right: false positives, coverage, power. Writes docs/laboratory.md and its plots. Exits with 1 if a figure is
+not as stated.
 
   --runs 20000   simulated experiments of the cheapest scenario; others take a share of them
   --seed 20261126
@@ -98,16 +99,17 @@ function writePage(figures: readonly Measured[], runs: number, seed: number) {
     [
       '# The laboratory',
       '',
-      'This page shows how often each statistical method is right. The laboratory simulates experiments whose true effect is',
-      'known, and analyses them with the functions that the platform uses (`server/statistics/`). Three quantities are',
-      'measured. False positives: how often a test is significant without an effect. Coverage: how often an interval contains',
-      'the true value. Power: how often a test detects the effect for which the experiment was planned. A figure "shown for',
-      'comparison" has no stated value; most of these figures show what happens without the method above them.',
+      'This page shows how often each statistical method is right. The laboratory simulates experiments whose true',
+      'effect is known, and analyses them with the functions that the platform uses (`server/statistics/`). False',
+      'positives are how often a test is significant without an effect. Coverage is how often an interval contains',
+      'the true value. Power is how often a test detects the effect for which the experiment was planned. A figure',
+      '"shown for comparison" has no stated value; most of these figures show what happens without the method above',
+      'them.',
       '',
-      `\`npm run lab -- --runs ${runs} --seed ${seed}\` makes this page; the same seed gives the same page. A figure is as`,
-      'stated if it differs from the stated value by at most 3.5 standard errors, plus an allowance for methods that are',
-      'approximations. The command checks every figure and fails if one is not as stated. The tests run the same check with',
-      'fewer experiments (`npm run lab -- --quick`).',
+      `\`npm run lab -- --runs000 --seed261126\` makes this page; the same seed gives the same page. A figure is as`,
+      'stated if it meets the stated value within 3.5 standard errors, plus an allowance for methods that are',
+      'approximations. The command checks every figure and fails if one is not as stated. The tests run the same',
+      'check with fewer experiments (`npm run lab -- --quick`).',
       '',
       '![False positives](laboratory/false-positives.svg)',
       '',
