@@ -45,7 +45,7 @@ type RatioGradients = {
  * ratio before exposure. Uplifts refer to the unadjusted ratio of the control.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
  * @returns figures in the unit of the ratio. If the denominator before exposure sums to 0 in a variant, `adjusted` is
- *   false, theta is 0, and all figures are those without a covariate
+ *   false, theta is 0, and all figures equal the unadjusted ones
  * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "CUPED"
  */
 export function cupedRatios(

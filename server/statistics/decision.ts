@@ -9,7 +9,8 @@ export type Guardrail = { metric: string; verdict: 'failed' | 'passed' | 'inconc
 type Decision = { decision: 'ship' | 'stop' | 'continue' | 'blocked'; reasons: string[] }
 
 /**
- * Decides what to do with one treatment.
+ * Decides what to do with one treatment. The rules apply in this order: problems with the data, a condition that is not
+ * met yet, harm, missing gains, guardrails without a verdict.
  * @param options.problems problems with the data, each by name. Any problem blocks the decision
  * @param options.waitsFor the condition that must be met before the analysis may be read; null if the condition is met
  * @see docs/inference.md, "Decisions"

@@ -42,7 +42,7 @@ export function comparablePeriods<Period extends { users: number; control: { n: 
 /**
  * Compares two means over allocation periods by post-stratification. After a change of allocation, the shares of early
  * users differ between variants, and pooling compares different mixtures of users. One period gives Welch's test.
- * @param strata one per period of assignment, with values or values adjusted by a covariate
+ * @param strata one per period of assignment; the sums are of values, or of values that a covariate adjusted
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
  * @returns figures in the unit of the metric; `no_data` or `insufficient_data` if no period can be compared
  * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; docs/comparisons.md, "Allocation periods"

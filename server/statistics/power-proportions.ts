@@ -3,7 +3,7 @@ import { checkPlan, checkUsers, type Plan, roundUp, type SampleSize, type Users 
 import { criticalValue } from './proportion.ts'
 
 /**
- * Computes the users that the pooled two-proportion z-test needs to detect a change of a conversion rate.
+ * Computes the number of users that the pooled two-proportion z-test needs to detect a change of a conversion rate.
  * @param controlRate above 0 and below 1
  * @param treatmentRate above 0 and below 1, different from `controlRate`
  * @throws RangeError for a rate or a plan outside its range

@@ -9,8 +9,8 @@ import { sequentialMultiplier } from './sequential.ts'
 type SequentialSize = { fixed: number; sequential: number; inflation: number }
 
 /**
- * Computes the users at which a confidence sequence excludes 0 with the planned power. The number is conservative,
- * because the sequence may exclude 0 at an earlier look too.
+ * Computes the number of users at which a confidence sequence excludes 0 with the planned power. The number is
+ * conservative, because the sequence may exclude 0 at an earlier look too.
  * @param sd standard deviation of the metric per user, above 0
  * @param difference difference to detect, in the unit of the metric, not 0
  * @param tuning number of users at which the interval is tightest, as for `confidenceSequence`

@@ -14,7 +14,7 @@ export type Users = { control: number; treatment: number }
 export type SampleSize = Users & { controlExact: number }
 
 /**
- * Computes the users that a z-test needs to detect a difference of means.
+ * Computes the number of users that a z-test needs to detect a difference of means.
  * @param sd standard deviation of the metric per user, above 0
  * @param difference difference to detect, in the unit of the metric, not 0
  * @param covariateR2 squared correlation with a CUPED covariate, 0 <= covariateR2 < 1; 0 without a covariate

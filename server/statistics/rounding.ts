@@ -1,7 +1,7 @@
 /**
  * Rounds to the nearest decimal, ties to even: 3.125 gives 3.12, 9.375 gives 9.38. The function rounds the exact binary
- * value: 1.005 is stored slightly too small and gives 1. The result is never -0. Only presentation uses rounded
- * figures; decisions never do.
+ * value: the binary value of 1.005 is slightly smaller than 1.005 and gives 1. The result is never -0. Rounded figures
+ * are for presentation only; no decision uses them.
  *
  * `toFixed` rounds the exact binary value, but rounds ties up. A tie is a value whose product with 2^(decimals + 1) is
  * an odd whole number; floating-point rounding does not change this product. If a tie ends in an odd digit, the

@@ -73,8 +73,8 @@ export function exposedSums(
 }
 
 /**
- * Computes `exposedSums` for the end of each day. Each day is computed anew: rows of days must never be added, because
- * a user's running total is squared.
+ * Computes `exposedSums` for the end of each day. Each day is computed anew. Sums of several days must not be added,
+ * because a day's sum of squares contains the square of each user's total so far.
  * @param dayEnds times in milliseconds
  * @see docs/comparisons.md, "From events to users"
  */

@@ -7,7 +7,7 @@ import { mean, type Sums, variance } from '../moments.ts'
  */
 
 /**
- * Returns the mean per user and its variance.
+ * Returns the mean per user and the variance of this mean.
  * @param pivot number that was subtracted from each value before the summation; see `mean`
  * @returns null below two users
  * @see docs/comparisons.md, "Means"
