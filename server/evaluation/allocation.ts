@@ -1,13 +1,17 @@
-/** Percentages have at most four decimals; sums are taken in whole ten-thousandths of a per cent. */
+/** Percentages have at most four decimals, so sums in whole ten-thousandths of a per cent are exact. */
 const UNITS_PER_PERCENT = 10_000
 
 const units = (percent: number) => Math.round(percent * UNITS_PER_PERCENT)
 
-/** The sum of percentages, exact: 0.2 + 83.9 + 15.9 is 100. */
+/** Sums percentages exactly: 0.2 + 83.9 + 15.9 is 100. */
 export const sumPercents = (percents: readonly number[]): number =>
   percents.reduce((sum, percent) => sum + units(percent), 0) / UNITS_PER_PERCENT
 
-/** The first item, in the order given, whose cumulative percentage exceeds the position; null beyond the total. */
+/**
+ * Picks the first item, in the order given, whose cumulative percentage exceeds the position.
+ * @param position in [0, 100)
+ * @returns null if the position is at or beyond the total of the percentages
+ */
 export function pickByPosition<T extends { percentAllocated: number }>(
   items: readonly T[],
   position: number,

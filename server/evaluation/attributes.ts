@@ -1,10 +1,11 @@
-/** What is known of a user: JSON. */
+/** The attributes of a user: a JSON object. */
 export type Attributes = Readonly<Record<string, unknown>>
+/** Reads one attribute; null if the attribute is missing. */
 export type Read = (root: unknown) => unknown
 
 /**
- * Reads what a dotted path leads to, through objects and lists; null where there is nothing. Only own properties count:
- * `constructor` is missing unless the user has an attribute of that name.
+ * Makes a function that reads the value at a dotted path, through objects and lists; null if the path leads nowhere.
+ * Only own properties count: `constructor` is missing unless the user has an attribute of that name.
  */
 export function reader(path: string): Read {
   const parts = path.split('.')
@@ -12,7 +13,7 @@ export function reader(path: string): Read {
   if (parts.length === 1) return (root) => ownValue(root, name)
   return (root) => {
     let value = root
-    for (let at = 0; at < parts.length && value !== null; at++) value = ownValue(value, parts[at] as string)
+    for (let index = 0; index < parts.length && value !== null; index++) value = ownValue(value, parts[index] as string)
     return value
   }
 }
@@ -23,29 +24,29 @@ function ownValue(holder: unknown, name: string): unknown {
 }
 
 /**
- * Only the parts of the attributes that these paths reach, as a nested object: what is kept with a decision so that it
- * can be explained. Evaluating the condition that reads them gives the same on it as on the whole. Values are shared
- * with the whole, not copied.
+ * Picks the values at these paths, as a nested object. The platform stores this object with a decision, to explain the
+ * decision later. A condition that reads only these paths gives the same answer for the object as for all attributes.
+ * The object shares its values with the attributes; it does not copy them.
  */
 export function pickAttributes(attributes: Attributes, paths: readonly string[]): Record<string, unknown> {
   const picked: Record<string, unknown> = {}
   for (const path of paths) {
     const parts = path.split('.')
     if (parts.includes('__proto__') || reader(path)(attributes) === null) continue
-    place(attributes, parts, picked)
+    copyPath(attributes, parts, picked)
   }
   return picked
 }
 
-/** Puts what the path leads to into the picked object, unless a shorter path has already brought it whole. */
-function place(attributes: Attributes, parts: readonly string[], picked: Record<string, unknown>) {
+/** Copies the value at a path into the picked object, unless a shorter path has already copied the value's parent. */
+function copyPath(attributes: Attributes, parts: readonly string[], picked: Record<string, unknown>) {
   let source: unknown = attributes
   let target = picked
-  for (const [at, part] of parts.entries()) {
+  for (const [index, part] of parts.entries()) {
     source = ownValue(source, part)
     const present = ownValue(target, part)
     if (present === source) return
-    if (at === parts.length - 1) target[part] = source
+    if (index === parts.length - 1) target[part] = source
     else {
       const next = (present ?? {}) as Record<string, unknown>
       target[part] = next

@@ -1,11 +1,12 @@
-/** How values of different types compare: what JavaScript's own coercion gives for JSON, and never more work than asked. */
+/** Conversions between JSON types, with the results of JavaScript's own coercion but with bounded work. */
 
-/** Longer texts are no number, no version, and match no pattern. */
-export const LONGEST_TEXT = 1000
+/** In characters. Longer texts are no number, no version, and match no pattern. */
+export const MAX_TEXT_LENGTH = 1000
 
 /**
- * A value as text: a list is its items joined by commas, without brackets; an object is `[object Object]`.
- * @param limit how many characters matter: the text of a list may end anywhere beyond them
+ * Converts a value to text. A list becomes its items joined by commas, without brackets; an object becomes
+ * `[object Object]`.
+ * @param limit the number of characters that the caller reads: the text of a list may end anywhere beyond them
  */
 export function textOf(value: unknown, limit: number): string {
   if (typeof value === 'string') return value
@@ -22,16 +23,19 @@ function joined(list: readonly unknown[], limit: number): string {
   return text
 }
 
-/** A value as a number: null and the empty text are 0, true is 1, a list of one item is that item; NaN where it is none. */
+/**
+ * Converts a value to a number: null and the empty text are 0, true is 1, and a list of one item counts as this item.
+ * @returns NaN if the value does not read as a number
+ */
 export function numberOf(value: unknown): number {
   if (typeof value === 'number') return value
   if (typeof value !== 'string' && typeof value !== 'object') return Number(value)
   if (value === null) return 0
-  const text = textOf(value, LONGEST_TEXT)
-  return text.length > LONGEST_TEXT ? Number.NaN : Number(text)
+  const text = textOf(value, MAX_TEXT_LENGTH)
+  return text.length > MAX_TEXT_LENGTH ? Number.NaN : Number(text)
 }
 
-/** Equality of JSON by its structure, in which the order of an object's keys does not matter. */
+/** Compares two JSON values by their structure. The order of an object's keys does not matter. */
 export function sameJson(a: unknown, b: unknown): boolean {
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return a === b
   if (Array.isArray(a) || Array.isArray(b)) {
@@ -45,7 +49,7 @@ export function sameJson(a: unknown, b: unknown): boolean {
   )
 }
 
-/** The name of a JSON value's type. */
+/** Names the JSON type of a value: one of the operands of `$type`. */
 export function typeName(value: unknown): string {
   if (value === null) return 'null'
   return Array.isArray(value) ? 'array' : typeof value

@@ -1,20 +1,20 @@
 import { type Attributes, reader } from './attributes.ts'
-import { type Clause, Gathering, type InSegment, type Test } from './gathering.ts'
+import { type Clause, Compilation, type InSegment, type Test } from './compilation.ts'
 import { all, compileValue, isObject, not } from './operators.ts'
-import { type Path, RuleError } from './rule-error.ts'
+import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
 
 export { type Attributes, pickAttributes } from './attributes.ts'
-export type { Clause, InSegment } from './gathering.ts'
+export type { Clause, InSegment } from './compilation.ts'
 export { RuleError } from './rule-error.ts'
 
-/** A rule as it is written: all its keys must hold. docs/conditions.md describes the language. */
+/** A rule as a caller writes it: all its keys must hold. docs/conditions.md describes the language. */
 export type Rules = Record<string, unknown>
 
-/** A rule compiled once, when the snapshot loads, and what it reads. */
+/** A compiled rule and the list of what it reads. Rules are compiled once, when the snapshot loads. */
 export type Condition = {
   readonly holds: (attributes: Attributes, inSegment: InSegment) => boolean
-  /** Dotted paths of the attributes it reads, distinct. */
+  /** Dotted paths of the attributes that the rule reads, distinct. */
   readonly reads: readonly string[]
   /** The segments that `$inGroup` and `$notInGroup` name, distinct. */
   readonly segmentIds: readonly number[]
@@ -25,22 +25,22 @@ export type Condition = {
 const NOBODY: Condition = { holds: () => false, reads: [], segmentIds: [], clauses: [] }
 
 /**
- * Compiles a rule: `null` means nobody, `{}` everybody.
- * @throws RuleError where it can only be a mistake, or exceeds a limit
+ * Compiles a rule: `null` selects nobody, `{}` everybody.
+ * @throws RuleError if the rule can only be a mistake or exceeds a limit
  */
 export function compileCondition(rules: Rules | null): Condition {
   if (rules === null) return NOBODY
   checkLimits(rules)
-  const gathering = new Gathering()
-  const holds = compileGroup(rules, [], gathering, false)
-  const { reads, segmentIds, clauses } = gathering
+  const compilation = new Compilation()
+  const holds = compileGroup(rules, [], compilation, false)
+  const { reads, segmentIds, clauses } = compilation
   return { holds, reads: [...reads], segmentIds: [...segmentIds], clauses }
 }
 
-/** @param ofMember whether it is about a member of a list rather than about the user */
-function compileGroup(rules: unknown, path: Path, gathering: Gathering, ofMember: boolean): Test {
-  if (!isObject(rules)) throw new RuleError(path, 'must be an object of attributes and conditions')
-  const inner = (part: unknown, at: Path) => compileGroup(part, at, gathering, ofMember)
+/** @param ofMember true if the rules are about a member of a list rather than about the user */
+function compileGroup(rules: unknown, path: Path, compilation: Compilation, ofMember: boolean): Test {
+  if (!isObject(rules)) throw refusal(path, rules, 'an object of attributes and conditions')
+  const inner = (part: unknown, at: Path) => compileGroup(part, at, compilation, ofMember)
   const tests = Object.entries(rules).map(([key, operand]) => {
     const at = [...path, key]
     switch (key) {
@@ -53,18 +53,18 @@ function compileGroup(rules: unknown, path: Path, gathering: Gathering, ofMember
       case '$not':
         return not(inner(operand, at))
       default:
-        return compileAttribute(key, operand, at, gathering, ofMember)
+        return compileAttribute(key, operand, at, compilation, ofMember)
     }
   })
   return all(tests)
 }
 
 function compileList(operand: unknown, path: Path, inner: (part: unknown, at: Path) => Test): Test[] {
-  if (!Array.isArray(operand)) throw new RuleError(path, 'takes a list of conditions')
+  if (!Array.isArray(operand)) throw refusal(path, operand, 'a list of conditions')
   return operand.map((part, index) => inner(part, [...path, index]))
 }
 
-/** At least one of them; everything, where there are none. */
+/** Holds if at least one test holds, or if there are no tests. */
 function any(tests: readonly Test[]): Test {
   if (tests.length === 0) return () => true
   return (value, inSegment) => {
@@ -73,13 +73,26 @@ function any(tests: readonly Test[]): Test {
   }
 }
 
-function compileAttribute(name: string, expected: unknown, path: Path, gathering: Gathering, ofMember: boolean): Test {
-  if (name.startsWith('$')) throw new RuleError(path, `${name} must stand inside an attribute, if it is an operator`)
+function compileAttribute(
+  name: string,
+  expected: unknown,
+  path: Path,
+  compilation: Compilation,
+  ofMember: boolean,
+): Test {
+  if (name.startsWith('$'))
+    throw new RuleError(
+      path,
+      `${name} is none of $and, $or, $nor and $not: other operators are written inside an attribute`,
+    )
   if (name.split('.').some((part) => part === '' || part === '__proto__'))
-    throw new RuleError(path, 'is not the name of an attribute')
+    throw new RuleError(
+      path,
+      `${shown(name)} is not the name of an attribute: names are joined by single dots, and __proto__ is not allowed`,
+    )
   const read = reader(name)
-  const place = { path, attribute: ofMember ? null : { name, read } }
-  const compileMember = (rules: object, at: Path) => compileGroup(rules, at, gathering, true)
-  const test = compileValue(expected, place, { gathering, compileMember })
+  const location = { path, attribute: ofMember ? null : { name, read } }
+  const compileMember = (rules: object, at: Path) => compileGroup(rules, at, compilation, true)
+  const test = compileValue(expected, location, { compilation, compileMember })
   return (attributes, inSegment) => test(read(attributes), inSegment)
 }

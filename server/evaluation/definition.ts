@@ -2,7 +2,7 @@ import type { FlagAnswer } from './flag.ts'
 import type { Range } from './layer.ts'
 import type { Targeted, Targeting } from './targeting.ts'
 
-/** What a check answers of a variant. */
+/** The part of a check's answer that describes the variant. */
 type VariantAnswer = { readonly variant_id: number; readonly variant_name: string; readonly payload: unknown }
 
 export type VariantDefinition = {
@@ -11,13 +11,13 @@ export type VariantDefinition = {
   readonly percentAllocated: number
   readonly enabled: boolean
   readonly isControl: boolean
-  /** What the user is shown: in A/A mode the control's name and payload under the variant's own id. */
+  /** The answer to the user. In A/A mode it has the control's name and payload under the variant's own id. */
   readonly answer: VariantAnswer
-  /** The same as JSON, made once. */
+  /** `answer` as JSON, written once. */
   readonly answerJson: string
-  /** The variant whose name and payload are shown: itself, or in A/A mode the control. */
+  /** The id of the variant whose name and payload are shown: this variant, or in A/A mode the control. */
   readonly shownId: number
-  /** What it answers where the experiment is read as a flag. */
+  /** The answer to a caller that reads the experiment as a flag. */
   readonly asFlag: FlagAnswer
 }
 
@@ -25,11 +25,14 @@ type RunDefinition = {
   readonly id: number
   readonly number: number
   readonly period: number
-  /** Milliseconds since 1970: the start of a first run that an event started, which an earlier event moves back. */
+  /**
+   * The start of a first run that an event started, in milliseconds since 1970. An earlier event moves this start back.
+   * Null for every other run.
+   */
   readonly movableStart: number | null
 }
 
-/** All that deciding one experiment needs, compiled. */
+/** Everything that the decision of one experiment needs, compiled. */
 export type ExperimentDefinition = Targeting & {
   readonly id: number
   readonly key: string
@@ -42,7 +45,7 @@ export type ExperimentDefinition = Targeting & {
   readonly shippedVariantId: number | null
   /** The current run and its current period; null before the first start. */
   readonly run: RunDefinition | null
-  /** In ascending id. */
+  /** In ascending order of their ids. */
   readonly variants: readonly VariantDefinition[]
   /** Forced variants, by user id. */
   readonly overrides: ReadonlyMap<string, number>
@@ -55,33 +58,35 @@ export type ExperimentDefinition = Targeting & {
   readonly holdout: ExperimentDefinition | null
   readonly prerequisites: readonly {
     readonly experimentId: number
-    /** Its current run; null before the first. */
+    /** The other experiment's current run; null before its first run. */
     readonly runId: number | null
     readonly variantIds: ReadonlySet<number>
   }[]
-  /** Whether an assigned user who stops matching is left out until they match again. */
+  /** True if an assigned user who stops matching gets no variant until they match again. */
   readonly leavesOut: boolean
-  /** Attributes kept with a decision, for results to be broken down by. */
+  /** Attributes that are stored with a decision; results can be broken down by them. */
   readonly dimensions: readonly string[]
   /** Paths of the attributes that targeting reads. */
   readonly reads: readonly string[]
   /** Segments whose hand-made members targeting reads. */
   readonly readsSegments: readonly number[]
-  /** What it answers as a flag whoever is given no variant. */
+  /** The answer to a caller that reads the experiment as a flag, for a user without a variant. */
   readonly codeDefault: FlagAnswer
-  /** Above that of its holdout and its prerequisites, so that those are decided first. */
+  /**
+   * Greater than the depth of the holdout and of each prerequisite. Experiments are decided in order of their depth.
+   */
   readonly depth: number
 }
 
-/** A stored decision, as far as deciding asks. */
+/** The part of a stored decision that deciding reads. */
 export type StoredVariant = { readonly variantId: number }
 
-/** Who is asking. */
+/** The user whom a decision is about. */
 export type Subject = Targeted & {
-  /** The id that is drawn: the owner's, where the id asked with is an alias. */
+  /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
   readonly userId: string
-  /** The id asked with. */
+  /** The id of the call. */
   readonly askedId: string
-  /** What is stored for the user, by run. */
+  /** The user's stored decisions, by run id. */
   readonly runs: ReadonlyMap<number, StoredVariant>
 }

@@ -20,8 +20,8 @@ export type LeftOut =
   | 'outside the allocation'
 
 /**
- * `overridden`, `shipped`, `stored`: settled already. `preview`: a draft, nothing to store. `drawn`: to be stored before
- * it is answered.
+ * `overridden`, `shipped` and `stored` were settled before. `preview` comes from a draft and is not stored. `drawn`
+ * must be stored before it is answered.
  */
 export type Decision =
   | {
@@ -32,11 +32,11 @@ export type Decision =
 
 const leftOut = (reason: LeftOut): Decision => ({ outcome: 'left out', reason })
 
-/** Whether an experiment can start: two enabled variants with a share. */
+/** An experiment can start with two enabled variants that have a share. */
 export const canStart = (variants: readonly { percentAllocated: number; enabled: boolean }[]): boolean =>
   variants.filter((variant) => variant.enabled && variant.percentAllocated > 0).length >= 2
 
-/** Whether a check that names the experiment starts it. */
+/** True for a draft that a check of the experiment starts. */
 export const startsOnCheck = (experiment: ExperimentDefinition): boolean =>
   experiment.status === 'draft' && experiment.autoStart && canStart(experiment.variants)
 
@@ -46,10 +46,10 @@ const variantOf = (experiment: ExperimentDefinition, variantId: number | null) =
 }
 
 /**
- * The part of a decision that needs nobody's profile: what is settled by the experiment alone or by what is stored.
- * @param userId the id asked with: an override is of one id
- * @param stored the user's decision in the current run, where there is one
- * @returns null where the user has to be drawn
+ * Decides as far as possible without the user's profile: from the experiment and the stored decision alone.
+ * @param userId the id of the call: an override applies to one id
+ * @param stored the user's decision in the current run, if there is one
+ * @returns null if the user must be drawn
  */
 export function decideSettled(
   experiment: ExperimentDefinition,
@@ -73,8 +73,8 @@ export function decideSettled(
 }
 
 /**
- * What an experiment answers whoever asks, without looking at them.
- * @returns null where nobody is given a variant, undefined where it depends on the user
+ * The answer that an experiment gives to every user, if it gives everyone the same. Overrides are not considered.
+ * @returns null if nobody gets a variant, undefined if the answer depends on the user
  */
 export function settledForAll(experiment: ExperimentDefinition): VariantDefinition | null | undefined {
   const { status, shippedVariantId } = experiment
@@ -82,18 +82,18 @@ export function settledForAll(experiment: ExperimentDefinition): VariantDefiniti
   return (status === 'completed' && variantOf(experiment, shippedVariantId)) || null
 }
 
-/** The variant that is forced on this user, if one is. */
+/** The variant that an override forces on this user; undefined without an override. */
 export function overrideOf(experiment: ExperimentDefinition, userId: string): VariantDefinition | undefined {
   if (experiment.overrides.size === 0) return undefined
   const variantId = experiment.overrides.get(userId)
   return variantId === undefined ? undefined : variantOf(experiment, variantId)
 }
 
-/** Whether an assigned user is left out for as long as targeting does not hold. */
+/** True if an assigned user gets no variant because the experiment leaves out users who do not match its targeting. */
 export const isLeftOut = (experiment: ExperimentDefinition, subject: Subject): boolean =>
   experiment.leavesOut && (!meetsCondition(experiment, subject) || !isInSegment(experiment, subject))
 
-/** What a user must pass before the position decides, in this order. */
+/** The checks that a user must pass before the position decides, in this order. */
 export const CHECKS: readonly {
   readonly name: 'layer' | 'holdout' | 'prerequisites' | 'condition' | 'segments' | 'traffic'
   /** @returns why the user is left out, or null */
@@ -122,7 +122,7 @@ export const CHECKS: readonly {
   },
 ]
 
-/** Draws a user for whom nothing is settled: layer, holdout, prerequisites, targeting, traffic, then the position. */
+/** Draws a user who has no settled decision: layer, holdout, prerequisites, targeting, traffic, then the position. */
 export function draw(experiment: ExperimentDefinition, subject: Subject): Decision {
   for (const check of CHECKS) {
     const reason = check.fails(experiment, subject)
@@ -146,7 +146,10 @@ function missesLayer({ layer }: ExperimentDefinition, subject: Subject): LeftOut
   return inRanges(layer.ranges, layerPosition(layer.id, subject)) ? null : 'outside the layer share'
 }
 
-/** Whether the experiment's holdout keeps the user out: by the stored decision, else by what it would be. */
+/**
+ * True if the experiment's holdout keeps the user out, by the stored decision or else by the decision it would make
+ * now.
+ */
 function isHeldOut({ holdout }: ExperimentDefinition, subject: Subject): boolean {
   if (holdout === null || (holdout.status !== 'running' && holdout.status !== 'draft')) return false
   const stored = holdout.run ? subject.runs.get(holdout.run.id) : undefined

@@ -11,32 +11,34 @@ import {
 } from './flag.ts'
 import { isInSegment, meetsCondition } from './targeting.ts'
 
-/** One rule of a flag and how it ended; the last step, without a rule, is the flag's own. */
+/** One rule of a flag and its outcome. The last step has no rule if the flag's default answers. */
 type FlagStep = {
   rule: string | null
   outcome: 'passed over' | 'answered'
   detail: string
-  /** The user's place in [0, 100) of a rollout's draw. */
+  /** The user's position in [0, 100) of a rollout's draw. */
   position?: number
-  /** The positions of each value of a rollout: from inclusive, to exclusive. */
+  /** The positions, in per cent, of each value of a rollout: from inclusive, to exclusive. */
   ranges?: { from: number; to: number; value: unknown }[]
   clauses?: ExplainedClause[]
   segments?: { segment_id: number; member: boolean; holds: boolean }[]
-  /** The experiment that decides, where one does. */
+  /** The experiment that decides, if the rule reads one. */
   experiment_id?: number
 }
 
 type FlagExplanation = {
   answer: FlagAnswer | 'user'
   steps: FlagStep[]
-  /** The segments that were looked at, each once. */
+  /** The segments that the steps read, each once. */
   segments: NonNullable<Step['segments']>
 }
 
 /**
- * The evaluation of a flag, rule by rule, by the very functions that evaluate.
+ * Explains the evaluation of a flag, rule by rule. The functions that evaluate flags make this answer too, so the
+ * explanation cannot disagree with an evaluation.
  * @param at milliseconds since 1970
- * @param variantIn knows every experiment that the flag names
+ * @param variantIn must have a decision for every experiment that the flag names
+ * @throws Error if an experiment is not decided yet
  */
 export function explainFlag(
   flag: FlagDefinition,
@@ -45,46 +47,60 @@ export function explainFlag(
   variantIn: VariantIn,
 ): FlagExplanation {
   const steps: FlagStep[] = []
-  const segments: Explained = new Map()
+  const segments: ExplainedSegments = new Map()
   const explanation = (answer: FlagAnswer | 'user') => ({ answer, steps, segments: [...segments.values()] })
   for (const rule of flag.rules) {
-    const unfit = whyUnfit(rule, subject, at, segments)
-    if (unfit) {
-      steps.push({ rule: rule.id, outcome: 'passed over', ...unfit })
+    const skipped = explainSkipped(rule, subject, at, segments)
+    if (skipped) {
+      steps.push({ rule: rule.id, outcome: 'passed over', ...skipped })
       continue
     }
     const answer = answerOf(flag.key, rule, subject, variantIn)
-    if (typeof answer === 'number') throw new Error(`Experiment ${answer} is to be decided first`)
-    const found = { ...lookedAt(rule, subject, segments), ...served(flag.key, rule, subject, variantIn) }
-    steps.push({ rule: rule.id, outcome: answer === null ? 'passed over' : 'answered', ...found })
+    if (typeof answer === 'number') throw new Error(`Experiment ${answer} is not decided yet: decide it first`)
+    const targeting = explainTargeting(rule, subject, segments)
+    const serve = explainServe(flag.key, rule, subject, variantIn)
+    steps.push({ rule: rule.id, outcome: answer === null ? 'passed over' : 'answered', ...targeting, ...serve })
     if (answer !== null) return explanation(answer)
   }
   const detail =
     flag.fallback.reason === 'DISABLED'
-      ? "The flag is switched off: the application's own default"
+      ? "The flag is switched off: the application's own default applies"
       : flag.rules.length === 0
-        ? 'The flag has no rules: its default value'
-        : 'No rule answered: the default value of the flag'
+        ? 'The flag has no rules: its default value applies'
+        : 'No rule answered: the default value of the flag applies'
   steps.push({ rule: null, outcome: 'answered', detail })
   return explanation(flag.fallback)
 }
 
-type Found = Omit<FlagStep, 'rule' | 'outcome'>
+type StepDetails = Omit<FlagStep, 'rule' | 'outcome'>
 
-/** Why a rule is not for the user; null where it is. */
-function whyUnfit(rule: FlagRule, subject: FlagSubject, at: number, known: Explained): Found | null {
+/**
+ * Explains why a rule is not for the user.
+ * @param known the segments that earlier steps explained
+ * @returns null if the rule is for the user
+ */
+function explainSkipped(
+  rule: FlagRule,
+  subject: FlagSubject,
+  at: number,
+  known: ExplainedSegments,
+): StepDetails | null {
   if (!isInForce(rule, at)) return { detail: `The rule is ${at < rule.from ? 'not yet' : 'no longer'} in force` }
   if (!meetsCondition(rule, subject))
-    return { detail: 'The condition does not hold', ...lookedAt(rule, subject, known) }
+    return { detail: 'The condition does not hold', ...explainTargeting(rule, subject, known) }
   if (!isInSegment(rule, subject))
-    return { detail: 'The user is in none of the segments', ...lookedAt(rule, subject, known) }
+    return { detail: 'The user is in none of the segments', ...explainTargeting(rule, subject, known) }
   return null
 }
 
-type Explained = Map<number, NonNullable<Step['segments']>[number]>
+type ExplainedSegments = Map<number, NonNullable<Step['segments']>[number]>
 
-/** @param known the segments that were explained already */
-function lookedAt(rule: FlagRule, subject: FlagSubject, known: Explained): Pick<FlagStep, 'clauses' | 'segments'> {
+/** Explains the condition and the segments of a rule. @param known the segments that earlier steps explained */
+function explainTargeting(
+  rule: FlagRule,
+  subject: FlagSubject,
+  known: ExplainedSegments,
+): Pick<FlagStep, 'clauses' | 'segments'> {
   const clauses = explainClauses(rule.condition, rule, subject)
   const missing = rule.segments.filter(({ id }) => !known.has(id))
   for (const segment of explainSegments({ ...rule, segments: missing }, subject) ?? [])
@@ -96,8 +112,14 @@ function lookedAt(rule: FlagRule, subject: FlagSubject, known: Explained): Pick<
   return { ...(clauses.length > 0 ? { clauses } : {}), ...(segments.length > 0 ? { segments } : {}) }
 }
 
-function served(key: string, { id, serve }: FlagRule, { userId }: FlagSubject, variantIn: VariantIn): Found {
-  if (serve.kind === 'value') return { detail: 'The rule is for this user and gives one value' }
+/** Explains what a rule gives to a user whom it is for. */
+function explainServe(
+  key: string,
+  { id, serve }: FlagRule,
+  { userId }: FlagSubject,
+  variantIn: VariantIn,
+): StepDetails {
+  if (serve.kind === 'value') return { detail: 'The rule matches this user and gives one value' }
   if (serve.kind === 'experiment') {
     const given = variantIn(serve.experimentId) == null ? 'gives this user no variant' : 'gives this user a variant'
     return { detail: `Experiment ${serve.experimentId} ${given}`, experiment_id: serve.experimentId }
@@ -109,8 +131,8 @@ function served(key: string, { id, serve }: FlagRule, { userId }: FlagSubject, v
     from = to
     return range
   })
-  if (userId === null) return { detail: 'A rollout draws by user id, and none was given', ranges }
-  const place = rolloutPosition(key, id, userId)
-  const detail = `The user's position in the rollout is ${place < from ? 'inside' : 'beyond'} its shares`
-  return { detail, position: place, ranges }
+  if (userId === null) return { detail: 'A rollout needs a user id, and the call has none', ranges }
+  const position = rolloutPosition(key, id, userId)
+  const detail = `The user's position in the rollout is ${position < from ? 'inside' : 'beyond'} its shares`
+  return { detail, position, ranges }
 }

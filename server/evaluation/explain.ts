@@ -14,7 +14,7 @@ import {
 } from './evaluate.ts'
 import { inSegmentOf, type Targeted, type Targeting } from './targeting.ts'
 
-/** One test of one attribute: where it stands in the rule, what it wants, what it found. */
+/** One test of one attribute: its path in the rule, the expected value, and the user's value. */
 export type ExplainedClause = {
   path: (string | number)[]
   attribute: string | null
@@ -24,14 +24,14 @@ export type ExplainedClause = {
   holds: boolean
 }
 
-/** One step of a decision and how it ended; what the step looked at, as far as it looked at anything. */
+/** One step of a decision, its outcome, and the values that the step read. */
 export type Step = {
   step: 'status' | 'override' | 'assignment' | (typeof CHECKS)[number]['name'] | 'allocation'
   outcome: 'passed' | 'answered' | 'left out'
   detail: string
-  /** The user's place in [0, 100) of this step's own draw. */
+  /** The user's position in [0, 100) of this step's own draw. */
   position?: number
-  /** The positions, in per cent, that a variant (or the share, or the traffic) has: from inclusive, to exclusive. */
+  /** The positions, in per cent, of each variant, or of the share or the traffic: from inclusive, to exclusive. */
   ranges?: { from: number; to: number; variant_id?: number; variant_name?: string; enabled?: boolean }[]
   clauses?: ExplainedClause[]
   segments?: { segment_id: number; member: boolean; holds: boolean; clauses: ExplainedClause[] }[]
@@ -40,9 +40,10 @@ export type Step = {
 export type Explanation = { decision: Decision; steps: Step[] }
 
 /**
- * The decision of a check, step by step, by the very functions that decide.
- * @param userId the id asked with
- * @param stored the user's decision in the current run, where there is one
+ * Explains the decision of a check, step by step. The functions that make decisions make this one too, so the
+ * explanation cannot disagree with a check.
+ * @param userId the id of the call
+ * @param stored the user's decision in the current run, if there is one
  */
 export function explain(
   experiment: ExperimentDefinition,
@@ -58,19 +59,22 @@ export function explain(
       decision: drawn.decision,
       steps: [
         step('status', status),
-        step('override', 'No variant is forced on the user'),
-        step('assignment', 'Nothing is stored for the user in this run: the user is drawn'),
+        step('override', 'The user has no override'),
+        step('assignment', 'The user has no assignment in this run: the user is drawn'),
         ...drawn.steps,
       ],
     }
   }
   if (settled.outcome === 'stored' && isLeftOut(experiment, subject)) {
-    const failed = failing(experiment, subject, (name) => name === 'condition' || name === 'segments')
+    const checks = explainChecks(experiment, subject, (name) => name === 'condition' || name === 'segments')
     return {
       decision: { outcome: 'left out', reason: 'no longer targeted' },
       steps: [
-        step('assignment', `Assigned to ${settled.variant.name}, and left out for as long as targeting does not hold`),
-        ...failed,
+        step(
+          'assignment',
+          `The user is assigned to ${settled.variant.name}, and left out until the targeting matches again`,
+        ),
+        ...checks,
       ],
     }
   }
@@ -82,8 +86,8 @@ const step = (name: Step['step'], detail: string): Step => ({ step: name, outcom
 const settledBy: Record<Extract<LeftOut, 'archived' | 'completed' | 'paused' | 'draft' | 'variant disabled'>, Step> = {
   archived: { step: 'status', outcome: 'left out', detail: 'The experiment is archived' },
   completed: { step: 'status', outcome: 'left out', detail: 'The experiment is completed and ships no variant' },
-  paused: { step: 'status', outcome: 'left out', detail: 'The experiment is paused: nobody new is enrolled' },
-  draft: { step: 'status', outcome: 'left out', detail: 'The experiment is a draft that no check starts' },
+  paused: { step: 'status', outcome: 'left out', detail: 'The experiment is paused: new users get no variant' },
+  draft: { step: 'status', outcome: 'left out', detail: 'The experiment is a draft that a check does not start' },
   'variant disabled': {
     step: 'assignment',
     outcome: 'left out',
@@ -95,26 +99,30 @@ function settledStep(experiment: ExperimentDefinition, decision: Decision): Step
   if (decision.outcome === 'left out') return settledBy[decision.reason as keyof typeof settledBy]
   const { name } = decision.variant
   if (decision.outcome === 'overridden')
-    return { step: 'override', outcome: 'answered', detail: `The variant ${name} is forced on this user` }
+    return { step: 'override', outcome: 'answered', detail: `An override gives this user the variant ${name}` }
   if (decision.outcome === 'shipped')
     return { step: 'status', outcome: 'answered', detail: `The experiment is completed and ships ${name} to everybody` }
   return {
     step: 'assignment',
     outcome: 'answered',
-    detail: `The user is assigned to ${name} in run ${experiment.run?.number}, which no change moves`,
+    detail: `The user is assigned to ${name} in run ${experiment.run?.number} and keeps it whatever changes`,
   }
 }
 
-/** How a user is drawn: what each check looks at, up to the one that leaves them out, then the position. */
+/** Explains how a user is drawn: each check up to the first one that leaves the user out, then the position. */
 export function explainDraw(experiment: ExperimentDefinition, subject: Subject): Explanation {
   const decision = draw(experiment, subject)
-  const steps = failing(experiment, subject, () => true)
+  const steps = explainChecks(experiment, subject, () => true)
   if (steps.at(-1)?.outcome === 'left out') return { decision, steps }
   return { decision, steps: [...steps, allocationStep(experiment, subject, decision)] }
 }
 
-/** The checks of these names in order, until one leaves the user out. */
-function failing(experiment: ExperimentDefinition, subject: Subject, wanted: (name: Step['step']) => boolean): Step[] {
+/** Runs the wanted checks in order and describes each, up to the first one that leaves the user out. */
+function explainChecks(
+  experiment: ExperimentDefinition,
+  subject: Subject,
+  wanted: (name: Step['step']) => boolean,
+): Step[] {
   const steps: Step[] = []
   for (const { name, fails } of CHECKS) {
     if (!wanted(name)) continue
@@ -137,9 +145,10 @@ const describe: Record<(typeof CHECKS)[number]['name'], Describe> = {
     if (layer === null) return { detail: 'The experiment is in no layer' }
     if (reason === 'in another experiment of the layer')
       return { detail: `The user is in another unfinished run of layer ${layer.id}` }
-    const place = layerPosition(layer.id, subject)
-    const detail = `The user's position in layer ${layer.id} is ${reason === null ? 'in' : 'outside'} the experiment's share`
-    return { detail, position: place, ranges: layer.ranges.map((range) => ({ ...range })) }
+    const position = layerPosition(layer.id, subject)
+    const where = reason === null ? 'in' : 'outside'
+    const detail = `The user's position in layer ${layer.id} is ${where} the experiment's share`
+    return { detail, position, ranges: layer.ranges.map((range) => ({ ...range })) }
   },
   holdout: ({ holdout }, _subject, reason) => {
     if (holdout === null) return { detail: 'The experiment is under no holdout' }
@@ -147,22 +156,21 @@ const describe: Record<(typeof CHECKS)[number]['name'], Describe> = {
   },
   prerequisites: ({ prerequisites }, subject) => {
     if (prerequisites.length === 0) return { detail: 'The experiment has no prerequisites' }
-    const said = prerequisites.map((prerequisite) => {
+    const details = prerequisites.map((prerequisite) => {
       const met = meetsPrerequisite(prerequisite, subject)
       const variants = [...prerequisite.variantIds].join(' or ')
       return `${met ? 'met' : 'not met'}: assigned to variant ${variants} of experiment ${prerequisite.experimentId}`
     })
-    return { detail: said.join('; ') }
+    return { detail: details.join('; ') }
   },
   condition: (experiment, subject, reason) => {
     const clauses = explainClauses(experiment.condition, experiment, subject)
     if (clauses.length === 0)
-      return { detail: reason === null ? 'The experiment has no condition' : 'The condition admits nobody' }
+      return { detail: reason === null ? 'The experiment has no condition' : 'The condition matches nobody' }
     return { detail: `The condition ${reason === null ? 'holds' : 'does not hold'}`, clauses }
   },
   segments: (experiment, subject, reason) => {
-    if (experiment.segments.length === 0)
-      return { detail: 'The experiment is targeted at no segment: everybody may take part' }
+    if (experiment.segments.length === 0) return { detail: 'The experiment has no segments: everybody may take part' }
     const segments = explainSegments(experiment, subject)
     return { detail: `The user is in ${reason === null ? 'at least one' : 'none'} of the segments`, segments }
   },
@@ -177,7 +185,7 @@ const describe: Record<(typeof CHECKS)[number]['name'], Describe> = {
   },
 }
 
-/** The segments that targeting asks for: whether the user is in them by hand, and whether their rules hold. */
+/** Explains each segment of a targeting: hand-made membership, and the rules with their clauses. */
 export const explainSegments = (targeting: Targeting, targeted: Targeted): NonNullable<Step['segments']> =>
   targeting.segments.map(({ id, condition }) => ({
     segment_id: id,
@@ -186,7 +194,7 @@ export const explainSegments = (targeting: Targeting, targeted: Targeted): NonNu
     clauses: explainClauses(condition, targeting, targeted),
   }))
 
-/** The tests of a rule, each with what it wants and what it found. */
+/** Explains each test of a condition: the expected value, the user's value, and the outcome. */
 export function explainClauses(condition: Condition, targeting: Targeting, targeted: Targeted): ExplainedClause[] {
   const inSegment = inSegmentOf(targeting, targeted)
   return condition.clauses.map((clause: Clause) => ({
@@ -201,17 +209,17 @@ export function explainClauses(condition: Condition, targeting: Targeting, targe
 
 function allocationStep(experiment: ExperimentDefinition, subject: Subject, decision: Decision): Step {
   const ranges = variantRanges(experiment)
-  const place = drawPosition(experiment, subject)
+  const position = drawPosition(experiment, subject)
   const run = `run ${experiment.run?.number ?? 1}, period ${experiment.run?.period ?? 1}`
   if (decision.outcome === 'left out') {
     const detail =
       decision.reason === 'variant disabled'
         ? `The user's position (${run}) is in the range of a disabled variant`
         : `The user's position (${run}) is beyond the allocation`
-    return { step: 'allocation', outcome: 'left out', detail, position: place, ranges }
+    return { step: 'allocation', outcome: 'left out', detail, position, ranges }
   }
   const detail = `The user's position (${run}) is in the range of ${decision.variant.name}`
-  return { step: 'allocation', outcome: 'answered', detail, position: place, ranges }
+  return { step: 'allocation', outcome: 'answered', detail, position, ranges }
 }
 
 function variantRanges({ variants }: ExperimentDefinition): NonNullable<Step['ranges']> {

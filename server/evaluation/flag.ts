@@ -3,27 +3,30 @@ import { position, rolloutText } from './position.ts'
 import { isInSegment, meetsCondition, type Targeted, type Targeting } from './targeting.ts'
 
 export type FlagType = 'boolean' | 'string' | 'number' | 'object'
-/** OpenFeature's names: nothing was looked at, a rule matched, a draw decided, the flag is off. */
+/**
+ * The reasons of an answer, by OpenFeature's names. STATIC: the default, without a matching rule. TARGETING_MATCH: a
+ * rule with one value. SPLIT: a rollout or an experiment. DISABLED: the flag is switched off.
+ */
 export type FlagReason = 'STATIC' | 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED'
 
 export type FlagAnswer = {
   readonly key: string
   readonly reason: FlagReason
-  /** JSON; undefined leaves it to the application's own default. */
+  /** JSON; undefined makes the application use its own default. */
   readonly value: unknown
-  /** The rule that answered. */
+  /** The id of the rule that answered; null for the flag's default. */
   readonly rule: string | null
-  /** The experiment that decided, with the variant as the user is shown it. */
+  /** The experiment that decided, with the name of the variant that the user is shown; null without an experiment. */
   readonly experiment: {
     readonly id: number
-    /** Its current run; null before the first start. */
+    /** The experiment's current run; null before its first start. */
     readonly runId: number | null
     readonly variantId: number
     readonly variantName: string
   } | null
 }
 
-/** What a rule gives to whom it is for. */
+/** What a rule gives to the users whom it is for. */
 export type Serve =
   | { readonly kind: 'value'; readonly answer: FlagAnswer }
   | {
@@ -45,38 +48,38 @@ export type FlagRule = Targeting & {
   readonly serve: Serve
 }
 
-/** All that evaluating one flag needs, compiled. */
+/** Everything that the evaluation of one flag needs, compiled. */
 export type FlagDefinition = {
   readonly key: string
   readonly version: number
   readonly type: FlagType
-  /** Of a flag that is switched off, the only one. */
+  /** The answer if no rule answers, and the only answer of a flag that is switched off. */
   readonly fallback: FlagAnswer
-  /** In their order; none where the flag is off. */
+  /** In the order of their evaluation; empty if the flag is switched off. */
   readonly rules: readonly FlagRule[]
-  /** The attributes that rules read, by the first step of their paths, other than the id. */
+  /** The attributes that rules read, by the first step of their paths, without the id. */
   readonly reads: readonly string[]
-  /** Whether hand-made memberships decide. */
+  /** True if a rule reads hand-made memberships of segments. */
   readonly readsSegments: boolean
 }
 
-/** Who is asking; of somebody who gives no id nothing is known but the attributes. */
+/** The user whom an evaluation is about. Without an id, only the attributes of the call are known. */
 export type FlagSubject = Targeted & {
-  /** The id that is drawn: the owner's, where the id asked with is an alias. */
+  /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
   readonly userId: string | null
 }
 
 /**
- * The variant that a user is given in an experiment.
- * @returns its id; null where they are given none, undefined where that is not decided yet
+ * Looks up the variant of the user in an experiment.
+ * @returns the variant's id; null if the user gets no variant, undefined if the experiment is not decided yet
  */
 export type VariantIn = (experimentId: number) => number | null | undefined
 
 /**
- * Evaluates a flag: the first rule in force that is for the user and has something for them answers, otherwise the flag's
- * default value.
+ * Evaluates a flag. The first rule answers that is in force, matches the user and has a value for them; otherwise the
+ * flag's default value answers.
  * @param at milliseconds since 1970
- * @returns an experiment's id where that has to be decided first; 'user' where it takes a user id to draw
+ * @returns an experiment's id if this experiment must be decided first; 'user' if a rollout needs a user id
  */
 export function evaluateFlag(
   flag: FlagDefinition,
@@ -92,7 +95,9 @@ export function evaluateFlag(
   return flag.fallback
 }
 
-/** Whether anything is asked of the user that the call's attributes do not say, so that it takes what is stored of them. */
+/**
+ * True if a rule may read something that the call's attributes do not contain, so that the stored profile is needed.
+ */
 export function readsProfile({ reads, readsSegments }: FlagDefinition, attributes: Targeted['attributes']): boolean {
   if (readsSegments) return true
   for (const name of reads) if (!Object.hasOwn(attributes, name)) return true
@@ -104,7 +109,10 @@ export const isInForce = ({ from, until }: FlagRule, at: number): boolean => fro
 const isFor = (rule: FlagRule, subject: FlagSubject, at: number): boolean =>
   isInForce(rule, at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
 
-/** What a rule has for a user whom it is for; null where their draw, or the experiment, leaves them to the next rule. */
+/**
+ * Computes the answer of a rule to a user whom it is for.
+ * @returns null if the user's position is beyond the rollout, or the experiment gives no variant: the next rule applies
+ */
 export function answerOf(
   key: string,
   { id, serve }: FlagRule,

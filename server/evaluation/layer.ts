@@ -1,22 +1,25 @@
 import { sumPercents } from './allocation.ts'
 
-/** Positions of a layer in per cent: from inclusive, to exclusive. */
+/** A range of a layer's positions, in per cent: from inclusive, to exclusive. */
 export type Range = { readonly from: number; readonly to: number }
 
-export const inRanges = (ranges: readonly Range[], place: number): boolean =>
-  ranges.some((range) => range.from <= place && place < range.to)
+export const inRanges = (ranges: readonly Range[], position: number): boolean =>
+  ranges.some((range) => range.from <= position && position < range.to)
 
-/** The first pair of ranges, one of each list, that share a position; null where none does. */
+/**
+ * Finds the first range that shares a position with a range of the other list.
+ * @returns the index of the range and the other range; null if no ranges overlap
+ */
 export function findOverlap(ranges: readonly Range[], others: readonly Range[]): { index: number; with: Range } | null {
   for (const [index, range] of ranges.entries())
     for (const other of others) if (range.from < other.to && other.from < range.to) return { index, with: other }
   return null
 }
 
-/** How much of a layer the ranges take, in per cent, exact to four decimals. */
+/** Sums the widths of the ranges: their share of the layer in per cent, exact to four decimals. */
 export const shareOf = (ranges: readonly Range[]): number => sumPercents(ranges.flatMap(({ from, to }) => [to, -from]))
 
-/** Sorted, and neighbours made one. */
+/** Sorts ranges and merges those that touch or overlap. */
 export function joinRanges(ranges: readonly Range[]): Range[] {
   const joined: Range[] = []
   for (const range of [...ranges].sort((a, b) => a.from - b.from)) {
@@ -27,7 +30,7 @@ export function joinRanges(ranges: readonly Range[]): Range[] {
   return joined
 }
 
-/** What of [0, 100) the ranges leave free, in order. */
+/** Lists the parts of [0, 100) that no range takes, in ascending order. */
 export function freeRanges(taken: readonly Range[]): Range[] {
   const free: Range[] = []
   let from = 0
@@ -40,9 +43,9 @@ export function freeRanges(taken: readonly Range[]): Range[] {
 }
 
 /**
- * Grows or shrinks a share to a percentage: what it has stays as far as it fits, what it needs comes from the free
- * positions, lowest first, and what it gives up are its highest.
- * @returns null where the layer has not so much left
+ * Grows or shrinks a share to a percentage. A share that grows keeps its positions and takes free ones, lowest first. A
+ * share that shrinks gives up its highest positions.
+ * @returns null if the layer has too few free positions
  */
 export function resizeShare(own: readonly Range[], others: readonly Range[], percent: number): Range[] | null {
   let missing = sumPercents([percent, -shareOf(own)])

@@ -1,21 +1,21 @@
-import { LONGEST_TEXT, numberOf, sameJson, textOf, typeName } from './coercion.ts'
-import type { Gathering, Place, Test } from './gathering.ts'
+import { MAX_TEXT_LENGTH, numberOf, sameJson, textOf, typeName } from './coercion.ts'
+import type { Compilation, Location, Test } from './compilation.ts'
 import { compilePattern } from './pattern.ts'
-import { type Path, RuleError } from './rule-error.ts'
+import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { versionKey } from './version-order.ts'
 
-/** Compiles a condition about a member of a list; handed in, as it is what calls the operators. */
-type CompileMember = (rules: object, path: Path, gathering: Gathering) => Test
-type Context = { readonly gathering: Gathering; readonly compileMember: CompileMember }
-type Compile = (operand: unknown, place: Place, context: Context) => Test
+/** Compiles a condition about a member of a list. condition.ts passes this function in, to avoid a circular import. */
+type CompileMember = (rules: object, path: Path, compilation: Compilation) => Test
+type Context = { readonly compilation: Compilation; readonly compileMember: CompileMember }
+type Compile = (operand: unknown, location: Location, context: Context) => Test
 
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
-/** Up to here comparing one by one is as fast as looking up in a set. */
-const FEW = 8
+/** Up to this length, comparing the items one by one is as fast as a look-up in a set. */
+const MAX_LINEAR_SEARCH = 8
 
 export const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
-/** Whether an object holds operators only; one that holds none is a plain value. */
+/** True for an object whose keys are all operators. An empty object is a plain value. */
 const isOperators = (value: unknown): value is Record<string, unknown> =>
   isObject(value) && Object.keys(value).length > 0 && Object.keys(value).every((key) => key.startsWith('$'))
 
@@ -24,7 +24,7 @@ export const not =
   (value, inSegment) =>
     !test(value, inSegment)
 
-/** All of them; everything, where there are none. */
+/** Holds if all tests hold, or if there are no tests. */
 export function all(tests: readonly Test[]): Test {
   const [first, second] = tests
   if (!first) return () => true
@@ -36,24 +36,28 @@ export function all(tests: readonly Test[]): Test {
   }
 }
 
-/** What an attribute has to be: a plain value, or operators that must all hold. */
-export const compileValue: Compile = (expected, place, context) => {
-  if (!isOperators(expected)) return context.gathering.add(place, '$eq', expected, plainTest(expected, place.path))
+/** Compiles what an attribute must be: a plain value, or operators that must all hold. */
+export const compileValue: Compile = (expected, location, context) => {
+  if (!isOperators(expected))
+    return context.compilation.add(location, '$eq', expected, plainTest(expected, location.path))
   const tests = Object.entries(expected).map(([operator, operand]) => {
-    const path = [...place.path, operator]
+    const path = [...location.path, operator]
     const compile = OPERATORS.get(operator)
     if (!compile) throw new RuleError(path, unknownOperator(operator))
-    return compile(operand, { path, attribute: place.attribute }, context)
+    return compile(operand, { path, attribute: location.attribute }, context)
   })
   return all(tests)
 }
 
 const unknownOperator = (operator: string) =>
   ['$or', '$and', '$nor'].includes(operator)
-    ? `${operator} stands beside attributes, not inside one`
-    : `${operator} is not an operator`
+    ? `${operator} is written beside attributes, not inside an attribute`
+    : `${operator} is not an operator: use one of ${[...OPERATORS.keys()].join(', ')}`
 
-/** Equality with a plain value, by JavaScript's coercion for texts, numbers and booleans, by structure for the rest. */
+/**
+ * Tests for equality with a plain value. Texts, numbers and booleans compare by JavaScript's coercion, lists and
+ * objects by their structure.
+ */
 function plainTest(expected: unknown, path: Path): Test {
   if (typeof expected === 'string')
     return (value) => value === expected || (typeof value !== 'string' && textOf(value, expected.length) === expected)
@@ -71,21 +75,22 @@ function refuseOperators(value: unknown, path: Path): void {
     if (key.startsWith('$'))
       throw new RuleError(
         at,
-        'is an operator inside a plain value: reach inside with a dotted path, such as "address.city"',
+        `${key} is an operator inside a plain value: write a dotted path to the inner value, such as "address.city"`,
       )
     refuseOperators(item, at)
   }
 }
 
-/** An operator that needs no more than its operand. */
+/** Makes an operator whose test depends only on its operand. */
 const simple =
   (compile: (operand: unknown, path: Path, context: Context) => Test): ((operator: string) => [string, Compile]) =>
   (operator) => [
     operator,
-    (operand, place, context) => context.gathering.add(place, operator, operand, compile(operand, place.path, context)),
+    (operand, location, context) =>
+      context.compilation.add(location, operator, operand, compile(operand, location.path, context)),
   ]
 
-/** The operator and its negation. */
+/** Makes an operator and its negation. */
 const pair = (
   operator: string,
   negation: string,
@@ -94,20 +99,21 @@ const pair = (
 
 function identity(operand: unknown, path: Path): Test {
   if (typeof operand === 'object' && operand !== null)
-    throw new RuleError(
+    throw refusal(
       path,
-      'takes a text, a number, a boolean or null; lists and objects are compared as plain values',
+      operand,
+      'a string, a number, a boolean or null: write lists and objects as plain values, without $eq or $ne',
     )
   return (value) => value === operand
 }
 
 type Order = (a: string | number, b: string | number) => boolean
 
-/** Texts with texts by their characters, all else as numbers, as JavaScript compares. */
+/** Makes an operator that compares as JavaScript does: two texts by their characters, anything else as numbers. */
 const comparison = (holds: Order) =>
   simple((operand, path) => {
     if (typeof operand === 'number') return (value) => holds(numberOf(value), operand)
-    if (typeof operand !== 'string') throw new RuleError(path, 'takes a number or a text')
+    if (typeof operand !== 'string') throw refusal(path, operand, 'a number or a string')
     const number = numberOf(operand)
     return (value) => {
       if (typeof value === 'string') return holds(value, operand)
@@ -120,22 +126,22 @@ const version = (holds: Order) =>
   simple((operand, path) => {
     if (
       typeof operand !== 'number' &&
-      (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > LONGEST_TEXT)
+      (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > MAX_TEXT_LENGTH)
     )
-      throw new RuleError(path, 'takes a version, such as "1.4.0"')
+      throw refusal(path, operand, 'a version, such as "1.4.0"')
     const key = versionKey(operand)
     return (value) => holds(versionKey(value), key)
   })
 
 const folded = (value: unknown) => (typeof value === 'string' ? value.toLowerCase() : value)
 
-/** One of the list; for a list, at least one of its items. */
+/** Tests if the value is in the operand's list. A value that is itself a list needs at least one item in it. */
 const membership = (fold: boolean) => (operand: unknown, path: Path) => {
   const list = listOf(operand, path)
   const nested = list.findIndex((item) => typeof item === 'object' && item !== null)
-  if (nested >= 0) throw new RuleError([...path, nested], 'must be a text, a number, a boolean or null')
+  if (nested >= 0) throw refusal([...path, nested], list[nested], 'a string, a number, a boolean or null')
   const wanted = fold ? list.map(folded) : list
-  const isWanted = wanted.length > FEW ? setLookup(wanted) : (item: unknown) => wanted.includes(item)
+  const isWanted = wanted.length > MAX_LINEAR_SEARCH ? setLookup(wanted) : (item: unknown) => wanted.includes(item)
   const holds = fold ? (item: unknown) => isWanted(folded(item)) : isWanted
   const test: Test = (value) => (Array.isArray(value) ? value.some(holds) : holds(value))
   return test
@@ -147,24 +153,27 @@ function setLookup(wanted: readonly unknown[]) {
 }
 
 function listOf(operand: unknown, path: Path): readonly unknown[] {
-  if (!Array.isArray(operand)) throw new RuleError(path, 'takes a list')
+  if (!Array.isArray(operand)) throw refusal(path, operand, 'a list')
   return operand
 }
 
 const pattern = (ignoreCase: boolean, found: boolean) =>
-  simple((operand, path, { gathering }) => {
-    if (typeof operand !== 'string') throw new RuleError(path, 'takes a regular expression as a text')
+  simple((operand, path, { compilation }) => {
+    if (typeof operand !== 'string') throw refusal(path, operand, 'a regular expression in a string')
     const { isIn, instructions } = compilePattern(operand, ignoreCase, path)
-    gathering.addPattern(path, instructions)
-    return (value) => isIn(textOf(value, LONGEST_TEXT)) === found
+    compilation.addPattern(path, instructions)
+    return (value) => isIn(textOf(value, MAX_TEXT_LENGTH)) === found
   })
 
-/** Every entry is met by an item of the list. Plain texts and numbers are looked for together: lists may be long. */
+/**
+ * Makes an operator that wants, for each entry of its operand, an item of the user's list that meets the entry. All
+ * plain texts, and all numbers, are searched for in one pass, because both lists may be long.
+ */
 const everyEntry = (fold: boolean) =>
   simple((operand, path, context) => {
     const entries = listOf(operand, path)
-    const spell = fold ? (value: unknown, limit: number) => textOf(value, limit).toLowerCase() : textOf
-    const texts = new Set(entries.filter((entry) => typeof entry === 'string').map((text) => spell(text, text.length)))
+    const toText = fold ? (value: unknown, limit: number) => textOf(value, limit).toLowerCase() : textOf
+    const texts = new Set(entries.filter((entry) => typeof entry === 'string').map((text) => toText(text, text.length)))
     const numbers = new Set(entries.filter((entry) => typeof entry === 'number'))
     const tests = entries.flatMap((entry, index) =>
       typeof entry === 'string' || typeof entry === 'number'
@@ -174,18 +183,18 @@ const everyEntry = (fold: boolean) =>
     const longest = Math.max(0, ...Array.from(texts, (text) => text.length))
     return (value, inSegment) =>
       Array.isArray(value) &&
-      covers(value, texts, (item) => spell(item, longest)) &&
-      covers(value, numbers, numberOf) &&
+      containsAll(value, texts, (item) => toText(item, longest)) &&
+      containsAll(value, numbers, numberOf) &&
       tests.every((test) => value.some((item) => test(item ?? null, inSegment)))
   })
 
-/** Whether every wanted value is that of an item. */
-function covers<T>(items: readonly unknown[], wanted: ReadonlySet<T>, read: (item: unknown) => T): boolean {
+/** @param convert makes an item comparable with the wanted values */
+function containsAll<T>(items: readonly unknown[], wanted: ReadonlySet<T>, convert: (item: unknown) => T): boolean {
   if (wanted.size === 0) return true
-  if (wanted.size === 1) return items.some((item) => wanted.has(read(item)))
+  if (wanted.size === 1) return items.some((item) => wanted.has(convert(item)))
   const found = new Set<T>()
   for (const item of items) {
-    const value = read(item)
+    const value = convert(item)
     if (wanted.has(value) && found.add(value).size === wanted.size) return true
   }
   return false
@@ -194,43 +203,49 @@ function covers<T>(items: readonly unknown[], wanted: ReadonlySet<T>, read: (ite
 const size = simple((operand, path, context) => {
   const isCount = typeof operand === 'number' && Number.isInteger(operand) && operand >= 0
   if (!isCount && !isOperators(operand))
-    throw new RuleError(path, 'takes a whole number, or operators such as { "$gt": 2 }')
+    throw refusal(path, operand, 'a whole number from 0, or operators such as { "$gt": 2 }')
   const test = compileValue(operand, { path, attribute: null }, context)
   return (value, inSegment) => Array.isArray(value) && test(value.length, inSegment)
 })
 
-/** An item that meets operators, or whose own attributes meet a condition. An item that is null meets nothing. */
+/**
+ * Tests if one item meets the operators, or has attributes that meet the condition. An item that is null meets nothing.
+ */
 const someMember = simple((operand, path, context) => {
-  if (!isObject(operand)) throw new RuleError(path, 'takes operators, or a condition about the items of a list')
+  if (!isObject(operand)) throw refusal(path, operand, 'an object of operators, or a condition on the items of a list')
   const test = isOperators(operand)
     ? compileValue(operand, { path, attribute: null }, context)
-    : context.compileMember(operand, path, context.gathering)
+    : context.compileMember(operand, path, context.compilation)
   return (value, inSegment) =>
     Array.isArray(value) && value.some((item) => (item ?? null) !== null && test(item, inSegment))
 })
 
 const existence = simple((operand, path) => {
-  if (typeof operand !== 'boolean') throw new RuleError(path, 'takes true or false')
+  if (typeof operand !== 'boolean') throw refusal(path, operand, 'true or false')
   return (value) => (value !== null) === operand
 })
 
 const type = simple((operand, path) => {
   if (typeof operand !== 'string' || !TYPES.includes(operand))
-    throw new RuleError(path, `takes one of ${TYPES.join(', ')}`)
+    throw refusal(path, operand, `one of ${TYPES.join(', ')}`)
   return (value) => typeName(value) === operand
 })
 
 const group =
   (operator: string, inside: boolean): Compile =>
-  (operand, { path, attribute }, { gathering }) => {
+  (operand, { path, attribute }, { compilation }) => {
     if (attribute?.name !== 'id')
-      throw new RuleError(path, 'asks about the user: it may stand on the attribute "id" only')
-    if (!Number.isInteger(operand) || Number(operand) < 1) throw new RuleError(path, 'takes the id of a segment')
+      throw new RuleError(
+        path,
+        `${operator} is allowed on the attribute "id" only: { "id": { "${operator}": ${shown(operand)} } }`,
+      )
+    if (!Number.isInteger(operand) || Number(operand) < 1)
+      throw refusal(path, operand, 'the id of a segment: a whole number from 1')
     const segmentId = Number(operand)
-    return gathering.addSegment(path, operator, segmentId, (_value, inSegment) => inSegment(segmentId) === inside)
+    return compilation.addSegment(path, operator, segmentId, (_value, inSegment) => inSegment(segmentId) === inside)
   }
 
-/** A list's items and an attribute's value may be anything: every operator answers for every type. */
+/** The operators inside an attribute. Each one has an answer for a value of any type. */
 const OPERATORS: ReadonlyMap<string, Compile> = new Map([
   ...pair('$eq', '$ne', identity),
   ...pair('$in', '$nin', membership(false)),
@@ -257,5 +272,5 @@ const OPERATORS: ReadonlyMap<string, Compile> = new Map([
   someMember('$elemMatch'),
   ['$inGroup', group('$inGroup', true)],
   ['$notInGroup', group('$notInGroup', false)],
-  ['$not', (operand, place, context) => not(compileValue(operand, place, context))],
+  ['$not', (operand, location, context) => not(compileValue(operand, location, context))],
 ])

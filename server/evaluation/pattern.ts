@@ -1,46 +1,58 @@
 import { RE2JS } from 're2js'
-import { LONGEST_TEXT } from './coercion.ts'
-import { type Path, RuleError } from './rule-error.ts'
+import { MAX_TEXT_LENGTH } from './coercion.ts'
+import { type Path, RuleError, shown } from './rule-error.ts'
 
-const LONGEST_PATTERN = 1000
-/** Of one pattern: the worst one then takes some milliseconds on the longest text; see docs/conditions.md. */
-const MOST_INSTRUCTIONS = 300
-/** Before compiling: a thousandfold repeat of a long pattern would take seconds and gigabytes. */
-const MOST_ESTIMATED = 10_000
+const MAX_PATTERN_LENGTH = 1000
+/**
+ * The limit for one pattern. The worst pattern then takes some milliseconds on the longest text: docs/conditions.md.
+ */
+const MAX_INSTRUCTIONS = 300
+/**
+ * The limit checked before compiling: to compile a thousandfold repeat of a long pattern takes seconds and gigabytes.
+ */
+const MAX_ESTIMATED_INSTRUCTIONS = 10_000
 /** A class such as \p{L} has hundreds of ranges. */
 const INSTRUCTIONS_PER_UNICODE_CLASS = 10
-/** What one pattern's automaton may remember. The library's 8 MB are slower where a pattern has too many states to pay. */
+/**
+ * The memory for the states of one pattern's automaton. The library's default of 8 MB is slower for a pattern with so
+ * many states that each one is rarely used again.
+ */
 const AUTOMATON_BYTES = 64 * 1024
 
 type Pattern = {
-  /** Whether it is found in the text; null where the text is too long to be searched. */
+  /** Tells if the text contains a match; null if the text is too long to search. */
   readonly isIn: (text: string) => boolean | null
   readonly instructions: number
 }
 
 /**
- * Compiles a regular expression in RE2's syntax, which knows no back-references and no look-around, so that searching
+ * Compiles a regular expression in RE2's syntax. The syntax has no back-references and no look-around, so a search
  * takes time proportional to the text, whatever the pattern.
- * @throws RuleError
+ * @throws RuleError if the pattern does not compile or exceeds a limit
  */
 export function compilePattern(pattern: string, ignoreCase: boolean, path: Path): Pattern {
-  if (pattern.length > LONGEST_PATTERN) throw new RuleError(path, 'must not exceed 1,000 characters')
+  if (pattern.length > MAX_PATTERN_LENGTH)
+    throw new RuleError(path, `has ${pattern.length} characters: a pattern may have at most 1,000`)
   const tokens: readonly string[] = pattern.match(TOKENS) ?? []
-  // JavaScript takes \Q for the letter, RE2 for the start of a quotation.
-  if (tokens.includes('\\Q')) throw new RuleError(path, 'must not use \\Q')
-  if (estimatedInstructions(tokens) > MOST_ESTIMATED) throw tooLarge(path)
+  // \Q is the letter Q in JavaScript, but starts a quotation in RE2.
+  if (tokens.includes('\\Q'))
+    throw new RuleError(
+      path,
+      `${shown(pattern)} uses \\Q, which is not allowed: escape each character with a backslash`,
+    )
+  if (estimatedInstructions(tokens) > MAX_ESTIMATED_INSTRUCTIONS) throw tooLarge(path)
   const compiled = parse(pattern, ignoreCase, path)
   const unicodeClasses = pattern.match(/\\p/gi)?.length ?? 0
   const instructions = compiled.programSize() + unicodeClasses * INSTRUCTIONS_PER_UNICODE_CLASS
-  if (instructions > MOST_INSTRUCTIONS) throw tooLarge(path)
+  if (instructions > MAX_INSTRUCTIONS) throw tooLarge(path)
   const { dfa } = compiled.re2()
   dfa.stateBudget = AUTOMATON_BYTES
   dfa.memBudget = AUTOMATON_BYTES
-  return { instructions, isIn: (text) => (text.length > LONGEST_TEXT ? null : compiled.test(text)) }
+  return { instructions, isIn: (text) => (text.length > MAX_TEXT_LENGTH ? null : compiled.test(text)) }
 }
 
 const tooLarge = (path: Path) =>
-  new RuleError(path, 'is too large a pattern: use fewer or smaller repeats, or split it')
+  new RuleError(path, 'is too large a pattern: use fewer or smaller repeats, or several patterns')
 
 function parse(pattern: string, ignoreCase: boolean, path: Path): RE2JS {
   try {
@@ -48,11 +60,14 @@ function parse(pattern: string, ignoreCase: boolean, path: Path): RE2JS {
   } catch (error) {
     const reason =
       error instanceof Error ? error.message.replace('error parsing regexp: ', '').slice(0, 200) : 'unknown'
-    throw new RuleError(path, `is not a regular expression that can be searched for in linear time: ${reason}`)
+    throw new RuleError(
+      path,
+      `${shown(pattern)} is not a regular expression that RE2 can run in linear time: ${reason}`,
+    )
   }
 }
 
-/** About how many instructions a pattern compiles to, from its repeats alone; never far too few. */
+/** Estimates from its repeats how many instructions a pattern compiles to. The estimate is never far too low. */
 function estimatedInstructions(tokens: readonly string[]): number {
   const outer: number[] = []
   let size = 0
@@ -70,7 +85,7 @@ function estimatedInstructions(tokens: readonly string[]): number {
       last = size + 2
       size = last + (outer.pop() ?? 0)
     } else {
-      // A repeat may follow another, as in a*{3}, and then takes the atom along.
+      // A repeat may follow another repeat, as in a*{3}: the second one then repeats the atom and the first one.
       last = '*+?'.includes(token) ? last + 1 : 1
       size += 1
     }

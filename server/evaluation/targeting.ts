@@ -1,28 +1,28 @@
 import type { Condition, InSegment } from './condition.ts'
 
-/** Whom an experiment, or a rule of a flag, is for. */
+/** The users that an experiment, or a rule of a flag, is for. */
 export type Targeting = {
   readonly condition: Condition
-  /** Any one suffices; none: everybody. */
+  /** Being in one of these segments is enough. An empty list admits everybody. */
   readonly segments: readonly { readonly id: number; readonly condition: Condition }[]
   /** Segments that rules name, by id. */
   readonly groups: ReadonlyMap<number, Condition>
 }
 
-/** What targeting looks at. */
+/** What targeting reads of a user. */
 export type Targeted = {
   /** The profile merged with the call's attributes. */
   readonly attributes: Readonly<Record<string, unknown>>
-  /** Hand-made memberships. */
+  /** Segments that the user was added to by hand. */
   readonly segmentIds: ReadonlySet<number>
-  /** Whether they are in segments, as far as that was asked already: of one state of the definitions. */
+  /** A cache of memberships evaluated already, by segment id. It holds for one version of the definitions. */
   readonly inSegments?: Map<number, boolean>
 }
 
 export const meetsCondition = (targeting: Targeting, targeted: Targeted): boolean =>
   targeting.condition.holds(targeted.attributes, inSegmentOf(targeting, targeted))
 
-/** Without segments everyone is; otherwise any one suffices, by hand-made membership or by rules. */
+/** True if the targeting has no segments, or if the user is in one of them, by hand or by its rules. */
 export function isInSegment(targeting: Targeting, targeted: Targeted): boolean {
   if (targeting.segments.length === 0) return true
   const inSegment = inSegmentOf(targeting, targeted)
@@ -30,7 +30,9 @@ export function isInSegment(targeting: Targeting, targeted: Targeted): boolean {
   return false
 }
 
-/** By hand or by the rules; these are asked once, where the answers are kept. */
+/**
+ * True if the user was added to the segment by hand or matches its rules. Rules are evaluated once if there is a cache.
+ */
 function isMember(id: number, condition: Condition, targeted: Targeted, inSegment: InSegment): boolean {
   const { attributes, segmentIds, inSegments } = targeted
   const known = inSegments?.get(id)
@@ -40,15 +42,15 @@ function isMember(id: number, condition: Condition, targeted: Targeted, inSegmen
   return isIn
 }
 
-const neverAsked: InSegment = () => false
+const inNoSegment: InSegment = () => false
 
-/** Membership in the segments that rules name, by hand or by their own rules; each is asked once. */
+/** Makes the look-up of memberships in the segments that rules name. Each segment is evaluated once. */
 export function inSegmentOf({ groups }: Pick<Targeting, 'groups'>, targeted: Targeted): InSegment {
-  if (groups.size === 0) return neverAsked
-  const remembering = targeted.inSegments ? targeted : { ...targeted, inSegments: new Map<number, boolean>() }
+  if (groups.size === 0) return inNoSegment
+  const withCache = targeted.inSegments ? targeted : { ...targeted, inSegments: new Map<number, boolean>() }
   const inSegment: InSegment = (id) => {
     const condition = groups.get(id)
-    return condition ? isMember(id, condition, remembering, inSegment) : targeted.segmentIds.has(id)
+    return condition ? isMember(id, condition, withCache, inSegment) : targeted.segmentIds.has(id)
   }
   return inSegment
 }

@@ -39,7 +39,7 @@ const ada = {
   nickname: null,
 }
 
-/** What is wrong with a rule, and where. */
+/** Compiles a rule that must be refused. @returns the path and the message of the refusal */
 function refusal(rules: unknown): { path: string; message: string } {
   try {
     compileCondition(rules as Rules)
@@ -51,12 +51,12 @@ function refusal(rules: unknown): { path: string; message: string } {
 }
 
 describe('a rule', () => {
-  test('is for nobody when null, for everybody when empty', () => {
+  test('selects nobody if it is null, and everybody if it is empty', () => {
     expect(holds(null, ada)).toBe(false)
     expect(holds({}, ada)).toBe(true)
   })
 
-  test('wants all its keys to hold', () => {
+  test('holds if all its keys hold', () => {
     expect(holds({ country_code: 'US', is_premium: true }, ada)).toBe(true)
     expect(holds({ country_code: 'US', is_premium: false }, ada)).toBe(false)
   })
@@ -117,7 +117,7 @@ describe('a rule', () => {
     expect(holds(rules, ada)).toBe(expected)
   })
 
-  test('asks for segments by their id', () => {
+  test('reads membership of segments by their ids', () => {
     const inFive: InSegment = (segmentId) => segmentId === 5
     expect(holds({ id: { $inGroup: 5 } }, ada, inFive)).toBe(true)
     expect(holds({ id: { $inGroup: 6 } }, ada, inFive)).toBe(false)
@@ -130,7 +130,7 @@ describe('a rule', () => {
     )
   })
 
-  test('looks long lists up as it does short ones', () => {
+  test('finds values in long lists as it does in short ones', () => {
     const many = Array.from({ length: 10_000 }, (_, number) => `c${number}`)
     expect(holds({ country_code: { $in: [...many.slice(1), 'US'] } }, ada)).toBe(true)
     expect(holds({ tags: { $all: many } }, { tags: many.toReversed() })).toBe(true)
@@ -139,7 +139,7 @@ describe('a rule', () => {
   })
 })
 
-describe('a clause', () => {
+describe('the clauses of a condition', () => {
   const condition = compileCondition({
     country_code: 'US',
     $or: [{ 'address.city': { $in: ['Rome'], $ne: null } }, { $not: { missing: { $not: { $gt: 5 } } } }],
@@ -147,7 +147,7 @@ describe('a clause', () => {
     orders: { $elemMatch: { total: 5 } },
   })
 
-  test('reports each test where it stands, in the order written', () => {
+  test('report each test with its path, in the order written', () => {
     const report = condition.clauses.map((clause) => ({
       ...clause,
       actual: clause.actual(ada),
@@ -169,12 +169,12 @@ describe('a clause', () => {
     ])
   })
 
-  test('is among what the condition says it reads', () => {
+  test('read only attributes that the condition lists in reads', () => {
     expect(condition.reads).toEqual(['country_code', 'address.city', 'missing', 'orders'])
   })
 })
 
-describe('a rule that can only be a mistake is refused where it is wrong', () => {
+describe('a rule that can only be a mistake', () => {
   test.each<[string, unknown, RegExp]>([
     ['', [], /object/],
     ['$or', { $or: {} }, /list/],
@@ -190,11 +190,11 @@ describe('a rule that can only be a mistake is refused where it is wrong', () =>
     ['a..b', { 'a..b': 1 }, /not the name/],
     ['a/$vgt', { a: { $vgt: 'latest' } }, /version/],
     ['a/$in', { a: { $in: 'US' } }, /list/],
-    ['a/$nini/1', { a: { $nini: ['US', ['x']] } }, /text, a number/],
+    ['a/$nini/1', { a: { $nini: ['US', ['x']] } }, /string, a number/],
     ['a/$eq', { a: { $eq: ['x'] } }, /plain values/],
     ['a/$ne', { a: { $ne: { b: 1 } } }, /plain values/],
-    ['a/$gt', { a: { $gt: {} } }, /number or a text/],
-    ['a/$lte', { a: { $lte: null } }, /number or a text/],
+    ['a/$gt', { a: { $gt: {} } }, /number or a string/],
+    ['a/$lte', { a: { $lte: null } }, /number or a string/],
     ['a/$vgt', { a: { $vgt: '' } }, /version/],
     ['a/$veq', { a: { $veq: null } }, /version/],
     ['a/$exists', { a: { $exists: 1 } }, /true or false/],
@@ -221,15 +221,15 @@ describe('a rule that can only be a mistake is refused where it is wrong', () =>
     ['a', { a: Number.NaN }, /JSON/],
     ['a/$eq', { a: { $eq: undefined } }, /JSON/],
     ['a', { a: new Date(0) }, /JSON/],
-  ])('at %s: %j', (path, rules, message) => {
+  ])('is refused with the path "%s": %j', (path, rules, message) => {
     expect(refusal(rules)).toEqual({ path, message: expect.stringMatching(message) })
   })
 })
 
-describe('a rule has limits', () => {
+describe('the limits of a rule', () => {
   const nested = (levels: number): Rules => (levels === 0 ? { a: 1 } : { $not: nested(levels - 1) })
 
-  test('of 1,000 tests', () => {
+  test('allow 1,000 tests', () => {
     const tests = (count: number) => ({ $or: Array.from({ length: count }, (_, a) => ({ a })) })
     expect(compileCondition(tests(1000)).clauses).toHaveLength(1000)
     expect(refusal(tests(1001))).toEqual({ path: '$or/1000/a', message: expect.stringContaining('1,000') })
@@ -237,7 +237,7 @@ describe('a rule has limits', () => {
     expect(refusal(inside).path).toBe('a/$all/1000/$gt')
   })
 
-  test('of 20 levels', () => {
+  test('allow 20 levels', () => {
     expect(holds(nested(20), { a: 1 })).toBe(true)
     expect(refusal(nested(21))).toEqual({
       path: Array(21).fill('$not').join('/'),
@@ -248,7 +248,7 @@ describe('a rule has limits', () => {
     expect(refusal(circle).message).toContain('20')
   })
 
-  test('of 10,000 entries in a list and 100,000 characters in all', () => {
+  test('allow 10,000 entries in a list and 100,000 characters in all', () => {
     expect(refusal({ a: { $in: Array(10_001).fill(1) } })).toEqual({
       path: 'a/$in',
       message: expect.stringContaining('10,000'),
@@ -258,7 +258,7 @@ describe('a rule has limits', () => {
     expect(refusal(spelled(100_001))).toEqual({ path: '', message: expect.stringContaining('100,000') })
   })
 
-  test('of 1,000 characters and 300 instructions in a pattern, 1,000 in all patterns', () => {
+  test('allow 1,000 characters and 300 instructions in a pattern, and 1,000 instructions in all patterns', () => {
     expect(holds({ a: { $regex: 'x?'.repeat(140) } }, { a: '' })).toBe(true)
     expect(refusal({ a: { $regex: 'x'.repeat(1001) } })).toEqual({
       path: 'a/$regex',
@@ -274,7 +274,7 @@ describe('a rule has limits', () => {
   })
 })
 
-describe('a pattern cannot stall the process', () => {
+describe('a pattern', () => {
   const longest = `${'a'.repeat(999)}!`
   const median = (durations: number[]) =>
     durations.toSorted((a, b) => a - b)[Math.floor(durations.length / 2)] as number
@@ -287,7 +287,7 @@ describe('a pattern cannot stall the process', () => {
     '(.*a){50}$',
     '(a|b)*a(a|b){50}$',
     '(?:.+)*b?(?:b$)|z$',
-  ])('%s is answered within milliseconds on the longest text', (pattern) => {
+  ])('%s is searched for within milliseconds in the longest text', (pattern) => {
     const durations = Array.from({ length: 9 }, () => {
       const { holds } = compileCondition({ a: { $regex: pattern } })
       const before = performance.now()
@@ -297,7 +297,7 @@ describe('a pattern cannot stall the process', () => {
     expect(median(durations)).toBeLessThan(15)
   })
 
-  test('a text of more than 1,000 characters neither matches a pattern nor fails to', () => {
+  test('gives false for a text of more than 1,000 characters, also under $notRegex', () => {
     const long = { a: 'a'.repeat(1001), list: Array(600).fill('a') }
     for (const operator of ['$regex', '$regexi', '$notRegex', '$notRegexi'])
       for (const name of ['a', 'list']) expect(holds({ [name]: { [operator]: 'a' } }, long)).toBe(false)
@@ -305,8 +305,8 @@ describe('a pattern cannot stall the process', () => {
   })
 })
 
-describe('what is kept for an explanation', () => {
-  test('is what the paths reach, and no more', () => {
+describe('pickAttributes', () => {
+  test('picks the values that the paths reach, and no others', () => {
     expect(pickAttributes(ada, ['country_code', 'address.city', 'orders.1.total', 'missing', 'nickname'])).toEqual({
       country_code: 'US',
       address: { city: 'Paris' },
@@ -320,7 +320,7 @@ describe('what is kept for an explanation', () => {
 describe('GrowthBook’s SDK', () => {
   const { size: COUNT, seed: SEED } = scaleOf('conditions')
 
-  test(`agrees in ${COUNT} random cases, but for the differences that are documented`, () => {
+  test(`gives the platform's answers in ${COUNT} random cases, apart from the documented differences`, () => {
     const answers = new Map<string, { true: number; false: number }>()
     const count = (name: string, answer: boolean) => {
       const counted = answers.get(name) ?? { true: 0, false: 0 }
@@ -369,23 +369,23 @@ describe('GrowthBook’s SDK', () => {
 
   test.each<[string, Rules, Attributes, boolean]>([
     ['compares objects in the order of their keys', { a: { b: 1, c: 2 } }, { a: { c: 2, b: 1 } }, true],
-    ['sees inherited properties', { constructor: null }, {}, true],
+    ['reads inherited properties', { constructor: null }, {}, true],
     ['searches texts of any length', { a: { $regex: 'a' } }, { a: 'a'.repeat(1001) }, false],
-    ['counts texts of any length as numbers', { a: 5 }, { a: `5${' '.repeat(1000)}` }, false],
-    ['counts texts of any length as versions', { a: { $vgt: '0' } }, { a: `1.${'1'.repeat(1000)}` }, false],
-    ['lets . stand for a UTF-16 unit', { a: { $regex: '^.$' } }, { a: '😀' }, true],
-    ['lets . not stand for a line separator', { a: { $regex: '^.$' } }, { a: '\u2028' }, true],
-    ['takes every space of Unicode for \\s', { a: { $regex: '^\\s$' } }, { a: '\u00a0' }, false],
-    ['folds fewer letters', { a: { $regexi: '^k$' } }, { a: '\u212a' }, true],
-    ['does not know flags inside a pattern', { a: { $regex: '(?i)^a$' } }, { a: 'A' }, true],
-    ['does not know classes of Unicode', { a: { $regex: '^\\p{L}$' } }, { a: 'é' }, true],
-    ['does not know the ends of a text as \\A and \\z', { a: { $regex: '\\Aa\\z' } }, { a: 'a' }, true],
-  ])('%s; ours does the contrary', (_title, rules, attributes, ours) => {
+    ['reads texts of any length as numbers', { a: 5 }, { a: `5${' '.repeat(1000)}` }, false],
+    ['reads texts of any length as versions', { a: { $vgt: '0' } }, { a: `1.${'1'.repeat(1000)}` }, false],
+    ['matches . with one UTF-16 unit', { a: { $regex: '^.$' } }, { a: '😀' }, true],
+    ['does not match . with a line separator', { a: { $regex: '^.$' } }, { a: '\u2028' }, true],
+    ['matches \\s with every space of Unicode', { a: { $regex: '^\\s$' } }, { a: '\u00a0' }, false],
+    ['folds the case of fewer letters', { a: { $regexi: '^k$' } }, { a: '\u212a' }, true],
+    ['does not support flags inside a pattern', { a: { $regex: '(?i)^a$' } }, { a: 'A' }, true],
+    ['does not support classes of Unicode', { a: { $regex: '^\\p{L}$' } }, { a: 'é' }, true],
+    ['does not support \\A and \\z for the ends of a text', { a: { $regex: '\\Aa\\z' } }, { a: 'a' }, true],
+  ])('%s; the platform does the opposite', (_title, rules, attributes, ours) => {
     expect(holds(rules, attributes)).toBe(ours)
     expect(answerOfGrowthBook(rules, attributes)).toBe(!ours)
   })
 
-  test('throws where an attribute has a toString of its own; ours takes it for any object', () => {
+  test('throws if an attribute has its own toString; the platform treats it as any object', () => {
     const attributes = { a: { toString: 1, valueOf: 1 } }
     expect(() => answerOfGrowthBook({ a: 'x' }, attributes)).toThrow()
     for (const rules of [{ a: 'x' }, { a: 5 }, { a: { $gt: 1 } }, { a: { $regex: 'x' } }])

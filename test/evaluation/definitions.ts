@@ -2,7 +2,7 @@ import { compileSnapshot } from '../../server/definitions/snapshot.ts'
 import type { Definitions, StoredExperiment } from '../../server/definitions/stored.ts'
 import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
 
-/** A running experiment as it is stored: its run and its variants bear ids derived from its own. */
+/** A running experiment as the platform stores it. The ids of its run and its variants are derived from its id. */
 export const storedExperiment = (
   id: number,
   percents: readonly number[],
@@ -40,7 +40,7 @@ export const storedExperiment = (
   ...change,
 })
 
-/** Definitions without any. */
+/** A set of definitions that is empty. */
 export const nothing: Definitions = {
   version: 1,
   changed_at: 0,
@@ -50,7 +50,7 @@ export const nothing: Definitions = {
   overrides: [],
 }
 
-/** Compiled together as the server does it, layers and all; in the order given. */
+/** Compiles experiments together, with their layers, as the server does. Keeps their order. */
 export function compileAll(experiments: StoredExperiment[]): ExperimentDefinition[] {
   const snapshot = compileSnapshot({ ...nothing, experiments }, (where, error) => {
     throw new Error(where, { cause: error })
@@ -58,7 +58,7 @@ export function compileAll(experiments: StoredExperiment[]): ExperimentDefinitio
   return experiments.map(({ id }) => snapshot.experiments.get(id) as ExperimentDefinition)
 }
 
-/** Somebody of whom nothing is known but the id and what is stored by run. */
+/** A user without attributes. @param runs the user's stored decisions, by run id */
 export const subject = (userId: string, runs: Subject['runs'] = new Map()): Subject => ({
   userId,
   askedId: userId,
@@ -67,6 +67,6 @@ export const subject = (userId: string, runs: Subject['runs'] = new Map()): Subj
   runs,
 })
 
-/** Users with nothing stored. */
+/** Makes users without stored decisions. */
 export const newUsers = (count: number, prefix = 'user'): Subject[] =>
   Array.from({ length: count }, (_, user) => subject(`${prefix}_${user}`))

@@ -60,11 +60,11 @@ const segment = (id: number, rules: Rules | null) => ({ id, condition: compileCo
 const americans = segment(3, { country_code: 'US' })
 const nobody = segment(4, null)
 const users = (count: number) => Array.from({ length: count }, (_, user) => ({ ...ada, userId: `user_${user}` }))
-/** Stored in run 7, the current one. */
+/** A stored decision, to be filed under a run. */
 const stored = (variantId: number) => ({ variantId })
 
-describe('what is settled without drawing', () => {
-  test('a stored variant is answered while running or paused', () => {
+describe('a decision without a draw', () => {
+  test('answers the stored variant while the experiment is running or paused', () => {
     for (const status of ['running', 'paused'] as const)
       expect(decideSettled(experiment({ status }), 'ada', stored(2))).toMatchObject({
         outcome: 'stored',
@@ -72,12 +72,12 @@ describe('what is settled without drawing', () => {
       })
   })
 
-  test('a disabled stored variant answers nothing, never another one', () => {
+  test('answers no variant, never another one, while the stored variant is disabled', () => {
     const disabled = experiment({ variants: [variant(1, 50), variant(2, 50, false)] })
     expect(decideSettled(disabled, 'ada', stored(2))).toEqual({ outcome: 'left out', reason: 'variant disabled' })
   })
 
-  test('a completed experiment answers the shipped variant to everybody, or nothing', () => {
+  test('answers the shipped variant of a completed experiment to everybody, or none if it ships none', () => {
     expect(decideSettled(experiment({ status: 'completed', shippedVariantId: 1 }), 'ada', stored(2))).toMatchObject({
       outcome: 'shipped',
       variant: { id: 1 },
@@ -88,7 +88,7 @@ describe('what is settled without drawing', () => {
     })
   })
 
-  test('a paused experiment enrols nobody, and an archived one answers nothing', () => {
+  test('answers no variant to new users of a paused experiment, and to nobody in an archived one', () => {
     expect(decideSettled(experiment({ status: 'paused' }), 'ada', undefined)).toEqual({
       outcome: 'left out',
       reason: 'paused',
@@ -100,8 +100,8 @@ describe('what is settled without drawing', () => {
   })
 })
 
-describe('drawing', () => {
-  test('without segments everyone is targeted; otherwise one segment suffices, by rules or by hand', () => {
+describe('a draw', () => {
+  test('admits everybody to an experiment without segments, and otherwise members by rules or by hand', () => {
     const targeted = experiment({ segments: [nobody, americans] })
     expect(draw(targeted, ada).outcome).toBe('drawn')
     const bob = { ...ada, userId: 'bob', attributes: { country_code: 'FR' } }
@@ -109,7 +109,7 @@ describe('drawing', () => {
     expect(draw(targeted, { ...bob, segmentIds: new Set([4]) }).outcome).toBe('drawn')
   })
 
-  test('a traffic ramp moves nobody between variants', () => {
+  test('keeps every user’s variant when the traffic is raised', () => {
     const everybody = Array.from({ length: 2000 }, (_, user) => `user_${user}`)
     const at = (trafficPercent: number) =>
       everybody.map((userId) => {
@@ -124,7 +124,7 @@ describe('drawing', () => {
     expect(share).toBeLessThan(0.13)
   })
 
-  test('a disabled variant’s range enrols nobody and moves nobody else', () => {
+  test('gives no variant in a disabled variant’s range, and moves no other user', () => {
     const everybody = users(500)
     const disabled = experiment({ variants: [variant(1, 50, false), variant(2, 50)] })
     for (const user of everybody) {
@@ -135,7 +135,7 @@ describe('drawing', () => {
     }
   })
 
-  test('the experiment’s own condition and its segments must both hold', () => {
+  test('admits users whom both the condition and the segments match', () => {
     const both = experiment({ condition: compileCondition({ is_premium: true }), segments: [americans] })
     expect(draw(both, ada).outcome).toBe('drawn')
     expect(draw(both, { ...ada, attributes: { country_code: 'US' } })).toEqual({
@@ -148,7 +148,7 @@ describe('drawing', () => {
     })
   })
 
-  test('a rule may name a segment, whose members are in it by hand or by its own rules', () => {
+  test('follows a rule to the segment that it names, whose members are in it by rules or by hand', () => {
     const groups = new Map([[3, americans.condition]])
     const named = experiment({ condition: compileCondition({ id: { $inGroup: 3 } }), groups })
     const french = { ...ada, attributes: { country_code: 'FR' } }
@@ -157,7 +157,7 @@ describe('drawing', () => {
     expect(draw(named, { ...french, segmentIds: new Set([3]) }).outcome).toBe('drawn')
   })
 
-  test('a layer admits whom its share holds, and nobody who is in another unfinished run of it', () => {
+  test('admits users inside the experiment’s share of a layer who are in no other unfinished run of the layer', () => {
     const layer = (from: number, to: number) =>
       experiment({ layer: { id: 5, ranges: [{ from, to }], otherRunIds: [9] } })
     for (const user of users(500)) {
@@ -170,7 +170,7 @@ describe('drawing', () => {
     })
   })
 
-  test('a holdout keeps its held users out, by the stored decision before any other', () => {
+  test('leaves out users whom the holdout holds, by its stored decision if there is one', () => {
     const holdout = experiment({
       id: 2,
       kind: 'holdout',
@@ -190,7 +190,7 @@ describe('drawing', () => {
     expect(draw(over, { ...ada, runs: new Map([[8, stored(10)]]) }).outcome).toBe('drawn')
   })
 
-  test('a prerequisite asks for a stored variant of another experiment', () => {
+  test('admits users who have the required variant of another experiment stored', () => {
     const prerequisites = [{ experimentId: 2, runId: 8, variantIds: new Set([11]) }]
     const after = experiment({ prerequisites })
     expect(draw(after, ada)).toEqual({ outcome: 'left out', reason: 'prerequisite not met' })
@@ -198,7 +198,7 @@ describe('drawing', () => {
     expect(draw(after, { ...ada, runs: new Map([[8, stored(11)]]) }).outcome).toBe('drawn')
   })
 
-  test('who stops matching is left out only where the experiment says so', () => {
+  test('leaves out an assigned user who stops matching only if the experiment says so', () => {
     const condition = compileCondition({ is_premium: true })
     const lapsed = { ...ada, attributes: {} }
     expect(isLeftOut(experiment({ condition }), lapsed)).toBe(false)
@@ -206,7 +206,7 @@ describe('drawing', () => {
     expect(isLeftOut(experiment({ condition, leavesOut: true }), ada)).toBe(false)
   })
 
-  test('a forced variant is answered before anything but archiving, also a disabled one', () => {
+  test('is not needed for an override, which decides in every status but archived, also for a disabled variant', () => {
     const overrides = new Map([['ada', 2]])
     const variants = [variant(1, 100), variant(2, 0, false)]
     for (const status of ['draft', 'running', 'paused', 'completed'] as const)
@@ -217,13 +217,13 @@ describe('drawing', () => {
     expect(decideSettled(experiment({ status: 'archived', overrides }), 'ada', undefined)?.outcome).toBe('left out')
   })
 
-  test('a draft that cannot start is previewed, to be stored by nobody', () => {
+  test('previews a draft that cannot start, and does not ask for the decision to be stored', () => {
     const draft = experiment({ status: 'draft', run: null, variants: [variant(1, 100)] })
     expect(draw(draft, ada)).toMatchObject({ outcome: 'preview', variant: { id: 1 } })
   })
 })
 
-test('an experiment can start with two enabled variants that have a share', () => {
+test('an experiment can start if two enabled variants have a share', () => {
   expect(canStart([variant(1, 50), variant(2, 0.0001)])).toBe(true)
   expect(canStart([variant(1, 100), variant(2, 0)])).toBe(false)
   expect(canStart([variant(1, 50), variant(2, 50, false)])).toBe(false)
@@ -231,7 +231,7 @@ test('an experiment can start with two enabled variants that have a share', () =
   expect(startsOnCheck(experiment({ status: 'draft', run: null, autoStart: false }))).toBe(false)
 })
 
-test('segments that name one another many times over are asked once each, not 60 million times', () => {
+test('a draw evaluates each segment once, although their rules name one another on 60 million paths', () => {
   const names = (id: number) => ({ $or: Array.from({ length: 6 }, () => ({ id: { $inGroup: id } })) })
   const groups = new Map(
     Array.from({ length: 10 }, (_, id) => [id + 1, compileCondition(id === 9 ? null : names(id + 2))]),

@@ -8,7 +8,7 @@ import { compileAll, storedExperiment } from './definitions.ts'
 
 const AT = Date.parse('2026-01-01T00:00:00Z')
 const [experiment] = compileAll([storedExperiment(1, [50, 50])])
-if (!experiment) throw new Error('It was not compiled')
+if (!experiment) throw new Error('The experiment was not compiled')
 const surroundings = {
   segments: new Map([[3, compileCondition({ country_code: 'US' })]]),
   experiments: new Map([[1, experiment]]),
@@ -34,12 +34,12 @@ const ada: FlagSubject = { userId: 'ada', attributes: { country_code: 'US' }, se
 const undecided = () => undefined
 const nothing = () => null
 const rollout = (...percents: number[]) => ({
-  rollout: percents.map((percent, place) => ({ percent, value: `share ${place}` })),
+  rollout: percents.map((percent, index) => ({ percent, value: `share ${index}` })),
 })
 const tried = rule('tried', { experiment: { experiment_id: 1, values: [{ variant_id: 11, value: 'new' }] } })
 
 describe('a flag', () => {
-  test('answers by the first rule that is for the user and has something for them', () => {
+  test('answers by the first rule that matches the user and has a value for them', () => {
     const rules = [
       rule('canadian', { condition: { country_code: 'CA' }, value: 'canadian' }),
       rule('american', { segment_ids: [3], value: 'american' }),
@@ -53,7 +53,7 @@ describe('a flag', () => {
     expect(evaluateFlag(flag(), ada, AT, undecided)).toMatchObject({ value: 'default', reason: 'STATIC', rule: null })
   })
 
-  test('has rules in force from the millisecond on that is named, and until before it', () => {
+  test('applies a scheduled rule from its first millisecond, inclusive, to its last, exclusive', () => {
     const from = '2026-01-01T00:00:00.000Z'
     const until = '2026-01-01T00:00:01.000Z'
     const scheduled = flag(rule('timed', { from, until, value: 'timed' }))
@@ -64,7 +64,7 @@ describe('a flag', () => {
     expect([AT - 1, AT, AT + 999, AT + 1000].map(valueAt)).toEqual(['default', 'timed', 'timed', 'default'])
   })
 
-  test('draws a rollout by user, flag and rule, and leaves whoever is beyond it to the next rule', () => {
+  test('draws a rollout by user, flag and rule, and answers users beyond it by the next rule', () => {
     const drawn = flag(rule('drawn', rollout(30, 20)), rule('rest', { value: 'rest' }))
     for (let user = 0; user < 500; user++) {
       const subject = { ...ada, userId: `user_${user}` }
@@ -75,7 +75,7 @@ describe('a flag', () => {
     }
   })
 
-  test('asks for a user only where one is drawn, and for an experiment only where it decides', () => {
+  test('needs a user id only for a rollout that is reached, and an experiment only for its rule', () => {
     const nobody = { ...ada, userId: null }
     expect(evaluateFlag(flag(rule('drawn', rollout(100))), nobody, AT, undecided)).toBe('user')
     const passing = rule('drawn', { condition: { country_code: 'FR' }, ...rollout(100) })
@@ -84,7 +84,7 @@ describe('a flag', () => {
     expect(evaluateFlag(flag(rule('first', { value: 'x' }), tried), ada, AT, undecided)).toMatchObject({ value: 'x' })
   })
 
-  test("gives a variant's value, else the default; who has no variant, or one that is gone, goes on", () => {
+  test("gives the variant's value or else the default, and goes to the next rule if no variant is known", () => {
     const both = flag(tried, rule('rest', { value: 'rest' }))
     const given = (variant: number | null) => evaluateFlag(both, ada, AT, () => variant)
     expect(given(11)).toMatchObject({ value: 'new', reason: 'SPLIT', experiment: { id: 1, variantId: 11 } })
@@ -93,7 +93,7 @@ describe('a flag', () => {
     expect(given(999)).toMatchObject({ value: 'rest' })
   })
 
-  test('is explained by the very same answer', () => {
+  test('gives the same answer in an explanation as in an evaluation', () => {
     const rules = [rule('drawn', rollout(10)), tried, rule('late', { from: '2027-01-01T00:00:00Z', value: 'late' })]
     const whole = flag(...rules)
     for (let user = 0; user < 200; user++) {
@@ -106,11 +106,11 @@ describe('a flag', () => {
     }
     expect(explainFlag(whole, { ...ada, userId: null }, AT, nothing)).toMatchObject({
       answer: 'user',
-      steps: [{ rule: 'drawn', detail: 'A rollout draws by user id, and none was given' }],
+      steps: [{ rule: 'drawn', detail: 'A rollout needs a user id, and the call has none' }],
     })
   })
 
-  test('whose stored rule does not compile has it for nobody', () => {
+  test('skips a stored rule that does not compile, and reports the rule', () => {
     const bad: string[] = []
     const stored = [rule('broken', { condition: { plan: { $nonsense: 1 } }, value: 'broken' })]
     const compiled = compileFlag(

@@ -1,19 +1,21 @@
 import { betaCdf, betaSf, chiSquareSf } from '../../server/statistics/distributions.ts'
 
-/** Do counts, positions and p-values come from where they should? Textbook tests, each giving a p-value or a z-score. */
+/**
+ * Textbook tests that counts, positions and p-values have the expected distribution. Each gives a p-value or a z-score.
+ */
 
-/** How many standard deviations a binomial count is from what is expected. @param rate 0..1 */
+/** The distance of a binomial count from its expected value, in standard deviations. @param rate 0..1 */
 export const binomialZ = (count: number, trials: number, rate: number): number =>
   (count - trials * rate) / Math.sqrt(trials * rate * (1 - rate))
 
-/** Two-sided exact binomial p-value: twice the smaller tail, the count included. @param rate 0..1 */
+/** Two-sided exact binomial p-value: twice the smaller tail, which includes the count. @param rate 0..1 */
 export function binomialP(count: number, trials: number, rate: number): number {
   const atMost = count === trials ? 1 : betaSf(rate, count + 1, trials - count)
   const atLeast = count === 0 ? 1 : betaCdf(rate, count, trials - count + 1)
   return Math.min(1, 2 * Math.min(atMost, atLeast))
 }
 
-/** Pearson's chi-square of counts against shares, which need not sum to 1: STATISTICS section 13. */
+/** Pearson's chi-square test of counts against shares, which need not sum to 1: docs/inference.md, sample ratio. */
 export function sampleRatio(counts: readonly number[], shares: readonly number[]) {
   const total = sum(counts)
   const allocated = sum(shares)
@@ -27,15 +29,15 @@ export function sampleRatio(counts: readonly number[], shares: readonly number[]
   return { chiSquare, degreesOfFreedom, p: total === 0 ? 1 : chiSquareSf(chiSquare, degreesOfFreedom) }
 }
 
-/** Pearson's chi-square of a table of counts against independence of its rows and columns: the p-value. */
+/** The p-value of Pearson's chi-square test that the rows and columns of a table of counts are independent. */
 export function independenceP(table: readonly (readonly number[])[]): number {
   const rows = table.map(sum)
   const columns = (table[0] as readonly number[]).map((_, column) => sum(table.map((row) => row[column] as number)))
   const total = sum(rows)
   let chiSquare = 0
-  for (const [at, row] of table.entries())
-    for (const [column, count] of row.entries()) {
-      const expected = ((rows[at] as number) * (columns[column] as number)) / total
+  for (const [row, counts] of table.entries())
+    for (const [column, count] of counts.entries()) {
+      const expected = ((rows[row] as number) * (columns[column] as number)) / total
       chiSquare += (count - expected) ** 2 / expected
     }
   return chiSquareSf(chiSquare, (rows.length - 1) * (columns.length - 1))

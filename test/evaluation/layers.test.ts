@@ -10,44 +10,44 @@ import { compileAll, newUsers, storedExperiment, subject } from './definitions.t
 import { binomialZ, independenceP, kolmogorovSf, kolmogorovSmirnov, sampleRatio } from './goodness-of-fit.ts'
 
 /**
- * SHA-256 of ids decides, and the ids here are fixed: every figure below is the same in every run. The figures are
- * printed.
+ * The ids in these tests are fixed and their SHA-256 decides, so every figure is the same in every run of the tests.
+ * The tests print the figures.
  */
 
 const USERS = scaleOf('layers by computation').size
 const LAYER = 3
 
-/** The share of a layer that comes next from the left. */
-const placed = (percents: readonly number[]): Range[] =>
+/** Lays out shares of a layer side by side, from position 0 on. */
+const sideBySide = (percents: readonly number[]): Range[] =>
   percents.map((percent, index) => {
     const from = sumPercents(percents.slice(0, index))
     return { from, to: sumPercents([from, percent]) }
   })
 
-describe('the yardstick', () => {
-  test('Kolmogorov’s distribution has its tabulated quantiles', () => {
+describe('the goodness-of-fit functions of these tests', () => {
+  test('give the tabulated quantiles of Kolmogorov’s distribution', () => {
     expect(kolmogorovSf(1.2238)).toBeCloseTo(0.1, 4)
     expect(kolmogorovSf(1.3581)).toBeCloseTo(0.05, 4)
     expect(kolmogorovSf(1.6276)).toBeCloseTo(0.01, 4)
   })
 
-  test('tells uniform p-values from others, and independent positions from related ones', () => {
+  test('distinguish uniform p-values from others, and independent positions from related ones', () => {
     const even = Array.from({ length: 1000 }, (_, index) => (index + 0.5) / 1000)
     expect(kolmogorovSmirnov(even).p).toBeGreaterThan(0.99)
     expect(kolmogorovSmirnov(even.map((value) => value ** 1.2)).p).toBeLessThan(0.001)
-    const place = newUsers(2000).map(({ userId }) => position(userId))
+    const one = newUsers(2000).map(({ userId }) => position(userId))
     const other = newUsers(2000).map(({ userId }) => position(`${userId}!`))
-    expect(independenceP(tabulate(place, other))).toBeGreaterThan(0.01)
-    const mixed = other.map((value, index) => (index % 5 === 0 ? (place[index] as number) : value))
-    expect(independenceP(tabulate(place, mixed))).toBeLessThan(1e-10)
+    expect(independenceP(tabulate(one, other))).toBeGreaterThan(0.01)
+    const mixed = other.map((value, index) => (index % 5 === 0 ? (one[index] as number) : value))
+    expect(independenceP(tabulate(one, mixed))).toBeLessThan(1e-10)
   })
 })
 
 describe('a layer with fixed shares', () => {
-  test(`gives nobody of ${USERS} users two experiments, and each experiment its share`, () => {
+  test(`gives each experiment its share of ${USERS} users, and no user two experiments`, () => {
     const percents = [10, 20.5, 33.3333, 0.25, 25]
     const experiments = compileAll(
-      placed(percents).map((range, index) =>
+      sideBySide(percents).map((range, index) =>
         storedExperiment(index + 1, [50, 50], { layer_id: LAYER, layer_ranges: [range] }),
       ),
     )
@@ -72,8 +72,8 @@ describe('a layer with fixed shares', () => {
 })
 
 /**
- * The rules of the platform about who holds which positions of a layer (experiments/layers.ts, experiments/life-cycle.ts),
- * as a model: shares move, runs end and begin, experiments join, and assignments stay.
+ * A model of the platform's rules for the positions of a layer (experiments/layers.ts, experiments/life-cycle.ts): shares
+ * move, runs end and begin, experiments join, and assignments stay.
  */
 class LayerModel {
   experiments: StoredExperiment[] = []
@@ -91,7 +91,7 @@ class LayerModel {
     return false
   }
 
-  /** @returns false where the platform refuses it: the layer has not so much left */
+  /** Changes an experiment's share. @returns false if the platform refuses: the layer has too few free positions */
   resize(experiment: StoredExperiment, percent: number): boolean {
     const held = this.heldByOthers(experiment)
     const own = findOverlap(experiment.layer_ranges, held) ? [] : experiment.layer_ranges
@@ -100,7 +100,7 @@ class LayerModel {
     return ranges !== null
   }
 
-  /** A new randomisation. @returns false where the platform refuses it: somebody else has taken its positions */
+  /** Begins a new run. @returns false if the platform refuses: another experiment has taken the positions */
   begin(experiment: StoredExperiment): boolean {
     if (findOverlap(experiment.layer_ranges, this.heldByOthers(experiment))) return false
     const number = (experiment.run?.number ?? 0) + 1
@@ -129,10 +129,10 @@ class LayerModel {
   }
 }
 
-/** A number in [0, 1) that only depends on the text. */
+/** A number in [0, 1) that depends only on the text. */
 const chance = (text: string) => position(text) / 100
 
-/** A small generator of random numbers in [0, 1), the same for the same seed. */
+/** Makes a generator of random numbers in [0, 1). The same seed gives the same numbers. */
 function mulberry32(seed: number) {
   let state = seed
   return () => {
@@ -143,17 +143,17 @@ function mulberry32(seed: number) {
   }
 }
 
-/** One random change as somebody might make it; several of a day follow each other. @returns what it was */
+/** Makes one random change to the layer, as an operator might. @param text determines the change @returns its name */
 function change(model: LayerModel, text: string): string {
   const open = model.experiments.filter(({ status }) => status !== 'completed')
   const ended = model.experiments.filter(({ status }) => status === 'completed')
   const pick = (from: readonly StoredExperiment[]) => from[Math.floor(chance(`${text} which`) * from.length)]
-  /** A percentage, with the four decimals that there are. */
+  /** A random percentage with four decimals. */
   const upTo = (limit: number, what: string) => Math.floor(limit * chance(`${text} ${what}`) * 10_000) / 10_000
   const kind = chance(`${text} kind`)
   const [one, over] = [pick(open), pick(ended)]
   if (kind < 0.5 && one) {
-    // Another takes of what it gives up.
+    // Another experiment takes part of the positions that this one gives up.
     const moved = model.resize(one, upTo(60, 'percent'))
     const other = pick(open.filter((experiment) => experiment !== one))
     if (other) model.resize(other, sumPercents([shareOf(other.layer_ranges), upTo(model.free(), 'taken')]))
@@ -176,8 +176,8 @@ function change(model: LayerModel, text: string): string {
 }
 
 /**
- * Lets users come back on random days while the layer changes every day.
- * @param decide the platform's decision, or another to compare it with
+ * Simulates users who come back on random days while the layer changes every day.
+ * @param decide the platform's `draw`, or another function to compare with it
  */
 function live(days: number, users: number, decide: typeof draw) {
   const model = new LayerModel()
@@ -185,7 +185,7 @@ function live(days: number, users: number, decide: typeof draw) {
   const random = mulberry32(days)
   const people = newUsers(users).map(({ userId }) => {
     const runs = new Map<number, StoredVariant>()
-    // Some come nearly every day, most seldom.
+    // A few users come nearly every day; most come seldom.
     return { user: subject(userId, runs), frequency: random() ** 4 }
   })
   const seen = {
@@ -233,7 +233,7 @@ describe('a layer whose shares move every day while users come and go', () => {
     outcome = live(DAYS, USERS, draw)
   }, 120_000)
 
-  test('never has a user in two unfinished runs, and lets everybody keep their variant', () => {
+  test('never has a user in two unfinished runs, and keeps every user’s variant', () => {
     const { visits, again, keptOut, inTwo, flipped, changes, people, model } = outcome
     const inSeveral = people.filter(({ user }) => user.runs.size > 1).length
     report(
@@ -242,7 +242,7 @@ describe('a layer whose shares move every day while users come and go', () => {
     )
     expect(inTwo.size).toBe(0)
     expect(flipped).toBe(0)
-    // Not for want of trying.
+    // The simulation does reach the cases that could go wrong.
     for (const count of [keptOut, again, inSeveral]) expect(count).toBeGreaterThan(1000)
     for (const what of ['moved', 'completed', 'new run', 'run again', 'joined'])
       expect(changes.get(what)).toBeGreaterThan(0)
@@ -262,11 +262,11 @@ describe('a layer whose shares move every day while users come and go', () => {
     for (const z of scores) expect(Math.abs(z)).toBeLessThan(4)
   })
 
-  test('would have many in two, if the shares alone decided', () => {
+  test('would have many users in two runs if the shares alone decided', () => {
     const byShareAlone: typeof draw = (experiment, user) =>
       draw(experiment.layer ? { ...experiment, layer: { ...experiment.layer, otherRunIds: [] } } : experiment, user)
     const { inTwo } = live(10, 20_000, byShareAlone)
-    report('the same without looking at other runs, 20,000 users in 10 days', `in two at once: ${inTwo.size} users`)
+    report('the same without checking other runs, 20,000 users in 10 days', `in two at once: ${inTwo.size} users`)
     expect(inTwo.size).toBeGreaterThan(500)
   })
 })
@@ -278,36 +278,38 @@ describe('1,000 layers of three A/A experiments each', () => {
   const ALLOCATIONS = [[50, 50], [90, 10], THIRDS]
   const users = newUsers(PEOPLE)
 
-  /** Of each layer: the p-values of its experiments' sample-ratio checks and of its shares, and how many users took part. */
+  /**
+   * Per layer: p-values of its experiments' sample-ratio checks, the p-value of its shares, and users per experiment.
+   */
   let checks: ReturnType<typeof check>[]
   beforeAll(() => {
     checks = Array.from({ length: LAYERS }, (_, index) => check(index))
   }, 120_000)
 
   function check(index: number) {
-    const ranges = placed(THIRDS)
+    const ranges = sideBySide(THIRDS)
     const experiments = compileAll(
-      ALLOCATIONS.map((percents, at) =>
-        storedExperiment(index * 3 + at + 1, percents, { layer_id: index + 1, layer_ranges: [ranges[at] as Range] }),
+      ALLOCATIONS.map((percents, nth) =>
+        storedExperiment(index * 3 + nth + 1, percents, { layer_id: index + 1, layer_ranges: [ranges[nth] as Range] }),
       ),
     )
     const counts = ALLOCATIONS.map((percents) => percents.map(() => 0))
     for (const user of users) count(experiments, user, counts)
     const enrolled = counts.map((each) => each.reduce((total, more) => total + more, 0))
     return {
-      variants: counts.map((each, at) => sampleRatio(each, ALLOCATIONS[at] as number[]).p),
+      variants: counts.map((each, nth) => sampleRatio(each, ALLOCATIONS[nth] as number[]).p),
       shares: sampleRatio(enrolled, THIRDS).p,
       enrolled,
     }
   }
 
-  test.each(ALLOCATIONS.map((percents, at) => [percents.join('/'), at] as const))(
-    'variants of %s: the p-values of sample-ratio checks are uniform',
-    (name, at) => {
-      const values = checks.map(({ variants }) => variants[at] as number)
+  test.each(ALLOCATIONS.map((percents, index) => [percents.join('/'), index] as const))(
+    'give uniform p-values in the sample-ratio checks of variants at %s',
+    (name, index) => {
+      const values = checks.map(({ variants }) => variants[index] as number)
       const { distance, p } = kolmogorovSmirnov(values)
       const alarms = [0.05, 0.01, 0.001].map((level) => values.filter((value) => value < level).length)
-      const people = checks.map(({ enrolled }) => enrolled[at] as number)
+      const people = checks.map(({ enrolled }) => enrolled[index] as number)
       report(
         `${name}: ${values.length} A/A experiments of ${Math.min(...people)} to ${Math.max(...people)} users`,
         `KS distance ${distance.toFixed(4)}, p ${p.toFixed(3)}; alarms at 5 / 1 / 0.1 %: ${alarms.join(' / ')}`,
@@ -316,26 +318,26 @@ describe('1,000 layers of three A/A experiments each', () => {
     },
   )
 
-  test('the p-values of the layers’ own shares are uniform', () => {
+  test('give uniform p-values in the sample-ratio checks of the layers’ shares', () => {
     const { distance, p } = kolmogorovSmirnov(checks.map(({ shares }) => shares))
     report(`${LAYERS} layers of three shares, ${PEOPLE} users`, `KS distance ${distance.toFixed(4)}, p ${p.toFixed(3)}`)
     expect(p).toBeGreaterThan(0.01)
   })
 })
 
-/** Counts the variant that a user draws, in the one experiment of the layer that admits them. */
+/** Counts the variant that a user draws in the one experiment of the layer that admits them. */
 function count(experiments: readonly ExperimentDefinition[], user: Subject, counts: number[][]) {
-  for (const [at, experiment] of experiments.entries()) {
+  for (const [index, experiment] of experiments.entries()) {
     const decision = draw(experiment, user)
     if (decision.outcome === 'left out') continue
-    const index = experiment.variants.indexOf(decision.variant)
-    const each = counts[at] as number[]
-    each[index] = (each[index] as number) + 1
+    const variant = experiment.variants.indexOf(decision.variant)
+    const each = counts[index] as number[]
+    each[variant] = (each[variant] as number) + 1
     return
   }
 }
 
-describe('positions of the same users', () => {
+describe('positions of the same users under different texts', () => {
   const EXPERIMENTS = 500
   const users = newUsers(1200, 'placed')
   type Draw = 'variant' | 'traffic' | 'layer' | 'other experiment' | 'next period' | 'next run'
@@ -348,13 +350,13 @@ describe('positions of the same users', () => {
     ['variant', 'next run'],
   ]
 
-  /** Of each experiment: where each draw puts the users. */
-  let places: Record<Draw, number[]>[]
+  /** Per experiment and kind of draw: the positions of the users. */
+  let positions: Record<Draw, number[]>[]
   beforeAll(() => {
-    places = Array.from({ length: EXPERIMENTS }, (_, index) => placesIn(index + 1))
+    positions = Array.from({ length: EXPERIMENTS }, (_, index) => positionsIn(index + 1))
   }, 120_000)
 
-  function placesIn(id: number): Record<Draw, number[]> {
+  function positionsIn(id: number): Record<Draw, number[]> {
     const by = (experimentId: number, number: number, period: number) => {
       const run = { id: 1, number, period, movable_start: null }
       const [compiled] = compileAll([storedExperiment(experimentId, [50, 50], { run })])
@@ -372,23 +374,27 @@ describe('positions of the same users', () => {
     }
   }
 
-  test.each(PAIRS)('%s and %s are drawn independently', (one, other) => {
-    const values = places.map((of) => independenceP(tabulate(of[one], of[other])))
+  test.each(PAIRS)('are independent between the draws of %s and %s', (one, other) => {
+    const values = positions.map((byDraw) => independenceP(tabulate(byDraw[one], byDraw[other])))
     const { distance, p } = kolmogorovSmirnov(values)
     report(
       `${one} and ${other}: 10 x 10 tables of ${EXPERIMENTS} experiments`,
       `KS distance ${distance.toFixed(4)}, p ${p.toFixed(3)}`,
     )
-    // One of several looks at once (Bonferroni): 0.01 for all of them together.
+    // Bonferroni's correction: the level is 0.01 for all pairs together.
     expect(p).toBeGreaterThan(0.01 / PAIRS.length)
   })
 })
 
-/** How many users have which pair of tenths. @param places positions in [0, 100) of the same users, one list per draw */
-function tabulate(places: readonly number[], others: readonly number[]): number[][] {
+/**
+ * Counts users by the tenths that their two positions fall into.
+ * @param positions in [0, 100), by user
+ * @param others positions of the same users in another draw
+ */
+function tabulate(positions: readonly number[], others: readonly number[]): number[][] {
   const table = Array.from({ length: 10 }, () => Array<number>(10).fill(0))
-  for (const [user, place] of places.entries()) {
-    const row = table[Math.floor(place / 10)] as number[]
+  for (const [user, position] of positions.entries()) {
+    const row = table[Math.floor(position / 10)] as number[]
     const column = Math.floor((others[user] as number) / 10)
     row[column] = (row[column] as number) + 1
   }

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { pickByPosition, sumPercents } from '../../server/evaluation/allocation.ts'
 import { drawText, position, trafficText } from '../../server/evaluation/position.ts'
 
-/** Made by make-buckets.sh with sha256sum. */
+/** Reference buckets that make-buckets.sh made with sha256sum. */
 const buckets = readFileSync(new URL('../fixtures/buckets.txt', import.meta.url), 'utf8')
   .trimEnd()
   .split('\n')
@@ -15,7 +15,9 @@ const buckets = readFileSync(new URL('../fixtures/buckets.txt', import.meta.url)
 
 const shares = (...percents: number[]) => percents.map((percentAllocated, id) => ({ id, percentAllocated }))
 
-/** The original's rule: the first variant, by id, whose cumulative share exceeds the bucket. */
+/**
+ * Picks a variant by the rule of the original Python platform: the first one whose cumulative share exceeds the bucket.
+ */
 function byBucket(percents: number[], bucket: number): number | null {
   let cumulative = 0
   for (const [id, percent] of percents.entries()) {
@@ -27,7 +29,7 @@ function byBucket(percents: number[], bucket: number): number | null {
 
 const userIds = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 64 })
 const experimentIds = fc.integer({ min: 1, max: 2_147_483_647 })
-/** Whole per cents that sum up to at most 100. */
+/** Shares in whole per cents whose sum is at most 100. */
 const wholeShares = fc
   .array(fc.integer({ min: 0, max: 100 }), { minLength: 1, maxLength: 6 })
   .filter((percents) => percents.reduce((sum, percent) => sum + percent, 0) <= 100)
@@ -41,28 +43,28 @@ describe('a user’s position', () => {
     expect(wrong).toEqual([])
   })
 
-  test('gives the original’s variant for every whole-per-cent allocation', () => {
+  test('gives the variant of the original platform for every allocation in whole per cents', () => {
     fc.assert(
       fc.property(wholeShares, fc.constantFrom(...buckets), (percents, { user, experiment, bucket }) => {
-        const place = position(drawText(user, experiment, 1, 1))
-        expect(pickByPosition(shares(...percents), place)?.id ?? null).toBe(byBucket(percents, bucket))
+        const drawn = position(drawText(user, experiment, 1, 1))
+        expect(pickByPosition(shares(...percents), drawn)?.id ?? null).toBe(byBucket(percents, bucket))
       }),
       { numRuns: 5000 },
     )
   })
 
-  test('is in [0, 100), always the same for the same text', () => {
+  test('is in [0, 100), and the same whenever the text is the same', () => {
     fc.assert(
       fc.property(userIds, experimentIds, (user, experiment) => {
-        const place = position(drawText(user, experiment, 1, 1))
-        expect(place).toBeGreaterThanOrEqual(0)
-        expect(place).toBeLessThan(100)
-        expect(position(drawText(user, experiment, 1, 1))).toBe(place)
+        const drawn = position(drawText(user, experiment, 1, 1))
+        expect(drawn).toBeGreaterThanOrEqual(0)
+        expect(drawn).toBeLessThan(100)
+        expect(position(drawText(user, experiment, 1, 1))).toBe(drawn)
       }),
     )
   })
 
-  test('is drawn anew for each run, each period and the traffic', () => {
+  test('differs between runs, between periods, and from the position of the traffic draw', () => {
     fc.assert(
       fc.property(userIds, experimentIds, (user, experiment) => {
         const texts = [
@@ -96,13 +98,13 @@ describe('a user’s position', () => {
 })
 
 describe('allocations', () => {
-  test('are summed without floating point', () => {
+  test('are summed without rounding errors', () => {
     expect(sumPercents([0.2, 83.9, 15.9])).toBe(100)
     expect(sumPercents([33.3333, 33.3333, 33.3334])).toBe(100)
     expect(sumPercents(Array.from({ length: 1000 }, () => 0.1))).toBe(100)
   })
 
-  test('leave positions beyond their total out of the experiment', () => {
+  test('give no variant to positions beyond their total', () => {
     expect(pickByPosition(shares(10, 20), 29.9999)?.id).toBe(1)
     expect(pickByPosition(shares(10, 20), 30)).toBeNull()
   })

@@ -4,7 +4,7 @@ import type { Attributes, Rules } from '../../server/evaluation/condition.ts'
 
 type Json = Record<string, unknown>
 
-/** Members of each segment that random conditions name. */
+/** The members of each segment that random conditions name. */
 const MEMBERS: Record<string, string[]> = { 1: ['u1'], 2: ['u1', 'u2'], 3: [] }
 const NAMES = ['a', 'b', 'c', 'tags', 'items', 'version', 'email', 'n']
 const PATHS = [...NAMES, 'a.b', 'a.b.c', 'c.a', 'tags.0', 'tags.length', 'items.0.a', 'missing', 'a.missing']
@@ -72,7 +72,9 @@ export const GROUPS = ['$and', '$or', '$nor', '$not']
 
 export type Case = { rules: Rules; attributes: Attributes; inSegment: (segmentId: number) => boolean }
 
-/** Random conditions and attributes that are often about each other, the same for the same seed. */
+/**
+ * Generates random conditions, each with attributes that the condition often reads. The same seed gives the same cases.
+ */
 export function* randomCases(seed: number, count: number): Generator<Case> {
   const random = mulberry32(seed)
   const below = (limit: number) => Math.floor(random() * limit)
@@ -98,7 +100,7 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
     id: pick(['u1', 'u2', 'u3']),
   })
 
-  /** Something like the value that the test will meet, so that tests hold as often as not. */
+  /** Makes an operand that resembles the attribute's value, so that tests hold about as often as they do not. */
   const near = (actual: unknown): unknown => {
     if (chance(0.4)) return primitive()
     if (Array.isArray(actual) && actual.length > 0) return near(pick(actual))
@@ -122,12 +124,12 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
   }
   const pattern = (depth = 2): string => {
     if (chance(0.5)) return pick(PATTERNS)
-    // Repeats of repeats would keep GrowthBook, whose expressions backtrack, busy for minutes.
-    const piece = () =>
+    // No repeats of repeats: GrowthBook's engine backtracks and would take minutes.
+    const part = () =>
       depth > 0 && chance(0.3)
         ? `(?:${pattern(depth - 1)})${pick(['', '?', '{2}'])}`
         : pick(ATOMS) + pick(['', '', '*', '+', '?', '{2}', '{0,2}', '+?'])
-    const branch = () => pick(['', '', '^', '\\b']) + piece() + times(2, piece).join('') + pick(['', '', '$'])
+    const branch = () => pick(['', '', '^', '\\b']) + part() + times(2, part).join('') + pick(['', '', '$'])
     return [branch(), ...times(1, branch)].join('|')
   }
   const shuffled = (actual: unknown): unknown =>
@@ -157,7 +159,7 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
       if (chance(0.5)) return operators(item, depth - 1)
       const member = (typeof item === 'object' && item !== null ? item : {}) as Json
       const groups = condition(member, depth - 1, true)
-      // Groups alone would be taken for operators.
+      // $elemMatch reads groups alone as operators, so an attribute is added.
       return Object.keys(groups).every((key) => key.startsWith('$')) && chance(0.9)
         ? { ...groups, a: expected(member.a ?? null, depth - 1) }
         : Object.fromEntries(Object.entries(groups).filter(([key]) => !key.startsWith('$')))
@@ -205,21 +207,23 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
   }
 }
 
-/** GrowthBook's answer, for rules and attributes made ready by the functions below. */
+/** GrowthBook's answer. The functions below prepare rules and attributes for it. */
 export const answerOfGrowthBook = (rules: Rules, attributes: Attributes): boolean =>
   evalCondition(attributes, rules as never, MEMBERS as never)
 
-/** `$notRegex` is ours; GrowthBook's editor writes `$not` around `$regex` for it. */
+/**
+ * Replaces `$notRegex`, which GrowthBook does not have, by `$not` around `$regex`, as GrowthBook's editor writes it.
+ */
 export const withoutNotRegex = (rules: unknown): unknown =>
   mapObjects(rules, (entries) =>
     entries.map(([key, item]) =>
       key.startsWith('$notRegex') ? ['$not', { [key === '$notRegex' ? '$regex' : '$regexi']: item }] : [key, item],
     ),
   )
-/** Keys in one order: GrowthBook compares objects by their spelling. */
+/** Sorts the keys of all objects, because GrowthBook compares objects by their JSON. */
 export const sorted = (value: unknown): unknown =>
   mapObjects(value, (entries) => entries.toSorted(([a], [b]) => (a < b ? -1 : 1)))
-/** Paths to inherited properties, which GrowthBook sees, made to lead nowhere. */
+/** Changes paths to inherited properties, which GrowthBook reads, so that they lead nowhere. */
 export const withoutInherited = (rules: unknown): unknown =>
   mapObjects(rules, (entries) => entries.map(([key, item]) => [INHERITED.includes(key) ? `none.${key}` : key, item]))
 
@@ -229,7 +233,7 @@ function mapObjects(value: unknown, change: (entries: [string, unknown][]) => (r
   return Object.fromEntries(change(Object.entries(value)).map(([key, item]) => [key, mapObjects(item, change)]))
 }
 
-/** What a path leads to, by own properties. */
+/** Reads the value at a path, through own properties only. */
 export const at = (root: unknown, path: readonly (string | number)[]): unknown =>
   path.reduce<unknown>(
     (holder, key) =>

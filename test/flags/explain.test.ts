@@ -68,7 +68,7 @@ onOneDatabase('the explanation of a flag', (app) => {
     })
     expect(byRule('some').position).toBeLessThan(40)
     expect(byRule('tried')).toMatchObject({ experiment_id: experiment.id })
-    expect(byRule(null).detail).toBe('No rule answered: the default value of the flag')
+    expect(byRule(null).detail).toBe('No rule answered: the default value of the flag applies')
     expect(endings.get('tried').experiments).toMatchObject([{ experiment_id: experiment.id, outcome: 'stored' }])
     expect(endings.get('gold').experiments, 'also of an experiment that was not asked').toHaveLength(1)
   })
@@ -81,7 +81,7 @@ onOneDatabase('the explanation of a flag', (app) => {
       reason: 'STATIC',
       rule: null,
       definition: { version: 1, from: flag.updated_at },
-      steps: [{ rule: null, outcome: 'answered', detail: 'The flag has no rules: its default value' }],
+      steps: [{ rule: null, outcome: 'answered', detail: 'The flag has no rules: its default value applies' }],
       warnings: [],
       experiments: [],
     })
