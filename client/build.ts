@@ -4,7 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
 import { routerDeclarations } from './router-declarations.ts'
 
-/** Builds client/dist, all that the package holds: JavaScript for Node 20 and browsers, and declarations that need no server. */
+/**
+ * Builds client/dist, the whole content of the package: JavaScript for Node 20 and browsers, and type declarations that
+ * need no file of the server.
+ */
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const emitted = (path: string) => readFileSync(here(`dist/emitted/${path}`), 'utf8')
@@ -33,8 +36,10 @@ for (const name of readdirSync(here('dist')))
   console.log(`client/dist/${name}  ${statSync(here(`dist/${name}`)).size} bytes`)
 
 /**
- * The compiler writes declarations of all that the client's types reach, services included. Where the type of something
- * in those cannot be named (TS4058 and its like) it says so; that matters only in the files that are used.
+ * Writes the declarations of every file that the client's types reach, services included. The compiler reports types in
+ * these files that it cannot name (TS4058 and similar errors). Such errors matter only in the files that the package
+ * uses.
+ * @throws Error with the compiler's messages if one of them matters
  */
 function emitDeclarations() {
   const compiler = fileURLToPath(new URL('bin/tsc', import.meta.resolve('typescript/package.json')))
@@ -43,21 +48,21 @@ function emitDeclarations() {
     cwd: here('..'),
   })
   const used = /^(client\/|server\/([\w-]+\/)?(router|schema|trpc|wire)\.ts)/
-  const faults = stdout.split('\n').filter((line) => /error TS/.test(line))
-  const serious = faults.filter((line) => used.test(line) || !/error TS40\d\d/.test(line))
-  if (serious.length > 0) throw new Error(serious.join('\n'))
+  const errors = stdout.split('\n').filter((line) => /error TS/.test(line))
+  const relevant = errors.filter((line) => used.test(line) || !/error TS40\d\d/.test(line))
+  if (relevant.length > 0) throw new Error(relevant.join('\n'))
 }
 
 function entryDeclarations(): string {
   const text = emitted('client/index.d.ts').replaceAll('../server/router.ts', './router.js')
-  const strange = [...text.matchAll(/from '([^']+)'/g)].filter(
+  const missing = [...text.matchAll(/from '([^']+)'/g)].filter(
     ([, from]) => from !== './router.js' && !from?.startsWith('@trpc/'),
   )
-  if (strange.length > 0) throw new Error(`index.d.ts needs more than this package has: ${strange.join(', ')}`)
+  if (missing.length > 0) throw new Error(`index.d.ts imports modules that the package lacks: ${missing.join(', ')}`)
   return text
 }
 
-/** Of a file that needs nothing of the server, and of those that it imports. */
+/** Writes the declarations of a file that does not import the server, and of the files that this file imports. */
 function writeHookDeclarations(name: string) {
   const text = emitted(`client/${name}.d.ts`)
   const imported = new Set([...text.matchAll(/(?:from |import\()["']([^"']+)["']/g)].map(([, from = '']) => from))
@@ -65,6 +70,7 @@ function writeHookDeclarations(name: string) {
   for (const from of imported) {
     const [, local] = /^\.\/(openfeature-[\w-]+)\.ts$/.exec(from) ?? []
     if (local) writeHookDeclarations(local)
-    else if (from !== '@openfeature/core') throw new Error(`${name}.d.ts needs ${from}, which callers may not have`)
+    else if (from !== '@openfeature/core')
+      throw new Error(`${name}.d.ts imports ${from}, which the caller's project may lack`)
   }
 }

@@ -14,11 +14,11 @@ import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { AppRouter } from '../server/router.ts'
 import { outcomeLink } from './outcome-link.ts'
 
-/** Calls that one request may carry; the server refuses more. */
+/** The number of calls in one request; the server refuses more. */
 const MAX_BATCH_SIZE = 100
-/** Longer URLs are refused by some proxies. */
+/** In characters; some proxies refuse longer URLs. */
 const MAX_URL_LENGTH = 8000
-/** Inputs from this length on, in characters of JSON as a URL writes them, travel alone and in a body. */
+/** In characters of URL-encoded JSON. A call with an input of this length or more gets its own request, with a body. */
 const LARGE_INPUT_LENGTH = 2000
 
 export type { AppRouter }
@@ -26,48 +26,49 @@ export type { AppRouter }
 /** The platform's procedures by domain: `client.experiments.list.query({})`, `client.events.record.mutate(event)`. */
 export type PlatformClient = TRPCClient<AppRouter>
 
-/** What each procedure takes: `Inputs['events']['record']`. Times are ISO 8601 strings. */
+/** The inputs of the procedures: `Inputs['events']['record']`. Times are ISO 8601 strings. */
 export type Inputs = inferRouterInputs<AppRouter>
 
-/** What each procedure answers, as it arrives: `Outputs['results']['get']`. Times are ISO 8601 strings in UTC. */
+/** The answers of the procedures, as they arrive: `Outputs['results']['get']`. Times are ISO 8601 strings in UTC. */
 export type Outputs = inferRouterOutputs<AppRouter>
 
 /**
- * What every failed call throws. `data` says why, as the platform does: `data.code` such as `NOT_FOUND`,
- * `data.httpStatus`, and `data.issues` where the input is to blame. `data` is missing where the platform did not
- * answer: no connection, or the call was aborted; `cause` tells which.
+ * The error of every failed call. `data` is the platform's reason: `data.code` such as `NOT_FOUND`, `data.httpStatus`,
+ * and `data.issues` if the input is invalid. `data` is missing if the platform did not answer, because there was no
+ * connection or because the call was aborted; `cause` then says which.
  */
 export type PlatformError = TRPCClientError<AppRouter>
 
-/** One thing wrong with an input: the path to the field and what is expected of it. */
+/** One fault of an input: the path of the field and what the platform expects there. */
 export type Issue = NonNullable<NonNullable<PlatformError['data']>['issues']>[number]
 
-/** Tells whether a caught value is what a failed call throws, so that `data.code` and `data.issues` can be read. */
+/** Recognises the error of a failed call among caught values, so that `data.code` and `data.issues` can be read. */
 export const isPlatformError = (error: unknown): error is PlatformError => error instanceof TRPCClientError
 
 type HeaderFields = Record<string, string>
 
 export type ClientOptions = {
-  /** Where the platform is, such as `http://127.0.0.1:8000`; a path is kept. */
+  /** The platform's address, such as `http://127.0.0.1:8000`. It may include a path. */
   url: string
-  /** An API key. undefined only where none is needed: the management of keys while that is open. */
+  /** An API key. undefined is right only for the management of keys, while this is open to everybody. */
   apiKey: string | undefined
-  /** Used instead of the global fetch. */
+  /** Replaces the global fetch. */
   fetch?: TRPCFetch
   /**
-   * What subscriptions are read with, such as the class of that name of the package `eventsource` (3 or later), which can send
-   * an API key: the browsers' own cannot. Needed for `client.events.tail.subscribe` only.
+   * The class that reads subscriptions, such as `EventSource` of the package `eventsource` (3 or later). It must be
+   * able to send an API key; the browsers' own class cannot. Only `client.events.tail.subscribe` needs it.
    */
   EventSource?: EventSourceLike
-  /** Sent with every request; a function is asked for them each time. */
+  /** Headers for every request. A function is called for each request. */
   headers?: HeaderFields | (() => HeaderFields | Promise<HeaderFields>)
 }
 
 /**
- * Opens a typed client. It holds no connection: there is nothing to close.
+ * Creates a typed client. The client holds no connection, so it needs no closing.
  *
- * Calls of one tick share an HTTP request, up to 100 of them, queries apart from mutations. A call with a large input
- * travels alone. Each call takes `{ signal }` as its second argument and fails as soon as that is aborted.
+ * Up to 100 calls of one tick share an HTTP request; queries and mutations have separate requests. A call with a large
+ * input has its own request. Each call takes `{ signal }` as its second argument and fails as soon as the signal is
+ * aborted.
  *
  * @example
  * const client = createClient({ url: 'http://127.0.0.1:8000', apiKey: process.env.PLATFORM_KEY })
@@ -105,11 +106,13 @@ const hasLargeInput = ({ input }: Operation) =>
   input !== undefined && encodeURIComponent(JSON.stringify(input)).length >= LARGE_INPUT_LENGTH
 
 type FetchLike = (url: string | URL, init?: RequestInit) => Promise<Response>
-/** A class like EventSource that can be told how to fetch. */
-// biome-ignore lint/suspicious/noExplicitAny: classes of packages and of browsers differ in what their parts are called
+/** A class like EventSource that accepts a `fetch` function. */
+// biome-ignore lint/suspicious/noExplicitAny: the EventSource classes of packages and of browsers have different types
 export type EventSourceLike = new (url: string, init?: any) => any
 
-/** Reconnects by itself, after the last event that arrived. */
+/**
+ * Makes the link for subscriptions. A subscription reconnects by itself and continues after the last event received.
+ */
 function subscriptionLink(
   {
     url,
@@ -127,11 +130,11 @@ function subscriptionLink(
   } as never)
 }
 
-/** Node has none of its own. */
+/** Stands in for the class that Node lacks, and says how to provide one. */
 class NoEventSource {
   constructor() {
     throw new Error(
-      "Subscriptions need an EventSource: createClient({ …, EventSource }) with that of the package 'eventsource'",
+      "Subscriptions need the option EventSource: pass the class of the package 'eventsource' to createClient",
     )
   }
 }

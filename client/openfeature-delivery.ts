@@ -1,8 +1,8 @@
 import { startTimer } from './openfeature-timer.ts'
 
-/** One request of `POST /api/events/batch`, and what it means for the events that it carried. */
+/** Sends one request of `POST /api/events/batch` and reads what the answer means for the events of the request. */
 
-/** The part of fetch that is used: the global one will do. */
+/** The part of the global fetch that the reporter uses. */
 export type ReporterFetch = (
   url: string,
   request: {
@@ -22,28 +22,30 @@ export type ReporterFetch = (
 export type Destination = { url: string; apiKey: string; fetch: ReporterFetch; timeoutMs: number }
 
 /**
- * `answered`: stored, but for those rejected, by their place in the batch. `later`: worth another try, at the earliest
- * after as long as the platform asks for; `isFault` where the events themselves may be what it fails on. `refused`: no
- * repetition will help.
+ * The outcome of a request. `answered`: the platform stored the events, except the rejected ones, which are listed by
+ * their index in the batch. `retry`: another request may succeed. `refused`: no other request will.
  */
 export type Outcome = Answered | Failed
 type Answered = { readonly kind: 'answered'; readonly rejected: ReadonlyMap<number, string> }
 type Failed = {
-  readonly kind: 'later' | 'refused'
+  readonly kind: 'retry' | 'refused'
+  /** How long the platform asks to wait before the next request. */
   readonly pauseMs: number
+  /** True if the events themselves may be the reason of the failure. */
   readonly isFault: boolean
   readonly message: string
 }
 
-/** Answers that say nothing against the events: too slow, too early, too many, away for a moment. */
-const PASSING = [408, 425, 429, 503]
-/** An hour: a longer pause is taken for a mistake. */
+/** Statuses that are not the fault of the events: request timeout, too early, too many requests, unavailable. */
+const TRANSIENT = [408, 425, 429, 503]
+/** One hour. A longer pause in Retry-After is assumed to be a mistake. */
 const MAX_PAUSE_MS = 3_600_000
 
 /**
- * Sends events, each as JSON already. `sent_at` lets the platform correct their times where this clock is off.
+ * Sends events in one request. `sent_at` lets the platform correct the events' times if this clock is wrong.
+ * @param events each one as JSON
  * @param keepalive lets the request outlive its page
- * @param abort ends the request; after some time it is used here
+ * @param abort ends the request; `deliver` itself aborts the request after `to.timeoutMs`
  */
 export async function deliver(
   to: Destination,
@@ -64,21 +66,24 @@ export async function deliver(
     const body = await response.json().catch(() => undefined)
     if (response.ok) return answered(body)
     const message = `${status}: ${textIn(body, 'message') ?? 'no message'}`
-    const isPassing = PASSING.includes(status)
-    const kind = isPassing || status >= 500 ? 'later' : 'refused'
-    return { kind, pauseMs: pauseOf(response.headers.get('retry-after')), isFault: !isPassing, message }
+    const isTransient = TRANSIENT.includes(status)
+    const kind = isTransient || status >= 500 ? 'retry' : 'refused'
+    return { kind, pauseMs: pauseOf(response.headers.get('retry-after')), isFault: !isTransient, message }
   } catch (error) {
-    return { kind: 'later', pauseMs: 0, isFault: false, message: String(error) }
+    return { kind: 'retry', pauseMs: 0, isFault: false, message: String(error) }
   } finally {
     clearTimeout(timer)
   }
 }
 
-/** An answer that cannot be read may be cut off, or a proxy's: asked again, the platform knows the events by their ids. */
+/**
+ * Reads the answer of a successful request. An unreadable answer may be cut off or come from a proxy, so the request is
+ * sent again; the platform recognises events that it has stored by their ids.
+ */
 function answered(body: unknown): Outcome {
   const results = isObject(body) ? body.results : undefined
   if (!Array.isArray(results))
-    return { kind: 'later', pauseMs: 0, isFault: true, message: 'The answer is not that of a batch' }
+    return { kind: 'retry', pauseMs: 0, isFault: true, message: 'The answer has no list of results' }
   const rejected = new Map<number, string>()
   for (const [index, result] of results.entries())
     if (textIn(result, 'status') === 'rejected') rejected.set(index, reasonIn(result))
@@ -94,7 +99,7 @@ function reasonIn(result: unknown): string {
   return [textIn(result, 'message') ?? 'rejected', ...details].join('; ')
 }
 
-/** What Retry-After asks for: seconds, or a date. */
+/** Reads a Retry-After header, which is a number of seconds or a date. @returns milliseconds, 0 without a header */
 function pauseOf(retryAfter: string | null): number {
   if (retryAfter === null) return 0
   const milliseconds = /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : Date.parse(retryAfter) - Date.now()

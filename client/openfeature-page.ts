@@ -1,12 +1,15 @@
 type Page = {
-  document?: { visibilityState: string } & Listening
-} & Partial<Listening>
-type Listening = {
+  document?: { visibilityState: string } & EventEmitter
+} & Partial<EventEmitter>
+type EventEmitter = {
   addEventListener: (type: string, listener: () => void) => void
   removeEventListener: (type: string, listener: () => void) => void
 }
 
-/** Where there is a page, listens for it to go out of sight, which may be its end. @returns what stops that */
+/**
+ * Calls the listener when the page is hidden, which may be the last event of the page. Does nothing outside a browser.
+ * @returns a function that stops listening
+ */
 export function onPageHidden(listener: () => void): () => void {
   const page = globalThis as unknown as Page
   const { document } = page

@@ -15,8 +15,9 @@ import { onPageHidden } from './openfeature-page.ts'
 import { startTimer, type Timer } from './openfeature-timer.ts'
 
 /**
- * An event that is not recorded. `rejected`: the platform takes no such event. `refused`: it takes none of this sender,
- * or failed on them again and again. `overflow`: too many were waiting. `closed`: not confirmed when the reporter closed.
+ * An event that was not recorded. `rejected`: the event is invalid. `refused`: the platform refused the whole request
+ * (an invalid key, for example), or failed repeatedly on it. `overflow`: too many events were waiting. `closed`: the
+ * platform had not confirmed the event when the reporter closed.
  */
 export type LostEvent = {
   event: ReportedEvent
@@ -25,52 +26,58 @@ export type LostEvent = {
 }
 
 export type ReporterOptions = {
-  /** Where the platform is, such as `http://127.0.0.1:8000`; a path is kept. */
+  /** The platform's address, such as `http://127.0.0.1:8000`. It may include a path. */
   url: string
   /** An API key with the scope `track`. */
   apiKey: string
-  /** Used instead of the global fetch. */
+  /** Replaces the global fetch. */
   fetch?: ReporterFetch
-  /** Notified of each event that is not recorded; by default a warning on the console. */
+  /** Called for each event that is not recorded. The default writes a warning to the console. */
   onError?: (lost: LostEvent) => void
-  /** How long an event waits for others to travel with; 250 unless given. */
+  /** How long an event waits for others to share its request, in milliseconds; 250 by default. */
   waitMs?: number
-  /** How long to wait before a first repetition; 1000 unless given. It doubles from one to the next, up to a minute. */
+  /** The pause before the first retry, in milliseconds; 1000 by default. It doubles with each retry, up to a minute. */
   retryMs?: number
-  /** How many events may wait, such as while there is no connection; 10,000 unless given. The oldest make room. */
+  /**
+   * How many events may wait, for example while there is no connection; 10,000 by default. Beyond this number, the
+   * oldest events are dropped.
+   */
   maxWaiting?: number
 }
 
 /** Sends events in the background. None of its functions throws. */
 export type Reporter = {
   record: (event: ReportedEvent) => void
-  /** Records an exposure, unless this reporter did so before. */
+  /** Records an exposure, unless this reporter recorded the same one before. */
   expose: (shown: Shown) => void
-  /** Sends what is waiting without waiting longer. Resolves when that is done, or has to be tried again later. */
+  /** Sends all waiting events now. Resolves when they are sent, or when a request failed and will be retried later. */
   flush: () => Promise<void>
-  /** Takes no more events and sends those there are, for as long as given (5000 unless given); the others are lost. */
+  /**
+   * Accepts no more events, and sends the waiting ones for up to `withinMs` milliseconds, 5000 by default. Events that
+   * are not confirmed by then are lost.
+   */
   close: (withinMs?: number) => Promise<void>
 }
 
-/** Of a body, in UTF-16 units: at most three times as many bytes. */
+/** The limit of a body in UTF-16 units, each of which takes at most three bytes. */
 const MAX_CHARACTERS = 300_000
-/** Browsers let 64 KiB outlive their page. */
+/** Browsers allow 64 KiB in requests that outlive their page. */
 const MAX_KEEPALIVE_CHARACTERS = 20_000
 const MAX_RETRY_MS = 60_000
 const TIMEOUT_MS = 10_000
-/** How often events are sent that the platform fails on. */
+/** How often the same events are sent if the platform fails on them. */
 const MAX_FAULTS = 5
 
 /**
- * Collects exposures and events and sends them through the platform's batch endpoint, up to 1000 at a time. What does not
- * arrive is sent again, under the same id, so that it counts once; what the platform refuses is given to `onError`. A page
- * that is hidden sends what it has. In Node waiting events keep no process running, and a request under way does so for ten
- * seconds at most: `await reporter.close()` at its end.
+ * Creates a reporter. It collects exposures and events and sends them to the platform's batch endpoint, up to 1000 at a
+ * time. A failed request is retried with the same event ids, so each event counts once. `onError` gets the events that
+ * the platform refuses. When a page is hidden, the reporter sends all waiting events.
  *
- * @example
- * const reporter = createReporter({ url: 'http://127.0.0.1:8000', apiKey: 'exp_…' })
- * reporter.record({ user_id: 'user_12345', type: 'purchase', properties: { value: 99.99 } })
- * await reporter.close()
+ * In Node, waiting events do not keep a process running, and a request under way keeps it running for ten seconds at
+ * most. So call `await reporter.close()` before the process ends.
+ *
+ * @example const reporter = createReporter({ url: 'http://127.0.0.1:8000', apiKey: 'exp_…' }) reporter.record({
+ * user_id: 'user_12345', type: 'purchase', properties: { value: 99.99 } }) await reporter.close()
  */
 export function createReporter(options: ReporterOptions): Reporter {
   const { waitMs = 250, retryMs = 1000, maxWaiting = 10_000 } = options
@@ -82,10 +89,10 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
   const exposed = new Set<string>()
   let waiting: Entry[] = []
-  let flying: Entry[] = []
+  let inFlight: Entry[] = []
   let abort = new AbortController()
-  /** The requests of a page that was hidden. */
-  const leaving = new Map<Promise<void>, readonly Entry[]>()
+  /** The requests that were sent when the page was hidden, with their events. */
+  const hideRequests = new Map<Promise<void>, readonly Entry[]>()
   let sending: Promise<void> | undefined
   let timer: Timer | undefined
   let timerEndsAt = 0
@@ -93,43 +100,46 @@ export function createReporter(options: ReporterOptions): Reporter {
   let isClosed = false
   let failures = 0
   let faults = 0
-  /** By the monotonic clock: what back-off says, and what the platform asked for. */
+  /**
+   * Times of the monotonic clock: no request before the back-off ends, nor before the pause that the platform asked
+   * for.
+   */
   let retryAt = 0
   let pausedUntil = 0
-  const stopListening = onPageHidden(sendWithPage)
+  const stopListening = onPageHidden(sendOnHide)
 
   function add(event: ReportedEvent, eventId: string, key?: string) {
-    const lose = (reason: LostEvent['reason'], message: string) => tell({ event, reason, message })
-    if (closing) return lose('closed', 'The reporter is closed')
-    if (event.user_id === '') return lose('rejected', 'It tells no user')
+    const refuse = (reason: LostEvent['reason'], message: string) => reportLost({ event, reason, message })
+    if (closing) return refuse('closed', 'The reporter is closed')
+    if (event.user_id === '') return refuse('rejected', 'user_id is empty: set a targetingKey')
     const json = toJson(event, eventId)
-    if (json === undefined) return lose('rejected', 'The properties are not JSON')
+    if (json === undefined) return refuse('rejected', 'properties are not JSON')
     waiting.push({ event, json, key, state: 'waiting' })
     makeRoom()
     schedule()
   }
 
-  function tell(lost: LostEvent) {
+  function reportLost(lost: LostEvent) {
     try {
       if (options.onError) options.onError(lost)
       else console.warn(`Event ${lost.event.type} is not recorded (${lost.reason}): ${lost.message}`)
     } catch {
-      // Whoever reports must never be what an application fails on.
+      // An error in onError must not break the application.
     }
   }
 
-  function lose(entry: Entry, reason: LostEvent['reason'], message: string) {
+  function drop(entry: Entry, reason: LostEvent['reason'], message: string) {
     if (entry.state === 'settled') return
     entry.state = 'settled'
-    // The next time that it is shown, it may be recorded.
+    // The same exposure can then be recorded the next time that it is shown.
     if ((reason === 'overflow' || reason === 'refused') && entry.key !== undefined) exposed.delete(entry.key)
-    tell({ event: entry.event, reason, message })
+    reportLost({ event: entry.event, reason, message })
   }
 
   function makeRoom() {
     const surplus = waiting.length - maxWaiting
     if (surplus <= 0) return
-    for (const entry of waiting.splice(0, surplus)) lose(entry, 'overflow', `${maxWaiting} events are waiting already`)
+    for (const entry of waiting.splice(0, surplus)) drop(entry, 'overflow', `${maxWaiting} newer events are waiting`)
   }
 
   function schedule() {
@@ -142,7 +152,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     timer = startTimer(send, endsAt - now)
   }
 
-  /** One at a time: batch by batch, until nothing waits or one has to be tried again later. */
+  /** Sends the waiting events batch by batch, one request at a time, until none waits or a request must be retried. */
   function send(): Promise<void> {
     sending ??= sendAll().finally(() => {
       sending = undefined
@@ -157,10 +167,10 @@ export function createReporter(options: ReporterOptions): Reporter {
     while (waiting.length > 0 && !isClosed) {
       const batch = takeBatch(waiting, MAX_CHARACTERS)
       waiting = waiting.slice(batch.length)
-      flying = batch
+      inFlight = batch
       abort = new AbortController()
       const outcome = await deliver(destination, jsonOf(batch), false, abort)
-      flying = []
+      inFlight = []
       settle(batch, outcome)
       if (outcome.kind !== 'answered') return backOff(outcome.pauseMs)
       failures = 0
@@ -168,13 +178,13 @@ export function createReporter(options: ReporterOptions): Reporter {
   }
 
   function settle(batch: readonly Entry[], outcome: Outcome) {
-    faults = outcome.kind === 'later' && outcome.isFault ? faults + 1 : 0
-    if (outcome.kind === 'later' && faults < MAX_FAULTS) return putBack(batch)
+    faults = outcome.kind === 'retry' && outcome.isFault ? faults + 1 : 0
+    if (outcome.kind === 'retry' && faults < MAX_FAULTS) return putBack(batch)
     faults = 0
     for (const [index, entry] of batch.entries()) {
       const rejection = outcome.kind === 'answered' ? outcome.rejected.get(index) : undefined
-      if (outcome.kind !== 'answered') lose(entry, 'refused', outcome.message)
-      else if (rejection !== undefined) lose(entry, 'rejected', rejection)
+      if (outcome.kind !== 'answered') drop(entry, 'refused', outcome.message)
+      else if (rejection !== undefined) drop(entry, 'rejected', rejection)
       else entry.state = 'settled'
     }
   }
@@ -184,38 +194,41 @@ export function createReporter(options: ReporterOptions): Reporter {
     makeRoom()
   }
 
-  /** Also where the platform refuses: what it refused may be shown again, by a page that renders all the time. */
+  /**
+   * Delays the next request. A refused request also counts: a page that renders all the time may report the same
+   * exposures again and again.
+   */
   function backOff(pauseMs: number) {
     const delay = Math.min(retryMs * 2 ** failures++, MAX_RETRY_MS)
-    // Not all pages of a site at the same moment.
+    // The random factor keeps the pages of a site from sending at the same moment.
     retryAt = performance.now() + delay * (0.5 + Math.random() / 2)
     pausedUntil = performance.now() + pauseMs
   }
 
-  /** All that is not known to have arrived, requests under way included: they end with the page. */
-  function sendWithPage() {
-    let entries = [...flying, ...waiting].filter(({ state }) => state === 'waiting')
+  /** Sends all events that are not confirmed. Requests under way are included, because they end with the page. */
+  function sendOnHide() {
+    let entries = [...inFlight, ...waiting].filter(({ state }) => state === 'waiting')
     waiting = []
     for (let keepalive = true; entries.length > 0; keepalive = false) {
       const batch = takeBatch(entries, keepalive ? MAX_KEEPALIVE_CHARACTERS : MAX_CHARACTERS)
       entries = entries.slice(batch.length)
-      for (const entry of batch) entry.state = 'left with the page'
+      for (const entry of batch) entry.state = 'sent on hide'
       const request = deliver(destination, jsonOf(batch), keepalive).then((outcome) => {
-        leaving.delete(request)
+        hideRequests.delete(request)
         if (outcome.kind === 'answered') return settle(batch, outcome)
-        // What failed goes the usual way, should the page be shown again.
+        // If the page is shown again, the events of a failed request are sent as all others are.
         for (const entry of batch) if (entry.state !== 'settled') entry.state = 'waiting'
-        putBack(batch.filter((entry) => !flying.includes(entry)))
+        putBack(batch.filter((entry) => !inFlight.includes(entry)))
         schedule()
       })
-      leaving.set(request, batch)
+      hideRequests.set(request, batch)
     }
   }
 
   async function flush() {
     await sending
     if (performance.now() >= pausedUntil) await send()
-    await Promise.all(leaving.keys())
+    await Promise.all(hideRequests.keys())
   }
 
   async function closeWithin(milliseconds: number) {
@@ -238,10 +251,10 @@ export function createReporter(options: ReporterOptions): Reporter {
     stop()
     isClosed = true
     clearTimeout(timer)
-    for (const entry of [...flying, ...[...leaving.values()].flat(), ...waiting])
-      lose(entry, 'closed', 'The reporter closed before the platform confirmed it')
+    for (const entry of [...inFlight, ...[...hideRequests.values()].flat(), ...waiting])
+      drop(entry, 'closed', 'The reporter closed before the platform confirmed the event')
     waiting = []
-    // Node would wait for an answer that nobody waits for.
+    // Without this, Node would wait for an answer that nothing reads.
     abort.abort()
   }
 

@@ -1,6 +1,6 @@
 export type Timer = ReturnType<typeof setTimeout>
 
-/** A timer that keeps no Node process running; browsers' are numbers, with nothing to let go of. */
+/** Starts a timer that does not keep a Node process running. In browsers a timer is a number, without `unref`. */
 export function startTimer(listener: () => void, milliseconds: number): Timer {
   const timer: Timer & { unref?: () => void } = setTimeout(listener, milliseconds)
   timer.unref?.()

@@ -5,17 +5,18 @@ export type { ReporterFetch } from './openfeature-delivery.ts'
 export type { ReportedEvent, Shown } from './openfeature-entry.ts'
 export { createReporter, type LostEvent, type Reporter, type ReporterOptions } from './openfeature-reporter.ts'
 
-/** A hook of server and web SDKs alike. */
+/** A hook for both server and web SDKs. */
 export type ExposureHook = BaseHook<FlagValue, Record<string, unknown>, void, void>
 
 /**
- * An OpenFeature hook that records what users were really shown: web clients evaluate all flags at once, which exposes
- * nobody. Of each flag that an experiment decided, the first evaluation by the application reports the user's exposure,
- * once per user and run of the experiment. What the platform recorded itself (most evaluations of a single flag) is not
- * reported again, and neither is an evaluation without a targetingKey, or of flags that are still another user's.
+ * Creates an OpenFeature hook that records which variants users were really shown. Web clients need it because they
+ * evaluate all flags at once, which exposes nobody. When the application evaluates a flag that an experiment decided,
+ * the hook reports the user's exposure, once per user and run of the experiment.
  *
- * @example
- * const reporter = createReporter({ url: 'https://experiments.example.com', apiKey: 'exp_…' })
+ * The hook does not report exposures that the platform recorded itself (most evaluations of a single flag), evaluations
+ * without a targetingKey, or evaluations of flags that still belong to another user.
+ *
+ * @example const reporter = createReporter({ url: 'https://experiments.example.com', apiKey: 'exp_…' })
  * OpenFeature.addHooks(exposureHook(reporter))
  */
 export function exposureHook(reporter: Pick<Reporter, 'expose'>): ExposureHook {
@@ -24,26 +25,25 @@ export function exposureHook(reporter: Pick<Reporter, 'expose'>): ExposureHook {
       const { experiment_id, variant_id, run_id, exposure, targeting_key } = flagMetadata ?? {}
       const user_id = context?.targetingKey
       if (exposure !== 'report' || typeof experiment_id !== 'number' || !user_id) return
-      // While the web SDK changes its context, that is new already and the flags are the former user's.
+      // While the web SDK changes its context, the context is the new user's and the flags are still the former user's.
       if (targeting_key !== undefined && targeting_key !== user_id) return
       reporter.expose({ user_id, experiment_id, variant_id: numberOrNone(variant_id), run_id: numberOrNone(run_id) })
     },
   }
 }
 
-/** Of any provider, server or web: `track` is what the SDKs call for `client.track(…)`. */
+/** The parts of a server or web provider that tracking needs. The SDKs call `track` for `client.track(…)`. */
 type Trackable = Pick<CommonProvider<ServerProviderStatus>, 'metadata' | 'track'>
 
 /**
- * Gives a provider OpenFeature's tracking call, which OFREP providers have not: `client.track('purchase', { value: 99.99 })`
- * records an event of that type for the context's targetingKey, the details as its properties. Without a targetingKey it
- * is lost, and the reporter's `onError` told. A tracking call that the provider has already is made as well.
+ * Adds OpenFeature's tracking call to a provider; OFREP providers have none. `client.track('purchase', { value: 99.99
+ * })` then records an event of this type for the context's targetingKey, with the details as its properties. Without a
+ * targetingKey the event is lost and the reporter's `onError` is called. A `track` that the provider had before is
+ * called as well.
  *
  * @returns the same provider
- * @example
- * const provider = withTracking(new OFREPWebProvider({ baseUrl }), reporter)
- * await OpenFeature.setProviderAndWait(provider)
- * OpenFeature.getClient().track('purchase', { value: 99.99 })
+ * @example const provider = withTracking(new OFREPWebProvider({ baseUrl }), reporter) await
+ * OpenFeature.setProviderAndWait(provider) OpenFeature.getClient().track('purchase', { value: 99.99 })
  */
 export function withTracking<Provider extends Trackable>(
   provider: Provider,

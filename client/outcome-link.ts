@@ -4,8 +4,9 @@ import { type TRPC_ERROR_CODE_KEY, TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/
 import type { AppRouter } from '../server/router.ts'
 
 /**
- * Fails a call as soon as its signal is aborted; the request that it shares goes on for the others and is aborted with
- * the last of them. Gives faults that were answered outside of any procedure, such as a body too large, the same shape.
+ * Makes a call fail as soon as its signal is aborted. A request that several calls share goes on for the other calls,
+ * and is aborted with the last of them. The link also gives errors from outside any procedure, such as a body that is
+ * too large, the shape of the other errors.
  */
 export const outcomeLink: TRPCLink<AppRouter> =
   () =>

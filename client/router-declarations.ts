@@ -1,17 +1,17 @@
 import { posix } from 'node:path'
 
-/** Types of the server that callers never see: the router only has to mention them. */
+/** Types of the server that the router's type mentions but callers never use. They become `object`. */
 const hidden = new Set(['server/context.ts Context', 'server/trpc.ts Meta'])
-/** Types of packages that callers need not have, and what says the same here. */
+/** Types of packages that the caller's project may lack, and the equal types that replace them. */
 const replaced = new Map([['zod JSONType', 'import("./wire.ts").Json']])
 
 const IMPORT_TYPE = /import\("([^"]+)"\)\.(\w+)/g
 
 /**
- * The router's type as declarations that stand alone. The compiler has written every input and output out in full; what
- * is left are references to a few named types, which are copied in, hidden or replaced.
- * @param emitted reads what the compiler wrote for a source file, `server/router.d.ts`
- * @throws Error when something is left that callers would not have
+ * Makes self-contained declarations of the router's type. The compiler writes every input and output in full and leaves
+ * references to a few named types. Each of these types is copied, hidden or replaced.
+ * @param emitted reads the compiler's declarations of a source file, such as `server/router.d.ts`
+ * @throws Error if a reference is left that the caller's project cannot resolve
  */
 export function routerDeclarations(emitted: (path: string) => string): string {
   const copied = new Map<string, { from: string; text: string }>()
@@ -23,7 +23,7 @@ export function routerDeclarations(emitted: (path: string) => string): string {
       if (hidden.has(`${source} ${name}`)) return 'object'
       const other = replaced.get(`${source} ${name}`)
       if (other) return standAlone(other, 'server/router.ts')
-      if (source === from) throw new Error(`${file} refers to ${name} of ${from}, which callers need not have`)
+      if (source === from) throw new Error(`${file} refers to ${name} of ${from}, which the caller's project may lack`)
       copy(source, name)
       return name
     })
@@ -33,18 +33,21 @@ export function routerDeclarations(emitted: (path: string) => string): string {
     if (known && known.from !== source) throw new Error(`Both ${known.from} and ${source} declare ${name}`)
     if (known) return
     const text = namedType(emitted(source.replace(/\.ts$/, '.d.ts')), name)
-    if (!text) throw new Error(`${source} declares no plain type ${name}`)
+    if (!text) throw new Error(`${source} has no declaration "export type ${name} = …" that can be copied`)
     copied.set(name, { from: source, text: '' })
     copied.set(name, { from: source, text: standAlone(text, source) })
   }
 
   const router = standAlone(emitted('server/router.d.ts'), 'server/router.ts')
-  if (/^import /m.test(router)) throw new Error('server/router.d.ts imports what callers need not have')
+  if (/^import /m.test(router)) throw new Error("server/router.d.ts imports files that the caller's project lacks")
   const types = [...copied.values()].map(({ text }) => text).join('')
   return types + router.replace('export declare const', 'declare const')
 }
 
-/** `type Name = …;` as the compiler lays it out, with the comment before it: one line, or closed at the margin. */
+/**
+ * Finds `type Name = …;` in the compiler's layout, with the comment before it. The type is one line, or a block that
+ * ends with a brace at the margin.
+ */
 function namedType(text: string, name: string): string | undefined {
   const pattern = new RegExp(
     `^(?:/\\*\\*[^\\n]*\\*/\\n)?export type ${name} = (?:[^\\n]*;|[^\\n]*\\{\\n(?: [^\\n]*\\n)*\\}[^\\n]*;)\\n`,

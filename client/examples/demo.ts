@@ -9,13 +9,13 @@ import {
   defineExperiment,
   handPick,
   makePeople,
-  playEvents,
+  recordEvents,
   USERS,
 } from './simulation.ts'
 
 /**
- * `npm run demo`: starts a platform that keeps everything in memory, sends two thousand simulated users through an
- * experiment, prints what came out and stays up until Ctrl-C. With `--exit` it ends after printing.
+ * `npm run demo` starts a platform that keeps everything in memory, sends two thousand simulated users through an
+ * experiment, prints the results, and keeps the platform running until Ctrl-C. With `--exit` it ends after printing.
  */
 
 const begun = performance.now()
@@ -25,7 +25,7 @@ try {
   const platform = await Promise.race([startPlatform(), interrupted.then(() => null)])
   if (!platform) process.exit(1)
   try {
-    await Promise.race([play(platform), interrupted])
+    await Promise.race([runExperiment(platform), interrupted])
     if (!process.argv.includes('--exit')) await Promise.race([interrupted, platform.ended])
   } finally {
     await platform.stop()
@@ -35,7 +35,7 @@ try {
   process.exitCode = 1
 }
 
-async function play({ url, addresses, inMemory }: PlatformProcess) {
+async function runExperiment({ url, addresses, inMemory }: PlatformProcess) {
   const open = createClient({ url, apiKey: process.env.ADMIN_TOKEN })
   const { key } = await open.auth.createKey.mutate({ name: 'demo' })
   const client = createClient({ url, apiKey: key })
@@ -47,7 +47,7 @@ async function play({ url, addresses, inMemory }: PlatformProcess) {
   await createUsers(client, people, progress)
   await handPick(client, people, betaTesters.id, progress)
   const decisions = await decideAll(client, people, experiment.id, 'Deciding', progress)
-  await playEvents(client, people, decisions, experiment.id, progress)
+  await recordEvents(client, people, decisions, experiment.id, progress)
   const again = await decideAll(client, people, experiment.id, 'Asking again', progress)
 
   const { variants } = await client.experiments.get.query({ experiment_id: experiment.id })
@@ -56,9 +56,9 @@ async function play({ url, addresses, inMemory }: PlatformProcess) {
   printResults(await client.results.get.query({ experiment_id: experiment.id }))
 
   const seconds = ((performance.now() - begun) / 1000).toFixed(1)
-  console.log(`\n${USERS.toLocaleString('en')} users in ${seconds} s, the start included.`)
+  console.log(`\n${USERS.toLocaleString('en')} users in ${seconds} s, including the start of the platform.`)
   if (process.argv.includes('--exit')) return
-  console.log(`\nThe platform stays up until Ctrl-C${inMemory ? ', and forgets everything then' : ''}:`)
+  console.log(`\nThe platform stays up until Ctrl-C${inMemory ? ', which deletes its data' : ''}:`)
   console.log(addresses.join('\n'))
   console.log(
     `  results    curl -X POST ${url}/api/experiments/${experiment.id}/results -H 'Authorization: Bearer ${key}'`,

@@ -4,9 +4,9 @@ import { createClient } from '../index.ts'
 import { createReporter, exposureHook, withTracking } from '../openfeature.ts'
 
 /**
- * A page that reads an experiment as a flag, through OpenFeature: `npm start` in one terminal,
- * `node client/examples/openfeature.ts` in another. Every visitor is given a variant; who gets as far as the checkout is
- * shown it, and they alone count.
+ * This example is a page that reads an experiment as a flag, through OpenFeature. Run `npm start` in one terminal and
+ * `node client/examples/openfeature.ts` in another. Every visitor gets a variant. Only the visitors who get as far as
+ * the checkout are shown their variant, and only they count.
  */
 
 const KEY = 'openfeature-example'
@@ -21,7 +21,7 @@ const reporter = createReporter({ url, apiKey })
 const provider = new OFREPWebProvider({
   baseUrl: url,
   headers: [['Authorization', `Bearer ${apiKey}`]],
-  // A browser would keep answers and listen for changes; a script has neither.
+  // A browser caches answers and listens for changes. A script has no storage and no EventSource for this.
   cacheMode: 'disabled',
   changeDetection: 'none',
 })
@@ -41,11 +41,13 @@ await OpenFeature.close()
 
 const results = await platform.results.get.query({ experiment_id })
 const shown = results.variants.reduce((sum, variant) => sum + variant.total_users, 0)
-console.log(`${VISITORS} visitors, ${shown} of them were shown the button`)
+console.log(`${VISITORS} visitors, ${shown} of whom were shown the button`)
 for (const { variant_name, total_users, conversions } of results.variants)
   console.log(`  ${variant_name}: ${conversions} of ${total_users} converted`)
 
-/** Through REST, as a first key is made; ADMIN_TOKEN is needed only where the management of keys is closed. */
+/**
+ * Creates a key through REST, as every first key is created. ADMIN_TOKEN is needed if only administrators may do so.
+ */
 async function createKey(): Promise<string> {
   const token = process.env.ADMIN_TOKEN
   const response = await fetch(`${url}/api/auth/keys`, {
@@ -54,7 +56,7 @@ async function createKey(): Promise<string> {
     body: JSON.stringify({ name: KEY }),
   })
   const body = (await response.json()) as { key: string; message?: string }
-  if (!response.ok) throw new Error(`No API key: ${body.message}`)
+  if (!response.ok) throw new Error(`The platform created no API key: ${body.message}`)
   return body.key
 }
 

@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url'
 
 export type PlatformProcess = {
   url: string
-  /** What it said of itself when it was ready, line by line. */
+  /** The lines with addresses that the platform printed when it was ready. */
   addresses: string[]
-  /** Whether what it stores is gone when it ends. */
+  /** True if the platform's data are lost when the platform ends. */
   inMemory: boolean
-  /** Resolves when it has ended, for whatever reason. */
+  /** Resolves when the platform has ended, for any reason. */
   ended: Promise<unknown>
   stop: () => Promise<void>
 }
@@ -18,8 +18,8 @@ export type PlatformProcess = {
 const start = fileURLToPath(new URL('../../server/start.js', import.meta.url))
 
 /**
- * Starts a platform as a child process: in memory and on port 8000, unless the environment says otherwise.
- * @throws Error when the port is taken or the platform does not start
+ * Starts a platform as a child process. It runs in memory and on port 8000 unless the environment says otherwise.
+ * @throws Error if the port is taken or the platform does not start
  */
 export async function startPlatform(): Promise<PlatformProcess> {
   const environment = {
@@ -32,9 +32,10 @@ export async function startPlatform(): Promise<PlatformProcess> {
   if (await isTaken(port, process.env.HOST || '127.0.0.1'))
     throw new Error(
       `Port ${port} is taken, perhaps by a platform that is running already.\n` +
-        `Stop what listens there, or choose another port: PORT=${port + 1} npm run demo`,
+        `Stop the program on this port, or choose another port: PORT=${port + 1} npm run demo`,
     )
-  // A process group of its own, so that Ctrl-C reaches this process alone, which then stops the platform in order.
+  // The child gets its own process group, so that Ctrl-C reaches only this process, which then stops the platform in
+  // order.
   const child = spawn(process.execPath, [start], {
     env: environment,
     detached: true,
@@ -52,7 +53,7 @@ export async function startPlatform(): Promise<PlatformProcess> {
   return { ...(await untilReady(child, ended)), inMemory, ended, stop }
 }
 
-/** Waits for the announcement, `… is ready at URL` and indented addresses; whatever else is said is passed on. */
+/** Waits for the line `… is ready at URL` and the indented addresses after it. Prints all other lines. */
 function untilReady(child: ChildProcess, ended: Promise<unknown>): Promise<{ url: string; addresses: string[] }> {
   return new Promise((resolve, reject) => {
     if (!child.stdout) throw new Error('The platform has no output to read')

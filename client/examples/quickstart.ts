@@ -1,8 +1,9 @@
 import { createClient, isPlatformError } from '../index.ts'
 
 /**
- * A whole experiment in one script: `npm start` in one terminal, `node client/examples/quickstart.ts` in another.
- * It can run again: it finds its experiment, everybody keeps their variant, and no event counts twice.
+ * This example is a whole experiment in one script. Run `npm start` in one terminal and `node
+ * client/examples/quickstart.ts` in another. The script can run again: it finds its experiment, all users keep their
+ * variant, and no event counts twice.
  */
 
 const NAME = 'Quickstart: green or blue button'
@@ -24,10 +25,10 @@ async function runQuickstart() {
 
   const experiment = await findOrCreateExperiment(client)
   console.log(
-    `Experiment ${experiment.id}, "${experiment.name}", in its run ${experiment.runs.at(-1)?.number ?? 'to come'}`,
+    `Experiment ${experiment.id}, "${experiment.name}", run ${experiment.runs.at(-1)?.number ?? 'not started'}`,
   )
 
-  // Concurrent calls share requests: these are two. Attributes make any user id welcome, without a profile.
+  // Concurrent calls share requests: these 200 calls make two. With attributes, a user needs no profile.
   const users = Array.from({ length: USERS }, (_, index) => `quickstart-${index + 1}`)
   const decisions = await Promise.all(
     users.map(async (user_id) => {
@@ -42,7 +43,7 @@ async function runQuickstart() {
   for (const { name } of experiment.variants)
     console.log(`  ${name}: ${decisions.filter(({ variant }) => variant?.variant_name === name).length} users`)
 
-  // Every third user of the one and every second of the other buys; event_id makes a repetition harmless.
+  // Every third user of control buys, and every second user of treatment. The event_id makes a repetition harmless.
   const buyers = decisions.filter(({ user_id, variant }) => {
     const number = Number(user_id.split('-')[1])
     return variant && number % (variant.variant_name === 'control' ? 3 : 2) === 0
@@ -58,7 +59,7 @@ async function runQuickstart() {
       attributes: {},
     })),
   })
-  console.log(`Events: ${accepted} accepted, ${duplicates} known already`)
+  console.log(`Events: ${accepted} accepted, ${duplicates} duplicates`)
 
   const results = await client.results.get.query({ experiment_id: experiment.id })
   console.log(`Results for "${results.conversion_event_type}"`)
@@ -77,7 +78,9 @@ function isFetchFailure(error: unknown) {
   return error instanceof TypeError && error.cause !== undefined
 }
 
-/** Through REST, as a first key is made; ADMIN_TOKEN is needed only where the management of keys is closed. */
+/**
+ * Creates a key through REST, as every first key is created. ADMIN_TOKEN is needed if only administrators may do so.
+ */
 async function createKey(): Promise<string> {
   const token = process.env.ADMIN_TOKEN
   const response = await fetch(`${url}/api/auth/keys`, {
@@ -86,7 +89,7 @@ async function createKey(): Promise<string> {
     body: JSON.stringify({ name: 'quickstart' }),
   })
   const body = (await response.json()) as { key: string; message?: string }
-  if (!response.ok) throw new Error(`No API key: ${body.message}`)
+  if (!response.ok) throw new Error(`The platform created no API key: ${body.message}`)
   return body.key
 }
 

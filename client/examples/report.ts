@@ -1,7 +1,7 @@
 import type { Outputs } from '../index.ts'
 import { type Decisions, isByRule, type Progress, TRUE_RATES, type UserProfile } from './simulation.ts'
 
-/** A line that updates itself on a terminal; elsewhere one plain line for each step that is done. */
+/** Reports progress: a line that updates itself on a terminal, or elsewhere one plain line for each finished step. */
 export function createProgress(): Progress {
   const isTerminal = process.stdout.isTTY
   return (step, done, total) => {
@@ -28,7 +28,7 @@ export function printDecisions(
   const basic = leftOut.length - abroad
   printTable([...rows, ['not eligible', String(leftOut.length), '', reasons(abroad, basic)]], [1, 2])
   const byHand = people.filter((person) => decisions.has(person.id) && !isByRule(person)).length
-  console.log(`  ${byHand} of those who take part do so as beta testers only, picked by hand.`)
+  console.log(`  ${byHand} users are eligible only as beta testers, who were added by hand.`)
   const same = people.filter(({ id }) => decisions.get(id)?.variant_id === again.get(id)?.variant_id).length
   console.log(`  Asked again, ${same} of ${people.length} got the same answer.`)
 }
@@ -66,7 +66,7 @@ export function printResults(results: Outputs['results']['get']) {
   )
   const { decision, warnings } = results
   console.log(
-    `  Decision, by an analysis that may be looked at any time: ${decision.outcome}. ${decision.reasons.join(' ')}`,
+    `  Decision, by an analysis that is valid at any time: ${decision.outcome}. ${decision.reasons.join(' ')}`,
   )
   for (const warning of warnings) console.log(`  ! ${warning}`)
 }
@@ -78,7 +78,10 @@ export function formatPValue(pValue: number | null): string {
   return pValue < 0.0001 ? '< 0.0001' : pValue.toFixed(4)
 }
 
-/** Columns as wide as their widest cell. @param rightAligned the columns of numbers */
+/**
+ * Prints a table. Each column is as wide as its widest cell.
+ * @param rightAligned the indexes of the columns of numbers
+ */
 function printTable(rows: string[][], rightAligned: number[]) {
   const widths = rows.reduce<number[]>(
     (widest, row) => row.map((cell, column) => Math.max(widest[column] ?? 0, cell.length)),

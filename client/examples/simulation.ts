@@ -2,15 +2,17 @@ import type { createClient, Inputs, Outputs } from '../index.ts'
 
 type Client = ReturnType<typeof createClient>
 
-/** What is true in the simulated world, and what the platform is meant to find out: the share of users who convert. */
+/**
+ * The true conversion rates of the simulated users, as shares of 1. The platform's results should come close to them.
+ */
 export const TRUE_RATES: Record<string, number> = { control: 0.35, treatment: 0.45 }
 export const USERS = 2000
-/** Drawn from evenly: seven in ten are in the US. */
+/** Each user draws one of these with equal probability, so seven users in ten are in the US. */
 const COUNTRIES = ['US', 'US', 'US', 'US', 'US', 'US', 'US', 'CA', 'DE', 'IN']
 const PREMIUM_SHARE = 0.75
 const HAND_PICKED_SHARE = 0.1
 const SEED = 20_260_101
-/** Requests under way at once; each carries up to 100 calls. */
+/** The number of concurrent requests, each with up to 100 calls. */
 const CONCURRENCY = 4
 const CALLS_PER_REQUEST = 100
 const EVENTS_PER_BATCH = 500
@@ -19,16 +21,16 @@ export type UserProfile = {
   id: string
   country_code: string
   is_premium: boolean
-  /** In the segment that was made by hand. */
+  /** True if the user is added to the segment by hand. */
   isHandPicked: boolean
-  /** Converts where this is below the true rate of the variant. */
+  /** In [0, 1). The user converts if this is below the true rate of their variant. */
   luck: number
 }
 
 export type Progress = (step: string, done: number, total: number) => void
 export type Decisions = Map<string, { variant_id: number; variant_name: string }>
 
-/** Uniform numbers in [0, 1), the same for the same seed (mulberry32). */
+/** Makes a generator of uniform numbers in [0, 1) (mulberry32). The same seed gives the same numbers. */
 function createRandom(seed: number) {
   let state = seed
   return () => {
@@ -52,7 +54,9 @@ export function makePeople(prefix: string): UserProfile[] {
 
 export const isByRule = (person: UserProfile) => person.country_code === 'US' && person.is_premium
 
-/** A draft with control 70 % and treatment 30 %, for those whom a rule or a hand-made list lets in. */
+/**
+ * Creates a draft with control 70 % and treatment 30 %, targeted at a segment with a rule and at a hand-made segment.
+ */
 export async function defineExperiment(client: Client) {
   const experiment = await createUnderFreeName(client, 'New checkout flow')
   const experiment_id = experiment.id
@@ -68,7 +72,7 @@ export async function defineExperiment(client: Client) {
   return { experiment, betaTesters: byHand }
 }
 
-/** In a database that knows an earlier demo, the name gets a number. */
+/** Creates an experiment. If an earlier demo took the name in this database, the name gets a number. */
 async function createUnderFreeName(client: Client, name: string): Promise<Outputs['experiments']['create']> {
   const taken = new Set((await client.experiments.list.query({})).map((experiment) => experiment.name))
   let free = name
@@ -105,7 +109,7 @@ export async function handPick(client: Client, people: UserProfile[], segment_id
   )
 }
 
-/** Asks for everybody's variant; those left out are not in the answer. */
+/** Asks for every user's variant. @returns the decisions by user id; users who are not eligible are missing */
 export async function decideAll(
   client: Client,
   people: UserProfile[],
@@ -126,8 +130,8 @@ export async function decideAll(
   return decisions
 }
 
-/** Everybody in the experiment views the page; as many convert as the true rates say. */
-export async function playEvents(
+/** Records a page view for each user in the experiment, and a conversion for as many as the true rates say. */
+export async function recordEvents(
   client: Client,
   people: UserProfile[],
   decisions: Decisions,
@@ -152,7 +156,7 @@ export async function playEvents(
   }
 }
 
-/** Events by type, counted from what the platform stored. */
+/** Counts the stored events of an experiment by their type. */
 export async function countEvents(client: Client, experiment_id: number): Promise<Map<string, number>> {
   const counts = new Map<string, number>()
   let after: number | undefined
@@ -164,7 +168,7 @@ export async function countEvents(client: Client, experiment_id: number): Promis
   return counts
 }
 
-/** Works through the items, with as many calls under way at once as a few full requests carry. */
+/** Processes the items concurrently, with as many calls at once as `CONCURRENCY` full requests carry. */
 async function inParallel<T>(items: readonly T[], report: (done: number) => void, work: (item: T) => Promise<void>) {
   let next = 0
   let done = 0

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { type ClientOptions, createClient, isPlatformError, type PlatformError } from '../../client/index.ts'
 import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 
-/** A client whose requests are seen on their way to the real server. @param onSent called when one has left */
-function watchedClient(app: TestApp, options: Partial<ClientOptions> = {}, onSent = () => {}) {
+/** Makes a client of the real server that records its requests. @param onSent called after each request is sent */
+function recordingClient(app: TestApp, options: Partial<ClientOptions> = {}, onSent = () => {}) {
   const requests: { method: string; url: string; headers: Headers; signal: AbortSignal | null | undefined }[] = []
   const client = createClient({
     url: app.url,
@@ -42,9 +42,9 @@ describe('the typed client', () => {
     experiment = await app.api.makeExperiment()
   })
 
-  describe('sharing requests', () => {
-    test('a call that fails in a shared request leaves the others alone', async () => {
-      const { client, requests } = watchedClient(app)
+  describe('in shared requests', () => {
+    test('answers the other calls of a request if one mutation fails', async () => {
+      const { client, requests } = recordingClient(app)
       const person = (email: string) => ({ first_name: 'Ada', last_name: 'Lovelace', email })
       await client.users.create.mutate(person('taken@example.com'))
       const outcomes = await Promise.allSettled(
@@ -58,8 +58,8 @@ describe('the typed client', () => {
       expect(emails).toEqual(expect.arrayContaining(['one@example.com', 'two@example.com']))
     })
 
-    test('calls of one tick travel in one request', async () => {
-      const { client, requests } = watchedClient(app)
+    test('sends the calls of one tick in one request', async () => {
+      const { client, requests } = recordingClient(app)
       const answers = await Promise.all(
         Array.from({ length: 50 }, (_, index) =>
           client.assignments.checkEligibility.mutate({
@@ -73,8 +73,8 @@ describe('the typed client', () => {
       expect(requests).toHaveLength(1)
     })
 
-    test('more calls than one request may carry travel in as many as it takes', async () => {
-      const { client, requests } = watchedClient(app)
+    test('splits more calls than one request may carry into several requests', async () => {
+      const { client, requests } = recordingClient(app)
       const answers = await Promise.all(
         Array.from({ length: 250 }, (_, index) =>
           client.events.record.mutate({ user_id: `user-${index}`, type: 'click', attributes: {} }),
@@ -84,8 +84,8 @@ describe('the typed client', () => {
       expect(requests).toHaveLength(3)
     })
 
-    test('queries travel apart from mutations, in URLs that proxies accept', async () => {
-      const { client, requests } = watchedClient(app)
+    test('sends queries apart from mutations, in URLs that proxies accept', async () => {
+      const { client, requests } = recordingClient(app)
       await Promise.all([
         client.events.record.mutate({ user_id: 'ada', type: 'click', attributes: {} }),
         ...Array.from({ length: 90 }, () =>
@@ -98,8 +98,8 @@ describe('the typed client', () => {
       expect(Math.max(...queries.map(({ url }) => url.length))).toBeLessThanOrEqual(8000)
     })
 
-    test('a failing call leaves its neighbours alone', async () => {
-      const { client, requests } = watchedClient(app)
+    test('answers the other calls of a request if one query fails', async () => {
+      const { client, requests } = recordingClient(app)
       const [good, bad] = await Promise.allSettled([
         client.experiments.get.query({ experiment_id: experiment.id }),
         client.experiments.get.query({ experiment_id: 999_999 }),
@@ -110,17 +110,17 @@ describe('the typed client', () => {
     })
   })
 
-  describe('large inputs', () => {
-    test('a query too long for any URL is answered', async () => {
-      const { client } = watchedClient(app)
+  describe('with large inputs', () => {
+    test('sends a query that is too long for any URL', async () => {
+      const { client } = recordingClient(app)
       await app.api.record({ user_id: 'user-42', experiment_id: experiment.id, type: 'click' })
       const user_ids = Array.from({ length: 10_000 }, (_, index) => `user-${index}`)
       const events = await client.events.list.query({ experiment_id: experiment.id, user_ids })
       expect(events).toMatchObject([{ user_id: 'user-42', type: 'click' }])
     })
 
-    test('batches of events that are too much for one request together are all stored', async () => {
-      const { client } = watchedClient(app)
+    test('stores several batches of events that are together too large for one request', async () => {
+      const { client } = recordingClient(app)
       const events = Array.from({ length: 100 }, (_, index) => ({
         user_id: `user-${index}`,
         type: 'read',
@@ -131,8 +131,8 @@ describe('the typed client', () => {
       expect(answers.map(({ accepted }) => accepted)).toEqual([100, 100, 100, 100, 100, 100])
     })
 
-    test('a call too large for the platform says so', async () => {
-      const { client } = watchedClient(app)
+    test('fails with PAYLOAD_TOO_LARGE if a call is too large for the platform', async () => {
+      const { client } = recordingClient(app)
       const event = { user_id: 'ada', type: 'read', properties: { text: 'x'.repeat(9_000_000) }, attributes: {} }
       const error = await failureOf(client.events.record.mutate(event))
       expect(isPlatformError(error)).toBe(true)
@@ -140,10 +140,10 @@ describe('the typed client', () => {
     })
   })
 
-  describe('aborting', () => {
-    test('an aborted call fails at once with the reason, and its request is aborted', async () => {
+  describe('with a signal', () => {
+    test('fails an aborted call at once with the reason, and aborts its request', async () => {
       const controller = new AbortController()
-      const { client, requests } = watchedClient(app, {}, () => controller.abort(new Error('The page was left')))
+      const { client, requests } = recordingClient(app, {}, () => controller.abort(new Error('The page was left')))
       const error = await failureOf(client.experiments.list.query({}, { signal: controller.signal }))
       expect(isPlatformError(error)).toBe(true)
       expect(error.message).toBe('The page was left')
@@ -151,18 +151,18 @@ describe('the typed client', () => {
       expect(requests[0]?.signal?.aborted).toBe(true)
     })
 
-    test('a call with a large input can be aborted too', async () => {
+    test('aborts a call with a large input too', async () => {
       const controller = new AbortController()
-      const { client, requests } = watchedClient(app, {}, () => controller.abort())
+      const { client, requests } = recordingClient(app, {}, () => controller.abort())
       const events = Array.from({ length: 1000 }, () => ({ user_id: 'ada', type: 'read', attributes: {} }))
       const error = await failureOf(client.events.recordBatch.mutate({ events }, { signal: controller.signal }))
       expect(error.cause?.name).toBe('AbortError')
       expect(requests[0]?.signal?.aborted).toBe(true)
     })
 
-    test('calls that share the request of an aborted call are answered', async () => {
+    test('answers the calls that share the request of an aborted call', async () => {
       const controller = new AbortController()
-      const { client, requests } = watchedClient(app, {}, () => controller.abort())
+      const { client, requests } = recordingClient(app, {}, () => controller.abort())
       const [error, answer] = await Promise.all([
         failureOf(client.experiments.list.query({}, { signal: controller.signal })),
         client.experiments.get.query({ experiment_id: experiment.id }),
@@ -172,17 +172,17 @@ describe('the typed client', () => {
       expect(requests).toHaveLength(1)
     })
 
-    test('a call whose signal is aborted already never leaves', async () => {
-      const { client, requests } = watchedClient(app)
+    test('sends no request for a call whose signal is aborted already', async () => {
+      const { client, requests } = recordingClient(app)
       await failureOf(client.experiments.list.query({}, { signal: AbortSignal.abort() }))
       expect(requests).toHaveLength(0)
     })
 
-    test('a call can be given a time limit', async () => {
+    test('fails a call at its time limit', async () => {
       const silent = createServer(() => {}).listen(0, '127.0.0.1')
       await once(silent, 'listening')
       const { port } = silent.address() as AddressInfo
-      const { client } = watchedClient(app, { url: `http://127.0.0.1:${port}` })
+      const { client } = recordingClient(app, { url: `http://127.0.0.1:${port}` })
       const error = await failureOf(client.experiments.list.query({}, { signal: AbortSignal.timeout(50) }))
       expect(error.cause?.name).toBe('TimeoutError')
       silent.closeAllConnections()
@@ -190,9 +190,9 @@ describe('the typed client', () => {
     })
   })
 
-  describe('errors', () => {
-    test('an invalid input is refused with the path of each field', async () => {
-      const { client } = watchedClient(app)
+  describe('on errors', () => {
+    test('names the path of each field of an invalid input', async () => {
+      const { client } = recordingClient(app)
       const error = await failureOf(
         client.experiments.addVariant.mutate({ experiment_id: experiment.id, name: '', percent_allocated: 101 }),
       )
@@ -205,8 +205,8 @@ describe('the typed client', () => {
       expect(error.data?.issues?.every(({ message }) => message.length > 0)).toBe(true)
     })
 
-    test('a rule of the domain is explained and names its field', async () => {
-      const { client } = watchedClient(app)
+    test('gives the message and the field of a broken rule of the domain', async () => {
+      const { client } = recordingClient(app)
       const error = await failureOf(
         client.experiments.addVariant.mutate({ experiment_id: experiment.id, name: 'third', percent_allocated: 1 }),
       )
@@ -214,14 +214,14 @@ describe('the typed client', () => {
       expect(error.data).toMatchObject({ code: 'BAD_REQUEST', issues: [{ path: ['percent_allocated'] }] })
     })
 
-    test('a name that is taken is a conflict', async () => {
-      const { client } = watchedClient(app)
+    test('fails with CONFLICT if a name is taken', async () => {
+      const { client } = recordingClient(app)
       await client.segments.create.mutate({ name: 'everybody', rules: {} })
       const error = await failureOf(client.segments.create.mutate({ name: 'everybody' }))
       expect(error.data).toMatchObject({ code: 'CONFLICT', httpStatus: 409, issues: null })
     })
 
-    test('no answer at all is an error without data that carries its cause', async () => {
+    test('fails with a cause and without data if the platform does not answer', async () => {
       const client = createClient({ url: 'http://127.0.0.1:1', apiKey: 'exp_unused' })
       const error = await failureOf(client.experiments.list.query({}))
       expect(isPlatformError(error)).toBe(true)
@@ -229,33 +229,33 @@ describe('the typed client', () => {
       expect(error.cause).toBeInstanceOf(Error)
     })
 
-    test('other errors are told apart', () => {
+    test('does not recognise other errors as its own', () => {
       expect(isPlatformError(new Error('something else'))).toBe(false)
     })
   })
 
-  describe('keys', () => {
+  describe('with keys and headers', () => {
     test.each([
       ['without a key', undefined],
       ['with an unknown key', 'exp_unknown'],
-    ])('a call %s is refused', async (_title, apiKey) => {
-      const { client } = watchedClient(app, { apiKey })
+    ])('fails a call %s with UNAUTHORIZED', async (_title, apiKey) => {
+      const { client } = recordingClient(app, { apiKey })
       const error = await failureOf(client.experiments.list.query({}))
       expect(error.data).toMatchObject({ code: 'UNAUTHORIZED', httpStatus: 401 })
     })
 
-    test('a key made through the client opens the platform', async () => {
-      const { key } = await watchedClient(app, { apiKey: undefined }).client.auth.createKey.mutate({
+    test('creates a key that a second client can use', async () => {
+      const { key } = await recordingClient(app, { apiKey: undefined }).client.auth.createKey.mutate({
         name: 'made here',
       })
-      const { client } = watchedClient(app, { apiKey: key })
+      const { client } = recordingClient(app, { apiKey: key })
       expect(await client.experiments.get.query({ experiment_id: experiment.id })).toMatchObject({ id: experiment.id })
     })
 
-    test('further headers are sent, and asked for again for each request', async () => {
-      let asked = 0
-      const { client, requests } = watchedClient(app, {
-        headers: async () => ({ 'x-request-id': `request-${++asked}` }),
+    test('sends additional headers, and calls the function of headers for each request', async () => {
+      let calls = 0
+      const { client, requests } = recordingClient(app, {
+        headers: async () => ({ 'x-request-id': `request-${++calls}` }),
       })
       await client.experiments.list.query({})
       await client.experiments.list.query({})
@@ -264,8 +264,8 @@ describe('the typed client', () => {
     })
   })
 
-  test('times arrive as text, as their types say', async () => {
-    const { client } = watchedClient(app, { url: `${app.url}/` })
+  test('gives times as strings, as their types say', async () => {
+    const { client } = recordingClient(app, { url: `${app.url}/` })
     const { created_at } = await client.experiments.get.query({ experiment_id: experiment.id })
     expect(created_at).toMatch(/^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$/)
   })

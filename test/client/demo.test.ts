@@ -10,7 +10,7 @@ import { run, runWell } from './run.ts'
 const script = join(root, 'client/examples/demo.ts')
 const TIMEOUT_MS = 120_000
 
-/** The numbers that follow a word at the beginning of a line. */
+/** Reads the numbers in the first line that begins with a word. */
 function numbersAfter(output: string, word: string): number[] {
   const line = output.split('\n').find((candidate) => candidate.trim().startsWith(`${word} `))
   if (!line) throw new Error(`No line begins with ${word}:\n${output}`)
@@ -19,7 +19,7 @@ function numbersAfter(output: string, word: string): number[] {
 
 describe('the demo', () => {
   test(
-    'sends two thousand users through an experiment, and its numbers agree',
+    'sends two thousand users through an experiment and prints numbers that agree with one another',
     async () => {
       const port = String(await freePort())
       const output = await runWell(process.execPath, [script, '--exit'], { environment: { PORT: port } })
@@ -55,7 +55,7 @@ describe('the demo', () => {
   )
 
   test(
-    'stays up until it is interrupted, and leaves nothing running',
+    'keeps its platform running until it is interrupted, and then leaves nothing running',
     async () => {
       const port = String(await freePort())
       const { PATH = '', HOME = '' } = process.env
@@ -78,7 +78,7 @@ describe('the demo', () => {
     TIMEOUT_MS,
   )
 
-  test('says so when its port is taken, and how to choose another', async () => {
+  test('reports that its port is taken, and how to choose another', async () => {
     const other = createServer().listen(0, '127.0.0.1')
     await once(other, 'listening')
     const { port } = other.address() as { port: number }

@@ -16,14 +16,14 @@ const INSTALL_TIMEOUT_MS = 300_000
 
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** The oldest Node that the package promises to run on, where the machine has one of its own. */
+/** The path of a Node 20, the oldest version that the package supports, if this machine has one. */
 const oldNode = process.env.TEST_NODE_20 ?? '/usr/bin/node'
 const oldNodeVersion = existsSync(oldNode)
   ? spawnSync(oldNode, ['--version'], { encoding: 'utf8' }).stdout.trim()
   : 'none'
 const hasOldNode = oldNodeVersion.startsWith('v20.')
 if (!hasOldNode)
-  console.warn(`Left out: the client on Node 20. ${oldNode} is ${oldNodeVersion}; set TEST_NODE_20 to the path of one.`)
+  console.warn(`Skipped: the client on Node 20. ${oldNode} is ${oldNodeVersion}; set TEST_NODE_20 to the path of one.`)
 
 describe('the packed client', () => {
   let app: TestApp
@@ -46,7 +46,9 @@ describe('the packed client', () => {
     rmSync(folder, { recursive: true, force: true })
   })
 
-  /** Compiles the project's files with the compiler installed there, library declarations included. */
+  /**
+   * Compiles the project's files with the compiler installed in the project. Checks the libraries' declarations too.
+   */
   function compile(files: Record<string, string>, options: object = {}) {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(project, name), text)
     const compilerOptions = {
@@ -63,7 +65,10 @@ describe('the packed client', () => {
     const installed = join(project, 'node_modules/typescript/bin/tsc')
     return run(process.execPath, [installed, '--pretty', 'false'], { cwd: project })
   }
-  /** A page's script: one file that needs nothing of Node. @returns also what it holds, as names of files */
+  /**
+   * Bundles a page's script into one file that needs nothing of Node.
+   * @returns the script and the names of its sources
+   */
   async function bundle(page: string) {
     writeFileSync(join(project, 'page.ts'), page)
     const { outputFiles, metafile } = await build({
@@ -85,7 +90,7 @@ describe('the packed client', () => {
   const quickstart = () =>
     readFileSync(join(root, 'client/examples/quickstart.ts'), 'utf8').replace("'../index.ts'", `'${PACKAGE}'`)
 
-  test('holds its JavaScript and its declarations, and brings nothing of the server along', () => {
+  test('contains its JavaScript and its declarations, and no file of the server', () => {
     const files = readdirSync(join(project, 'node_modules', PACKAGE), { recursive: true }).sort()
     expect(files).toEqual([
       'README.md',
@@ -107,14 +112,14 @@ describe('the packed client', () => {
   })
 
   test(
-    'type-checks strictly, declarations of libraries included, for Node and for browsers',
+    'compiles strictly for Node and for browsers, including the declarations of libraries',
     async () => {
       const files = { 'wrong-fields.ts': wrongFields(PACKAGE, { expecting: true }) }
       expect(await compile(files)).toEqual({ code: 0, output: '' })
       const lib = ['es2022', 'dom', 'esnext.disposable']
       const bundled = { lib, types: [], module: 'esnext', moduleResolution: 'bundler' }
       expect(await compile(files, bundled)).toEqual({ code: 0, output: '' })
-      // Without the DOM, tRPC's own declarations lack one name, RequestInfo: they cannot be checked there, only used.
+      // Without the DOM, tRPC's declarations lack the name RequestInfo, so here the libraries are used but not checked.
       const withoutDom = { lib: ['es2022'], skipLibCheck: true }
       expect(await compile(files, withoutDom)).toEqual({ code: 0, output: '' })
     },
@@ -122,7 +127,7 @@ describe('the packed client', () => {
   )
 
   test(
-    'refuses each wrong field at compile time',
+    'makes the compiler report each wrong field',
     async () => {
       const { code, output } = await compile({ 'wrong-fields.ts': wrongFields(PACKAGE, { expecting: false }) })
       expect(code).toBe(2)
@@ -132,7 +137,7 @@ describe('the packed client', () => {
   )
 
   test(
-    'has the very types of the sources, procedure by procedure',
+    'has the same types as the sources in every procedure',
     async () => {
       const comparison = (expected: string) => `
         import type { Inputs as SourceInputs, Outputs as SourceOutputs, PlatformError as SourceError } from '${root}client/index.ts'
@@ -160,7 +165,7 @@ describe('the packed client', () => {
     TIMEOUT_MS,
   )
 
-  describe('the quickstart, written against it', () => {
+  describe('with the quickstart written against it', () => {
     beforeAll(async () => {
       expect(await compile({ 'quickstart.ts': quickstart() })).toEqual({ code: 0, output: '' })
     }, TIMEOUT_MS)
@@ -168,8 +173,8 @@ describe('the packed client', () => {
     const runs = async (node: string) => {
       const environment = { PLATFORM_URL: app.url }
       const output = await runWell(node, [join(project, 'out/quickstart.js')], { cwd: project, environment })
-      const [, accepted, known] = /Events: (\d+) accepted, (\d+) known already/.exec(output) ?? []
-      expect(Number(accepted) + Number(known)).toBeGreaterThan(50)
+      const [, accepted, duplicates] = /Events: (\d+) accepted, (\d+) duplicates/.exec(output) ?? []
+      expect(Number(accepted) + Number(duplicates)).toBeGreaterThan(50)
       expect(output).toMatch(/Winner: treatment/)
     }
 
@@ -178,7 +183,7 @@ describe('the packed client', () => {
     test.skipIf(!hasOldNode)(`runs on Node 20 (${oldNode} is ${oldNodeVersion})`, () => runs(oldNode))
   })
 
-  test('is bundled for browsers without anything of Node, and works there', async () => {
+  test('can be bundled for browsers without any module of Node, and works there', async () => {
     const entry = `
       import { createClient } from '${PACKAGE}'
       const client = createClient({ url: '${app.url}', apiKey: '${app.api.token}' })
@@ -192,7 +197,7 @@ describe('the packed client', () => {
     expect(await browser.answer).toMatchObject({ id: expect.any(Number), experiments: expect.any(Array) })
   })
 
-  describe('with an OpenFeature SDK beside it', () => {
+  describe('with OpenFeature SDKs installed', () => {
     beforeAll(async () => {
       const names = ['core', 'ofrep-core', 'ofrep-web-provider', 'server-sdk', 'web-sdk'].map(
         (n) => `@openfeature/${n}`,
@@ -202,11 +207,11 @@ describe('the packed client', () => {
     }, INSTALL_TIMEOUT_MS)
 
     test(
-      'type-checks hook and tracking for server and web SDKs',
+      'compiles the hook and tracking with server and web SDKs',
       async () => {
         const text = readFileSync(join(root, 'test/client/fixtures/openfeature-uses.ts'), 'utf8')
         const files = { 'uses.ts': text.replace('../../../client/openfeature.ts', OPENFEATURE) }
-        // Declarations of the web provider need the DOM.
+        // The declarations of the web provider need the DOM.
         expect(await compile(files, { skipLibCheck: true })).toEqual({ code: 0, output: '' })
         const bundled = { lib: ['es2022', 'dom'], module: 'esnext', moduleResolution: 'bundler', skipLibCheck: true }
         expect(await compile(files, bundled)).toEqual({ code: 0, output: '' })
@@ -216,7 +221,7 @@ describe('the packed client', () => {
       TIMEOUT_MS,
     )
 
-    describe('its example', () => {
+    describe('with the OpenFeature example written against it', () => {
       beforeAll(async () => {
         const example = readFileSync(join(root, 'client/examples/openfeature.ts'), 'utf8')
           .replace("'../index.ts'", `'${PACKAGE}'`)
@@ -228,7 +233,7 @@ describe('the packed client', () => {
       const runs = async (node: string) => {
         const environment = { PLATFORM_URL: app.url }
         const output = await runWell(node, [join(project, 'out/openfeature.js')], { cwd: project, environment })
-        expect(output).toMatch(/^40 visitors, 20 of them were shown the button\n/)
+        expect(output).toMatch(/^40 visitors, 20 of whom were shown the button\n/)
       }
 
       test(`runs on Node ${process.versions.node}`, () => runs(process.execPath))
@@ -236,7 +241,7 @@ describe('the packed client', () => {
       test.skipIf(!hasOldNode)(`runs on Node 20 (${oldNode} is ${oldNodeVersion})`, () => runs(oldNode))
     })
 
-    test('is bundled for browsers with nothing but itself, and reports from there', async () => {
+    test('can be bundled for browsers without dependencies, and reports events from there', async () => {
       const { script, files } = await bundle(`
         import { createReporter, exposureHook } from '${OPENFEATURE}'
         const reporter = createReporter({ url: '${app.url}', apiKey: '${app.api.token}' })

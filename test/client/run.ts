@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { dirname } from 'node:path'
 
-/** How this machine reaches the registry of packages: through a proxy perhaps, with a certificate of its own. */
+/** Environment variables with which this machine reaches the package registry: proxies and certificates. */
 const NETWORK = [
   'NODE_EXTRA_CA_CERTS',
   'HTTP_PROXY',
@@ -18,8 +18,9 @@ const network = Object.fromEntries(
 export type Ended = { code: number | null; output: string }
 
 /**
- * Runs a program to its end. Its output is both streams in one; the Node that runs the tests comes first on its PATH.
- * @param environment over a bare PATH and HOME, and what reaches the network
+ * Runs a program to its end. The Node that runs the tests comes first on the program's PATH.
+ * @param options.environment variables beside PATH, HOME and those for the network
+ * @returns the exit code, and standard output and standard error as one text
  */
 export function run(
   program: string,
@@ -43,7 +44,7 @@ export function run(
   })
 }
 
-/** The output of a program that must succeed. */
+/** Runs a program that must succeed. @returns its output @throws Error with the output if it fails */
 export async function runWell(...call: Parameters<typeof run>): Promise<string> {
   const { code, output } = await run(...call)
   if (code !== 0) throw new Error(`${call[0]} ${call[1].join(' ')} ended with ${code}:\n${output}`)

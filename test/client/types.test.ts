@@ -10,7 +10,8 @@ const TIMEOUT_MS = 120_000
 describe('the types of the client', () => {
   let folder: string
   let ended: Ended
-  /** Compiles both texts against the sources, as strictly as the project itself: loading the types takes most of the time. */
+  // One compilation checks both texts, with the project's own strict options, because loading the types takes most of the
+  // time.
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'client-types-'))
     const source = join(root, 'client/index.ts')
@@ -26,11 +27,11 @@ describe('the types of the client', () => {
 
   const errors = () => ended.output.split('\n').filter((line) => errorsIn(line) > 0)
 
-  test('right fields compile; a wrong, missing or misspelled one does not', () => {
+  test('accept right fields and refuse wrong, missing and misspelled ones', () => {
     expect(errors().filter((line) => !line.includes('bare.mts('))).toEqual([])
   })
 
-  test('without expecting them, each wrong line fails the compilation', () => {
+  test('make each wrong line an error if the fixture does not expect the error', () => {
     expect(ended.code).toBe(1)
     expect(expectedErrors).toBeGreaterThan(20)
     expect(errors().filter((line) => line.includes('bare.mts('))).toHaveLength(expectedErrors)

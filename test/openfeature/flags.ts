@@ -4,23 +4,23 @@ import type { TestApp } from '../support/app.ts'
 export type Type = 'boolean' | 'string' | 'number' | 'object'
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
-/** What a flag answers ADA by the protocol; the exposure depends on how it is asked. */
+/** The answer of a flag to ADA by the protocol, without the exposure, which depends on the kind of call. */
 export type Expected = {
   key: string
   type: Type
   reason: 'STATIC' | 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED'
-  /** Missing: the code's default. */
+  /** Missing if the application uses its own default. */
   value?: Json
   variant?: string
   metadata?: { rule?: string; experiment_id?: number; run_id?: number; variant_id?: number; variant_name?: string }
 }
 
-/** Of whom nothing is stored; rules ask for the country. */
+/** A context of a user without a profile. The rules of the flags read the country. */
 export const ADA = { targetingKey: 'ada', country_code: 'NO' }
 export const NOBODY = { country_code: 'NO' }
 
 export const TYPES: Type[] = ['boolean', 'string', 'number', 'object']
-/** Values that count as false must arrive as well. */
+/** The defaults are falsy, to test that such values arrive too. */
 const defaults: Record<Type, Json> = { boolean: false, string: '', number: 0, object: {} }
 const values: Record<Type, Json> = {
   boolean: true,
@@ -29,13 +29,13 @@ const values: Record<Type, Json> = {
   object: { color: 'green', sizes: [1, 2], nested: { none: null } },
 }
 
-/** What the code gives for a default: never what the flag answers. */
+/** The default that the application passes. It always differs from the flag's answer. */
 export function codeDefault({ type, value }: Pick<Expected, 'type' | 'value'>): Json {
   if (type === 'boolean') return value !== true
   return { string: 'of the code', number: 42, object: { of: 'the code' } }[type]
 }
 
-/** The method by which the SDKs, server and web, ask for a type. */
+/** The methods of both the server and the web SDK that read a flag of each type. */
 const READERS = {
   boolean: 'getBooleanDetails',
   string: 'getStringDetails',
@@ -44,24 +44,24 @@ const READERS = {
 } as const
 type Read<Details> = (key: string, fallback: Json, context?: object) => Details
 
-/** Asks for a flag by its type, with the code's default. */
+/** Reads a flag by the method for its type, with the application's default. */
 export function ask<Details>(
   client: object,
   { key, type, value }: Pick<Expected, 'key' | 'type' | 'value'>,
   context?: object,
 ): Details {
   const read = (client as Record<string, Read<Details>>)[READERS[type]]
-  if (!read) throw new Error(`No way to read a ${type}`)
+  if (!read) throw new Error(`The client has no method ${READERS[type]}`)
   return read.call(client, key, codeDefault({ type, value }), context)
 }
 
 export type Flags = {
-  /** A flag for each pair of a type and a reason, experiments and experiments read as flags among them. */
+  /** One flag for each type and reason, including flags by experiments and experiments that are read as flags. */
   expected: Expected[]
   draftId: number
 }
 
-/** Makes flags of every kind; the experiments give everybody `treatment`. */
+/** Creates flags of every kind. Their experiments give everybody `treatment`. */
 export async function makeFlags({ api }: TestApp): Promise<Flags> {
   const expected: Expected[] = []
   const make = (key: string, type: Type, settings: object = {}) =>
@@ -84,7 +84,7 @@ export async function makeFlags({ api }: TestApp): Promise<Flags> {
     const key = `experiment-${type}`
     const experiment = await makeRunning(api, { key, payload_type: type })
     const variant_id = experiment.variants.treatment as number
-    // The payload of a text may be missing: then the variant's name is the value.
+    // A string variant may lack a payload: the variant's name is then the value.
     if (type !== 'string')
       await api.ok('PUT', `/api/experiments/${experiment.id}/variants/${variant_id}`, { payload: value })
     const split = { type, reason: 'SPLIT', variant: 'treatment' } as const
@@ -110,7 +110,7 @@ export async function makeFlags({ api }: TestApp): Promise<Flags> {
   return { expected, draftId: draft.id }
 }
 
-/** A running experiment that gives everybody `treatment`. */
+/** Creates a running experiment that gives everybody `treatment`. */
 export async function makeRunning(api: TestApi, settings: object) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, settings)
   await api.ok('POST', `/api/experiments/${experiment.id}/start`)
@@ -121,11 +121,11 @@ export async function makeRunning(api: TestApi, settings: object) {
 /** Keys that no flag has. */
 export const UNKNOWN = ['unknown', 'holdout', 'archived']
 
-/** An API key that may do only this. */
+/** Creates an API key with these scopes only. */
 export const keyFor = async ({ api }: TestApp, ...scopes: string[]): Promise<{ id: number; key: string }> =>
   api.ok('POST', '/api/auth/keys', { name: scopes.join(), scopes })
 
-/** The assignments of a user, by the experiment's key. */
+/** Reads the assignments of a user, in order of the experiment's key. */
 export const assignmentsOf = (app: TestApp, userId: string) =>
   app.platform.orm.em.fork().execute<{ key: string; exposed: boolean }[]>(
     `select e.key, a.exposed_at is not null as exposed

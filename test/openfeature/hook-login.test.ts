@@ -13,14 +13,14 @@ onOneDatabase('the OpenFeature hook while a page changes its user', (app) => {
   afterEach(closePage)
 
   let users = 0
-  /** Somebody who is given a variant and has not met it. */
+  /** Finds a user who is assigned a variant and not exposed to it. */
   async function userWith(variant: string): Promise<string> {
     const targetingKey = `user-${++users}`
     const { flags } = await app().api.ok('POST', '/ofrep/v1/evaluate/flags', { context: { targetingKey } })
     return flags[0].variant === variant ? targetingKey : userWith(variant)
   }
 
-  /** Evaluations that take as long as the test wants. */
+  /** Makes a fetch function that waits while it is held. */
   function heldBack() {
     let gate = Promise.resolve()
     const fetchImplementation = async (request: Request, init?: RequestInit) => {
@@ -45,7 +45,7 @@ onOneDatabase('the OpenFeature hook while a page changes its user', (app) => {
     ['the same variant', 'control', 'control'],
     ['another variant', 'control', 'treatment'],
     ['another variant, the other way round', 'treatment', 'control'],
-  ])("nobody is exposed in what was the former user's: %s", async (_, before, after) => {
+  ])("does not expose the next user to the former user's variant: %s", async (_, before, after) => {
     const [former, next] = [await userWith(before), await userWith(after)]
     const { fetchImplementation, hold } = heldBack()
     const { client, reporter } = await openPage(app(), former, {}, { fetchImplementation })
@@ -68,21 +68,21 @@ onOneDatabase('the OpenFeature hook while a page changes its user', (app) => {
     await expectExposedOnce(next, after)
   })
 
-  test('nobody is exposed where the evaluation for the new user fails, until it is repeated', async () => {
+  test('exposes nobody if the evaluation for the new user fails, until the evaluation succeeds', async () => {
     const [former, next] = [await userWith('treatment'), await userWith('control')]
-    let isAway = false
+    let isUnavailable = false
     const fetchImplementation = async (request: Request, init?: RequestInit) => {
-      if (isAway) throw new TypeError('fetch failed')
+      if (isUnavailable) throw new TypeError('fetch failed')
       return fetch(request, init)
     }
     const { client, reporter } = await openPage(app(), former, {}, { fetchImplementation })
-    isAway = true
+    isUnavailable = true
     await changeUser(next)
     client.getStringValue(key, 'code')
     await reporter.flush()
     expect(await eventsOf(app(), next)).toEqual([])
 
-    isAway = false
+    isUnavailable = false
     await changeUser(next)
     expect(client.getStringValue(key, 'code')).toBe('control')
     await reporter.close()

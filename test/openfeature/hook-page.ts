@@ -4,13 +4,13 @@ import { EventSource } from 'eventsource'
 import { createReporter, exposureHook, type ReporterOptions, withTracking } from '../../client/openfeature.ts'
 import type { TestApp } from '../support/app.ts'
 
-// Browsers have it.
+// Browsers have EventSource; Node does not.
 Object.assign(globalThis, { EventSource })
 
 /**
- * A page as it is loaded: all flags evaluated, nothing shown yet.
- * @param options over the reporter's
- * @param evaluating over the provider's
+ * Opens a page as a browser loads it: all flags are evaluated and nothing is shown yet.
+ * @param options override those of the reporter
+ * @param evaluating override the options of the provider
  */
 export async function openPage(
   { url, api }: TestApp,
@@ -33,7 +33,7 @@ export async function openPage(
   return { client: OpenFeature.getClient(), reporter }
 }
 
-/** As a login does, without loading the page again. */
+/** Changes the user, as a login without a new page load does. */
 export const changeUser = (targetingKey: string) => OpenFeature.setContext({ targetingKey })
 
 export async function closePage() {
@@ -42,7 +42,7 @@ export async function closePage() {
   await OpenFeature.clearContext()
 }
 
-/** A user's assignments, with the time of their exposure, by experiment and run. */
+/** Reads a user's assignments with the time of their exposure, in order of experiment and run. */
 export const assignmentsOf = (app: TestApp, userId: string) =>
   app.platform.orm.em
     .fork()
@@ -52,7 +52,7 @@ export const assignmentsOf = (app: TestApp, userId: string) =>
       [userId],
     )
 
-/** A user's events, by experiment and type. */
+/** Reads a user's events, in order of experiment and type. */
 export const eventsOf = (app: TestApp, userId: string) =>
   app.platform.orm.em
     .fork()

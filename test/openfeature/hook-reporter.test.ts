@@ -28,7 +28,10 @@ describe('the reporter', () => {
   })
   afterEach(() => vi.unstubAllGlobals())
 
-  /** A reporter with what it sent and lost. @param before what happens to each request; undefined: it goes its way */
+  /**
+   * Creates a reporter and records what it sends and loses.
+   * @param before answers a request, or makes it fail, instead of the platform; undefined passes the request on
+   */
   function report(
     before: (attempt: number) => Response | Error | undefined = () => undefined,
     options: Partial<ReporterOptions> = {},
@@ -36,7 +39,7 @@ describe('the reporter', () => {
     const sent: Sent[] = []
     const times: number[] = []
     const lost: LostEvent[] = []
-    const watched: ReporterFetch = async (url, request) => {
+    const recordingFetch: ReporterFetch = async (url, request) => {
       sent.push({ ...JSON.parse(request.body), keepalive: request.keepalive })
       times.push(performance.now())
       const answer = before(sent.length)
@@ -50,7 +53,7 @@ describe('the reporter', () => {
       apiKey: api.token,
       waitMs: 5,
       retryMs: 20,
-      fetch: watched,
+      fetch: recordingFetch,
       onError,
       ...options,
     })
@@ -64,7 +67,7 @@ describe('the reporter', () => {
   const waitsBetween = (times: number[]) => times.slice(1).map((time, index) => time - (times[index] ?? 0))
   const stored = async () => (await eventsOf(app, user)).length
 
-  test('sends what comes together in one request, a little later', async () => {
+  test('sends the events of a moment in one request, after a short wait', async () => {
     const { record, sent, reporter } = report()
     record(3)
     record(2, 'purchase')
@@ -86,7 +89,7 @@ describe('the reporter', () => {
     await reporter.close()
   })
 
-  test('sends at most a thousand events at once, and bodies that the platform takes', async () => {
+  test('sends at most a thousand events at once, in bodies that the platform accepts', async () => {
     const { record, reporter, sent, lost } = report()
     record(2500)
     await reporter.flush()
@@ -104,10 +107,10 @@ describe('the reporter', () => {
     ['the platform is too busy (429)', () => answer(429)],
     ['the request took too long (408)', () => answer(408)],
     ['the request came too early (425)', () => answer(425)],
-    ['the platform is away for a moment (503)', () => answer(503)],
+    ['the platform is unavailable for a moment (503)', () => answer(503)],
     ['a proxy fails (502)', () => answer(502)],
-    ['a proxy answers something else', () => new Response('<html>', { status: 200 })],
-  ])('tries again under the same ids and times where %s', async (_, fault) => {
+    ['a proxy gives an answer that is not JSON', () => new Response('<html>', { status: 200 })],
+  ])('retries with the same event ids and times if %s', async (_, fault) => {
     const { record, reporter, sent, lost } = report((attempt) => (attempt < 4 ? fault() : undefined))
     record(2)
     await expect.poll(stored).toBe(2)
@@ -118,7 +121,7 @@ describe('the reporter', () => {
     expect(lost).toEqual([])
   })
 
-  test('waits longer before each repetition', async () => {
+  test('waits longer before each retry', async () => {
     const { record, reporter, times } = report((attempt) => (attempt < 5 ? answer(503) : undefined), { retryMs: 100 })
     record()
     await expect.poll(stored, { timeout: 10_000 }).toBe(1)
@@ -129,7 +132,7 @@ describe('the reporter', () => {
   test.each([
     ['seconds', () => '1'],
     ['a date', () => new Date(Date.now() + 2000).toUTCString()],
-  ])('waits as long as Retry-After asks for, in %s, also when told to flush', async (_, retryAfter) => {
+  ])('waits as long as Retry-After says, in %s, even if it is flushed', async (_, retryAfter) => {
     const { record, reporter, times } = report((attempt) =>
       attempt === 1 ? answer(429, { 'retry-after': retryAfter() }) : undefined,
     )
@@ -143,7 +146,7 @@ describe('the reporter', () => {
     await reporter.close()
   })
 
-  test('gives up at once where the platform refuses the sender', async () => {
+  test('gives up at once if the platform refuses its key', async () => {
     const { record, reporter, sent, lost } = report(undefined, { apiKey: 'exp_wrong' })
     record(2)
     await reporter.close()
@@ -154,7 +157,7 @@ describe('the reporter', () => {
     ])
   })
 
-  test('gives up events that the platform fails on again and again, and goes on with the others', async () => {
+  test('gives up events on which the platform fails five times, and goes on with the others', async () => {
     const { record, reporter, lost } = report((attempt) => (attempt <= 5 ? answer(500) : undefined))
     record()
     await expect.poll(() => lost.length).toBe(1)
@@ -164,7 +167,7 @@ describe('the reporter', () => {
     expect(await stored()).toBe(3)
   })
 
-  test('tells which events are rejected, and why; the others are stored', async () => {
+  test('reports rejected events with the reason, and stores the others', async () => {
     const { record, reporter, sent, lost } = report()
     record()
     reporter.record({ user_id: user, type: ' ' })
@@ -176,14 +179,14 @@ describe('the reporter', () => {
     expect(sent).toHaveLength(1)
     expect(await stored()).toBe(2)
     expect(lost.map(({ event, reason, message }) => [event.type, reason, message])).toEqual([
-      ['of nobody', 'rejected', 'It tells no user'],
-      ['no JSON', 'rejected', 'The properties are not JSON'],
+      ['of nobody', 'rejected', 'user_id is empty: set a targetingKey'],
+      ['no JSON', 'rejected', 'properties are not JSON'],
       [' ', 'rejected', 'Invalid event; type: must not be blank'],
       ['of no experiment', 'rejected', 'Experiment 999999 does not exist'],
     ])
   })
 
-  test('keeps the newest events while there is no connection, and tells which it dropped', async () => {
+  test('keeps the newest events while there is no connection, and reports those that it dropped', async () => {
     const { reporter, lost, sent } = report((attempt) => (attempt < 3 ? new TypeError('fetch failed') : undefined), {
       maxWaiting: 10,
     })
@@ -201,7 +204,7 @@ describe('the reporter', () => {
     expect(sent.length).toBeGreaterThan(2)
   })
 
-  test('drops nothing new for what is under way', async () => {
+  test('does not count events under way against the limit of waiting events', async () => {
     const held = Promise.withResolvers<void>()
     let requests = 0
     const slow: ReporterFetch = async (...call) => {
@@ -219,7 +222,7 @@ describe('the reporter', () => {
     expect(await stored()).toBe(20)
   })
 
-  test('reports an exposure that it had to drop when it is shown again', async () => {
+  test('reports a dropped exposure when the variant is shown again', async () => {
     const experiment = await app.api.makeExperiment()
     await app.api.ok('POST', `/api/experiments/${experiment.id}/start`)
     const { reporter, record } = report((attempt) => (attempt < 2 ? answer(503) : undefined), { maxWaiting: 5 })
@@ -233,7 +236,7 @@ describe('the reporter', () => {
     expect((await eventsOf(app, user)).filter(({ type }) => type === '$exposure')).toHaveLength(1)
   })
 
-  test('reports an exposure that was refused when it is shown again, without hurrying a platform that refuses', async () => {
+  test('reports a refused exposure when the variant is shown again, but not before its back-off ends', async () => {
     const experiment = await app.api.makeExperiment()
     await app.api.ok('POST', `/api/experiments/${experiment.id}/start`)
     let refuses = true
@@ -253,7 +256,7 @@ describe('the reporter', () => {
     expect(sent).toHaveLength(attempts)
   })
 
-  test('makes ids of its own where there is no crypto, as in React Native', async () => {
+  test('makes distinct event ids without crypto, as in React Native', async () => {
     vi.stubGlobal('crypto', undefined)
     const { record, reporter, sent } = report()
     record(3)
@@ -264,7 +267,7 @@ describe('the reporter', () => {
     expect(await stored()).toBe(3)
   })
 
-  test('records events at their own time, also from a clock that is three hours slow', async () => {
+  test('records events at their true time, even if its clock is three hours slow', async () => {
     const script = `
       const Real = Date
       globalThis.Date = class extends Real {
@@ -284,7 +287,7 @@ describe('the reporter', () => {
     expect(Math.abs(event?.ago ?? Number.NaN)).toBeLessThan(5)
   })
 
-  test('closes in time, tells what it could not send and takes nothing more', async () => {
+  test('closes in time, reports the events that it could not send, and accepts no more', async () => {
     const { record, reporter, lost } = report(() => new TypeError('fetch failed'))
     record(2)
     const begun = performance.now()
@@ -301,7 +304,7 @@ describe('the reporter', () => {
     await reporter.close()
   })
 
-  test('never throws, whatever its owner does with the errors', async () => {
+  test('never throws, even if onError does', async () => {
     const { record, reporter } = report(() => answer(401), {
       onError: () => {
         throw new Error('of the owner')
@@ -326,7 +329,7 @@ describe('the reporter', () => {
       vi.stubGlobal('document', page)
     })
 
-    test('sends what it has when the page is hidden, in a request that outlives it', async () => {
+    test('sends all events when the page is hidden, in a request that outlives the page', async () => {
       const { record, reporter, sent } = report(undefined, { waitMs: 60_000 })
       record(3)
       page.hide()
@@ -342,7 +345,7 @@ describe('the reporter', () => {
       expect(sent).toHaveLength(3)
     })
 
-    test('sends again what was on its way as the page was hidden, and it counts once', async () => {
+    test('sends events under way again when the page is hidden, and they count once', async () => {
       const held = Promise.withResolvers<void>()
       let requests = 0
       const sent: boolean[] = []
@@ -363,7 +366,7 @@ describe('the reporter', () => {
       expect(lost).toEqual([])
     })
 
-    test('sends every event once where the page lives on', async () => {
+    test('sends every event once if the page goes on after it was hidden', async () => {
       const slow: ReporterFetch = async (url, request) => {
         sent.push(JSON.parse(request.body))
         await new Promise((resolve) => setTimeout(resolve, 100))
@@ -383,7 +386,7 @@ describe('the reporter', () => {
       expect(lost).toEqual([])
     })
 
-    test('sends once more what failed on its way and with the page', async () => {
+    test('retries events that failed both under way and when the page was hidden', async () => {
       const held = Promise.withResolvers<void>()
       const sent: Sent[] = []
       const failing: ReporterFetch = async (url, request) => {
@@ -402,7 +405,7 @@ describe('the reporter', () => {
       expect(lost).toEqual([])
     })
 
-    test('waits as it closes for what left with the page, and tells what was not confirmed in time', async () => {
+    test('waits on close for requests of a hidden page, and reports events not confirmed in time', async () => {
       const slow: ReporterFetch = async (...call) => {
         await new Promise((resolve) => setTimeout(resolve, 200))
         return fetch(...call)
@@ -421,7 +424,7 @@ describe('the reporter', () => {
       expect(hurried.lost.map(({ reason }) => reason)).toEqual(['closed', 'closed'])
     })
 
-    test('goes on trying where that failed, as the page may be shown again', async () => {
+    test('retries after the request of a hidden page failed, as the page may be shown again', async () => {
       const { record, reporter, sent } = report((attempt) =>
         attempt === 1 ? new TypeError('fetch failed') : undefined,
       )
@@ -433,7 +436,7 @@ describe('the reporter', () => {
     })
   })
 
-  test('keeps no process alive, neither while events wait nor while the platform is away', async () => {
+  test('keeps no process running, neither while events wait nor while the platform is unavailable', async () => {
     const script = `
       ${importReporter}
       const reporter = createReporter({ url: process.env.PLATFORM_URL, apiKey: 'exp_none', waitMs: 60_000, retryMs: 60_000 })
@@ -448,7 +451,7 @@ describe('the reporter', () => {
     expect(await ends({ PLATFORM_URL: 'http://127.0.0.1:1', FLUSH: 'yes' })).toBeLessThan(10_000)
   })
 
-  test('lets the process end in time where the platform takes a request and never answers', async () => {
+  test('lets the process end in time if the platform accepts a request and never answers', async () => {
     const server = createServer(() => {}).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const output = await runScript(
@@ -469,7 +472,7 @@ describe('the reporter', () => {
     expect(Number(durationMs)).toBeLessThan(1500)
   })
 
-  test('goes to the platform below a path, with its key', async () => {
+  test('sends its key, and its requests below the path of the url', async () => {
     const requests: Pick<IncomingMessage, 'method' | 'url' | 'headers'>[] = []
     const server = createServer((request, response) => {
       requests.push(request)

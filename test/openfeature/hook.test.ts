@@ -13,7 +13,7 @@ import { assignmentsOf, changeUser, closePage, eventsOf, openPage } from './hook
 
 onOneDatabase('the OpenFeature hook', (app) => {
   let made = 0
-  /** A started experiment that is read as a flag by its key: the value is the name of the variant. */
+  /** Starts an experiment that is read as a flag by its key. The value is the name of the variant. */
   async function startExperiment(settings: object = {}) {
     const key = `experiment-${++made}`
     const experiment = await app().api.makeExperiment({ control: 50, treatment: 50 }, { key, ...settings })
@@ -30,7 +30,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
   describe('on a page that evaluates twenty flags and shows two', () => {
     let experiment: Awaited<ReturnType<typeof startExperiment>>
     let behind: Awaited<ReturnType<typeof startExperiment>>
-    /** The page shows an experiment, and a flag whose rule leaves the value to another. */
+    /** The page shows one experiment, and this flag, whose rule takes the value from another experiment. */
     const flag = 'flag-by-experiment'
     beforeAll(async () => {
       experiment = await startExperiment()
@@ -49,7 +49,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
     ]
     const shownIds = () => [experiment.id, behind.id]
 
-    test('two exposures are recorded, once each, however often they are evaluated', async () => {
+    test('records the two exposures once each, however often the flags are evaluated', async () => {
       const page = await openPage(app(), 'ada')
       expect(await assignmentsOf(app(), 'ada')).toHaveLength(19)
       expect(await exposedOf('ada')).toEqual([])
@@ -76,7 +76,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       )
     })
 
-    test('an answer that is lost on its way makes no second event', async () => {
+    test('records no second event if the answer to a report is lost', async () => {
       let requests = 0
       const losing: ReporterFetch = async (...call) => {
         const answer = await fetch(...call)
@@ -91,7 +91,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(await exposedOf('grace')).toHaveLength(2)
     })
 
-    test('the page that is loaded again exposes nobody again', async () => {
+    test('exposes nobody again when the page is loaded again', async () => {
       const page = await openPage(app(), 'edsger')
       const shown = show(page)
       await page.reporter.close()
@@ -106,7 +106,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(await eventsOf(app(), 'edsger')).toHaveLength(2)
     })
 
-    test('a page that evaluates and shows nothing exposes nobody', async () => {
+    test('exposes nobody if the page evaluates flags and shows none', async () => {
       const page = await openPage(app(), 'alan')
       await page.reporter.close()
       expect(await assignmentsOf(app(), 'alan')).toHaveLength(19)
@@ -114,7 +114,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(await eventsOf(app(), 'alan')).toEqual([])
     })
 
-    test('after a login the next user is exposed in their own name', async () => {
+    test('exposes the next user under their own id after a login', async () => {
       const page = await openPage(app(), 'barbara')
       show(page)
       await changeUser('frances')
@@ -128,7 +128,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
   describe('on pages', () => {
     afterEach(closePage)
     test.each(['control', 'treatment'])(
-      'an allocation that goes to %s between the answer and the report flips nobody',
+      'keeps every user’s variant if the allocation goes to %s between the answer and the report',
       async (winner) => {
         const experiment = await startExperiment()
         const users = Array.from({ length: 6 }, (_, index) => `${winner}-${index}`)
@@ -150,25 +150,25 @@ onOneDatabase('the OpenFeature hook', (app) => {
       },
     )
 
-    test('a page that lives on reports again in a new run', async () => {
+    test('reports again when a new run begins while the page is open', async () => {
       const experiment = await startExperiment()
       const { client, reporter } = await openPage(app(), 'katherine')
-      const isAsked = async () => {
+      const exposuresAfterShowing = async () => {
         client.getStringValue(experiment.key, 'code')
         await reporter.flush()
         return (await assignmentIn('katherine', experiment)).map(({ run, exposed_at }) => [run, exposed_at !== null])
       }
-      expect(await isAsked()).toEqual([[1, true]])
+      expect(await exposuresAfterShowing()).toEqual([[1, true]])
       await app().api.ok('POST', `/api/experiments/${experiment.id}/runs`, {})
-      // The page learns of the change by its stream and evaluates again.
-      await expect.poll(isAsked, { timeout: 10_000 }).toEqual([
+      // The page is notified of the change by its stream and evaluates again.
+      await expect.poll(exposuresAfterShowing, { timeout: 10_000 }).toEqual([
         [1, true],
         [2, true],
       ])
       await reporter.close()
     })
 
-    test('who is an alias is exposed in the assignment that they were shown', async () => {
+    test('exposes an alias to the variant that was shown before the login', async () => {
       const experiment = await startExperiment()
       const owner = await app().api.makeUser()
       const { client, reporter } = await openPage(app(), 'visitor')
@@ -180,7 +180,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(await app().api.variantOf(owner.id, experiment)).toBe(experiment.variants[shown])
     })
 
-    test('a variant without a value, which leaves the page to its own default, is exposed as the others are', async () => {
+    test('exposes users to a variant without a value, for which the page uses its own default', async () => {
       const key = `experiment-${++made}`
       const experiment = await app().api.makeExperiment({ control: 50 }, { key, payload_type: 'boolean' })
       const treatment = { name: 'treatment', percent_allocated: 50, payload: true }
@@ -199,7 +199,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(seen.size).toBe(2)
     })
 
-    test('nothing is reported of what no experiment decided, of forced variants, or of nobody', async () => {
+    test('reports no flag without an experiment, no forced variant, and no evaluation without a user', async () => {
       const experiment = await startExperiment()
       const rollout = [{ percent: 100, value: 'rolled out' }]
       await app().api.ok('POST', '/api/flags', {
@@ -229,7 +229,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(sent).toBe(0)
     })
 
-    test('a tracking call is an event of the user, its details the properties', async () => {
+    test('records a tracking call as an event of the user, with the details as properties', async () => {
       const lost: unknown[] = []
       const { client, reporter } = await openPage(app(), 'dorothy', { onError: (event) => lost.push(event) })
       client.track('purchase', { value: 99.99, currency: 'EUR', items: [{ id: 7 }], at: new Date(0) })
@@ -280,7 +280,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       return { client: ServerOpenFeature.getClient(), reporter }
     }
 
-    test('what the platform recorded itself is not reported again', async () => {
+    test('does not report exposures that the platform recorded itself', async () => {
       const experiment = await startExperiment()
       const { client, reporter } = await serve()
       const shown = await client.getStringValue(experiment.key, 'code', { targetingKey: 'linus' })
@@ -291,7 +291,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
       expect(await eventsOf(app(), 'linus')).toEqual([])
     })
 
-    test('an experiment that checks expose nobody in is reported as it is shown', async () => {
+    test('reports exposures to an experiment whose checks expose nobody', async () => {
       const experiment = await startExperiment({ exposure: 'on_report' })
       const { client, reporter } = await serve()
       const users = ['ken', 'dennis', 'brian']

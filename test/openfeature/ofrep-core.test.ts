@@ -23,21 +23,24 @@ import {
 const connect = (baseUrl: string, key?: string) =>
   new OFREPApi({ baseUrl, headers: key === undefined ? [] : [['Authorization', `Bearer ${key}`]] })
 
-/** An answer as the protocol has it. @param exposure of a flag that an experiment decides */
-/** @param targeting_key whose exposure is to be reported */
+/**
+ * Writes an answer in the form of the protocol.
+ * @param exposure the metadata of a flag that an experiment decides
+ * @param targeting_key the user whose exposure the application is to report
+ */
 function answerOf({ key, reason, value, variant, metadata }: Expected, exposure: string, targeting_key?: string) {
-  const whose = targeting_key === undefined ? {} : { targeting_key }
-  const told = metadata?.experiment_id === undefined ? metadata : { ...metadata, exposure, ...whose }
+  const user = targeting_key === undefined ? {} : { targeting_key }
+  const withExposure = metadata?.experiment_id === undefined ? metadata : { ...metadata, exposure, ...user }
   return {
     key,
     reason,
     ...(variant === undefined ? {} : { variant }),
     ...(value === undefined ? {} : { value }),
-    ...(told === undefined ? {} : { metadata: told }),
+    ...(withExposure === undefined ? {} : { metadata: withExposure }),
   }
 }
 
-/** What a call was refused with. */
+/** Waits for the error of a call that must fail. @returns null if the call succeeds */
 const refusal = (call: Promise<unknown>) =>
   call.then(
     () => null,
@@ -51,21 +54,21 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     flags = await makeFlags(app())
     ofrep = connect(app().url, app().api.token)
   })
-  /** A refused request's answer. */
+  /** The answer to a refused request. */
   const failing = (key: string, errorCode: string, httpStatus: number) => ({
     httpStatus,
     value: { key, errorCode, errorDetails: expect.stringMatching(/./) },
   })
   const tagOf = ({ httpResponse }: { httpResponse: Response | undefined }) => httpResponse?.headers.get('etag') ?? null
 
-  test('reads each flag by itself, those without a value too', async () => {
+  test('reads each flag by itself, including flags without a value', async () => {
     for (const expected of flags.expected) {
       const { httpStatus, value } = await ofrep.postEvaluateFlag(expected.key, { context: ADA })
       expect({ httpStatus, value }).toEqual({ httpStatus: 200, value: answerOf(expected, 'recorded') })
     }
   })
 
-  test('reads all flags at once: decisions are stored, and nobody is exposed', async () => {
+  test('reads all flags at once, which stores decisions and exposes nobody', async () => {
     const bo = { ...ADA, targetingKey: 'bo' }
     const { httpStatus, value } = await ofrep.postBulkEvaluateFlags({ context: bo })
     expect(httpStatus).toBe(200)
@@ -78,14 +81,14 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     expect(value).toMatchObject({ eventStreams: [{ type: 'sse', endpoint: { requestUri }, inactivityDelaySec: 120 }] })
   })
 
-  test('is answered 304 as long as nothing changed for the user', async () => {
+  test('gets a 304 as long as nothing changed for the user', async () => {
     const request = { context: { ...ADA, targetingKey: 'cy' } }
     const first = await ofrep.postBulkEvaluateFlags(request)
     const etag = tagOf(first)
     expect(etag).toMatch(/^"[\w-]{43}\.[0-9a-z]+"$/)
     expect(await ofrep.postBulkEvaluateFlags(request, etag)).toMatchObject({ httpStatus: 304, value: undefined })
-    const leniently = [`W/${etag}`, etag?.slice(1, -1) ?? '', `"other", ${etag}`]
-    for (const tag of leniently) expect((await ofrep.postBulkEvaluateFlags(request, tag)).httpStatus).toBe(304)
+    const otherForms = [`W/${etag}`, etag?.slice(1, -1) ?? '', `"other", ${etag}`]
+    for (const tag of otherForms) expect((await ofrep.postBulkEvaluateFlags(request, tag)).httpStatus).toBe(304)
 
     const other = { context: { ...ADA, targetingKey: 'di' } }
     expect((await ofrep.postBulkEvaluateFlags(other, etag)).httpStatus).toBe(200)
@@ -100,7 +103,7 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     expect((await ofrep.postBulkEvaluateFlags(request, etag)).httpStatus).toBe(304)
   })
 
-  test("is answered 200 when one user's decision changed, and no flag", async () => {
+  test("gets a 200 if the user's decision changed, even if no flag did", async () => {
     const experiment = await makeRunning(app().api, { key: 'forced' })
     const request = { context: { ...ADA, targetingKey: 'flo' } }
     const etag = tagOf(await ofrep.postBulkEvaluateFlags(request))
@@ -115,15 +118,15 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     expect((await ofrep.postBulkEvaluateFlags(others, othersEtag)).httpStatus).toBe(304)
   })
 
-  test('is answered 200 where the server cannot tell whether it knows the change that the client was told of', async () => {
+  test('gets a 200 if the server may not know yet of the change that the client was notified of', async () => {
     const request = { context: ADA }
     const etag = tagOf(await ofrep.postBulkEvaluateFlags(request))
-    const told = async (flagConfigEtag: string) =>
+    const statusFor = async (flagConfigEtag: string) =>
       (await ofrep.postBulkEvaluateFlags(request, etag, { flagConfigEtag, flagConfigLastModified: 1 })).httpStatus
     const { version } = app().platform.definitions.watch.snapshot()
-    expect(await told(String(version))).toBe(304)
-    expect(await told(String(version + 1))).toBe(200)
-    expect(await told('of another kind')).toBe(200)
+    expect(await statusFor(String(version))).toBe(304)
+    expect(await statusFor(String(version + 1))).toBe(200)
+    expect(await statusFor('of another kind')).toBe(200)
   })
 
   test('needs a targeting key only for the flags that draw', async () => {
@@ -144,7 +147,7 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     expect((await ofrep.postBulkEvaluateFlags()).httpStatus).toBe(200)
   })
 
-  test('is told what is wrong, by key and code', async () => {
+  test('gets the key and an error code if a call is invalid', async () => {
     for (const key of [...UNKNOWN, 'a/b', 'a b', 'ключ', '%', '..%2f', 'static-string?'])
       expect(await ofrep.postEvaluateFlag(key, { context: ADA }), key).toMatchObject(
         failing(key, 'FLAG_NOT_FOUND', 404),
@@ -167,7 +170,7 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     })
   })
 
-  test('is refused by 401 and 403, with a body that says so', async () => {
+  test('gets a 401 or 403 with an error code in the body if its key is not accepted', async () => {
     const { key } = await keyFor(app(), 'read')
     const refused = [
       [connect(app().url), OFREPApiUnauthorizedError],
@@ -188,7 +191,7 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
 })
 
 describe("ofrep-core's OFREPApi", () => {
-  test('is told by a limited server when to come back, alone and in bulk', async () => {
+  test('gets the time to wait from a server at its rate limit, for one flag and in bulk', async () => {
     const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     const ofrep = connect(app.url, app.api.token)
     for (const ask of [() => ofrep.postEvaluateFlag('any'), () => ofrep.postBulkEvaluateFlags()]) {
@@ -201,7 +204,7 @@ describe("ofrep-core's OFREPApi", () => {
     await app.close()
   })
 
-  test('fails when nobody is there', async () => {
+  test('fails with a fetch error if no server answers', async () => {
     const nowhere = connect(`http://127.0.0.1:${await freePort()}`)
     expect(await refusal(nowhere.postBulkEvaluateFlags())).toBeInstanceOf(OFREPApiFetchError)
   })

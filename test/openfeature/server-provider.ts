@@ -18,7 +18,7 @@ export type ServerProvider = {
   remove: () => void
 }
 
-/** How a registry is reached from here, if there is more to it than its address. */
+/** Environment variables with which this machine reaches a package registry: proxies and certificates. */
 const network = Object.fromEntries(
   Object.entries(process.env).flatMap(([name, value = '']) =>
     /^(https?_proxy|no_proxy|node_extra_ca_certs)$/i.test(name) ? [[name, value]] : [],
@@ -26,8 +26,8 @@ const network = Object.fromEntries(
 )
 
 /**
- * Installs the server provider with the SDK, as an application of its own has them: the provider's peer dependency,
- * ofrep-core 0.1, clashes with what the web provider needs.
+ * Installs the server provider and its SDK in a folder of their own, as in an application. They cannot share this
+ * project's packages: the provider's peer dependency ofrep-core 0.1 conflicts with the version for the web provider.
  */
 export async function installServerProvider(): Promise<ServerProvider> {
   const folder = mkdtempSync(join(tmpdir(), 'server-provider-'))

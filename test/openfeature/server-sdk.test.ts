@@ -33,7 +33,7 @@ afterAll(() => installed?.remove())
 
 type Caller = { client: Client; statuses: number[] }
 
-/** A client of its own. @param headers as an application gives them to the provider */
+/** Creates a client in an OpenFeature domain of its own. @param headers the provider's option of this name */
 async function connect(url: string, headers: [string, string][], send: typeof fetch = fetch): Promise<Caller> {
   const statuses: number[] = []
   const provider = new installed.OFREPProvider({
@@ -96,9 +96,9 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(new Set(statuses)).toEqual(new Set([200]))
   })
 
-  // ofrep-core 0.1 takes a success without a value for a malformed answer: what the protocol means by it, the code's own
-  // default, is what the application gets all the same.
-  test('gives the default of the code for a flag that is off, a user who is not eligible, and a draft', async () => {
+  // The protocol answers without a value if the application should use its own default. ofrep-core 0.1 treats this
+  // answer as malformed, and gives the application's default for this reason.
+  test("gives the application's default for a flag that is off, a user who is not eligible, and a draft", async () => {
     const { client, statuses } = await clientOf(app())
     const unanswered = flags.expected.filter(({ value }) => value === undefined)
     expect(unanswered).toHaveLength(6)
@@ -110,13 +110,13 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(new Set(statuses)).toEqual(new Set([200]))
   })
 
-  test('starts no draft', async () => {
+  test('does not start a draft', async () => {
     await flagOf(await clientOf(app()), 'draft')
     const draft = await app().api.ok('GET', `/api/experiments/${flags.draftId}`)
     expect([draft.status, draft.runs]).toEqual(['draft', []])
   })
 
-  test('gives a flag whose experiment is not for the user the default value of the flag', async () => {
+  test('gives the default value of a flag if its experiment does not match the user', async () => {
     const caller = await clientOf(app())
     const abroad = { ...ADA, targetingKey: 'dora', country_code: 'DE' }
     const experiment = await makeRunning(app().api, { condition: { country_code: 'DE' } })
@@ -127,7 +127,7 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(await flagOf(caller, 'abroad')).toMatchObject({ value: 'usual', reason: 'STATIC', flagMetadata: {} })
   })
 
-  test('exposes the user to what was asked for, and to nothing else', async () => {
+  test('exposes the user to the experiments of the flags that it reads, and to no others', async () => {
     const caller = await clientOf(app())
     const eva = { ...ADA, targetingKey: 'eva' }
     for (const key of ['static-string', 'rule-string', 'rollout-string', 'elsewhere']) await flagOf(caller, key, eva)
@@ -141,21 +141,21 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     ])
   })
 
-  test('leaves it to the application to say what it shows where the experiment wants reports', async () => {
+  test('leaves the exposure to the application if the experiment counts reported exposures', async () => {
     await makeRunning(app().api, { key: 'reported', exposure: 'on_report' })
     const details = await flagOf(await clientOf(app()), 'reported', { targetingKey: 'rita' })
     expect(details).toMatchObject({ value: 'treatment', flagMetadata: { exposure: 'report' } })
     expect(await assignmentsOf(app(), 'rita')).toEqual([{ key: 'reported', exposed: false }])
   })
 
-  test('finds no flag by an unknown key, a holdout, an archived experiment, or a key with slashes', async () => {
+  test('finds no flag by an unknown key, a key with slashes, or the key of a holdout or archived experiment', async () => {
     const caller = await clientOf(app())
     for (const key of [...UNKNOWN, 'a/', 'a/b', '/a//b', 'flags/static-string', 'Static-String', 'ключ'])
       expect(await flagOf(caller, key), key).toMatchObject({ flagKey: key, ...failure('FLAG_NOT_FOUND') })
     expect(new Set(caller.statuses)).toEqual(new Set([404]))
   })
 
-  test('tells a mistaken type', async () => {
+  test('reports TYPE_MISMATCH for a flag of another type', async () => {
     const { client } = await clientOf(app())
     const mistaken = { value: 1, reason: 'ERROR', errorCode: 'TYPE_MISMATCH' }
     expect(await client.getNumberDetails('static-string', 1, ADA)).toMatchObject(mistaken)
@@ -163,7 +163,7 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(await client.getBooleanValue('static-object', true, ADA)).toBe(true)
   })
 
-  test('needs a targeting key only where a user is drawn', async () => {
+  test('needs a targeting key only for flags that draw', async () => {
     const caller = await clientOf(app())
     for (const key of ['rollout-string', 'by-experiment-string', 'experiment-string'])
       for (const context of [NOBODY, { ...NOBODY, targetingKey: '' }])
@@ -173,7 +173,7 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(await flagOf(caller, 'rule-string', NOBODY)).toMatchObject({ value: 'blå', reason: 'TARGETING_MATCH' })
   })
 
-  test('tells a context that is invalid', async () => {
+  test('reports INVALID_CONTEXT for an invalid context', async () => {
     const caller = await clientOf(app())
     const contexts: EvaluationContext[] = [
       { targetingKey: 'a'.repeat(257) },
@@ -189,11 +189,11 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
     expect(new Set(caller.statuses)).toEqual(new Set([400]))
   })
 
-  test('tells a request that cannot be parsed', async () => {
+  test('reports PARSE_ERROR for a request that cannot be parsed', async () => {
     const proto = JSON.parse('{"targetingKey":"ada","__proto__":{"country_code":"NO"}}')
     expect(await flagOf(await clientOf(app()), 'static-string', proto)).toMatchObject(failure('PARSE_ERROR'))
-    // Something between application and server may spoil a request.
-    const spoiling: typeof fetch = async (request) => {
+    // A proxy between the application and the server may damage a request.
+    const cutting: typeof fetch = async (request) => {
       const { url, headers } = request as Request
       return fetch(url, { method: 'POST', headers, body: '{"context": {' })
     }
@@ -202,20 +202,20 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
       headers.set('content-type', 'text/plain')
       return fetch((request as Request).url, { method: 'POST', headers, body: '{}' })
     }
-    for (const send of [spoiling, retyping]) {
+    for (const send of [cutting, retyping]) {
       const caller = await connect(app().url, bearer(app().api.token), send)
       expect(await flagOf(caller, 'static-string')).toMatchObject(failure('PARSE_ERROR'))
       expect(caller.statuses).toEqual([400])
     }
   })
 
-  test('brings its key as a bearer token or as X-API-Key', async () => {
+  test('sends its key as a bearer token or as X-API-Key', async () => {
     const { key } = await keyFor(app(), 'evaluate')
     for (const headers of [bearer(key), [['X-API-Key', key]] satisfies [string, string][]])
       expect(await flagOf(await connect(app().url, headers), 'rule-string')).toMatchObject({ value: 'blå' })
   })
 
-  test('is refused without a good key, and with one that may not evaluate', async () => {
+  test('is refused without a valid key, and with a key that may not evaluate flags', async () => {
     const { key } = await keyFor(app(), 'manage', 'read', 'track')
     const revoked = await keyFor(app(), 'evaluate')
     const caller = await connect(app().url, bearer(revoked.key))
@@ -239,7 +239,7 @@ onOneDatabase("OpenFeature's server SDK", (app) => {
 })
 
 describe("OpenFeature's server SDK", () => {
-  test('pauses until a limited server takes more', async () => {
+  test('pauses for as long as a server at its rate limit asks for', async () => {
     const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     await app.api.ok('POST', '/api/flags', { key: 'limited', type: 'string', default_value: 'on time' })
     const caller = await clientOf(app)
@@ -262,18 +262,18 @@ describe("OpenFeature's server SDK", () => {
     await app.close()
   })
 
-  test('falls back to the code while the server is unavailable, and recovers', async () => {
+  test("gives the application's default while the server is unavailable, and recovers", async () => {
     const port = await freePort()
     const headers: [string, string][] = []
     const caller = await connect(`http://127.0.0.1:${port}`, headers)
-    const away = { ...failure('GENERAL'), errorMessage: 'The OFREP request failed.' }
-    expect(await flagOf(caller, 'back')).toMatchObject(away)
+    const unavailable = { ...failure('GENERAL'), errorMessage: 'The OFREP request failed.' }
+    expect(await flagOf(caller, 'back')).toMatchObject(unavailable)
     const server = await startServer({ DATABASE_URL: 'pglite:', PORT: String(port) })
     const api = await createApi(server.url)
     headers.push(...bearer(api.token))
     await api.ok('POST', '/api/flags', { key: 'back', type: 'string', default_value: 'again' })
     expect(await flagOf(caller, 'back')).toMatchObject({ value: 'again', reason: 'STATIC' })
     await server.kill()
-    expect(await flagOf(caller, 'back')).toMatchObject(away)
+    expect(await flagOf(caller, 'back')).toMatchObject(unavailable)
   })
 })

@@ -18,30 +18,33 @@ class CountedEventSource extends EventSource {
     })
   }
 }
-// Browsers have one; the provider takes the global one.
+// The provider uses the global EventSource, which browsers have and Node does not.
 Object.assign(globalThis, { EventSource: CountedEventSource })
 
-/** How long to wait for what must happen: far more than it takes, for a slow machine. */
-const PATIENCE_MS = 20_000
+/** The time limit for something that must happen. It is long enough for a slow machine. */
+const WAIT_LIMIT_MS = 20_000
 
 export type Change = { at: number; flags: string[] }
 export type WebClient = {
   client: Client
-  /** Why it did not become ready; null where it did. */
+  /** The reason why the client did not become ready; null if it did. */
   fault: unknown
   /** Every bulk evaluation so far. */
   calls: { status: number; url: string; ifNoneMatch: string | null; etag: string | null }[]
-  /** What it was told had changed, by the time of this machine. */
+  /** The changes that the client was notified of, with the time by this machine's clock. */
   changes: Change[]
-  /** What went wrong since. */
+  /** The provider's error and stale events since then. */
   faults: ProviderEvents[]
-  /** The context of this client alone; waits until the provider has seen to it. */
+  /** Sets the context of this client alone, and waits until the provider has evaluated it. */
   setContext: (context: EvaluationContext) => Promise<void>
-  /** Waits until it shows something. @throws Error where it does not for long */
+  /** Waits until the client shows something. @throws Error after WAIT_LIMIT_MS */
   until: (what: string, shows: (client: Client) => boolean) => Promise<number>
 }
 
-/** A page of its own, in a domain of its own; a page that begins well has its stream open. @param headers with its API key */
+/**
+ * Opens a page in an OpenFeature domain of its own. If the page becomes ready, waits until its stream is open too.
+ * @param headers contain the API key
+ */
 export async function openPage(
   baseUrl: string,
   headers: [string, string][],
@@ -83,7 +86,7 @@ export async function openPage(
     (error: unknown) => error,
   )
   if (fault === null && options.changeDetection !== 'none')
-    await until('its stream is open', () => streamsOpened > openedBefore)
+    await until("the page's stream is open", () => streamsOpened > openedBefore)
   return {
     client,
     fault,
@@ -95,17 +98,17 @@ export async function openPage(
   }
 }
 
-/** @returns when it held */
+/** Waits until a condition holds. @returns the time at which it held, in milliseconds since 1970 */
 async function until(what: string, holds: () => boolean): Promise<number> {
   const begin = Date.now()
   for (;;) {
     if (holds()) return Date.now()
-    if (Date.now() - begin > PATIENCE_MS) throw new Error(`After ${PATIENCE_MS} ms not yet: ${what}`)
+    if (Date.now() - begin > WAIT_LIMIT_MS) throw new Error(`Still waiting after ${WAIT_LIMIT_MS} ms until ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
 
-/** Closes every page of this file's. */
+/** Closes every page that this test file opened. */
 export async function closePages() {
   await OpenFeature.clearProviders()
   await OpenFeature.clearContexts()

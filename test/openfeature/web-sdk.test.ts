@@ -18,7 +18,7 @@ import { closePages, openPage } from './web-client.ts'
 
 const bearer = (key: string): [string, string][] => [['Authorization', `Bearer ${key}`]]
 
-/** A page that asks only when it is told to, so that what it asks can be counted. */
+/** Opens a page that does not follow changes, so that a test can count its requests. */
 const openQuietPage = (url: string, headers: [string, string][], context: EvaluationContext) =>
   openPage(url, headers, context, { changeDetection: 'none' })
 
@@ -49,7 +49,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     expect(calls.map(({ status }) => status)).toEqual([200])
   })
 
-  test('stores what the user gets, and exposes nobody', async () => {
+  test('makes the platform store the decisions, and exposes nobody', async () => {
     await open({ ...ADA, targetingKey: 'bea' })
     const experiments = ['boolean', 'number', 'object', 'string'].map((type) => `experiment-${type}`)
     expect(await assignmentsOf(app(), 'bea')).toEqual(experiments.map((key) => ({ key, exposed: false })))
@@ -57,7 +57,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     expect([draft.status, draft.runs]).toEqual(['draft', []])
   })
 
-  test('gives the default of the code for unknown keys and mistaken types', async () => {
+  test("gives the application's default for unknown keys and flags of another type", async () => {
     const { client } = await open(ADA)
     const failure = (errorCode: string) => ({ value: 7, reason: 'ERROR', errorCode })
     for (const key of [...UNKNOWN, 'a/b'])
@@ -66,7 +66,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
       expect(client.getNumberDetails(key, 7)).toMatchObject(failure('TYPE_MISMATCH'))
   })
 
-  test('is ready without a targeting key, for all flags that need none', async () => {
+  test('is ready without a targeting key, and reads all flags that need none', async () => {
     for (const context of [NOBODY, { ...NOBODY, targetingKey: '' }]) {
       const { client, fault } = await open(context)
       expect([fault, client.providerStatus]).toEqual([null, ProviderStatus.READY])
@@ -82,7 +82,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     }
   })
 
-  test('follows the user: who logs in, moves and logs out', async () => {
+  test('gives the flags of the new context when the user logs in, moves and logs out', async () => {
     const { client, calls, setContext } = await open(NOBODY)
     expect(client.getStringDetails('experiment-string', '?').errorCode).toBe('TARGETING_KEY_MISSING')
     await setContext({ ...ADA, targetingKey: 'eli' })
@@ -97,7 +97,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     expect(calls.map(({ status }) => status)).toEqual([200, 200, 200, 200])
   })
 
-  test('is sent nothing again that it has', async () => {
+  test('gets a 304 for answers that it has already', async () => {
     const { client, calls, setContext } = await open(ADA)
     await setContext({ ...ADA, nobody_asks: 'for this' })
     const [first, second] = calls
@@ -108,7 +108,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     expect(client.getStringValue('rule-string', '?')).toBe('')
   })
 
-  test('keeps what it has when a new context is invalid, and recovers', async () => {
+  test('keeps its values when a new context is invalid, and recovers', async () => {
     const { client, calls, faults, setContext } = await open(ADA)
     await setContext({ targetingKey: 'a'.repeat(257) })
     expect([calls.at(-1)?.status, faults]).toEqual([400, [ProviderEvents.Error]])
@@ -118,13 +118,13 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     expect(client.providerStatus).toBe(ProviderStatus.READY)
   })
 
-  test('begins in an error, not a fatal one, when its context is invalid', async () => {
+  test('starts in the status ERROR, not FATAL, if its context is invalid', async () => {
     const { client, fault } = await open({ targetingKey: 'line\nbreak' })
     expect(fault).not.toBeNull()
     expect(client.providerStatus).toBe(ProviderStatus.ERROR)
   })
 
-  test('ends fatally without a key, with an unknown, a revoked, or one that may not evaluate', async () => {
+  test('is in the status FATAL without a key that exists, is active and may evaluate flags', async () => {
     const { api } = app()
     const revoked = await keyFor(app(), 'evaluate')
     await api.ok('PATCH', `/api/auth/keys/${revoked.id}`, { is_active: false })
@@ -145,7 +145,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
     }
   })
 
-  test('takes its key as X-API-Key too, and tells when it is revoked while the page is open', async () => {
+  test('may send its key as X-API-Key, and reports an error if the key is revoked while the page is open', async () => {
     const { id, key } = await keyFor(app(), 'evaluate')
     const { client, calls, faults, setContext } = await openQuietPage(app().url, [['X-API-Key', key]], ADA)
     expect(client.getStringValue('rule-string', '?')).toBe('blå')
@@ -157,7 +157,7 @@ onOneDatabase("OpenFeature's web SDK", (app) => {
 })
 
 describe("OpenFeature's web SDK", () => {
-  test('leaves a limited server alone until it takes more', async () => {
+  test('sends no request to a server at its rate limit for as long as the server asks for', async () => {
     const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '1' })
     const rules = [{ condition: { country_code: 'NO' }, value: 'blå' }]
     await app.api.ok('POST', '/api/flags', { key: 'limited', type: 'string', default_value: '', rules })
@@ -174,7 +174,7 @@ describe("OpenFeature's web SDK", () => {
     await app.close()
   })
 
-  test('begins in an error while the server is unavailable', async () => {
+  test('starts in the status ERROR while the server is unavailable', async () => {
     const { client, fault } = await openQuietPage(`http://127.0.0.1:${await freePort()}`, [], ADA)
     expect(fault).not.toBeNull()
     expect(client.providerStatus).toBe(ProviderStatus.ERROR)

@@ -8,28 +8,30 @@ import { freePort, type ServerProcess, startServer } from '../support/process.ts
 import { ADA, keyFor } from './flags.ts'
 import { closePages, openPage, type WebClient } from './web-client.ts'
 
-/** How soon a page shows what changed, from the answer to whoever changed it. */
+/** The time within which a page must show a change, counted from the answer to the call that made the change. */
 const SOON_MS = 1000
 const RESTART_TIMEOUT_MS = 120_000
-/** The machine may be busy with others for longer than that; polling alone would miss the time again and again. */
+/**
+ * A busy machine may exceed the time, so such a test may run three times. With polling alone it would fail each time.
+ */
 const TIMED = { retry: 2, timeout: RESTART_TIMEOUT_MS }
 
 const bearer = (key: string): [string, string][] => [['Authorization', `Bearer ${key}`]]
 let made = 0
-/** A key that no run of a test had before. */
+/** Makes a key that no earlier attempt of a test used. */
 const unique = (name: string) => `${name}-${++made}`
 const makeFlag = (api: TestApi, key: string, settings: object = {}) =>
   api.ok('POST', '/api/flags', { key, type: 'string', default_value: 'old', ...settings })
 const change = (api: TestApi, key: string, settings: object) => api.ok('PUT', `/api/flags/${key}`, settings)
-/** Waits until a page shows a value, without asking it to. @returns when it did */
+/** Waits until a page shows a value by itself. @returns the time at which it did */
 const shown = (page: WebClient, key: string, value: string) =>
   page.until(`${key} is ${value}`, (client) => client.getStringValue(key, '?') === value)
 
-/** Makes a change and sees to it that a page shows it soon after the change was answered. */
+/** Makes a change, and expects a page to show it within SOON_MS after the answer to the change. */
 async function expectSoon(page: WebClient, key: string, value: string, make: () => Promise<unknown>) {
   const known = page.changes.length
   let answeredAt = Number.POSITIVE_INFINITY
-  // Looking begins with the change: a page may show it before whoever made it hears of it.
+  // The check starts with the change, because the page may show the change before the call is answered.
   const [at] = await Promise.all([
     shown(page, key, value),
     make().then(() => {
@@ -38,7 +40,7 @@ async function expectSoon(page: WebClient, key: string, value: string, make: () 
   ])
   const tookMs = at - answeredAt
   expect(tookMs, `${key} took ${tookMs} ms`).toBeLessThan(SOON_MS)
-  await page.until(`an event that ${key} changed`, () => page.changes.length > known)
+  await page.until(`the page is notified that ${key} changed`, () => page.changes.length > known)
   expect(page.changes.slice(known).flatMap(({ flags }) => flags)).toContain(key)
 }
 
@@ -47,7 +49,7 @@ afterEach(closePages)
 onOneDatabase('a page of the web SDK', (app) => {
   const open = (context: EvaluationContext = ADA) => openPage(app().url, bearer(app().api.token), context)
 
-  test('shows within a second that a flag was changed, made, switched off and deleted', TIMED, async () => {
+  test('shows within a second that a flag was changed, created, switched off or deleted', TIMED, async () => {
     const changing = unique('changing')
     const added = unique('added')
     const { api } = app()
@@ -60,7 +62,7 @@ onOneDatabase('a page of the web SDK', (app) => {
     expect(page.faults).toEqual([])
   })
 
-  test('shows the end of a rule within a second of its time, and not before', TIMED, async () => {
+  test('shows the end of a scheduled rule within a second after its time, and not before', TIMED, async () => {
     const ending = unique('ending')
     const until = Date.now() + 4000
     await makeFlag(app().api, ending, { rules: [{ until: new Date(until).toISOString(), value: 'for a while' }] })
@@ -69,19 +71,19 @@ onOneDatabase('a page of the web SDK', (app) => {
     const at = await shown(page, ending, 'old')
     expect(at, `${until - at} ms early`).toBeGreaterThanOrEqual(until)
     expect(at - until, `${at - until} ms late`).toBeLessThan(SOON_MS)
-    await page.until('an event that it ended', () => page.changes.length > 0)
+    await page.until('the page is notified that the rule ended', () => page.changes.length > 0)
     expect(page.changes).toMatchObject([{ flags: [ending] }])
   })
 
-  test('is sent nothing when a change leaves all of its values as they are', async () => {
+  test('gets a 304 if a change leaves all of its values the same', async () => {
     const described = unique('described')
     const { api } = app()
     await makeFlag(api, described)
     const page = await open()
     await change(api, described, { description: 'What it is for' })
-    const told = `flagConfigEtag=${app().platform.definitions.watch.snapshot().version}&`
-    await page.until('it asks again', () => page.calls.some(({ url }) => url.includes(told)))
-    expect(page.calls.find(({ url }) => url.includes(told))?.status).toBe(304)
+    const newVersion = `flagConfigEtag=${app().platform.definitions.watch.snapshot().version}&`
+    await page.until('the page evaluates again', () => page.calls.some(({ url }) => url.includes(newVersion)))
+    expect(page.calls.find(({ url }) => url.includes(newVersion))?.status).toBe(304)
     expect(page.changes).toEqual([])
   })
 
@@ -97,22 +99,22 @@ onOneDatabase('a page of the web SDK', (app) => {
     await expectSoon(page, localKey, 'på svenska', () => change(api, localKey, { rules: changed }))
   })
 
-  test('is let go of when its key is revoked, and keeps what it has', TIMED, async () => {
+  test('loses its stream when its key is revoked, and keeps its values', TIMED, async () => {
     const kept = unique('kept')
     const { id, key } = await keyFor(app(), 'evaluate')
     await makeFlag(app().api, kept)
     const page = await openPage(app().url, bearer(key), ADA)
-    // Whoever is told of a change has a stream.
+    // A page that is notified of a change has its stream open.
     await expectSoon(page, kept, 'new', () => change(app().api, kept, { default_value: 'new' }))
     await app().api.ok('PATCH', `/api/auth/keys/${id}`, { is_active: false })
-    await page.until('it notices', () => page.faults.includes(ProviderEvents.Stale))
-    await page.until('it is refused', () => page.calls.at(-1)?.status === 401)
+    await page.until('the page is stale', () => page.faults.includes(ProviderEvents.Stale))
+    await page.until('the page is refused', () => page.calls.at(-1)?.status === 401)
     await change(app().api, kept, { default_value: 'newer' })
     expect(page.client.getStringValue(kept, '?')).toBe('new')
   })
 })
 
-test('a server closes at once, with a page open and a connection that its browser made ahead', TIMED, async () => {
+test('a server closes at once, even with an open page and an unused connection of its browser', TIMED, async () => {
   const openKey = unique('open')
   const app = await openApp(oneDatabase())
   const page = await openPage(app.url, bearer(app.api.token), ADA)
@@ -125,7 +127,7 @@ test('a server closes at once, with a page open and a connection that its browse
   ahead.destroy()
 })
 
-onPostgres('a page of the web SDK beside several processes', () => {
+onPostgres('a page of the web SDK, with several server processes', () => {
   let near: TestApp
   let far: ServerProcess
   let farApi: TestApi
@@ -142,7 +144,7 @@ onPostgres('a page of the web SDK beside several processes', () => {
   })
   const open = () => openPage(near.url, bearer(near.api.token), ADA)
 
-  test('shows within a second what another process changed', TIMED, async () => {
+  test('shows within a second a flag that another process changed', TIMED, async () => {
     const distant = unique('distant')
     const afar = unique('from-afar')
     await makeFlag(near.api, distant)
@@ -153,7 +155,7 @@ onPostgres('a page of the web SDK beside several processes', () => {
     expect(page.faults).toEqual([])
   })
 
-  test('shows within a second what another process changed of an experiment', TIMED, async () => {
+  test('shows within a second an experiment that another process completed', TIMED, async () => {
     const tested = unique('tested')
     const experiment = await farApi.makeExperiment({ control: 50, treatment: 50 }, { key: tested })
     await farApi.ok('POST', `/api/experiments/${experiment.id}/start`)
@@ -165,7 +167,7 @@ onPostgres('a page of the web SDK beside several processes', () => {
     await expectSoon(page, tested, other, () => farApi.ok('POST', `/api/experiments/${experiment.id}/complete`, end))
   })
 
-  test('recovers when its server comes back, and shows what changed meanwhile', TIMED, async () => {
+  test('recovers when its server comes back, and shows the changes made meanwhile', TIMED, async () => {
     const missed = unique('missed')
     const afterwards = unique('afterwards')
     const port = String(await freePort())
@@ -175,7 +177,7 @@ onPostgres('a page of the web SDK beside several processes', () => {
     const page = await openPage(first.url, bearer(farApi.token), ADA)
     await expectSoon(page, afterwards, 'new', () => change(farApi, afterwards, { default_value: 'new' }))
     await first.kill()
-    await page.until('it notices', ({ providerStatus }) => providerStatus === ProviderStatus.STALE)
+    await page.until('the page is stale', ({ providerStatus }) => providerStatus === ProviderStatus.STALE)
     await change(farApi, missed, { default_value: 'new' })
     expect(page.client.getStringValue(missed, '?')).toBe('old')
 
