@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { scaleOf } from '../support/scale.ts'
 import { runLaboratory } from './laboratory.ts'
 
-test('every method is as right as it says, in simulated experiments', () => {
+test('every statistical method has its stated error rate, coverage and power in simulated experiments', () => {
   const { size, seed } = scaleOf('laboratory')
   const figures = runLaboratory(size, seed)
   expect(figures.length).toBeGreaterThan(50)

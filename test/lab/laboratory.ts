@@ -22,14 +22,15 @@ export const scenarios = [
   sampleRatios,
 ]
 
-/** Of `--quick`, and of the tests: with these and the usual seed all figures are as stated. */
+/** The runs of `--quick` and of the tests. With this number and the default seed, all figures are as stated. */
 export const QUICK_RUNS = 5000
 
+/** Measures every figure of every scenario. @param runs simulated experiments of the cheapest scenario */
 export function runLaboratory(runs: number, seed: number): Measured[] {
-  return scenarios.flatMap((scenario, place) => measure(scenario as Scenario, runs, seed + place))
+  return scenarios.flatMap((scenario, index) => measure(scenario as Scenario, runs, seed + index))
 }
 
-/** By each of fifty looks, the share of A/A experiments that somebody would have stopped for a winner. */
+/** Computes, for each of fifty looks, the share of A/A experiments in which a method has declared a winner by then. */
 export function alarmsOverLooks(runs: number, seed: number) {
   const random = createRandom(seed)
   const naive = Array.from({ length: LOOKS }, () => 0)

@@ -1,7 +1,7 @@
 import { normalQuantile } from '../../server/statistics/distributions.ts'
 import type { Measured } from './scenario.ts'
 
-/** Plots as static SVG, without a script or a font of their own. */
+/** Draws plots as static SVG, without scripts and fonts. */
 
 const [WIDTH, LEFT, ROW, TOP] = [760, 330, 22, 40]
 const COLORS = { right: '#1a7f37', wrong: '#cf222e', shown: '#8250df', axis: '#57606a', grid: '#d0d7de' }
@@ -20,7 +20,11 @@ function frame(height: number, title: string, content: string[]): string {
   ].join('\n')
 }
 
-/** A dot and its interval of 95 % for each figure, and a line where it is stated to be. */
+/**
+ * Draws each figure as a dot with its 95 % interval, and the stated value as a line.
+ * @param range the lowest and the highest share of the axis, in 0..1
+ * @param nominal the stated share, in 0..1
+ */
 export function dotPlot(
   title: string,
   figures: readonly Measured[],
@@ -47,7 +51,7 @@ export function dotPlot(
   ])
 }
 
-/** The share of experiments that raised a false alarm by each look. */
+/** Draws, for each method, the share of experiments that raised a false alarm by each look. */
 export function alarmsByLook(title: string, lines: readonly { name: string; shares: readonly number[] }[]): string {
   const height = 300
   const [left, bottom, top] = [60, height - 40, 50]

@@ -2,15 +2,15 @@ import { uniformFloat64 } from 'pure-rand/distribution/uniformFloat64'
 import { xoroshiro128plus } from 'pure-rand/generator/xoroshiro128plus'
 import type { Proportion } from '../../server/statistics/proportion.ts'
 
-/** Draws that a seed repeats. */
 export type Random = ReturnType<typeof createRandom>
 
+/** Creates random draws of several distributions. The same seed gives the same draws. */
 export function createRandom(seed: number) {
   const generator = xoroshiro128plus(seed)
-  /** In (0, 1). */
+  /** Uniform in (0, 1). */
   const uniform = () => uniformFloat64(generator) || Number.MIN_VALUE
   let spare: number | null = null
-  /** Standard normal, by Marsaglia's polar method, which makes two at a time. */
+  /** Standard normal, by Marsaglia's polar method. The method makes two numbers at a time; `spare` keeps the second. */
   const normal = (): number => {
     if (spare !== null) {
       const ready = spare
@@ -32,25 +32,28 @@ export function createRandom(seed: number) {
     normal,
     chance,
     exponential: (mean: number) => -mean * Math.log(uniform()),
-    /** Of a small mean. */
+    /** Poisson by Knuth's method, which takes time proportional to the mean. */
     poisson: (mean: number) => {
       const limit = Math.exp(-mean)
       let count = 0
       for (let product = uniform(); product > limit; product *= uniform()) count++
       return count
     },
-    /** Users who convert with a probability each. */
+    /** Counts how many users convert. @param rate the probability of each user, 0..1 */
     conversions: (exposed: number, rate: number): Proportion => {
       let converted = 0
       for (let user = 0; user < exposed; user++) if (chance(rate)) converted++
       return { exposed, converted }
     },
-    /** Revenue as shops know it: most users pay nothing, some little, few much. */
+    /**
+     * Revenue of one user: zero for most users, otherwise log-normal.
+     * @param payers the share of users who pay, 0..1
+     */
     revenue: (payers: number, scale = 1) => (chance(payers) ? scale * Math.exp(2 + 1.2 * normal()) : 0),
   }
 }
 
-/** What values drawn for `n` users add up to. */
+/** Draws a value for each of `n` users. @returns their number, sum and sum of squares */
 export function drawSums(n: number, draw: () => number) {
   const sums = { n, sum: 0, sumSq: 0 }
   for (let user = 0; user < n; user++) {

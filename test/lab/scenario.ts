@@ -1,12 +1,12 @@
 import { createRandom, type Random } from './random.ts'
 
-/** What a share should be, and how it is judged. */
+/** The stated value of a share, in 0..1. `slack` is the error that the method's approximation may have. */
 export type Expectation =
-  /** As stated, within the simulation's error and what the method's approximation leaves open. */
+  /** The share equals the value, within the simulation's error and the slack. */
   | { kind: 'exactly'; value: number; slack?: number | undefined }
-  /** On the safe side of what is stated. */
+  /** The share is on the safe side of the value. */
   | { kind: 'at most' | 'at least'; value: number; slack?: number | undefined }
-  /** Not claimed: shown for comparison. */
+  /** No value is stated: the share is shown for comparison. */
   | { kind: 'shown' }
 
 export const exactly = (value: number, slack?: number): Expectation => ({ kind: 'exactly', value, slack })
@@ -16,34 +16,34 @@ export const SHOWN: Expectation = { kind: 'shown' }
 
 export type Figure = {
   method: string
-  /** False positives, coverage, power … */
+  /** The quantity that the share measures. */
   what: 'false positives' | 'coverage' | 'power' | 'error rate'
   expected: Expectation
 }
 
-/** A situation that is simulated over and over: what it is, and what is counted in it. */
+/** A kind of experiment that is simulated many times, and the figures that are measured in it. */
 export type Scenario<Name extends string = string> = {
   title: string
   note: string
-  /** How many times less often it is run than others: it costs more. */
+  /** The time of one run, relative to the cheapest scenario. The number of runs is divided by this. */
   cost: number
   figures: Record<Name, Figure>
-  /** One simulated experiment: 1 or true where the figure's event happened, null where it could not. */
+  /** Simulates one experiment. @returns per figure true or 1 if its event happened, null if the event was impossible */
   once: (random: Random) => Record<Name, number | boolean | null>
 }
 
 export type Measured = Figure & { scenario: string; runs: number; share: number; error: number; isRight: boolean }
 
-/** Standard errors that a right method may be off by chance: 1 in 2,000 figures is off by more. */
+/** The error, in standard errors, that a correct method may show by chance. One figure in 2,000 exceeds it. */
 const TOLERANCE = 3.5
 
-/** Runs a scenario; the same seed gives the same figures. */
+/** Runs a scenario and measures its figures. The same seed gives the same figures. */
 export function measure<Name extends string>(scenario: Scenario<Name>, runs: number, seed: number): Measured[] {
   const random = createRandom(seed)
   const names = Object.keys(scenario.figures) as Name[]
   const tallies = new Map(names.map((name) => [name, { count: 0, sum: 0, sumSq: 0 }]))
-  const turns = Math.max(100, Math.round(runs / scenario.cost))
-  for (let turn = 0; turn < turns; turn++) {
+  const repetitions = Math.max(100, Math.round(runs / scenario.cost))
+  for (let run = 0; run < repetitions; run++) {
     const outcome = scenario.once(random)
     for (const name of names) {
       const tally = tallies.get(name)
@@ -78,6 +78,6 @@ function isAsExpected(expected: Expectation, share: number, error: number): bool
   return Math.abs(share - expected.value) <= allowed
 }
 
-/** Whether an interval holds a value; null where there is no interval. */
+/** Tells if an interval contains a value; null without an interval. An upper bound of null is infinite. */
 export const covers = (interval: readonly [number, number | null] | null | undefined, value: number) =>
   interval ? interval[0] <= value && (interval[1] === null || value <= interval[1]) : null

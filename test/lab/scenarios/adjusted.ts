@@ -11,7 +11,7 @@ import { covers, exactly, type Scenario, SHOWN } from '../scenario.ts'
 
 const USERS = 800
 
-/** Clicks per view: users differ in both. */
+/** A ratio of clicks and views, both of which differ between users. */
 export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
   title: 'Ratios',
   note: `Clicks per view of ${USERS} users per variant. Users differ in how many pages they view and how often they click. A z-test with views as units is shown for comparison.`,
@@ -27,9 +27,9 @@ export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
       const sums = { n: USERS, sumNum: 0, sumSqNum: 0, sumDen: 0, sumSqDen: 0, sumNumDen: 0 }
       for (let user = 0; user < USERS; user++) {
         const views = 1 + random.poisson(random.exponential(4))
-        const gladness = 2 * rate * random.uniform()
+        const clickRate = 2 * rate * random.uniform()
         let clicks = 0
-        for (let view = 0; view < views; view++) if (random.chance(gladness)) clicks++
+        for (let view = 0; view < views; view++) if (random.chance(clickRate)) clicks++
         sums.sumNum += clicks
         sums.sumSqNum += clicks ** 2
         sums.sumDen += views
@@ -53,7 +53,7 @@ export const ratios: Scenario<'alarm' | 'naive' | 'difference' | 'uplift'> = {
 const CORRELATION = 0.7
 const EFFECT = 0.2
 const size = sampleSizeOfMeans(1, EFFECT, { confidenceLevel: 0.95, power: 0.8, ratio: 1 }, CORRELATION ** 2)
-/** The covariate has a correlation of 0.7, at the size that was planned with it. */
+/** CUPED with a covariate whose correlation is 0.7, at the sample size that was planned with this correlation. */
 export const covariates: Scenario<'alarm' | 'found' | 'without' | 'difference' | 'uplift'> = {
   title: 'CUPED',
   note: `The covariate has a correlation of ${CORRELATION}; ${size.control} users per variant were planned with it.`,
@@ -94,7 +94,7 @@ export const covariates: Scenario<'alarm' | 'found' | 'without' | 'difference' |
   },
 }
 
-/** The 90th percentile of latencies of users who send several. */
+/** The 90th percentile of latencies, of which each user sends several. */
 export const quantiles: Scenario<'alarm' | 'difference' | 'unclustered'> = {
   title: 'Quantiles',
   note: 'The 90th percentile of latencies: 500 users per variant with about five latencies each. Each user is fast or slow throughout. A method with events as units is shown for comparison.',
@@ -115,7 +115,7 @@ export const quantiles: Scenario<'alarm' | 'difference' | 'unclustered'> = {
         0.95,
       )
     const [control, same, slower] = [draw(1), draw(1), draw(1.2)]
-    /** Events of users who send one each. */
+    /** Treats each event as a user of its own. */
     const alone = (summary: typeof control) =>
       summary && { ...summary, clusters: summary.n, sumSqJ: summary.sumJ, sumSqN: summary.n, sumJN: summary.sumJ }
     const quantile = Math.exp(5 + 1.2815515655446004 * Math.hypot(0.6, 0.8))
@@ -127,7 +127,7 @@ export const quantiles: Scenario<'alarm' | 'difference' | 'unclustered'> = {
   },
 }
 
-/** 90/10 in the first period, 50/50 in the second, and a level that rises for everybody. */
+/** A change of allocation from 90/10 to 50/50, while the metric's level rises for all users. */
 export const allocationChanges: Scenario<'pooled' | 'stratified' | 'difference'> = {
   title: 'A change of allocation',
   note: '4,000 users at 90/10, then 4,000 at 50/50, while the level rises from 1 to 2 for everybody. The treatment does nothing, or adds 0.3.',

@@ -12,7 +12,7 @@ const pValueOf = (random: Random, control: ReturnType<typeof drawSums>, effect: 
     0.95,
   ).test?.pValue ?? null
 
-/** Three treatments and four metrics: twelve comparisons. */
+/** Corrections for multiple comparisons: three treatments and four metrics make twelve comparisons. */
 export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
   title: 'Several variants and metrics',
   note: 'Three treatments are compared with one control in four metrics. None of the twelve comparisons has an effect, or half of them have one.',
@@ -24,26 +24,29 @@ export const families: Scenario<'raw' | 'holm' | 'discovery' | 'half'> = {
     raw: { method: 'Without a correction, any of twelve', what: 'false positives', expected: SHOWN },
   },
   once: (random) => {
-    const family = (effects: (place: number) => number) => {
+    const family = (effects: (index: number) => number) => {
       const controls = Array.from({ length: 4 }, () => drawSums(USERS, random.normal))
-      return Array.from({ length: 12 }, (_, place) =>
-        pValueOf(random, controls[place % 4] as (typeof controls)[0], effects(place)),
+      return Array.from({ length: 12 }, (_, index) =>
+        pValueOf(random, controls[index % 4] as (typeof controls)[0], effects(index)),
       )
     }
     const none = family(() => 0)
-    const half = family((place) => (place < 6 ? 0.3 : 0))
+    const half = family((index) => (index < 6 ? 0.3 : 0))
     const isAny = (pValues: readonly (number | null)[]) => pValues.some((p) => p !== null && p < 0.05)
     const found = [...benjaminiHochberg(half).entries()].filter(([, p]) => p !== null && p < 0.05)
     return {
       raw: isAny(none),
       holm: isAny(holm(none)),
       half: isAny(holm(half).slice(6)),
-      discovery: found.length === 0 ? 0 : found.filter(([place]) => place >= 6).length / found.length,
+      discovery: found.length === 0 ? 0 : found.filter(([index]) => index >= 6).length / found.length,
     }
   },
 }
 
-/** 90/10, and one user in twenty with two ids. The thresholds are wider than the product's 0.001, so that errors can be counted. */
+/**
+ * Sample-ratio checks at 90/10, where one user in twenty has two ids. The threshold is wider than the platform's 0.001,
+ * so that enough errors happen to be counted.
+ */
 export const sampleRatios: Scenario<'assigned' | 'excluded' | 'sequential' | 'dropped'> = {
   title: 'Sample ratios',
   note: '20,000 users at 90/10; 5 % of them return under a second id and may draw the other variant. The threshold is 0.01. Power: at 50/50, a client loses 5 % of one variant.',

@@ -14,7 +14,7 @@ const PLAN = { confidenceLevel: 0.95, power: 0.8, ratio: 1 }
 
 const [RATE, CHANGED] = [0.1, 0.13]
 const planned = sampleSizeOfProportions(RATE, CHANGED, PLAN)
-/** Conversion rates, looked at once at the planned size. */
+/** Conversion rates that are analysed once, at the planned sample size. */
 export const rates: Scenario<'alarm' | 'found' | 'wilson' | 'newcombe' | 'mover' | 'wald'> = {
   title: 'Conversion rates',
   note: `10 % convert in both variants, or 13 % in the treatment. For 80 % power, ${planned.control} users per variant are planned.`,
@@ -42,7 +42,7 @@ export const rates: Scenario<'alarm' | 'found' | 'wilson' | 'newcombe' | 'mover'
   },
 }
 
-/** Few users and few conversions: where the z-test is replaced. */
+/** Few users and few conversions, for which the platform replaces the z-test by Fisher's exact test. */
 export const smallSamples: Scenario<'exact' | 'z' | 'wilson' | 'wald'> = {
   title: 'Small samples',
   note: '2 % of 60 users per variant convert. The exact test is conservative by construction.',
@@ -66,7 +66,7 @@ export const smallSamples: Scenario<'exact' | 'z' | 'wilson' | 'wald'> = {
 
 const USERS = 2000
 const UPLIFT = 0.2
-/** Means of revenue: 8 % pay, log-normal amounts. */
+/** Means of revenue: 8 % of the users pay, and amounts are log-normal. */
 export const revenue: Scenario<'alarm' | 'contradicts' | 'difference' | 'fieller' | 'delta'> = {
   title: 'Skewed revenue',
   note: `8 % of ${USERS} users per variant pay a log-normal amount; the treatment raises amounts by 20 %.`,
@@ -104,7 +104,7 @@ export const revenue: Scenario<'alarm' | 'contradicts' | 'difference' | 'fieller
 
 const DIFFERENCE = 0.25
 const size = sampleSizeOfMeans(2, DIFFERENCE, PLAN)
-/** Means at the planned size, and guardrails at their margin. */
+/** Means at the planned sample size, and guardrails whose true difference equals their margin. */
 export const means: Scenario<'alarm' | 'found' | 'unharmed' | 'margin'> = {
   title: 'Means at their planned size',
   note: `Gamma-like values with standard deviation 2, ${size.control} users per variant, an effect of ${DIFFERENCE}. The guardrail is worse by exactly its margin.`,

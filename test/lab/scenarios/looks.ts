@@ -13,7 +13,11 @@ const TUNING = 5000
 
 type Look = { difference: number; standardError: number; n: number; pValue: number }
 
-/** Cumulative looks at an experiment: `perLook` users per variant between them, an exponential metric with mean 1. */
+/**
+ * Simulates the cumulative looks at an experiment on an exponential metric with mean 1.
+ * @param effect is added to each value of the treatment
+ * @param perLook users per variant who arrive between two looks
+ */
 export function drawLooks(random: Random, effect: number, looks = LOOKS, perLook = PER_LOOK): Look[] {
   const control = { n: 0, sum: 0, sumSq: 0 }
   const treatment = { n: 0, sum: 0, sumSq: 0 }
@@ -27,7 +31,7 @@ export function drawLooks(random: Random, effect: number, looks = LOOKS, perLook
     add(control, 0)
     add(treatment, effect)
     const { test, difference } = welchTest(control, treatment, 0.95)
-    if (!test || difference === null) throw new Error('An exponential metric varies')
+    if (!test || difference === null) throw new Error('The exponential metric has no variance')
     return { difference, standardError: test.standardError, n: control.n + treatment.n, pValue: test.pValue }
   })
 }
@@ -38,7 +42,7 @@ const EFFECT = 0.06
 const size = sequentialSampleSize(1, EFFECT, { confidenceLevel: 0.95, power: 0.8, ratio: 1 }, TUNING)
 const PLANNED_LOOKS = Math.ceil(size.sequential / 2 / PER_LOOK)
 
-/** Looking after every 200 users per variant: what an always-valid method is for. */
+/** An experiment that is analysed after every 200 users per variant, for which always-valid methods are made. */
 export const peeking: Scenario<'alarm' | 'naive' | 'coverage' | 'found'> = {
   title: 'Fifty looks',
   note: `${LOOKS} looks, ${PER_LOOK} users per variant between two of them, an exponential metric. Power: an effect of ${EFFECT} with the ${Math.round(size.sequential)} users in all that are planned for it.`,
@@ -66,7 +70,7 @@ const bounds = {
   obrien_fleming: groupSequentialBounds(FRACTIONS, 0.95, 'obrien_fleming').zBounds,
   pocock: groupSequentialBounds(FRACTIONS, 0.95, 'pocock').zBounds,
 }
-/** Four planned looks. */
+/** Group-sequential tests with four planned looks. */
 export const plannedLooks: Scenario<'obrienFleming' | 'pocock'> = {
   title: 'Four planned looks',
   note: 'At a quarter, a half, three quarters and all of 2,000 users per variant.',
@@ -90,7 +94,7 @@ export const plannedLooks: Scenario<'obrienFleming' | 'pocock'> = {
 }
 
 const PRIOR = { mean: 0, variance: 0.1 ** 2 }
-/** Effects drawn from the prior: then probabilities mean what they say. */
+/** Bayesian figures for effects that are drawn from the prior, so that stated probabilities must equal frequencies. */
 export const posteriors: Scenario<'credible' | 'right' | 'flat' | 'rates' | 'chosen'> = {
   title: 'Bayesian thresholds',
   note: 'Effects are drawn from the prior, normal(0, 0.1²), with standard errors from 0.02 to 0.2. Conversion rates are drawn from Beta(1, 1), with 300 users per variant.',
