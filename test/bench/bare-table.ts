@@ -1,11 +1,14 @@
 import pg from 'pg'
 import { EVENTS_PER_BATCH, type MadeEvent } from './event-traffic.ts'
 
-/** What PostgreSQL itself does with the same rows: a table of the columns of `events` without indexes, one client. */
+/**
+ * A table with the columns of `events` and no index, which one client fills. It shows the rate of PostgreSQL itself
+ * with the same rows.
+ */
 export type BareTable = {
-  /** Rows per second by one INSERT of 1,000 rows after the other, a parameter per value. */
+  /** Inserts 1,000 rows per statement, with a parameter per value. @returns rows per second */
   insert: (seconds: number) => Promise<number>
-  /** Rows per second by COPY of 1,000 rows at a time, as text. */
+  /** Copies 1,000 rows at a time, as text. @returns rows per second */
   copy: (seconds: number) => Promise<number>
   close: () => Promise<void>
 }
@@ -33,8 +36,8 @@ export async function openBareTable(url: string, events: readonly MadeEvent[]): 
     return Array.from({ length: EVENTS_PER_BATCH }, () => row(events[id % events.length] as MadeEvent, now))
   }
   const tuples = Array.from({ length: EVENTS_PER_BATCH }, (_, index) => {
-    const places = COLUMNS.map((_column, place) => `$${index * COLUMNS.length + place + 1}`)
-    return `(${places.join(',')})`
+    const parameters = COLUMNS.map((_, column) => `$${index * COLUMNS.length + column + 1}`)
+    return `(${parameters.join(',')})`
   })
   const insert = `insert into bare_events (${COLUMNS.join(', ')}) values ${tuples.join(',')}`
 
@@ -63,7 +66,7 @@ type CopyConnection = {
   endCopyFrom: () => void
 }
 
-/** What `pg` calls back while it runs a COPY. */
+/** Runs a COPY. `pg` has no function for this, so the code answers the messages of the protocol. */
 function copyIn(client: pg.Client, rows: readonly (readonly (string | number | null)[])[]): Promise<void> {
   const text = rows.map((row) => `${row.map(escaped).join('\t')}\n`).join('')
   return new Promise((resolve, reject) => {

@@ -8,10 +8,10 @@ import type { ServerProcess } from './server-process.ts'
 
 const HELP = `npm run bench -- decisions [options]
 
-How many decisions does one process answer, beside bare node:http and plain Fastify?
+How many decisions does one process answer, compared with bare node:http and plain Fastify?
 POST /api/experiments/check-eligibility, PostgreSQL + Redis.
   one, ten  known users, with a stored assignment in each of the experiments asked for
-  first     users never seen before, in one experiment: every decision is committed, fenced, before it is answered
+  first     new users, in one experiment: every decision is committed, with its fence, before it is answered
 OpenFeature's remote evaluation protocol, as a server provider sends it, for known users:
   ofrep       one experiment, read as a flag
   ofrep-flag  one flag with a condition and a rollout
@@ -25,8 +25,8 @@ OpenFeature's remote evaluation protocol, as a server provider sends it, for kno
   --connections 64       of known users
   --first-connections 256`
 
-/** What is wanted of the platform, by case. */
-const WANTED: Record<string, string> = {
+/** The targets of the platform, by case: a share of node:http's rate, or a rate. */
+const TARGETS: Record<string, string> = {
   one: 'at least 0.70',
   first: 'at least 6,000 decisions per second',
   ofrep: 'at least 0.60',
@@ -43,7 +43,9 @@ const DEFAULTS = {
   'first-connections': 256,
 }
 type Options = typeof DEFAULTS
-/** `next` tells the traffic of the next load; `verify` throws where what is stored isn't what was answered. */
+/**
+ * A case. `next` makes the traffic of the next load; `verify` throws if the stored decisions differ from the answers.
+ */
 export type Case = {
   title: string
   answer: unknown
@@ -64,7 +66,8 @@ export async function benchDecisions(args: string[]): Promise<void> {
     'ofrep-bulk': bulkOfTwenty,
   }
   const names = (options.profile || options.cases).split(',')
-  for (const name of names) if (!cases[name]) throw new Error(`There is no case ${name}`)
+  for (const name of names)
+    if (!cases[name]) throw new Error(`--cases: ${name} is none of ${Object.keys(cases).join(', ')}`)
   const generator = await findGenerator()
   for (const name of names) {
     const platform = await openPlatform()
@@ -89,7 +92,7 @@ async function knownUsers(platform: BenchPlatform, options: Options, experiments
   const { token } = platform
   const { users: known, connections } = options
   return {
-    title: `Decisions for ${known} known users at random, experiments asked for: ${experiments}`,
+    title: `Decisions for ${known} known users at random, ${experiments} experiments per check`,
     answer: await check(platform, 'user_1', experimentIds),
     next: () => ({ token, experimentIds, connections, users: { known } }),
   }
@@ -115,7 +118,7 @@ async function newUsers(platform: BenchPlatform, options: Options): Promise<Case
       )
       const rows = stored?.rows ?? 0
       if (rows < answered || rows > answered + unanswered)
-        throw new Error(`${answered} users were given a variant, ${rows} assignments are stored`)
+        throw new Error(`${answered} users got a variant, but ${rows} assignments are stored`)
     },
   }
 }
@@ -132,7 +135,7 @@ async function measure(server: ServerProcess, generator: Generator, traffic: Tra
   const before = await server.cpuMicros()
   const load = await generator.load(server.url, traffic, seconds)
   const cpuMicros = ((await server.cpuMicros()) - before) / load.requests
-  if (load.failed > 0) throw new Error(`${load.failed} requests failed beside ${load.requests}`)
+  if (load.failed > 0) throw new Error(`${load.failed} requests failed, and ${load.requests} succeeded`)
   return { ...load, perSecond: load.requests / load.seconds, cpuMicros }
 }
 
@@ -143,7 +146,7 @@ async function measurePlatform(server: ServerProcess, generator: Generator, foun
   return measured
 }
 
-/** Every round loads every server in turn, so that a noisy machine is noisy for all of them alike. */
+/** Compares the servers. Every round loads every server in turn, so that noise of the machine affects all of them. */
 async function compare(
   name: string,
   platform: BenchPlatform,
@@ -189,10 +192,9 @@ async function compare(
   )
   console.table(summary)
   const spread = ratios('the platform', (row) => row.perSecond).map((ratio) => round(ratio, 3))
-  console.log(
-    `The platform of node:http by round: ${spread.join(', ')}${WANTED[name] ? `; wanted: ${WANTED[name]}` : ''}`,
-  )
-  if (found.verify) console.log('Every user answered is stored, once')
+  const target = TARGETS[name] ? `; target: ${TARGETS[name]}` : ''
+  console.log(`The platform as a share of node:http, by round: ${spread.join(', ')}${target}`)
+  if (found.verify) console.log('Every answered decision is stored once')
   writeResult(`decisions-${name}`, { generator: generator.name, options, machine: machine(), summary, rows })
 }
 

@@ -2,16 +2,16 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
 const PATH = '/api/experiments/check-eligibility'
-/** A prime: its multiples visit all users once, in an order without a pattern, unless their number is a multiple of it. */
+/** A prime. Its multiples, modulo the number of users, visit every user once in an order without a pattern. */
 const STRIDE = 611_953
 
 export type Visits = { token: string; experimentIds: number[]; users: number; connections: number }
 
 /**
- * Checks users `from` to `to` of a fixed random order of `user_1` to `user_<users>`, each once, over connections that are
- * kept alive.
- * @returns how many seconds it took
- * @throws unless every answer has a variant
+ * Checks the users at positions `from` to `to` of a fixed random order of `user_1` to `user_<users>`, once each, over
+ * keep-alive connections.
+ * @returns the time in seconds
+ * @throws Error if an answer has no variant
  */
 export async function visitEach(url: string, visits: Visits, from: number, to: number): Promise<number> {
   const { port, hostname, host } = new URL(url)
@@ -37,7 +37,7 @@ export async function visitEach(url: string, visits: Visits, from: number, to: n
   return (performance.now() - started) / 1000
 }
 
-/** Sends one request after the other; resolves when there are no more. */
+/** Sends one request after the other, and resolves after the last. */
 function converse(socket: Socket, takeRequest: () => string | null): Promise<void> {
   return new Promise((resolve, reject) => {
     let received = ''

@@ -6,18 +6,18 @@ import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- evaluate [options]
 
-How much CPU time does the pure decision of one experiment take, beside other products' evaluation?
-Two conditions (country in a list of 8, premium), two halves, sticky on the user's id; no I/O.
-Each evaluator in a process of its own.
+How much CPU time does the pure decision of one experiment take, compared with other products' evaluation?
+Two conditions (country in a list of 8, premium) and two equal variants, drawn by the user's id, without I/O.
+Each evaluator has its own process.
 
-  --rounds 15     each round lets every evaluator decide for all users, in turn
-  --passes 20     over the users per round
+  --rounds 15     in each round every evaluator in turn decides for all users
+  --passes 20     passes over the users per round
   --users 8192`
 
 const DEFAULTS = { rounds: 15, passes: 20, users: 8192 }
 const WARM_UP_PASSES = 60
 
-/** What is in the table, and what `evaluators/process.ts` is told to be. */
+/** The rows of the table, and the arguments of `evaluators/process.ts`. */
 const EVALUATORS: [title: string, name: string, purpose: 'decides' | 'hashes'][] = [
   ['the platform', 'platform', 'decides'],
   ['@growthbook/growthbook', 'growthbook', 'decides'],
@@ -41,12 +41,12 @@ export async function benchEvaluate(args: string[]): Promise<void> {
     for (let round = 1; round <= options.rounds; round++)
       for (const [index, { time }] of evaluators.entries()) nanos[index]?.push(await time(options.passes))
 
-    const [ours = []] = nanos
+    const [platform = []] = nanos
     const summary = nanos.map((times, index) => ({
       evaluator: evaluators[index]?.title,
       'CPU ns/decision': Math.round(median(times)),
       least: Math.round(Math.min(...times)),
-      'of ours': round(median(times.map((time, round) => time / (ours[round] as number))), 2),
+      'of the platform': round(median(times.map((time, round) => time / (platform[round] as number))), 2),
     }))
     const targeted = makeUsers(options.users).filter(isTargeted).length
     console.log(
@@ -62,7 +62,7 @@ export async function benchEvaluate(args: string[]): Promise<void> {
 }
 
 async function startEvaluator(title: string, args: string[]): Promise<Evaluator> {
-  // GrowthBook logs every decision otherwise.
+  // Without this, GrowthBook logs every decision.
   const env = { ...process.env, NODE_ENV: 'production' }
   const child = fork(new URL('./evaluators/process.ts', import.meta.url), args, { env })
   const ended = once(child, 'exit').then(() => {

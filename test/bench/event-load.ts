@@ -5,7 +5,7 @@ import { type Body, EVENTS_PER_BATCH } from './event-traffic.ts'
 
 export type Load = { events: number; seconds: number; perSecond: number; p50_ms: number; p99_ms: number }
 
-/** Never twice in one run, so that no event id is sent again. */
+/** The number of the last body sent. Each body gets its own number, so no event id is sent twice. */
 let serial = 0
 
 type Options = {
@@ -13,18 +13,18 @@ type Options = {
   connections: number
   bodies: readonly Body[]
   single: boolean
-  /** The load ends after so many seconds or so many events, whichever comes first. */
+  /** The load ends after this many seconds or this many events, whichever comes first. */
   seconds: number
   events?: number
 }
 
 /**
- * Sends bodies over connections that are kept alive, each waiting for its answer before it sends the next.
- * @throws unless every event is answered as accepted
+ * Sends bodies over keep-alive connections. Each connection waits for an answer before it sends the next body.
+ * @throws Error if an answer does not accept every event
  */
 export async function loadEvents(urls: readonly string[], options: Options): Promise<Load> {
   const { single, bodies, connections } = options
-  if (bodies.length < connections) throw new Error('Each connection needs a body of its own')
+  if (bodies.length < connections) throw new Error(`${connections} connections need as many bodies: ${bodies.length}`)
   const each = single ? 1 : EVENTS_PER_BATCH
   const most = options.events ?? Number.POSITIVE_INFINITY
   const latencies: number[] = []
@@ -49,7 +49,7 @@ export async function loadEvents(urls: readonly string[], options: Options): Pro
           body.renew(++serial)
           return [Buffer.from(`${head}content-length: ${body.bytes.length}\r\n\r\n`), body.bytes]
         },
-        took: (milliseconds) => void latencies.push(milliseconds),
+        onAnswer: (milliseconds) => void latencies.push(milliseconds),
       })
       socket.destroy()
     }),
@@ -60,18 +60,18 @@ export async function loadEvents(urls: readonly string[], options: Options): Pro
   return { events, seconds, perSecond: events / seconds, p50_ms: p50, p99_ms: p99 }
 }
 
-type Dialogue = { next: () => Buffer[] | null; took: (milliseconds: number) => void }
+type Dialogue = { next: () => Buffer[] | null; onAnswer: (milliseconds: number) => void }
 
-/** @param good how every answer's body begins */
-function converse(socket: Socket, good: string, { next, took }: Dialogue): Promise<void> {
+/** Sends one request after the other. @param good the beginning of the body of every good answer */
+function converse(socket: Socket, good: string, { next, onAnswer }: Dialogue): Promise<void> {
   return new Promise((resolve, reject) => {
     let head = ''
     let left = -1
-    let asked = 0
+    let sentAt = 0
     const send = () => {
       const request = next()
       if (request === null) return resolve()
-      asked = performance.now()
+      sentAt = performance.now()
       socket.cork()
       for (const part of request) socket.write(part)
       socket.uncork()
@@ -93,7 +93,7 @@ function converse(socket: Socket, good: string, { next, took }: Dialogue): Promi
       } else left -= bytes.length
       if (left > 0) return
       left = -1
-      took(performance.now() - asked)
+      onAnswer(performance.now() - sentAt)
       send()
     })
     send()

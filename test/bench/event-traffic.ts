@@ -1,6 +1,6 @@
-/** What a bench sends: events of known users, built ahead, so that the sender costs next to nothing while it sends. */
+/** Makes events of known users. The bodies are built before the load, so that sending them costs almost no CPU time. */
 
-/** Of an experiment's variants by whether a user's number is even; that is how the bench enrols them. */
+/** An experiment and the variants of its users. The bench assigns a variant by whether the user's number is even. */
 export type Enrolled = { experimentId: number; variantIds: readonly [even: number, odd: number] }
 
 export type Population = {
@@ -25,7 +25,7 @@ export type MadeEvent = {
   properties: Record<string, string | number> | null
 }
 
-/** 30 % name no experiment; of the others half name the user's variant too. */
+/** Makes a random event. 30 % of the events name no experiment; half of the others name the user's variant too. */
 export function makeEvent({ experiments, users }: Population): MadeEvent {
   const number = 1 + Math.floor(Math.random() * users)
   const tag = Math.random() < UNTAGGED ? null : oneOf(experiments)
@@ -44,25 +44,25 @@ export function makeEvent({ experiments, users }: Population): MadeEvent {
   }
 }
 
-/** A body that is sent many times, each time with event ids never sent before. */
+/** A request body that is sent many times. `renew` gives its events new ids. */
 export type Body = { bytes: Buffer; renew: (serial: number) => void }
 
 const SERIAL = '##########'
 
-/** @param events one for a single post, several for a batch */
+/** Builds a body. @param events one for a single post, several for a batch */
 export function makeBody(events: readonly MadeEvent[], single: boolean): Body {
   const items = events.map((event, index) => {
     const given = Object.entries(event).filter(([, value]) => value !== null)
     return { ...Object.fromEntries(given), event_id: `${SERIAL}-${index}` }
   })
   const bytes = Buffer.from(JSON.stringify(single ? items[0] : { events: items }))
-  const places: number[] = []
-  for (let at = bytes.indexOf(SERIAL); at >= 0; at = bytes.indexOf(SERIAL, at + SERIAL.length)) places.push(at)
+  const offsets: number[] = []
+  for (let at = bytes.indexOf(SERIAL); at >= 0; at = bytes.indexOf(SERIAL, at + SERIAL.length)) offsets.push(at)
   return {
     bytes,
     renew: (serial) => {
       const digits = Buffer.from(String(serial).padStart(SERIAL.length, '0'))
-      for (const place of places) digits.copy(bytes, place)
+      for (const offset of offsets) digits.copy(bytes, offset)
     },
   }
 }

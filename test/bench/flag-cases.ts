@@ -1,7 +1,7 @@
 import type { Case } from './decisions.ts'
 import type { BenchPlatform } from './platform.ts'
 
-/** What `npm run bench -- decisions` asks by OpenFeature's remote evaluation protocol. */
+/** The cases of `npm run bench -- decisions` that use OpenFeature's remote evaluation protocol. */
 
 type Options = { users: number; connections: number }
 type Answer = { value?: unknown; flags?: { value?: unknown }[] }
@@ -35,7 +35,7 @@ async function startExperiment(platform: BenchPlatform): Promise<string> {
   return key
 }
 
-/** For those who ask, the condition does not hold and the rollout decides. */
+/** Makes a flag. For the users of the bench, its condition does not hold and its rollout decides. */
 const makeFlag = (platform: BenchPlatform, key: string) =>
   platform.post('/flags', {
     key,
@@ -59,14 +59,14 @@ async function knownUsers(platform: BenchPlatform, options: Options, path: strin
     const answer = (await response.json()) as Answer
     const flags = answer.flags ?? [answer]
     if (!response.ok || flags.some(({ value }) => value === undefined))
-      throw new Error(`${user} is not given every flag: ${JSON.stringify(answer)}`)
+      throw new Error(`${user} does not get every flag: ${JSON.stringify(answer)}`)
     return answer
   }
-  let met = 0
-  const meet = async () => {
-    while (met < known) await evaluate(`user_${++met}`)
+  let evaluated = 0
+  const evaluateAll = async () => {
+    while (evaluated < known) await evaluate(`user_${++evaluated}`)
   }
-  await Promise.all(Array.from({ length: connections }, meet))
+  await Promise.all(Array.from({ length: connections }, evaluateAll))
   return {
     title: `${title}, by OFREP: ${known} known users at random`,
     answer: await evaluate('user_1'),

@@ -1,4 +1,4 @@
--- wrk draws a known user at random for every request; all requests are built before the first is sent.
+-- This script makes wrk draw a known user at random for every request. All requests are built before the first is sent.
 local requests = {}
 
 function init()

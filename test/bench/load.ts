@@ -4,24 +4,24 @@ import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 export const CHECK = '/api/experiments/check-eligibility'
-/** How long wrk waits for the last answers to users never seen before. */
+/** How long wrk waits for the last answers to new users. */
 const DRAIN_SECONDS = 1
 
 /**
- * What every request of a bench is made of. Known users are `user_1` to `user_<known>`, drawn at random; new ones are
- * numbered, never the same twice, and only answers with a variant count.
+ * The requests of a load. Known users are `user_1` to `user_<known>`, drawn at random. New users are numbered, and each
+ * one is sent once; for them, only answers with a variant count.
  */
 export type Traffic = {
   token: string
   experimentIds: number[]
   connections: number
   users: { known: number } | { newWithPrefix: string }
-  /** What known users ask for, other than a check of the experiments. */
+  /** The request for known users, if it is not a check of the experiments. */
   asks?: Asks
 }
-/** `body` has `$user` where the user's id goes. */
+/** A request. `$user` in the body stands for the user's id. */
 export type Asks = { path: string; contentType: string; body: string }
-/** `requests`: those that were answered as they should be. `unanswered`: how many may have been sent beside them. */
+/** `requests` counts good answers. `unanswered` is the largest number of other requests that may have been sent. */
 export type Load = {
   requests: number
   seconds: number
@@ -32,9 +32,9 @@ export type Load = {
 }
 export type Generator = { name: string; load: (url: string, traffic: Traffic, seconds: number) => Promise<Load> }
 
-/** wrk where it is installed, else autocannon; one and the same for every row of a bench. */
+/** Finds the load generator: wrk if it is installed, otherwise autocannon. All rows of a bench use the same one. */
 export async function findGenerator(): Promise<Generator> {
-  // It answers `-v` with exit code 1.
+  // `wrk -v` ends with exit code 1.
   const found = await run('wrk', ['-v']).catch((error: { code: unknown }) => error.code !== 'ENOENT')
   return found ? { name: 'wrk', load: loadByWrk } : { name: 'autocannon', load: loadByAutocannon }
 }
@@ -65,7 +65,7 @@ async function loadByWrk(url: string, traffic: Traffic, seconds: number): Promis
     },
   })
   const result = /^RESULT (.+)$/m.exec(stdout)?.[1]
-  if (!result) throw new Error(`wrk says:\n${stdout}`)
+  if (!result) throw new Error(`wrk printed no RESULT line:\n${stdout}`)
   return { ...JSON.parse(result), unanswered: 0 }
 }
 

@@ -5,16 +5,16 @@ import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- memory [options]
 
-How much memory does one process take that serves a million users' assignments through its bounded cache?
-PostgreSQL holds an assignment of each in one running experiment; every user is checked once, in random order; then the
-first ones again.
+How much memory does one process take that serves a million users' assignments through its bounded cache? PostgreSQL
+stores an assignment of each user in one running experiment. Every user is checked once, in random order; then the first
+ones are checked again.
 
   --users 1000000
   --again 100000      users checked a second time
   --connections 128`
 
 const DEFAULTS = { users: 1_000_000, again: 100_000, connections: 128 }
-/** Shares of the users after which memory is looked at. */
+/** Memory is measured after these shares of the users. */
 const STOPS = [0.1, 0.2, 0.5, 1]
 const MEGABYTE = 1024 ** 2
 
@@ -29,19 +29,19 @@ export async function benchMemory(args: string[]): Promise<void> {
     const visits: Visits = { ...options, token, experimentIds: [experimentId] }
     const visit = (from: number, to: number) => visitEach(platform.server.url, visits, from, to)
 
-    const rows = [row('started', 0, 0, await look(platform))]
+    const rows = [row('started', 0, 0, await readMemory(platform))]
     let served = 0
     for (const stop of STOPS) {
       const to = Math.round(stop * options.users)
       const seconds = await visit(served, to)
-      rows.push(row(`${to} users served`, to - served, seconds, await look(platform)))
+      rows.push(row(`${to} users served`, to - served, seconds, await readMemory(platform)))
       served = to
     }
     const seconds = await visit(0, options.again)
-    rows.push(row(`${options.again} of them again`, options.again, seconds, await look(platform)))
+    rows.push(row(`${options.again} of them again`, options.again, seconds, await readMemory(platform)))
 
     await platform.server.ask('collect')
-    rows.push(row('garbage collected', 0, 0, await look(platform)))
+    rows.push(row('garbage collected', 0, 0, await readMemory(platform)))
 
     console.log(
       `\nMemory of one process: ${options.users} users, each checked once; ${options.connections} connections`,
@@ -53,7 +53,7 @@ export async function benchMemory(args: string[]): Promise<void> {
   }
 }
 
-const look = async (platform: BenchPlatform) => (await platform.server.ask('memory')) as Memory
+const readMemory = async (platform: BenchPlatform) => (await platform.server.ask('memory')) as Memory
 
 const row = (when: string, requests: number, seconds: number, memory: Memory) => ({
   when,
@@ -64,7 +64,7 @@ const row = (when: string, requests: number, seconds: number, memory: Memory) =>
   'decisions/s': seconds > 0 ? Math.round(requests / seconds) : null,
 })
 
-/** Starts the experiment with one user's check and copies that assignment for everybody, half of them per variant. */
+/** Starts the experiment by one user's check, and copies this assignment for all users, half of them per variant. */
 async function assignEverybody({ post, query }: BenchPlatform, experimentId: number, users: number) {
   const check = { user_id: 'somebody', experiment_ids: [experimentId], attributes: {} }
   await post('/experiments/check-eligibility', check)

@@ -2,16 +2,17 @@ import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { median, quantile } from 'simple-statistics'
-import { settle } from './event-world.ts'
+import { settle } from './event-setup.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- metrics [options]
 
-What does a whole analysis cost? POST /api/experiments/{id}/results over HTTP, of two experiments with 4 variants and the same
-users: one without metrics (the documented answer, with its one implicit metric), one with 10 that CUPED adjusts, from running totals. Beside
-them, in the same run, what totals cannot answer: a cap, a quantile, an earlier time, another window, days. PostgreSQL + Redis.
-Assignments and events are stored by SQL, then \`npm run rebuild\` makes the totals.
+How long does a whole analysis take? POST /api/experiments/{id}/results over HTTP, for two experiments with 4 variants
+and the same users: one without metrics (the documented answer, with its one implicit metric), one with 10 metrics that
+CUPED adjusts. Both are answered from running totals. The same run also measures questions that totals cannot answer: a
+cap, a quantile, an earlier time, another window, days. PostgreSQL + Redis. Assignments and events are stored by SQL,
+then \`npm run rebuild\` makes the totals.
 
   --users 1000000
   --events 4             per user, half of them before the exposure
@@ -21,9 +22,9 @@ const DEFAULTS = { users: 1_000_000, events: 4, answers: 50 }
 const METRICS = 10
 /** The lock `fold` of server/database/locks.ts. */
 const FOLD_LOCK = 7_302_516
-/** By then a rebuild that was started waits for the lock, and is the next to have it. */
+/** After this time, a rebuild that was started waits for the lock and is the next to get it. */
 const QUEUED_MS = 8000
-const PIECE = 250_000
+const CHUNK = 250_000
 
 export async function benchMetrics(args: string[]): Promise<void> {
   const options = readOptions(args, HELP, DEFAULTS)
@@ -33,7 +34,7 @@ export async function benchMetrics(args: string[]): Promise<void> {
     const { ids, adjusted, capped, latency } = await makeMetrics(platform)
     const plain = await makeExperiment(platform, 'plain', [])
     const measured = await makeExperiment(platform, 'measured', ids)
-    // Nothing is folded before everything is stored: a rebuild is to count it.
+    // The lock keeps the platform from folding before everything is stored, so that the rebuild counts all of it.
     await platform.query(`select pg_advisory_lock(${FOLD_LOCK})`)
     await enrol(platform, options.users)
     await storeEvents(platform, options.users, options.events)
@@ -55,13 +56,13 @@ export async function benchMetrics(args: string[]): Promise<void> {
       const taken: number[] = []
       let reads = ''
       try {
-        for (let turn = answers > 5 ? -3 : 0; turn < answers; turn++) {
+        for (let repetition = answers > 5 ? -3 : 0; repetition < answers; repetition++) {
           const began = performance.now()
           const answer = await platform.post<{ metrics?: { source: string }[] }>(
             `/experiments/${experimentId}/${path}`,
             body,
           )
-          if (turn >= 0) taken.push(performance.now() - began)
+          if (repetition >= 0) taken.push(performance.now() - began)
           reads = [...new Set(answer.metrics?.map(({ source }) => source) ?? ['events'])].join(', ')
         }
         rows.push({
@@ -99,7 +100,7 @@ async function makeExperiment(platform: BenchPlatform, name: string, metricIds: 
     method: 'PUT',
     headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
     body: JSON.stringify({
-      metrics: metricIds.map((metric_id, place) => ({ metric_id, role: place === 0 ? 'primary' : 'secondary' })),
+      metrics: metricIds.map((metric_id, index) => ({ metric_id, role: index === 0 ? 'primary' : 'secondary' })),
     }),
   })
   if (!response.ok) throw new Error(await response.text())
@@ -113,21 +114,21 @@ const define = async (platform: BenchPlatform, key: string, definition: object) 
 async function makeMetrics(platform: BenchPlatform) {
   const ids: number[] = []
   const adjusted: string[] = []
-  for (let place = 0; place < METRICS; place++) {
-    const source = { event_type: place % 2 ? 'view' : 'order', window_hours: 24 * (place + 1) }
+  for (let index = 0; index < METRICS; index++) {
+    const source = { event_type: index % 2 ? 'view' : 'order', window_hours: 24 * (index + 1) }
     const definition =
-      place % 5 === 0
+      index % 5 === 0
         ? { type: 'proportion', ...source }
-        : place % 5 === 4
+        : index % 5 === 4
           ? {
               type: 'ratio',
               numerator: { event_type: 'order', property: 'value' },
               denominator: { event_type: 'view' },
-              window_hours: 24 * (place + 1),
+              window_hours: 24 * (index + 1),
             }
           : { type: 'sum', ...source, property: 'value' }
-    ids.push(await define(platform, `metric-${place}`, definition))
-    adjusted.push(`metric-${place}`)
+    ids.push(await define(platform, `metric-${index}`, definition))
+    adjusted.push(`metric-${index}`)
   }
   const orders = { event_type: 'order', property: 'value' }
   ids.push(await define(platform, 'capped', { type: 'sum', ...orders, cap: 0.99 }))
@@ -135,7 +136,10 @@ async function makeMetrics(platform: BenchPlatform) {
   return { ids, adjusted, capped: 'capped', latency: 'latency' }
 }
 
-/** Everybody in every experiment, exposed over the last ten days; in one transaction, so that each user is counted once. */
+/**
+ * Assigns all users in every experiment, exposed over the last ten days. One statement makes the totals count them
+ * once.
+ */
 async function enrol({ query }: BenchPlatform, users: number) {
   await query(`update runs set started_at = started_at - interval '12 days'`)
   await query(
@@ -150,7 +154,7 @@ async function enrol({ query }: BenchPlatform, users: number) {
   )
 }
 
-/** Untagged, around everybody's exposure. */
+/** Stores events without an experiment, before and after each user's exposure. */
 async function storeEvents({ query }: BenchPlatform, users: number, each: number) {
   const months = await query<{ month: string }>(
     `select distinct to_char(now() - make_interval(days => d), 'YYYY_MM') as month from generate_series(0, 30) d`,
@@ -162,7 +166,7 @@ async function storeEvents({ query }: BenchPlatform, users: number, each: number
       await query(`create table events_${month} partition of events
         for values from ('${first} 00:00:00+00') to ('${first} 00:00:00+00'::timestamptz + interval '1 month')`)
   }
-  for (let from = 1; from <= users; from += PIECE)
+  for (let from = 1; from <= users; from += CHUNK)
     await query(
       `insert into events (user_id, type, timestamp, received_at, properties)
       select 'user_' || n, case when random() < 0.4 then 'order' else 'view' end, at, at, jsonb_build_object('value', round((random() * 100)::numeric, 2))
@@ -170,6 +174,6 @@ async function storeEvents({ query }: BenchPlatform, users: number, each: number
       cross join lateral (
         select least(now_ms(), now_ms() - interval '10 days' * ((n % 1000) / 1000.0)
           + case when i % 2 = 0 then interval '5 days' else interval '-13 days' end * random()) as at) a`,
-      [from, Math.min(users, from + PIECE - 1), each],
+      [from, Math.min(users, from + CHUNK - 1), each],
     )
 }

@@ -1,4 +1,4 @@
--- wrk sends users never seen before for BENCH_SECONDS, then waits until every one of them is answered.
+-- This script makes wrk send new users for BENCH_SECONDS, and then wait until every one of them is answered.
 local ffi = require("ffi")
 ffi.cdef [[
   typedef struct { long seconds; long micros; } timeval;

@@ -1,7 +1,9 @@
 import { Session } from 'node:inspector/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
-/** Preloaded into every server of a bench: tells its CPU time, memory and stalls, and profiles it, when the bench asks. */
+/**
+ * Is preloaded into every server of a bench. Reports the server's CPU time, memory and stalls, and profiles the server.
+ */
 export type Question = 'cpu' | 'memory' | 'collect' | 'stalls' | 'stalled' | 'profile' | 'profiled'
 
 export type Memory = { rssBytes: number; peakRssBytes: number; heapBytes: number }
@@ -11,7 +13,7 @@ const STALL_RESOLUTION_MS = 1
 let opened: Session | undefined
 let stalls: ReturnType<typeof monitorEventLoopDelay> | undefined
 
-/** Opened when it is first needed: an open one is not for free. */
+/** Opens the session when it is first needed, because an open session costs time. */
 function inspector(): Session {
   if (!opened) {
     opened = new Session()
@@ -43,7 +45,7 @@ async function answer(question: Question): Promise<unknown> {
       stalls.enable()
       return
     case 'stalled':
-      // The longest pause since `stalls`, in milliseconds; it may be going on still.
+      // The longest pause since `stalls`, in milliseconds. The wait lets a pause that has not ended be recorded.
       await new Promise((resolve) => setTimeout(resolve, 2 * STALL_RESOLUTION_MS))
       return (stalls?.max ?? 0) / 1e6
     case 'profile':

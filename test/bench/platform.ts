@@ -3,17 +3,17 @@ import pg from 'pg'
 import { administer, databaseUrl, REDIS_URL } from '../support/services.ts'
 import { type ServerProcess, startServer } from './server-process.ts'
 
-/** One process of the platform on a database of its own, and the other servers that a bench puts beside it. */
+/** One process of the platform with its own database, and the other servers that a bench compares with the platform. */
 export type BenchPlatform = {
   server: ServerProcess
   token: string
   databaseUrl: string
-  /** A call of the REST API that must succeed. */
+  /** Calls the REST API. @throws Error if the call fails */
   post: <T>(path: string, body: object) => Promise<T>
   query: <T = unknown>(statement: string, values?: unknown[]) => Promise<T[]>
-  /** A running or startable experiment of two halves, `control` and `treatment`. @returns its id */
+  /** Creates an experiment with `control` and `treatment` at 50 % each, which a check starts. @returns its id */
   makeExperiment: () => Promise<number>
-  /** Another process of the platform on the same database. */
+  /** Starts another process of the platform with the same database. */
   startAnother: () => Promise<ServerProcess>
   /** Starts one of `servers/`. */
   startBeside: (script: string, environment: Record<string, string>) => Promise<ServerProcess>
@@ -84,7 +84,7 @@ export async function openPlatform(): Promise<BenchPlatform> {
   }
 }
 
-/** What a dropped database left in Redis would stay there for a day. */
+/** Deletes the keys of a dropped database from Redis. Otherwise they would stay for a day. */
 async function forgetInRedis(identity: string) {
   const redis = new Redis(REDIS_URL)
   try {

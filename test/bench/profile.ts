@@ -4,12 +4,12 @@ export type Share = { where: string; percent: number }
 export type SelfTimes = {
   functions: Share[]
   modules: Share[]
-  /** By the package or file of the platform that was nearest on the stack: what Node did for it is counted with it. */
+  /** By the nearest package or file of the platform on the stack, which includes the work of Node that it caused. */
   callers: Share[]
   idlePercent: number
 }
 
-/** Self time of the busy samples, in per cent of the busy time; most first. */
+/** Sums the self times of a profile, in per cent of the busy time, largest first. */
 export function selfTimes(profile: Profiler.Profile): SelfTimes {
   const nodes = new Map(profile.nodes.map((node) => [node.id, node.callFrame]))
   const parents = new Map(profile.nodes.flatMap((node) => (node.children ?? []).map((child) => [child, node.id])))
@@ -62,7 +62,7 @@ const shortened = (url: string) =>
     .replace(/^file:\/\/.*?(?=(node_modules|server|client)\/)/, '')
     .replace(/^.*node_modules\//, 'node_modules/')
 
-/** `node_modules/@trpc/server`, `server/assignments/service.ts`, `node:http`… */
+/** Names the module of a file, such as `node_modules/@trpc/server`, `server/assignments/service.ts` or `node:http`. */
 function moduleOf(file: string): string {
   const found = /^node_modules\/((@[^/]+\/)?[^/]+)/.exec(file)
   if (found) return `node_modules/${found[1]}`

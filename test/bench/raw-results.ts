@@ -1,6 +1,6 @@
 /**
- * The documented results computed from raw events, as a platform without running totals would: what a results answer is
- * measured beside. $1 is the experiment, $2 the type of event.
+ * Computes the documented results from raw events, as a platform without running totals would. The bench compares the
+ * time of a results answer with the time of this statement. $1 is the experiment, $2 the type of event.
  */
 export const RAW_RESULTS = `
     with run as (

@@ -6,8 +6,10 @@ import { parseArgs } from 'node:util'
 const results = new URL('./results/', import.meta.url)
 
 /**
- * Reads a bench's options. @param defaults by name; a number's option must be one
- * @returns null where only help was asked for
+ * Reads the options of a bench.
+ * @param defaults by the option's name; the option of a number must be a number
+ * @returns null after printing the help, if the options ask for it
+ * @throws Error if an option is not a number but its default is
  */
 export function readOptions<Options extends Record<string, number | string>>(
   args: string[],
@@ -30,12 +32,13 @@ export function readOptions<Options extends Record<string, number | string>>(
   const read = (name: string) => {
     const text = given[name]
     if (text === undefined || typeof defaults[name] === 'string') return text ?? defaults[name]
-    if (!/^\d+(\.\d+)?$/.test(text)) throw new Error(`--${name} must be a number`)
+    if (!/^\d+(\.\d+)?$/.test(text)) throw new Error(`--${name}: ${text} is not a number`)
     return Number(text)
   }
   return Object.fromEntries(names.map((name) => [name, read(name)])) as Options
 }
 
+/** Writes a file in `results/`, named after the bench and the time. */
 export function writeResult(name: string, content: unknown, extension: 'json' | 'cpuprofile' = 'json') {
   mkdirSync(results, { recursive: true })
   const file = new URL(`${name}-${new Date().toISOString().replace(/[:.]/g, '-')}.${extension}`, results)

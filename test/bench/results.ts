@@ -1,28 +1,28 @@
 import { execFileSync } from 'node:child_process'
 import { median, quantile } from 'simple-statistics'
 import { loadEvents } from './event-load.ts'
+import { enrolEverybody, settle } from './event-setup.ts'
 import { makeBodies, type Population } from './event-traffic.ts'
-import { enrolEverybody, settle } from './event-world.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { RAW_RESULTS } from './raw-results.ts'
 import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- results [options]
 
-How long does a results answer take, however many events there are? POST /api/experiments/{id}/results over HTTP, from
-running totals, with nothing to fold and while events stream in; beside it the same answer computed by SQL over raw
-events, in the same run. And the first page of documented event filters at the largest size, with the indexes that
-PostgreSQL counts as read. PostgreSQL + Redis; 5 experiments, all users in each, 30 % of the events name none.
+How long does a results answer take, depending on the number of events? POST /api/experiments/{id}/results over HTTP,
+from running totals, with nothing to fold and while events stream in. The same run computes the same answer by SQL over
+raw events. It also measures the first page of each documented event filter at the largest size, with the indexes that
+PostgreSQL reads for it. PostgreSQL + Redis; 5 experiments, all users in each; 30 % of the events name no experiment.
 Events are stored by SQL, then \`npm run rebuild\` makes the totals, and \`npm run verify\` compares them.
 
   --events 10000,1000000,20000000
   --users 100000
-  --answers 200          results asked for at each size
-  --stream 5             batches of 1,000 a second meanwhile, for the second figure`
+  --answers 200          results requested at each size
+  --stream 5             batches of 1,000 events per second, for the second figure`
 
 const DEFAULTS = { events: '10000,1000000,20000000', users: 100_000, answers: 200, stream: 5 }
 const EXPERIMENTS = 5
-const PIECE = 250_000
+const CHUNK = 250_000
 const TYPES = ['page_view', 'click', 'add_to_cart', 'conversion']
 const RARE = 'refund'
 
@@ -77,7 +77,7 @@ export async function benchResults(args: string[]): Promise<void> {
   }
 }
 
-/** By SQL, past the platform, in the order of time over the last days; some arrive up to six hours late. */
+/** Stores events by SQL, in the order of their receipt over the last days. Some arrive up to six hours late. */
 async function storeEvents({ query }: BenchPlatform, { experiments, users }: Population, count: number) {
   const ids = experiments.map(({ experimentId }) => experimentId)
   const months = await query<{ month: string }>(
@@ -90,7 +90,7 @@ async function storeEvents({ query }: BenchPlatform, { experiments, users }: Pop
       await query(`create table events_${month} partition of events
         for values from ('${first} 00:00:00+00') to ('${first} 00:00:00+00'::timestamptz + interval '1 month')`)
   }
-  for (let stored = 0; stored < count; stored += PIECE)
+  for (let stored = 0; stored < count; stored += CHUNK)
     await query(
       `insert into events (user_id, experiment_id, variant_id, type, timestamp, received_at, properties)
        select 'user_' || drawn.n, e.id, case when e.id is not null then (
@@ -104,7 +104,7 @@ async function storeEvents({ query }: BenchPlatform, { experiments, users }: Pop
          from generate_series(1, $4::int) n
          cross join lateral (select now_ms() - interval '20 days' * (1 - ($6::float8 + n) / $7) as at) received) drawn
        left join lateral (select ($5::int[])[drawn.which] as id where drawn.tagged >= 0.3) e on true`,
-      [users, TYPES, ids.length, Math.min(PIECE, count - stored), ids, stored, count],
+      [users, TYPES, ids.length, Math.min(CHUNK, count - stored), ids, stored, count],
     )
 }
 
@@ -153,10 +153,10 @@ async function timeAnswers(
 
 async function times(count: number, work: () => Promise<unknown>): Promise<number[]> {
   const taken: number[] = []
-  for (let turn = -3; turn < count; turn++) {
+  for (let repetition = -3; repetition < count; repetition++) {
     const began = performance.now()
     await work()
-    if (turn >= 0 || count < 10) taken.push(performance.now() - began)
+    if (repetition >= 0 || count < 10) taken.push(performance.now() - began)
   }
   return taken
 }
@@ -169,15 +169,15 @@ async function timeFilters(platform: BenchPlatform, { experiments }: Population)
   const filters: Record<string, object> = {
     none: {},
     'two types': { event_types: ['click', 'conversion'] },
-    'a type that hardly ever comes': { event_types: [RARE] },
-    'a type that never came': { event_types: ['never'] },
+    'a rare type': { event_types: [RARE] },
+    'a type without events': { event_types: ['never'] },
     'a variant': { variant_id: variantIds[1] },
     'a variant and a type': { variant_id: variantIds[1], event_types: ['conversion'] },
     'an hour': { start_time: at(5), end_time: at(5 - 1 / 24) },
     'a day': { start_time: at(6), end_time: at(5) },
-    'since a week': { start_time: at(7) },
-    'since a week, a variant and a type': { start_time: at(7), variant_id: variantIds[1], event_types: ['click'] },
-    'until a day after the first': { end_time: at(19) },
+    'the last week': { start_time: at(7) },
+    'the last week, a variant and a type': { start_time: at(7), variant_id: variantIds[1], event_types: ['click'] },
+    'the first day': { end_time: at(19) },
     'a day, a variant and a type': {
       start_time: at(6),
       end_time: at(5),
@@ -186,7 +186,7 @@ async function timeFilters(platform: BenchPlatform, { experiments }: Population)
     },
     'three users': { user_ids: ['user_1', 'user_500', 'user_90000'] },
     'a user and a type': { user_ids: ['user_77'], event_types: ['conversion'] },
-    'the time before any': { end_time: at(300) },
+    'a time before all events': { end_time: at(300) },
   }
   const rows = []
   for (const [filter, body] of Object.entries(filters)) {
@@ -197,12 +197,12 @@ async function timeFilters(platform: BenchPlatform, { experiments }: Population)
   return rows
 }
 
-/** The indexes of events that PostgreSQL counts as read by the work; what the fold reads is left out. */
+/** Names the indexes of events that the work reads, by PostgreSQL's counts, without the index that the fold reads. */
 async function indexesRead({ query }: BenchPlatform, work: () => Promise<unknown>): Promise<string> {
-  // Each connection hands its counts in with the first statement after a second.
+  // Each connection reports its counts with the first statement after a second.
   const flush = async () => {
     await new Promise((resolve) => setTimeout(resolve, 1100))
-    for (let turn = 0; turn < 12; turn++) await work()
+    for (let repetition = 0; repetition < 12; repetition++) await work()
   }
   const scans = () =>
     query<{ index: string; scans: number }>(

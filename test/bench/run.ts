@@ -8,7 +8,7 @@ import { benchSnapshot } from './snapshot.ts'
 import { benchStatistics } from './statistics.ts'
 import { benchStreams } from './streams.ts'
 
-/** `npm run bench -- <name> [options]`: each bench answers one question and says in its table what it compared. */
+/** Runs `npm run bench -- <name> [options]`. Each bench answers one question and prints a table. */
 const benches: Record<string, (options: string[]) => Promise<void>> = {
   decisions: benchDecisions,
   evaluate: benchEvaluate,

@@ -3,18 +3,22 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { Question } from './observe.ts'
 
-const STARTS_WITHIN_MS = 30_000
+const START_LIMIT_MS = 30_000
 const observer = new URL('./observe.ts', import.meta.url).href
 
 export type ServerProcess = {
   url: string
-  /** CPU time so far, of all threads, in microseconds. */
+  /** The CPU time of all threads so far, in microseconds. */
   cpuMicros: () => Promise<number>
   ask: (question: Question) => Promise<unknown>
   stop: () => Promise<void>
 }
 
-/** Starts a server in a process of its own, on a free port, and waits until it answers. @param script that listens on PORT */
+/**
+ * Starts a server in a process of its own, on a free port, and waits until the server answers.
+ * @param script a server that listens on PORT
+ * @throws Error if the server does not answer within 30 seconds
+ */
 export async function startServer(script: URL, environment: Record<string, string>): Promise<ServerProcess> {
   const port = await freePort()
   const child = fork(script, {
@@ -31,7 +35,7 @@ export async function startServer(script: URL, environment: Record<string, strin
     return answer
   }
   const url = `http://127.0.0.1:${port}`
-  const deadline = Date.now() + STARTS_WITHIN_MS
+  const deadline = Date.now() + START_LIMIT_MS
   while (!(await answers(url))) {
     if (child.exitCode !== null || Date.now() > deadline) {
       child.kill('SIGKILL')
@@ -64,6 +68,6 @@ async function freePort(): Promise<number> {
   const address = server.address()
   server.close()
   await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('No port')
+  if (address === null || typeof address === 'string') throw new Error('The server has no port')
   return address.port
 }

@@ -8,17 +8,18 @@ import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- snapshot [options]
 
-How long does a process take to load all definitions, and how long does it stand still while it swaps them under traffic?
-Running experiments of two variants, every other one with a condition, the others with a segment of their own.
+How long does a process take to load all definitions, and how long is its event loop blocked while it replaces them
+under traffic? The definitions are running experiments of two variants. Half have a condition, half a segment of their
+own.
 
   --experiments 5000
-  --rounds 7            loads; and swaps under traffic
-  --connections 16      of known users, while definitions are swapped`
+  --rounds 7            loads, and changes under traffic
+  --connections 16      of known users, while definitions are replaced`
 
 const DEFAULTS = { experiments: 5000, rounds: 7, connections: 16 }
 const KNOWN_USERS = 1000
 const SWAP_SECONDS = 2
-/** How long after the traffic began a definition is changed. */
+/** The time from the start of the traffic to the change of a definition. */
 const CHANGE_AFTER_MS = 700
 
 export async function benchSnapshot(args: string[]): Promise<void> {
@@ -64,7 +65,7 @@ const line = (what: string, values: number[]) => ({
   most: round(Math.max(...values), 1),
 })
 
-/** Definitions as the API would store them, by SQL; the process is told by a change through the API. */
+/** Stores definitions by SQL as the API would. A change through the API then notifies the process. */
 async function defineExperiments({ query, post }: BenchPlatform, count: number) {
   await query(
     `with numbered as (
@@ -91,7 +92,7 @@ async function defineExperiments({ query, post }: BenchPlatform, count: number) 
   )
   for (const table of ['experiments', 'variants', 'runs', 'allocation_periods', 'experiment_segments', 'segments'])
     await query(`analyze ${table}`)
-  await post('/segments', { name: 'tells the process' })
+  await post('/segments', { name: 'notifies the process' })
 }
 
 type Load = { ms: number; loadMs: number; compileMs: number; bytes: number }
@@ -108,7 +109,7 @@ async function timeLoads({ databaseUrl }: BenchPlatform, rounds: number): Promis
         throw error
       })
       const compiled = performance.now()
-      // The first also opens the connection.
+      // The first load does not count, because it also opens the connection.
       if (round > 0)
         loads.push({
           ms: compiled - started,
@@ -123,7 +124,7 @@ async function timeLoads({ databaseUrl }: BenchPlatform, rounds: number): Promis
   return loads
 }
 
-/** The longest stall of the server's event loop under traffic, in rounds with and without a change of definitions. */
+/** Measures the longest stall of the server's event loop under traffic, in rounds with and without a change. */
 async function timeStalls(platform: BenchPlatform, experimentId: number, options: typeof DEFAULTS) {
   const generator = await findGenerator()
   const { server, token } = platform

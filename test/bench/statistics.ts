@@ -11,9 +11,9 @@ import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- statistics [options]
 
-How long does a full analysis take? From sufficient statistics: every metric of every treatment by CUPED over allocation periods,
-with uplifts, confidence sequences, posteriors and the probability to be best, both corrections, and the sample ratio by both
-tests. Beside it, in the same run, JSON.parse of the sums that it reads.
+How long does a full analysis take? It begins with sufficient statistics, and analyses every metric of every treatment
+by CUPED over allocation periods, with uplifts, confidence sequences, posteriors and the probability to be best, both
+corrections, and the sample ratio by both tests. The same run also times JSON.parse of the sums.
 
   --metrics 10
   --variants 4
@@ -35,7 +35,7 @@ export async function benchStatistics(args: string[]): Promise<void> {
     const analysed = performance.now()
     const parsed = JSON.parse(text) as typeof sums
     const ended = performance.now()
-    if (answers.length !== parsed.length) throw new Error('Not everything was analysed')
+    if (answers.length !== parsed.length) throw new Error('A metric was not analysed')
     if (run < 0) continue
     analysis.push(analysed - began)
     parsing.push(ended - analysed)
@@ -57,7 +57,7 @@ export async function benchStatistics(args: string[]): Promise<void> {
 
 type Sums = { n: number; sumY: number; sumSqY: number; sumX: number; sumSqX: number; sumXY: number }
 
-/** By metric, period and variant. */
+/** Draws the sums of every metric, period and variant, in this order of indexes. */
 function drawSums({ metrics, variants, periods }: typeof DEFAULTS): Sums[][][] {
   const random = createRandom(7)
   const draw = (): Sums => {
@@ -83,15 +83,15 @@ function analyse(metrics: readonly Sums[][][]) {
   const monitored = sequentialSampleRatio(counts, allocation)
   const answers = metrics.map((periods) => {
     const theta = pooledTheta(periods.flat())
-    const treatments = allocation.slice(1).map((_, place) => {
+    const treatments = allocation.slice(1).map((_, index) => {
       const strata = periods.map((variants) => ({
         users: variants.reduce((sum, { n }) => sum + n, 0),
         control: variants[0] as Sums,
-        treatment: variants[place + 1] as Sums,
+        treatment: variants[index + 1] as Sums,
       }))
       const comparison = stratifiedCuped(strata, 0.95, theta)
       const { test, effect, difference, uplift } = comparison
-      if (!test || !effect || difference === null || !uplift) throw new Error('The sums of the bench are all defined')
+      if (!test || !effect || difference === null || !uplift) throw new Error('The sums of the bench have no variance')
       const n = strata.reduce((sum, { control, treatment }) => sum + control.n + treatment.n, 0)
       return {
         comparison,

@@ -6,15 +6,15 @@ import { machine, readOptions, round, writeResult } from './report.ts'
 
 const HELP = `npm run bench -- streams [options]
 
-How much memory does one process take per open stream of changes, and how soon does a change reach all of them?
-OpenFeature's event streams (server-sent events), read by this process; PostgreSQL + Redis. Memory is that of the server's
-process, each time after garbage collection; the kernel's own buffers are not in it.
+How much memory does one process take per open stream of changes, and how soon does a change reach all streams?
+This process reads OpenFeature's event streams (server-sent events); PostgreSQL + Redis. The memory is that of the
+server's process after garbage collection, without the kernel's buffers.
 
-  --streams 500,2000   how many are open, one after the other
-  --changes 10         of a flag, each awaited by all streams`
+  --streams 500,2000   numbers of open streams, one after the other
+  --changes 10         changes of a flag, each awaited by all streams`
 
 const DEFAULTS = { streams: '500,2000', changes: 10 }
-/** Opened at once. */
+/** The number of streams that are opened concurrently. */
 const BATCH = 100
 const KILOBYTE = 1024
 
@@ -25,17 +25,17 @@ export async function benchStreams(args: string[]): Promise<void> {
   const streams: EventStream[] = []
   try {
     const link = await linkOf(platform)
-    // What the first streams and changes make the process load and compile is not theirs.
+    // The first streams and changes make the process load and compile code, which does not count.
     await open(streams, link, BATCH)
     await change(platform, streams, 0)
     await close(streams)
-    const before = await look(platform)
+    const before = await readMemory(platform)
     const rows: Record<string, number>[] = [{ streams: 0, ...inMegabytes(before) }]
     for (const count of options.streams.split(',').map(Number)) {
       await open(streams, link, count - streams.length)
       const reached: number[] = []
       for (let number = 1; number <= options.changes; number++) reached.push(await change(platform, streams, number))
-      const memory = await look(platform)
+      const memory = await readMemory(platform)
       rows.push({
         streams: count,
         ...inMegabytes(memory),
@@ -46,7 +46,7 @@ export async function benchStreams(args: string[]): Promise<void> {
       })
     }
     await close(streams)
-    rows.push({ streams: 0, ...inMegabytes(await look(platform)) })
+    rows.push({ streams: 0, ...inMegabytes(await readMemory(platform)) })
     console.log(`\nStreams of changes on one process; ${options.changes} changes`)
     console.table(rows)
     writeResult('streams', { options, machine: machine(), rows })
@@ -78,7 +78,7 @@ async function close(streams: EventStream[]) {
   await Promise.all(closing.map(({ ended }) => ended))
 }
 
-/** @returns after how many milliseconds the last stream was told, counted from when the change was asked for */
+/** Makes a change. @returns the time from the request to the notification of the last stream, in milliseconds */
 async function change(platform: BenchPlatform, streams: EventStream[], number: number): Promise<number> {
   const began = Date.now()
   await platform.post('/flags', { key: `change-${streams.length}-${number}`, type: 'boolean', default_value: true })
@@ -87,7 +87,7 @@ async function change(platform: BenchPlatform, streams: EventStream[], number: n
   return Math.max(...events.map(({ at }) => at)) - began
 }
 
-async function look({ server }: BenchPlatform): Promise<Memory> {
+async function readMemory({ server }: BenchPlatform): Promise<Memory> {
   await server.ask('collect')
   return (await server.ask('memory')) as Memory
 }

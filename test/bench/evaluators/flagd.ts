@@ -24,7 +24,7 @@ const FLAGS = {
   },
 }
 
-/** OpenFeature's flagd, evaluated in the process. */
+/** Decides by OpenFeature's flagd, evaluated in this process. */
 export function decideByFlagd(users: readonly BenchUser[]): Decide {
   const core = new FlagdCore()
   core.setConfigurations(JSON.stringify(FLAGS))

@@ -33,7 +33,7 @@ const STORED: StoredExperiment = {
   segment_ids: [],
 }
 
-/** The platform's own pure decision, `draw`, of an experiment compiled as the snapshot's are. */
+/** Decides by the platform's pure function `draw`, on an experiment compiled as for a snapshot. */
 export function decideByPlatform(users: readonly BenchUser[]): Decide {
   const experiment = compileExperiment()
   const subjects = users.map(subjectOf)

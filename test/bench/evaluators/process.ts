@@ -1,6 +1,6 @@
 import { type BenchUser, type Decide, isTargeted, makeUsers } from './question.ts'
 
-/** One evaluator in a process of its own: it answers each number of passes with the CPU time of one decision. */
+/** Runs one evaluator in a process of its own. The answer to a number of passes is the CPU time of one decision. */
 const makers: Record<string, () => Promise<(users: readonly BenchUser[]) => Decide>> = {
   platform: async () => (await import('./platform.ts')).decideByPlatform,
   growthbook: async () => (await import('./growthbook.ts')).decideByGrowthBook,
@@ -9,7 +9,7 @@ const makers: Record<string, () => Promise<(users: readonly BenchUser[]) => Deci
   'one-shot': async () => (await import('./sha256.ts')).sha256InOneShot,
   'hash-object': async () => (await import('./sha256.ts')).sha256ByObject,
 }
-/** By how much a half may miss half of the users: five standard deviations. */
+/** A variant may differ from half of the users by this number times √users, which is five standard deviations. */
 const TOLERANCE = 2.5
 
 const [name = '', count, purpose] = process.argv.slice(2)
@@ -17,28 +17,32 @@ const users = makeUsers(Number(count))
 const decide = (await makers[name]?.())?.(users) as Decide
 if (purpose === 'decides') check()
 
-/** @throws where it leaves out anybody else than it should, or does not make two halves of the others */
+/** @throws Error if the evaluator leaves out other users than it should, or does not halve the rest */
 function check() {
   const counts = { control: 0, treatment: 0 }
   for (const [index, user] of users.entries()) {
     const variant = decide(index)
-    if ((variant !== null) !== isTargeted(user)) throw new Error(`${name} says ${variant} of ${JSON.stringify(user)}`)
+    if ((variant !== null) !== isTargeted(user)) throw new Error(`${name} gives ${variant} to ${JSON.stringify(user)}`)
     if (variant === 'control' || variant === 'treatment') counts[variant]++
-    else if (variant !== null) throw new Error(`${name} knows a variant ${variant}`)
+    else if (variant !== null) throw new Error(`${name} gives an unknown variant ${variant}`)
   }
   const { control, treatment } = counts
   if (Math.abs(control - treatment) / 2 > TOLERANCE * Math.sqrt(control + treatment))
-    throw new Error(`${name} made no halves: ${JSON.stringify(counts)}`)
+    throw new Error(`${name} does not halve the users: ${JSON.stringify(counts)}`)
 }
 
-/** @returns nanoseconds of CPU time per decision, of all threads: with its garbage's, without the machine's neighbours' */
+/**
+ * Measures the CPU time of a decision. The time includes garbage collection in other threads of this process, but not
+ * the work of other processes.
+ * @returns nanoseconds per decision
+ */
 function time(passes: number): number {
-  let given = 0
+  let decided = 0
   const before = process.cpuUsage()
   for (let pass = 0; pass < passes; pass++)
-    for (let user = 0; user < users.length; user++) if (decide(user) !== null) given++
+    for (let user = 0; user < users.length; user++) if (decide(user) !== null) decided++
   const { user, system } = process.cpuUsage(before)
-  if (given === 0) throw new Error('Nobody was given a variant')
+  if (decided === 0) throw new Error('No user got a variant')
   return ((user + system) * 1000) / (passes * users.length)
 }
 

@@ -1,12 +1,12 @@
-/** The one experiment that every evaluator decides: two conditions, two halves, sticky on the user's id. */
+/** Every evaluator decides the same experiment: two conditions and two equal variants, drawn by the user's id. */
 export const LISTED_COUNTRIES = ['AT', 'BE', 'CH', 'DE', 'ES', 'FR', 'IT', 'NL']
 const OTHER_COUNTRIES = ['GB', 'US']
 
 export type BenchUser = { id: string; country_code: string; is_premium: boolean }
-/** @returns the variant's name, or null for a user who is left out; users are told by their index */
+/** Decides for the user with this index. @returns the variant's name, or null for a user who is left out */
 export type Decide = (user: number) => string | null
 
-/** Users of ten countries, seven in eight of them premium: 70 % meet both conditions, country by country in turn. */
+/** Makes users from ten countries in turn. Seven in eight are premium, and 70 % meet both conditions. */
 export function makeUsers(count: number): BenchUser[] {
   const countries = [...LISTED_COUNTRIES, ...OTHER_COUNTRIES]
   return Array.from({ length: count }, (_, index) => ({

@@ -29,7 +29,7 @@ const FEATURE: FeatureInterface = {
   ],
 } as never
 
-/** Unleash's evaluation alone, over a repository in memory: no polling, no metrics. */
+/** Decides by Unleash's evaluation alone, over a repository in memory, without polling and metrics. */
 export function decideByUnleash(users: readonly BenchUser[]): Decide {
   const repository = Object.assign(new EventEmitter(), {
     getToggle: () => FEATURE,

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 
-/** The least that Node's own HTTP server can do with such a request: read and parse the body, answer an object. */
+/** Does the least possible work with Node's own HTTP server: reads and parses the body, and answers an object. */
 const answer = JSON.parse(process.env.ANSWER ?? '{}')
 
 createServer((request, response) => {

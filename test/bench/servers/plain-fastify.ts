@@ -1,6 +1,6 @@
 import Fastify from 'fastify'
 
-/** Fastify as it comes, with one route: it reads and parses the body and answers an object. */
+/** Runs Fastify with its defaults and one route, which reads and parses the body and answers an object. */
 const answer = JSON.parse(process.env.ANSWER ?? '{}')
 
 const app = Fastify()

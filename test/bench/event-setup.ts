@@ -2,8 +2,8 @@ import type { Enrolled, Population } from './event-traffic.ts'
 import type { BenchPlatform } from './platform.ts'
 
 /**
- * Starts experiments with one user's check, and gives everybody an assignment in each: the first variant to users of an
- * even number, the second to the others.
+ * Starts experiments by one user's check, and assigns all users in each experiment. Users with an even number get the
+ * first variant, the others the second.
  */
 export async function enrolEverybody(platform: BenchPlatform, count: number, users: number): Promise<Population> {
   const { post, query } = platform
@@ -23,7 +23,7 @@ export async function enrolEverybody(platform: BenchPlatform, count: number, use
     const [even, odd] = variants.map((variant) => variant.id) as [number, number]
     experiments.push({ experimentId, variantIds: [even, odd] })
   }
-  // In one transaction, so that each user is counted once.
+  // One statement inserts all assignments, so that the totals count each user in one transaction.
   await query(
     `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, definition_version, exposed_at, exposure_source)
     select r.id, 'user_' || n, v.ids[1 + n % 2], 1, 'hash', now_ms(), e.version, now_ms(), 'check'
@@ -37,33 +37,33 @@ export async function enrolEverybody(platform: BenchPlatform, count: number, use
   return { experiments, users }
 }
 
-/** How far the totals are behind what is stored: the age of the oldest event that is not in them, and how many are not. */
-export type Fold = { lag_seconds: number; tail: number }
+/** The events that the totals do not contain yet: the age of the oldest one, and their number. */
+export type UnfoldedEvents = { lag_seconds: number; count: number }
 
-/** Longer tails are not counted to their end: that would slow down what is measured. */
-const MAX_TAIL = 200_000
+/** The count stops here, because a longer count would slow down the measured platform. */
+const MAX_COUNT = 200_000
 
-export async function readFold({ query }: BenchPlatform): Promise<Fold> {
-  const [fold] = await query<Fold>(
+export async function readUnfolded({ query }: BenchPlatform): Promise<UnfoldedEvents> {
+  const [unfolded] = await query<UnfoldedEvents>(
     `select coalesce(extract(epoch from clock_timestamp() - (
         select e.received_at from events e where (e.xid, e.id) > (f.event_xid, f.event_id)
         order by e.xid, e.id limit 1)), 0)::float8 as lag_seconds,
       (select count(*) from (
         select 1 from events e where (e.xid, e.id) > (f.event_xid, f.event_id)
-        order by e.xid, e.id limit ${MAX_TAIL}) tail)::int as tail
+        order by e.xid, e.id limit ${MAX_COUNT}) unfolded)::int as count
     from fold_state f`,
   )
-  return fold as Fold
+  return unfolded as UnfoldedEvents
 }
 
-const LOOK_MS = 250
-/** A fold that gets nowhere for so long is not waited for. */
-const STUCK_LOOKS = 240
+const POLL_MS = 250
+/** The wait ends after this many polls without progress of the fold. */
+const MAX_STUCK_POLLS = 240
 
-/** Waits until nothing is left to be folded, so that one round does not pay for the one before. */
+/** Waits until the fold has caught up, so that one round does not slow down the next. */
 export async function settle({ query }: BenchPlatform): Promise<void> {
   let before = ''
-  for (let stuck = 0; stuck < STUCK_LOOKS; ) {
+  for (let stuck = 0; stuck < MAX_STUCK_POLLS; ) {
     const [state] = await query<{ cursor: string; left: boolean }>(
       `select concat_ws(' ', f.event_xid, f.event_id, f.assignment_xid) as cursor,
         coalesce((select true from events e where (e.xid, e.id) > (f.event_xid, f.event_id) order by e.xid, e.id limit 1),
@@ -73,6 +73,6 @@ export async function settle({ query }: BenchPlatform): Promise<void> {
     if (!state?.left) return
     stuck = state.cursor === before ? stuck + 1 : 0
     before = state.cursor
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
 }
