@@ -5,7 +5,7 @@ import type { Reply } from './send.ts'
 type Issue = { path: (string | number)[]; message: string }
 type Fault = { message?: unknown; code?: unknown; issues?: Issue[] }
 
-/** What is not right about an answer to a bad request, or null. */
+/** Describes the first fault of an answer to a bad request. @returns null if the answer is right */
 export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Reply): string | null {
   if (!isExpected(answer, reply.status)) return `status ${reply.status} instead of ${answer.status}`
   const body = parsed(reply.body)
@@ -14,8 +14,8 @@ export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Rep
   const { message, code, issues, ...more } = body as Fault
   if (typeof message !== 'string' || message === '') return 'no message'
   if (code !== (ERROR_CODES[reply.status] ?? code) || typeof code !== 'string') return `code ${code}`
-  if (Object.keys(more).length > 0) return `more than the one shape: ${Object.keys(more)}`
-  if (/node_modules|\.ts:\d|select |insert into/.test(reply.body)) return 'the inside shows'
+  if (Object.keys(more).length > 0) return `undocumented fields: ${Object.keys(more)}`
+  if (/node_modules|\.ts:\d|select |insert into/.test(reply.body)) return 'the body shows internals of the server'
   return faultOfIssues(answer, issues)
 }
 
@@ -50,7 +50,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Counts what was sent and answered, and keeps what was answered wrongly. */
+/** Creates a tally that counts requests and answers, and keeps the wrong answers. */
 export function createTally() {
   const kinds = new Map<string, { count: number; statuses: Map<number, number> }>()
   const routes = new Map<string, number>()
@@ -73,7 +73,7 @@ export function createTally() {
     },
     total: () => total,
     wrong: () => [...wrong].map(([where, { count, example }]) => `${where} (${count} times), such as ${example}`),
-    /** Kind, count and statuses; then routes and their counts. */
+    /** Writes a line per kind, with its count and statuses, and then the counts per route. */
     table() {
       const statuses = (counts: Map<number, number>) =>
         [...counts].map(([status, count]) => `${status}×${count}`).join(' ')

@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib'
 import { PROTOTYPES } from './bad-values.ts'
 import { encode, Json, type Random } from './request.ts'
 
-/** A body that no evaluation takes, the headers that it comes with, and what the protocol calls that. */
+/** A body that an evaluation must refuse, its headers, and the protocol's code for the error. */
 export type BadContext = {
   kind: string
   body: string | Buffer
@@ -22,22 +22,22 @@ const OTHER_TYPES = [
 const BROKEN_BYTES = [[0xff], [0xc3, 0x28], [0xe2, 0x82], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]
 const MIB = 1024 * 1024
 
-/** One round: each kind once, with other values than in the round before. */
+/** Makes one round of bad contexts: each kind once. Every round has other values. */
 export function badContexts(random: Random): BadContext[] {
   const found: BadContext[] = []
   const unreadable = (kind: string, body: string | Buffer, headers: Record<string, string> = JSON_TYPE) =>
     found.push({ kind, body, headers, errorCode: 'PARSE_ERROR' })
   const invalid = (kind: string, body: unknown) =>
     found.push({ kind, body: encode(body), headers: JSON_TYPE, errorCode: 'INVALID_CONTEXT' })
-  const right = encode({ context: { targetingKey: random.word(), plan: 'gold' } })
+  const valid = encode({ context: { targetingKey: random.word(), plan: 'gold' } })
 
   for (const [kind, text] of [
-    ['a body that is a list', random.pick(['[]', '[{}]', `[${right}]`])],
+    ['a body that is a list', random.pick(['[]', '[{}]', `[${valid}]`])],
     ['a body that is a text', random.pick(['""', '"context"'])],
     ['a body that is a number', random.pick(['0', '7', '-1.5'])],
     ['a body that is a boolean', random.pick(['true', 'false'])],
-    ['truncated JSON', right.slice(0, random.int(1, right.length - 1))],
-    ['text after the JSON', right + random.pick(['x', '}', right, ',{}', '\0'])],
+    ['truncated JSON', valid.slice(0, random.int(1, valid.length - 1))],
+    ['text after the JSON', valid + random.pick(['x', '}', valid, ',{}', '\0'])],
     [
       'malformed JSON',
       random.pick(['{a:1}', "{'a':1}", '{"a":NaN}', '{"a":1,}', '{/**/}', '   ', '{"context":undefined}']),
@@ -49,9 +49,9 @@ export function badContexts(random: Random): BadContext[] {
   unreadable('a prototype key as the body', random.pick(PROTOTYPES))
   const bytes = Buffer.from(random.pick(BROKEN_BYTES))
   unreadable('broken UTF-8', Buffer.concat([Buffer.from('{"context":{"targetingKey":"'), bytes, Buffer.from('"}}')]))
-  unreadable('a compressed body', gzipSync(right), { ...JSON_TYPE, 'content-encoding': 'gzip' })
-  unreadable('no content type', right, {})
-  unreadable('a wrong content type', right, { 'content-type': random.pick(OTHER_TYPES) })
+  unreadable('a compressed body', gzipSync(valid), { ...JSON_TYPE, 'content-encoding': 'gzip' })
+  unreadable('no content type', valid, {})
+  unreadable('a wrong content type', valid, { 'content-type': random.pick(OTHER_TYPES) })
 
   for (const [kind, context] of [
     ['a context that is a list', random.pick([[], [{}], ['targetingKey', 'a']])],
@@ -77,7 +77,7 @@ export function badContexts(random: Random): BadContext[] {
   return found
 }
 
-/** Heavy ones, to be sent once. */
+/** Makes bad contexts that are large, to be sent once. */
 export const heavyContexts = (): BadContext[] => {
   const of = (kind: string, context: unknown, errorCode: BadContext['errorCode'] = 'INVALID_CONTEXT'): BadContext => ({
     kind,

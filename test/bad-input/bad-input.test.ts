@@ -13,7 +13,7 @@ import { makeWorld, type World } from './world.ts'
 const { size: ROUNDS, seed: SEED } = scaleOf('bad input')
 const LEAST_IN_ROUND = 5000
 
-test('every route takes the request that faults are put into', async () => {
+test('every route accepts the valid requests into which the tests put faults', async () => {
   const app = await openApp('embedded')
   const sender = createSender(app.url)
   const random = createRandom(SEED)
@@ -26,7 +26,7 @@ test('every route takes the request that faults are put into', async () => {
         const send = () => sender.send(requestOf(route, world.token, baseOf(route, world, random, extent)))
         let reply = await send()
         if (reply.status !== 200) {
-          // A request before this one may have used up what it needs.
+          // An earlier request may have deleted or changed what this one needs.
           world = await makeWorld(app.api)
           reply = await send()
         }
@@ -55,7 +55,7 @@ describe.each(isSoak ? eachDatabase() : [oneDatabase()])('a platform that is sen
     await app?.close()
   })
 
-  test('every keyed route opens for some scopes only', () => {
+  test('admits only some scopes on every route that needs a key', () => {
     for (const route of allRoutes().filter(({ keyed }) => keyed)) {
       expect(lacking(route).length, route.name).toBeGreaterThan(0)
       expect(lacking(route).length, route.name).toBeLessThan(Object.keys(world.scopes).length)

@@ -1,13 +1,13 @@
 import { Json, type Random } from './request.ts'
 import type { Field } from './routes.ts'
 
-/** What is wrong, a value that is wrong like that, and how the server tells. */
+/** A bad value, the kind of its fault, and the path at which the server must report the fault. */
 export type BadValue = {
   kind: string
   value: unknown
-  /** Below the field: where `issues` points. `null`: the whole body cannot be read, so no field is named. */
+  /** The path of the issue below the field. `null` means that the body cannot be read, so no field is named. */
   below?: readonly (string | number)[] | null
-  /** Too heavy to be sent again and again. */
+  /** True for a value that is too large to be sent in every round. */
   once?: true
 }
 
@@ -28,7 +28,7 @@ const DATES = {
     '2026-01-01T12:00:00+25:00',
   ],
   'a date without an offset': ['2026-01-01T00:00:00', '2026-01-01', '2026-01-01T00:00:00.000'],
-  'a date that is no ISO 8601': [
+  'a date that is not ISO 8601': [
     'yesterday',
     '',
     '2026-01-01 00:00:00Z',
@@ -59,31 +59,32 @@ const PATTERNS: Record<string, string[]> = {
   time_zone: ['', 'Mars/Olympus', '+02:00', 'UTC ', ' UTC', 'Europe/Paris\n'],
   'key of a flag': ['', '.x', '-x', '_x', 'a b', 'ä', 'a/b', 'x'.repeat(101), 'a\n'],
 }
-/** Flags have keys of upper case too. */
+/** The name of a field's pattern. Flags have a pattern of their own, because their keys may be upper case. */
 const patternOf = ({ name, schema }: Field) =>
   name !== 'time_zone' && schema.pattern?.includes('A-Za-z') ? 'key of a flag' : name
 
-/** The longest that a text may be. */
-const LONGEST: Record<string, number> = { text: 10_000, 'user id': 256, label: 255, 'any text': 100 }
-const longest = (field: Field) => (field.name === 'event_id' ? 256 : (LONGEST[field.kind] as number))
+/** The limits of strings, in characters, by the kind of the field. */
+const MAX_LENGTHS: Record<string, number> = { text: 10_000, 'user id': 256, label: 255, 'any text': 100 }
+const maxLength = (field: Field) => (field.name === 'event_id' ? 256 : (MAX_LENGTHS[field.kind] as number))
 
-const many = (kind: string, values: readonly unknown[], random: Random): BadValue => ({
+/** Picks one of several values with the same kind of fault. */
+const oneOf = (kind: string, values: readonly unknown[], random: Random): BadValue => ({
   kind,
   value: random.pick(values),
 })
 
-/** One bad value for each thing that can be wrong with a field of a JSON body. */
+/** Makes one bad value for each kind of fault that a field of a JSON body can have. */
 export function badValues(field: Field, random: Random): BadValue[] {
   const { kind, schema } = field
   const found: BadValue[] = [...wrongTypes(field, random)]
   if (field.required) found.push({ kind: 'null where it is not allowed', value: null })
   if (['label', 'text', 'user id', 'email', 'pattern', 'enum', 'instant'].includes(kind)) {
-    found.push(many('a lone surrogate', SURROGATES, random), many('a null byte', NULS, random))
-    found.push(many('a control character', CONTROLS, random))
+    found.push(oneOf('a lone surrogate', SURROGATES, random), oneOf('a null byte', NULS, random))
+    found.push(oneOf('a control character', CONTROLS, random))
   }
   switch (kind) {
     case 'label':
-      found.push({ kind: 'an empty name', value: '' }, many('a blank name', BLANKS, random), tooLong(field, random))
+      found.push({ kind: 'an empty name', value: '' }, oneOf('a blank name', BLANKS, random), tooLong(field, random))
       break
     case 'any text':
       found.push({ kind: 'an empty text', value: '' }, tooLong(field, random))
@@ -95,15 +96,15 @@ export function badValues(field: Field, random: Random): BadValue[] {
       found.push(tooLong(field, random))
       break
     case 'email':
-      found.push(many('no e-mail address', EMAILS, random))
+      found.push(oneOf('a text that is not an e-mail address', EMAILS, random))
       found.push({ kind: 'longer than allowed', value: `${'x'.repeat(random.int(250, 400))}@example.com` })
       break
     case 'pattern':
-      found.push(many('no such code', PATTERNS[patternOf(field)] ?? ['', '\n', '%'], random))
+      found.push(oneOf('a text that does not match the pattern', PATTERNS[patternOf(field)] ?? ['', '\n', '%'], random))
       break
     case 'enum':
       found.push(
-        many(
+        oneOf(
           'an unknown enum value',
           ['nonsense', '', ` ${schema.enum?.[0]}`, schema.enum?.[0]?.toUpperCase()],
           random,
@@ -114,7 +115,7 @@ export function badValues(field: Field, random: Random): BadValue[] {
       found.push({ kind: 'an unknown enum value', value: false })
       break
     case 'instant':
-      for (const [fault, dates] of Object.entries(DATES)) found.push(many(fault, dates, random))
+      for (const [fault, dates] of Object.entries(DATES)) found.push(oneOf(fault, dates, random))
       break
     case 'id':
     case 'integer':
@@ -135,11 +136,11 @@ export function badValues(field: Field, random: Random): BadValue[] {
 }
 
 const tooLong = (field: Field, random: Random): BadValue => {
-  const length = longest(field) + random.pick([1, 1, 2, 100, 5000])
+  const length = maxLength(field) + random.pick([1, 1, 2, 100, 5000])
   return { kind: 'longer than allowed', value: random.pick(['x', 'ä', '\u{1f600}']).repeat(length) }
 }
 
-/** A value of every JSON type that the field does not take. */
+/** Makes a value of every JSON type that the field does not accept. */
 function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
   const types: Record<string, unknown> = {
     string: random.pick(['7', 'true', 'null', '', 'abc', '1e3', '[]']),
@@ -149,14 +150,14 @@ function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
     object: random.pick<unknown>([{}, { id: 1 }, { $gt: 0 }, { toString: 1 }, { length: 3 }]),
   }
   if (kind === 'json') return []
-  const taken: Record<string, string> = {
+  const accepted: Record<string, string> = {
     object: 'object',
     rules: 'object',
     array: 'array',
     boolean: 'boolean',
     literal: 'boolean',
   }
-  const own = taken[kind] ?? (schema.type === 'string' ? 'string' : 'number')
+  const own = accepted[kind] ?? (schema.type === 'string' ? 'string' : 'number')
   return Object.entries(types)
     .filter(([type]) => type !== own)
     .map(([type, value]) => ({ kind: `${type} instead of ${own}`, value }))
@@ -175,23 +176,23 @@ function badNumbers({ kind, schema }: Field, random: Random): BadValue[] {
     { kind: 'Infinity as 1e400', value: new Json(random.pick(['1e400', '-1e400', '9e999'])) },
   ]
   if (kind === 'percent') {
-    found.push(many('a negative percentage', [-1, -0.0001, -100, -1e-300], random))
-    found.push(many('a percentage over 100', [101, 100.0001, 1e6, 1e308, 2 ** 53], random))
-    found.push(many('more than four decimals', [33.33333, 0.00001, 99.999999, 1e-7, 5e-324], random))
+    found.push(oneOf('a negative percentage', [-1, -0.0001, -100, -1e-300], random))
+    found.push(oneOf('a percentage over 100', [101, 100.0001, 1e6, 1e308, 2 ** 53], random))
+    found.push(oneOf('more than four decimals', [33.33333, 0.00001, 99.999999, 1e-7, 5e-324], random))
   } else if (kind === 'share') {
-    found.push(many('a share out of range', [0, 1, -0.5, 1.0001, 95, 1e308, new Json('-0')], random))
+    found.push(oneOf('a share out of range', [0, 1, -0.5, 1.0001, 95, 1e308, new Json('-0')], random))
   } else if (kind === 'number') {
     const [least, most] = [
       schema.minimum ?? schema.exclusiveMinimum ?? 0,
       schema.maximum ?? schema.exclusiveMaximum ?? 0,
     ]
-    found.push(many('a number below the range', [least - 1, least - Math.abs(least) - 0.5, -1e308], random))
-    found.push(many('a number above the range', [most + 1, 2 * most, 1e308], random))
+    found.push(oneOf('a number below the range', [least - 1, least - Math.abs(least) - 0.5, -1e308], random))
+    found.push(oneOf('a number above the range', [most + 1, 2 * most, 1e308], random))
   } else {
     const least = schema.minimum ?? (schema.exclusiveMinimum ?? 0) + 1
-    found.push(many('a number below the range', [least - 1, -1, -(2 ** 31), new Json('-0')], random))
-    found.push(many('a number above the range', [(schema.maximum ?? 0) + 1, 2 ** 53, 2 ** 64, 1e20, 1e308], random))
-    found.push(many('a fraction', [1.5, 0.1, 1.0000001, 1e-7], random))
+    found.push(oneOf('a number below the range', [least - 1, -1, -(2 ** 31), new Json('-0')], random))
+    found.push(oneOf('a number above the range', [(schema.maximum ?? 0) + 1, 2 ** 53, 2 ** 64, 1e20, 1e308], random))
+    found.push(oneOf('a fraction', [1.5, 0.1, 1.0000001, 1e-7], random))
   }
   return found
 }
@@ -216,13 +217,13 @@ function badJson(field: Field, random: Random): BadValue[] {
     ...PROTOTYPES.map((text): BadValue => ({ kind: 'a prototype key', value: new Json(text), below: null })),
   ]
   if (field.kind === 'rules') {
-    found.push(holding('a rule that is no plain value', random.pick([{}, [], ['a'], { $gt: 1 }])))
+    found.push(holding('a rule that is not a plain value', random.pick([{}, [], ['a'], { $gt: 1 }])))
     found.push(withKey('an empty attribute name', ''), withKey('longer than allowed', 'x'.repeat(random.int(256, 600))))
   }
   return found
 }
 
-/** Also escaped, also deep inside. */
+/** JSON texts with a prototype key, some of them escaped or deep inside. */
 export const PROTOTYPES = [
   '{"__proto__":{"polluted":true}}',
   '{"\\u005f_proto__":1}',
@@ -248,16 +249,31 @@ function badArrays({ items, schema }: Field, random: Random): BadValue[] {
   return found
 }
 
-/** What a path parameter may be, so that it is the field that is refused. */
-const LONGEST_TEXT = 3000
+/** The limit for a path parameter. A longer URL would be refused before its fields are checked. */
+const MAX_PATH_TEXT = 3000
 
-/** Bad texts for a field in a query, percent-encoded as they have to be; and in a path, where only some can be. */
+/** Makes bad texts for a field in a query or a path, to be percent-encoded. A path cannot contain all of them. */
 export function badTexts(field: Field, random: Random): BadValue[] {
   const inPath = field.in === 'path'
-  const texts = (kind: string, values: readonly string[]) => many(kind, values, random)
+  const texts = (kind: string, values: readonly string[]) => oneOf(kind, values, random)
   const empty: BadValue[] = inPath ? [] : [{ kind: 'an empty value', value: '' }]
-  const numbers = [...empty, texts('no number', ['abc', '7abc', 'true', 'null', '[1]', '{}', '７', '1,2', 'undefined'])]
-  const odd = texts('a number spelled oddly', ['0x10', '1e3', ' 7', '7 ', '+7', '07', '7.', '1_0', '7\0', '\t7', '0b1'])
+  const numbers = [
+    ...empty,
+    texts('a text that is not a number', ['abc', '7abc', 'true', 'null', '[1]', '{}', '７', '1,2', 'undefined']),
+  ]
+  const odd = texts('a number in an unusual spelling', [
+    '0x10',
+    '1e3',
+    ' 7',
+    '7 ',
+    '+7',
+    '07',
+    '7.',
+    '1_0',
+    '7\0',
+    '\t7',
+    '0b1',
+  ])
   switch (field.kind) {
     case 'id':
     case 'integer': {
@@ -276,7 +292,7 @@ export function badTexts(field: Field, random: Random): BadValue[] {
       ]
     }
     case 'boolean':
-      return [...empty, texts('no boolean', ['yes', '1', '0', 'TRUE', 'False', 'null', ' true'])]
+      return [...empty, texts('a text that is not a boolean', ['yes', '1', '0', 'TRUE', 'False', 'null', ' true'])]
     case 'array': {
       const item = field.items as Field
       return badTexts({ ...item, in: 'query' }, random).map((bad) => ({
@@ -286,14 +302,14 @@ export function badTexts(field: Field, random: Random): BadValue[] {
       }))
     }
     default:
-      // A path cannot hold an empty text, and no URL a lone surrogate.
+      // A path cannot contain an empty text, and no URL can contain a lone surrogate.
       return badValues(field, random).filter(
         ({ kind, value }) =>
           typeof value === 'string' &&
           !kind.startsWith('string') &&
           kind !== 'a lone surrogate' &&
           !(inPath && value === '') &&
-          encodeURIComponent(value.toWellFormed()).length <= LONGEST_TEXT,
+          encodeURIComponent(value.toWellFormed()).length <= MAX_PATH_TEXT,
       )
   }
 }

@@ -3,9 +3,9 @@ import type { Field, Route } from './routes.ts'
 import type { World } from './world.ts'
 
 /**
- * Valid input of a route: the request that a fault is put into. Fields get a value by their kind, references by their
- * name; only what needs a certain status or link is said here by procedure.
- * @param extent whether optional fields are given too
+ * Makes valid input for a route, into which a test puts a fault. Fields get a value by their kind, and references by
+ * their name. `particular` chooses the values that depend on a status or a link.
+ * @param extent `most` gives the optional fields too
  */
 export function baseOf(route: Route, world: World, random: Random, extent: 'least' | 'most'): Input {
   const chosen = particular(route.procedure, world, random)
@@ -17,7 +17,7 @@ export function baseOf(route: Route, world: World, random: Random, extent: 'leas
   return input
 }
 
-/** Fields of which exactly one is given: the first of them here. */
+/** Fields of which exactly one may be given. The base gives the first of them. */
 const ONE_OF: Record<string, string[]> = {
   'segments.preview': ['rules', 'segment_id'],
   'layers.setShare': ['percent', 'ranges'],
@@ -96,12 +96,12 @@ function particular(procedure: string, world: World, random: Random): Input {
 
 const COUNTED = { type: 'count', event_type: 'view', filter: { page: 'home' } }
 
-/** One that can be answered. */
+/** The optional fields of a question about results that can be answered. */
 const question = ({ segments }: World): Input => ({
   ...{ run: 1, dimension: 'country_code', where: { country_code: 'US' }, segment_id: segments.listed.id },
   ...{ from: inHours(-2), to: inHours(-1) },
 })
-/** The plain question: the only one that a run is frozen with. */
+/** The input without optional fields, because a frozen run has one answer only. */
 const unasked = (world: World): Input => {
   const plain = { conversion_event_type: 'conversion', confidence_level: 0.95, significance_threshold: 0.05 }
   const others = ['interval_method', 'method', 'metrics', 'event_types', 'window_hours', 'as_of']
@@ -113,7 +113,7 @@ const unasked = (world: World): Input => {
 
 const inHours = (hours: number) => new Date(Date.now() + hours * 3.6e6).toISOString()
 
-/** Settings of an experiment that hold together. */
+/** Settings of an experiment that are valid together. */
 const settings = ({ experiments: { running }, holdout }: World): Input => ({
   prerequisites: [{ experiment_id: running.id, variant_ids: [running.variants.treatment] }],
   holdout_id: holdout,
@@ -122,7 +122,7 @@ const settings = ({ experiments: { running }, holdout }: World): Input => ({
   payload_schema: { type: 'object' },
 })
 
-/** Of a flag of type object. */
+/** Settings of a flag of type object. */
 const flagSettings = ({ experiments: { running }, segments }: World): Input => ({
   value_schema: { type: 'object' },
   rules: [

@@ -1,11 +1,11 @@
 import type { TestApp } from '../support/app.ts'
 
-/** When keys were last used is written whenever they are; it is no change. */
+/** Columns to ignore, by table. Every use of a key writes its `last_used_at`. */
 const VOLATILE: Record<string, string> = { api_keys: 'last_used_at' }
-/** How far totals have got moves on by itself; what they hold does not, once everything is in them. */
+/** The table to ignore. The fold's cursor moves even without new events; the totals themselves do not change then. */
 const MOVING = 'fold_state'
 
-/** Every row of every table, as text, when everything stored is in the totals. */
+/** Reads every row of every table as text, after everything stored is folded into the totals. */
 export async function dumpTables({ platform }: TestApp): Promise<Record<string, string[]>> {
   await platform.jobs.maintenance.runNow()
   await platform.reporting.totals.catchUp()

@@ -1,10 +1,10 @@
 import type { Expected, Input, Random } from './request.ts'
 import type { World } from './world.ts'
 
-/** What is wrong, method and path below /api, body, and the answer. */
+/** The kind of the fault, the method and path below /api, the body, and the expected answer. */
 type MeaningFault = [kind: string, call: string, body: Input | undefined, answer: Expected]
 
-/** Flags whose every field is well-formed, and which do not hold together, or not with what is stored. */
+/** Makes flags with well-formed fields that contradict one another or the stored definitions. */
 export function flagFaults(world: World, random: Random): MeaningFault[] {
   const { draft, running, paused, archived } = world.experiments
   const { flag, holdout, disposable, segments } = world
@@ -17,16 +17,16 @@ export function flagFaults(world: World, random: Random): MeaningFault[] {
     ['a duplicate key', create, { key: disposable.key, type: 'boolean', default_value: true }, conflict],
     ['a duplicate key', 'POST /experiments', { name: word, key: flag }, conflict],
     ['a duplicate key', `PUT /experiments/${draft.id}`, { key: flag }, conflict],
-    ['a version that is over', change, { version: random.int(2, 1e9), enabled: false }, conflict],
+    ['an outdated version', change, { version: random.int(2, 1e9), enabled: false }, conflict],
     [
-      'a schema of no object',
+      'a schema for a flag of another type than object',
       create,
       { key: word, type: 'number', default_value: 1, value_schema: {} },
       at('value_schema'),
     ],
-    ['a rule with nothing to give', change, { rules: [{}] }, at('rules', 0, 'value')],
+    ['a rule without a value', change, { rules: [{}] }, at('rules', 0, 'value')],
     [
-      'a rule with two things to give',
+      'a rule with a value and a rollout',
       change,
       { rules: [{ value: {}, rollout: share(1) }] },
       at('rules', 0, 'rollout'),
@@ -52,7 +52,7 @@ export function flagFaults(world: World, random: Random): MeaningFault[] {
       at('rules', 0, 'until'),
     ],
     [
-      'an id twice',
+      'the same id in two rules',
       change,
       {
         rules: [
@@ -69,13 +69,13 @@ export function flagFaults(world: World, random: Random): MeaningFault[] {
       at('rules', 0, 'condition', word),
     ],
     [
-      'a segment that is not there',
+      'an unknown segment',
       change,
       { rules: [{ value: {}, segment_ids: [segments.used.id, 2_000_000_000] }] },
       at('rules', 0, 'segment_ids', 1),
     ],
-    ['a segment in use deleted', `DELETE /segments/${segments.used.id}`, undefined, conflict],
-    ['an experiment in use deleted', `DELETE /experiments/${draft.id}`, undefined, conflict],
+    ['deletion of a segment in use', `DELETE /segments/${segments.used.id}`, undefined, conflict],
+    ['deletion of an experiment in use', `DELETE /experiments/${draft.id}`, undefined, conflict],
   ]
   for (const [kind, value] of [
     ['a value of another type', random.pick<unknown>([7, 'x', true, [{}], ['a']])],
@@ -94,13 +94,12 @@ export function flagFaults(world: World, random: Random): MeaningFault[] {
     { required: 'x' },
     { minimum: '1' },
   ]
-  for (const value_schema of schemas)
-    found.push(['a schema that is none', change, { value_schema }, at('value_schema')])
+  for (const value_schema of schemas) found.push(['an invalid schema', change, { value_schema }, at('value_schema')])
   found.push(['a value that the schema forbids', change, { value_schema: { required: [word] } }, at('default_value')])
   const experiments: [string, Input, string][] = [
-    ['an experiment that is not there', { experiment_id: 2_000_000_000, values: [] }, 'experiment_id'],
-    ['a rule of a holdout', { experiment_id: holdout, values: [] }, 'experiment_id'],
-    ['a rule of an archived experiment', { experiment_id: archived.id, values: [] }, 'experiment_id'],
+    ['an unknown experiment', { experiment_id: 2_000_000_000, values: [] }, 'experiment_id'],
+    ['a rule that reads a holdout', { experiment_id: holdout, values: [] }, 'experiment_id'],
+    ['a rule that reads an archived experiment', { experiment_id: archived.id, values: [] }, 'experiment_id'],
     [
       "another experiment's variant",
       { experiment_id: running.id, values: [{ variant_id: paused.variants.control, value: {} }] },

@@ -6,7 +6,7 @@ import { allRoutes, type Route } from './routes.ts'
 import type { createSender } from './send.ts'
 import type { World } from './world.ts'
 
-/** Which of the single scopes a route does not open for. */
+/** Lists the scopes that a route does not admit. */
 export type Lacking = (route: Route) => readonly string[]
 
 /** Makes bad requests in rounds: each has every route, field and kind of fault once, with other values than before. */
@@ -33,7 +33,7 @@ export function* badRequests(
   }
 }
 
-/** Methods that no route serves at a path. */
+/** Lists methods that no route serves at a path of another method. */
 function unservedMethods(routes: Route[]) {
   const serves = (path: string, method: string) =>
     routes.some(
@@ -45,7 +45,10 @@ function unservedMethods(routes: Route[]) {
   )
 }
 
-/** Asks each keyed route which of the single scopes it opens for, with a request that is refused either way if it writes. */
+/**
+ * Finds the scopes that each route admits, by requests with a key of each scope. Requests to routes that write are
+ * invalid, so that they change nothing.
+ */
 export async function findLacking(world: World, send: ReturnType<typeof createSender>['send']): Promise<Lacking> {
   const lacking = new Map<string, string[]>()
   for (const route of allRoutes().filter(({ keyed }) => keyed)) {

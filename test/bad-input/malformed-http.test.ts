@@ -7,33 +7,33 @@ const head = (line: string, ...headers: string[]) => `${[line, 'Host: platform',
 const post = (...headers: string[]) =>
   head('POST /api/experiments HTTP/1.1', 'Content-Type: application/json', ...headers)
 
-/** What is no HTTP, or only nearly. */
+/** Requests that are not valid HTTP. */
 const malformed: Record<string, string> = {
-  'no HTTP at all': 'hello\r\n\r\n',
+  'a text that is not HTTP': 'hello\r\n\r\n',
   'an unknown method': head('FOO /api/users HTTP/1.1'),
   'a null byte in the path': head('GET /api/users\0 HTTP/1.1'),
   'a space in the path': head('GET /api/us ers HTTP/1.1'),
   'an unknown version': head('GET /api/users HTTP/9.9'),
-  'a length that is no number': post('Content-Length: abc'),
+  'a length that is not a number': post('Content-Length: abc'),
   'a negative length': post('Content-Length: -1'),
   'two lengths': post('Content-Length: 2', 'Content-Length: 3'),
-  'a length and chunks': post('Content-Length: 2', 'Transfer-Encoding: chunked'),
-  'chunks of no size': `${post('Transfer-Encoding: chunked')}zz\r\n{}\r\n`,
+  'both a length and chunks': post('Content-Length: 2', 'Transfer-Encoding: chunked'),
+  'chunks without a size': `${post('Transfer-Encoding: chunked')}zz\r\n{}\r\n`,
   'a header without a colon': head('GET /api/users HTTP/1.1', 'nonsense'),
   'a null byte in a header': head('GET /api/users HTTP/1.1', 'X-Header: a\0b'),
   'headers over the limit': head('GET /api/users HTTP/1.1', `X-Header: ${'x'.repeat(20_000)}`),
   'a path over the limit': head(`GET /api/users/${'x'.repeat(20_000)} HTTP/1.1`),
 }
 
-/** Bodies that end before they should; nobody is there any more to be answered. */
+/** Requests whose body ends too early, after which the connection is closed. */
 const cutOff = [
   `${post('Content-Length: 100')}{"name":"cut off"}`,
   `${post('Transfer-Encoding: chunked')}13\r\n{"name":"cut off"}`,
   `${post('Content-Length: 18')}{"name":"cut o`,
 ]
 
-onOneDatabase('requests that are no HTTP', (app) => {
-  test.each(Object.entries(malformed))('%s is answered 4xx, and what it says is in the one shape', async (_, bytes) => {
+onOneDatabase('a malformed HTTP request', (app) => {
+  test.each(Object.entries(malformed))('gets a 4xx in the common shape of errors: %s', async (_, bytes) => {
     const sender = createSender(app().url)
     const answer = await sender.sendBytes(bytes)
     expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /)
@@ -41,7 +41,7 @@ onOneDatabase('requests that are no HTTP', (app) => {
     expect(JSON.parse(body)).toEqual({ message: expect.any(String), code: expect.any(String) })
   })
 
-  test('a body that is cut off changes nothing, and the next request is answered', async () => {
+  test('changes nothing if its body is cut off, and the server answers the next request', async () => {
     const before = await dumpTables(app())
     const sender = createSender(app().url)
     for (const bytes of cutOff) expect(await sender.sendBytes(bytes)).not.toMatch(/^HTTP\/1\.1 [25]/)

@@ -2,7 +2,7 @@ import { flagFaults } from './flag-faults.ts'
 import type { BadRequest, Expected, Input, Random } from './request.ts'
 import type { World } from './world.ts'
 
-/** Requests whose every field is well-formed, and which are wrong as a whole: by what is stored already. */
+/** Makes requests with well-formed fields that contradict one another or what is stored. */
 export function meaningFaults(world: World, random: Random): BadRequest[] {
   const { draft, bare, running, paused, completed, archived } = world.experiments
   const { ada, bob } = world.users
@@ -171,11 +171,15 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     ["another experiment's variant", needs(running.id, paused.variants.treatment), ['prerequisites']],
     ['a holdout as a prerequisite', needs(holdout, 1), ['prerequisites']],
     ['an archived prerequisite', needs(archived.id, archived.variants.treatment), ['prerequisites']],
-    ['no holdout', { holdout_id: random.pick([draft, running, archived]).id }, ['holdout_id']],
-    ['a schedule that is past', { scheduled_start_at: past }, ['scheduled_start_at']],
-    ['a schedule that is past', { scheduled_end_at: past }, ['scheduled_end_at']],
+    [
+      'a holdout_id of an experiment that is not a holdout',
+      { holdout_id: random.pick([draft, running, archived]).id },
+      ['holdout_id'],
+    ],
+    ['a schedule in the past', { scheduled_start_at: past }, ['scheduled_start_at']],
+    ['a schedule in the past', { scheduled_end_at: past }, ['scheduled_end_at']],
     ['a bad rule', { condition: { [word]: { $near: 1 } } }, ['condition', word]],
-    ['a segment that is not there', { condition: { id: { $inGroup: 2_000_000_000 } } }, ['condition', 'id']],
+    ['an unknown segment', { condition: { id: { $inGroup: 2_000_000_000 } } }, ['condition', 'id']],
   ]
   for (const [kind, body, path] of settings) add(kind, `PUT /experiments/${draft.id}`, body, at(...path))
   add('a setting that the status forbids', `PUT /experiments/${running.id}`, { mode: 'aa' }, conflict)
@@ -186,9 +190,9 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     ['on_ineligible', 'leave_out'],
     ['holdout_id', holdout],
   ] as const)
-    add('what a holdout does not have', `PUT /experiments/${holdout}`, { [field]: value }, at(field))
+    add('a setting that a holdout does not have', `PUT /experiments/${holdout}`, { [field]: value }, at(field))
   add(
-    'what a holdout does not have',
+    'a variant added to a holdout',
     `POST ${variantsOf({ id: holdout })}`,
     { name: word, percent_allocated: 0 },
     conflict,
@@ -199,40 +203,35 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   const from = random.int(0, 39)
   add('a share that overlaps', share(draft), { ranges: [{ from, to: from + 10 }] }, at('ranges'))
   add('a share that is not free', share(draft), { percent: random.pick([60.0001, 61, 100]) }, at('percent'))
-  add('a share in two ways', share(draft), { percent: 1, ranges: [] }, at('ranges'))
-  add('a share in no way', share(draft), {}, at('percent'))
+  add('a share with percent and ranges', share(draft), { percent: 1, ranges: [] }, at('ranges'))
+  add('a share without percent and ranges', share(draft), {}, at('percent'))
   add('a share of a holdout', share(holdout), { percent: 1 }, at('experiment_id'))
   add('a share that the status forbids', share(random.pick([running, paused, archived])), { percent: 1 }, conflict)
-  add('a layer in use deleted', `DELETE /layers/${world.layer}`, undefined, conflict)
-  add('a share that is not there', share(draft).replace('PUT', 'DELETE'), undefined, missing)
+  add('deletion of a layer in use', `DELETE /layers/${world.layer}`, undefined, conflict)
+  add('deletion of an unknown share', share(draft).replace('PUT', 'DELETE'), undefined, missing)
 
   const measured = `PUT /metrics/${world.metric.id}`
   const another = { definition: { type: 'count', event_type: word } }
-  add('a metric in use changed', measured, another, conflict)
-  add('a metric in use deleted', `DELETE /metrics/${world.metric.id}`, undefined, conflict)
+  add('a change of a metric in use', measured, another, conflict)
+  add('deletion of a metric in use', `DELETE /metrics/${world.metric.id}`, undefined, conflict)
   const attach = (experiment: { id: number }) => `PUT /experiments/${experiment.id}/metrics`
-  add('a metric in use taken away', attach(running), { metrics: [] }, conflict)
-  add(
-    'a metric that is not there',
-    attach(draft),
-    { metrics: [{ metric_id: 2_000_000_000, role: 'primary' }] },
-    at('metrics'),
-  )
+  add('removal of a metric in use', attach(running), { metrics: [] }, conflict)
+  add('an unknown metric', attach(draft), { metrics: [{ metric_id: 2_000_000_000, role: 'primary' }] }, at('metrics'))
   const ask = (experiment: { id: number }) => `POST /experiments/${experiment.id}/results`
-  add('a metric that is not there', ask(running), { metrics: [`no-${word}`] }, at('metrics'))
+  add('an unknown metric', ask(running), { metrics: [`no-${word}`] }, at('metrics'))
   add('a dimension that was not declared', ask(running), { dimension: `no ${word}` }, at('dimension'))
-  add('dates reversed', ask(running), { from: past, to: '2020-01-01T00:00:00Z' }, at('to'))
-  add('a segment by rules', ask(running), { segment_id: unused.id }, at('segment_id'))
-  add('a run that is not there', ask(running), { run: 7 }, missing)
-  add('a run that goes on frozen', `POST /experiments/${running.id}/freeze`, {}, conflict)
-  add('a run that is frozen already', `POST /experiments/${world.experiments.frozen.id}/freeze`, {}, conflict)
+  add('an end before the start', ask(running), { from: past, to: '2020-01-01T00:00:00Z' }, at('to'))
+  add('a segment with rules', ask(running), { segment_id: unused.id }, at('segment_id'))
+  add('an unknown run', ask(running), { run: 7 }, missing)
+  add('a freeze of a run that has not ended', `POST /experiments/${running.id}/freeze`, {}, conflict)
+  add('a freeze of a frozen run', `POST /experiments/${world.experiments.frozen.id}/freeze`, {}, conflict)
   add('a plan that the status forbids', `PUT /experiments/${running.id}`, { planned_users: 7 }, conflict)
 
-  add('the control deleted', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
-  add('a variant in use deleted', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)
-  add('a segment in use deleted', `DELETE /segments/${used.id}`, undefined, conflict)
+  add('deletion of the control', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
+  add('deletion of a variant in use', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)
+  add('deletion of a segment in use', `DELETE /segments/${used.id}`, undefined, conflict)
   add(
-    'a link that is not there',
+    'deletion of an unknown link',
     'DELETE /segments/unassign-experiment',
     { experiment_id: draft.id, segment_id: used.id },
     missing,

@@ -7,11 +7,11 @@ import { createSender } from './send.ts'
 
 const ROUNDS = 25
 const ALL = '/ofrep/v1/evaluate/flags'
-/** A flag that takes a user. */
+/** The path of a flag that needs a user id. */
 const ONE = `${ALL}/drawn`
 
 let made = 0
-/** Flags of every kind, and an experiment: by key, whether a value is answered to nobody in particular. */
+/** Creates flags of every kind and an experiment. @returns by key, true if the flag has a value without a user id */
 async function makeFlags({ api }: TestApp) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { key: 'tried', name: `bad ${++made}` })
   await api.ok('POST', `/api/experiments/${experiment.id}/start`)
@@ -24,11 +24,11 @@ async function makeFlags({ api }: TestApp) {
   return { static: true, targeted: true, drawn: false, constructor: false, tried: false }
 }
 
-onOneDatabase('an evaluation with a wrong context', (app) => {
-  let answersNobody: Record<string, boolean> | undefined
-  /** Sends on connections that are closed again. */
+onOneDatabase('an evaluation', (app) => {
+  let hasValueWithoutUser: Record<string, boolean> | undefined
+  /** Gives a sender to a function, and closes the sender's connections afterwards. */
   async function withSender<T>(use: (sender: ReturnType<typeof createSender>) => Promise<T>): Promise<T> {
-    answersNobody ??= await makeFlags(app())
+    hasValueWithoutUser ??= await makeFlags(app())
     const sender = createSender(app().url)
     try {
       return await use(sender)
@@ -38,7 +38,7 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
   }
   const authorized = () => ({ authorization: `Bearer ${app().api.token}` })
 
-  test("is refused by the protocol's status, key and errorCode, and nothing is stored", async () => {
+  test("with a bad context gets the protocol's status, key and errorCode, and stores nothing", async () => {
     const counts: Record<string, number> = {}
     const wrong: string[] = []
     await withSender(async (sender) => {
@@ -77,10 +77,10 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
     ['a targetingKey that is null', '{"context":{"targetingKey":null}}'],
     ['an empty targetingKey', '{"context":{"targetingKey":""}}'],
     [
-      'attributes named like what every object has',
+      'attributes with the names of inherited properties',
       '{"context":{"constructor":1,"toString":{"a":1},"hasOwnProperty":[]}}',
     ],
-  ])('of nobody in particular (%s) lacks a targetingKey only where one is needed', async (_, body) => {
+  ])('without a user id (%s) gets TARGETING_KEY_MISSING only for flags that need one', async (_, body) => {
     await withSender(async (sender) => {
       const before = await dumpTables(app())
       const headers = { ...authorized(), ...(body === undefined ? {} : { 'content-type': 'application/json' }) }
@@ -96,9 +96,9 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
       const missing = (key: string) => ({ key, errorCode: 'TARGETING_KEY_MISSING', errorDetails: expect.any(String) })
       const bulk = await ask(ALL)
       expect(bulk.status).toBe(200)
-      expect(bulk.body.flags).toHaveLength(Object.keys(answersNobody ?? {}).length)
+      expect(bulk.body.flags).toHaveLength(Object.keys(hasValueWithoutUser ?? {}).length)
       for (const flag of bulk.body.flags) {
-        const isAnswered = answersNobody?.[flag.key] as boolean
+        const isAnswered = hasValueWithoutUser?.[flag.key] as boolean
         const answer = isAnswered ? { key: flag.key, reason: 'STATIC', value: false } : missing(flag.key)
         expect(flag).toEqual(answer)
         expect(await ask(`${ALL}/${flag.key}`)).toEqual({ status: isAnswered ? 200 : 400, body: answer })
@@ -119,7 +119,7 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
     ['Drawn', 'Drawn'],
     ['drawn/more', 'drawn/more'],
     ['drawn//', 'drawn/'],
-  ])('of the key %s, that there is not, is told so', async (path, key) => {
+  ])('of the unknown key %s gets FLAG_NOT_FOUND', async (path, key) => {
     await withSender(async (sender) => {
       const headers = { ...authorized(), 'content-type': 'application/json' }
       const reply = await sender.send({ method: 'POST', path: `${ALL}/${path}`, headers, body: '{}' })
@@ -132,7 +132,7 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
   })
 
   test.each(['%', '%zz', 'a%', '%E0%A4%A', '%FF', '%C3%28'])(
-    'of a key that cannot be read (%s) is refused',
+    'of the key %s, which cannot be decoded, gets PARSE_ERROR',
     async (key) => {
       await withSender(async (sender) => {
         const headers = { ...authorized(), 'content-type': 'application/json' }
@@ -143,7 +143,7 @@ onOneDatabase('an evaluation with a wrong context', (app) => {
     },
   )
 
-  test('and without a good key is refused for that, whatever else is wrong', async () => {
+  test('without a valid API key gets a 401 or 403, whatever else is wrong', async () => {
     await withSender(async (sender) => {
       const { key: tracking } = await app().api.ok('POST', '/api/auth/keys', { name: 'tracks only', scopes: ['track'] })
       for (const [headers, status] of [

@@ -6,7 +6,7 @@ const ROUNDS = 5
 
 type Statuses = Record<number, number>
 
-/** Sends the requests at once. @returns how often each status came */
+/** Sends the requests concurrently. @returns the number of answers, by status */
 async function race(requests: readonly (() => Promise<{ status: number }>)[]): Promise<Statuses> {
   const counts: Statuses = {}
   for (const { status } of await Promise.all(requests.map((request) => request())))
@@ -16,7 +16,7 @@ async function race(requests: readonly (() => Promise<{ status: number }>)[]): P
 const times = <T>(count: number, make: (index: number) => T): T[] =>
   Array.from({ length: count }, (_, index) => make(index))
 
-onOneDatabase('requests that race', (app) => {
+onOneDatabase('the platform under concurrent requests', (app) => {
   const racing = (method: string, path: string, body: (index: number) => object | undefined) =>
     race(times(RACERS, (index) => () => app().api.call(method, `/api${path}`, body(index))))
   const oneWins = { 200: 1, 409: RACERS - 1 }
@@ -28,7 +28,7 @@ onOneDatabase('requests that race', (app) => {
   let made = 0
   const word = () => `race-${++made}`
 
-  test('exactly one of many creates with the same name, key, e-mail or id wins; the others are conflicts', async () => {
+  test('accepts exactly one creation with the same name, key, e-mail or id, and answers 409 to the others', async () => {
     for (const round of times(ROUNDS, Number)) {
       const name = word()
       expect(await racing('POST', '/experiments', () => ({ name }))).toEqual(oneWins)
@@ -46,13 +46,13 @@ onOneDatabase('requests that race', (app) => {
     }
   })
 
-  test('names that give the same key all win, each with a key of its own', async () => {
+  test('accepts all names that would give the same key, and gives each experiment its own key', async () => {
     const names = times(RACERS, (index) => `Same Key${'!'.repeat(index)}`)
     const answers = await Promise.all(names.map((name) => app().api.ok('POST', '/api/experiments', { name })))
     expect(new Set(answers.map(({ key }) => key)).size).toBe(RACERS)
   })
 
-  test('shares that are added at once never exceed 100 %', async () => {
+  test('never lets shares exceed 100 %', async () => {
     for (const round of times(ROUNDS, Number)) {
       const { id } = await app().api.makeExperiment({ control: 40 })
       const share = (index: number) => ({ name: `v${index}`, percent_allocated: 25 + round })
@@ -62,7 +62,7 @@ onOneDatabase('requests that race', (app) => {
     }
   })
 
-  test('a step of the life cycle, or the deletion of a draft or a user, is taken once', async () => {
+  test('makes each step of the life cycle once, and deletes a draft or a user once', async () => {
     for (const _ of times(ROUNDS, Number)) {
       const { id } = await app().api.makeExperiment()
       for (const step of ['start', 'pause', 'resume', 'complete', 'archive'])
@@ -75,7 +75,7 @@ onOneDatabase('requests that race', (app) => {
     }
   })
 
-  test('an event that is sent many times at once is stored once', async () => {
+  test('stores an event once that is sent many times', async () => {
     for (const _ of times(ROUNDS, Number)) {
       const event = { user_id: 'ada', type: 'conversion', event_id: word(), attributes: {} }
       const answers = await Promise.all(times(RACERS, () => app().api.ok('POST', '/api/events', event)))
@@ -84,7 +84,7 @@ onOneDatabase('requests that race', (app) => {
     }
   })
 
-  test('changes of a thing that is being deleted are refused or done, never an error of the server', async () => {
+  test('accepts or refuses changes of an object that is being deleted, and never answers a 5xx', async () => {
     const { api } = app()
     for (const _ of times(ROUNDS * 4, Number)) {
       const experiment = await api.makeExperiment({ control: 50, treatment: 0 })

@@ -1,6 +1,6 @@
 import type { Route } from './routes.ts'
 
-/** A request as it is sent, what is wrong with it, and the answer that it deserves. */
+/** A bad request, the kind of its fault, and the expected answer. */
 export type BadRequest = {
   kind: string
   route: string
@@ -13,15 +13,15 @@ export type BadRequest = {
 
 export type Expected = {
   status: number | readonly number[]
-  /** Where `issues` must point; a path below it will do. */
+  /** The path that `issues` must name; a path below it is accepted too. */
   issue?: readonly (string | number)[]
-  /** Of a batch: 200, with this one event rejected. */
+  /** True for a batch that is answered 200 and whose only event is rejected. */
   rejected?: true
 }
 
 export type Input = Record<string, unknown>
 
-/** JSON text that is no value of JavaScript: NaN, 1e400, a hundred thousand brackets. */
+/** A text for a body that no JavaScript value gives: NaN, 1e400, a hundred thousand brackets. */
 export class Json {
   readonly text: string
   constructor(text: string) {
@@ -29,7 +29,7 @@ export class Json {
   }
 }
 
-/** Like JSON.stringify, with `Json` as it stands. */
+/** Works like JSON.stringify, but copies the text of a `Json`. */
 export function encode(value: unknown): string {
   if (value instanceof Json) return value.text
   if (Array.isArray(value)) return `[${value.map(encode).join(',')}]`
@@ -38,7 +38,7 @@ export function encode(value: unknown): string {
   return `{${members.map(([key, member]) => `${JSON.stringify(key)}:${encode(member)}`).join(',')}}`
 }
 
-/** Text of a URL that is already percent-encoded, rightly or not. */
+/** A text for a URL that is already percent-encoded, correctly or not. */
 export class Encoded extends Json {}
 
 function inUrl(value: unknown): string {
@@ -47,7 +47,7 @@ function inUrl(value: unknown): string {
   return encodeURIComponent(isObject ? JSON.stringify(value) : String(value))
 }
 
-/** The path of a route with the input's fields in it, and the rest of the input as query where it belongs there. */
+/** Writes the URL of a route with the input's fields in the path, and for a GET the other fields in the query. */
 export function urlOf(route: Route, input: Input): string {
   const path = route.template.replace(/\{(\w+)\}/g, (_, field) => inUrl(input[field]))
   if (route.source === 'body') return path
@@ -57,7 +57,7 @@ export function urlOf(route: Route, input: Input): string {
   return query.length > 0 ? `${path}?${query.join('&')}` : path
 }
 
-/** The request that this input makes on a route. */
+/** Makes the request that sends this input to a route. */
 export function requestOf(route: Route, token: string, input: Input): Omit<BadRequest, 'kind' | 'answer'> {
   const headers: Record<string, string> = { authorization: `Bearer ${token}` }
   const { method, name } = route
@@ -68,8 +68,9 @@ export function requestOf(route: Route, token: string, input: Input): Omit<BadRe
   return { route: name, method, path, headers, body: encode(body) }
 }
 
-/** Numbers that look random and are the same in every run (mulberry32). */
 export type Random = ReturnType<typeof createRandom>
+
+/** Makes a generator of pseudo-random values (mulberry32). The same seed gives the same values. */
 export function createRandom(seed: number) {
   let state = seed >>> 0
   function next() {

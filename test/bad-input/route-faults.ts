@@ -4,7 +4,7 @@ import { type BadRequest, Encoded, type Expected, encode, type Input, Json, type
 import type { Field, Route } from './routes.ts'
 import type { World } from './world.ts'
 
-/** What every route must refuse, whatever it does: by its fields, its body, its URL and its token. */
+/** Makes the bad requests that every route must refuse, by its fields, its body, its URL or its token. */
 export type Faults = (route: Route, world: World, random: Random, isFirst: boolean) => BadRequest[]
 
 const fresh = (route: Route, world: World, random: Random) =>
@@ -19,7 +19,7 @@ const bad = (kind: string, status: Expected['status'], request: Omit<BadRequest,
 const issueAt = (field: Field, below: readonly (string | number)[] | null | undefined): Pick<Expected, 'issue'> =>
   below === null ? {} : { issue: [field.name, ...(below ?? [])] }
 
-/** Each field, missing and with each bad value. */
+/** Leaves out each required field, and gives each field each bad value. */
 export const fieldFaults: Faults = (route, world, random, isFirst) => {
   const found: BadRequest[] = []
   const add = (kind: string, input: Input, answer: Omit<Expected, 'status'>) =>
@@ -48,7 +48,7 @@ export const fieldFaults: Faults = (route, world, random, isFirst) => {
   return found
 }
 
-/** A bad event in a batch hurts only itself: the fields of one event, each bad, as the only event. */
+/** Makes batches of one event with one bad field. Only the event is rejected; the batch is answered 200. */
 export const batchFaults = (batch: Route, event: Route, world: World, random: Random): BadRequest[] =>
   event.fields.flatMap((field) =>
     badValues(field, random)
@@ -74,7 +74,7 @@ const TYPES = [
   '*/*',
 ]
 
-/** The body as a whole: unreadable, of another type, too large, too deep. */
+/** Makes bodies that are unreadable, of another content type, too large or too deeply nested. */
 export const bodyFaults: Faults = (route, world, random, isFirst) => {
   if (route.source !== 'body') return []
   const found: BadRequest[] = []
@@ -130,14 +130,14 @@ export const bodyFaults: Faults = (route, world, random, isFirst) => {
 }
 
 const BROKEN_ENCODINGS = ['%', '%zz', '%F', '%E0%A4%A', '%FF', '%C3%28', '%u0041', 'a%', '%ED%A0%80']
-/** Ids in lists and filters select, and any two ids can be joined; they need not exist. */
-/** Procedures that take any user id, known or not. */
+/** Procedures that accept any user id, known or unknown. */
 const ANY_USER = ['users.alias', 'assignments.explain', 'assignments.setOverride', 'flags.explain']
 const takesAny = (route: Route, { name, kind }: Field) =>
   name === 'event_id' || (ANY_USER.includes(route.procedure) && kind === 'user id')
+/** True for an id of something that must exist. Ids that filter a list need not exist. */
 const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && !route.list
 
-/** The URL: encodings that say nothing, ids of nothing, paths and methods that are not served. */
+/** Makes URLs with an invalid percent-encoding, an unknown id or an unknown path. */
 export const urlFaults: Faults = (route, world, random) => {
   const found: BadRequest[] = []
   for (const field of route.fields) {
@@ -146,7 +146,7 @@ export const urlFaults: Faults = (route, world, random) => {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
       found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
     }
-    // Where any text will do, one that says nothing is a text like others.
+    // A field that accepts any text accepts these texts too.
     if (field.in === 'query' && !['label', 'any text', 'user id', 'array'].includes(field.kind)) {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
       const request = requestOf(route, world.token, broken)
@@ -154,11 +154,15 @@ export const urlFaults: Faults = (route, world, random) => {
     }
     if (field.in === 'path' && field.kind === 'user id')
       found.push(
-        bad('an endless path', [400, 414], requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) })),
+        bad(
+          'a path over the limit',
+          [400, 414],
+          requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) }),
+        ),
       )
     if (takesAny(route, field) || !(isReference(route, field) || field.in === 'path')) continue
     const unknown = field.kind === 'user id' ? `nobody-${random.word()}` : random.int(1_000_000, 2 ** 31 - 1)
-    // What is known only by its attributes would be let in.
+    // Without attributes in the input, because they would make an unknown user known.
     const input = field.kind === 'user id' ? baseOf(route, world, random, 'least') : base
     const isVariantInBody = field.in === 'body' && field.name.endsWith('variant_id')
     if (isVariantInBody) input.experiment_id ??= world.experiments.running.id
@@ -183,7 +187,7 @@ export const urlFaults: Faults = (route, world, random) => {
   return found
 }
 
-/** The token: none, no key, a key that is over, a key for other things. */
+/** Sends no token, a token that is not a key, an invalid key, and a key without the scope. */
 export const tokenFaults = (
   route: Route,
   world: World,

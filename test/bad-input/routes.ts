@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { restProcedures } from '../../server/http/procedures.ts'
 
-/** What a field of the contract holds, as far as badness goes. */
+/** The kind of a field's values. Each kind has its own bad values. */
 export type Kind =
   | 'id'
   | 'integer'
@@ -29,17 +29,17 @@ export type Field = {
   required: boolean
   in: 'path' | 'query' | 'body'
   schema: Schema
-  /** Of an array. */
+  /** The items of an array. */
   items?: Field
 }
 
-/** A way in: a procedure under one method. */
+/** A procedure under one HTTP method. */
 export type Route = {
-  /** The procedure and its method where it has two: `events.list GET`. */
+  /** The procedure, with its method if it has two: `events.list GET`. */
   name: string
   procedure: string
   method: string
-  /** Such as /api/experiments/{experiment_id} */
+  /** The path with its parameters, such as /api/experiments/{experiment_id}. */
   template: string
   pathFields: readonly string[]
   source: 'body' | 'query'
@@ -108,10 +108,10 @@ function kindOf(procedure: string, name: string, schema: Schema): Kind {
     case undefined:
       return 'json'
   }
-  throw new Error(`${procedure}: the field ${name} is of a kind that bad input is not known for`)
+  throw new Error(`${procedure}: there are no bad values for fields such as ${name}: add a kind to routes.ts`)
 }
 
-/** The schema without its null. */
+/** The schema without the type null. */
 function given(schema: Schema): Schema {
   const others = schema.anyOf?.filter((member) => member.type !== 'null')
   if (others?.length === 1) return others[0] as Schema
@@ -127,7 +127,7 @@ function fieldOf(procedure: string, name: string, whole: Schema, required: boole
   return field
 }
 
-/** Every route there is, with its fields: from the procedures, so that a new one is here by itself. */
+/** Lists every route with its fields. They come from the procedures, so a new procedure is included automatically. */
 export function allRoutes(): Route[] {
   return restProcedures().flatMap(({ name, meta, input, pathFields }) => {
     const schema = z.toJSONSchema(z.object(input.shape), {

@@ -4,7 +4,7 @@ import type { BadRequest } from './request.ts'
 
 export type Reply = { status: number; body: string; type: string }
 
-/** Sends requests as they are, bytes and all, over connections that are kept. */
+/** Creates a sender that sends requests unchanged, over keep-alive connections. */
 export function createSender(url: string, connections = 16) {
   const { hostname, port } = new URL(url)
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
@@ -28,7 +28,7 @@ export function createSender(url: string, connections = 16) {
           }),
         )
       })
-      // A server that refuses a large body may close before all of it was sent.
+      // A server that refuses a large body may close the connection before all of the body is sent.
       outgoing.on('error', (error) => {
         if (!answered) reject(error)
       })
@@ -36,7 +36,7 @@ export function createSender(url: string, connections = 16) {
     })
   }
 
-  /** Sends all of them, some at a time. @param onReply called once for each */
+  /** Sends all requests, with up to `connections` at a time. @param onReply called once for each request */
   async function sendAll<R extends Parameters<typeof send>[0]>(
     requests: Iterable<R>,
     onReply: (sent: R, reply: Reply) => void,
@@ -48,7 +48,7 @@ export function createSender(url: string, connections = 16) {
     await Promise.all(Array.from({ length: connections }, worker))
   }
 
-  /** Bytes as they are, on a connection of their own. @returns all that came back until it was closed */
+  /** Sends bytes on a connection of their own. @returns everything received until the connection closed */
   function sendBytes(bytes: string, waitMs = 300): Promise<string> {
     return new Promise((resolve) => {
       const socket = connect({ host: hostname, port: Number(port) })

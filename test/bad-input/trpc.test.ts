@@ -13,11 +13,11 @@ import { createSender } from './send.ts'
 import { makeWorld, type World } from './world.ts'
 
 const { size: ROUNDS, seed: SEED } = scaleOf('bad input to tRPC')
-/** tRPC itself sends some errors as text; its clients read JSON in any case. */
+/** The content type to check. tRPC sends some errors as text/plain, and its clients read them as JSON anyway. */
 const JSON_TYPE = 'application/json'
-/** What fits into a URL. */
-const LONGEST_QUERY = 4000
-const MOST_BYTES = 8 * 1024 * 1024
+/** The length of an input that fits into a URL. */
+const MAX_QUERY_LENGTH = 4000
+const MAX_BYTES = 8 * 1024 * 1024
 
 type Call = { route: Route; type: 'query' | 'mutation' }
 
@@ -49,10 +49,10 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
         yield call(target, 'a required field is missing', encode(others), { status: 400, issue: [field.name] })
       }
       for (const { kind, value, below } of badValues(field, random)) {
-        // As a key like others it does no harm.
+        // `constructor` is harmless here: tRPC treats it as any other key.
         if (value instanceof Json && /onstructor/.test(value.text)) continue
         const input = encode({ ...base(), [field.name]: value })
-        if (type === 'query' && encodeURIComponent(input).length > LONGEST_QUERY) continue
+        if (type === 'query' && encodeURIComponent(input).length > MAX_QUERY_LENGTH) continue
         yield call(
           target,
           kind,
@@ -99,7 +99,7 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
       headers: json,
       answer: { status: 404 },
     }
-  const large = { route: '/trpc', method: 'POST', path: '/trpc/experiments.create', body: 'x'.repeat(MOST_BYTES + 1) }
+  const large = { route: '/trpc', method: 'POST', path: '/trpc/experiments.create', body: 'x'.repeat(MAX_BYTES + 1) }
   yield { kind: 'a body over the limit', ...large, headers: json, answer: { status: 413 } }
   const crowd = Array(101).fill('experiments.list').join(',')
   yield {
@@ -112,8 +112,8 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
   }
 }
 
-onOneDatabase('typed clients that send bad input', (app) => {
-  test('are refused, and nothing changes', async () => {
+onOneDatabase('tRPC on bad input', (app) => {
+  test('answers an error in the common shape and changes nothing', async () => {
     const world = await makeWorld(app().api)
     const before = await dumpTables(app())
     const sender = createSender(app().url)
@@ -130,7 +130,10 @@ onOneDatabase('typed clients that send bad input', (app) => {
   }, 120_000)
 })
 
-/** The error of a call, or of the first of a batch, as REST would show it; a fault of the request as a whole is like that already. */
+/**
+ * Converts the error of a call, or of the first call of a batch, to the shape of the REST API. An error of the request
+ * as a whole has this shape already.
+ */
 function asRest(text: string): string {
   const answer = JSON.parse(text)
   const { error } = Array.isArray(answer) ? answer[0] : answer

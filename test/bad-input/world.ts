@@ -1,6 +1,6 @@
 import type { TestApi } from '../support/api.ts'
 
-/** What a platform holds while it is sent bad requests: an experiment in each status, and something of everything. */
+/** The objects in a platform that gets bad requests: an experiment in each status, and some of every other kind. */
 export type World = Awaited<ReturnType<typeof makeWorld>>
 
 const SCOPES = ['manage', 'read', 'evaluate', 'track', 'admin']
@@ -85,21 +85,21 @@ export async function makeWorld(api: TestApi) {
     experiments: { draft, bare, running, paused, completed, archived, frozen },
     disposable,
     holdout: holdout.id as number,
-    /** `bare` has 0 to 40 of it. */
+    /** The experiment `bare` has the positions from 0 to 40 in this layer. */
     layer: layer.id as number,
     spareLayer: spareLayer.id as number,
     segments: { used, unused, listed },
-    /** `metric` measures `running` and `frozen`, `spareMetric` nothing. */
+    /** The experiments `running` and `frozen` use `metric`; nothing uses `spareMetric`. */
     metric: metric as { id: number; key: string },
     spareMetric: spareMetric.id as number,
-    /** Of type object; its rules name `used`, `running` and `draft`. */
+    /** The key of a flag of type object, whose rules name `used`, `running` and `draft`. */
     flag: flag.key as string,
     spareFlag: spareFlag.key as string,
     users: { ada, bob },
     /** The variant of `running` that ada has. */
     assigned: variant as number,
     spareKey: spareKey.id as number,
-    /** A key with one scope each. */
+    /** Keys with one scope each, by scope. */
     scopes,
     tokens: { expired: expired.key, inactive: inactive.key, deleted: deleted.key } as Record<string, string>,
   }

@@ -1,4 +1,4 @@
-/** As much of an OpenAPI document as tests ask for. */
+/** The parts of an OpenAPI schema that the tests read. */
 export type Schema = {
   $ref?: string
   type?: string | string[]
@@ -28,8 +28,8 @@ export type Document = {
 const METHODS = ['get', 'put', 'post', 'delete', 'patch', 'head', 'options', 'trace']
 
 /**
- * Every operation with `METHOD /path`, the path below the server's prefix.
- * @param prefix the document's own, or that of paths which name another server
+ * Lists every operation with its name `METHOD /path`, where the path is below the server's prefix.
+ * @param prefix the document's own, or the prefix of paths that name another server
  */
 export function operationsOf(document: Document, prefix = '/api'): [string, Described][] {
   const prefixOf = ({ servers = document.servers }: { servers?: { url: string }[] }) => servers[0]?.url
@@ -41,15 +41,15 @@ export function operationsOf(document: Document, prefix = '/api'): [string, Desc
   )
 }
 
-/** The schema itself where one is only referred to. */
+/** Follows references to the schema itself. @throws Error if the document does not contain the schema */
 export function resolve(document: Document, schema: Schema): Schema {
   if (!schema.$ref) return schema
   const found = document.components.schemas[schema.$ref.replace('#/components/schemas/', '')]
-  if (!found) throw new Error(`${schema.$ref} leads nowhere`)
+  if (!found) throw new Error(`The document has no ${schema.$ref}`)
   return resolve(document, found)
 }
 
-/** Every value anywhere in the document that stands under this key. */
+/** Lists the values of this key anywhere in the document. */
 export function valuesUnder(key: string, value: unknown): unknown[] {
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => [

@@ -6,7 +6,10 @@ import { operations } from './operations.ts'
 
 const UNKNOWN = 2_000_000_000
 
-/** The one shape of errors: message, code and, for bad input alone, issues. */
+/**
+ * Expects the common shape of errors: message, code and, for bad input, issues.
+ * @param path of an issue that must exist
+ */
 function expectFault(answer: Answer<Loose>, status: number, path?: (string | number)[]) {
   expect(answer, JSON.stringify(answer.body)).toMatchObject({ status, body: { code: ERROR_CODES[status] } })
   const { message, code: _code, issues, ...others } = answer.body
@@ -20,7 +23,7 @@ function expectFault(answer: Answer<Loose>, status: number, path?: (string | num
 onOneDatabase('an error', (app) => {
   const call = (method: string, path: string, body?: unknown) => app().api.call(method, path, body)
 
-  test.each(examples.filter((example) => example.keyed))('is 401 without a token: $title', async (example) => {
+  test.each(examples.filter((example) => example.keyed))('is 401 without a valid token: $title', async (example) => {
     const { method, path, sent } = example
     const url = path.replace('{experiment_id}', '1')
     for (const token of ['', 'exp_unknown', 'YOUR_TOKEN_HERE'])
@@ -55,7 +58,7 @@ onOneDatabase('an error', (app) => {
     expectFault(await call(method, path.replace(/\{\w+\}/g, String(UNKNOWN)), sent), 404)
   })
 
-  test('is 404 for an unknown thing in a body, for a user of whom nothing is known, and for an unknown path', async () => {
+  test('is 404 for an unknown id in a body, for an unknown user, and for an unknown path', async () => {
     const experiment = await app().api.makeExperiment()
     const segment = await app().api.ok('POST', '/api/segments', { name: 'known' })
     const user_id = 'nobody ever heard of'
@@ -78,7 +81,7 @@ onOneDatabase('an error', (app) => {
     expectFault(await call('PATCH', '/api/experiments', {}), 404)
   })
 
-  test('is 409 for a name or an e-mail address that is taken', async () => {
+  test('is 409 if a name or an e-mail address is taken', async () => {
     const { api } = app()
     const named = { name: 'taken' }
     for (const path of ['/api/experiments', '/api/segments']) {
@@ -132,7 +135,7 @@ onOneDatabase('an error', (app) => {
     expectFault(await call(method, path, body), 400, field)
   })
 
-  test('is 400 for shares over 100 %, and for a body that is not a JSON object', async () => {
+  test('is 400 if shares exceed 100 %, or if the body is not a JSON object', async () => {
     const experiment = await app().api.makeExperiment({ control: 60, treatment: 40 })
     const variants = `/api/experiments/${experiment.id}/variants`
     expectFault(await call('POST', variants, { name: 'third', percent_allocated: 0.0001 }), 400)
@@ -141,7 +144,7 @@ onOneDatabase('an error', (app) => {
       expectFault(await call('POST', '/api/experiments', body), 400)
   })
 
-  test('is 413 for a body that is too large, and 415 for one that is not JSON', async () => {
+  test('is 413 for a body that is too large, and 415 for a body that is not JSON', async () => {
     const { api, url } = app()
     expectFault(await call('POST', '/api/experiments', { name: 'x', description: 'y'.repeat(1024 * 1024) }), 413)
     const response = await fetch(`${url}/api/experiments`, {
@@ -153,7 +156,7 @@ onOneDatabase('an error', (app) => {
   })
 })
 
-test('keys are managed without a token only where KEY_MANAGEMENT is open', async () => {
+test('the platform lets callers without a token manage keys only if KEY_MANAGEMENT is open', async () => {
   const ADMIN_TOKEN = 'an-administrator-of-this-test'
   const { api, close } = await openApp(oneDatabase(), { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
   try {

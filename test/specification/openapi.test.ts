@@ -12,7 +12,7 @@ const text = readFileSync(new URL('../../openapi.json', import.meta.url), 'utf8'
 const document: Document = JSON.parse(text)
 const described = new Map(operationsOf(document))
 
-/** `POST /users` for the specification's `POST /api/users/`. */
+/** Converts a route of the specification, such as `POST /api/users/`, to the form of the document: `POST /users`. */
 const routeOf = (route: string) => route.replace(/ \/api/, ' ').replace(/(?<=.)\/$/, '')
 const find = (route: string) => described.get(routeOf(route)) as Described
 const bodyOf = (operation: Described) =>
@@ -31,12 +31,12 @@ describe('openapi.json', () => {
     expect(validator.version).toBe('3.1')
   })
 
-  test('refers to nothing that it does not hold', () => {
+  test('contains every schema that it refers to', () => {
     for (const reference of valuesUnder('$ref', document))
       expect(() => resolve(document, { $ref: String(reference) })).not.toThrow()
   })
 
-  test('names its components for what they are', () => {
+  test('gives its components and operations readable, distinct names', () => {
     expect(Object.keys(document.components.schemas).filter((name) => !/^[A-Z][A-Za-z]+$/.test(name))).toEqual([])
     for (const name of ['ApiKey', 'Experiment', 'Variant', 'Segment', 'User', 'Event', 'Results', 'Winner', 'Error'])
       expect(document.components.schemas).toHaveProperty(name)
@@ -44,7 +44,7 @@ describe('openapi.json', () => {
     expect(new Set(ids).size).toBe(ids.length)
   })
 
-  test('describes the one shape of errors for every operation', () => {
+  test('describes the common shape of errors for every operation', () => {
     const error = document.components.schemas.Error as Schema
     expect(Object.keys(error.properties ?? {})).toEqual(['message', 'code', 'issues'])
     expect(error.required).toEqual(['message', 'code'])
@@ -57,14 +57,14 @@ describe('openapi.json', () => {
       }
   })
 
-  test('describes the failures of OFREP as that protocol has them', () => {
+  test('describes the errors of OFREP in the shape of that protocol', () => {
     for (const [route, { responses }] of operationsOf(document, '/ofrep/v1'))
       for (const [status, { content }] of Object.entries(responses))
         if (Number(status) >= 400)
           expect(content['application/json'].schema.$ref, `${route} ${status}`).toMatch(/OfrepFailure$/)
   })
 
-  test('asks for a bearer token where the server does', () => {
+  test('requires a bearer token for the operations that need one', () => {
     expect(document.components.securitySchemes).toMatchObject({ bearer: { type: 'http', scheme: 'bearer' } })
     for (const [route, { security, responses }] of operationsOf(document)) {
       const optional = / \/auth\//.test(route)
@@ -73,7 +73,7 @@ describe('openapi.json', () => {
     }
   })
 
-  test('shows by examples or defaults what each operation takes', () => {
+  test('gives examples or defaults for the body of each operation', () => {
     for (const { route, body } of operations) {
       if (!body) continue
       const schema = bodyOf(find(route))
@@ -82,13 +82,13 @@ describe('openapi.json', () => {
     for (const examples of valuesUnder('examples', document)) expect(Array.isArray(examples)).toBe(true)
   })
 
-  test('asks for a body only where one of its fields is required', () => {
+  test('requires a body only if one of its fields is required', () => {
     for (const [route, operation] of described)
       if (operation.requestBody?.content['application/json'])
         expect(operation.requestBody.required ?? false, route).toBe((bodyOf(operation)?.required ?? []).length > 0)
   })
 
-  test('has the body of unassign-experiment', () => {
+  test('describes the body of unassign-experiment, although the method is DELETE', () => {
     const operation = find('DELETE /api/segments/unassign-experiment')
     expect(operation.parameters ?? []).toEqual([])
     expect(operation.requestBody?.required).toBe(true)
@@ -99,13 +99,13 @@ describe('openapi.json', () => {
 describe.each(operations)('$route in openapi.json', ({ route, body, response }) => {
   const operation = find(route)
 
-  test('is described', () => {
+  test('has a summary, a tag and its path parameters', () => {
     expect(operation).toMatchObject({ summary: expect.any(String), tags: [expect.any(String)] })
     const inPath = operation.parameters?.filter((parameter) => parameter.in === 'path').map(({ name }) => name)
     expect(inPath ?? []).toEqual([...route.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))
   })
 
-  test('takes every documented field, required where the specification requires it', () => {
+  test('accepts every documented field, and requires those that the specification requires', () => {
     const schema = bodyOf(operation)
     for (const [field, type] of Object.entries(body ?? {})) {
       expect(schema?.properties, field).toHaveProperty(field)
@@ -116,7 +116,7 @@ describe.each(operations)('$route in openapi.json', ({ route, body, response }) 
     expect(others, 'nothing else is required').toEqual([])
   })
 
-  test('promises every documented field', () => {
+  test('always answers every documented field', () => {
     const answer = resolve(document, operation.responses[200]?.content['application/json'].schema as Schema)
     const list = typeof response === 'string' && /^List\[(\w+)\]$/.exec(response)?.[1]
     const one = list ? resolve(document, answer.items as Schema) : answer
@@ -125,26 +125,26 @@ describe.each(operations)('$route in openapi.json', ({ route, body, response }) 
   })
 })
 
-describe('what is served', () => {
+describe('the server', () => {
   let app: TestApp
   beforeAll(async () => {
     app = await openApp(oneDatabase())
   })
   afterAll(() => app?.close())
 
-  test.each(['/api', '/ofrep/v1'])('under %s is exactly what openapi.json describes', (prefix) => {
+  test.each(['/api', '/ofrep/v1'])('serves under %s exactly the routes that openapi.json describes', (prefix) => {
     const served = routesOf(app.http)
       .filter((route) => route.includes(` ${prefix}/`))
       .map((route) => route.replace(/\/?\*$/, '/:key'))
     expect(document.servers).toEqual([{ url: '/api' }])
-    const promised = operationsOf(document, prefix).map(([route]) =>
+    const documented = operationsOf(document, prefix).map(([route]) =>
       route.replace(' ', ` ${prefix}`).replace(/\{(\w+)\}/g, ':$1'),
     )
     expect(served).not.toEqual([])
-    expect(served.toSorted()).toEqual(promised.toSorted())
+    expect(served.toSorted()).toEqual(documented.toSorted())
   })
 
-  test('at /openapi.json is the document, and a page shows it at /docs without loading anything from elsewhere', async () => {
+  test('serves the document at /openapi.json, and a page at /docs that loads nothing from other hosts', async () => {
     const served = await fetch(`${app.url}/openapi.json`)
     expect(served.headers.get('content-type')).toMatch(/^application\/json/)
     expect(await served.json()).toEqual(document)
@@ -159,7 +159,7 @@ describe('what is served', () => {
   })
 })
 
-/** `METHOD /path` of every route, read from Fastify's own printing; the HEAD that comes with a GET is left out. */
+/** Lists `METHOD /path` of every route, read from Fastify's printed routes, without the HEAD of each GET. */
 function routesOf(http: FastifyInstance): string[] {
   const parts: string[] = []
   return http

@@ -1,9 +1,9 @@
 import type { Shape } from './shapes.ts'
 
-/** One operation of the specification: its body's fields, its answer and its example, in the specification's words. */
+/** One operation of the specification, in its words: the fields of the body, the answer and the example. */
 export type Operation = {
   readonly title: string
-  /** Method and path as in the specification, without the host. */
+  /** The method and the path in the specification, without the host. */
   readonly route: string
   readonly body?: Readonly<Record<string, string>>
   readonly response: string | Shape
@@ -13,7 +13,7 @@ export type Operation = {
 const KEYED = `-H "Content-Type: application/json" \\
   -H "Authorization: Bearer YOUR_TOKEN_HERE"`
 
-/** Every operation of the specification, in its order. */
+/** All operations of the specification, in its order. */
 export const operations: readonly Operation[] = [
   {
     title: 'Create an API key',

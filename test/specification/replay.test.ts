@@ -6,12 +6,12 @@ import { type Replayed, replay } from './replay.ts'
 
 const faulty = (replayed: Replayed[]) => replayed.filter(({ faults }) => faults.length > 0)
 
-test('the specification has 24 operations, and 27 examples with those of its section Usage', () => {
+test('the specification has 24 operations, and 27 examples including its section Usage', () => {
   expect(new Set(operations.map((operation) => operation.route)).size).toBe(24)
   expect(examples).toHaveLength(27)
 })
 
-test('every example is one of the operation that it stands beside', () => {
+test('every example of the specification is a request of its operation', () => {
   for (const { route, method, path, body, sent, keyed } of examples) {
     const [documented, template = ''] = route.split(' ')
     expect(method).toBe(documented)
@@ -21,18 +21,18 @@ test('every example is one of the operation that it stands beside', () => {
   }
 })
 
-onEachDatabase('the specification', (app) => {
-  test('its examples work as they stand, on a fresh database', async () => {
+onEachDatabase('the examples of the specification', (app) => {
+  test('work unchanged on a fresh database', async () => {
     const replayed = await replay(app().url, { slash: false })
     expect(faulty(replayed)).toEqual([])
     expect(replayed).toHaveLength(examples.length)
   })
 
-  test('its examples work with a slash at the end of every path', async () => {
+  test('work with a slash at the end of every path', async () => {
     expect(faulty(await replay(app().url, { slash: true, suffix: '_slash' }))).toEqual([])
   })
 
-  test.each([false, true])('its examples work beside a second variant (slash: %s)', async (slash) => {
+  test.each([false, true])('work if the experiment has a second variant (slash: %s)', async (slash) => {
     const replayed = await replay(app().url, { slash, suffix: `_two_${slash}`, treatment: true })
     expect(faulty(replayed)).toEqual([])
     const answerOf = (title: string) => replayed.find((candidate) => candidate.title === title)?.answer as never

@@ -2,20 +2,16 @@ import { isDeepStrictEqual } from 'node:util'
 import { type Example, examples } from './examples.ts'
 import { faultsOf, type Shape, shapes } from './shapes.ts'
 
-/**
- * Sends every example of the specification to a running server, in the document's order, and compares status and
- * shape of the answers: `node test/specification/replay.ts http://127.0.0.1:8000`. Ids come from earlier answers.
- */
 export type Replayed = { title: string; request: string; status: number; answer: unknown; faults: string[] }
 
-export type Story = {
-  /** Whether paths end in a slash. */
+export type ReplayOptions = {
+  /** True adds a slash to the end of every path. */
   slash: boolean
-  /** Appended to what must be unique, so that a database can be told the story again. */
+  /** Is appended to unique names and addresses, so that the examples can be replayed again on the same database. */
   suffix?: string
-  /** Gives what `control` leaves to a second variant, so that the experiment can start; the examples alone add none. */
+  /** True adds a second variant with the rest of the allocation, so that the experiment can start. */
   treatment?: boolean
-  /** Sent where keys are managed; needed by a server whose KEY_MANAGEMENT is admin. */
+  /** The token for the management of keys, which a server with KEY_MANAGEMENT=admin needs. */
   adminToken?: string | undefined
 }
 
@@ -29,29 +25,39 @@ type Ids = {
 type Send = (method: string, path: string, body: unknown, token: string | undefined) => Promise<Answer>
 type Answer = { status: number; body: unknown }
 
-export async function replay(url: string, story: Story, report?: (replayed: Replayed) => void): Promise<Replayed[]> {
+/**
+ * Sends every example of the specification to a running server, in the document's order, and compares the status and
+ * the shape of the answers. Ids come from earlier answers. From a shell: `node test/specification/replay.ts
+ * http://127.0.0.1:8000`.
+ */
+export async function replay(
+  url: string,
+  options: ReplayOptions,
+  report?: (replayed: Replayed) => void,
+): Promise<Replayed[]> {
   const send = sender(url)
-  const suffix = story.suffix ?? ''
+  const suffix = options.suffix ?? ''
   const known = `user_12345${suffix}`
   const ids: Ids = { user_id: known }
   let token: string | undefined
 
-  /** What the document takes for granted at this point. */
+  /** Creates what the document assumes to exist before this example. */
   async function prepare({ title }: Example) {
     if (title === 'Remove a key') {
-      const { body } = await send('POST', '/api/auth/keys', { name: 'to be removed' }, story.adminToken)
+      const { body } = await send('POST', '/api/auth/keys', { name: 'to be removed' }, options.adminToken)
       ids.key_id = (body as { id: number }).id
     }
     if (title !== 'Check Experiment Eligibility and Get Variant') return
     const person = { id: known, first_name: 'Jane', last_name: 'Doe', email: `jane.doe${suffix}@example.com` }
     await send('POST', '/api/users', person, token)
-    if (story.treatment) {
+    if (options.treatment) {
       const treatment = { name: 'treatment', percent_allocated: 40 }
       await send('POST', `/api/experiments/${ids.experiment_id}/variants`, treatment, token)
     }
   }
 
-  function learn({ title }: Example, answer: unknown) {
+  /** Keeps the ids and the key of an answer for later examples. */
+  function keepIds({ title }: Example, answer: unknown) {
     const { id, key } = (answer ?? {}) as { id: never; key: string }
     if (title === 'Create an API key') token = key
     if (title === 'Create an Experiment') ids.experiment_id = id
@@ -64,10 +70,10 @@ export async function replay(url: string, story: Story, report?: (replayed: Repl
   const all: Replayed[] = []
   for (const example of examples) {
     await prepare(example)
-    const path = pathOf(example, ids, story.slash)
+    const path = pathOf(example, ids, options.slash)
     const sent = example.sent && bodyOf(example, ids, suffix)
-    const { status, body } = await send(example.method, path, sent, example.keyed ? token : story.adminToken)
-    learn(example, body)
+    const { status, body } = await send(example.method, path, sent, example.keyed ? token : options.adminToken)
+    keepIds(example, body)
     const faults = status === 200 ? [...faultsOf(body, example.response), ...echoFaults(example, sent, body)] : []
     if (status !== 200) faults.push(`status ${status}: ${JSON.stringify(body)}`)
     const replayed = { title: example.title, request: `${example.method} ${path}`, status, answer: body, faults }
@@ -102,7 +108,7 @@ function pathOf({ route }: Example, ids: Ids, slash: boolean): string {
   return `${filled.replace(/\/$/, '')}${slash ? '/' : ''}`
 }
 
-/** The example's body with the ids of this story; on a fresh database they are the document's. */
+/** The body of an example with the ids of this replay. On a fresh database they equal those of the document. */
 function bodyOf({ route, sent }: Example, ids: Ids, suffix: string): Record<string, unknown> {
   const body = { ...sent }
   for (const [field, id] of Object.entries(ids)) if (field in body) body[field] = id
@@ -112,7 +118,7 @@ function bodyOf({ route, sent }: Example, ids: Ids, suffix: string): Record<stri
   return body
 }
 
-/** A documented field that was sent comes back as it was sent. */
+/** Lists documented fields that were sent and did not come back with the same value. */
 function echoFaults({ response }: Example, sent: Record<string, unknown> | undefined, answer: unknown): string[] {
   const shape: Shape = typeof response === 'string' ? ((shapes as Record<string, Shape>)[response] ?? {}) : {}
   const given = answer as Record<string, unknown>

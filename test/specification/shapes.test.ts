@@ -13,31 +13,31 @@ const experiment = {
 }
 
 describe('a shape', () => {
-  test('holds for an answer with every documented field, and more', () => {
+  test('accepts an answer with every documented field and others', () => {
     expect(faultsOf({ ...experiment, key: 'new-checkout-flow' }, 'ExperimentResponse')).toEqual([])
   })
 
   test.each([
-    ['null where the field is not optional', { name: null }, 'answer.name is not str: null'],
+    ['null in a field that is not optional', { name: null }, 'answer.name is not str: null'],
     ['a fraction for an int', { id: 1.5 }, 'answer.id is not int: 1.5'],
     ['a string for an int', { id: '1' }, 'answer.id is not int: "1"'],
     ['a time without milliseconds', { created_at: '2026-01-01T12:00:00Z' }, 'answer.created_at is not datetime'],
     ['a time with an offset', { started_at: '2026-01-01T12:00:00.000+00:00' }, 'answer.started_at is not datetime'],
     ['a date that does not exist', { created_at: '2026-13-01T12:00:00.000Z' }, 'answer.created_at is not datetime'],
     ['an unknown status', { status: 'begun' }, 'answer.status is not ExperimentStatus'],
-  ])('tells of %s', (_what, change, fault) => {
+  ])('reports %s', (_what, change, fault) => {
     const faults = faultsOf({ ...experiment, ...change }, 'ExperimentResponse')
     expect(faults).toEqual([expect.stringContaining(fault)])
   })
 
-  test('tells of a field that is not there, of lists and dictionaries within, and of wrong sentences', () => {
+  test('reports a missing field, faults inside lists and dictionaries, and a wrong message', () => {
     const { ended_at: _left, ...rest } = experiment
     expect(faultsOf(rest, 'ExperimentResponse')).toEqual(['answer.ended_at is absent'])
     expect(faultsOf([experiment, { ...experiment, id: 0.5 }], 'List[ExperimentResponse]')).toEqual([
       'answer[1].id is not int: 0.5',
     ])
     expect(faultsOf({ eligible_experiment_ids: { x: { variant_id: '2' } } }, 'EligibilityResponse')).toEqual([
-      'answer.eligible_experiment_ids has the key x, which is no id',
+      'answer.eligible_experiment_ids has the key x, which is not an id',
       'answer.eligible_experiment_ids.x.variant_id is not int: "2"',
     ])
     expect(faultsOf({ message: 'Done' }, { message: 'User deleted successfully' })).toHaveLength(1)
@@ -46,8 +46,8 @@ describe('a shape', () => {
   })
 })
 
-onOneDatabase('answers', (app) => {
-  test('hold every documented field, also where nothing was given', async () => {
+onOneDatabase('the answers', (app) => {
+  test('contain every documented field, even those that the request left out', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 33.3333, treatment: 0.0001 })
     const segment = await api.ok('POST', '/api/segments', { name: 'bare' })
@@ -67,7 +67,7 @@ onOneDatabase('answers', (app) => {
     expect(detail.segments).toHaveLength(1)
   })
 
-  test('hold a winner with every documented field where there is one', async () => {
+  test('contain a winner with every documented field if there is a winner', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
     const events = []

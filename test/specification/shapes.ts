@@ -1,6 +1,6 @@
 /**
- * The specification's response shapes, in its own words: `int`, `float`, `str`, `bool`, `datetime`, `dict`,
- * `Optional[…]`, `List[…]`; a name in brackets is one of the shapes below, a sentence is meant literally.
+ * A response shape of the specification, in its own words: `int`, `float`, `str`, `bool`, `datetime`, `dict`,
+ * `Optional[…]`, `List[…]`. A name in brackets is one of the shapes below. Any other text must match literally.
  */
 export type Shape = { readonly [field: string]: string | Shape }
 
@@ -41,7 +41,7 @@ export const shapes = {
     variants: 'List[VariantResult]',
     winner: 'Optional[Winner]',
   },
-  // The specification names these two without their fields; they are the original's.
+  // The specification names these two shapes without their fields, which come from the original platform.
   VariantResult: {
     variant_id: 'int',
     variant_name: 'str',
@@ -102,7 +102,7 @@ const scalars: Record<string, (value: unknown) => boolean> = {
 const within = (type: string, outer: string) =>
   type.startsWith(`${outer}[`) && type.endsWith(']') ? type.slice(outer.length + 1, -1) : undefined
 
-/** Everything in which a value departs from its documented type; fields beyond the documented ones are welcome. */
+/** Lists every difference between a value and its documented type. Undocumented fields are allowed. */
 export function faultsOf(value: unknown, type: string | Shape, path = 'answer'): string[] {
   if (typeof type !== 'string') {
     if (!isDict(value)) return [`${path} is not an object: ${JSON.stringify(value)}`]
@@ -121,7 +121,7 @@ export function faultsOf(value: unknown, type: string | Shape, path = 'answer'):
   if (entry) {
     if (!isDict(value)) return [`${path} is not a dictionary: ${JSON.stringify(value)}`]
     return Object.entries(value).flatMap(([key, inner]) => [
-      ...(/^[1-9]\d*$/.test(key) ? [] : [`${path} has the key ${key}, which is no id`]),
+      ...(/^[1-9]\d*$/.test(key) ? [] : [`${path} has the key ${key}, which is not an id`]),
       ...faultsOf(inner, entry, `${path}.${key}`),
     ])
   }

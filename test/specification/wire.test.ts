@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
 
-/** What the specification's operations do beyond their examples, wherever the way of one request decides it. */
-onOneDatabase('the wire', (app) => {
-  test('takes a request without a body where every field is optional, with and without a content type', async () => {
+/** The behaviour of the specification's operations that its examples do not show. */
+onOneDatabase('the REST API', (app) => {
+  test('accepts a request without a body if every field is optional, with or without a content type', async () => {
     const { api, url } = app()
     const experiment = await api.makeExperiment()
     for (const path of [`/api/experiments/${experiment.id}/results`, `/api/events/${experiment.id}`])
@@ -19,7 +19,7 @@ onOneDatabase('the wire', (app) => {
     })
   })
 
-  test('takes null for an optional field as if it were left out', async () => {
+  test('treats null in an optional field as if the field were left out', async () => {
     const { api } = app()
     const experiment = await api.ok('POST', '/api/experiments', { name: 'nulls', description: null })
     expect(experiment.description).toBeNull()
@@ -38,7 +38,7 @@ onOneDatabase('the wire', (app) => {
     expect((await api.results(experiment, defaults)).confidence_level).toBe(0.95)
   })
 
-  test('takes null in a PUT as clearing what may be empty, and as nothing elsewhere', async () => {
+  test('clears a field that may be empty if a PUT gives null, and ignores null in other fields', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'nulls', description: 'x', rules: { plan: 'gold' } })
     const path = `/api/segments/${segment.id}`
@@ -71,7 +71,7 @@ onOneDatabase('the wire', (app) => {
     expect(await api.ok('POST', `/api/events/${experiment.id}`, before)).toHaveLength(0)
   })
 
-  test('filters events as documented, by any of several types and users', async () => {
+  test('filters events by variant, types and users, as documented', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     for (const [user_id, type, variant] of [
@@ -90,7 +90,7 @@ onOneDatabase('the wire', (app) => {
     expect(twin.map((event: { type: string }) => event.type)).toEqual(['click', 'view'])
   })
 
-  test('lists by ascending id, page by page, with a link to the next', async () => {
+  test('lists items by ascending id, page by page, with a link to the next page', async () => {
     const { api } = app()
     for (const name of ['page 1', 'page 2', 'page 3']) await api.ok('POST', '/api/segments', { name })
     const whole = (await api.ok('GET', '/api/segments')).map((segment: { id: number }) => segment.id)
@@ -107,7 +107,7 @@ onOneDatabase('the wire', (app) => {
     expect(seen).toEqual(whole)
   })
 
-  test('shows a key once, when it is created', async () => {
+  test('shows an API key in full only when the key is created', async () => {
     const { api } = app()
     const { id, key } = await api.ok('POST', '/api/auth/keys', { name: 'secret' })
     expect(key).toMatch(/^exp_[\w-]{43}$/)
