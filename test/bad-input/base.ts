@@ -98,8 +98,12 @@ const COUNTED = { type: 'count', event_type: 'view', filter: { page: 'home' } }
 
 /** The optional fields of a question about results that can be answered. */
 const question = ({ segments }: World): Input => ({
-  ...{ run: 1, dimension: 'country_code', where: { country_code: 'US' }, segment_id: segments.listed.id },
-  ...{ from: inHours(-2), to: inHours(-1) },
+  run: 1,
+  dimension: 'country_code',
+  where: { country_code: 'US' },
+  segment_id: segments.listed.id,
+  from: inHours(-2),
+  to: inHours(-1),
 })
 /** The input without optional fields, because a frozen run has one answer only. */
 const unasked = (world: World): Input => {

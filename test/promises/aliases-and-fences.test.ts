@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
 import { freshDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
-/** Messages of this process reach nobody. */
+/** Stops the messages of this process from reaching other processes. */
 const silence = (app: TestApp) => Object.assign(app.platform.cache, { publish: () => {} })
 
-onPostgres('a decision asked for by an alias', () => {
+onPostgres('a decision for an alias', () => {
   test('is not stored for the owner by a process that missed the erasure of the alias', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
@@ -22,7 +22,7 @@ onPostgres('a decision asked for by an alias', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('is held out where the owner is, whatever the alias was on its own', async () => {
+  test('is held out if the owner is, whatever the alias was before the login', async () => {
     const app = await openApp('postgres')
     const { api } = app
     const holdout = await api.makeExperiment({}, { kind: 'holdout', percent_held: 50 })
@@ -45,7 +45,7 @@ onPostgres('a decision asked for by an alias', () => {
     await app.close()
   })
 
-  test('brings nobody into a second unfinished run of a layer by a login', async () => {
+  test('puts no user into a second unfinished run of a layer at a login', async () => {
     const app = await openApp('postgres')
     const { api } = app
     const layer = await api.ok('POST', '/api/layers', { name: 'one at a time' })
@@ -64,7 +64,7 @@ onPostgres('a decision asked for by an alias', () => {
     await app.close()
   })
 
-  test('is explained by how the alias was drawn', async () => {
+  test('is explained by the draw of the alias if the owner’s assignment comes from it', async () => {
     const app = await openApp('postgres')
     const { api } = app
     const experiment = await api.makeExperiment()

@@ -11,12 +11,12 @@ const EVENTS = 1000
 const FROZEN_MS = 8000
 const MEBIBYTE = 1024 * 1024
 
-/** Of a process, the largest resident size ever. Linux only. */
+/** Reads the largest resident size that a process has had, in bytes. Works on Linux only. */
 const peakBytes = (pid: number) =>
   Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1024
 
-onPrivateServices('while PostgreSQL stands still', () => {
-  test('events are refused before memory grows, and none that was acknowledged is lost', async () => {
+onPrivateServices('the platform while PostgreSQL is frozen', () => {
+  test('refuses events before its memory grows, and loses no acknowledged event', async () => {
     const postgres = await privatePostgres()
     const server = await startServer({ DATABASE_URL: postgres.url, KEY_MANAGEMENT: 'open' })
     const send = (path: string, body: string, key = '') =>
@@ -26,7 +26,7 @@ onPrivateServices('while PostgreSQL stands still', () => {
         body,
       })
     const { key } = (await (await send('/auth/keys', '{"name": "load"}')).json()) as { key: string }
-    /** Some 2 MiB: together four times what a process takes at once. */
+    /** A body of about 2 MiB. All batches together are four times what a process accepts at once. */
     const batch = (number: number) =>
       JSON.stringify({
         events: Array.from({ length: EVENTS }, (_, index) => ({
@@ -38,7 +38,7 @@ onPrivateServices('while PostgreSQL stands still', () => {
         })),
       })
     const batches = Array.from({ length: BATCHES }, (_, number) => batch(number))
-    // The key is known from now on.
+    // This request makes the process remember the key.
     expect((await send('/events/batch', batch(-1), key)).status).toBe(200)
     const before = peakBytes(server.pid)
     postgres.signal('SIGSTOP')
@@ -63,7 +63,7 @@ onPrivateServices('while PostgreSQL stands still', () => {
 
     const stored = () => administer<{ events: number }>('select count(*)::int as events from events', postgres.url)
     expect(await stored()).toMatchObject([{ events: (acknowledged.length + 1) * EVENTS }])
-    // Whoever was refused sends again, as the answer says.
+    // The refused clients send again, as the answer says.
     for (const { number } of refused.slice(0, 10))
       expect((await send('/events/batch', batches[number] as string, key)).status).toBe(200)
     expect(await stored()).toMatchObject([{ events: (acknowledged.length + 11) * EVENTS }])
@@ -73,7 +73,7 @@ onPrivateServices('while PostgreSQL stands still', () => {
 })
 
 onPostgres('decisions and events', () => {
-  test('are not held up by questions that occupy the database', async () => {
+  test('do not wait for queries that occupy the database', async () => {
     const app = await openApp('postgres', { DATABASE_POOL: '6' })
     const { api } = app
     const experiment = await api.makeExperiment()

@@ -2,8 +2,9 @@ import { parseArgs } from 'node:util'
 import { survive } from './survive/work.ts'
 
 /**
- * `node test/promises/events-survive.ts --kills 24 --seed 1`: the second promise, put to the proof on two processes, a
- * PostgreSQL and a Redis of its own. Ends with 1 and the details where anything is lost, doubled, flipped or miscounted.
+ * `node test/promises/events-survive.ts --kills 24 --seed 1` tests the second promise on two processes with their own
+ * PostgreSQL and Redis. It ends with exit code 1 and the details if an event is lost, doubled or miscounted, or a
+ * decision flips.
  */
 const { values } = parseArgs({
   options: { kills: { type: 'string', default: '24' }, seed: { type: 'string', default: '1' } },

@@ -7,7 +7,7 @@ const { size: CASES, seed: SEED } = scaleOf('explanations')
 const ROUNDS = 10
 const AT_ONCE = 16
 
-/** A small seeded generator (mulberry32). */
+/** Makes a generator of pseudo-random choices (mulberry32). The same seed gives the same choices. */
 function seeded(seed: number) {
   let state = seed
   const next = () => {
@@ -25,8 +25,8 @@ function seeded(seed: number) {
 
 type Served = { user: string; experiment: number; attributes: object; at: string; variant: number | null }
 
-onPostgres('an explanation from a process that did not serve', () => {
-  test(`agrees with what was served in ${CASES} random cases, of the present and of the past`, async () => {
+onPostgres('an explanation from another process', () => {
+  test(`agrees with the served decision in ${CASES} random cases, present and past`, async () => {
     const environment = await freshDatabase('postgres')
     const [one, other] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const random = seeded(SEED)
@@ -43,10 +43,10 @@ onPostgres('an explanation from a process that did not serve', () => {
         served.slice(index, index + AT_ONCE).map(async ({ user, experiment, attributes, at, variant }) => {
           const path = `/api/experiments/${experiment}/explain`
           const explanation = await other.api.ok('POST', path, { user_id: user, attributes, at })
-          const said = explanation.reason ?? explanation.outcome
-          expect({ at, user, said, variant: explanation.variant_id }).toEqual({ at, user, said, variant })
+          const outcome = explanation.reason ?? explanation.outcome
+          expect({ at, user, outcome, variant: explanation.variant_id }).toEqual({ at, user, outcome, variant })
           if (explanation.drawn) expect(explanation.drawn.variant_id).toBe(explanation.assignment.variant_id)
-          outcomes[said] = (outcomes[said] ?? 0) + 1
+          outcomes[outcome] = (outcomes[outcome] ?? 0) + 1
         }),
       )
     console.log(`${served.length} explanations agree: ${JSON.stringify(outcomes)}`)
@@ -70,7 +70,7 @@ const attributesOf = (random: ReturnType<typeof seeded>) => ({
   age: random.below(60),
 })
 
-/** One of each kind of targeting. */
+/** Creates experiments with every kind of targeting. */
 async function manyExperiments({ api }: TestApp) {
   const layer = await api.ok('POST', '/api/layers', { name: 'explained' })
   const holdout = await api.ok('POST', '/api/experiments', { name: 'held', kind: 'holdout', percent_held: 20 })
@@ -99,11 +99,11 @@ async function manyExperiments({ api }: TestApp) {
   return { made, layered, layer, segment, holdout: { id: holdout.id, held: held.id } }
 }
 
-type World = Awaited<ReturnType<typeof manyExperiments>>
+type Experiments = Awaited<ReturnType<typeof manyExperiments>>
 
 async function changeSomething(
   { api }: TestApp,
-  { made, layered, layer, segment, holdout }: World,
+  { made, layered, layer, segment, holdout }: Experiments,
   random: ReturnType<typeof seeded>,
 ) {
   const experiment = random.one(made)
@@ -145,10 +145,10 @@ async function changeSomething(
   await api.ok('PUT', `${path}/overrides/user_1`, { variant_id: experiment.variants.treatment })
 }
 
-/** Checks of random users; the time of each is the platform's own, just after the answer. */
+/** Makes checks of random users. Their time is read from the platform's clock, just after the answers. */
 async function serve(
   app: TestApp,
-  { made }: World,
+  { made }: Experiments,
   random: ReturnType<typeof seeded>,
   count: number,
 ): Promise<Served[]> {

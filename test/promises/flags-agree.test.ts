@@ -20,20 +20,20 @@ const USERS_EACH = 100
 const AT_ONCE = 24
 
 type Asking = { user: string; attributes: ReturnType<typeof randomAttributes> }
-/** What every way must answer: by key of flags and experiments, and by id of those experiments that give a variant. */
+/** The expected answers: flags and experiments by key, and the given variants by the experiment's id. */
 type Expected = { flags: Map<string, Evaluated>; variants: Record<string, unknown> }
 type Evaluated = { answer: FlagAnswer; exposed: 'recorded' | 'report' | 'none'; reported: 'report' | 'none' }
 
 onPostgres(`flags and experiments of ${USERS / USERS_EACH} random configurations`, () => {
-  test(`are evaluated alike for ${USERS} random users, whichever way is asked`, async () => {
+  test(`have the same values for ${USERS} random users in every endpoint`, async () => {
     const app = await openApp('postgres')
     const random = createRandom(SEED)
     const counts: Record<string, number> = {}
     const started = performance.now()
     const users = Array.from({ length: USERS }, (_, user) => `agrees_${user}`)
     const ground = await makeGround(app.api, users)
-    // Of some a profile is known.
-    for (const id of users.slice(0, 1000).filter((_, place) => place % 3 === 0))
+    // Some users have a profile.
+    for (const id of users.slice(0, 1000).filter((_, index) => index % 3 === 0))
       await app.api.makeUser({ id, ...profileOf(random) })
     for (let first = 0; first < USERS; first += USERS_EACH) {
       const group = users.slice(first, first + USERS_EACH)
@@ -42,7 +42,7 @@ onPostgres(`flags and experiments of ${USERS / USERS_EACH} random configurations
       const made = await makeConfiguration(app.api, random, ground, `c${first}`, group)
       await askAll(app, random, made, early, counts)
       await changeConfiguration(app.api, random, ground, made)
-      // Some have become somebody else, and may be targeted no more.
+      // Some users now have other attributes, and targeting may not match them any more.
       const again = early.map(({ user, attributes }) => ({
         user,
         attributes: random.chance(0.5) ? attributes : randomAttributes(random),
@@ -90,7 +90,7 @@ async function askAll(
     )
 }
 
-/** What is stored of users so far, by user and run. */
+/** Reads the stored assignments of users, by user and run. */
 async function storedOf(app: TestApp, asking: readonly Asking[]) {
   const rows = await app.platform.orm.em.fork().execute<{ user_id: string; run_id: number; variant_id: number }[]>(
     `select a.user_id, a.run_id, a.variant_id from assignments a
@@ -103,7 +103,7 @@ async function storedOf(app: TestApp, asking: readonly Asking[]) {
   return stored
 }
 
-/** By the pure functions, on the snapshot that the process holds. */
+/** Computes the expected answers by the pure functions, on the snapshot of the process. */
 async function evaluatePurely(
   { platform }: TestApp,
   { user, attributes }: Asking,
@@ -144,7 +144,7 @@ function variantGiven(experiment: ExperimentDefinition | undefined, subject: Sub
   return [[id, { variant: decision.variant, isStored, exposesOnCheck }] as const]
 }
 
-/** Every way to ask for one user, each with what it must answer. */
+/** Lists every request for one user; each one checks its answer. */
 function waysOf(
   { api }: TestApp,
   random: Random,
@@ -192,7 +192,7 @@ function waysOf(
   return [...singles, bulk, evaluate, check]
 }
 
-/** @param user whose exposure is to be reported, where all flags were asked for */
+/** Writes the expected answer in OFREP's shape. @param user whose exposure is to be reported, in a bulk evaluation */
 function asOfrep({ answer }: Evaluated, exposure: string, user?: string): Loose {
   const { key, reason, value, rule, experiment } = answer
   const metadata = {

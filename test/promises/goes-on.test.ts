@@ -3,7 +3,7 @@ import { freshDatabase, onPrivateServices, openApp, type TestApp } from '../supp
 import { skipTime } from '../support/clock.ts'
 import { type PrivateService, privatePostgres, privateRedis } from '../support/private-services.ts'
 
-onPrivateServices('when Redis is unavailable', () => {
+onPrivateServices('the platform without Redis', () => {
   let redis: PrivateService
   let app: TestApp
   beforeAll(async () => {
@@ -15,7 +15,7 @@ onPrivateServices('when Redis is unavailable', () => {
     redis.remove()
   })
 
-  /** Decides for newcomers and known users and records; @returns the slowest answer in milliseconds */
+  /** Makes decisions for new and known users, and records events. @returns the slowest answer in milliseconds */
   async function work(label: string) {
     const experiment = await app.api.makeExperiment()
     let slowest = 0
@@ -35,7 +35,7 @@ onPrivateServices('when Redis is unavailable', () => {
     return slowest
   }
 
-  test('decisions and events go on: while it hangs, while it is dead, and after it is back', async () => {
+  test('goes on to decide and record while Redis hangs, while it is down, and after it is back', async () => {
     await work('with Redis')
     redis.signal('SIGSTOP')
     await work('hanging')
@@ -57,7 +57,7 @@ onPrivateServices('when Redis is unavailable', () => {
     await work('back')
   }, 60_000)
 
-  test('a hanging Redis costs a request tens of milliseconds, not a time-out', async () => {
+  test('delays a request by tens of milliseconds, not by a time-out, while Redis hangs', async () => {
     const { cache } = app.platform
     redis.signal('SIGSTOP')
     const began = performance.now()
@@ -72,7 +72,7 @@ onPrivateServices('when Redis is unavailable', () => {
   })
 })
 
-onPrivateServices('when PostgreSQL is unavailable', () => {
+onPrivateServices('the platform without PostgreSQL', () => {
   let postgres: PrivateService
   let app: TestApp
   beforeAll(async () => {
@@ -84,13 +84,13 @@ onPrivateServices('when PostgreSQL is unavailable', () => {
     postgres.remove()
   })
 
-  test('known decisions are answered as before, everything else says 503 with Retry-After, and all goes on afterwards', async () => {
+  test('answers known decisions, and 503 with Retry-After otherwise, until PostgreSQL is back', async () => {
     const { api } = app
     const experiment = await api.makeExperiment()
     const variant = await api.variantOf('known', experiment)
     await api.ok('GET', '/api/experiments')
     postgres.signal('SIGQUIT')
-    // Longer than keys and profiles are remembered.
+    // This is longer than the process remembers keys and profiles.
     skipTime(3000)
 
     expect(await api.variantOf('known', experiment)).toBe(variant)

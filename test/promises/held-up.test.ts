@@ -9,12 +9,12 @@ const within = <T>(milliseconds: number, promise: Promise<T>): Promise<T> =>
   Promise.race([
     promise,
     new Promise<never>((_resolve, reject) => {
-      setTimeout(() => reject(new Error(`not within ${milliseconds} ms`)), milliseconds).unref()
+      setTimeout(() => reject(new Error(`no answer within ${milliseconds} ms`)), milliseconds).unref()
     }),
   ])
 
-onPostgres('nobody is held up', () => {
-  test('by a new month while somebody reads all events for long, such as a backup', async () => {
+onPostgres('the platform', () => {
+  test('records events of a new month while a backup reads all events', async () => {
     const app = await openApp('postgres')
     const reader = new pg.Client({ connectionString: app.databaseUrl })
     await reader.connect()
@@ -40,7 +40,7 @@ onPostgres('nobody is held up', () => {
     await app.close()
   })
 
-  test('by rubbish in Redis, in the channel or in the cache', async () => {
+  test('goes on with invalid values in the cache and invalid messages in the channel of Redis', async () => {
     const app = await openApp('postgres')
     const experiment = await app.api.makeExperiment()
     const variant = await app.api.variantOf('ada', experiment)
@@ -53,8 +53,8 @@ onPostgres('nobody is held up', () => {
     const keys = await redis.keys(`${prefix}*`)
     expect(keys.length).toBeGreaterThan(1)
     for (const key of keys) await redis.set(key, 'not json')
-    for (const rubbish of ['not json', '{}', 'null', '[]', '{"kind":7}', '{"kind":"person"}'])
-      await redis.publish(`${prefix}changes`, rubbish)
+    for (const invalid of ['not json', '{}', 'null', '[]', '{"kind":7}', '{"kind":"person"}'])
+      await redis.publish(`${prefix}changes`, invalid)
     const other = await openApp('postgres', { DATABASE_URL: app.databaseUrl, REDIS_URL })
     for (const { api } of [app, other]) expect(await api.variantOf('ada', experiment)).toBe(variant)
     redis.disconnect()
@@ -62,8 +62,8 @@ onPostgres('nobody is held up', () => {
   })
 })
 
-onPostgres('early events and the life cycle', () => {
-  test('get past one another: nobody fails, and only the first run begins earlier', async () => {
+onPostgres('early events during changes of the life cycle', () => {
+  test('do not deadlock, and move back only the start of the first run', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     for (let round = 0; round < 4; round++) {
@@ -100,16 +100,16 @@ onPostgres('early events and the life cycle', () => {
   })
 })
 
-onPostgres('a look at the definitions', () => {
-  test('is shared by all who ask for it at once', async () => {
+onPostgres('a check of the definitions version', () => {
+  test('is shared by all concurrent requests', async () => {
     const app = await openApp('postgres')
     const { orm, definitions } = app.platform
     const { watch } = definitions
-    let looks = 0
+    let queries = 0
     const fork = orm.em.fork.bind(orm.em)
     Object.assign(orm.em, {
       fork: (...options: Parameters<typeof fork>) => {
-        looks++
+        queries++
         return fork(...options)
       },
     })
@@ -124,13 +124,13 @@ onPostgres('a look at the definitions', () => {
       }),
     )
     expect(asked).toBeGreaterThan(1000)
-    expect(looks).toBeLessThan(asked / 10)
+    expect(queries).toBeLessThan(asked / 10)
     await app.close()
   })
 })
 
-onPrivateServices('while PostgreSQL is frozen', () => {
-  test('known decisions are answered, and health says so without eating up connections', async () => {
+onPrivateServices('the platform while PostgreSQL is frozen', () => {
+  test('answers known decisions, and reports its health without using up connections', async () => {
     const postgres = await privatePostgres()
     const app = await openApp('postgres', { DATABASE_URL: postgres.url, DATABASE_POOL: '3' })
     const experiment = await app.api.makeExperiment()

@@ -5,9 +5,9 @@ import { scaleOf } from '../support/scale.ts'
 import { administer } from '../support/services.ts'
 
 const USERS = scaleOf('layers over HTTP').size
-/** The time allowed grows with the users. */
+/** The time limit of the test, which grows with the number of users. */
 const SECONDS = 60 + USERS / 40
-/** Checks on their way at the same time. */
+/** The number of concurrent checks. */
 const AT_ONCE = 64
 
 type Experiment = { id: number; variants: Record<string, number> }
@@ -15,7 +15,7 @@ type Check = { user: string; answer: Record<string, { variant_id: number }> }
 
 onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
   test(
-    'never has a user in two unfinished runs, whatever moves while they come and go',
+    'never has a user in two unfinished runs, whatever changes while users come and go',
     async () => {
       const environment = await freshDatabase('postgres')
       const apps = [await openApp('postgres', environment), await openApp('postgres', environment)]
@@ -35,8 +35,8 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
 
       const checks: Check[] = []
       const began = performance.now()
-      /** These users ask for all experiments at once, of either app, in their own time. */
-      async function come(users: readonly string[]) {
+      /** Makes a check of all experiments for each of these users, on the two apps in turn. */
+      async function checkAll(users: readonly string[]) {
         const waiting = users.values()
         const asking = Array.from({ length: AT_ONCE }, async (_, index) => {
           for (const user of waiting) {
@@ -56,12 +56,12 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
       const between = users('between', USERS * 0.5)
       const late = users('late', USERS * 0.2)
 
-      await come(early)
+      await checkAll(early)
       await expectShares(environment, 'early', early.length, { [a.id]: 40, [b.id]: 30, [c.id]: 20, [d.id]: 0 })
 
-      // Everything moves while people come, some of them for the second or third time.
+      // Everything changes while users come, some of them for the second or third time.
       const some = (of: readonly string[], part: number) => of.filter((_, index) => index % 4 === part)
-      const coming = come(
+      const checking = checkAll(
         [0, 1, 2, 3].flatMap((part) => [...some(between, part), ...some(early, part), ...some(between, part)]),
       )
       const moves = [
@@ -88,9 +88,9 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
         await move()
       }
       const cameAfterwards = total - (checks.length - before)
-      await coming
+      await checking
       const last = { [a.id]: 15, [b.id]: 20, [c.id]: 45, [d.id]: 20 }
-      await come(late)
+      await checkAll(late)
       const seconds = (performance.now() - began) / 1000
       await expectShares(environment, 'late', late.length, last)
 
@@ -113,7 +113,9 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
 
 type Environment = { DATABASE_URL: string }
 
-/** Users who came while nothing moved: as many in each experiment as its share says, and half of them in each variant. */
+/**
+ * Expects that users who came while nothing changed are in each experiment by its share, half of them in each variant.
+ */
 async function expectShares(
   { DATABASE_URL }: Environment,
   prefix: string,
@@ -138,7 +140,7 @@ async function expectShares(
   for (const z of scores) expect(Math.abs(z)).toBeLessThan(4)
 }
 
-/** What the database says of the runs of a layer. */
+/** Counts, in the database, the assignments of a layer and the users in several runs. */
 async function readFigures({ DATABASE_URL }: Environment, layer: number) {
   const [figures] = await administer<{ assignments: number; in_several: number; in_two: number; overlaps: number }>(
     `with held as (
@@ -157,11 +159,11 @@ async function readFigures({ DATABASE_URL }: Environment, layer: number) {
        )::int as overlaps`,
     DATABASE_URL,
   )
-  if (!figures) throw new Error('no figures')
+  if (!figures) throw new Error('The query gave no row')
   return figures
 }
 
-/** Every variant that was ever answered is stored. */
+/** Expects that every answered variant is stored. */
 async function expectStored({ DATABASE_URL }: Environment, checks: readonly Check[]) {
   const rows = await administer<{ user_id: string; variant_id: number }>(
     'select a.user_id, a.variant_id from assignments a',

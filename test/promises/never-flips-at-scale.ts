@@ -3,8 +3,8 @@ import { administer, databaseUrl } from '../support/services.ts'
 import { work } from './scale/driver.ts'
 
 /**
- * `node test/promises/never-flips-at-scale.ts --operations 1000000 --restarts 100 --seed 1`: the first promise, put to
- * the proof on PostgreSQL and a Redis of its own. Ends with 1 and the details at the first flip.
+ * `node test/promises/never-flips-at-scale.ts --operations 1000000 --restarts 100 --seed 1` tests the first promise on
+ * PostgreSQL and a Redis of its own. At the first flip it ends with exit code 1 and the details.
  */
 const { values } = parseArgs({
   options: {
@@ -24,7 +24,7 @@ for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => process.e
 await administer(`create database ${name}`)
 try {
   const outcome = await work({ databaseUrl: databaseUrl(name), operations, restarts, seed, onProgress: console.log })
-  console.log('\nOperations are decisions asked for (a check asks for one per experiment it names) and other calls:')
+  console.log('\nAn operation is a decision (a check makes one per experiment that it names) or another call:')
   for (const line of outcome.lines) console.log(line)
   for (const fault of [...outcome.flips, ...outcome.breaches].slice(0, 20)) console.error(`\n${fault}`)
   console.log(`\n${outcome.breaches.length} breaches of a layer or a holdout`)

@@ -8,11 +8,11 @@ import { startServer } from '../support/process.ts'
 import { administer, FLUSHED_REDIS_URL } from '../support/services.ts'
 
 onPostgres('a decision never flips', () => {
-  test('200 simultaneous first checks on two processes store one variant, which outlives everything', async () => {
+  test('after 200 concurrent first checks on two processes, whatever is changed, flushed or restarted', async () => {
     const environment = { ...(await freshDatabase('postgres')), REDIS_URL: FLUSHED_REDIS_URL }
     let processes = await Promise.all([startServer(environment), startServer(environment)])
     const [one, two] = await Promise.all(processes.map(({ url }) => createApi(url)))
-    if (!one || !two) throw new Error('two processes')
+    if (!one || !two) throw new Error('There are not two processes')
     const experiment = await one.makeExperiment({ control: 50, treatment: 50 })
     await one.ok('POST', `/api/experiments/${experiment.id}/start`)
     await two.variantOf('warm', experiment)
@@ -29,8 +29,8 @@ onPostgres('a decision never flips', () => {
     expect(rows).toEqual([{ variant_id: variant }])
 
     const other = variant === experiment.variants.control ? 'treatment' : 'control'
-    const away = other === 'treatment' ? { control: 0, treatment: 100 } : { control: 100, treatment: 0 }
-    await two.allocate(experiment, away)
+    const shares = other === 'treatment' ? { control: 0, treatment: 100 } : { control: 100, treatment: 0 }
+    await two.allocate(experiment, shares)
     const redis = new Redis(FLUSHED_REDIS_URL)
     await redis.flushdb()
     redis.disconnect()
@@ -45,7 +45,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all(processes.map((process) => process.kill('SIGTERM')))
   }, 120_000)
 
-  test('a first check of a draft on two processes at once starts it once', async () => {
+  test('when first checks on two processes start a draft, which then has one run', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()
@@ -60,7 +60,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('a process whose snapshot is held back enrols nobody into a paused experiment or an old allocation', async () => {
+  test('by a process with an old snapshot, which assigns nobody in a paused experiment or by an old allocation', async () => {
     const environment = await freshDatabase('postgres')
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await fresh.api.makeExperiment({ control: 50, treatment: 50 })
@@ -88,7 +88,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([fresh.close(), stale.close()])
   })
 
-  test('an erasure on one process ends stickiness on the other, even where its message is lost', async () => {
+  test('but is forgotten by all processes when the user is erased, even if the message is lost', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment({ control: 50, treatment: 50 })
@@ -103,7 +103,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('a process that still sees a draft answers what was stored elsewhere, not its preview', async () => {
+  test('by a process that still sees a draft, which answers the stored decision and not a preview', async () => {
     const environment = await freshDatabase('postgres')
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const { id } = await fresh.api.ok('POST', '/api/experiments', { name: 'being configured' })
@@ -121,7 +121,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([fresh.close(), stale.close()])
   })
 
-  test('an event that names a variant deleted elsewhere assigns nobody to it', async () => {
+  test('by an event with a deleted variant, which assigns nobody to this variant', async () => {
     const environment = await freshDatabase('postgres')
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await fresh.api.makeExperiment({ control: 40, treatment: 40, spare: 20 })
@@ -137,7 +137,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([fresh.close(), stale.close()])
   })
 
-  test('nothing is stored behind an erasure: what is on its way is erased too', async () => {
+  test('after an erasure, which also erases decisions and events under way', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()

@@ -5,7 +5,7 @@ import { childrenOf, runServer, startServer } from '../support/process.ts'
 import { administer, databaseUrl } from '../support/services.ts'
 
 onPostgres('several workers on one port', () => {
-  test('decide alike, are replaced when they die, and drain together', async () => {
+  test('make the same decisions, are replaced when they die, and shut down together', async () => {
     const server = await startServer({ ...(await freshDatabase('postgres')), WORKERS: '2' })
     const api = await createApi(server.url)
     const experiment = await api.makeExperiment()
@@ -21,14 +21,14 @@ onPostgres('several workers on one port', () => {
     for (let waited = 0; ; waited++) {
       const now = childrenOf(server.pid)
       if (now.length === 2 && !now.includes(victim)) break
-      if (waited > 200) throw new Error('the dead worker was not replaced')
+      if (waited > 200) throw new Error('The dead worker was not replaced')
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
     expect(await decide()).toEqual(first)
     expect(await server.kill('SIGTERM')).toBe(0)
   }, 90_000)
 
-  test('lose nothing when a signal goes to the whole group of processes', async () => {
+  test('lose no acknowledged event when a signal goes to the whole process group', async () => {
     const environment = await freshDatabase('postgres')
     const server = await startServer({ ...environment, WORKERS: '2' })
     const api = await createApi(server.url)
@@ -50,7 +50,7 @@ onPostgres('several workers on one port', () => {
     expect(stored?.count).toBeGreaterThanOrEqual(acknowledged)
   }, 60_000)
 
-  test('end with a message where the port is taken, rather than trying for ever', async () => {
+  test('end with a message if the port is taken, instead of trying for ever', async () => {
     const environment = await freshDatabase('postgres')
     const first = await startServer(environment)
     const second = await runServer({ ...environment, WORKERS: '2', PORT: new URL(first.url).port })
@@ -60,7 +60,7 @@ onPostgres('several workers on one port', () => {
     await first.kill('SIGTERM')
   }, 60_000)
 
-  test('start at once on a database that nobody has migrated, as several processes do', async () => {
+  test('can start concurrently on a database that is not migrated', async () => {
     const name = `experiment_test_bare_${process.pid}`
     await administer(`create database ${name}`)
     const environment = { DATABASE_URL: databaseUrl(name) }

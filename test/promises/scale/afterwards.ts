@@ -1,35 +1,43 @@
 import { administer } from '../../support/services.ts'
-import { askFor, type Scene } from './questions.ts'
+import { GOLD } from './definitions.ts'
+import { askFor, type Simulation } from './questions.ts'
 import { createTally } from './tally.ts'
-import { GOLD } from './world.ts'
 
 /**
- * Everybody is asked about everything once more, on each process after it lost its memory.
- * @returns decisions asked for, and how often somebody who had been answered was answered nothing
+ * Requests every decision of every user once more, on each process after a restart without its memory.
+ * @returns the number of decisions requested, and how many assigned users got no variant
  */
-export async function askEverybody(scene: Scene): Promise<{ asked: number; silent: number }> {
-  const { platform, world, users, oracle } = scene
+export async function askEverybody(simulation: Simulation): Promise<{ asked: number; unanswered: number }> {
+  const { platform, definitions, users, oracle } = simulation
   const tally = createTally()
   let asked = 0
-  for (const place of platform.places) {
-    await platform.kill(place)
+  for (const instance of platform.instances) {
+    await platform.kill(instance)
     const left = users.known()
     const work = async () => {
       for (let userId = left.pop(); userId !== undefined; userId = left.pop()) {
-        const decisions = await askFor({ oracle, tally }, place.call, { userId, plan: GOLD }, world.experiments)
+        const decisions = await askFor(
+          { oracle, tally },
+          instance.call,
+          { userId, plan: GOLD },
+          definitions.experiments,
+        )
         asked += decisions
       }
     }
     await Promise.all(Array.from({ length: 32 }, work))
   }
-  const silences = ['disabled', 'left out', 'new variant', 'unexplained'] as const
-  return { asked, silent: silences.reduce((sum, silence) => sum + tally.of(`answered none: ${silence}`), 0) }
+  const reasons = ['disabled', 'left out', 'new variant', 'unexplained'] as const
+  return { asked, unanswered: reasons.reduce((sum, reason) => sum + tally.of(`answered none: ${reason}`), 0) }
 }
 
 type Row = { experiment_id: number; run: number; user_id: string; variant_id: number }
 
-/** What is stored is what was answered. @returns faults, and how many rows were compared */
-export async function compareStored({ oracle, platform }: Scene): Promise<{ faults: string[]; compared: number }> {
+/**
+ * Compares the answered decisions with the stored ones.
+ * @returns the differences, and the number of compared decisions
+ */
+export async function compareStored({ oracle, platform }: Simulation): Promise<{ faults: string[]; compared: number }> {
   const rows = await administer<Row>(
     `select r.experiment_id, r.number as run, a.user_id, a.variant_id from assignments a join runs r on r.id = a.run_id`,
     platform.databaseUrl,
@@ -46,17 +54,17 @@ export async function compareStored({ oracle, platform }: Scene): Promise<{ faul
     compared++
     if (row !== variantId)
       faults.push(
-        `${userId} (owner ${owner ?? 'none'}) was answered ${variantId} in run ${run} of experiment ${experimentId}; stored is ${row}`,
+        `${userId} (owner ${owner ?? 'none'}) got variant ${variantId} in run ${run} of experiment ${experimentId}, but ${row} is stored`,
       )
   }
   return { faults, compared }
 }
 
 /**
- * Drawn decisions that the layer or the holdout should have kept out; copies at a login and claims are not drawn, and what
- * was copied holds from the login on.
+ * Finds drawn decisions that the layer or the holdout should have prevented. Decisions that were copied at a login or
+ * came from an event are not drawn. A copied decision counts from the login on.
  */
-export async function findBreaches({ platform }: Scene): Promise<string[]> {
+export async function findBreaches({ platform }: Simulation): Promise<string[]> {
   const inLayer = await administer<{ user_id: string; drawn: number; other: number }>(
     `select a.user_id, r.experiment_id as drawn, r2.experiment_id as other
      from assignments a join runs r on r.id = a.run_id join experiments e on e.id = r.experiment_id

@@ -3,25 +3,25 @@ import { administer } from '../../support/services.ts'
 import { askEverybody, compareStored, findBreaches } from './afterwards.ts'
 import { pause } from './call.ts'
 import { change, enableAll } from './changes.ts'
+import { createDefinitions } from './definitions.ts'
 import { causeFault, restart } from './faults.ts'
 import { createOracle } from './oracle.ts'
 import { openScalePlatform } from './platform.ts'
-import { check, claim, crowd, getAssignment, join, type Scene } from './questions.ts'
+import { check, claim, crowd, getAssignment, join, type Simulation } from './questions.ts'
 import { createRandom } from './random.ts'
 import { createTally } from './tally.ts'
 import { createUsers } from './users.ts'
-import { makeScaleWorld } from './world.ts'
 
 export type Plan = {
   databaseUrl: string
-  /** How many at least: decisions asked for, and other calls. */
+  /** The least number of operations. An operation is a requested decision or another call. */
   operations: number
   restarts: number
   seed: number
-  /** Notified every ten seconds. */
+  /** Called every ten seconds. */
   onProgress?: (line: string) => void
 }
-/** `flips`: also whatever kept the promise from being tried. `breaches`: of a layer or a holdout. */
+/** `flips` also lists errors that kept the test from running. `breaches` lists broken rules of a layer or a holdout. */
 export type Outcome = { operations: number; restarts: number; flips: string[]; breaches: string[]; lines: string[] }
 
 const CONCURRENT = 64
@@ -30,47 +30,57 @@ const OPERATIONS_PER_FAULT = 4000
 const calls = { check, get: getAssignment, claim, join, crowd, change }
 const WEIGHTS: Record<keyof typeof calls, number> = { check: 90, get: 4, claim: 4, join: 0.7, crowd: 1.5, change: 1.2 }
 
-/** Works a platform of two processes with everything that might make a decision flip, and holds every answer against the first. */
+/**
+ * Exposes a platform of two processes to everything that might make a decision flip, and compares every answer with the
+ * first one.
+ */
 export async function work(plan: Plan): Promise<Outcome> {
-  // The database is the one thing that nobody kills here: it need not wait for its disk.
+  // This test never kills the database, so commits need not wait for the disk.
   const { pathname } = new URL(plan.databaseUrl)
   await administer(`alter database ${pathname.slice(1)} set synchronous_commit = off`, plan.databaseUrl)
   const random = createRandom(plan.seed)
   const platform = await openScalePlatform(plan.databaseUrl, random)
   try {
-    const world = await makeScaleWorld(await createApi(platform.places[0].server.url))
+    const definitions = await createDefinitions(await createApi(platform.instances[0].server.url))
     const users = createUsers(random, Math.floor(plan.operations / OPERATIONS_PER_ID))
-    const scene: Scene = { platform, world, users, random, tally: createTally(), oracle: createOracle() }
-    const { operations, flips } = await play(scene, plan)
-    if (flips.length === 0) flips.push(...(await lookBack(scene)))
-    if (flips.length > 0) for (const { server } of platform.places) plan.onProgress?.(server.output().slice(-2000))
-    const breaches = await findBreaches(scene)
-    return { operations, flips, breaches, restarts: scene.tally.of('restarts'), lines: scene.tally.lines() }
+    const simulation: Simulation = {
+      platform,
+      definitions,
+      users,
+      random,
+      tally: createTally(),
+      oracle: createOracle(),
+    }
+    const { operations, flips } = await play(simulation, plan)
+    if (flips.length === 0) flips.push(...(await checkAfterwards(simulation)))
+    if (flips.length > 0) for (const { server } of platform.instances) plan.onProgress?.(server.output().slice(-2000))
+    const breaches = await findBreaches(simulation)
+    return { operations, flips, breaches, restarts: simulation.tally.of('restarts'), lines: simulation.tally.lines() }
   } finally {
     await platform.close()
   }
 }
 
-async function play(scene: Scene, plan: Plan): Promise<{ operations: number; flips: string[] }> {
-  const { random, users, tally } = scene
+async function play(simulation: Simulation, plan: Plan): Promise<{ operations: number; flips: string[] }> {
+  const { random, users, tally } = simulation
   const flips: string[] = []
   let done = 0
   const isOver = () => done >= plan.operations || flips.length > 0
 
-  async function ask() {
+  async function call() {
     while (!isOver()) {
-      const operations = await calls[random.weighted(WEIGHTS)](scene)
+      const operations = await calls[random.weighted(WEIGHTS)](simulation)
       done += operations
-      users.comeIn(done / plan.operations)
+      users.admit(done / plan.operations)
     }
   }
-  /** Does it so often in all, at random moments. */
-  async function spread(times: number, act: (scene: Scene) => Promise<unknown>) {
+  /** Calls a function this many times during the whole run, at random moments. */
+  async function spread(times: number, act: (simulation: Simulation) => Promise<unknown>) {
     for (let time = 0; time < times; time++) {
       const moment = (plan.operations * (time + random.below(1000) / 1000)) / times
       while (done < moment && !isOver()) await pause(20)
       if (flips.length > 0) return
-      await act(scene)
+      await act(simulation)
     }
   }
   const guarded = (part: Promise<void>) =>
@@ -88,7 +98,7 @@ async function play(scene: Scene, plan: Plan): Promise<{ operations: number; fli
   }
   const timer = setInterval(report, 10_000)
   await Promise.all([
-    ...Array.from({ length: CONCURRENT }, () => guarded(ask())),
+    ...Array.from({ length: CONCURRENT }, () => guarded(call())),
     guarded(spread(plan.restarts, restart)),
     guarded(spread(Math.ceil(plan.operations / OPERATIONS_PER_FAULT), causeFault)),
   ])
@@ -97,18 +107,20 @@ async function play(scene: Scene, plan: Plan): Promise<{ operations: number; fli
   return { operations: done, flips }
 }
 
-/** When all is quiet: everybody is asked once more, and what is stored is compared. */
-async function lookBack(scene: Scene): Promise<string[]> {
-  const { tally } = scene
+/**
+ * Requests every decision once more after all changes and faults, and compares the answers with the stored decisions.
+ */
+async function checkAfterwards(simulation: Simulation): Promise<string[]> {
+  const { tally } = simulation
   const unexplained = tally.of('answered none: unexplained')
-  await enableAll(scene)
-  const { asked, silent } = await askEverybody(scene)
-  const { faults, compared } = await compareStored(scene)
-  tally.add('asked once more in the end', asked)
-  tally.add('answers compared with what is stored', compared)
+  await enableAll(simulation)
+  const { asked, unanswered } = await askEverybody(simulation)
+  const { faults, compared } = await compareStored(simulation)
+  tally.add('decisions requested again at the end', asked)
+  tally.add('answers compared with stored decisions', compared)
   return [
-    ...(unexplained > 0 ? [`${unexplained} times somebody who is assigned was answered nothing`] : []),
-    ...(silent > 0 ? [`${silent} times somebody who is assigned was answered nothing in the end`] : []),
+    ...(unexplained > 0 ? [`${unexplained} times an assigned user got no variant without a reason`] : []),
+    ...(unanswered > 0 ? [`${unanswered} times an assigned user got no variant at the end`] : []),
     ...faults,
   ]
 }

@@ -1,8 +1,8 @@
 import { Redis } from 'ioredis'
 import { pause } from './call.ts'
-import type { Scene } from './questions.ts'
+import type { Simulation } from './questions.ts'
 
-/** What goes wrong while everybody goes on asking: one fault of Redis at a time, and restarts one after the other. */
+/** Causes faults while checks go on: one fault of Redis at a time, and one restart at a time. */
 
 const KINDS = {
   'cache flushed': 6,
@@ -14,9 +14,9 @@ const KINDS = {
 }
 const FROZEN_MS = 1000
 const LOST_MS = 3000
-const AWAY_MS = 300
+const DOWN_MS = 300
 
-export async function causeFault({ platform, random, tally }: Scene) {
+export async function causeFault({ platform, random, tally }: Simulation) {
   const kind = random.weighted(KINDS)
   tally.add(`faults: ${kind}`)
   switch (kind) {
@@ -25,7 +25,7 @@ export async function causeFault({ platform, random, tally }: Scene) {
     case 'subscribers cut off':
       return command(platform.redis.url, ['CLIENT', 'KILL', 'TYPE', 'pubsub'])
     case 'messages lost':
-      // Refused where they are published: the subscribers notice nothing.
+      // Redis refuses to publish messages, which subscribers do not notice.
       await command(platform.redis.url, ['ACL', 'SETUSER', 'default', '-publish'])
       await pause(LOST_MS)
       return command(platform.redis.url, ['ACL', 'SETUSER', 'default', '+publish'])
@@ -35,11 +35,11 @@ export async function causeFault({ platform, random, tally }: Scene) {
       return platform.redis.signal('SIGCONT')
     case 'Redis killed':
       platform.redis.signal('SIGKILL')
-      await pause(AWAY_MS)
+      await pause(DOWN_MS)
       return platform.redis.start()
     case 'process frozen': {
-      // A process that sleeps hears of nothing, and goes on with what it held.
-      const { server } = random.pick(platform.places)
+      // A frozen process gets no messages, and goes on with its old state afterwards.
+      const { server } = random.pick(platform.instances)
       signal(server.pid, 'SIGSTOP')
       await pause(FROZEN_MS)
       return signal(server.pid, 'SIGCONT')
@@ -47,7 +47,7 @@ export async function causeFault({ platform, random, tally }: Scene) {
   }
 }
 
-/** It may have been killed meanwhile. */
+/** Sends a signal to a process, which may have been killed meanwhile. */
 function signal(pid: number, name: NodeJS.Signals) {
   try {
     process.kill(pid, name)
@@ -65,8 +65,8 @@ async function command(url: string, [name = '', ...words]: string[]) {
   }
 }
 
-/** Kills a process with whatever it has under way, and starts it again. */
-export async function restart({ platform, random, tally }: Scene) {
-  await platform.kill(random.pick(platform.places))
+/** Kills a process with its requests under way, and starts it again. */
+export async function restart({ platform, random, tally }: Simulation) {
+  await platform.kill(random.pick(platform.instances))
   tally.add('restarts')
 }

@@ -4,19 +4,19 @@ import { freePort, type ServerProcess, startServer } from '../../support/process
 import { type Call, caller, pause, type Reply } from './call.ts'
 import type { Random } from './random.ts'
 
-/** One of the processes; `call` goes to whatever stands there now. */
-export type Place = { server: ServerProcess; call: Call; isUp: boolean; restarts: number }
+/** One of the processes. After a restart, `call` goes to the new process. */
+export type Instance = { server: ServerProcess; call: Call; isUp: boolean; restarts: number }
 
-/** Two processes on one database and one Redis, all of which but the database may be killed at any time. */
+/** Two processes with one database and one Redis. The processes and Redis may be killed at any time. */
 export type ScalePlatform = {
-  places: readonly [Place, Place]
+  instances: readonly [Instance, Instance]
   redis: PrivateService
   databaseUrl: string
   /** Calls one of the processes that are up. */
   call: Call
-  /** The same until somebody answers. */
+  /** Repeats a call until a process answers. */
   insist: (method: string, path: string, body?: object) => Promise<NonNullable<Reply>>
-  kill: (place: Place) => Promise<void>
+  kill: (instance: Instance) => Promise<void>
   close: () => Promise<void>
 }
 
@@ -28,21 +28,21 @@ export async function openScalePlatform(databaseUrl: string, random: Random): Pr
   const start = async () => startServer({ ...environment, PORT: String(await freePort()) })
   const servers = [await start(), await start()]
   const { token } = await createApi((servers[0] as ServerProcess).url)
-  const places = servers.map((server) => ({ server, call: caller(server.url, token), isUp: true, restarts: 0 }))
+  const instances = servers.map((server) => ({ server, call: caller(server.url, token), isUp: true, restarts: 0 }))
 
-  /** Also where the driver itself is ended: nothing is left behind. */
+  /** Kills everything, also when the test's own process ends early. */
   const killAll = () => {
-    for (const { server } of places) void server.kill()
+    for (const { server } of instances) void server.kill()
     redis.remove()
   }
   process.once('exit', killAll)
 
   const call: Call = (...what) => {
-    const up = places.filter((place) => place.isUp)
+    const up = instances.filter((instance) => instance.isUp)
     return up.length > 0 ? random.pick(up).call(...what) : pause(20).then(() => null)
   }
   return {
-    places: places as unknown as readonly [Place, Place],
+    instances: instances as unknown as readonly [Instance, Instance],
     redis,
     databaseUrl,
     call,
@@ -52,19 +52,19 @@ export async function openScalePlatform(databaseUrl: string, random: Random): Pr
         if (reply) return reply
         await pause(100)
       }
-      throw new Error(`${what.join(' ')}: nobody answered`)
+      throw new Error(`${what.join(' ')}: no process answered`)
     },
-    kill: async (place) => {
-      await place.server.kill('SIGKILL')
-      place.isUp = false
-      place.server = await start()
-      place.call = caller(place.server.url, token)
-      place.isUp = true
-      place.restarts++
+    kill: async (instance) => {
+      await instance.server.kill('SIGKILL')
+      instance.isUp = false
+      instance.server = await start()
+      instance.call = caller(instance.server.url, token)
+      instance.isUp = true
+      instance.restarts++
     },
     close: async () => {
       process.off('exit', killAll)
-      await Promise.all(places.map((place) => place.server.kill('SIGKILL')))
+      await Promise.all(instances.map((instance) => instance.server.kill('SIGKILL')))
       redis.remove()
     },
   }

@@ -1,22 +1,22 @@
 import type { Reply } from './call.ts'
+import { GOLD, PLANS, type ScaleDefinitions, type ScaleExperiment } from './definitions.ts'
 import type { Oracle } from './oracle.ts'
 import type { ScalePlatform } from './platform.ts'
 import type { Random } from './random.ts'
 import type { Tally } from './tally.ts'
 import type { Users } from './users.ts'
-import { GOLD, PLANS, type ScaleExperiment, type ScaleWorld } from './world.ts'
 
-/** All that operations touch. */
-export type Scene = {
+/** Everything that operations use and change. */
+export type Simulation = {
   platform: ScalePlatform
-  world: ScaleWorld
+  definitions: ScaleDefinitions
   oracle: Oracle
   users: Users
   random: Random
   tally: Tally
 }
 
-/** An answer that none of the questions may get. */
+/** An answer with an unexpected status. */
 export class Unexpected extends Error {}
 
 export const expectOk = (reply: NonNullable<Reply>, what: string, also: readonly number[] = []) => {
@@ -25,7 +25,7 @@ export const expectOk = (reply: NonNullable<Reply>, what: string, also: readonly
   return reply.body
 }
 
-/** Asks about open experiments, all of which stay open until the answer is there. */
+/** Counts a request as under way in its experiments, which therefore begin no new run before the answer. */
 export async function during<T>(experiments: readonly ScaleExperiment[], work: () => Promise<T>): Promise<T> {
   for (const experiment of experiments) experiment.inFlight++
   try {
@@ -35,72 +35,73 @@ export async function during<T>(experiments: readonly ScaleExperiment[], work: (
   }
 }
 
-const openOf = ({ world }: Scene) => world.experiments.filter((experiment) => !experiment.isClosed)
+const openOf = ({ definitions }: Simulation) => definitions.experiments.filter((experiment) => !experiment.isClosed)
 
-/** A check of one experiment, of some, of all, or of those that the user was answered before. @returns how many decisions were asked for */
-export async function check(scene: Scene): Promise<number> {
-  const { random, users, oracle } = scene
+/**
+ * Makes a check of one experiment, of some, of all, or of those in which the user has a variant.
+ * @returns the number of decisions requested
+ */
+export async function check(simulation: Simulation): Promise<number> {
+  const { random, users, oracle } = simulation
   const userId = (random.chance(0.03) && users.pickOwner()) || users.pick()
-  const open = openOf(scene)
+  const open = openOf(simulation)
   const known = random.chance(0.5) ? open.filter((experiment) => oracle.answered(userId, experiment)) : []
   const count = random.chance(0.3) ? 1 : random.chance(0.5) ? 2 + random.below(4) : open.length
   const plan = random.chance(0.6) ? GOLD : random.pick(['', ...PLANS])
   const options = { expose: !random.chance(0.1), preview: random.chance(0.08) }
   const experiments = known.length > 0 ? known : random.some(open, count)
-  return askFor(scene, scene.platform.call, { userId, plan, options }, experiments)
+  return askFor(simulation, simulation.platform.call, { userId, plan, options }, experiments)
 }
 
 type Question = { userId: string; plan: string; options?: { expose?: boolean; preview?: boolean } }
 
 export async function askFor(
-  { oracle, tally }: Pick<Scene, 'oracle' | 'tally'>,
+  { oracle, tally }: Pick<Simulation, 'oracle' | 'tally'>,
   call: ScalePlatform['call'],
   { userId, plan, options = {} }: Question,
   experiments: readonly ScaleExperiment[],
 ): Promise<number> {
   const who = { userId, isPreview: options.preview === true, isTargeted: plan === GOLD }
   return during(experiments, async () => {
-    const asked = experiments.map((experiment) => oracle.ask({ ...who, experiment }))
+    const asked = experiments.map((experiment) => oracle.noteQuestion({ ...who, experiment }))
     const experiment_ids = experiments.map(({ id }) => id)
-    // A plain check carries {}, which says nothing of the plan.
+    // Without a plan, the attributes are empty.
     const attributes = plan === '' ? {} : { plan }
-    const reply = await call('POST', '/api/experiments/check-eligibility', {
-      ...{ user_id: userId, experiment_ids, attributes },
-      ...options,
-    })
+    const body = { user_id: userId, experiment_ids, attributes, ...options }
+    const reply = await call('POST', '/api/experiments/check-eligibility', body)
     tally.add(`asked by check${who.isPreview ? ', preview' : ''}`, asked.length)
     if (reply) {
       const { eligible_experiment_ids: variants } = expectOk(reply, `check of ${userId}`)
       for (const question of asked)
-        tally.add(`answered ${oracle.hear(question, variants[question.experiment.id]?.variant_id)}`)
+        tally.add(`answered ${oracle.checkAnswer(question, variants[question.experiment.id]?.variant_id)}`)
     } else tally.add('no answer to a check')
     return asked.length
   })
 }
 
-/** The same decision by GET, of a user who need not be known. */
-export async function getAssignment(scene: Scene): Promise<number> {
-  const { platform, oracle, users, random, tally } = scene
-  const experiment = random.pick(openOf(scene))
+/** Requests a decision by GET, for a user who may be unknown. */
+export async function getAssignment(simulation: Simulation): Promise<number> {
+  const { platform, oracle, users, random, tally } = simulation
+  const experiment = random.pick(openOf(simulation))
   return during([experiment], async () => {
     const userId = users.pick()
     const isPreview = random.chance(0.1)
-    const asked = oracle.ask({ userId, experiment, isPreview, isTargeted: false })
+    const asked = oracle.noteQuestion({ userId, experiment, isPreview, isTargeted: false })
     const path = `/api/experiments/${experiment.id}/assignment/${encodeURIComponent(userId)}`
     const reply = await platform.call('GET', `${path}${isPreview ? '?preview=true' : ''}`)
     tally.add('asked by GET')
-    if (reply) tally.add(`answered ${oracle.hear(asked, expectOk(reply, path, [404]).variant_id)}`)
+    if (reply) tally.add(`answered ${oracle.checkAnswer(asked, expectOk(reply, path, [404]).variant_id)}`)
     else tally.add('no answer to GET')
     return 1
   })
 }
 
-/** An event that names a variant: it decides for nobody who is decided for. */
-export const claim = (scene: Scene): Promise<number> => claimFor(scene, scene.users.pick())
+/** Sends an event that names a variant. It assigns the variant only to a user without a decision. */
+export const claim = (simulation: Simulation): Promise<number> => claimFor(simulation, simulation.users.pick())
 
-function claimFor(scene: Scene, user_id: string): Promise<number> {
-  const { platform, oracle, random, tally } = scene
-  const experiment = random.pick(openOf(scene))
+function claimFor(simulation: Simulation, user_id: string): Promise<number> {
+  const { platform, oracle, random, tally } = simulation
+  const experiment = random.pick(openOf(simulation))
   return during([experiment], async () => {
     oracle.touch(user_id, experiment)
     const variant_id = random.pick(experiment.variants).id
@@ -113,29 +114,32 @@ function claimFor(scene: Scene, user_id: string): Promise<number> {
   })
 }
 
-/** A login: an id turns out to be a user's, perhaps of one who was never asked about. */
-export async function join(scene: Scene): Promise<number> {
-  const pair = scene.users.pickPair()
-  return pair ? joinPair(scene, pair) : 0
+/** Makes a login: an id becomes an alias of a user, who may never have requested a decision. */
+export async function join(simulation: Simulation): Promise<number> {
+  const pair = simulation.users.pickPair()
+  return pair ? joinPair(simulation, pair) : 0
 }
 
-async function joinPair({ platform, oracle, world, tally }: Scene, pair: { alias_id: string; user_id: string }) {
+async function joinPair(
+  { platform, oracle, definitions, tally }: Simulation,
+  pair: { alias_id: string; user_id: string },
+) {
   expectOk(await platform.insist('POST', '/api/users/alias', pair), `alias of ${pair.alias_id}`)
-  oracle.join(pair.alias_id, pair.user_id, world.experiments)
+  oracle.join(pair.alias_id, pair.user_id, definitions.experiments)
   tally.add('aliases')
   return 1
 }
 
-/** Two newcomers, of whom everything happens at once: first checks on both processes, claims, perhaps a login. */
-export async function crowd(scene: Scene): Promise<number> {
-  const { platform, users, random } = scene
-  const [one, other] = [users.unheardOf(), users.unheardOf()]
+/** Lets everything happen at once for two new users: first checks on both processes, events, and perhaps a login. */
+export async function crowd(simulation: Simulation): Promise<number> {
+  const { platform, users, random } = simulation
+  const [one, other] = [users.newcomer(), users.newcomer()]
   const ask = (userId: string, call: ScalePlatform['call']) =>
-    askFor(scene, call, { userId, plan: GOLD }, random.some(openOf(scene), 1 + random.below(8)))
+    askFor(simulation, call, { userId, plan: GOLD }, random.some(openOf(simulation), 1 + random.below(8)))
   const asked = await Promise.all([
-    ...platform.places.flatMap(({ call }) => [ask(one, call), ask(other, call)]),
-    ...[one, one, other].map((userId) => claimFor(scene, userId)),
-    ...(random.chance(0.5) ? [joinPair(scene, { alias_id: one, user_id: other })] : []),
+    ...platform.instances.flatMap(({ call }) => [ask(one, call), ask(other, call)]),
+    ...[one, one, other].map((userId) => claimFor(simulation, userId)),
+    ...(random.chance(0.5) ? [joinPair(simulation, { alias_id: one, user_id: other })] : []),
   ])
   const again = await Promise.all([one, other].map((userId) => ask(userId, platform.call)))
   return [...asked, ...again].reduce((sum, operations) => sum + operations, 0)

@@ -1,4 +1,4 @@
-/** Counts by name, shown in the order in which the names came up. */
+/** Creates counters by name. `lines` prints them in the order of their names. */
 export function createTally() {
   const counts = new Map<string, number>()
   return {

@@ -1,10 +1,13 @@
 import type { Random } from './random.ts'
 
-/** How many are new at a time: they are asked for often, on both processes at once. */
+/** The number of newest users. They make many of the requests, on both processes at once. */
 const NEWEST = 64
 
-/** Ids that come in one after the other, and the pairs of them that turn out to be one person. */
-export function createUsers(random: Random, comingIn: number) {
+/**
+ * Creates ids that are admitted one after the other, and pairs of ids that turn out to be one person.
+ * @param admitted the number of ids that are admitted during the whole run
+ */
+export function createUsers(random: Random, admitted: number) {
   let known = NEWEST
   let newcomers = 0
   const roles = new Map<string, 'alias' | 'owner'>()
@@ -15,14 +18,14 @@ export function createUsers(random: Random, comingIn: number) {
   return {
     pick,
     /** @param progress the share of the whole run that is done */
-    comeIn: (progress: number) => {
-      known = Math.max(known, NEWEST + Math.floor(progress * comingIn))
+    admit: (progress: number) => {
+      known = Math.max(known, NEWEST + Math.floor(progress * admitted))
     },
-    /** An id that nobody was asked about. */
-    unheardOf: () => `newcomer ${++newcomers}`,
+    /** Makes an id that was never used before. */
+    newcomer: () => `newcomer ${++newcomers}`,
     /**
-     * Two ids to be joined for good: nobody changes hands, and an owner is never an alias.
-     * @returns null where those picked by chance cannot be joined
+     * Picks two ids to be joined. An alias keeps its owner, and an owner never becomes an alias.
+     * @returns null if the two random ids cannot be joined
      */
     pickPair(): { alias_id: string; user_id: string } | null {
       const alias_id = pick()
@@ -33,7 +36,7 @@ export function createUsers(random: Random, comingIn: number) {
       owners.push(user_id)
       return { alias_id, user_id }
     },
-    /** Who has aliases; undefined where nobody has. */
+    /** Picks a user with aliases; undefined if there is none. */
     pickOwner: () => (owners.length > 0 ? random.pick(owners) : undefined),
     known: () => [...Array.from({ length: known }, (_, index) => nameOf(index)), ...owners],
   }

@@ -3,22 +3,24 @@ import { pause, type Reply } from '../scale/call.ts'
 import type { ScalePlatform } from '../scale/platform.ts'
 import type { Random } from '../scale/random.ts'
 
-/** Clients that post events and ask for decisions while everything is killed around them, and what they were told. */
+/** Clients that post events and request decisions while processes and services are killed. They keep the answers. */
 
-export type World = { experiments: { id: number; variants: number[] }[]; users: number }
-export type Told = {
-  /** The ids of events by the event ids of those that were acknowledged. */
+export type Definitions = { experiments: { id: number; variants: number[] }[]; users: number }
+/** The answers that clients got. */
+export type Observed = {
+  /** The ids of acknowledged events, by their event_id. */
   acknowledged: Map<string, number>
   unacknowledged: Set<string>
   /** Variants by user and experiment. */
   decisions: Map<string, number>
   checks: number
-  /** Whatever contradicts what was told before. */
+  /** Answers that contradict earlier answers. */
   faults: string[]
 }
 
 const UNTAGGED = 0.3
 const TYPES = ['conversion', 'purchase', 'view']
+/** The probability that a client gives up after a failed request. */
 const GIVES_UP = 0.02
 const RETRY_MS = 40
 
@@ -26,24 +28,24 @@ export async function actAsClient(
   name: string,
   {
     platform,
-    world,
-    told,
+    definitions,
+    observed,
     random,
     isOver,
-  }: { platform: ScalePlatform; world: World; told: Told; random: Random; isOver: () => boolean },
+  }: { platform: ScalePlatform; definitions: Definitions; observed: Observed; random: Random; isOver: () => boolean },
 ) {
   let made = 0
   const makeEvent = (): Loose => {
     const event_id = `${name} ${++made}`
     const event: Loose = {
-      user_id: `user ${random.below(world.users)}`,
+      user_id: `user ${random.below(definitions.users)}`,
       type: random.pick(TYPES),
       event_id,
       properties: { event_id, value: random.below(10_000) / 100 },
       attributes: {},
     }
     if (!random.chance(UNTAGGED)) {
-      const experiment = random.pick(world.experiments)
+      const experiment = random.pick(definitions.experiments)
       event.experiment_id = experiment.id
       if (random.chance(0.3)) event.variant_id = random.pick(experiment.variants)
     }
@@ -51,11 +53,11 @@ export async function actAsClient(
     return event
   }
 
-  /** Repeats a request until it is answered; a client may give up, and never knows then. */
+  /** Repeats a request until it is answered. A client may give up, and then never gets an answer. */
   async function insist(path: string, body: object): Promise<Reply> {
     for (;;) {
       const reply = await platform.call('POST', path, body)
-      if (reply && reply.status !== 200) told.faults.push(`${path}: ${reply.status} ${JSON.stringify(reply.body)}`)
+      if (reply && reply.status !== 200) observed.faults.push(`${path}: ${reply.status} ${JSON.stringify(reply.body)}`)
       if (reply) return reply
       if (isOver() || random.chance(GIVES_UP)) return null
       await pause(RETRY_MS)
@@ -63,16 +65,16 @@ export async function actAsClient(
   }
 
   function acknowledge(eventId: string, id: unknown) {
-    const before = told.acknowledged.get(eventId)
+    const before = observed.acknowledged.get(eventId)
     if (typeof id !== 'number' || (before !== undefined && before !== id))
-      told.faults.push(`event ${eventId} was ${before} and is ${id}`)
-    else told.acknowledged.set(eventId, id)
+      observed.faults.push(`event ${eventId} was ${before} and is ${id}`)
+    else observed.acknowledged.set(eventId, id)
   }
 
   async function postOne() {
     const event = makeEvent()
-    told.unacknowledged.add(event.event_id)
-    // Some are sent twice at once, as impatient clients do.
+    observed.unacknowledged.add(event.event_id)
+    // Some events are sent twice at once, as impatient clients do.
     const replies = await Promise.all(
       Array.from({ length: random.chance(0.1) ? 2 : 1 }, () => insist('/api/events', event)),
     )
@@ -81,29 +83,29 @@ export async function actAsClient(
 
   async function postBatch() {
     const events = Array.from({ length: 1 + random.below(60) }, makeEvent)
-    for (const event of events) told.unacknowledged.add(event.event_id)
+    for (const event of events) observed.unacknowledged.add(event.event_id)
     const reply = await insist('/api/events/batch', { events })
     for (const [index, result] of (reply?.body.results ?? []).entries()) {
-      if (result.status === 'rejected') told.faults.push(`rejected: ${JSON.stringify(result)}`)
+      if (result.status === 'rejected') observed.faults.push(`rejected: ${JSON.stringify(result)}`)
       else acknowledge(events[index].event_id, result.id)
     }
   }
 
   async function check() {
-    const user_id = `user ${random.below(world.users)}`
+    const user_id = `user ${random.below(definitions.users)}`
     const reply = await insist('/api/experiments/check-eligibility', {
       user_id,
-      experiment_ids: world.experiments.map(({ id }) => id),
+      experiment_ids: definitions.experiments.map(({ id }) => id),
       attributes: {},
     })
     if (!reply) return
-    told.checks++
+    observed.checks++
     for (const [experiment, { variant_id }] of Object.entries<Loose>(reply.body.eligible_experiment_ids)) {
       const key = `${user_id} ${experiment}`
-      const before = told.decisions.get(key)
+      const before = observed.decisions.get(key)
       if (before !== undefined && before !== variant_id)
-        told.faults.push(`${key} flipped from ${before} to ${variant_id}`)
-      told.decisions.set(key, variant_id)
+        observed.faults.push(`${key} flipped from ${before} to ${variant_id}`)
+      observed.decisions.set(key, variant_id)
     }
   }
 

@@ -6,29 +6,29 @@ import { readRaw } from '../../totals/raw.ts'
 import { pause } from '../scale/call.ts'
 import { openScalePlatform, type ScalePlatform } from '../scale/platform.ts'
 import { createRandom, type Random } from '../scale/random.ts'
-import { actAsClient, type Told, type World } from './clients.ts'
+import { actAsClient, type Definitions, type Observed } from './clients.ts'
 
-/**
- * Two processes, PostgreSQL and Redis, all of them killed at random under a load of events and checks; then everything
- * that clients were told is held against what is stored, and totals against a recomputation.
- */
 export type Outcome = { lines: string[]; faults: string[] }
 
 const CLIENTS = 6
 const USERS = 400
 const TYPES = ['conversion', 'purchase', 'view']
-/** Between two kills, for something to happen. */
+/** The time between two kills, in milliseconds: at least `least`, and up to `more` in addition. */
 const BETWEEN_MS = { least: 300, more: 2200 }
-const AWAY_MS = 200
+const DOWN_MS = 200
 
+/**
+ * Kills two processes, PostgreSQL and Redis at random under a load of events and checks. Then compares every answer
+ * that clients got with what is stored, and the totals with a recomputation.
+ */
 export async function survive(options: { kills: number; seed: number }): Promise<Outcome> {
   const random = createRandom(options.seed)
   const postgres = await privatePostgres()
   try {
     const platform = await openScalePlatform(postgres.url, random)
     try {
-      const world = await makeWorld(platform)
-      const told: Told = {
+      const definitions = await createDefinitions(platform)
+      const observed: Observed = {
         acknowledged: new Map(),
         unacknowledged: new Set(),
         decisions: new Map(),
@@ -38,15 +38,18 @@ export async function survive(options: { kills: number; seed: number }): Promise
       let isOver = false
       const clients = Array.from({ length: CLIENTS }, (_, index) =>
         actAsClient(`client ${index}`, {
-          ...{ platform, world, told, isOver: () => isOver },
+          platform,
+          definitions,
+          observed,
           random: createRandom(options.seed * 1000 + index),
+          isOver: () => isOver,
         }),
       )
       const killed = await killAround(platform, postgres, random, options.kills)
       await pause(1000)
       isOver = true
       await Promise.all(clients)
-      return await holdAgainst(platform, postgres.url, told, killed)
+      return await compareWithStored(platform, postgres.url, observed, killed)
     } finally {
       await platform.close()
     }
@@ -55,8 +58,8 @@ export async function survive(options: { kills: number; seed: number }): Promise
   }
 }
 
-async function makeWorld(platform: ScalePlatform): Promise<World> {
-  const experiments: World['experiments'] = []
+async function createDefinitions(platform: ScalePlatform): Promise<Definitions> {
+  const experiments: Definitions['experiments'] = []
   for (const name of ['one', 'two', 'three']) {
     const { body } = await platform.insist('POST', '/api/experiments', { name })
     const variants: number[] = []
@@ -82,19 +85,24 @@ async function killAround(
     await pause(BETWEEN_MS.least + random.below(BETWEEN_MS.more))
     const kind = random.weighted({ servers: 5, PostgreSQL: 3, Redis: 2 })
     killed[kind]++
-    if (kind === 'servers') await platform.kill(random.pick(platform.places))
+    if (kind === 'servers') await platform.kill(random.pick(platform.instances))
     else {
       const service = kind === 'Redis' ? platform.redis : postgres
       service.signal('SIGKILL')
-      await pause(AWAY_MS)
+      await pause(DOWN_MS)
       await service.start()
     }
   }
   return killed
 }
 
-async function holdAgainst(platform: ScalePlatform, databaseUrl: string, told: Told, killed: Killed): Promise<Outcome> {
-  const { acknowledged, faults } = told
+async function compareWithStored(
+  platform: ScalePlatform,
+  databaseUrl: string,
+  observed: Observed,
+  killed: Killed,
+): Promise<Outcome> {
+  const { acknowledged, faults } = observed
   const answers: { experimentId: number; type: string; body: unknown }[] = []
   const { body: experiments } = await platform.insist('GET', '/api/experiments')
   const ask = async () => {
@@ -125,7 +133,7 @@ async function holdAgainst(platform: ScalePlatform, databaseUrl: string, told: T
       `select a.user_id, r.experiment_id, a.variant_id from assignments a join runs r on r.id = a.run_id`,
     )
     const decisions = new Map(assigned.map((row) => [`${row.user_id} ${row.experiment_id}`, row.variant_id]))
-    const flipped = [...told.decisions].filter(([key, variant]) => decisions.get(key) !== variant).length
+    const flipped = [...observed.decisions].filter(([key, variant]) => decisions.get(key) !== variant).length
     if (flipped > 0) faults.push(`${flipped} decisions are not stored as they were answered`)
 
     const raw = await readRaw(query)
@@ -133,15 +141,15 @@ async function holdAgainst(platform: ScalePlatform, databaseUrl: string, told: T
     faults.push(...wrong)
     const difference = await verifyTotals(database.orm.em.fork())
     if (difference) faults.push(difference)
-    const unknown = [...told.unacknowledged].filter((eventId) => !acknowledged.has(eventId))
+    const unknown = [...observed.unacknowledged].filter((eventId) => !acknowledged.has(eventId))
     const kept = unknown.filter((eventId) => byEventId.has(eventId)).length
     return {
       faults,
       lines: [
         `${acknowledged.size} events acknowledged, ${stored.length} stored: ${lost} lost, ${doubled} doubled`,
-        `${unknown.length} never acknowledged, of which ${kept} are stored, once`,
-        `${told.checks} checks, ${told.decisions.size} decisions: ${flipped} not as answered`,
-        `${answers.length} results, ${wrong.length} other than a naive recomputation's; verify: ${difference ?? 'clean'}`,
+        `${unknown.length} events never acknowledged, of which ${kept} are stored, once`,
+        `${observed.checks} checks, ${observed.decisions.size} decisions: ${flipped} not as answered`,
+        `${answers.length} results, of which ${wrong.length} differ from a naive recomputation; verify: ${difference ?? 'clean'}`,
         `${killed.servers + killed.PostgreSQL + killed.Redis} kills: ${killed.servers} of processes, ${killed.PostgreSQL} of PostgreSQL, ${killed.Redis} of Redis`,
       ],
     }

@@ -4,13 +4,13 @@ export type ScaleVariant = {
   id: number
   percent: number
   enabled: boolean
-  /** Until when (milliseconds) a process may take it for disabled; Infinity while it is. */
+  /** The time until which a process may still see the variant as disabled, in milliseconds; Infinity while it is. */
   disabledUntil: number
-  /** When it was asked to be added; a process that missed it answers nobody with it. */
+  /** The time at which the variant was added. A process that missed the change does not answer the variant. */
   addedAt: number
 }
 
-/** What the driver knows of an experiment, and who is at it. */
+/** The state of an experiment as the test knows it, and the requests under way. */
 export type ScaleExperiment = {
   id: number
   name: string
@@ -23,17 +23,17 @@ export type ScaleExperiment = {
   isHoldout: boolean
   layerId: number | null
   hasCondition: boolean
-  /** Requests under way that name it. */
+  /** The number of requests under way that name the experiment. */
   inFlight: number
-  /** Nobody may name it: a new run begins. */
+  /** True while a new run begins: no request may name the experiment. */
   isClosed: boolean
   isChanging: boolean
 }
 
 export type ScaleSegment = { id: number; name: string; canBeNobody: boolean }
-export type ScaleWorld = { experiments: ScaleExperiment[]; segments: ScaleSegment[]; layerId: number }
+export type ScaleDefinitions = { experiments: ScaleExperiment[]; segments: ScaleSegment[]; layerId: number }
 
-/** What every condition that is ever set holds for. */
+/** Every condition of the test holds for this plan. */
 export const GOLD = 'gold'
 export const PLANS = [GOLD, 'silver', 'bronze'] as const
 export const CONDITIONS = [
@@ -43,8 +43,10 @@ export const CONDITIONS = [
   { plan: { $in: [GOLD, 'bronze'] } },
 ] as const
 
-/** Twelve experiments and a holdout: every way that decisions can hang together; all of them started. */
-export async function makeScaleWorld(api: TestApi): Promise<ScaleWorld> {
+/**
+ * Creates and starts twelve experiments and a holdout, which cover every way in which decisions depend on one another.
+ */
+export async function createDefinitions(api: TestApi): Promise<ScaleDefinitions> {
   const halves = { control: 50, treatment: 50 }
   const { id: layerId } = await api.ok('POST', '/api/layers', { name: 'one of two' })
   const segment = async (name: string, canBeNobody: boolean): Promise<ScaleSegment> => {
@@ -68,16 +70,26 @@ export async function makeScaleWorld(api: TestApi): Promise<ScaleWorld> {
       await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: id, segment_id: options.segment.id })
     if (options.percent !== undefined)
       await api.ok('PUT', `/api/layers/${layerId}/experiments/${id}`, { percent: options.percent })
-    // Half of them by hand, the others by the first check.
+    // Half of the experiments start by a call, the others by their first check.
     if (experiments.length % 2) await api.ok('POST', `/api/experiments/${id}/start`)
     else await api.variantOf('the first of all', { id }, { attributes: { plan: GOLD } })
     const experiment: ScaleExperiment = {
-      ...{ id, name, variants: [], status: 'running', run: 1, leavesOut: false, holdout: null, isHoldout: false },
-      ...{ layerId: options.percent === undefined ? null : layerId, hasCondition: false },
-      ...{ inFlight: 0, isClosed: false, isChanging: false },
+      id,
+      name,
+      variants: [],
+      status: 'running',
+      run: 1,
+      leavesOut: false,
+      holdout: null,
+      isHoldout: false,
+      layerId: options.percent === undefined ? null : layerId,
+      hasCondition: false,
+      inFlight: 0,
+      isClosed: false,
+      isChanging: false,
       ...traits,
     }
-    takeIn(experiment, await api.ok('GET', `/api/experiments/${id}`))
+    updateExperiment(experiment, await api.ok('GET', `/api/experiments/${id}`))
     experiments.push(experiment)
     return experiment
   }
@@ -107,8 +119,8 @@ type Detail = {
   variants: { id: number; percent_allocated: number; enabled: boolean }[]
 }
 
-/** What the platform says of an experiment becomes what the driver knows of it. */
-export function takeIn(experiment: ScaleExperiment, { status, runs, variants }: Detail) {
+/** Updates the known state of an experiment from the platform's answer. */
+export function updateExperiment(experiment: ScaleExperiment, { status, runs, variants }: Detail) {
   experiment.status = status
   experiment.run = runs.at(-1)?.number ?? 0
   experiment.variants = variants.map(({ id, percent_allocated: percent, enabled }) => {
