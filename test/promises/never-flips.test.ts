@@ -60,7 +60,7 @@ onPostgres('a decision never flips', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('by a process with an old snapshot, which assigns nobody in a paused experiment or by an old allocation', async () => {
+  test('by a process with an old snapshot, which does not use an old status or allocation', async () => {
     const environment = await freshDatabase('postgres')
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await fresh.api.makeExperiment({ control: 50, treatment: 50 })

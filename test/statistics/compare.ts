@@ -1,20 +1,24 @@
 import type { Case } from './vectors.ts'
 
-/** What became of one case: what is wrong, and the largest relative error among the figures that are not 0. */
+/** The outcome of one case: the mismatches, and the largest relative error among the figures that are not 0. */
 export type Verdict = { mismatches: string[]; worstRelativeError: number }
 
 const defaultAbsoluteTolerance = 1e-12
 
-/** Keys whose figures are counts or identities, and must be equal. */
+/** The keys of counts and ids, which must be equal. */
 const countKeys = new Set(['n', 'id', 'users', 'conversions'])
 
-/** The source of a published figure, such as "gbstats test figure": its tolerance is the rounding it was printed with. */
+/**
+ * Matches the source of a published figure, such as "gbstats test figure". The tolerance of such a figure is its
+ * rounding.
+ */
 const publishedFigure = /test figure/
 
 /**
- * Holds an answer against a case. A number passes when its relative error is within the tolerance or, where its key
- * is not relative only, its absolute error is; a published figure passes by either, whatever its key. All else must be
- * equal. Keys that the case leaves out are not compared, keys that the answer lacks are wrong.
+ * Compares an answer with a reference case. A number passes if its relative error is within the tolerance. A number
+ * also passes if its absolute error is within the absolute tolerance, except under the keys in `relativeOnly`; this
+ * exception does not apply to published figures. All other values must be equal. Keys that the case leaves out are
+ * ignored. Keys that the answer lacks are mismatches.
  */
 export function compare(actual: unknown, reference: Case, relativeOnly: readonly string[]): Verdict {
   const verdict: Verdict = { mismatches: [], worstRelativeError: 0 }
@@ -44,7 +48,7 @@ export function compare(actual: unknown, reference: Case, relativeOnly: readonly
     if (figure !== 0) verdict.worstRelativeError = Math.max(verdict.worstRelativeError, error / Math.abs(figure))
     const isRelativeOnly = relativeOnly.includes(key) && !publishedFigure.test(reference.source)
     const absoluteTolerance = isRelativeOnly ? 0 : (reference.abs_tolerance ?? defaultAbsoluteTolerance)
-    // Written so that NaN fails.
+    // In this form of the comparison, NaN fails.
     if (!(error <= reference.tolerance * Math.abs(figure) || error <= absoluteTolerance)) fail(actual, expected, path)
   }
 

@@ -32,7 +32,7 @@ describe('the normal distribution', () => {
     )
   })
 
-  test('gives back the probability of a quantile, down to 1e-300', () => {
+  test('inverts its quantile function, down to 1e-300', () => {
     fc.assert(
       fc.property(fc.double({ min: -300, max: Math.log10(0.5), noNaN: true }), (exponent) => {
         expectSame(normalCdf(normalQuantile(10 ** exponent)), 10 ** exponent, 1e-9)
@@ -40,7 +40,7 @@ describe('the normal distribution', () => {
     )
   })
 
-  test('has its quantile 0 at one half, and infinite ends', () => {
+  test('has the quantile 0 at one half, and infinite quantiles at 0 and 1', () => {
     expect(normalQuantile(0.5)).toBe(0)
     expect(normalQuantile(0)).toBe(-Infinity)
     expect(normalQuantile(1)).toBe(Infinity)
@@ -60,7 +60,7 @@ describe("Student's distribution", () => {
     )
   })
 
-  test('gives back the probability of a quantile', () => {
+  test('inverts its quantile function', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.5, max: 0.999999, noNaN: true }), degreesOfFreedom, (p, df) => {
         expect(1 - studentSf(studentQuantile(p, df), df)).toBeCloseTo(p, 11)
@@ -68,7 +68,7 @@ describe("Student's distribution", () => {
     )
   })
 
-  test('becomes the normal distribution as its degrees of freedom grow', () => {
+  test('approaches the normal distribution as its degrees of freedom grow', () => {
     expectSame(studentSf(2, 1e9), normalSf(2), 1e-8)
     expect(studentSf(2, Infinity)).toBe(normalSf(2))
     expect(studentQuantile(0.9, Infinity)).toBe(normalQuantile(0.9))
@@ -84,7 +84,7 @@ describe('the beta distribution', () => {
     )
   })
 
-  test('gives back the probability of a quantile', () => {
+  test('inverts its quantile function', () => {
     fc.assert(
       fc.property(fc.double({ min: 0.001, max: 0.999, noNaN: true }), shape, shape, (p, a, b) => {
         expect(betaCdf(betaQuantile(p, a, b), a, b)).toBeCloseTo(p, 6)
@@ -92,7 +92,7 @@ describe('the beta distribution', () => {
     )
   })
 
-  test('has an exact upper tail: that of Beta(1, b) is (1 - x)^b', () => {
+  test('keeps its digits in the upper tail, which is (1 - x)^b for Beta(1, b)', () => {
     expectSame(betaSf(0.5, 1, 900), 0.5 ** 900, 1e-12)
     expect(betaSf(-1, 2, 3)).toBe(1)
     expect(betaSf(2, 2, 3)).toBe(0)
@@ -107,7 +107,7 @@ test('the chi-square distribution with 1 degree of freedom is that of a squared 
   )
 })
 
-test('log beta is symmetric and meets the log gammas where those keep their digits', () => {
+test('log beta is symmetric, and equals the log gammas where these keep their digits', () => {
   fc.assert(
     fc.property(
       fc.double({ min: 0.5, max: 50, noNaN: true }),

@@ -3,8 +3,8 @@ import { describe, expect, test } from 'vitest'
 import { exclusionRates } from '../../server/statistics/exclusion-rates.ts'
 import { twoProportionZ } from '../../server/statistics/two-proportion-z.ts'
 
-describe('the rates at which users are excluded', () => {
-  test('are compared by Pearson’s chi-square, of two variants the square of the pooled z-test', () => {
+describe('the exclusion rates of variants', () => {
+  test('are compared by Pearson’s chi-square, which equals the squared z of the pooled z-test for two variants', () => {
     const counts = fc
       .tuple(fc.integer({ min: 2, max: 5000 }), fc.double({ min: 0, max: 1, noNaN: true }))
       .map(([assigned, share]) => ({ assigned, excluded: Math.round(assigned * share) }))
@@ -23,8 +23,8 @@ describe('the rates at which users are excluded', () => {
     )
   })
 
-  test('of three variants', () => {
-    // By hand: 100 (0.1 - 0.2)² / 0.16 + 0 + 100 (0.3 - 0.2)² / 0.16 = 12.5; of two degrees of freedom p = exp(-12.5 / 2).
+  test('give the chi-square and p-value of a calculation by hand for three variants', () => {
+    // 100 (0.1 - 0.2)² / 0.16 + 0 + 100 (0.3 - 0.2)² / 0.16 = 12.5; with two degrees of freedom p = exp(-12.5 / 2).
     const variants = [10, 20, 30].map((excluded) => ({ assigned: 100, excluded }))
     const { chiSquare, degreesOfFreedom, pValue, isMismatch } = exclusionRates(variants)
     expect([chiSquare, degreesOfFreedom]).toEqual([expect.closeTo(12.5, 12), 2])
@@ -33,7 +33,7 @@ describe('the rates at which users are excluded', () => {
     expect(exclusionRates(variants, 0.01).isMismatch).toBe(true)
   })
 
-  test('cannot differ where nobody, or only one variant, can tell', () => {
+  test('do not differ without users, with users in one variant only, or if all or none are excluded', () => {
     const status = (...variants: [assigned: number, excluded: number][]) => {
       const answer = exclusionRates(variants.map(([assigned, excluded]) => ({ assigned, excluded })))
       expect([answer.pValue, answer.isMismatch, answer.chiSquare]).toEqual([1, false, null])

@@ -27,7 +27,7 @@ import { winsorize } from '../../server/statistics/winsorization.ts'
 
 const RUNS = { numRuns: 400, seed: 20261126 }
 
-/** A value that an event may carry: at most 1e12 in size, to nine decimals. */
+/** Any value that an event may have: up to 1e12 in size, with up to nine decimals. */
 const value = fc
   .oneof(
     fc.constantFrom(0, 1, -1, 1e-9, -1e-9, 1e12, -1e12, 5e11),
@@ -42,7 +42,7 @@ const users = fc.oneof(
 )
 const level = fc.constantFrom(0.5001, 0.8, 0.9, 0.95, 0.99, 0.999999)
 
-/** Sums of users of whom a share has one value and the rest another: any mean and any spread. */
+/** The sums of users, some with one value and the rest with another, which gives any mean and any variance. */
 const sums = fc.tuple(users, value, value, fc.double({ min: 0, max: 1, noNaN: true })).map(([n, one, other, share]) => {
   const some = Math.round(n * share)
   return { n, sum: some * one + (n - some) * other, sumSq: some * one ** 2 + (n - some) * other ** 2 }
@@ -59,7 +59,9 @@ const jointSums = fc.tuple(sums, sums, fc.double({ min: -1, max: 1, noNaN: true 
   sumXY: correlation * Math.sqrt(y.sumSq) * Math.sqrt(x.n === 0 ? 0 : (x.sumSq / x.n) * y.n),
 }))
 
-/** Every figure, however deep, is a finite number or null; p-values and probabilities are shares. */
+/**
+ * Checks that every figure in an answer is a finite number or null, and that p-values and probabilities are in 0..1.
+ */
 function check(answer: unknown, path = ''): void {
   if (typeof answer === 'number') {
     const isInfiniteAllowed = /degreesOfFreedom$|upperBound$|lowerBound$/.test(path)
@@ -70,7 +72,7 @@ function check(answer: unknown, path = ''): void {
     for (const [key, inner] of Object.entries(answer)) check(inner, `${path}.${key}`)
 }
 
-/** An undefined figure is null and the status says so: never a 0 that was made up. */
+/** Checks that undefined figures are null, never 0, and that the status says which figures are undefined. */
 function checkComparison(comparison: Comparison): void {
   check(comparison)
   const { status, test, uplift, difference } = comparison
@@ -84,8 +86,8 @@ function checkComparison(comparison: Comparison): void {
   if (test) expect(difference).not.toBeNull()
 }
 
-describe('no input in the domain gives NaN, an exception or a made-up figure', () => {
-  test('for means, ratios and their covariates', () => {
+describe('valid input never gives NaN, an exception or a figure that is undefined', () => {
+  test('in tests of means, ratios and their covariates', () => {
     fc.assert(
       fc.property(sums, sums, level, (control, treatment, confidence) => {
         checkComparison(welchTest(control, treatment, confidence))
@@ -138,7 +140,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
     )
   })
 
-  test('for conversion rates', () => {
+  test('in tests of conversion rates', () => {
     fc.assert(
       fc.property(counts, counts, level, (control, treatment, confidence) => {
         check(newcombeInterval(control, treatment, confidence))
@@ -161,7 +163,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
     )
   })
 
-  test('for quantiles and caps', () => {
+  test('in tests of quantiles and with caps', () => {
     const clusters = fc.array(fc.array(value, { maxLength: 5 }), { maxLength: 40 })
     fc.assert(
       fc.property(
@@ -179,7 +181,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
     )
   })
 
-  test('for looks at any time, posteriors, guardrails and allocations', () => {
+  test('in sequential tests, posteriors, guardrails and sample ratios', () => {
     fc.assert(
       fc.property(sums, sums, level, fc.integer({ min: 1, max: 1e9 }), (control, treatment, confidence, tuning) => {
         const { test: tested, effect, difference } = welchTest(control, treatment, confidence)
@@ -199,7 +201,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
     )
     fc.assert(
       fc.property(fc.array(users, { minLength: 1, maxLength: 5 }), (allocated) => {
-        const allocation = allocated.map((_, place) => place + 1)
+        const allocation = allocated.map((_, index) => index + 1)
         check(sampleRatio(allocated, allocation))
         check(sequentialSampleRatio([allocated], allocation))
       }),
@@ -217,7 +219,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
     )
   })
 
-  test('for plans', () => {
+  test('in sample sizes, power and corrections of p-values', () => {
     const plan = fc.record({
       confidenceLevel: fc.constantFrom(0.8, 0.95, 0.99),
       power: fc.constantFrom(0.5, 0.8, 0.99),
@@ -247,9 +249,9 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
       fc.property(fc.array(fc.option(fc.double({ min: 0, max: 1, noNaN: true }))), (pValues) => {
         for (const adjusted of [bonferroni(pValues), holm(pValues), benjaminiHochberg(pValues)]) {
           check({ pValue: adjusted })
-          for (const [place, p] of pValues.entries())
-            if (p === null) expect(adjusted[place]).toBeNull()
-            else expect(adjusted[place]).toBeGreaterThanOrEqual(p * (1 - 1e-15))
+          for (const [index, p] of pValues.entries())
+            if (p === null) expect(adjusted[index]).toBeNull()
+            else expect(adjusted[index]).toBeGreaterThanOrEqual(p * (1 - 1e-15))
         }
       }),
       RUNS,
@@ -257,7 +259,7 @@ describe('no input in the domain gives NaN, an exception or a made-up figure', (
   })
 })
 
-describe('outside the domain an error says what is wrong', () => {
+describe('invalid input is refused with a RangeError that names the fault', () => {
   test.each<[string, () => unknown]>([
     ['confidence level', () => welchTest({ n: 5, sum: 1, sumSq: 2 }, { n: 5, sum: 1, sumSq: 2 }, 1)],
     ['confidence level of a sequence', () => confidenceSequence({ difference: 1, standardError: 1, n: 10 }, 0.4)],

@@ -6,7 +6,7 @@ import { anyProportion, impossibleProportions } from './proportions.ts'
 
 const someProportion = anyProportion({ maxExposed: 300 })
 
-/** Number of ways to choose k of n, exactly. */
+/** The number of ways to choose k of n, exactly. */
 function choose(n: number, k: number): bigint {
   if (k < 0 || k > n) return 0n
   let ways = 1n
@@ -14,7 +14,7 @@ function choose(n: number, k: number): bigint {
   return ways
 }
 
-/** Probability of `k` treatment conversions given the margins: a fraction of exact whole numbers. */
+/** The probability of `k` conversions in the treatment given the margins, computed from exact whole numbers. */
 function tableProbability(control: Proportion, treatment: Proportion, k: number): number {
   const converted = control.converted + treatment.converted
   const ways = choose(treatment.exposed, k) * choose(control.exposed, converted - k)
@@ -26,7 +26,7 @@ function fraction(numerator: bigint, denominator: bigint): number {
   return Number((numerator * shift * 2n ** 60n) / denominator / shift) / 2 ** 60
 }
 
-test('the one-sided p-values overlap in the observed table alone', () => {
+test('the two one-sided p-values of Fisher’s test add up to 1 plus the probability of the observed table', () => {
   fc.assert(
     fc.property(someProportion, someProportion, (control, treatment) => {
       const { pGreater, pLess } = fisherExact(control, treatment)
@@ -36,7 +36,7 @@ test('the one-sided p-values overlap in the observed table alone', () => {
   )
 })
 
-test('a one-sided p-value is the sum over the tables on its side, exactly', () => {
+test('a one-sided p-value of Fisher’s test is the sum of the probabilities of the tables on its side', () => {
   fc.assert(
     fc.property(someProportion, someProportion, (control, treatment) => {
       let greater = 0
@@ -49,7 +49,7 @@ test('a one-sided p-value is the sum over the tables on its side, exactly', () =
   )
 })
 
-test('control and treatment can change places: the p-value stays and the direction turns', () => {
+test('Fisher’s test gives the same p-value and the opposite direction if control and treatment are swapped', () => {
   fc.assert(
     fc.property(someProportion, someProportion, (control, treatment) => {
       const there = fisherExact(control, treatment)
@@ -60,7 +60,7 @@ test('control and treatment can change places: the p-value stays and the directi
   )
 })
 
-test('conversions and their absence can change places: the p-value stays and the direction turns', () => {
+test('Fisher’s test gives the same p-value and the opposite direction if conversions become non-conversions', () => {
   const others = ({ exposed, converted }: Proportion) => ({ exposed, converted: exposed - converted })
   fc.assert(
     fc.property(someProportion, someProportion, (control, treatment) => {
@@ -72,7 +72,7 @@ test('conversions and their absence can change places: the p-value stays and the
   )
 })
 
-test('every p-value of a small sample is between 0 and 1, whatever the counts', () => {
+test('Fisher’s test gives p-values between 0 and 1 for every small sample', () => {
   fc.assert(
     fc.property(anyProportion(), anyProportion(), (control, treatment) => {
       if (!isSmallSample(control, treatment)) return
@@ -84,14 +84,14 @@ test('every p-value of a small sample is between 0 and 1, whatever the counts', 
   )
 })
 
-test('keeps its digits among a billion users', () => {
+test('Fisher’s test keeps its digits with two billion users', () => {
   // Of 2 conversions among 2e9 users in equal halves, both fall on the treatment: 1/2 (1e9 - 1) / (2e9 - 1).
   const { pGreater, pLess } = fisherExact({ exposed: 1e9, converted: 0 }, { exposed: 1e9, converted: 2 })
   expect(pGreater / ((0.5 * (1e9 - 1)) / (2e9 - 1))).toBeCloseTo(1, 13)
   expect(pLess).toBe(1)
 })
 
-test('keeps its digits in the far tail', () => {
+test('Fisher’s test keeps its digits in the far tail', () => {
   // 300 against 300, all converted against none: one table of C(600, 300), and its mirror image.
   const { pLess, pValue } = fisherExact({ exposed: 300, converted: 300 }, { exposed: 300, converted: 0 })
   const oneTable = 1 / Number(choose(600, 300))
@@ -99,7 +99,7 @@ test('keeps its digits in the far tail', () => {
   expect(pValue / (2 * oneTable)).toBeCloseTo(1, 12)
 })
 
-test('a sample is small where fewer than 5 users are expected in a cell of the table', () => {
+test('a sample is small if the expected count in a cell of the table is below 5', () => {
   const five = [
     { exposed: 10, converted: 3 },
     { exposed: 10, converted: 7 },
@@ -110,13 +110,13 @@ test('a sample is small where fewer than 5 users are expected in a cell of the t
   expect(isSmallSample({ exposed: 0, converted: 0 }, { exposed: 0, converted: 0 })).toBe(true)
 })
 
-test('a table whose margins are all above a million is refused, and is never called small', () => {
+test('Fisher’s test refuses a table whose margins all exceed a million; such a sample is not small', () => {
   const large = { exposed: 4e6, converted: 2e6 }
   expect(isSmallSample(large, large)).toBe(false)
   expect(() => fisherExact(large, large)).toThrow(RangeError)
 })
 
-test.each(impossibleProportions)('rejects $converted conversions of $exposed users', (proportion) => {
+test.each(impossibleProportions)('Fisher’s test rejects $converted conversions of $exposed users', (proportion) => {
   expect(() => fisherExact(proportion, { exposed: 10, converted: 5 })).toThrow(RangeError)
   expect(() => isSmallSample({ exposed: 10, converted: 5 }, proportion)).toThrow(RangeError)
 })

@@ -6,8 +6,8 @@ import { planning } from './methods/planning.ts'
 import { users } from './methods/users.ts'
 
 /**
- * How each group of the reference vectors is asked of the product: from a case's input to an answer with the
- * keys of its expected figures.
+ * For each group of the reference vectors, a function that calls the platform with a case's input and writes the answer
+ * with the keys of the expected figures.
  */
 const methods = { ...basics, ...comparisons, ...monitoring, ...bayesian, ...planning, ...users }
 
@@ -17,7 +17,7 @@ export const methodNames = Object.keys(methods) as MethodName[]
 
 export const isMethod = (group: string): group is MethodName => Object.hasOwn(methods, group)
 
-/** Asks the product for one case of a group. */
+/** Computes the platform's answer to one case of a group. */
 export function answer(group: MethodName, input: unknown): unknown {
   return (methods[group] as (input: unknown) => unknown)(input)
 }

@@ -14,7 +14,7 @@ function sumsOf(values: number[]) {
 
 const wholeValues = fc.array(fc.integer({ min: -1000, max: 1000 }), { minLength: 2, maxLength: 50 })
 
-test('the variance of sums is the variance of the values they came from', () => {
+test('the variance from sums equals the variance of the values', () => {
   fc.assert(
     fc.property(wholeValues, (values) => {
       expect(variance(sumsOf(values))).toBeCloseTo(sampleVariance(values), 6)
@@ -22,7 +22,7 @@ test('the variance of sums is the variance of the values they came from', () => 
   )
 })
 
-test('it does not matter how users are spread over rows', () => {
+test('mergeRows gives the same sums however users are split into rows', () => {
   fc.assert(
     fc.property(wholeValues, fc.nat(), (values, at) => {
       const cut = at % values.length
@@ -32,7 +32,7 @@ test('it does not matter how users are spread over rows', () => {
   )
 })
 
-test('a pivot moves the mean and nothing else', () => {
+test('a pivot changes the mean and not the variance', () => {
   fc.assert(
     fc.property(wholeValues, fc.integer({ min: -1000, max: 1000 }), (values, pivot) => {
       const about = sumsOf(values.map((value) => value - pivot))
@@ -42,7 +42,7 @@ test('a pivot moves the mean and nothing else', () => {
   )
 })
 
-test('a variable varies with itself as much as it varies', () => {
+test('the covariance of a variable with itself equals its variance', () => {
   fc.assert(
     fc.property(wholeValues, (values) => {
       const { n, sum, sumSq } = sumsOf(values)
@@ -55,7 +55,7 @@ test('a variance that rounding would make negative is 0', () => {
   expect(variance({ n: 3, sum: 0.3, sumSq: 0.029999999999999995 })).toBe(0)
 })
 
-test('no users have no mean, and one user has no variance', () => {
+test('the mean of no users is null, and the variance of one user is null', () => {
   expect(mean({ n: 0, sum: 0 })).toBe(null)
   expect(mean({ n: 0, sum: 0 }, 1000)).toBe(null)
   const one = { n: 1, sum: 5, sumSq: 25 }
@@ -65,11 +65,11 @@ test('no users have no mean, and one user has no variance', () => {
   expect(covariance({ n: 1, sumX: 5, sumY: 5, sumXY: 25 })).toBe(null)
 })
 
-test('no rows add up to nothing', () => {
+test('mergeRows gives zeros for no rows', () => {
   expect(mergeRows(fields, [])).toEqual({ n: 0, sum: 0, sumSq: 0 })
 })
 
-test('many small rows are added without losing digits', () => {
+test('mergeRows adds a million small rows without losing digits', () => {
   const rows = Array.from({ length: 1_000_000 }, () => ({ sum: 0.1 }))
   expect(mergeRows(['sum'], rows).sum).toBe(100_000)
 })

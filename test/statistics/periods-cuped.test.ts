@@ -18,7 +18,7 @@ const sumsOf = (rows: readonly (readonly [number, number])[]) => ({
 })
 const close = (value: number | null | undefined) => (value == null ? value : expect.closeTo(value, 8))
 
-test('CUPED over one period is CUPED', () => {
+test('CUPED over one period equals plain CUPED', () => {
   fc.assert(
     fc.property(users, users, (one, other) => {
       const [control, treatment] = [sumsOf(one), sumsOf(other)]
@@ -33,7 +33,7 @@ test('CUPED over one period is CUPED', () => {
   )
 })
 
-test('without a covariate that varies, CUPED over periods is the stratified test', () => {
+test('CUPED over periods equals the stratified test if the covariate is constant', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(users, users), { minLength: 1, maxLength: 4 }), (periods) => {
       const rows = periods.map(([one, other]) => ({

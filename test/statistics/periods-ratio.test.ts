@@ -19,7 +19,7 @@ const sumsOf = (rows: readonly (readonly [number, number])[]): RatioSums => ({
 const close = (value: number | null | undefined) => (value == null ? value : expect.closeTo(value, 8))
 
 describe('a ratio over allocation periods', () => {
-  test('is the ratio metric where there is one period', () => {
+  test('equals the ratio metric if there is one period', () => {
     fc.assert(
       fc.property(users, users, (one, other) => {
         const [control, treatment] = [sumsOf(one), sumsOf(other)]
@@ -35,7 +35,7 @@ describe('a ratio over allocation periods', () => {
     )
   })
 
-  test('is the stratified mean where every denominator is 1', () => {
+  test('equals the stratified mean if every denominator is 1', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(users, users), { minLength: 1, maxLength: 4 }), (periods) => {
         const ones = periods.map((sides) => sides.map((rows) => rows.map(([m]) => [m, 1] as const)))
@@ -57,7 +57,7 @@ describe('a ratio over allocation periods', () => {
     )
   })
 
-  test('finds no effect where only the mixture of the users changed, which pooling does', () => {
+  test('finds no effect if only the mixture of users changed, whereas pooled data show one', () => {
     // The ratio doubles from the first period to the second, while the shares go from 90/10 to 50/50.
     const rows = (count: number, ratio: number) =>
       Array.from(
@@ -83,7 +83,7 @@ describe('a ratio over allocation periods', () => {
     expect(pooled.test?.pValue).toBeLessThan(1e-6)
   })
 
-  test('says why it has no answer', () => {
+  test('gives a status that says why there is no answer', () => {
     const some = sumsOf([
       [1, 1],
       [2, 1],

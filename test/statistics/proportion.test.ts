@@ -30,7 +30,7 @@ describe.each([waldInterval, wilsonInterval])('$name', (interval) => {
     )
   })
 
-  test('is mirrored when conversions and the others change places', () => {
+  test('is mirrored if conversions and non-conversions are swapped', () => {
     fc.assert(
       fc.property(anyProportion({ minExposed: 1 }), confidenceLevel, ({ exposed, converted }, level) => {
         const [lower, upper] = interval({ exposed, converted }, level)
@@ -50,7 +50,7 @@ describe.each([waldInterval, wilsonInterval])('$name', (interval) => {
   })
 })
 
-test('the Wilson interval starts at exactly 0 where nobody converts and ends at exactly 1 where everybody does', () => {
+test('the Wilson interval starts at exactly 0 if nobody converts, and ends at exactly 1 if everybody does', () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: Number.MAX_SAFE_INTEGER }), confidenceLevel, (exposed, level) => {
       expect(wilsonInterval({ exposed, converted: 0 }, level)[0]).toBe(0)
@@ -59,7 +59,7 @@ test('the Wilson interval starts at exactly 0 where nobody converts and ends at 
   )
 })
 
-test('the Wilson interval has a width even where nobody or everybody converts; the Wald interval has none', () => {
+test('the Wilson interval has a width even if nobody or everybody converts; the Wald interval has none', () => {
   for (const converted of [0, 50]) {
     const [lower, upper] = wilsonInterval({ exposed: 50, converted }, 0.95)
     expect(upper - lower).toBeGreaterThan(0.07)
@@ -67,12 +67,12 @@ test('the Wilson interval has a width even where nobody or everybody converts; t
   }
 })
 
-test('without users the Wilson interval says that nothing is known, and the Wald interval is 0 to 0', () => {
+test('without users, the Wilson interval is 0 to 1 and the Wald interval is 0 to 0', () => {
   expect(wilsonInterval({ exposed: 0, converted: 0 }, 0.95)).toEqual([0, 1])
   expect(waldInterval({ exposed: 0, converted: 0 }, 0.95)).toEqual([0, 0])
 })
 
-/** Chance that an interval of 50 users contains the true rate, summed over all outcomes. */
+/** The probability that an interval from 50 users contains the true rate, summed over all outcomes. */
 function coverage(interval: typeof wilsonInterval, trueRate: number): number {
   const exposed = 50
   let probability = (1 - trueRate) ** exposed
@@ -84,7 +84,7 @@ function coverage(interval: typeof wilsonInterval, trueRate: number): number {
   return covered
 }
 
-test('of 50 users at a rate of 2 %, a 95 % Wilson interval covers 92 % and a Wald interval 64 %', () => {
+test('a 95 % interval of a rate of 2 % covers 92 % by Wilson and 64 % by Wald, with 50 users', () => {
   expect(coverage(wilsonInterval, 0.02)).toBeCloseTo(0.92, 2)
   expect(coverage(waldInterval, 0.02)).toBeCloseTo(0.64, 2)
 })

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 
-/** Any valid counts of one variant, with the edges (nobody, one user, none or all convert) drawn often. */
+/** Draws any valid counts of one variant. Edge cases (no user, one user, none or all convert) are drawn often. */
 export function anyProportion({ minExposed = 0, maxExposed = 1e9 } = {}) {
   return fc
     .oneof(

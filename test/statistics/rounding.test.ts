@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { roundTo } from '../../server/statistics/rounding.ts'
 
-/** The same law in whole-number arithmetic: the exact binary value as a fraction, halves to even. */
+/** Rounds by the same rule in whole-number arithmetic: the exact binary value as a fraction, with ties to even. */
 function roundExactly(value: number, decimals: number): number {
   const view = new DataView(new ArrayBuffer(8))
   view.setFloat64(0, value)
@@ -22,7 +22,7 @@ function roundExactly(value: number, decimals: number): number {
 
 const decimals = fc.integer({ min: 0, max: 10 })
 
-test('rounds the exact binary value to the nearest decimal, whatever the value', () => {
+test('roundTo rounds the exact binary value to the nearest decimal', () => {
   fc.assert(
     fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), decimals, (value, decimals) => {
       expect(roundTo(value, decimals)).toBe(roundExactly(value, decimals))
@@ -31,7 +31,7 @@ test('rounds the exact binary value to the nearest decimal, whatever the value',
   )
 })
 
-test('takes ties to the even decimal', () => {
+test('roundTo rounds ties to the even decimal', () => {
   fc.assert(
     fc.property(fc.integer({ min: -1e9, max: 1e9 }), decimals, (odd, decimals) => {
       const tie = (2 * odd + 1) / 2 ** (decimals + 1)
@@ -41,7 +41,7 @@ test('takes ties to the even decimal', () => {
   )
 })
 
-test('is not misled by values that only look like ties', () => {
+test('roundTo does not treat values as ties that only look like ties', () => {
   fc.assert(
     fc.property(fc.integer({ min: -1e7, max: 1e7 }), (thousandths) => {
       const value = thousandths / 1000
@@ -63,10 +63,10 @@ test.each([
   [1.015, 2, 1.01],
   [99.995, 2, 100],
   [1e21, 2, 1e21],
-])('rounds %d to %d decimals as %d', (value, decimals, rounded) => {
+])('roundTo rounds %d to %d decimals as %d', (value, decimals, rounded) => {
   expect(roundTo(value, decimals)).toBe(rounded)
 })
 
-test('shows a tiny decrease as 0, not as -0', () => {
+test('roundTo rounds a tiny negative number to 0, not to -0', () => {
   expect(roundTo(-0.001, 2)).toBe(0)
 })

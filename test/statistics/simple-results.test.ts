@@ -13,7 +13,7 @@ const someVariants = fc
   .array(anyProportion({ maxExposed: 100_000 }), { minLength: 1, maxLength: 5 })
   .map((proportions) => proportions.map(({ exposed, converted }, index) => variant(index, exposed, converted)))
 
-test('answers with exactly the documented fields, in the order of the variants', () => {
+test('the simple results have exactly the documented fields, in the order of the variants', () => {
   const { variants, winner } = simpleResults({
     ...options,
     variants: [variant(7, 840, 126), variant(3, 840, 84, true)],
@@ -47,18 +47,18 @@ test('answers with exactly the documented fields, in the order of the variants',
   ])
 })
 
-test('adds an exact p-value where a sample is small, and decides by the z-test all the same', () => {
+test('the simple results of a small sample add an exact p-value, and still decide by the z-test', () => {
   const [, treatment] = simpleResults({ ...options, variants: [variant(1, 10, 1), variant(2, 10, 5)] }).variants
   expect(treatment).toMatchObject({ p_value: 0.051, is_significant: false, small_sample: true, exact_p_value: 0.1409 })
 })
 
-test('the control never carries a comparison', () => {
+test('the control has no fields of a comparison', () => {
   const [control] = simpleResults({ ...options, variants: [variant(1, 10, 1), variant(2, 10, 5)] }).variants
   expect(control).not.toHaveProperty('small_sample')
   expect(control).not.toHaveProperty('exact_p_value')
 })
 
-test('every figure is a number or null, and there is exactly one control, whatever the counts', () => {
+test('the simple results contain only numbers or null as figures, and exactly one control, for any counts', () => {
   fc.assert(
     fc.property(someVariants, fc.constantFrom('wilson' as const, 'wald' as const), (variants, intervalMethod) => {
       const answer = simpleResults({ ...options, variants, intervalMethod })
@@ -72,7 +72,7 @@ test('every figure is a number or null, and there is exactly one control, whatev
   )
 })
 
-test('the winner is significant, better than the control, and no significant variant is better', () => {
+test('the winner is the significant variant with the largest uplift above 0', () => {
   fc.assert(
     fc.property(someVariants, (variants) => {
       const answer = simpleResults({ ...options, variants })
@@ -83,17 +83,17 @@ test('the winner is significant, better than the control, and no significant var
   )
 })
 
-test('significance is decided before rounding', () => {
+test('the simple results decide significance before rounding', () => {
   const variants = [variant(1, 1000, 100), variant(2, 1000, 129)]
   const [, shown] = simpleResults({ ...options, variants }).variants
-  expect(shown?.p_value).toBe(0.0417) // of 0.041699
+  expect(shown?.p_value).toBe(0.0417) // rounded from 0.041699
   const isSignificantAt = (significanceThreshold: number) =>
     simpleResults({ ...options, variants, significanceThreshold }).variants[1]?.is_significant
   expect(isSignificantAt(0.0417)).toBe(true)
   expect(isSignificantAt(0.04169)).toBe(false)
 })
 
-test('the first of two equal winners wins', () => {
+test('the first of two variants with the same uplift is the winner', () => {
   const { winner } = simpleResults({
     ...options,
     variants: [variant(1, 1000, 100, true), variant(2, 1000, 200), variant(3, 1000, 200)],
@@ -101,25 +101,28 @@ test('the first of two equal winners wins', () => {
   expect(winner?.variant_id).toBe(2)
 })
 
-test('a treatment without users has no uplift, and one against a control that converts nobody shows 0', () => {
+test('the uplift is null for a treatment without users, and 0 if no user of the control converts', () => {
   const [, empty] = simpleResults({ ...options, variants: [variant(1, 100, 10), variant(2, 0, 0)] }).variants
   expect(empty).toMatchObject({ conversion_rate: 0, p_value: 1, is_significant: false, relative_uplift: null })
   const [, other] = simpleResults({ ...options, variants: [variant(1, 100, 0), variant(2, 100, 50)] }).variants
   expect(other).toMatchObject({ is_significant: true, relative_uplift: 0 })
 })
 
-test('carries along whatever else identifies a variant', () => {
+test('the simple results keep additional fields of a variant', () => {
   const { variants } = simpleResults({ ...options, variants: [{ ...variant(1, 10, 5), color: 'blue' }] })
   expect(variants[0]?.color).toBe('blue')
 })
 
-test('no variants are an error, not an empty answer', () => {
+test('the simple results of an experiment without variants are an error', () => {
   expect(() => simpleResults({ ...options, variants: [] })).toThrow('An experiment without variants has no results')
   expect(() => simpleResults({ ...options, variants: [] })).toThrow(RangeError)
 })
 
-test.each(impossibleProportions)('rejects $converted conversions of $exposed users', ({ exposed, converted }) => {
-  const control = variant(1, 100, 10, true)
-  expect(() => simpleResults({ ...options, variants: [control, variant(2, exposed, converted)] })).toThrow(RangeError)
-  expect(() => simpleResults({ ...options, variants: [variant(1, exposed, converted)] })).toThrow(RangeError)
-})
+test.each(impossibleProportions)(
+  'the simple results reject $converted conversions of $exposed users',
+  ({ exposed, converted }) => {
+    const control = variant(1, 100, 10, true)
+    expect(() => simpleResults({ ...options, variants: [control, variant(2, exposed, converted)] })).toThrow(RangeError)
+    expect(() => simpleResults({ ...options, variants: [variant(1, exposed, converted)] })).toThrow(RangeError)
+  },
+)

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { twoProportionZ } from '../../server/statistics/two-proportion-z.ts'
 import { anyProportion, impossibleProportions } from './proportions.ts'
 
-test('control and treatment can change places: the p-value stays and the direction turns', () => {
+test('the z-test gives the same p-value and the opposite direction if control and treatment are swapped', () => {
   fc.assert(
     fc.property(anyProportion(), anyProportion(), (control, treatment) => {
       const there = twoProportionZ(control, treatment, 0.05)
@@ -16,7 +16,7 @@ test('control and treatment can change places: the p-value stays and the directi
   )
 })
 
-test('the two one-sided p-values add up to 1, and the smaller is half of the two-sided one', () => {
+test('the two one-sided p-values of the z-test add up to 1, and the smaller is half of the two-sided one', () => {
   fc.assert(
     fc.property(anyProportion(), anyProportion(), (control, treatment) => {
       const { pValue, pGreater, pLess } = twoProportionZ(control, treatment, 0.05)
@@ -27,7 +27,7 @@ test('the two one-sided p-values add up to 1, and the smaller is half of the two
   )
 })
 
-test('every figure is a finite number or null, whatever the counts', () => {
+test('the z-test gives a finite number or null in every figure, for any counts', () => {
   fc.assert(
     fc.property(anyProportion(), anyProportion(), (control, treatment) => {
       for (const figure of Object.values(twoProportionZ(control, treatment, 0.05))) {
@@ -37,7 +37,7 @@ test('every figure is a finite number or null, whatever the counts', () => {
   )
 })
 
-test('significant means a p-value below the threshold', () => {
+test('the z-test is significant if the p-value is below the threshold', () => {
   fc.assert(
     fc.property(
       anyProportion({ maxExposed: 1000 }),
@@ -51,7 +51,7 @@ test('significant means a p-value below the threshold', () => {
   )
 })
 
-test('the status says what is undefined, and undefined figures are null', () => {
+test('the z-test gives null for undefined figures, and a status that says why', () => {
   const nobody = { exposed: 0, converted: 0 }
   const none = { exposed: 100, converted: 0 }
   const some = { exposed: 100, converted: 10 }
@@ -61,8 +61,11 @@ test('the status says what is undefined, and undefined figures are null', () => 
   expect(twoProportionZ(some, none, 0.05)).toMatchObject({ status: 'ok', relativeUplift: -1 })
 })
 
-test.each(impossibleProportions)('rejects $converted conversions of $exposed users, on either side', (proportion) => {
-  const possible = { exposed: 10, converted: 5 }
-  expect(() => twoProportionZ(proportion, possible, 0.05)).toThrow(RangeError)
-  expect(() => twoProportionZ(possible, proportion, 0.05)).toThrow(RangeError)
-})
+test.each(impossibleProportions)(
+  'the z-test rejects $converted conversions of $exposed users, on either side',
+  (proportion) => {
+    const possible = { exposed: 10, converted: 5 }
+    expect(() => twoProportionZ(proportion, possible, 0.05)).toThrow(RangeError)
+    expect(() => twoProportionZ(possible, proportion, 0.05)).toThrow(RangeError)
+  },
+)

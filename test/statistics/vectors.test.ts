@@ -3,7 +3,7 @@ import { compare } from './compare.ts'
 import { answer, isMethod, type MethodName, methodNames } from './methods.ts'
 import { casesOf, vectors } from './vectors.ts'
 
-/** How many cases each group has, so that none is dropped unnoticed. */
+/** The number of cases in each group, so that a lost case is noticed. */
 const counts: Record<MethodName, number> = {
   special_functions: 225,
   moments: 19,
@@ -42,7 +42,7 @@ const counts: Record<MethodName, number> = {
   daily_cumulative: 8,
 }
 
-test('the reference file has 817 cases, all of groups that are asked', () => {
+test('the reference file has 817 cases, and every group has a method', () => {
   expect(vectors.groups.flatMap(({ cases }) => cases)).toHaveLength(817)
   expect(vectors.groups.map(({ group }) => group).filter((group) => !isMethod(group))).toEqual([])
 })
@@ -54,7 +54,7 @@ describe.each(methodNames)('%s', (group) => {
     expect(cases).toHaveLength(counts[group])
   })
 
-  test.each(cases)('gives the reference figures for: $name', (reference) => {
+  test.each(cases)('equals the reference figures for: $name', (reference) => {
     const verdict = compare(answer(group, reference.input), reference, vectors.comparison.relative_only)
     expect(verdict.mismatches).toEqual([])
   })

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 
-/** One reference case: an input, and the figures that another implementation gives for it. */
+/** One reference case: an input, and the figures of another implementation. */
 export type Case = {
   name: string
   input: unknown
   expected: Record<string, unknown>
-  /** Largest relative difference from an expected figure. */
+  /** The largest allowed relative difference from an expected figure. */
   tolerance: number
-  /** Largest absolute difference, for the keys that are not relative only; 1e-12 where there is none. */
+  /** The largest allowed absolute difference, for keys that are not relative only; 1e-12 by default. */
   abs_tolerance?: number
   source: string
 }
@@ -19,7 +19,7 @@ type VectorFile = { comparison: { relative_only: string[] }; groups: Group[] }
 
 export const FIXTURE = fileURLToPath(new URL('../fixtures/statistics.json', import.meta.url))
 
-/** The reference vectors; their comparison rule is in the file and in compare.ts. */
+/** The reference vectors. The file and compare.ts describe the rule of comparison. */
 export const vectors: VectorFile = JSON.parse(readFileSync(FIXTURE, 'utf8'))
 
 export function casesOf(name: string): Case[] {

@@ -5,8 +5,8 @@ import { answer, isMethod } from './methods.ts'
 import { FIXTURE } from './vectors.ts'
 
 /**
- * `npm run verify:statistics -- [FILE]`: asks the engine for every case of a file of reference vectors, and prints per group how many
- * are as expected. Exits with 1 where one is not, or where a group is unknown.
+ * `npm run verify:statistics -- [FILE]` computes every case of a file of reference vectors, and prints per group how
+ * many are as expected. It exits with 1 if one is not, or if a group is unknown.
  */
 
 const vectorFile = z.object({
@@ -28,8 +28,8 @@ const vectorFile = z.object({
     }),
   ),
 })
-/** Failures that are described in each group. */
-const SHOWN = 5
+/** The number of failures that are described in each group. */
+const MAX_SHOWN = 5
 
 function readVectors(file: string) {
   try {
@@ -62,8 +62,8 @@ for (const { group, cases } of vectors.groups) {
   passed += right
   failed += failures.length
   console.log(`${group.padEnd(26)} ${right}/${cases.length}  worst relative error ${worst.toExponential(1)}`)
-  for (const failure of failures.slice(0, SHOWN)) console.log(failure)
-  if (failures.length > SHOWN) console.log(`  and ${failures.length - SHOWN} more`)
+  for (const failure of failures.slice(0, MAX_SHOWN)) console.log(failure)
+  if (failures.length > MAX_SHOWN) console.log(`  and ${failures.length - MAX_SHOWN} more`)
 }
 console.log(`${passed} passed, ${failed} failed`)
 if (failed > 0) process.exitCode = 1

@@ -5,7 +5,7 @@ import { probabilityBestBeta, probabilityBestNormal } from '../../../server/stat
 import { bounds, type Counts, proportion } from './shapes.ts'
 
 type Normals = { means: number[]; sds: number[] }
-const normals = ({ means, sds }: Normals) => means.map((mean, place) => ({ mean, sd: sds[place] as number }))
+const normals = ({ means, sds }: Normals) => means.map((mean, index) => ({ mean, sd: sds[index] as number }))
 const posterior = ({ mean, interval }: RatePosterior) => ({ mean, ...bounds(interval) })
 
 export const bayesian = {
@@ -55,7 +55,7 @@ export const bayesian = {
       probability_best:
         input.posterior === 'normal'
           ? probabilityBestNormal(normals(input))
-          : probabilityBestBeta(input.alphas.map((a, place) => ({ a, b: input.betas[place] as number }))),
+          : probabilityBestBeta(input.alphas.map((a, index) => ({ a, b: input.betas[index] as number }))),
     }
   },
 

@@ -61,7 +61,7 @@ export const planning = {
     return { n_total_fixed: size.fixed, n_total_sequential: size.sequential, inflation: size.inflation }
   },
 
-  /** One case of the reference names the allocation `weights`. */
+  /** One case of the reference vectors calls the allocation `weights`. */
   run_time(input: {
     n_per_variant: number[]
     allocation?: number[]

@@ -2,7 +2,7 @@ import type { Comparison, Level, Uplift } from '../../../server/statistics/compa
 import type { Sums } from '../../../server/statistics/moments.ts'
 import type { Interval, Proportion } from '../../../server/statistics/proportion.ts'
 
-/** How the reference vectors write what the product says otherwise. */
+/** Converts between the names of the reference vectors and those of the platform. */
 
 export type Counts = { n: number; x: number }
 export type VectorSums = { n: number; sum: number; sum_sq: number }
@@ -13,7 +13,7 @@ export const bounds = ([lower, upper]: Interval) => ({ lower, upper })
 export const boundsOrNull = (interval: readonly [number, number | null] | null) =>
   interval && { lower: interval[0], upper: interval[1] }
 
-/** The figures of a test, by their names in the vectors. */
+/** Writes the figures of a test with their names in the vectors. */
 export const testFigures = ({ test, difference, status }: Comparison) => ({
   status,
   difference,

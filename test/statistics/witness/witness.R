@@ -1,5 +1,6 @@
-# Answers questions about statistics with what base R has, so that another implementation judges ours.
-# In: lines "method;vector;vector;…", a vector being numbers with commas between. Out: a line of numbers for each.
+# Computes statistics with base R, so that the platform's figures can be compared with another implementation's.
+# The input has lines "method;vector;vector;…", where a vector is numbers with commas between them. The output has a line
+# of numbers for each input line.
 answers <- list(
   z = function(x, n) prop.test(x, n, correct = FALSE)$p.value,
   wilson = function(x, n, level) prop.test(x, n, correct = FALSE, conf.level = level)$conf.int,

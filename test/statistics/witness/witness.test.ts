@@ -13,9 +13,9 @@ import { sampleRatio } from '../../../server/statistics/sample-ratio.ts'
 import { twoProportionZ } from '../../../server/statistics/two-proportion-z.ts'
 
 const hasR = spawnSync('Rscript', ['--version']).status === 0
-if (!hasR) console.log('R is not installed (Debian: r-base-core): the statistics are not held against it')
+if (!hasR) console.log('Skipped: the comparison with base R. Install R (Debian: r-base-core) to run it.')
 
-/** Answers of base R, a list of numbers for each question. */
+/** Computes questions with base R. @returns a list of numbers for each question */
 function askR(questions: (readonly [method: string, ...vectors: (readonly number[])[]])[]): number[][] {
   const lines = questions.map(([method, ...vectors]) =>
     [method, ...vectors.map((vector) => vector.join(','))].join(';'),
@@ -56,13 +56,13 @@ const sumsOf = (numbers: readonly number[]) => ({
 const x = (...all: { converted: number }[]) => all.map(({ converted }) => converted)
 const n = (...all: { exposed: number }[]) => all.map(({ exposed }) => exposed)
 
-/** The largest relative difference of any figure. */
+/** Finds the largest relative difference between two lists of figures. */
 function worstError(ours: readonly (number | null | undefined)[][], theirs: readonly number[][]): number {
   expect(ours).toHaveLength(theirs.length)
   let worst = 0
   for (const [row, figures] of theirs.entries())
-    for (const [place, expected] of figures.entries()) {
-      const actual = ours[row]?.[place] ?? Number.NaN
+    for (const [column, expected] of figures.entries()) {
+      const actual = ours[row]?.[column] ?? Number.NaN
       if (actual === expected) continue
       const error = Math.abs(actual - expected) / Math.abs(expected)
       worst = Number.isNaN(error) ? Infinity : Math.max(worst, error)
@@ -73,7 +73,7 @@ function worstError(ours: readonly (number | null | undefined)[][], theirs: read
 type Question = Parameters<typeof askR>[0][number]
 type Judged = { ours: (number | null | undefined)[]; question: Question }
 
-/** What is asked of both, and how far they may be apart: what R's own iterations leave open is said. */
+/** The cases of each method, and the largest allowed relative difference. R's own iterations limit some of them. */
 const methods: Record<string, { agree: number; cases: () => Judged[] }> = {
   'the pooled z-test': {
     agree: 1e-9,
@@ -151,7 +151,7 @@ const methods: Record<string, { agree: number; cases: () => Judged[] }> = {
         }),
       ),
   },
-  'the users that two rates need, within what R searches for': {
+  "the sample size for two rates, within the precision of R's search": {
     agree: 1e-6,
     cases: () =>
       draw(
@@ -190,8 +190,8 @@ const methods: Record<string, { agree: number; cases: () => Judged[] }> = {
   },
 }
 
-describe.runIf(hasR)('base R, asked about freshly drawn data, agrees on', () => {
-  test.each(Object.entries(methods))('%s', (name, { agree, cases }) => {
+describe.runIf(hasR)('base R, on randomly drawn data,', () => {
+  test.each(Object.entries(methods))('agrees with the platform on %s', (name, { agree, cases }) => {
     const judged = cases()
     const worst = worstError(
       judged.map(({ ours }) => ours),
