@@ -1,7 +1,7 @@
 import type { Attributes, Read } from './attributes.ts'
 import { type Path, RuleError } from './rule-error.ts'
 
-/** Tells if the user is in the segment with this id. */
+/** True if the user is in the segment with this id. */
 export type InSegment = (segmentId: number) => boolean
 /** A compiled part of a rule: a predicate on one value. The value of a whole rule is the object of all attributes. */
 export type Test = (value: unknown, inSegment: InSegment) => boolean

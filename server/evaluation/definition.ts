@@ -81,7 +81,7 @@ export type ExperimentDefinition = Targeting & {
 /** The part of a stored decision that deciding reads. */
 export type StoredVariant = { readonly variantId: number }
 
-/** The user whom a decision is about. */
+/** The user of a decision. */
 export type Subject = Targeted & {
   /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
   readonly userId: string

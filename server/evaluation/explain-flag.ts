@@ -112,7 +112,7 @@ function explainTargeting(
   return { ...(clauses.length > 0 ? { clauses } : {}), ...(segments.length > 0 ? { segments } : {}) }
 }
 
-/** Explains what a rule gives to a user whom it is for. */
+/** Explains what a rule gives to a user who matches it. */
 function explainServe(
   key: string,
   { id, serve }: FlagRule,

@@ -26,7 +26,7 @@ export type FlagAnswer = {
   } | null
 }
 
-/** What a rule gives to the users whom it is for. */
+/** The values that a rule gives to the users who match it: one value, a rollout, or a value per variant. */
 export type Serve =
   | { readonly kind: 'value'; readonly answer: FlagAnswer }
   | {
@@ -63,7 +63,7 @@ export type FlagDefinition = {
   readonly readsSegments: boolean
 }
 
-/** The user whom an evaluation is about. Without an id, only the attributes of the call are known. */
+/** The user of an evaluation. Without an id, only the attributes of the call are known. */
 export type FlagSubject = Targeted & {
   /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
   readonly userId: string | null
@@ -110,7 +110,7 @@ const isFor = (rule: FlagRule, subject: FlagSubject, at: number): boolean =>
   isInForce(rule, at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
 
 /**
- * Computes the answer of a rule to a user whom it is for.
+ * Computes the answer of a rule to a user who matches it.
  * @returns null if the user's position is beyond the rollout, or the experiment gives no variant: the next rule applies
  */
 export function answerOf(

@@ -20,7 +20,7 @@ const INSTRUCTIONS_PER_UNICODE_CLASS = 10
 const AUTOMATON_BYTES = 64 * 1024
 
 type Pattern = {
-  /** Tells if the text contains a match; null if the text is too long to search. */
+  /** True if the text contains a match; null if the text is too long to search. */
   readonly isIn: (text: string) => boolean | null
   readonly instructions: number
 }

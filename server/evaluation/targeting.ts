@@ -9,7 +9,7 @@ export type Targeting = {
   readonly groups: ReadonlyMap<number, Condition>
 }
 
-/** What targeting reads of a user. */
+/** The properties of a user that targeting reads. */
 export type Targeted = {
   /** The profile merged with the call's attributes. */
   readonly attributes: Readonly<Record<string, unknown>>

@@ -1,19 +1,19 @@
 import type { Input, Random } from './request.ts'
 import type { Field, Route } from './routes.ts'
-import type { World } from './world.ts'
+import type { TestData } from './test-data.ts'
 
 /**
  * Makes valid input for a route, into which a test puts a fault. Fields get a value by their kind, and references by
  * their name. `particular` chooses the values that depend on a status or a link.
  * @param extent `most` gives the optional fields too
  */
-export function baseOf(route: Route, world: World, random: Random, extent: 'least' | 'most'): Input {
-  const chosen = particular(route.procedure, world, random)
+export function baseOf(route: Route, data: TestData, random: Random, extent: 'least' | 'most'): Input {
+  const chosen = particular(route.procedure, data, random)
   const [first, ...others] = ONE_OF[route.procedure] ?? []
   const input: Input = {}
   for (const field of route.fields)
     if (field.required || field.name === first || (extent === 'most' && !others.includes(field.name)))
-      input[field.name] = field.name in chosen ? chosen[field.name] : valid(field, world, random)
+      input[field.name] = field.name in chosen ? chosen[field.name] : valid(field, data, random)
   return input
 }
 
@@ -23,20 +23,20 @@ const ONE_OF: Record<string, string[]> = {
   'layers.setShare': ['percent', 'ranges'],
 }
 
-function particular(procedure: string, world: World, random: Random): Input {
-  const { draft, running, paused, completed } = world.experiments
+function particular(procedure: string, data: TestData, random: Random): Input {
+  const { draft, running, paused, completed } = data.experiments
   switch (procedure) {
     case 'experiments.create':
-      return { kind: 'experiment', percent_held: null, ...settings(world) }
+      return { kind: 'experiment', percent_held: null, ...settings(data) }
     case 'experiments.update':
-      return { experiment_id: draft.id, percent_held: null, ...settings(world) }
+      return { experiment_id: draft.id, percent_held: null, ...settings(data) }
     case 'layers.delete':
-      return { layer_id: world.spareLayer }
+      return { layer_id: data.spareLayer }
     case 'layers.setShare':
     case 'layers.leave':
-      return { experiment_id: world.experiments.bare.id }
+      return { experiment_id: data.experiments.bare.id }
     case 'experiments.delete':
-      return { experiment_id: world.disposable.id }
+      return { experiment_id: data.disposable.id }
     case 'experiments.start':
       return { experiment_id: draft.id }
     case 'experiments.addVariant':
@@ -52,19 +52,19 @@ function particular(procedure: string, world: World, random: Random): Input {
     case 'experiments.complete':
       return { shipped_variant_id: running.variants.treatment }
     case 'segments.unassignExperiment':
-      return { segment_id: world.segments.used.id }
+      return { segment_id: data.segments.used.id }
     case 'flags.create':
-      return { type: 'object', ...flagSettings(world) }
+      return { type: 'object', ...flagSettings(data) }
     case 'flags.update':
-      return { key: world.flag, version: null, ...flagSettings(world) }
+      return { key: data.flag, version: null, ...flagSettings(data) }
     case 'flags.delete':
-      return { key: world.spareFlag }
+      return { key: data.spareFlag }
     case 'flags.get':
     case 'flags.history':
     case 'flags.uses':
-      return { key: world.flag }
+      return { key: data.flag }
     case 'flags.explain':
-      return { key: world.flag, at: new Date().toISOString() }
+      return { key: data.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
     case 'planning.sampleSize':
@@ -74,21 +74,21 @@ function particular(procedure: string, world: World, random: Random): Input {
     case 'metrics.create':
       return { definition: COUNTED }
     case 'metrics.update':
-      return { metric_id: world.spareMetric, definition: COUNTED }
+      return { metric_id: data.spareMetric, definition: COUNTED }
     case 'metrics.delete':
-      return { metric_id: world.spareMetric }
+      return { metric_id: data.spareMetric }
     case 'metrics.setOfExperiment':
-      return { experiment_id: draft.id, metrics: [{ metric_id: world.metric.id, role: 'primary' }] }
+      return { experiment_id: draft.id, metrics: [{ metric_id: data.metric.id, role: 'primary' }] }
     case 'results.get':
-      return { ...question(world), metrics: [world.metric.key] }
+      return { ...question(data), metrics: [data.metric.key] }
     case 'results.series':
-      return { run: 1, metric: world.metric.key }
+      return { run: 1, metric: data.metric.key }
     case 'results.freeze':
       return { experiment_id: completed.id, run: 1 }
     case 'results.frozen':
-      return { ...unasked(world), experiment_id: world.experiments.frozen.id }
+      return { ...unasked(data), experiment_id: data.experiments.frozen.id }
     case 'events.recordBatch':
-      return { events: [{ user_id: world.users.ada.id, type: random.word() }] }
+      return { events: [{ user_id: data.users.ada.id, type: random.word() }] }
     default:
       return {}
   }
@@ -97,7 +97,7 @@ function particular(procedure: string, world: World, random: Random): Input {
 const COUNTED = { type: 'count', event_type: 'view', filter: { page: 'home' } }
 
 /** The optional fields of a question about results that can be answered. */
-const question = ({ segments }: World): Input => ({
+const question = ({ segments }: TestData): Input => ({
   run: 1,
   dimension: 'country_code',
   where: { country_code: 'US' },
@@ -106,11 +106,11 @@ const question = ({ segments }: World): Input => ({
   to: inHours(-1),
 })
 /** The input without optional fields, because a frozen run has one answer only. */
-const unasked = (world: World): Input => {
+const unasked = (data: TestData): Input => {
   const plain = { conversion_event_type: 'conversion', confidence_level: 0.95, significance_threshold: 0.05 }
   const others = ['interval_method', 'method', 'metrics', 'event_types', 'window_hours', 'as_of']
   return {
-    ...Object.fromEntries([...Object.keys(question(world)), ...others].map((name) => [name, undefined])),
+    ...Object.fromEntries([...Object.keys(question(data)), ...others].map((name) => [name, undefined])),
     ...plain,
   }
 }
@@ -118,7 +118,7 @@ const unasked = (world: World): Input => {
 const inHours = (hours: number) => new Date(Date.now() + hours * 3.6e6).toISOString()
 
 /** Settings of an experiment that are valid together. */
-const settings = ({ experiments: { running }, holdout }: World): Input => ({
+const settings = ({ experiments: { running }, holdout }: TestData): Input => ({
   prerequisites: [{ experiment_id: running.id, variant_ids: [running.variants.treatment] }],
   holdout_id: holdout,
   scheduled_start_at: inHours(1),
@@ -127,7 +127,7 @@ const settings = ({ experiments: { running }, holdout }: World): Input => ({
 })
 
 /** Settings of a flag of type object. */
-const flagSettings = ({ experiments: { running }, segments }: World): Input => ({
+const flagSettings = ({ experiments: { running }, segments }: TestData): Input => ({
   value_schema: { type: 'object' },
   rules: [
     { condition: { plan: 'gold' }, segment_ids: [segments.used.id], value: { from: 'a rule' } },
@@ -136,20 +136,20 @@ const flagSettings = ({ experiments: { running }, segments }: World): Input => (
   ],
 })
 
-const references: Record<string, (world: World) => unknown> = {
-  experiment_id: (world) => world.experiments.running.id,
-  experiment_ids: (world) => world.experiments.running.id,
-  variant_id: (world) => world.experiments.running.variants.treatment,
-  layer_id: (world) => world.layer,
-  segment_id: (world) => world.segments.unused.id,
-  key_id: (world) => world.spareKey,
-  metric_id: (world) => world.metric.id,
-  user_id: (world) => world.users.ada.id,
+const references: Record<string, (data: TestData) => unknown> = {
+  experiment_id: (data) => data.experiments.running.id,
+  experiment_ids: (data) => data.experiments.running.id,
+  variant_id: (data) => data.experiments.running.variants.treatment,
+  layer_id: (data) => data.layer,
+  segment_id: (data) => data.segments.unused.id,
+  key_id: (data) => data.spareKey,
+  metric_id: (data) => data.metric.id,
+  user_id: (data) => data.users.ada.id,
 }
 
-function valid(field: Field, world: World, random: Random): unknown {
+function valid(field: Field, data: TestData, random: Random): unknown {
   const reference = references[field.name]
-  if (reference && field.kind !== 'array') return reference(world)
+  if (reference && field.kind !== 'array') return reference(data)
   switch (field.kind) {
     case 'id':
     case 'integer':
@@ -183,6 +183,6 @@ function valid(field: Field, world: World, random: Random): unknown {
     case 'rules':
       return { [random.word()]: random.int(0, 9) }
     case 'array':
-      return [valid(field.items as Field, world, random)]
+      return [valid(field.items as Field, data, random)]
   }
 }

@@ -1,13 +1,13 @@
 import type { Expected, Input, Random } from './request.ts'
-import type { World } from './world.ts'
+import type { TestData } from './test-data.ts'
 
 /** The kind of the fault, the method and path below /api, the body, and the expected answer. */
 type MeaningFault = [kind: string, call: string, body: Input | undefined, answer: Expected]
 
 /** Makes flags with well-formed fields that contradict one another or the stored definitions. */
-export function flagFaults(world: World, random: Random): MeaningFault[] {
-  const { draft, running, paused, archived } = world.experiments
-  const { flag, holdout, disposable, segments } = world
+export function flagFaults(data: TestData, random: Random): MeaningFault[] {
+  const { draft, running, paused, archived } = data.experiments
+  const { flag, holdout, disposable, segments } = data
   const conflict: Expected = { status: 409 }
   const at = (...issue: (string | number)[]): Expected => ({ status: 400, issue })
   const word = random.word()

@@ -4,14 +4,14 @@ import { type BadRequest, createRandom, requestOf } from './request.ts'
 import { batchFaults, bodyFaults, fieldFaults, tokenFaults, urlFaults } from './route-faults.ts'
 import { allRoutes, type Route } from './routes.ts'
 import type { createSender } from './send.ts'
-import type { World } from './world.ts'
+import type { TestData } from './test-data.ts'
 
 /** Lists the scopes that a route does not admit. */
 export type Lacking = (route: Route) => readonly string[]
 
 /** Makes bad requests in rounds: each has every route, field and kind of fault once, with other values than before. */
 export function* badRequests(
-  world: World,
+  data: TestData,
   lacking: Lacking,
   { rounds, seed }: { rounds: number; seed: number },
 ): Generator<BadRequest> {
@@ -21,13 +21,13 @@ export function* badRequests(
   const find = (name: string) => routes.find((route) => route.name === name) as Route
   for (let round = 1; round <= rounds; round++) {
     for (const route of routes) {
-      for (const faults of [fieldFaults, bodyFaults, urlFaults]) yield* faults(route, world, random, round === 1)
-      yield* tokenFaults(route, world, random, lacking)
+      for (const faults of [fieldFaults, bodyFaults, urlFaults]) yield* faults(route, data, random, round === 1)
+      yield* tokenFaults(route, data, random, lacking)
     }
-    yield* batchFaults(find('events.recordBatch'), find('events.record'), world, random)
-    yield* meaningFaults(world, random)
+    yield* batchFaults(find('events.recordBatch'), find('events.record'), data, random)
+    yield* meaningFaults(data, random)
     for (const { route, method } of methods) {
-      const { body: _, ...request } = requestOf(route, world.token, baseOf(route, world, random, 'least'))
+      const { body: _, ...request } = requestOf(route, data.token, baseOf(route, data, random, 'least'))
       yield { kind: 'a method that is not served', ...request, method, answer: { status: 404 } }
     }
   }
@@ -49,13 +49,13 @@ function unservedMethods(routes: Route[]) {
  * Finds the scopes that each route admits, by requests with a key of each scope. Requests to routes that write are
  * invalid, so that they change nothing.
  */
-export async function findLacking(world: World, send: ReturnType<typeof createSender>['send']): Promise<Lacking> {
+export async function findLacking(data: TestData, send: ReturnType<typeof createSender>['send']): Promise<Lacking> {
   const lacking = new Map<string, string[]>()
   for (const route of allRoutes().filter(({ keyed }) => keyed)) {
-    const base = baseOf(route, world, createRandom(1), 'least')
+    const base = baseOf(route, data, createRandom(1), 'least')
     const nothing = Object.fromEntries(route.pathFields.map((field) => [field, 0]))
     const closed: string[] = []
-    for (const [scope, token] of Object.entries(world.scopes)) {
+    for (const [scope, token] of Object.entries(data.scopes)) {
       const { status } = await send(requestOf(route, token, route.source === 'body' ? nothing : base))
       if (status === 403) closed.push(scope)
     }

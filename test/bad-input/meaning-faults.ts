@@ -1,17 +1,17 @@
 import { flagFaults } from './flag-faults.ts'
 import type { BadRequest, Expected, Input, Random } from './request.ts'
-import type { World } from './world.ts'
+import type { TestData } from './test-data.ts'
 
 /** Makes requests with well-formed fields that contradict one another or what is stored. */
-export function meaningFaults(world: World, random: Random): BadRequest[] {
-  const { draft, bare, running, paused, completed, archived } = world.experiments
-  const { ada, bob } = world.users
-  const { used, unused } = world.segments
+export function meaningFaults(data: TestData, random: Random): BadRequest[] {
+  const { draft, bare, running, paused, completed, archived } = data.experiments
+  const { ada, bob } = data.users
+  const { used, unused } = data.segments
   const found: BadRequest[] = []
   function add(kind: string, call: string, body: Input | undefined, answer: Expected) {
     const [method = '', path = ''] = call.split(' ')
     const route = `${method} /api${path.replace(/\?.*/, '').replace(/[0-9a-f-]{36}|\d+/g, '{id}')}`
-    const headers: Record<string, string> = { authorization: `Bearer ${world.token}` }
+    const headers: Record<string, string> = { authorization: `Bearer ${data.token}` }
     if (body) headers['content-type'] = 'application/json'
     found.push({
       kind,
@@ -109,7 +109,7 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('attributes that repeat a field', `PUT /users/${ada.id}`, { attributes: { [field]: 'x' } }, at('attributes'))
   add('an alias of itself', 'POST /users/alias', { alias_id: ada.id, user_id: ada.id }, at('alias_id'))
 
-  const { name, key } = world.disposable
+  const { name, key } = data.disposable
   add('a duplicate name', 'POST /experiments', { name }, conflict)
   add('a duplicate name', `PUT /experiments/${draft.id}`, { name }, conflict)
   add('a duplicate key', 'POST /experiments', { name: word, key }, conflict)
@@ -162,7 +162,7 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('a change that the status forbids', 'POST /segments/assign-experiment', link, conflict)
   add('a change that the status forbids', 'DELETE /segments/unassign-experiment', link, conflict)
 
-  const { holdout } = world
+  const { holdout } = data
   const needs = (experiment_id: number, variant_id: unknown) => ({
     prerequisites: [{ experiment_id, variant_ids: [variant_id] }],
   })
@@ -199,7 +199,7 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   )
 
   const share = (experiment: { id: number } | number) =>
-    `PUT /layers/${world.layer}/experiments/${typeof experiment === 'number' ? experiment : experiment.id}`
+    `PUT /layers/${data.layer}/experiments/${typeof experiment === 'number' ? experiment : experiment.id}`
   const from = random.int(0, 39)
   add('a share that overlaps', share(draft), { ranges: [{ from, to: from + 10 }] }, at('ranges'))
   add('a share that is not free', share(draft), { percent: random.pick([60.0001, 61, 100]) }, at('percent'))
@@ -207,13 +207,13 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('a share without percent and ranges', share(draft), {}, at('percent'))
   add('a share of a holdout', share(holdout), { percent: 1 }, at('experiment_id'))
   add('a share that the status forbids', share(random.pick([running, paused, archived])), { percent: 1 }, conflict)
-  add('deletion of a layer in use', `DELETE /layers/${world.layer}`, undefined, conflict)
+  add('deletion of a layer in use', `DELETE /layers/${data.layer}`, undefined, conflict)
   add('deletion of an unknown share', share(draft).replace('PUT', 'DELETE'), undefined, missing)
 
-  const measured = `PUT /metrics/${world.metric.id}`
+  const measured = `PUT /metrics/${data.metric.id}`
   const another = { definition: { type: 'count', event_type: word } }
   add('a change of a metric in use', measured, another, conflict)
-  add('deletion of a metric in use', `DELETE /metrics/${world.metric.id}`, undefined, conflict)
+  add('deletion of a metric in use', `DELETE /metrics/${data.metric.id}`, undefined, conflict)
   const attach = (experiment: { id: number }) => `PUT /experiments/${experiment.id}/metrics`
   add('removal of a metric in use', attach(running), { metrics: [] }, conflict)
   add('an unknown metric', attach(draft), { metrics: [{ metric_id: 2_000_000_000, role: 'primary' }] }, at('metrics'))
@@ -224,11 +224,11 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
   add('a segment with rules', ask(running), { segment_id: unused.id }, at('segment_id'))
   add('an unknown run', ask(running), { run: 7 }, missing)
   add('a freeze of a run that has not ended', `POST /experiments/${running.id}/freeze`, {}, conflict)
-  add('a freeze of a frozen run', `POST /experiments/${world.experiments.frozen.id}/freeze`, {}, conflict)
+  add('a freeze of a frozen run', `POST /experiments/${data.experiments.frozen.id}/freeze`, {}, conflict)
   add('a plan that the status forbids', `PUT /experiments/${running.id}`, { planned_users: 7 }, conflict)
 
   add('deletion of the control', `DELETE ${variantsOf(draft)}/${draft.variants.control}`, undefined, conflict)
-  add('deletion of a variant in use', `DELETE ${variantsOf(running)}/${world.assigned}`, undefined, conflict)
+  add('deletion of a variant in use', `DELETE ${variantsOf(running)}/${data.assigned}`, undefined, conflict)
   add('deletion of a segment in use', `DELETE /segments/${used.id}`, undefined, conflict)
   add(
     'deletion of an unknown link',
@@ -236,6 +236,6 @@ export function meaningFaults(world: World, random: Random): BadRequest[] {
     { experiment_id: draft.id, segment_id: used.id },
     missing,
   )
-  for (const fault of flagFaults(world, random)) add(...fault)
+  for (const fault of flagFaults(data, random)) add(...fault)
   return found
 }

@@ -62,7 +62,7 @@ onOneDatabase('an evaluation', (app) => {
           wrong.push(`${path}: ${kind}: ${body.slice(0, 100)} -> ${reply.status} ${reply.body.slice(0, 200)}`)
       })
       expect(wrong).toEqual([])
-      expect(await dumpTables(app()), 'what is stored').toEqual(before)
+      expect(await dumpTables(app()), 'the stored rows').toEqual(before)
     })
     console.log(`${Object.values(counts).reduce((a, b) => a + b)} bad contexts: ${JSON.stringify(counts)}`)
   }, 60_000)
@@ -103,7 +103,7 @@ onOneDatabase('an evaluation', (app) => {
         expect(flag).toEqual(answer)
         expect(await ask(`${ALL}/${flag.key}`)).toEqual({ status: isAnswered ? 200 : 400, body: answer })
       }
-      expect(await dumpTables(app()), 'what is stored').toEqual(before)
+      expect(await dumpTables(app()), 'the stored rows').toEqual(before)
     })
   })
 

@@ -2,13 +2,13 @@ import { badTexts, badValues, PROTOTYPES } from './bad-values.ts'
 import { baseOf } from './base.ts'
 import { type BadRequest, Encoded, type Expected, encode, type Input, Json, type Random, requestOf } from './request.ts'
 import type { Field, Route } from './routes.ts'
-import type { World } from './world.ts'
+import type { TestData } from './test-data.ts'
 
 /** Makes the bad requests that every route must refuse, by its fields, its body, its URL or its token. */
-export type Faults = (route: Route, world: World, random: Random, isFirst: boolean) => BadRequest[]
+export type Faults = (route: Route, data: TestData, random: Random, isFirst: boolean) => BadRequest[]
 
-const fresh = (route: Route, world: World, random: Random) =>
-  baseOf(route, world, random, random.chance(0.5) ? 'least' : 'most')
+const fresh = (route: Route, data: TestData, random: Random) =>
+  baseOf(route, data, random, random.chance(0.5) ? 'least' : 'most')
 
 const bad = (kind: string, status: Expected['status'], request: Omit<BadRequest, 'kind' | 'answer'>): BadRequest => ({
   kind,
@@ -20,23 +20,23 @@ const issueAt = (field: Field, below: readonly (string | number)[] | null | unde
   below === null ? {} : { issue: [field.name, ...(below ?? [])] }
 
 /** Leaves out each required field, and gives each field each bad value. */
-export const fieldFaults: Faults = (route, world, random, isFirst) => {
+export const fieldFaults: Faults = (route, data, random, isFirst) => {
   const found: BadRequest[] = []
   const add = (kind: string, input: Input, answer: Omit<Expected, 'status'>) =>
-    found.push({ kind, ...requestOf(route, world.token, input), answer: { status: 400, ...answer } })
+    found.push({ kind, ...requestOf(route, data.token, input), answer: { status: 400, ...answer } })
   for (const field of route.fields) {
     if (field.required && field.in !== 'path') {
-      const { [field.name]: _, ...others } = fresh(route, world, random)
+      const { [field.name]: _, ...others } = fresh(route, data, random)
       add('a required field is missing', others, { issue: [field.name] })
     }
     for (const { kind, value, below, once } of field.in === 'body'
       ? badValues(field, random)
       : badTexts(field, random)) {
       if (once && !isFirst) continue
-      add(kind, { ...fresh(route, world, random), [field.name]: value }, issueAt(field, below))
+      add(kind, { ...fresh(route, data, random), [field.name]: value }, issueAt(field, below))
     }
     if (field.in === 'query' && field.kind !== 'array') {
-      const given = { ...fresh(route, world, random) }
+      const given = { ...fresh(route, data, random) }
       given[field.name] = random.pick([
         ['1', '2'],
         ['true', 'true'],
@@ -49,15 +49,15 @@ export const fieldFaults: Faults = (route, world, random, isFirst) => {
 }
 
 /** Makes batches of one event with one bad field. Only the event is rejected; the batch is answered 200. */
-export const batchFaults = (batch: Route, event: Route, world: World, random: Random): BadRequest[] =>
+export const batchFaults = (batch: Route, event: Route, data: TestData, random: Random): BadRequest[] =>
   event.fields.flatMap((field) =>
     badValues(field, random)
       .filter(({ once }) => !once)
       .map(({ kind, value, below }): BadRequest => {
-        const item = { ...fresh(event, world, random), [field.name]: value }
+        const item = { ...fresh(event, data, random), [field.name]: value }
         const answer: Expected =
           below === null ? { status: 400 } : { status: 200, rejected: true, issue: [field.name, ...(below ?? [])] }
-        return { kind: `${kind} (in a batch)`, ...requestOf(batch, world.token, { events: [item] }), answer }
+        return { kind: `${kind} (in a batch)`, ...requestOf(batch, data.token, { events: [item] }), answer }
       }),
   )
 
@@ -75,11 +75,11 @@ const TYPES = [
 ]
 
 /** Makes bodies that are unreadable, of another content type, too large or too deeply nested. */
-export const bodyFaults: Faults = (route, world, random, isFirst) => {
+export const bodyFaults: Faults = (route, data, random, isFirst) => {
   if (route.source !== 'body') return []
   const found: BadRequest[] = []
   const request = () => {
-    const { body, headers, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+    const { body, headers, ...rest } = requestOf(route, data.token, fresh(route, data, random))
     return { ...rest, headers, body: body as string }
   }
   const withBody = (kind: string, status: number, change: (body: string) => string | Buffer) => {
@@ -138,18 +138,18 @@ const takesAny = (route: Route, { name, kind }: Field) =>
 const isReference = (route: Route, { name }: Field) => name.endsWith('_id') && !route.list
 
 /** Makes URLs with an invalid percent-encoding, an unknown id or an unknown path. */
-export const urlFaults: Faults = (route, world, random) => {
+export const urlFaults: Faults = (route, data, random) => {
   const found: BadRequest[] = []
   for (const field of route.fields) {
-    const base = fresh(route, world, random)
+    const base = fresh(route, data, random)
     if (field.in === 'path') {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
-      found.push(bad('bad percent-encoding', 400, requestOf(route, world.token, broken)))
+      found.push(bad('bad percent-encoding', 400, requestOf(route, data.token, broken)))
     }
     // A field that accepts any text accepts these texts too.
     if (field.in === 'query' && !['label', 'any text', 'user id', 'array'].includes(field.kind)) {
       const broken = { ...base, [field.name]: new Encoded(random.pick(BROKEN_ENCODINGS)) }
-      const request = requestOf(route, world.token, broken)
+      const request = requestOf(route, data.token, broken)
       found.push({ kind: 'bad percent-encoding', ...request, answer: { status: 400, issue: [field.name] } })
     }
     if (field.in === 'path' && field.kind === 'user id')
@@ -157,24 +157,24 @@ export const urlFaults: Faults = (route, world, random) => {
         bad(
           'a path over the limit',
           [400, 414],
-          requestOf(route, world.token, { ...base, [field.name]: 'x'.repeat(4000) }),
+          requestOf(route, data.token, { ...base, [field.name]: 'x'.repeat(4000) }),
         ),
       )
     if (takesAny(route, field) || !(isReference(route, field) || field.in === 'path')) continue
     const unknown = field.kind === 'user id' ? `nobody-${random.word()}` : random.int(1_000_000, 2 ** 31 - 1)
     // Without attributes in the input, because they would make an unknown user known.
-    const input = field.kind === 'user id' ? baseOf(route, world, random, 'least') : base
+    const input = field.kind === 'user id' ? baseOf(route, data, random, 'least') : base
     const isVariantInBody = field.in === 'body' && field.name.endsWith('variant_id')
-    if (isVariantInBody) input.experiment_id ??= world.experiments.running.id
+    if (isVariantInBody) input.experiment_id ??= data.experiments.running.id
     const isPartOfDefinition = isVariantInBody || field.name === 'holdout_id'
-    const request = requestOf(route, world.token, { ...input, [field.name]: unknown })
+    const request = requestOf(route, data.token, { ...input, [field.name]: unknown })
     found.push({
       kind: 'an unknown id',
       ...request,
       answer: isPartOfDefinition ? { status: 400, issue: [field.name] } : { status: 404 },
     })
   }
-  const { path, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+  const { path, ...rest } = requestOf(route, data.token, fresh(route, data, random))
   const [bare = '', query] = path.split('?')
   const elsewhere = random.pick([
     `${bare}/nope`,
@@ -190,12 +190,12 @@ export const urlFaults: Faults = (route, world, random) => {
 /** Sends no token, a token that is not a key, an invalid key, and a key without the scope. */
 export const tokenFaults = (
   route: Route,
-  world: World,
+  data: TestData,
   random: Random,
   lacking: (route: Route) => readonly string[],
 ): BadRequest[] => {
   if (!route.keyed) return []
-  const { headers, ...rest } = requestOf(route, world.token, fresh(route, world, random))
+  const { headers, ...rest } = requestOf(route, data.token, fresh(route, data, random))
   const withToken = (kind: string, status: number, authorization: string | undefined): BadRequest => {
     const { authorization: _, ...others } = headers
     return bad(kind, status, { ...rest, headers: authorization === undefined ? others : { ...others, authorization } })
@@ -204,22 +204,22 @@ export const tokenFaults = (
     'Bearer',
     'Bearer ',
     'Bearer nonsense',
-    `Basic ${world.token}`,
-    world.token,
-    `Bearer ${world.token}x`,
-    `Bearer ${world.token} x`,
+    `Basic ${data.token}`,
+    data.token,
+    `Bearer ${data.token}x`,
+    `Bearer ${data.token} x`,
     'Bearer exp_',
     `Bearer exp_${'x'.repeat(6000)}`,
     'Bearer exp_\u00e4',
-    `Bearer ${world.token.toUpperCase()}`,
+    `Bearer ${data.token.toUpperCase()}`,
     'Bearer null',
   ]
   return [
     withToken('no token', 401, undefined),
     withToken('a garbage token', 401, random.pick(garbage)),
-    ...Object.entries(world.tokens).map(([state, token]) =>
+    ...Object.entries(data.tokens).map(([state, token]) =>
       withToken(`a token that is ${state}`, 401, `Bearer ${token}`),
     ),
-    withToken('a token of another scope', 403, `Bearer ${world.scopes[random.pick(lacking(route))]}`),
+    withToken('a token of another scope', 403, `Bearer ${data.scopes[random.pick(lacking(route))]}`),
   ]
 }

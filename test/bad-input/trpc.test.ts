@@ -10,7 +10,7 @@ import { dumpTables } from './dump.ts'
 import { type BadRequest, createRandom, type Expected, encode, Json, type Random } from './request.ts'
 import { allRoutes, type Route } from './routes.ts'
 import { createSender } from './send.ts'
-import { makeWorld, type World } from './world.ts'
+import { createTestData, type TestData } from './test-data.ts'
 
 const { size: ROUNDS, seed: SEED } = scaleOf('bad input to tRPC')
 /** The content type to check. tRPC sends some errors as text/plain, and its clients read them as JSON anyway. */
@@ -30,8 +30,8 @@ const calls = (): Call[] =>
     route: allRoutes().find((route) => route.procedure === name) as Route,
   }))
 
-function* badCalls(world: World, random: Random): Generator<BadRequest> {
-  const authorization = { authorization: `Bearer ${world.token}` }
+function* badCalls(data: TestData, random: Random): Generator<BadRequest> {
+  const authorization = { authorization: `Bearer ${data.token}` }
   const json = { ...authorization, 'content-type': 'application/json' }
   const call = ({ route, type }: Call, kind: string, input: string, answer: Expected, batch = ''): BadRequest => {
     const path = `/trpc/${route.procedure}${batch}`
@@ -42,7 +42,7 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
   }
   for (const target of calls()) {
     const { route, type } = target
-    const base = () => baseOf(route, world, random, random.chance(0.5) ? 'least' : 'most')
+    const base = () => baseOf(route, data, random, random.chance(0.5) ? 'least' : 'most')
     for (const field of route.fields) {
       if (field.required) {
         const { [field.name]: _, ...others } = base()
@@ -114,19 +114,19 @@ function* badCalls(world: World, random: Random): Generator<BadRequest> {
 
 onOneDatabase('tRPC on bad input', (app) => {
   test('answers an error in the common shape and changes nothing', async () => {
-    const world = await makeWorld(app().api)
+    const data = await createTestData(app().api)
     const before = await dumpTables(app())
     const sender = createSender(app().url)
     const random = createRandom(SEED)
     const tally = createTally()
     for (let round = 1; round <= ROUNDS; round++)
-      await sender.sendAll(badCalls(world, random), (sent, reply) =>
+      await sender.sendAll(badCalls(data, random), (sent, reply) =>
         tally.add(sent, { ...reply, type: JSON_TYPE, body: asRest(reply.body) }),
       )
     sender.close()
     console.log(`/trpc: ${tally.table()}`)
     expect.soft(tally.wrong()).toEqual([])
-    expect(await dumpTables(app()), 'what is stored').toEqual(before)
+    expect(await dumpTables(app()), 'the stored rows').toEqual(before)
   }, 120_000)
 })
 

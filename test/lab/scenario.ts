@@ -78,6 +78,6 @@ function isAsExpected(expected: Expectation, share: number, error: number): bool
   return Math.abs(share - expected.value) <= allowed
 }
 
-/** Tells if an interval contains a value; null without an interval. An upper bound of null is infinite. */
+/** True if an interval contains a value; null without an interval. An upper bound of null is infinite. */
 export const covers = (interval: readonly [number, number | null] | null | undefined, value: number) =>
   interval ? interval[0] <= value && (interval[1] === null || value <= interval[1]) : null

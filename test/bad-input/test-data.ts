@@ -1,13 +1,13 @@
 import type { TestApi } from '../support/api.ts'
 
 /** The objects in a platform that gets bad requests: an experiment in each status, and some of every other kind. */
-export type World = Awaited<ReturnType<typeof makeWorld>>
+export type TestData = Awaited<ReturnType<typeof createTestData>>
 
 const SCOPES = ['manage', 'read', 'evaluate', 'track', 'admin']
 let made = 0
 
-export async function makeWorld(api: TestApi) {
-  const tag = `world ${++made}`
+export async function createTestData(api: TestApi) {
+  const tag = `data ${++made}`
   const ready = { control: 60, treatment: 40 }
   const step = (experiment: { id: number }, ...steps: string[]) =>
     steps.reduce<Promise<unknown>>(
