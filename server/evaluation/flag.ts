@@ -42,7 +42,7 @@ export type Serve =
 
 export type FlagRule = Targeting & {
   readonly id: string
-  /** Milliseconds since 1970, half-open. */
+  /** The rule is in force from `from`, inclusive, to `until`, exclusive: milliseconds since 1970. */
   readonly from: number
   readonly until: number
   readonly serve: Serve
@@ -95,9 +95,7 @@ export function evaluateFlag(
   return flag.fallback
 }
 
-/**
- * True if a rule may read something that the call's attributes do not contain, so that the stored profile is needed.
- */
+/** True if a rule may read something that the call's attributes lack, so that the stored profile is needed. */
 export function readsProfile({ reads, readsSegments }: FlagDefinition, attributes: Targeted['attributes']): boolean {
   if (readsSegments) return true
   for (const name of reads) if (!Object.hasOwn(attributes, name)) return true

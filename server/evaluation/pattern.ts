@@ -3,12 +3,10 @@ import { MAX_TEXT_LENGTH } from './coercion.ts'
 import { type Path, RuleError, shown } from './rule-error.ts'
 
 const MAX_PATTERN_LENGTH = 1000
-/**
- * The limit for one pattern. The worst pattern then takes some milliseconds on the longest text: docs/conditions.md.
- */
+/** The limit for one pattern. The worst pattern takes some milliseconds on the longest text: docs/conditions.md. */
 const MAX_INSTRUCTIONS = 300
 /**
- * The limit checked before compiling: to compile a thousandfold repeat of a long pattern takes seconds and gigabytes.
+ * The limit before compiling, because to compile a long pattern repeated a thousand times takes seconds and gigabytes.
  */
 const MAX_ESTIMATED_INSTRUCTIONS = 10_000
 /** A class such as \p{L} has hundreds of ranges. */

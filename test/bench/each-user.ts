@@ -2,7 +2,10 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 
 const PATH = '/api/experiments/check-eligibility'
-/** A prime. Its multiples, modulo the number of users, visit every user once in an order without a pattern. */
+/**
+ * A prime. Its multiples, modulo the number of users, visit every user once in an order without a pattern. The number
+ * of users must not be a multiple of it.
+ */
 const STRIDE = 611_953
 
 export type Visits = { token: string; experimentIds: number[]; users: number; connections: number }

@@ -42,7 +42,7 @@ export const rates: Scenario<'alarm' | 'found' | 'wilson' | 'newcombe' | 'mover'
   },
 }
 
-/** Few users and few conversions, for which the platform replaces the z-test by Fisher's exact test. */
+/** Few users and few conversions, for which Fisher's exact test replaces the z-test. */
 export const smallSamples: Scenario<'exact' | 'z' | 'wilson' | 'wald'> = {
   title: 'Small samples',
   note: '2 % of 60 users per variant convert. The exact test is conservative by construction.',
