@@ -38,8 +38,8 @@ type Trackable = Pick<CommonProvider<ServerProviderStatus>, 'metadata' | 'track'
 /**
  * Adds OpenFeature's tracking call to a provider, because OFREP providers have none. A call such as
  * `client.track('purchase', { value: 99.99 })` then records an event of the type `purchase` for the context's
- * targetingKey, with the details as its properties. Without a targetingKey the event is lost and the reporter's `onError`
- * is called. A `track` that the provider had before is called as well.
+ * targetingKey, with the details as its properties. Without a targetingKey the event is lost, and the reporter's
+ * `onError` is called. A `track` that the provider had before is called as well.
  *
  * @returns the same provider
  * @example const provider = withTracking(new OFREPWebProvider({ baseUrl }), reporter) await

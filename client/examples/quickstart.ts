@@ -2,8 +2,8 @@ import { createClient, isPlatformError } from '../index.ts'
 
 /**
  * This example is a whole experiment in one script. Run `npm start` in one terminal and
- * `node client/examples/quickstart.ts` in another. The script can run again: it finds its experiment, all users keep their
- * variant, and no event counts twice.
+ * `node client/examples/quickstart.ts` in another. The script can run again: it finds its experiment, all users keep
+ * their variant, and no event counts twice.
  */
 
 const NAME = 'Quickstart: green or blue button'
