@@ -10,8 +10,8 @@ const TIMEOUT_MS = 120_000
 describe('the types of the client', () => {
   let folder: string
   let ended: Ended
-  // One compilation checks both texts, with the project's own strict options, because loading the types takes most of the
-  // time.
+  // One compilation checks both texts, with the project's own strict options, because loading the types takes most of
+  // the time.
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'client-types-'))
     const source = join(root, 'client/index.ts')

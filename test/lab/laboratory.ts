@@ -22,7 +22,7 @@ export const scenarios = [
   sampleRatios,
 ]
 
-/** The runs of `--quick` and of the tests. With this number and the default seed, all figures are as stated. */
+/** The runs of `--quick`. With this number and the default seed, all figures are as stated. */
 export const QUICK_RUNS = 5000
 
 /** Measures every figure of every scenario. @param runs simulated experiments of the cheapest scenario */

@@ -7,7 +7,7 @@ const { size, seed } = scaleOf('events survive')
 
 onPrivateServices('an acknowledged event', () => {
   test(
-    'is stored exactly once, and counted so, however often processes, PostgreSQL and Redis are killed',
+    'is stored and counted exactly once, however often processes, PostgreSQL and Redis are killed',
     async () => {
       const { faults, lines } = await survive({ kills: size, seed })
       expect(faults).toEqual([])

@@ -5,7 +5,7 @@ import { scaleOf } from '../support/scale.ts'
 
 const { size: CASES, seed: SEED } = scaleOf('explanations')
 const ROUNDS = 10
-const AT_ONCE = 16
+const CONCURRENCY = 16
 
 /** Makes a generator of pseudo-random choices (mulberry32). The same seed gives the same choices. */
 function seeded(seed: number) {
@@ -34,13 +34,13 @@ onPostgres('an explanation from another process', () => {
     const served: Served[] = []
     for (let round = 0; round < ROUNDS; round++) {
       if (round > 0) await changeSomething(one, experiments, random)
-      for (let asked = 0; asked < CASES / ROUNDS; asked += AT_ONCE)
-        served.push(...(await serve(one, experiments, random, Math.min(AT_ONCE, CASES / ROUNDS - asked))))
+      for (let asked = 0; asked < CASES / ROUNDS; asked += CONCURRENCY)
+        served.push(...(await serve(one, experiments, random, Math.min(CONCURRENCY, CASES / ROUNDS - asked))))
     }
     const outcomes: Record<string, number> = {}
-    for (let index = 0; index < served.length; index += AT_ONCE)
+    for (let index = 0; index < served.length; index += CONCURRENCY)
       await Promise.all(
-        served.slice(index, index + AT_ONCE).map(async ({ user, experiment, attributes, at, variant }) => {
+        served.slice(index, index + CONCURRENCY).map(async ({ user, experiment, attributes, at, variant }) => {
           const path = `/api/experiments/${experiment}/explain`
           const explanation = await other.api.ok('POST', path, { user_id: user, attributes, at })
           const outcome = explanation.reason ?? explanation.outcome

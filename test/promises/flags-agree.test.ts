@@ -17,7 +17,7 @@ import { createRandom, type Random } from './scale/random.ts'
 
 const { size: USERS, seed: SEED } = scaleOf('flags agree')
 const USERS_EACH = 100
-const AT_ONCE = 24
+const CONCURRENCY = 24
 
 type Asking = { user: string; attributes: ReturnType<typeof randomAttributes> }
 /** The expected answers: flags and experiments by key, and the given variants by the experiment's id. */
@@ -81,9 +81,9 @@ async function askAll(
   const stored = await storedOf(app, asking)
   const rounds = asking.map(async (one) => ({ one, expected: await evaluatePurely(app, one, made, stored) }))
   const all = await Promise.all(rounds)
-  for (let from = 0; from < all.length; from += AT_ONCE)
+  for (let from = 0; from < all.length; from += CONCURRENCY)
     await Promise.all(
-      all.slice(from, from + AT_ONCE).map(async ({ one, expected }) => {
+      all.slice(from, from + CONCURRENCY).map(async ({ one, expected }) => {
         const ways = waysOf(app, random, made, one, expected, counts)
         for (const ask of random.some(ways, ways.length)) await ask()
       }),

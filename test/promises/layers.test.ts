@@ -8,7 +8,7 @@ const USERS = scaleOf('layers over HTTP').size
 /** The time limit of the test, which grows with the number of users. */
 const SECONDS = 60 + USERS / 40
 /** The number of concurrent checks. */
-const AT_ONCE = 64
+const CONCURRENCY = 64
 
 type Experiment = { id: number; variants: Record<string, number> }
 type Check = { user: string; answer: Record<string, { variant_id: number }> }
@@ -38,7 +38,7 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
       /** Makes a check of all experiments for each of these users, on the two apps in turn. */
       async function checkAll(users: readonly string[]) {
         const waiting = users.values()
-        const asking = Array.from({ length: AT_ONCE }, async (_, index) => {
+        const asking = Array.from({ length: CONCURRENCY }, async (_, index) => {
           for (const user of waiting) {
             const { api } = apps[(index + checks.length) % 2] as TestApp
             const answer = await api.ok('POST', '/api/experiments/check-eligibility', {

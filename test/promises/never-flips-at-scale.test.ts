@@ -8,7 +8,7 @@ const RESTARTS = Math.max(2, Math.round(size / 10_000))
 
 onPrivateServices('a decision never flips', () => {
   test(
-    `in ${size} operations on two processes that are killed, frozen and cut off, whatever is changed meanwhile`,
+    `in ${size} operations on two processes that are killed, frozen and cut off, while definitions change`,
     async () => {
       const { DATABASE_URL } = await freshDatabase('postgres')
       const outcome = await work({ databaseUrl: DATABASE_URL, operations: size, restarts: RESTARTS, seed })
