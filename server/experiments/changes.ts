@@ -2,14 +2,16 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { lockDefinitions, recordChange } from '../definitions/experiment-changes.ts'
 import { AllocationPeriod, Experiment, Run, type Share, Variant } from './entity.ts'
 
-/** Locks experiments and ends their changes. Every function belongs into the transaction of `define`. */
+/** Locks experiments and records their changes. Call these functions inside the transaction of `define`. */
 
-/** Tells whether a run is unfinished: what would mix its users up is fixed then. */
+/** Tells whether a run is unfinished. Settings that would mix up the users of the run are fixed until it ends. */
 export const hasUnfinishedRun = ({ status }: Experiment) => status === 'running' || status === 'paused'
 
 /**
- * Locks experiments until the transaction ends, and reads them as they are under the lock; see `lockDefinitions`.
- * @param referred more experiments to lock, such as prerequisites to be; missing ones are no fault
+ * Locks experiments until the transaction ends, then reads their rows again; see `lockDefinitions`.
+ * @param referred ids of more experiments to lock, such as new prerequisites; ids that do not exist are ignored
+ * @returns the rows in the order of `experimentIds`
+ * @throws DomainError NOT_FOUND if one of `experimentIds` does not exist
  */
 export async function lockExperiments(
   em: EntityManager,
@@ -28,23 +30,26 @@ export async function lockExperiment(em: EntityManager, experimentId: number): P
   return experiment as Experiment
 }
 
-/** Reads the variants of an experiment as they are stored now, by ascending id. */
+/** Reads the variants of an experiment from the database, by ascending id. */
 export const variantsOf = (em: EntityManager, experimentId: number) =>
   em.find(Variant, { experiment_id: experimentId }, { orderBy: { id: 'asc' }, refresh: true })
 
-/** Reads the row as it is now, with its raised version. */
+/** Reads an experiment from the database again: a recorded change has raised its version. */
 export const refreshed = (em: EntityManager, experiment: Experiment) =>
   em.findOneOrFail(Experiment, experiment.id, { refresh: true })
 
+/** Reads the run with the highest number; null if the experiment never started. */
 export const latestRun = (em: EntityManager, experimentId: number) =>
   em.findOne(Run, { experiment_id: experimentId }, { orderBy: { number: 'desc' } })
 
+/** Makes the shares of an allocation period from variants. */
 export const sharesOf = (variants: readonly Variant[]): Share[] =>
   variants.map(({ id, percent_allocated, enabled }) => ({ variant_id: id, percent_allocated, enabled }))
 
 /**
- * Ends a change of an experiment: stores it and records it, see `recordChange`. A new allocation period opens where the
- * targeting changed, or the effective shares of a run.
+ * Saves a changed experiment and records the change; see `recordChange`. An unfinished run goes on in a new allocation
+ * period if the targeting or the effective shares changed.
+ * @param change.targeting whether the change affects who is targeted
  */
 export async function experimentChanged(em: EntityManager, experiment: Experiment, change: { targeting: boolean }) {
   await em.flush()
@@ -52,7 +57,7 @@ export async function experimentChanged(em: EntityManager, experiment: Experimen
   await recordChange(em, [experiment.id], opensPeriod)
 }
 
-/** Compares the shares with those of the current period. */
+/** Compares the effective shares with those of the latest allocation period; false if there is none. */
 async function haveSharesChanged(em: EntityManager, experiment: Experiment): Promise<boolean> {
   const run = await latestRun(em, experiment.id)
   const period = run && (await em.findOne(AllocationPeriod, { run_id: run.id }, { orderBy: { number: 'desc' } }))
@@ -60,7 +65,7 @@ async function haveSharesChanged(em: EntityManager, experiment: Experiment): Pro
   return effective(period.shares) !== effective(sharesOf(await variantsOf(em, experiment.id)))
 }
 
-/** Writes down the shares that decide: a variant without a share changes nobody's draw. */
+/** Serializes the shares that affect draws. A variant at 0 % affects nobody's draw. */
 const effective = (shares: readonly Share[]) =>
   JSON.stringify(
     shares

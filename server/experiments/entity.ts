@@ -13,7 +13,7 @@ import {
   type Settings,
 } from './settings-schema.ts'
 
-/** Experiments of one layer share no user: each takes a share of its positions. */
+/** A layer. Its experiments share no user, because each has its own share of the positions of the layer. */
 export const Layer = defineEntity({
   name: 'Layer',
   tableName: 'layers',
@@ -26,9 +26,10 @@ export const Layer = defineEntity({
 })
 export type Layer = InferEntity<typeof Layer>
 
-/** Positions of a layer, in per cent, half-open. */
+/** A range of positions in a layer, in percent: `from` is inclusive, `to` exclusive. */
 export type Range = { from: number; to: number }
 
+/** An experiment or a holdout. SETTINGS in `settings-schema.ts` explains the columns that are settings. */
 export const Experiment = defineEntity({
   name: 'Experiment',
   tableName: 'experiments',
@@ -46,7 +47,7 @@ export const Experiment = defineEntity({
     exposure: p.text().$type<ExposureMode>().default(SETTINGS.exposure.default),
     traffic_percent: p.float().columnType('double precision').default(SETTINGS.traffic_percent.default),
     condition: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
-    /** The segments that the condition names. */
+    /** The ids of the segments that the condition names. */
     condition_segment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')
@@ -77,15 +78,15 @@ export const Experiment = defineEntity({
     payload_type: p.text().$type<ValueType>().strictNullable().default(null),
     payload_schema: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     shipped_variant_id: p.integer().strictNullable().default(null),
-    /** Attributes that results can be broken down by, beside country_code and is_premium. */
+    /** Names of attributes that results can be broken down by, besides country_code and is_premium. */
     dimensions: p.array().defaultRaw(`'{}'`),
-    /** How the analysis is planned: locked for the run at its start. */
+    /** The plan of the analysis. A run copies the plan when it starts. */
     analysis_method: p.text().$type<AnalysisMethod>().default(SETTINGS.analysis_method.default),
     planned_users: p.integer().strictNullable().default(null),
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
-    /** Which alerts pause the experiment. */
+    /** The alerts that pause the experiment. */
     pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),
-    /** A user with more events on a day is left out of the results. */
+    /** Users with more events than this on one day are left out of the results; null: nobody is. */
     max_daily_events: p.integer().strictNullable().default(null),
     scheduled_start_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     scheduled_end_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
@@ -96,7 +97,7 @@ export const Experiment = defineEntity({
 })
 export type Experiment = InferEntity<typeof Experiment>
 
-/** The columns of experiments that are no settings. */
+/** The columns of experiments that are not settings. */
 type OtherColumn =
   | 'id'
   | 'name'
@@ -115,11 +116,10 @@ type SettingColumns = Omit<Experiment, OtherColumn | symbol>
 type Same<One, Other> = [One, Other] extends [Other, One]
   ? true
   : { differ: [Exclude<keyof One, keyof Other>, Exclude<keyof Other, keyof One>] }
-/**
- * Does not compile where a setting has no column of its type, or where a column is neither a setting nor listed above.
- */
+/** This line compiles only if each setting has a column of its type, and each other column is listed above. */
 true satisfies Same<SettingColumns, Settings>
 
+/** A variant of an experiment, with its share of the traffic. */
 export const Variant = defineEntity({
   name: 'Variant',
   tableName: 'variants',
@@ -130,7 +130,7 @@ export const Variant = defineEntity({
     percent_allocated: p.float().columnType('double precision'),
     enabled: p.boolean().default(true),
     is_control: p.boolean().default(false),
-    /** The control that came with the experiment and that nobody has touched yet. */
+    /** True for the control that was created with the experiment, until somebody edits it. */
     is_placeholder: p.boolean().default(false),
     payload: p.json().columnType('jsonb').$type<Json>().strictNullable(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
@@ -139,6 +139,7 @@ export const Variant = defineEntity({
 })
 export type Variant = InferEntity<typeof Variant>
 
+/** A link from an experiment to a segment that it targets. */
 export const ExperimentSegment = defineEntity({
   name: 'ExperimentSegment',
   tableName: 'experiment_segments',
@@ -163,7 +164,7 @@ export const ExperimentSegment = defineEntity({
   },
 })
 
-/** One randomisation; everything recorded belongs to a run. */
+/** One randomisation of an experiment. All recorded data of the experiment belongs to one of its runs. */
 export const Run = defineEntity({
   name: 'Run',
   tableName: 'runs',
@@ -171,33 +172,36 @@ export const Run = defineEntity({
     id: p.integer().primary().generated('by default as identity'),
     experiment_id: () => p.manyToOne(Experiment).mapToPk().fieldName('experiment_id').deleteRule('cascade'),
     number: p.integer(),
-    /** One that an event started may begin earlier still, when an earlier event arrives. */
+    /**
+     * What started the run. If an event started it, an earlier event that arrives later moves `started_at` back.
+     */
     started_by: p.text().$type<'hand' | 'check' | 'event'>().default('hand'),
     started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     ended_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
     frozen_at: p.datetime().columnType('timestamptz').strictNullable().default(null),
-    /** The plan of the analysis, fixed when the run started; null in runs that are older than plans. */
+    /** The plan of the analysis, fixed when the run started; null in runs that started before plans existed. */
     plan: p.json().columnType('jsonb').$type<RunPlan>().strictNullable(),
   },
   uniques: [{ properties: ['experiment_id', 'number'] }],
 })
 export type Run = InferEntity<typeof Run>
 
+/** The plan of the analysis of a run. `planned_effect` is a relative uplift: 0.05 is 5 %. */
 export type RunPlan = {
   method: AnalysisMethod
   exposure: ExposureMode
   planned_users: number | null
   planned_effect: number | null
-  /** N*: at how many users the confidence sequence is tightest. */
+  /** N*: the number of users at which the confidence sequence is narrowest. */
   tuning: number
-  /** The metrics that decide. */
+  /** The primary metrics, in order. The decision rests on them. */
   primary_metrics: { key: string; version: number }[]
 }
 
-/** A variant's part of an allocation period; a disabled one keeps its range and enrols nobody. */
+/** The share of a variant in an allocation period. A disabled variant keeps its positions and enrols nobody. */
 export type Share = { variant_id: number; percent_allocated: number; enabled: boolean }
 
-/** The effective shares in force from a time on; a change of them opens the next period. */
+/** The shares in force from a time on. A change of the targeting or the effective shares opens the next period. */
 export const AllocationPeriod = defineEntity({
   name: 'AllocationPeriod',
   tableName: 'allocation_periods',

@@ -15,7 +15,7 @@ export const layersRouter = router({
     .output(wire.layer)
     .mutation(({ ctx, input }) => ctx.define((em) => layers.createLayer(em, input))),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/layers', tags, summary: 'All layers' }, list: true })
+    .meta({ openapi: { method: 'GET', path: '/layers', tags, summary: 'List layers' }, list: true })
     .input(wire.listLayers)
     .output(z.array(wire.layer))
     .query(({ ctx, input }) => layers.listLayers(ctx.em, input)),
@@ -25,7 +25,7 @@ export const layersRouter = router({
         method: 'GET',
         path: '/layers/{layer_id}',
         tags,
-        summary: 'One layer with its shares and what is free',
+        summary: 'Get a layer with its shares and its free positions',
       },
     })
     .input(wire.layerId)
@@ -38,7 +38,12 @@ export const layersRouter = router({
     .mutation(({ ctx, input }) => ctx.define((em) => layers.updateLayer(em, input))),
   delete: manage
     .meta({
-      openapi: { method: 'DELETE', path: '/layers/{layer_id}', tags, summary: 'Delete a layer that nothing uses' },
+      openapi: {
+        method: 'DELETE',
+        path: '/layers/{layer_id}',
+        tags,
+        summary: 'Delete a layer that no experiment uses',
+      },
     })
     .input(wire.layerId)
     .output(message)
@@ -49,7 +54,7 @@ export const layersRouter = router({
         method: 'PUT',
         path: '/layers/{layer_id}/experiments/{experiment_id}',
         tags,
-        summary: 'Give an experiment a share of the layer, or change it',
+        summary: 'Give an experiment a share of the layer, or change its share',
       },
     })
     .input(wire.setShare)

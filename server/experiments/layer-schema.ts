@@ -4,14 +4,16 @@ import { range, status } from './schema.ts'
 
 export const layer = z
   .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })
-  .meta({ id: 'Layer', description: 'Experiments of one layer share no user: each takes a share of its positions' })
+  .meta({ id: 'Layer', description: 'Experiments of one layer share no user: each has its own share of the positions' })
 export const layerDetail = layer
   .extend({
     shares: z.array(
       z.object({
         experiment_id: id,
         experiment_name: z.string(),
-        status: status.meta({ description: 'completed and archived: the ranges are on record, and free for others' }),
+        status: status.meta({
+          description: 'If completed or archived, the ranges stay on record but are free for other experiments',
+        }),
         percent: z.number(),
         ranges: z.array(range),
       }),
@@ -42,10 +44,14 @@ export const setShare = z
     layer_id: id,
     experiment_id: id,
     percent: optional(percent).meta({
-      description: 'Grows into free positions, lowest first, and gives up its highest; this or ranges',
+      description:
+        'The size of the share. A share grows into the lowest free positions and gives up its highest ones. ' +
+        'Give percent or ranges',
       examples: [25],
     }),
-    ranges: optional(z.array(range).max(1000)).meta({ description: 'Taken as given; this or percent' }),
+    ranges: optional(z.array(range).max(1000)).meta({
+      description: 'The exact positions of the share. Give percent or ranges',
+    }),
   })
   .meta({ id: 'SetLayerShare', examples: [{ percent: 25 }] })
 export type SetShare = z.output<typeof setShare>

@@ -6,15 +6,18 @@ import { findOverlap, freeRanges, type Range, shareOf } from '../evaluation/laye
 import { Experiment, Layer } from './entity.ts'
 
 /**
- * Shares of a layer. Drafts, running and paused experiments hold their positions. A completed experiment keeps its
- * ranges on record, and others may take them.
+ * Reads and checks the shares of a layer. Drafts, running and paused experiments hold their positions. A completed
+ * experiment keeps its ranges on record, but other experiments may take them.
  */
 
 const HOLDING = ['draft', 'running', 'paused'] as const
+/** Tells whether the experiment holds its positions, so that no other experiment may take them. */
 export const holds = ({ status }: Experiment) => (HOLDING as readonly string[]).includes(status)
 
 /**
- * The layer, locked until the transaction ends: always before its experiments, and by whoever changes who holds what.
+ * Locks a layer until the transaction ends, and reads it. Every change of shares takes this lock, before it locks
+ * experiments.
+ * @throws DomainError NOT_FOUND
  */
 export async function lockLayer(em: EntityManager, layerId: number): Promise<Layer> {
   await execute(em, sql`select 1 from layers l where l.id = ${layerId} for no key update`)
@@ -23,13 +26,18 @@ export async function lockLayer(em: EntityManager, layerId: number): Promise<Lay
   return layer
 }
 
+/** Reads the experiments of a layer, archived ones included, by ascending id. */
 export const experimentsOf = (em: EntityManager, layerId: number): Promise<Experiment[]> =>
   em.find(Experiment, { layer_id: layerId }, { orderBy: { id: 'asc' }, refresh: true })
 
+/** Lists the ranges that the experiments hold. */
 export const rangesHeld = (experiments: readonly Experiment[]): Range[] =>
   experiments.filter(holds).flatMap((experiment) => experiment.layer_ranges)
 
-/** The first of the ranges that shares a position with another experiment's, and that experiment. */
+/**
+ * Finds the first range that overlaps the positions of another experiment.
+ * @returns the experiment that holds the positions, and the overlap as `findOverlap` describes it; null if all are free
+ */
 export function findTaken(ranges: readonly Range[], others: readonly Experiment[]) {
   for (const holder of others.filter(holds)) {
     const overlap = findOverlap(ranges, holder.layer_ranges)
@@ -38,19 +46,24 @@ export function findTaken(ranges: readonly Range[], others: readonly Experiment[
   return null
 }
 
+/** Computes the ranges that no experiment holds, and their total in percent. */
 export const freeOf = (experiments: readonly Experiment[]) => {
   const free = freeRanges(rangesHeld(experiments))
   return { free, free_percent: shareOf(free) }
 }
 
-/** Before a new run: nobody else took the positions meanwhile. The caller has locked the layer. */
+/**
+ * Checks before a new run that no other experiment has taken the positions. The caller has locked the layer.
+ * @throws DomainError CONFLICT with the experiment that has taken them
+ */
 export async function expectShareFree(em: EntityManager, { id, layer_id, layer_ranges }: Experiment) {
   if (layer_id === null) return
   const others = (await experimentsOf(em, layer_id)).filter((other) => other.id !== id)
   const taken = findTaken(layer_ranges, others)
   if (taken)
     throw conflict(
-      `Experiment ${taken.holder.id} (${taken.holder.name}) took positions ${taken.with.from} to ${taken.with.to} of layer ${layer_id}: ` +
+      `Experiment ${taken.holder.id} (${taken.holder.name}) took positions ${taken.with.from} to ` +
+        `${taken.with.to} of layer ${layer_id}: ` +
         `give experiment ${id} another share first`,
     )
 }

@@ -22,7 +22,7 @@ export function listLayers(em: EntityManager, input: { limit?: number; after?: n
   )
 }
 
-/** A layer, who has which share of it, and what is free. */
+/** Reads a layer with the share of each experiment and the free ranges. @throws DomainError NOT_FOUND */
 export async function getLayer(em: EntityManager, layerId: number): Promise<LayerDetail> {
   const layer = await em.findOne(Layer, layerId)
   if (!layer) throw notFound('Layer', layerId)
@@ -44,24 +44,28 @@ export async function updateLayer(em: EntityManager, input: UpdateLayer): Promis
   return layer
 }
 
-/** Only a layer without experiments in use; archived ones leave it. */
+/**
+ * Deletes a layer. Archived experiments leave the layer.
+ * @throws DomainError CONFLICT if an experiment that is not archived is in the layer
+ */
 export async function deleteLayer(em: EntityManager, layerId: number) {
   const layer = await lockLayer(em, layerId)
   const experiments = await experimentsOf(em, layerId)
   const inUse = experiments.filter(({ status }) => status !== 'archived')
   if (inUse.length > 0)
     throw conflict(
-      `Layer ${layerId} has experiment ${inUse.map(({ id }) => id).join(', ')}: they have to leave it first`,
+      `Layer ${layerId} is used by experiment ${inUse.map(({ id }) => id).join(', ')}: remove each from the ` +
+        'layer first',
     )
   const archived = experiments.map(({ id }) => id)
-  for (const experiment of await lockExperiments(em, archived)) await put(em, experiment, null, [])
+  for (const experiment of await lockExperiments(em, archived)) await storeShare(em, experiment, null, [])
   await em.remove(layer).flush()
   return { message: 'Layer deleted successfully' }
 }
 
 /**
- * Gives an experiment a share of a layer, or changes it. Nobody is moved: whoever is assigned stays, and is in no other
- * experiment of the layer before that run ends.
+ * Gives an experiment a share of a layer, or changes its share. Assigned users keep their variant, and no other
+ * experiment of the layer takes them before the run ends.
  */
 export async function setShare(em: EntityManager, input: SetShare): Promise<LayerDetail> {
   await lockLayer(em, input.layer_id)
@@ -70,41 +74,42 @@ export async function setShare(em: EntityManager, input: SetShare): Promise<Laye
   const others = (await experimentsOf(em, input.layer_id)).filter(({ id }) => id !== experiment.id)
   const ranges = rangesWanted(experiment, others, input)
   if (experiment.layer_id !== input.layer_id || !isDeepStrictEqual(ranges, experiment.layer_ranges))
-    await put(em, experiment, input.layer_id, ranges)
+    await storeShare(em, experiment, input.layer_id, ranges)
   return getLayer(em, input.layer_id)
 }
 
-/** @throws DomainError unless the experiment is in the layer or may join it now */
+/** @throws DomainError if the experiment neither is in the layer nor may join it now */
 function expectMember(experiment: Experiment, layerId: number) {
   const { id, kind, status, layer_id } = experiment
-  if (kind === 'holdout') throw invalid(`Experiment ${id} is a holdout and takes part in no layer`, 'experiment_id')
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
+  if (kind === 'holdout')
+    throw invalid(`experiment ${id} is a holdout: a holdout cannot be in a layer`, 'experiment_id')
+  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
   if (layer_id === layerId) return
-  if (layer_id !== null) throw conflict(`Experiment ${id} is in layer ${layer_id}: it has to leave that first`)
+  if (layer_id !== null) throw conflict(`Experiment ${id} is in layer ${layer_id}: remove it from that layer first`)
   expectFinished(experiment, 'join')
 }
 
 function expectFinished(experiment: Experiment, verb: 'join' | 'leave') {
   if (hasUnfinishedRun(experiment))
     throw conflict(
-      `Experiment ${experiment.id} is ${experiment.status}: it can ${verb} a layer as a draft or when it is completed`,
+      `Experiment ${experiment.id} is ${experiment.status}: only a draft or a completed experiment can ${verb} a layer`,
     )
 }
 
 function rangesWanted(experiment: Experiment, others: readonly Experiment[], input: SetShare): Range[] {
   const { percent, ranges } = input
   if (percent !== undefined && ranges !== undefined)
-    throw invalid('cannot stand beside percent: give one of them', 'ranges')
+    throw invalid('cannot be combined with percent: give one of the two', 'ranges')
   if (ranges !== undefined) return expectFree(ranges, others)
-  if (percent === undefined) throw invalid('or ranges is needed', 'percent')
+  if (percent === undefined) throw invalid('is missing: give percent or ranges', 'percent')
   const held = rangesHeld(others)
   const known = experiment.layer_id === input.layer_id ? experiment.layer_ranges : []
-  // The positions of a completed experiment are free: where others took some, it begins anew.
+  // Other experiments may have taken positions of a completed experiment. It then gets a new share.
   const own = findOverlap(known, held) ? [] : known
   const resized = resizeShare(own, held, percent)
   if (!resized)
     throw invalid(
-      `${percent} % is more than layer ${input.layer_id} has free: ${freeOf(others).free_percent} %`,
+      `${percent} % is more than the ${freeOf(others).free_percent} % that layer ${input.layer_id} has free`,
       'percent',
     )
   return resized
@@ -118,28 +123,31 @@ function expectFree(ranges: readonly Range[], others: readonly Experiment[]): Ra
   const taken = findTaken(ranges, others)
   if (taken)
     throw invalid(
-      `overlaps ${taken.with.from} to ${taken.with.to}, which experiment ${taken.holder.id} (${taken.holder.name}) has`,
+      `overlaps ${taken.with.from} to ${taken.with.to}, which experiment ${taken.holder.id} ` +
+        `(${taken.holder.name}) holds`,
       'ranges',
       taken.index,
     )
   return joinRanges(ranges)
 }
 
+/** Removes an experiment from a layer, which frees its positions. */
 export async function leaveLayer(em: EntityManager, input: ShareId) {
   await lockLayer(em, input.layer_id)
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.layer_id !== input.layer_id)
     throw notFound('The share of experiment', `${input.experiment_id} in layer ${input.layer_id}`)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and cannot be changed`)
   expectFinished(experiment, 'leave')
-  await put(em, experiment, null, [])
+  await storeShare(em, experiment, null, [])
   return { message: 'Experiment removed from layer successfully' }
 }
 
 /**
- * Stores the share. Layer and variant are drawn independently, so that a change of shares opens no allocation period.
+ * Stores the share of an experiment. This opens no allocation period, because the layer and the variant are drawn
+ * independently.
  */
-async function put(em: EntityManager, experiment: Experiment, layerId: number | null, ranges: Range[]) {
+async function storeShare(em: EntityManager, experiment: Experiment, layerId: number | null, ranges: Range[]) {
   Object.assign(experiment, { layer_id: layerId, layer_ranges: ranges })
   await experimentChanged(em, experiment, { targeting: false })
 }

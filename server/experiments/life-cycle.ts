@@ -11,11 +11,12 @@ import { planOf } from './plan.ts'
 import { findPrimaryMetrics } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
 
-/** Changes the status of experiments and begins their runs. Every function belongs into the transaction of `define`. */
+/** Changes the status of experiments and begins their runs. Call these functions inside the transaction of `define`. */
 
 const isReady = (variants: readonly Variant[]) =>
   canStart(variants.map(({ percent_allocated, enabled }) => ({ percentAllocated: percent_allocated, enabled })))
 
+/** Creates a run with its first allocation period, and sets the experiment running. The caller saves the experiment. */
 async function beginRun(
   em: EntityManager,
   experiment: Experiment,
@@ -39,14 +40,16 @@ async function beginRun(
     started_at: startedAt,
     ended_at: null,
     shipped_variant_id: null,
-    // An end that was meant for a run before would end this one at once; one that passed in a draft does.
+    // A past end is left over from an earlier run and would end this run at once, so it is dropped. In a first run a
+    // past end is kept and takes effect.
     scheduled_end_at: number === 1 || (scheduled_end_at && scheduled_end_at > startedAt) ? scheduled_end_at : null,
   })
 }
 
 /**
- * Starts a draft that starts by itself, if it can; any other experiment stays as it is.
- * @param notAfter the start's time at the latest
+ * Starts a draft with `auto_start` if two enabled variants have a share; any other experiment stays as it is.
+ * @param by what names the experiment: a check or an event
+ * @param notAfter the latest start time; the run starts now if this is absent or in the future
  */
 export async function startIfReady(em: EntityManager, experimentId: number, by: 'check' | 'event', notAfter?: Date) {
   if (!(await em.findOne(Experiment, experimentId))) return
@@ -58,9 +61,15 @@ export async function startIfReady(em: EntityManager, experimentId: number, by: 
   await experimentChanged(em, experiment, { targeting: false })
 }
 
-const either = (names: readonly string[]) => names.join(', ').replace(/, ([^,]+)$/, ' or $1')
+/** Joins names as in `running, paused or completed`. */
+const joinWithOr = (names: readonly string[]) => names.join(', ').replace(/, ([^,]+)$/, ' or $1')
 
-/** One step of the life cycle: refused unless the status allows it, and decided by from the next decision on. */
+/**
+ * Changes the status of an experiment. The next decision follows the new status.
+ * @param verb names the change in the message, as in `it can be started`
+ * @param from the statuses that allow the change
+ * @throws DomainError CONFLICT unless the status allows the change
+ */
 async function step(
   em: EntityManager,
   experimentId: number,
@@ -69,7 +78,9 @@ async function step(
 ): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
   if (!from.includes(experiment.status))
-    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${either(from)}`)
+    throw conflict(
+      `Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${joinWithOr(from)}`,
+    )
   await change(experiment)
   await experimentChanged(em, experiment, { targeting: false })
   return refreshed(em, experiment)
@@ -80,36 +91,38 @@ async function expectReady(em: EntityManager, experiment: Experiment) {
     throw conflict(`Experiment ${experiment.id} cannot start: it needs two enabled variants with a share`)
 }
 
+/** Starts a draft by hand. @throws DomainError CONFLICT if the draft is not ready or its scheduled end is past */
 export const startExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
     await expectReady(em, experiment)
     const startedAt = await readClock(em)
     if (experiment.scheduled_end_at && experiment.scheduled_end_at <= startedAt)
-      throw conflict(`Experiment ${experiment.id} was to end before it starts: schedule its end anew`)
+      throw conflict(`The scheduled_end_at of experiment ${experiment.id} is past: set a later one, then start`)
     await beginRun(em, experiment, 1, startedAt)
   })
 
-/** Stops enrolment, not measurement. */
+/** Pauses a running experiment: enrolment stops, measurement goes on. */
 export const pauseExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'paused', from: ['running'] }, (experiment) => {
     if (experiment.kind === 'holdout')
-      throw conflict(`Experiment ${experiment.id} is a holdout: it is completed, not paused`)
+      throw conflict(`Experiment ${experiment.id} is a holdout: it can be completed, not paused`)
     experiment.status = 'paused'
   })
 
+/** Resumes a paused experiment: enrolment goes on. */
 export const resumeExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'resumed', from: ['paused'] }, (experiment) => {
     experiment.status = 'running'
   })
 
-/** Nobody is enrolled from now on; with a shipped variant everybody gets that one. */
+/** Completes an experiment: nobody is enrolled any more. If a variant is shipped, everybody gets that variant. */
 export const completeExperiment = (em: EntityManager, input: CompleteExperiment) =>
   step(em, input.experiment_id, { verb: 'completed', from: ['running', 'paused'] }, async (experiment) => {
     const shipped = input.shipped_variant_id ?? null
     if (shipped !== null) {
-      if (experiment.kind === 'holdout') throw invalid('A holdout ships no variant', 'shipped_variant_id')
+      if (experiment.kind === 'holdout') throw invalid('a holdout cannot ship a variant', 'shipped_variant_id')
       if (!(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
-        throw invalid(`Variant ${shipped} is not one of experiment ${experiment.id}`, 'shipped_variant_id')
+        throw invalid(`${shipped} is not a variant of experiment ${experiment.id}`, 'shipped_variant_id')
     }
     const endedAt = await readClock(em)
     const run = await latestRun(em, experiment.id)
@@ -117,39 +130,41 @@ export const completeExperiment = (em: EntityManager, input: CompleteExperiment)
     Object.assign(experiment, { status: 'completed', ended_at: endedAt, shipped_variant_id: shipped })
   })
 
-/** Refused while another experiment decides by it. */
+/** Archives a completed experiment. @throws DomainError CONFLICT while an experiment or a flag depends on it */
 export const archiveExperiment = (em: EntityManager, experimentId: number) =>
   step(em, experimentId, { verb: 'archived', from: ['completed'] }, async (experiment) => {
-    await expectUnneeded(em, experiment, 'archived')
+    await expectUnused(em, experiment, 'archived')
     experiment.status = 'archived'
   })
 
 /**
- * @throws DomainError CONFLICT naming the flags with a rule of it, or the experiments in use that have it as their
- * holdout or as a prerequisite
+ * Checks that nothing depends on an experiment.
+ * @param verb names the change in the message, as in `cannot be archived`
+ * @throws DomainError CONFLICT with the flags that have a rule for the experiment, or with the experiments in use that
+ * have it as their holdout or as a prerequisite
  */
-export async function expectUnneeded(em: EntityManager, { id, kind }: Experiment, verb: string) {
+export async function expectUnused(em: EntityManager, { id, kind }: Experiment, verb: string) {
   const flags = await findFlagsOfExperiment(em, id)
   if (flags.length > 0)
     throw conflict(
-      `Experiment ${id} is in a rule of flag ${flags.join(', ')} and cannot be ${verb} before that lets go`,
+      `Experiment ${id} cannot be ${verb} while a rule of flag ${flags.join(', ')} names it: change that rule first`,
     )
-  const users = await findDependents(em, [id])
-  if (users.length === 0) return
+  const dependents = await findDependents(em, [id])
+  if (dependents.length === 0) return
   const role = kind === 'holdout' ? 'the holdout' : 'a prerequisite'
   throw conflict(
-    `Experiment ${id} is ${role} of experiment ${users.join(', ')} and cannot be ${verb} before that is archived`,
+    `Experiment ${id} cannot be ${verb} while it is ${role} of experiment ${dependents.join(', ')}: archive that first`,
   )
 }
 
-/** A new randomisation; what the runs before recorded is kept. */
+/** Begins a new run: users are randomised again, and the data of earlier runs is kept. */
 export async function newRun(em: EntityManager, input: NewRun): Promise<Experiment> {
   const layerId = (await em.findOne(Experiment, input.experiment_id))?.layer_id ?? null
   if (layerId !== null) await lockLayer(em, layerId)
   const from: Status[] = ['running', 'paused', 'completed']
-  return step(em, input.experiment_id, { verb: 'run anew', from }, async (experiment) => {
+  return step(em, input.experiment_id, { verb: 'given a new run', from }, async (experiment) => {
     if (experiment.layer_id !== layerId)
-      throw conflict(`Experiment ${experiment.id} joined or left a layer just now; try again`)
+      throw conflict(`Experiment ${experiment.id} joined or left a layer during this call: try again`)
     await expectReady(em, experiment)
     await expectShareFree(em, experiment)
     experiment.mode = newMode(experiment, input.mode)
@@ -161,6 +176,6 @@ export async function newRun(em: EntityManager, input: NewRun): Promise<Experime
 }
 
 function newMode({ kind, mode }: Experiment, wanted: NewRun['mode']) {
-  if (wanted === 'aa' && kind === 'holdout') throw invalid('A holdout has no A/A mode', 'mode')
+  if (wanted === 'aa' && kind === 'holdout') throw invalid('aa is not possible for a holdout: give ab', 'mode')
   return wanted ?? mode
 }

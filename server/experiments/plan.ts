@@ -1,7 +1,10 @@
 import { DEFAULT_TUNING } from '../statistics/sequential.ts'
 import type { Experiment, RunPlan } from './entity.ts'
 
-/** Plans the analysis of a run that starts now. The confidence sequence is tightest at the planned number of users. */
+/**
+ * Makes the plan of the analysis for a run that starts now. The confidence sequence is narrowest at the planned number
+ * of users, or at DEFAULT_TUNING.
+ */
 export function planOf(experiment: Experiment, primaryMetrics: RunPlan['primary_metrics']): RunPlan {
   const { analysis_method: method, exposure, planned_users, planned_effect } = experiment
   return {

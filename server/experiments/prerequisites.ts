@@ -5,13 +5,18 @@ import { loadPrerequisites } from './queries.ts'
 import type { Prerequisite } from './settings-schema.ts'
 
 /**
- * Checks references between experiments: prerequisites without circles, and holdouts. The caller has locked what is
- * named.
+ * Checks the references from an experiment to others: prerequisites, which form no circle, and the holdout. The caller
+ * has locked the experiments that are named.
  */
 
+/** The most prerequisites in one chain. */
 const MAX_DEPTH = 10
 
-/** @throws DomainError BAD_REQUEST with the path of the first that cannot be a prerequisite */
+/**
+ * Checks that each prerequisite names another experiment in use and its own variants. The caller holds `lockRules`.
+ * @param experimentId the experiment that gets the prerequisites; null if it is new
+ * @throws DomainError BAD_REQUEST with the path of the first fault
+ */
 export async function expectPrerequisites(
   em: EntityManager,
   experimentId: number | null,
@@ -23,26 +28,29 @@ export async function expectPrerequisites(
   for (const [index, { experiment_id, variant_ids }] of prerequisites.entries()) {
     const refuse = (fault: string) => invalid(fault, 'prerequisites', index, 'experiment_id')
     const other = named.get(experiment_id)
-    if (experiment_id === experimentId) throw refuse('An experiment cannot be its own prerequisite')
+    if (experiment_id === experimentId) throw refuse(`Experiment ${experiment_id} cannot be its own prerequisite`)
     if (!other) throw refuse(`Experiment ${experiment_id} does not exist`)
     if (ids.indexOf(experiment_id) < index) throw refuse(`Experiment ${experiment_id} is named twice`)
-    if (other.kind === 'holdout') throw refuse(`Experiment ${experiment_id} is a holdout: name it as the holdout_id`)
+    if (other.kind === 'holdout') throw refuse(`Experiment ${experiment_id} is a holdout: give it as holdout_id`)
     if (other.status === 'archived') throw refuse(`Experiment ${experiment_id} is archived`)
     const own = new Set(variants.get(experiment_id)?.map((variant) => variant.id))
-    for (const [position, id] of variant_ids.entries())
+    for (const [variantIndex, id] of variant_ids.entries())
       if (!own.has(id))
         throw invalid(
-          `Variant ${id} is not one of experiment ${experiment_id}`,
+          `${id} is not a variant of experiment ${experiment_id}`,
           'prerequisites',
           index,
           'variant_ids',
-          position,
+          variantIndex,
         )
   }
   await expectNoCircle(em, experimentId, ids)
 }
 
-/** The caller holds `lockRules`: two changes at once could make a circle that neither sees. */
+/**
+ * Checks that prerequisites form no circle, and no chain of more than MAX_DEPTH. The caller holds `lockRules`:
+ * otherwise two concurrent changes could form a circle that neither of them sees.
+ */
 async function expectNoCircle(em: EntityManager, experimentId: number | null, ids: readonly number[]) {
   const needs = new Map<number, number[]>()
   const neededBy = new Map<number, number[]>()
@@ -60,14 +68,14 @@ async function expectNoCircle(em: EntityManager, experimentId: number | null, id
     const circle = experimentId === null ? null : findChain(id, experimentId, needs)
     if (circle)
       throw invalid(
-        `That would be a circle: experiment ${[experimentId, ...circle].join(' needs ')}`,
+        `Prerequisites cannot form a circle: experiment ${[experimentId, ...circle].join(' needs ')}`,
         'prerequisites',
         index,
         'experiment_id',
       )
     if (above + 1 + longestChain(id, needs) > MAX_DEPTH)
       throw invalid(
-        `That would make a chain of more than ${MAX_DEPTH} prerequisites`,
+        `Experiment ${id} makes a chain of more than ${MAX_DEPTH} prerequisites`,
         'prerequisites',
         index,
         'experiment_id',
@@ -75,7 +83,7 @@ async function expectNoCircle(em: EntityManager, experimentId: number | null, id
   }
 }
 
-/** The ids on a way between two experiments, both included; null where there is none. */
+/** Finds the ids on a path from one experiment to another, both included; null if there is no path. */
 function findChain(from: number, to: number, next: ReadonlyMap<number, readonly number[]>): number[] | null {
   const cameFrom = new Map<number, number | null>([[from, null]])
   for (const id of cameFrom.keys()) {
@@ -89,7 +97,7 @@ function findChain(from: number, to: number, next: ReadonlyMap<number, readonly 
   return null
 }
 
-/** How many steps the longest way from an experiment has; what is stored has no circle. */
+/** Counts the steps of the longest path from an experiment. Stored prerequisites have no circle, so this ends. */
 function longestChain(from: number, next: ReadonlyMap<number, readonly number[]>): number {
   const known = new Map<number, number>()
   const measure = (id: number): number => {
@@ -100,7 +108,7 @@ function longestChain(from: number, next: ReadonlyMap<number, readonly number[]>
   return measure(from)
 }
 
-/** @throws DomainError BAD_REQUEST unless it is a holdout that is still to be or under way */
+/** @throws DomainError BAD_REQUEST unless the id is that of a holdout that is neither completed nor archived */
 export async function expectHoldout(em: EntityManager, holdoutId: number) {
   const holdout = await em.findOne(Experiment, holdoutId)
   if (!holdout) throw invalid(`Experiment ${holdoutId} does not exist`, 'holdout_id')

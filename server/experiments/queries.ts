@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import type { Prerequisite } from './settings-schema.ts'
 
-/** Finds the experiments in use that name a variant in a prerequisite. Ids, ascending. */
+/** Finds the experiments in use whose prerequisites name a variant. @returns ids, ascending */
 export async function findNeeding(em: EntityManager, variantId: number): Promise<number[]> {
   const needing = await execute(
     em,
@@ -16,7 +16,7 @@ export async function findNeeding(em: EntityManager, variantId: number): Promise
   return needing.map(({ id }) => id)
 }
 
-/** Reads the prerequisites of every experiment in use that has some, by the id of the experiment. */
+/** Reads the prerequisites of every experiment in use, by its id. Experiments without prerequisites are left out. */
 export async function loadPrerequisites(em: EntityManager): Promise<Map<number, Prerequisite[]>> {
   type Row = { id: number; prerequisites: Prerequisite[] }
   const found = await execute(
@@ -27,13 +27,13 @@ export async function loadPrerequisites(em: EntityManager): Promise<Map<number, 
   return new Map(found.map((row) => [row.id, row.prerequisites]))
 }
 
-/** Deletes the history of a draft that is deleted: nobody was decided by it. */
+/** Deletes the definition history of a deleted draft. No stored decision refers to this history. */
 export const deleteHistory = (em: EntityManager, experimentId: number) =>
   execute(em, sql`delete from definition_history where experiment_id = ${experimentId}`)
 
 export type StoredDecision = { run_id: number; user_id: string; variant_id: number }
 
-/** Reads what is stored for these users in these runs. Uses the index (user_id). */
+/** Reads the assignments of these users in these runs. Uses the index (user_id). */
 export const readDecisions = (em: EntityManager, runIds: readonly number[], userIds: readonly string[]) =>
   execute(
     em,
@@ -45,7 +45,7 @@ export const readDecisions = (em: EntityManager, runIds: readonly number[], user
 
 type MetricVersion = { key: string; version: number }
 
-/** Reads the metrics that decide about an experiment, in their order. */
+/** Reads the primary metrics of an experiment, in their order. */
 export const findPrimaryMetrics = (em: EntityManager, experimentId: number): Promise<MetricVersion[]> =>
   execute(
     em,
@@ -54,7 +54,7 @@ export const findPrimaryMetrics = (em: EntityManager, experimentId: number): Pro
       where x.experiment_id = ${experimentId} and x.role = 'primary' order by x.position`,
   )
 
-/** Tells whether an event names the experiment. */
+/** Tells whether any event names the experiment. */
 export async function hasEvents(em: EntityManager, experimentId: number): Promise<boolean> {
   const found = await execute(em, sql`select 1 from events e where e.experiment_id = ${experimentId} limit 1`)
   return found.length > 0
@@ -71,7 +71,7 @@ export async function hasAssignments(em: EntityManager, experimentId: number, va
   return found.length > 0
 }
 
-/** Counts the users on whom the variant is forced. */
+/** Counts the users on whom an override forces the variant. */
 export async function countForced(em: EntityManager, variantId: number): Promise<number> {
   const [row] = await execute(
     em,

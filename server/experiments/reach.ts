@@ -7,11 +7,13 @@ import { type Profile, sampleOf, takeTurns } from '../users/profile-sample.ts'
 import { readDecisions } from './queries.ts'
 import type { Reach } from './schema.ts'
 
+/** The most profiles that one preview reads. */
 const SAMPLE = 20_000
 
 /**
- * Counts whom an experiment would reach among the stored profiles, were nobody assigned to it yet. A draft counts as if
- * it had started. A random sample stands for many profiles.
+ * Counts how many stored profiles an experiment would reach if nobody were assigned to it yet. A draft counts as
+ * started. If there are more than SAMPLE profiles, a random sample is drawn and its counts are scaled up.
+ * @throws DomainError NOT_FOUND
  */
 export async function previewReach(em: EntityManager, watch: Watch, experimentId: number): Promise<Reach> {
   const { experiments } = await watch.refresh()
@@ -51,11 +53,12 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
   }
 }
 
-const nothing: ReadonlyMap<number, StoredVariant> = new Map()
+const noAssignments: ReadonlyMap<number, StoredVariant> = new Map()
 
 /**
- * Reads the assignments of these profiles in the runs that a draw asks for: prerequisites, holdout, the rest of the
- * layer.
+ * Reads the assignments of these profiles in the runs that a draw asks for: those of the prerequisites, of the holdout
+ * and of the other experiments of the layer.
+ * @returns the assignments of one profile, by run id
  */
 async function readRuns(em: EntityManager, experiment: ExperimentDefinition, chunk: readonly Profile[]) {
   const { prerequisites, holdout, layer } = experiment
@@ -64,13 +67,13 @@ async function readRuns(em: EntityManager, experiment: ExperimentDefinition, chu
     ...(holdout?.run ? [holdout.run.id] : []),
     ...(layer?.otherRunIds ?? []),
   ]
-  if (runIds.length === 0) return () => nothing
+  if (runIds.length === 0) return () => noAssignments
   const userIds = new Set(chunk.flatMap(({ userId, ownerId }) => [userId, ownerId]))
   const runs = new Map<string, Map<number, StoredVariant>>()
   for (const { run_id, user_id, variant_id } of await readDecisions(em, runIds, [...userIds])) {
     const known = runs.get(user_id) ?? new Map<number, StoredVariant>()
     runs.set(user_id, known.set(run_id, { variantId: variant_id }))
   }
-  /** The owner is drawn: what the owner is in counts before what an alias was given on its own. */
+  // The draw is made for the owner, whose own assignments take precedence over those of an alias.
   return ({ userId, ownerId }: Profile) => new Map([...(runs.get(userId) ?? []), ...(runs.get(ownerId) ?? [])])
 }

@@ -14,13 +14,13 @@ const read = keyedProcedure('read')
 export const experimentsRouter = router({
   create: manage
     .meta({
-      openapi: { method: 'POST', path: '/experiments', tags, summary: 'Create an experiment, with a control at 100 %' },
+      openapi: { method: 'POST', path: '/experiments', tags, summary: 'Create an experiment with a control at 100 %' },
     })
     .input(wire.createExperiment)
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => experiments.createExperiment(em, input))),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/experiments', tags, summary: 'All experiments' }, list: true })
+    .meta({ openapi: { method: 'GET', path: '/experiments', tags, summary: 'List experiments' }, list: true })
     .input(wire.listExperiments)
     .output(z.array(wire.experiment))
     .query(({ ctx, input }) => experiments.listExperiments(ctx.em, input)),
@@ -30,7 +30,7 @@ export const experimentsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}',
         tags,
-        summary: 'One experiment with its variants, segments and runs',
+        summary: 'Get an experiment with its variants, segments and runs',
       },
     })
     .input(wire.experimentId)
@@ -42,7 +42,7 @@ export const experimentsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/uses',
         tags,
-        summary: 'What decides by an experiment: other experiments and flags',
+        summary: 'List the experiments and flags that depend on an experiment',
       },
     })
     .input(wire.experimentId)
@@ -64,7 +64,7 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/variants',
         tags,
-        summary: 'Add a variant, or set the share of the untouched control',
+        summary: 'Add a variant, or set the share of the unedited control',
       },
     })
     .input(wire.addVariant)
@@ -105,14 +105,21 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/pause',
         tags,
-        summary: 'Stop enrolment, not measurement',
+        summary: 'Pause an experiment: enrolment stops, measurement goes on',
       },
     })
     .input(wire.experimentId)
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.pauseExperiment(em, input.experiment_id))),
   resume: manage
-    .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/resume', tags, summary: 'Enrol again' } })
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/resume',
+        tags,
+        summary: 'Resume a paused experiment',
+      },
+    })
     .input(wire.experimentId)
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.resumeExperiment(em, input.experiment_id))),
@@ -122,7 +129,7 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/complete',
         tags,
-        summary: 'End the run, and perhaps ship a variant to everybody',
+        summary: 'Complete an experiment; optionally ship a variant to everybody',
       },
     })
     .input(wire.completeExperiment)
@@ -134,7 +141,7 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/archive',
         tags,
-        summary: 'Put a completed experiment away',
+        summary: 'Archive a completed experiment',
       },
     })
     .input(wire.experimentId)
@@ -146,7 +153,7 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/runs',
         tags,
-        summary: 'Begin a new run: a new randomisation, old results kept',
+        summary: 'Begin a new run: users are randomised again, old results are kept',
       },
     })
     .input(wire.newRun)
@@ -158,7 +165,7 @@ export const experimentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/reach',
         tags,
-        summary: 'Whom it would reach among the stored profiles',
+        summary: 'Preview how many stored profiles an experiment would reach',
       },
     })
     .input(wire.experimentId)

@@ -10,41 +10,47 @@ import { hasUnfinishedRun, lockExperiment } from './changes.ts'
 import { completeExperiment, startExperiment } from './life-cycle.ts'
 
 const PAUSE_MS = 1000
-/** How far this process's clock may be behind the database's, which alone says what is due. */
+/** How far this process's clock may be behind the database's clock. The database's clock alone says what is due. */
 const SKEW_MS = 5 * 60 * 1000
 
-/** Starts and completes experiments at their time. Every process looks; the experiment's lock makes it happen once. */
+/**
+ * Starts and completes experiments at their scheduled times. Every process polls; the lock of the experiment lets only
+ * one of them act.
+ */
 export function createSchedule(options: { orm: MikroORM; watch: Watch; define: Define; log: Logger }): BackgroundJob {
   const { orm, watch, define, log } = options
-  /** What failed already: tried again when the definition changes. */
+  /** Experiments that could not follow their schedule, with the version that failed. A new version is tried again. */
   const failed = new Map<number, number>()
 
-  async function look() {
-    const near = watch.snapshot().scheduled.filter(({ at }) => at <= Date.now() + SKEW_MS)
-    const waiting = near.filter(({ experimentId, version }) => failed.get(experimentId) !== version)
-    if (waiting.length === 0) return
+  async function poll() {
+    const upcoming = watch.snapshot().scheduled.filter(({ at }) => at <= Date.now() + SKEW_MS)
+    const untried = upcoming.filter(({ experimentId, version }) => failed.get(experimentId) !== version)
+    if (untried.length === 0) return
     const now = await readClock(orm.em.fork())
-    for (const { experimentId, version, at } of waiting) {
+    for (const { experimentId, version, at } of untried) {
       if (at > now.getTime()) continue
       try {
         await define('schedule', (em) => doWhatIsDue(em, experimentId))
       } catch (error) {
         if (isDatabaseUnavailable(error) || isPassing(error)) throw error
         failed.set(experimentId, version)
-        // Where another process was first there is nothing to do, and this one's snapshot follows.
+        // NOT_FOUND: another process has acted first, and this process's snapshot is updated soon.
         if (!(error instanceof DomainError) || error.code !== 'NOT_FOUND')
-          log.error({ err: error, experiment_id: experimentId }, 'An experiment cannot follow its schedule')
+          log.error(
+            { err: error, experiment_id: experimentId },
+            'An experiment could not be started or completed at its scheduled time',
+          )
       }
     }
   }
 
-  const complaint = 'The schedule cannot be looked at; trying again'
-  return inBackground({ pauseMs: PAUSE_MS, log, complaint }, look)
+  const complaint = 'The schedule could not be checked; trying again'
+  return inBackground({ pauseMs: PAUSE_MS, log, complaint }, poll)
 }
 
 /**
- * Starts the draft or completes the run whose time has come, by the database's clock.
- * @throws DomainError CONFLICT where it cannot, NOT_FOUND where nothing is due any more
+ * Starts a draft or completes a run whose scheduled time has come by the database's clock.
+ * @throws DomainError CONFLICT if that is not possible, NOT_FOUND if nothing is due any more
  */
 async function doWhatIsDue(em: EntityManager, experimentId: number) {
   const experiment = await lockExperiment(em, experimentId)
@@ -52,7 +58,7 @@ async function doWhatIsDue(em: EntityManager, experimentId: number) {
   const isDue = (at: Date | null) => at !== null && at <= now
   if (experiment.status === 'draft' && isDue(experiment.scheduled_start_at)) {
     if (isDue(experiment.scheduled_end_at))
-      throw conflict(`Experiment ${experimentId} was to end before it could start: schedule it anew`)
+      throw conflict(`Experiment ${experimentId} cannot start: its scheduled_end_at is past`)
     return startExperiment(em, experimentId)
   }
   if (hasUnfinishedRun(experiment) && isDue(experiment.scheduled_end_at))

@@ -6,18 +6,21 @@ import { experimentMode, settingInputs, settingOutputs } from './settings-schema
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
 export type Status = z.output<typeof status>
 export const experimentKind = z.enum(['experiment', 'holdout']).meta({
-  description: 'A holdout keeps a share of the users out of every experiment that names it',
+  description: 'holdout: keeps a share of the users out of every experiment that names it',
 })
 export type ExperimentKind = z.output<typeof experimentKind>
 export const range = z
   .object({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
-  .meta({ id: 'Range', description: 'Positions of a layer in per cent, from inclusive, to exclusive' })
+  .meta({ id: 'Range', description: 'Positions of a layer in percent; from is inclusive, to is exclusive' })
 
 const key = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'lower-case letters, digits, - and _, at most 100')
-  .meta({ description: 'URL-safe and unique; derived from the name unless given', examples: ['new-checkout-flow'] })
+  .regex(
+    /^[a-z0-9][a-z0-9_-]{0,99}$/,
+    'must be 1 to 100 lower-case letters, digits, - or _, and begin with a letter or a digit',
+  )
+  .meta({ description: 'URL-safe and unique; derived from the name by default', examples: ['new-checkout-flow'] })
 
 export const experiment = z
   .object({
@@ -67,7 +70,10 @@ export const run = z
     frozen_at: timestamp.nullable(),
     periods: z.array(allocationPeriod),
   })
-  .meta({ id: 'Run', description: 'One randomisation; a change of the effective shares opens a period of it' })
+  .meta({
+    id: 'Run',
+    description: 'One randomisation. A change of the targeting or the effective shares opens a new allocation period',
+  })
 
 export const experimentDetail = experiment
   .extend({ variants: z.array(variant), segments: z.array(segment), runs: z.array(run) })
@@ -75,7 +81,7 @@ export const experimentDetail = experiment
 export type ExperimentDetail = z.output<typeof experimentDetail>
 
 const percentHeld = optional(
-  percent.refine((value) => value > 0 && value < 100, 'above 0 and below 100').meta({ examples: [5] }),
+  percent.refine((value) => value > 0 && value < 100, 'must be above 0 and below 100').meta({ examples: [5] }),
 )
 export const createExperiment = z
   .object({
@@ -83,7 +89,7 @@ export const createExperiment = z
     key: optional(key),
     kind: optional(experimentKind),
     percent_held: percentHeld.meta({
-      description: 'For a holdout: the share of its users that it keeps out; 5 unless given',
+      description: 'Only for a holdout: the percentage of users that it keeps out; 5 by default',
     }),
     ...settingInputs,
   })
@@ -102,27 +108,34 @@ export const updateExperiment = z
     experiment_id: id,
     name: optional(name),
     key: optional(key),
-    percent_held: percentHeld.meta({ description: 'Sets both shares of a holdout' }),
+    percent_held: percentHeld.meta({
+      description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
+    }),
     ...settingInputs,
   })
   .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
 export const newRun = z
-  .object({ experiment_id: id, mode: optional(experimentMode).meta({ description: 'As before unless given' }) })
+  .object({
+    experiment_id: id,
+    mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
+  })
   .meta({ id: 'NewRun' })
 export type NewRun = z.output<typeof newRun>
 export const completeExperiment = z
   .object({
     experiment_id: id,
-    shipped_variant_id: optional(id).meta({ description: 'The variant that everybody gets from now on' }),
+    shipped_variant_id: optional(id).meta({
+      description: 'The variant that everybody gets from now on; none by default',
+    }),
   })
   .meta({ id: 'CompleteExperiment' })
 export type CompleteExperiment = z.output<typeof completeExperiment>
 
 const variantSettings = {
-  enabled: optional(z.boolean()).meta({ description: 'A disabled variant is answered to nobody; true by default' }),
+  enabled: optional(z.boolean()).meta({ description: 'A disabled variant is given to nobody; true by default' }),
   payload: optional(jsonValue).meta({
-    description: 'What the application reads: any JSON value; null leaves it as it is',
+    description: 'Any JSON value, which the application reads; null leaves the payload as it is',
     examples: [{ color: 'green' }],
   }),
 }
@@ -142,7 +155,7 @@ export const updateVariant = z
     name: optional(name),
     percent_allocated: optional(percent).meta({ examples: [60] }),
     is_control: optional(z.literal(true)).meta({
-      description: 'Makes it the control; while the experiment is a draft',
+      description: 'true: makes the variant the control, which is possible while the experiment is a draft',
     }),
     ...variantSettings,
   })
@@ -154,26 +167,28 @@ export type VariantId = z.output<typeof variantId>
 export const experimentUses = z
   .object({
     experiments: z.array(z.object({ id, name: z.string(), status })),
-    flags: z.array(z.string()).meta({ description: 'By key' }),
+    flags: z.array(z.string()).meta({ description: 'Keys of the flags' }),
   })
   .meta({
     id: 'ExperimentUses',
-    description: 'The experiments that have it as their holdout or as a prerequisite, and the flags with a rule of it',
+    description:
+      'The experiments that have this experiment as their holdout or as a prerequisite, and the flags with a ' +
+      'rule for it',
   })
 export type ExperimentUses = z.output<typeof experimentUses>
 
-const users = z.int().meta({ description: 'Extrapolated from the sample where that is not all of them' })
+const users = z.int().meta({ description: 'Number of users; scaled up from the sample if estimated is true' })
 export const reach = z
   .object({
-    profiles: z.int().meta({ description: 'Stored profiles in all' }),
-    sampled: z.int().meta({ description: 'Profiles looked at: all of them, or a random sample' }),
+    profiles: z.int().meta({ description: 'Number of stored profiles' }),
+    sampled: z.int().meta({ description: 'Number of profiles that were read: all of them, or a random sample' }),
     estimated: z.boolean(),
     reached: users,
     left_out: z.record(z.string(), users).meta({
-      description: 'Users by the first reason that keeps them out',
+      description: 'Number of users by the first reason that leaves them out',
       examples: [{ 'not targeted': 120, 'outside the traffic': 80 }],
     }),
     variants: z.array(z.object({ variant_id: id, variant_name: z.string(), users })),
   })
-  .meta({ id: 'Reach', description: 'Whom a draw of all stored profiles would reach, were nobody assigned yet' })
+  .meta({ id: 'Reach', description: 'How many stored profiles an experiment would reach if nobody were assigned yet' })
 export type Reach = z.output<typeof reach>

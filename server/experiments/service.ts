@@ -10,7 +10,7 @@ import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import { expectUnneeded } from './life-cycle.ts'
+import { expectUnused } from './life-cycle.ts'
 import { deleteHistory, hasEvents } from './queries.ts'
 import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
 import {
@@ -27,11 +27,13 @@ import {
 } from './settings.ts'
 import { SETTING_NAMES, settingsOf } from './settings-schema.ts'
 
+/** The share of users that a holdout keeps out unless the caller gives one, in percent. */
 const DEFAULT_PERCENT_HELD = 5
 
 /**
- * A new experiment comes with a variant named control at 100 %, a placeholder until somebody sets it; a holdout with
- * both of its variants.
+ * Creates an experiment as a draft. The draft gets a placeholder variant named control at 100 %, which the first edit
+ * of the control replaces. A holdout gets both of its variants.
+ * @throws DomainError BAD_REQUEST with the path of a setting that does not fit
  */
 export async function createExperiment(em: EntityManager, input: CreateExperiment): Promise<Experiment> {
   const kind = input.kind ?? 'experiment'
@@ -66,15 +68,15 @@ const firstVariants = (kind: ExperimentKind, percentHeld: number) =>
       ]
     : [{ name: 'control', percent_allocated: 100, is_control: true, is_placeholder: true }]
 
-/** Both shares of a holdout at once, so that nobody is in between. */
-async function holdShare(em: EntityManager, experiment: Experiment, percentHeld: number) {
+/** Sets both shares of a holdout together, so that they always add up to 100 %. */
+async function setPercentHeld(em: EntityManager, experiment: Experiment, percentHeld: number) {
   if (experiment.status === 'completed')
-    throw conflict(`Experiment ${experiment.id} is completed: its shares stay as they are`)
+    throw conflict(`Experiment ${experiment.id} is completed: its percent_held cannot be changed`)
   for (const variant of await variantsOf(em, experiment.id))
     variant.percent_allocated = variant.is_control ? percentHeld : sumPercents([100, -percentHeld])
 }
 
-/** A URL-safe key from the name; a taken one gets -2, -3 and so on. */
+/** Derives a free, URL-safe key from a name. A key that is taken gets the suffix -2, -3 and so on. */
 async function deriveKey(em: EntityManager, name: string): Promise<string> {
   const slug = slugOf(name, 'experiment')
   return freeKey(slug, await em.find(EvaluationKey, likeKey(slug)))
@@ -88,7 +90,7 @@ export function listExperiments(em: EntityManager, input: { limit?: number; afte
   )
 }
 
-/** An experiment with its variants, segments, and runs with their allocation periods. */
+/** Reads an experiment with its variants, segments, runs and allocation periods. @throws DomainError NOT_FOUND */
 export async function getExperiment(em: EntityManager, experimentId: number): Promise<ExperimentDetail> {
   const experiment = await em.findOne(Experiment, experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
@@ -107,7 +109,7 @@ export async function getExperiment(em: EntityManager, experimentId: number): Pr
   }
 }
 
-/** Lists the experiments and flags that decide by an experiment. */
+/** Lists the experiments and flags that depend on an experiment. @throws DomainError NOT_FOUND */
 export async function usesOfExperiment(em: EntityManager, experimentId: number): Promise<ExperimentUses> {
   if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
   const dependents = await findDependents(em, [experimentId])
@@ -118,7 +120,11 @@ export async function usesOfExperiment(em: EntityManager, experimentId: number):
   }
 }
 
-/** A null clears what may be empty, as the schema says; a setting that is left out stays as it is. */
+/**
+ * Changes the settings that the caller gives. null clears a setting that may be empty; a setting that is left out stays
+ * as it is.
+ * @throws DomainError CONFLICT if a setting cannot be changed now, BAD_REQUEST if a setting does not fit
+ */
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
   const condition_segment_ids = await prepareRules(em, input)
   const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
@@ -132,21 +138,22 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   experiment.auto_start = auto_start
   if (input.condition !== undefined) experiment.condition_segment_ids = condition_segment_ids
   await expectPayloads(em, experiment, input)
-  if (input.percent_held !== undefined) await holdShare(em, experiment, input.percent_held)
+  if (input.percent_held !== undefined) await setPercentHeld(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
 }
 
-/** Only a draft can be deleted: everything recorded refers to the others. */
+/** Deletes a draft. Other experiments cannot be deleted, because recorded data refers to them. */
 export async function deleteExperiment(em: EntityManager, experimentId: number) {
   const experiment = await lockExperiment(em, experimentId)
   if (experiment.status !== 'draft')
     throw conflict(
-      `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it instead`,
+      `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it ` +
+        'instead',
     )
-  await expectUnneeded(em, experiment, 'deleted')
+  await expectUnused(em, experiment, 'deleted')
   if (await hasEvents(em, experimentId))
-    throw conflict(`Experiment ${experimentId} has recorded events: what they refer to is never deleted`)
+    throw conflict(`Experiment ${experimentId} cannot be deleted: recorded events refer to it`)
   await em.remove(experiment).flush()
   await deleteHistory(em, experimentId)
   return { message: 'Experiment deleted successfully' }

@@ -16,18 +16,19 @@ import {
 } from '../wire.ts'
 
 /**
- * The settings of experiments, in one table. Creating, updating, locking, the wire and the default of the column are
- * read from it: a new plain setting is a row here, a column in `entity.ts` and a migration.
+ * The table of all settings of experiments. Creation, updates, locks, the contract and the defaults of columns are read
+ * from this table. A new plain setting is a row here, a column in `entity.ts` and a migration.
  */
 
 export const exposureMode = z.enum(['on_check', 'on_report']).meta({
-  description: 'Whether a check exposes the user, or an event that reports what was shown',
+  description: 'on_check: a check exposes the user. on_report: an event that reports what was shown exposes the user',
 })
 export type ExposureMode = z.output<typeof exposureMode>
 
 export const analysisMethod = z.enum(['sequential', 'fixed', 'bayesian']).meta({
   description:
-    'sequential: valid however often one looks; fixed: once, at the planned size; bayesian: by the probability to be better, which does not protect against looking',
+    'sequential: valid however often results are read. fixed: valid once, at the planned number of users. ' +
+    'bayesian: by the probability to be better, which gives no protection against reading results repeatedly',
 })
 export type AnalysisMethod = z.output<typeof analysisMethod>
 
@@ -36,32 +37,34 @@ export type PauseReason = z.output<typeof pauseReason>
 
 export const experimentMode = z.enum(['ab', 'aa']).meta({
   description:
-    'aa: everybody is shown the control (its name and payload), and only the variant_id tells the variants apart: what the results show then is noise, or a fault of the set-up',
+    'aa: everybody is shown the control (its name and payload), and only the variant_id tells the variants ' +
+    'apart. Any difference in the results is then noise, or a fault of the set-up',
 })
 export type ExperimentMode = z.output<typeof experimentMode>
 
 export const onIneligible = z.enum(['keep', 'leave_out']).meta({
   description:
-    'An assigned user who stops matching: keep the variant, or leave out until they match again (same variant, still in the analysis)',
+    'For an assigned user who stops matching. keep: the user keeps the variant. leave_out: the user gets no ' +
+    'variant until they match again, then the same one; they stay in the analysis',
 })
 export type OnIneligible = z.output<typeof onIneligible>
 
 export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(id).min(1).max(100) }).meta({
   id: 'Prerequisite',
-  description: 'Only users who are assigned to one of these variants of the other experiment',
+  description: 'Only users who are assigned to one of these variants of the other experiment take part',
 })
 export type Prerequisite = z.output<typeof prerequisite>
 
 type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
-  /** The schema of the input: `optional`, or `clearable` where null is a value. */
+  /** The schema of the input: `optional`, or `clearable` if null is a value. */
   input: Input
-  /** The schema of the answer. */
+  /** The schema of the output. */
   output: Output
-  /** The value of a new experiment where nothing is given. */
+  /** The value in a new experiment unless the caller gives one. */
   default: z.output<Output>
-  /** When the setting cannot be changed: from the first start on, or while a run is unfinished. Never unless given. */
+  /** When the setting is fixed: after the first start, or while a run is unfinished. Absent: it is never fixed. */
   fixed?: 'since start' | 'during run'
-  /** A change of the setting changes who is targeted: an unfinished run goes on in a new allocation period. */
+  /** True if the setting affects who is targeted: changing it opens a new allocation period in an unfinished run. */
   targets?: true
 }
 /** Checks the types of one row of the table. */
@@ -72,7 +75,8 @@ export const SETTINGS = {
   hypothesis: setting({ input: clearable(text), output: z.string().nullable(), default: null }),
   auto_start: setting({
     input: optional(z.boolean()).meta({
-      description: 'Whether the first check that names it starts it; true unless given or a start is scheduled',
+      description:
+        'true: the first check that names the draft starts it. By default true, or false if a start is scheduled',
     }),
     output: z.boolean(),
     default: true,
@@ -84,13 +88,14 @@ export const SETTINGS = {
     fixed: 'since start',
   }),
   traffic_percent: setting({
-    input: optional(percent).meta({ description: 'Share of the eligible users that take part; 100 by default' }),
+    input: optional(percent).meta({ description: 'Percentage of the eligible users who take part; 100 by default' }),
     output: z.number(),
     default: 100,
   }),
   condition: setting({
     input: clearable(condition).meta({
-      description: 'Who may take part, besides the segments (see docs/conditions.md); null: everybody',
+      description:
+        'Condition that users must meet, in addition to the segments (see docs/conditions.md); null: everybody',
     }),
     output: storedObject.nullable(),
     default: null,
@@ -98,7 +103,9 @@ export const SETTINGS = {
   }),
   on_ineligible: setting({ input: optional(onIneligible), output: onIneligible, default: 'keep', targets: true }),
   prerequisites: setting({
-    input: optional(z.array(prerequisite).max(20)).meta({ description: 'All of them must be met' }),
+    input: optional(z.array(prerequisite).max(20)).meta({
+      description: 'A user takes part only if all of them are met',
+    }),
     output: z.array(prerequisite),
     default: [],
     targets: true,
@@ -123,7 +130,8 @@ export const SETTINGS = {
   dimensions: setting({
     input: optional(distinct(z.array(label(100)).max(10))).meta({
       description:
-        'Attributes that results can be broken down by, beside country_code and is_premium: as they are at the decision, from now on',
+        'Attributes that results can be broken down by, besides country_code and is_premium. Their values are ' +
+        'recorded at each decision, from now on',
       examples: [['plan']],
     }),
     output: z.array(z.string()),
@@ -137,7 +145,8 @@ export const SETTINGS = {
   }),
   planned_users: setting({
     input: clearable(z.int().min(2).max(1_000_000_000)).meta({
-      description: 'Users of all variants together that the analysis is planned for; locked while a run is unfinished',
+      description:
+        'Number of users, of all variants together, that the analysis is planned for; fixed while a run is unfinished',
     }),
     output: z.int().nullable(),
     default: null,
@@ -145,7 +154,9 @@ export const SETTINGS = {
   }),
   planned_effect: setting({
     input: clearable(z.number().gt(0).max(10)).meta({
-      description: 'The relative uplift of the primary metric that it is planned to find; locked likewise',
+      description:
+        'Relative uplift of the primary metric that the analysis is planned to find, 0.05 is 5 %; fixed while a ' +
+        'run is unfinished',
       examples: [0.05],
     }),
     output: z.number().nullable(),
@@ -155,7 +166,8 @@ export const SETTINGS = {
   pause_on: setting({
     input: optional(distinct(z.array(pauseReason).max(2))).meta({
       description:
-        'Pause the experiment by itself where its users are mismatched, or where it does harm; [] by default',
+        'Alerts that pause the experiment. mismatch: the numbers of users do not match the shares. harm: a ' +
+        'variant does harm. [] by default',
     }),
     output: z.array(pauseReason),
     default: [],
@@ -163,7 +175,7 @@ export const SETTINGS = {
   max_daily_events: setting({
     input: clearable(z.int().min(1).max(1_000_000)).meta({
       description:
-        'Whoever has more events than this on a day is left out of the results, whatever the variant; null: nobody',
+        'Users with more events than this on one day are left out of the results, in every variant; null: nobody is',
     }),
     output: z.int().nullable(),
     default: null,
@@ -179,13 +191,16 @@ export const SETTINGS = {
   scheduled_start_at: setting({
     input: clearable(instant).meta({
       description:
-        'When the platform starts the draft by itself, which then no check does unless auto_start says so; null: not by time',
+        'Time at which the platform starts the draft. Checks then do not start it, unless auto_start is true. ' +
+        'null: no scheduled start',
     }),
     output: timestamp.nullable(),
     default: null,
   }),
   scheduled_end_at: setting({
-    input: clearable(instant).meta({ description: 'When the platform completes it by itself; null: not by time' }),
+    input: clearable(instant).meta({
+      description: 'Time at which the platform completes the experiment; null: no scheduled end',
+    }),
     output: timestamp.nullable(),
     default: null,
   }),
@@ -199,15 +214,15 @@ export type Settings = { [Name in SettingName]: Table[Name]['default'] }
 /** The settings that a caller gives. */
 export type GivenSettings = { [Name in SettingName]?: z.output<Table[Name]['input']> }
 
-/** Takes one part of every row, by the name of the setting. */
-const column = <Part extends 'input' | 'output'>(part: Part) =>
+/** Collects the input schemas or the output schemas of all settings, by name. */
+const schemasOf = <Part extends 'input' | 'output'>(part: Part) =>
   Object.fromEntries(SETTING_NAMES.map((name) => [name, SETTINGS[name][part]])) as {
     [Name in SettingName]: Table[Name][Part]
   }
-export const settingInputs = column('input')
-export const settingOutputs = column('output')
+export const settingInputs = schemasOf('input')
+export const settingOutputs = schemasOf('output')
 
-/** Makes the settings of a new experiment: what is given, otherwise the defaults. */
+/** Makes the settings of a new experiment: those that the caller gives, and defaults for the others. */
 export const settingsOf = (given: GivenSettings) =>
   Object.fromEntries(
     SETTING_NAMES.map((name) => [name, given[name] ?? structuredClone(SETTINGS[name].default)]),

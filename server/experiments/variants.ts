@@ -9,16 +9,19 @@ import { countForced, findNeeding, hasAssignments } from './queries.ts'
 import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
 import { payloadCheck } from './settings.ts'
 
-/** The versions of an experiment; their shares never exceed 100 percent in all. Inside the transaction of `define`. */
+/**
+ * Adds, changes and deletes variants. The shares of an experiment never exceed 100 % in total. Call these functions
+ * inside the transaction of `define`.
+ */
 
 function expectChangeable(experiment: Experiment) {
   if (experiment.status === 'completed' || experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its allocation stays as it is`)
+    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its allocation cannot be changed`)
 }
 
-/** A holdout keeps the two variants that it came with. */
+/** Refuses to add or delete a variant of a holdout, which has exactly two. */
 function expectOwnVariants({ id, kind }: Experiment) {
-  if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it has the variants held and not_held`)
+  if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it always has the variants held and not_held`)
 }
 
 function expectRoom(others: readonly Variant[], wanted: number) {
@@ -31,7 +34,9 @@ function expectRoom(others: readonly Variant[], wanted: number) {
 }
 
 /**
- * Adds a variant. Naming `control` in a draft whose automatic control is untouched sets that one's share instead.
+ * Adds a variant. If nobody has edited the placeholder `control` of a draft, adding a variant of that name sets the
+ * share of the placeholder instead.
+ * @throws DomainError BAD_REQUEST if the shares would exceed 100 %, CONFLICT if the allocation cannot be changed
  */
 export async function addVariant(em: EntityManager, input: AddVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
@@ -57,6 +62,7 @@ export async function addVariant(em: EntityManager, input: AddVariant): Promise<
   return variant
 }
 
+/** Reads a variant and the other variants of its experiment. @throws DomainError NOT_FOUND */
 async function findVariant(em: EntityManager, { experiment_id, variant_id }: VariantId) {
   const variants = await variantsOf(em, experiment_id)
   const variant = variants.find((candidate) => candidate.id === variant_id)
@@ -64,15 +70,20 @@ async function findVariant(em: EntityManager, { experiment_id, variant_id }: Var
   return { variant, siblings: variants.filter((sibling) => sibling !== variant) }
 }
 
+/**
+ * Changes the given fields of a variant.
+ * @throws DomainError BAD_REQUEST if a field does not fit, CONFLICT if it cannot be changed now
+ */
 export async function updateVariant(em: EntityManager, input: UpdateVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant, siblings } = await findVariant(em, input)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and cannot be changed`)
   if (experiment.kind === 'holdout') {
-    if (input.enabled === false) throw invalid('A variant of a holdout cannot be disabled', 'enabled')
-    if (input.is_control && !variant.is_control) throw invalid('Those who are held are the control', 'is_control')
+    if (input.enabled === false) throw invalid('a variant of a holdout cannot be disabled', 'enabled')
+    if (input.is_control && !variant.is_control)
+      throw invalid('the control of a holdout cannot be changed', 'is_control')
     if (input.percent_allocated !== undefined && input.percent_allocated !== variant.percent_allocated)
-      throw invalid('The shares of a holdout are set together, by its percent_held', 'percent_allocated')
+      throw invalid('a holdout sets both shares together: change percent_held of the experiment', 'percent_allocated')
   }
   const percent = input.percent_allocated ?? variant.percent_allocated
   const enabled = input.enabled ?? variant.enabled
@@ -80,7 +91,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   if (percent !== variant.percent_allocated) expectRoom(siblings, percent)
   if (input.is_control && !variant.is_control) {
     if (experiment.status !== 'draft')
-      throw conflict(`The control of experiment ${experiment.id} is fixed since it started`)
+      throw conflict(`The control of experiment ${experiment.id} cannot be changed after its first start`)
     for (const sibling of siblings) sibling.is_control = false
     variant.is_control = true
   }
@@ -91,7 +102,11 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   return variant
 }
 
-/** Only a variant that nobody was ever assigned to, and not the control. */
+/**
+ * Deletes a variant.
+ * @throws DomainError CONFLICT if the variant is the control, if anybody was assigned to it, or if a prerequisite, a
+ * flag or an override names it
+ */
 export async function deleteVariant(em: EntityManager, input: VariantId) {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant } = await findVariant(em, input)
@@ -102,9 +117,10 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
     throw conflict(`Variant ${variant.id} has assignments: disable it instead`)
   const needing = await findNeeding(em, variant.id)
   if (needing.length > 0)
-    throw conflict(`Variant ${variant.id} is in a prerequisite of experiment ${needing.join(', ')}`)
-  const mapping = await findFlagsOfVariant(em, experiment.id, variant.id)
-  if (mapping.length > 0) throw conflict(`Variant ${variant.id} has a value in a rule of flag ${mapping.join(', ')}`)
+    throw conflict(`A prerequisite of experiment ${needing.join(', ')} names variant ${variant.id}: change that first`)
+  const flags = await findFlagsOfVariant(em, experiment.id, variant.id)
+  if (flags.length > 0)
+    throw conflict(`A rule of flag ${flags.join(', ')} has a value for variant ${variant.id}: change that rule first`)
   const forced = await countForced(em, variant.id)
   if (forced > 0) throw conflict(`Variant ${variant.id} is forced on ${forced} users: remove these overrides first`)
   em.remove(variant)

@@ -73,13 +73,13 @@ onOneDatabase('prerequisites', (app) => {
     const circle = await change(first, needing(last))
     expect(refused(circle)).toEqual([
       'prerequisites.0.experiment_id',
-      `Invalid input: prerequisites.0.experiment_id: That would be a circle: experiment ${[first, ...chain.toReversed()].map(({ id }) => id).join(' needs ')}`,
+      `Invalid input: prerequisites.0.experiment_id: Prerequisites cannot form a circle: experiment ${[first, ...chain.toReversed()].map(({ id }) => id).join(' needs ')}`,
     ])
     expect((await change(first, needing(second))).status).toBe(400)
     const tooLong = await app().api.call('POST', '/api/experiments', { name: 'an eleventh', ...needing(last) })
     expect(refused(tooLong)).toEqual([
       'prerequisites.0.experiment_id',
-      'Invalid input: prerequisites.0.experiment_id: That would make a chain of more than 10 prerequisites',
+      `Invalid input: prerequisites.0.experiment_id: Experiment ${last.id} makes a chain of more than 10 prerequisites`,
     ])
     expect((await change(first, needing(await make()))).status, 'at the lower end').toBe(400)
     expect((await change(last, needing(second))).status).toBe(200)
