@@ -2,6 +2,7 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import type { Json, ValueType } from '../wire.ts'
 import type { FlagRule } from './schema.ts'
 
+/** A feature flag as it is now; `FlagHistory` keeps earlier versions. */
 export const Flag = defineEntity({
   name: 'Flag',
   tableName: 'flags',
@@ -11,11 +12,12 @@ export const Flag = defineEntity({
     value_schema: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     default_value: p.json().columnType('jsonb').$type<Json>(),
     rules: p.json().columnType('jsonb').$type<FlagRule[]>().defaultRaw(`'[]'`),
-    /** The segments that its rules name, and the experiments. */
+    /** The ids of the segments that the rules name. */
     segment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')
       .defaultRaw(`'{}'`),
+    /** The ids of the experiments that the rules name. */
     experiment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')

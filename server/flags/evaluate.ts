@@ -17,55 +17,61 @@ import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
-/** How often flags are evaluated again because definitions changed meanwhile. */
+/** How many snapshots one call may go through. Definitions that change during the call bring a new one. */
 const MAX_CHANGES = 25
-/** How long a look for newer definitions may take. */
-const PATIENCE_MS = 500
+/** How long a call waits for newer definitions, in milliseconds. */
+const REFRESH_TIMEOUT_MS = 500
 
-/** One question about flags. */
+/** One request to evaluate flags. */
 type FlagCheck = {
   /** null: no user in particular. */
   user_id: string | null
   /** null: all flags and experiments. */
   keys: readonly string[] | null
   attributes: Record<string, Json> | null
-  /** true: the user is shown what is answered. */
+  /** true: the user is shown the variants, so the call records exposures. */
   expose: boolean
+  /** true: stores nothing and exposes nobody. */
   preview?: boolean
 }
 
-/** The exposure: this call recorded it, the application has to report it when it shows the variant, or there is none. */
+/**
+ * What becomes of the exposure. `recorded`: this call recorded it. `report`: the application reports the exposure when
+ * it shows the variant. `none`: there is nothing to expose.
+ */
 export type Exposure = 'recorded' | 'report' | 'none'
 /** 'user needed': the flag cannot be evaluated without a user id. */
 export type Evaluated = { readonly answer: FlagAnswer; readonly exposure: Exposure } | 'user needed'
 
-/** The variant that an experiment gives the user; null where it gives none. */
+/** The variant that an experiment gives the user; null if it gives none. */
 type Given = { readonly variantId: number; readonly exposure: Exposure } | null
-/** What experiments give, by id, with the version of the experiment that decided. */
+/** The variants that experiments give, by experiment id, with the version of the experiment that decided. */
 type Decided = Map<number, { given: Given; version: number | undefined }>
 type Entry = FlagDefinition | ExperimentDefinition
 
 const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
-/** Tells whether the user is looked up before the entry is evaluated; an experiment looks the user up itself. */
-const asksWho = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
+/** Tells whether an entry needs the user to be looked up first. An experiment looks the user up itself. */
+const needsUser = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
 
 /**
  * Evaluates flags, and experiments read as flags, for one user. Decisions of experiments are stored before they are
- * answered, like those of a check; no draft is started. A known user costs no round trip where all is remembered.
- * @returns by key, in the order of the keys; unknown ones are left out
- * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
+ * returned, like those of a check, but no draft is started. A call costs no round trip if this process remembers the
+ * user and their assignments.
+ * @returns answers by key, in the order of `check.keys`; unknown keys are left out
+ * @throws DomainError NOT_FOUND for an unknown user, unless the call carries attributes; SERVICE_UNAVAILABLE if the
+ * definitions keep changing during the call
  */
 export async function evaluate(deciding: Deciding, actor: string, check: FlagCheck): Promise<Map<string, Evaluated>> {
   const { watch } = deciding
-  // An unknown key may be newer than this process's snapshot. A look at an unavailable database must not hold up the rest.
+  // An unknown key may be newer than this process's snapshot. An unavailable database must not delay the known keys.
   if (check.keys?.some((key) => !watch.snapshot().byKey.has(key)))
-    await Promise.race([watch.refresh().catch(() => {}), sleep(PATIENCE_MS, undefined, { ref: false })])
+    await Promise.race([watch.refresh().catch(() => {}), sleep(REFRESH_TIMEOUT_MS, undefined, { ref: false })])
   const decided: Decided = new Map()
   let subject: FlagSubject = nobody
   let seen: Snapshot | undefined
   for (let changes = 0; changes <= MAX_CHANGES; ) {
     if (seen !== watch.snapshot()) {
-      // In the new snapshot flags may read more of the user, and an experiment may be in another run.
+      // In the new snapshot, flags may read more attributes, and an experiment may be in another run.
       seen = watch.snapshot()
       changes++
       for (const [id, { version }] of decided) if (seen.experiments.get(id)?.version !== version) decided.delete(id)
@@ -80,20 +86,21 @@ export async function evaluate(deciding: Deciding, actor: string, check: FlagChe
       results.set(key, typeof found === 'number' ? 'user needed' : found)
     }
     if (undecided.size === 0 || check.user_id === null) return results
-    // A preview stores nothing: experiments decided before are asked for again together with those that read them.
-    const missing = check.preview ? [...decided.keys(), ...undecided] : lowest(seen, undecided)
+    // A preview stores nothing, so experiments are decided again together with those that depend on them.
+    const missing = check.preview ? [...decided.keys(), ...undecided] : shallowest(seen, undecided)
     await decideMissing(deciding, actor, { ...check, user_id: check.user_id }, missing, decided)
   }
-  throw unavailable('The flags are being changed too quickly to evaluate them; try again soon')
+  throw unavailable('Definitions changed too often during this evaluation; try again soon')
 }
 
-/** Picks the experiments of least depth: a prerequisite that is decided for one flag counts for the next. */
-function lowest({ experiments }: Snapshot, ids: ReadonlySet<number>): number[] {
+/** Picks the experiments of least depth, so that prerequisites are decided before the experiments that need them. */
+function shallowest({ experiments }: Snapshot, ids: ReadonlySet<number>): number[] {
   const depthOf = (id: number) => experiments.get(id)?.depth ?? 0
   const least = Math.min(...Array.from(ids, depthOf))
   return [...ids].filter((id) => depthOf(id) === least)
 }
 
+/** Lists the flags and experiments that the request names; unknown keys are left out. */
 function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string, Entry]> {
   const { byKey } = watch.snapshot()
   if (keys === null) return yield* byKey
@@ -103,7 +110,10 @@ function* entriesOf({ watch }: Deciding, { keys }: FlagCheck): Iterable<[string,
   }
 }
 
-/** Looks up as little of the user as the flags read: nothing, the owner of the id alone, or the profile. */
+/**
+ * Looks up the user for the rules, and no more than the rules read: nothing, only the owner of the id, or the profile.
+ * @throws DomainError NOT_FOUND for an unknown user without attributes
+ */
 async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSubject> {
   const { user_id, attributes } = check
   const { profiles } = deciding
@@ -113,13 +123,13 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
     if (!profile.known) throw notFound('User', user_id)
     return subjectWith(profile, null)
   }
-  let asks = false
+  let needs = false
   let reads = false
   for (const [, entry] of entriesOf(deciding, check)) {
-    asks ||= asksWho(entry)
+    needs ||= needsUser(entry)
     reads ||= !isExperiment(entry) && readsProfile(entry, attributes)
   }
-  if (!asks) return anonymous(check)
+  if (!needs) return anonymous(check)
   const ownerId = reads ? undefined : profiles.peekOwner(user_id)
   return ownerId === undefined
     ? subjectWith(await profiles.glance(user_id), attributes)
@@ -130,7 +140,7 @@ const inNoSegment: ReadonlySet<number> = new Set()
 const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
-  // Rules ask for `id` to name a user, and no call can pretend to be one.
+  // Rules compare `id` with user ids, so the attribute `id` of a call is dropped: no call can pose as a user.
   const { id: _id, ...rest } = attributes ?? {}
   return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
 }
@@ -148,6 +158,11 @@ const subjectWith = ({ ownerId, attributes, segmentIds }: UserProfile, more: Fla
   inSegments: new Map(),
 })
 
+/**
+ * Evaluates one flag, or one experiment read as a flag.
+ * @param variantIn gives the variant of an experiment; undefined if the experiment has not decided yet
+ * @returns the id of an experiment that has to decide first, if there is one
+ */
 function evaluateEntry(
   entry: Entry,
   subject: FlagSubject,
@@ -169,7 +184,7 @@ function evaluateEntry(
   return typeof answer === 'number' ? answer : { answer, exposure: answer.experiment === null ? 'none' : exposure }
 }
 
-/** Finds what was decided already; without a user, what the experiment gives every user. */
+/** Gets the variant that was decided already; without a user, the variant that the experiment gives every user. */
 function givenTo({ watch }: Deciding, check: FlagCheck, decided: Decided, id: number) {
   if (check.user_id !== null) return decided.get(id)?.given
   const experiment = watch.snapshot().experiments.get(id)
@@ -177,7 +192,7 @@ function givenTo({ watch }: Deciding, check: FlagCheck, decided: Decided, id: nu
   return settled === undefined ? undefined : settled && { variantId: settled.id, exposure: 'none' as const }
 }
 
-/** Decides experiments together, by one check. */
+/** Decides experiments by one check, and adds the decisions to `decided`. */
 async function decideMissing(
   deciding: Deciding,
   actor: string,
@@ -200,8 +215,8 @@ const exposureOf = ({ exposesOnCheck }: ExperimentDefinition, isStored: boolean,
   !isStored ? 'none' : expose && exposesOnCheck ? 'recorded' : 'report'
 
 /**
- * Evaluates one flag, exposing the user, from what this process remembers.
- * @returns undefined when anything has to be looked up or stored, or the key is unknown
+ * Evaluates one flag from the memory of this process, and exposes the user.
+ * @returns undefined if anything has to be looked up or stored, or if the key is unknown
  */
 export function evaluateFromMemory(
   deciding: Deciding,
@@ -226,7 +241,7 @@ export function evaluateFromMemory(
   return typeof found === 'number' ? undefined : found
 }
 
-/** Finds the user from memory. @returns undefined where this process does not remember what the flag reads */
+/** Gets the user from memory. @returns undefined if this process does not remember what the flag reads */
 function remembered(
   { profiles }: Deciding,
   flag: FlagDefinition,
@@ -241,7 +256,7 @@ function remembered(
   return profile && subjectWith(profile, attributes)
 }
 
-/** Evaluates flags for REST and tRPC. */
+/** Evaluates flags for REST and tRPC; see `evaluate`. Flags that need a user are left out. */
 export async function evaluateFlags(deciding: Deciding, actor: string, input: EvaluateFlags): Promise<EvaluatedFlags> {
   const results = await evaluate(deciding, actor, {
     user_id: input.user_id,

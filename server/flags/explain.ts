@@ -14,9 +14,9 @@ import type { ExplainFlag, FlagExplanation } from './schema.ts'
 const AHEAD_MS = 1000
 
 /**
- * Why a user gets the value that they get, rule by rule, by the flag as it was at a time and the profile as it is now.
- * Reads only; evaluates by the same functions.
- * @throws DomainError NOT_FOUND for a key that no flag had at the time
+ * Explains rule by rule why a user gets a value. The flag is read as it was at a time, the profile as it is now. The
+ * explanation stores nothing, and evaluates by the same functions as an evaluation.
+ * @throws DomainError NOT_FOUND if no flag had the key at the time, BAD_REQUEST for a time in the future
  */
 export async function explainEvaluation(
   em: EntityManager,
@@ -38,7 +38,7 @@ export async function explainEvaluation(
 
   const warnings: string[] = []
   const onBadRule = (where: string, error: unknown) => {
-    warnings.push(`The rule of ${where} does not compile, so it is for nobody: ${(error as Error).message}`)
+    warnings.push(`The rule of ${where} does not compile, so it matches nobody: ${(error as Error).message}`)
   }
   const surroundings = {
     segments: compileSegments(storedSegments, onBadRule),
@@ -46,8 +46,8 @@ export async function explainEvaluation(
   }
   const flag = compileFlag(stored, surroundings, onBadRule)
   if (!profile.known && !input.attributes)
-    warnings.push('Nothing is known of this user: an evaluation without attributes answers 404')
-  // A flag starts no experiment: a draft answers an override only.
+    warnings.push('This user is unknown: an evaluation without attributes answers 404')
+  // Evaluating a flag starts no experiment, so a draft answers only by an override.
   const variants = new Map(
     experiments.map((found) => [found.experiment_id, found.outcome === 'preview' ? null : found.variant_id]),
   )
@@ -57,7 +57,7 @@ export async function explainEvaluation(
     segmentIds: profile.segmentIds,
   }
   const { answer, steps, segments } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
-  if (answer === 'user') throw new Error('A user was given')
+  if (answer === 'user') throw new Error('The flag asks for a user, although the call names one')
   return {
     key: input.key,
     user_id: input.user_id,
@@ -75,13 +75,15 @@ export async function explainEvaluation(
   }
 }
 
-/** Reads the time that is asked about, in milliseconds since 1970: now unless given. */
+/** Gets the time to explain, in milliseconds since 1970: the given time, or now. */
 async function timeOf(em: EntityManager, { at }: ExplainFlag): Promise<number> {
   const now = (await readClock(em)).getTime()
-  if (at && at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
+  if (at && at.getTime() > now + AHEAD_MS)
+    throw invalid(`${at.toISOString()} is in the future: give a time up to now`, 'at')
   return Math.min(at?.getTime() ?? now, now)
 }
 
+/** Reads the flag as it was at a time in milliseconds since 1970. @throws DomainError NOT_FOUND */
 async function flagAt(em: EntityManager, { key, at: asked }: ExplainFlag, at: number) {
   const found = await readFlagAt(em, key, at)
   if (!found?.definition) throw notFound('Flag', `${key}${asked ? ' at that time' : ''}`)

@@ -3,9 +3,10 @@ import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import type { FlagOutput, FlagUses, ListFlags } from './schema.ts'
 
-/** These conditions are about a flag `f`, at the database's time. */
+/** SQL condition: the flag `f` is older than its expected life. */
 const pastItsLife = sql<boolean>`
   coalesce(f.created_at + make_interval(days => f.expected_life_days) <= now(), false)`
+/** SQL condition: a rule of the flag `f` names a completed experiment. */
 const experimentFinished = sql<boolean>`
   exists (select 1 from experiments e where e.id = any(f.experiment_ids) and e.status = 'completed')`
 
@@ -16,7 +17,7 @@ const staleness = sql<FlagOutput['stale']>`
     case when ${pastItsLife} then 'past its expected life' end,
     case when ${experimentFinished} then 'its experiment is finished' end], null))`
 
-/** The flags that a filter lets through, by ascending key, with why they may be stale. */
+/** Selects the flags that match a filter, by ascending key, with the reasons why each may be stale. */
 export async function selectFlags(em: EntityManager, filter: ListFlags, limit: number): Promise<Staleness[]> {
   const { tag, stale, after } = filter
   const wanted = stale === undefined ? sql`true` : sql`(${pastItsLife} or ${experimentFinished}) = ${stale}`
@@ -30,12 +31,13 @@ export async function selectFlags(em: EntityManager, filter: ListFlags, limit: n
   )
 }
 
+/** Reads the reasons why a flag may be stale. @returns an empty list for an unknown key */
 export async function readStaleness(em: EntityManager, key: string): Promise<FlagOutput['stale']> {
   const [row] = await execute(em, sql<Staleness>`select f.key, ${staleness} as stale from flags f where f.key = ${key}`)
   return row?.stale ?? []
 }
 
-/** The segments and experiments that the rules of a flag name. */
+/** Finds the segments and experiments that the rules of a flag name; undefined for an unknown key. */
 export async function findNamed(em: EntityManager, key: string): Promise<FlagUses | undefined> {
   const [uses] = await execute(
     em,

@@ -18,7 +18,7 @@ export const flagsRouter = router({
     .output(wire.flag)
     .mutation(({ ctx, input }) => ctx.define((em) => flags.createFlag(em, input))),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/flags', tags, summary: 'All flags' }, list: 'key' })
+    .meta({ openapi: { method: 'GET', path: '/flags', tags, summary: 'List flags' }, list: 'key' })
     .input(wire.listFlags)
     .output(z.array(wire.flag))
     .query(({ ctx, input }) => flags.listFlags(ctx.em, input)),
@@ -28,14 +28,14 @@ export const flagsRouter = router({
         method: 'POST',
         path: '/flags/evaluate',
         tags,
-        summary: 'The values of flags, and of experiments read as flags, for a user',
+        summary: 'Evaluate flags, and experiments read as flags, for a user',
       },
     })
     .input(wire.evaluateFlags)
     .output(wire.evaluatedFlags)
     .mutation(({ ctx, input }) => evaluateFlags(ctx.platform.deciding, ctx.actor, input)),
   get: read
-    .meta({ openapi: { method: 'GET', path: '/flags/{key}', tags, summary: 'One flag' } })
+    .meta({ openapi: { method: 'GET', path: '/flags/{key}', tags, summary: 'Get a flag' } })
     .input(wire.flagKey)
     .output(wire.flag)
     .query(({ ctx, input }) => flags.getFlag(ctx.em, input.key)),
@@ -55,7 +55,7 @@ export const flagsRouter = router({
         method: 'GET',
         path: '/flags/{key}/history',
         tags,
-        summary: 'Every version of a flag, and who made it',
+        summary: 'List every version of a flag, and who made it',
       },
       list: 'version',
     })
@@ -68,7 +68,7 @@ export const flagsRouter = router({
         method: 'GET',
         path: '/flags/{key}/uses',
         tags,
-        summary: 'The segments and experiments that the rules of a flag name',
+        summary: 'List the segments and experiments that the rules of a flag name',
       },
     })
     .input(wire.flagKey)
@@ -80,7 +80,7 @@ export const flagsRouter = router({
         method: 'POST',
         path: '/flags/{key}/explain',
         tags,
-        summary: 'Why a user gets the value that they get, rule by rule, also in the past',
+        summary: 'Explain rule by rule why a user gets or got a value',
       },
     })
     .input(wire.explainFlag)

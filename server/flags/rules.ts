@@ -8,14 +8,17 @@ import { Experiment, Variant } from '../experiments/entity.ts'
 import { Segment } from '../segments/entity.ts'
 import { type FlagRule, type GivenRule, MOST_SEGMENTS } from './schema.ts'
 
+/** The largest size of the rules of a flag, in characters of JSON. */
 const MOST_CHARACTERS = 131_072
 
-/** The rules of a flag as they are stored, with the segments and experiments that they name. */
+/** The rules of a flag as they are stored, with the ids of the segments and experiments that the rules name. */
 export type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
 
 /**
- * Checks rules that are to be stored; what they name exists, and goes on existing until the transaction ends. Takes the
- * lock of `lockRules`, then locks the experiments: to be called before the flag is locked.
+ * Checks the rules of a flag before they are stored. The segments and experiments that the rules name are locked, so
+ * that they exist until the transaction ends. Takes the lock of `lockRules`, then locks experiments: call this before
+ * the flag is locked.
+ * @param checkValue checks a value against the type and the schema of the flag
  * @throws DomainError BAD_REQUEST with the path of the first fault
  */
 export async function prepareRules(
@@ -26,7 +29,7 @@ export async function prepareRules(
   if (given.length === 0) return { rules: [], segment_ids: [], experiment_ids: [] }
   const characters = JSON.stringify(given).length
   if (characters > MOST_CHARACTERS)
-    throw invalid(`are ${characters} characters of JSON: at most ${MOST_CHARACTERS}`, 'rules')
+    throw invalid(`${characters} characters of JSON are above the limit of ${MOST_CHARACTERS}`, 'rules')
   await lockRules(em)
   const segment_ids = new Set<number>()
   for (const [index, rule] of given.entries()) {
@@ -36,7 +39,7 @@ export async function prepareRules(
   }
   expectBounded(given)
   if (segment_ids.size > MOST_SEGMENTS)
-    throw invalid(`name ${segment_ids.size} segments: at most ${MOST_SEGMENTS} in all`, 'rules')
+    throw invalid(`${segment_ids.size} segments are named in all: name at most ${MOST_SEGMENTS}`, 'rules')
   await expectSegments(em, given)
   const experiment_ids = [...new Set(given.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   await expectExperiments(em, given, experiment_ids)
@@ -50,27 +53,30 @@ export async function prepareRules(
       segment_ids: [...new Set(rule.segment_ids ?? [])],
       from: rule.from?.toISOString() ?? null,
       until: rule.until?.toISOString() ?? null,
-      ...served(rule, index, checkValue),
+      ...checkServed(rule, index, checkValue),
     }
   })
   return { rules, segment_ids: [...segment_ids], experiment_ids }
 }
 
-/** The conditions of a flag, each of them sound, are together no larger, and take no longer, than one rule may. */
+/** Checks that the conditions of all rules together keep the limits of one condition, in size and in time. */
 function expectBounded(given: readonly GivenRule[]) {
   try {
     compileGiven({ $and: given.flatMap(({ condition }) => condition ?? []) }, 'rules')
   } catch (error) {
-    throw error instanceof DomainError ? invalid(`together: ${error.message}`, 'rules') : error
+    throw error instanceof DomainError ? invalid(`the conditions together: ${error.message}`, 'rules') : error
   }
 }
 
-/** Gives a rule without an id its number in the list, so that the same list sent again draws the same. */
+/**
+ * Lists the ids of the rules. A rule without an id gets its number in the list, so that sending the same list again
+ * gives the same draws.
+ */
 function idsOf(given: readonly GivenRule[]): string[] {
   const taken = new Set<string>()
   for (const [index, { id }] of given.entries()) {
     if (id === undefined) continue
-    if (taken.has(id)) throw invalid('is the id of another rule of this flag', 'rules', index, 'id')
+    if (taken.has(id)) throw invalid(`${id} is the id of another rule of this flag`, 'rules', index, 'id')
     taken.add(id)
   }
   return given.map(({ id }, index) => {
@@ -86,16 +92,16 @@ function expectPeriod({ from, until }: GivenRule, index: number) {
   if (from && until && until <= from) throw invalid('must be after from', 'rules', index, 'until')
 }
 
-/** Checks what a rule gives: exactly one of a value, a rollout and an experiment. */
-function served(
+/** Checks what a rule gives, which is exactly one of a value, a rollout and an experiment. */
+function checkServed(
   rule: GivenRule,
   index: number,
   checkValue: CheckValue,
 ): Pick<FlagRule, 'value' | 'rollout' | 'experiment'> {
   const kinds = (['value', 'rollout', 'experiment'] as const).filter((kind) => rule[kind] != null)
   const [kind, other] = kinds
-  if (kind === undefined) throw invalid('or rollout or experiment is needed', 'rules', index, 'value')
-  if (other !== undefined) throw invalid(`cannot stand beside ${kind}: give one of them`, 'rules', index, other)
+  if (kind === undefined) throw invalid('is missing: give value, rollout or experiment', 'rules', index, 'value')
+  if (other !== undefined) throw invalid(`cannot be combined with ${kind}: give one of the two`, 'rules', index, other)
   if (kind === 'value') {
     checkValue(rule.value, 'rules', index, 'value')
     return { value: rule.value as NonNullable<FlagRule['value']> }
@@ -104,7 +110,7 @@ function served(
     for (const [shareIndex, { value }] of rule.rollout.entries())
       checkValue(value, 'rules', index, 'rollout', shareIndex, 'value')
     const total = sumPercents(rule.rollout.map(({ percent }) => percent))
-    if (total > 100) throw invalid(`gives ${total} % in all: at most 100 %`, 'rules', index, 'rollout')
+    if (total > 100) throw invalid(`${total} % in all are above 100 %`, 'rules', index, 'rollout')
     return { rollout: rule.rollout }
   }
   const experiment = rule.experiment as NonNullable<FlagRule['experiment']>
@@ -122,7 +128,10 @@ async function expectSegments(em: EntityManager, given: readonly GivenRule[]) {
       if (!known.has(id)) throw invalid(unknownSegment(id), 'rules', index, 'segment_ids', idIndex)
 }
 
-/** Experiments that are named exist, answer somebody, and have the variants named; locked `for share`. */
+/**
+ * Checks that the rules name existing experiments, neither holdouts nor archived ones, and their own variants. Locks
+ * the experiments `for share`.
+ */
 async function expectExperiments(em: EntityManager, given: readonly GivenRule[], ids: readonly number[]) {
   if (ids.length === 0) return
   await lockVersions(em, ids)
@@ -132,17 +141,20 @@ async function expectExperiments(em: EntityManager, given: readonly GivenRule[],
     if (!named) continue
     const at = ['rules', index, 'experiment'] as const
     const experiment = experiments.get(named.experiment_id)
-    if (!experiment)
-      throw invalid(`names experiment ${named.experiment_id}, which does not exist`, ...at, 'experiment_id')
+    if (!experiment) throw invalid(`experiment ${named.experiment_id} does not exist`, ...at, 'experiment_id')
     if (experiment.kind === 'holdout')
-      throw invalid(`names experiment ${experiment.id}, which is a holdout`, ...at, 'experiment_id')
+      throw invalid(
+        `experiment ${experiment.id} is a holdout: name an experiment of kind experiment`,
+        ...at,
+        'experiment_id',
+      )
     if (experiment.status === 'archived')
-      throw invalid(`names experiment ${experiment.id}, which is archived`, ...at, 'experiment_id')
+      throw invalid(`experiment ${experiment.id} is archived: name one that is not`, ...at, 'experiment_id')
     expectVariants(named, variants.get(experiment.id) ?? [], at)
   }
 }
 
-/** Checks that each value names a variant of the experiment, and none twice. */
+/** Checks that each value names a variant of the experiment, and that no variant is named twice. */
 function expectVariants(
   { experiment_id, values }: NonNullable<GivenRule['experiment']>,
   variants: readonly Variant[],
@@ -152,8 +164,8 @@ function expectVariants(
   const seen = new Set<number>()
   for (const [valueIndex, { variant_id }] of values.entries()) {
     const path = [...at, 'values', valueIndex, 'variant_id']
-    if (!own.has(variant_id)) throw invalid(`is not a variant of experiment ${experiment_id}`, ...path)
-    if (seen.has(variant_id)) throw invalid('is named twice', ...path)
+    if (!own.has(variant_id)) throw invalid(`${variant_id} is not a variant of experiment ${experiment_id}`, ...path)
+    if (seen.has(variant_id)) throw invalid(`${variant_id} is named twice`, ...path)
     seen.add(variant_id)
   }
 }

@@ -22,16 +22,22 @@ import {
   valueType,
 } from '../wire.ts'
 
-/** Named by all rules of a flag together. */
+/** The most segments that all rules of a flag may name together. */
 export const MOST_SEGMENTS = 50
-const ruleId = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$/, 'letters, digits, . _ and -, at most 50')
+const ruleId = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,49}$/,
+    'must be 1 to 50 letters, digits, dots, _ or -, and begin with a letter or a digit',
+  )
 const rollout = z
   .array(z.object({ percent, value: jsonValue }))
   .min(1)
   .max(100)
   .meta({
     description:
-      'Shares of the users whom the rule is for, drawn by hash of user, flag and rule id: at most 100 in all, and who is beyond them goes on to the next rule',
+      'Shares of the users whom the rule matches, in percent, at most 100 in all. A hash of the user, the flag ' +
+      'and the rule id draws the share. Users beyond the shares go on to the next rule',
     examples: [[{ percent: 20, value: true }]],
   })
 const experimentRule = z
@@ -41,32 +47,36 @@ const experimentRule = z
   })
   .meta({
     description:
-      "The experiment decides: each variant's value, the flag's default value for those left out of the list; who is given no variant goes on to the next rule",
+      "The experiment decides. Users get the value of their variant, or the flag's default value if the list " +
+      'lacks their variant. Users without a variant go on to the next rule',
   })
 
 const givenRule = z
   .object({
     id: optional(ruleId).meta({
-      description: 'Its name, by which a rollout draws: kept as long as it is sent; its place in the list unless given',
+      description:
+        'A rollout draws by this id: send the id unchanged to keep the draws. By default the number in the list',
       examples: ['beta'],
     }),
     description: optional(text),
     condition: optional(condition).meta({
-      description: 'Whom it is for (see docs/conditions.md); everybody unless given',
+      description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
     }),
     segment_ids: optional(z.array(id).max(MOST_SEGMENTS)).meta({
-      description: 'And who is in any one of these; none: everybody',
+      description: 'Users must also be in at least one of these segments; [] means everybody',
     }),
-    from: optional(instant).meta({ description: 'In force from this time on' }),
-    until: optional(instant).meta({ description: 'In force before this time' }),
-    value: optional(jsonValue).meta({ description: 'One value for all whom it is for; this, rollout or experiment' }),
+    from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
+    until: optional(instant).meta({ description: 'The rule is in force before this time' }),
+    value: optional(jsonValue).meta({
+      description: 'One value for all users whom the rule matches. Give value, rollout or experiment',
+    }),
     rollout: optional(rollout),
     experiment: optional(experimentRule),
   })
   .meta({ id: 'GivenFlagRule' })
 export type GivenRule = z.output<typeof givenRule>
 
-/** A rule as it is stored and shown; of `value`, `rollout` and `experiment` one is there. */
+/** A rule as it is stored and returned, with exactly one of `value`, `rollout` and `experiment`. */
 const flagRule = z
   .object({
     id: z.string(),
@@ -98,7 +108,7 @@ const definition = {
   version: z.int(),
 }
 const staleReason = z.enum(['past its expected life', 'its experiment is finished']).meta({
-  description: 'Why it may be time to remove it: from the code first, then here',
+  description: 'Why it may be time to remove the flag, first from the code, then here',
 })
 export const flag = z
   .object({
@@ -116,20 +126,22 @@ const settings = {
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
     examples: [{ type: 'object', properties: { color: { type: 'string' } }, required: ['color'] }],
   }),
-  rules: optional(z.array(givenRule).max(100)).meta({ description: 'In this order; the first that answers counts' }),
-  enabled: optional(z.boolean()).meta({ description: "Off: the application's own default; true unless given" }),
+  rules: optional(z.array(givenRule).max(100)).meta({
+    description: 'Rules are evaluated in this order; the first that gives a value wins',
+  }),
+  enabled: optional(z.boolean()).meta({ description: 'false: applications use their own default; true by default' }),
   description: clearable(text),
   owner: clearable(label()).meta({ examples: ['checkout team'] }),
   tags: optional(distinct(z.array(tag).max(100))),
   expected_life_days: clearable(z.int().min(1).max(36_500)).meta({
-    description: 'After so many days it is reported as stale; null: it is meant to stay',
+    description: 'The flag is reported as stale after this many days; null: the flag is meant to stay',
   }),
 }
 export const createFlag = z
   .object({
     key: key.meta({ description: 'Unique among flags and experiments', examples: ['new-checkout'] }),
     type: valueType,
-    default_value: jsonValue.meta({ description: 'What is answered where no rule does', examples: [false] }),
+    default_value: jsonValue.meta({ description: 'The value if no rule gives one', examples: [false] }),
     ...settings,
   })
   .meta({
@@ -148,7 +160,7 @@ export const updateFlag = z
   .object({
     key,
     version: optional(z.int().positive()).meta({
-      description: 'The version that the change was made from: a 409 if it is not the current one any more',
+      description: 'The version that the change is based on; the answer is 409 if that is not the current version',
     }),
     default_value: optional(jsonValue),
     ...settings,
@@ -159,7 +171,7 @@ export const flagKey = z.object({ key })
 
 export const listFlags = z.object({
   tag: tag.optional(),
-  stale: z.boolean().optional().meta({ description: 'true: only those that may be removed; false: only the others' }),
+  stale: z.boolean().optional().meta({ description: 'true: only flags that may be stale; false: only the others' }),
   limit,
   after: key.optional().meta({ description: 'The last key of the page before' }),
 })
@@ -174,9 +186,9 @@ export type FlagHistoryOf = z.output<typeof flagHistory>
 export const flagVersion = z
   .object({
     version: z.int(),
-    from: timestamp.meta({ description: 'In force from this time on' }),
+    from: timestamp.meta({ description: 'The version is in force from this time on' }),
     actor: z.string(),
-    definition: z.object(definition).nullable().meta({ description: 'null: deleted' }),
+    definition: z.object(definition).nullable().meta({ description: 'null: the flag was deleted' }),
   })
   .meta({ id: 'FlagVersion' })
 export type FlagVersion = z.output<typeof flagVersion>
@@ -186,25 +198,26 @@ export const flagUses = z
     segments: z.array(z.object({ id, name: z.string() })),
     experiments: z.array(z.object({ id, key: z.string(), name: z.string(), status: z.string() })),
   })
-  .meta({ id: 'FlagUses', description: 'The segments and experiments that its rules name' })
+  .meta({ id: 'FlagUses', description: 'The segments and experiments that the rules of the flag name' })
 export type FlagUses = z.output<typeof flagUses>
 
 const attributes = optional(anyAttributes).meta({
-  description: 'Merged over the stored profile for this call only; given (also as {}), any user id is accepted',
+  description:
+    'Merged over the stored profile for this call only. If attributes are given, also as {}, any user id is accepted',
   examples: [{ country_code: 'US' }],
 })
 export const evaluateFlags = z
   .object({
     user_id: userId,
     keys: optional(z.array(z.string().min(1).max(100)).max(1000)).meta({
-      description: 'Flags, and experiments read as flags; all of them unless given',
+      description: 'Keys of flags and of experiments read as flags; all by default',
       examples: [['new-checkout']],
     }),
     attributes,
     expose: optional(z.boolean()).meta({
-      description: 'true: the user meets what is answered now; otherwise report what is shown by $exposure events',
+      description: 'true: the call exposes the user. Otherwise report each variant that is shown by a $exposure event',
     }),
-    preview: optional(z.boolean()).meta({ description: 'true: stores nothing, exposes nobody' }),
+    preview: optional(z.boolean()).meta({ description: 'true: the call stores nothing and exposes nobody' }),
   })
   .meta({ id: 'EvaluateFlags' })
 export type EvaluateFlags = z.output<typeof evaluateFlags>
@@ -212,16 +225,18 @@ export type EvaluateFlags = z.output<typeof evaluateFlags>
 const flagReason = z.enum(['STATIC', 'TARGETING_MATCH', 'SPLIT', 'DISABLED'])
 const evaluatedFlag = z
   .object({
-    value: storedJson.optional().meta({ description: "Missing: the application's own default" }),
+    value: storedJson.optional().meta({ description: 'If missing, the application uses its own default' }),
     reason: flagReason,
-    rule: z.string().nullable().meta({ description: 'The rule that answered' }),
+    rule: z.string().nullable().meta({ description: 'The id of the rule that gave the value; null if none did' }),
     experiment_id: id.nullable(),
     variant_id: id.nullable(),
     variant_name: z.string().nullable(),
   })
   .meta({ id: 'EvaluatedFlag' })
 export const evaluatedFlags = z
-  .object({ flags: z.record(z.string(), evaluatedFlag).meta({ description: 'By key; unknown keys are left out' }) })
+  .object({
+    flags: z.record(z.string(), evaluatedFlag).meta({ description: 'Flags by key; unknown keys are left out' }),
+  })
   .meta({ id: 'EvaluatedFlags' })
 export type EvaluatedFlags = z.output<typeof evaluatedFlags>
 
@@ -230,14 +245,14 @@ export const explainFlag = z
     key,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in an evaluation' }),
-    at: optional(instant).meta({ description: 'A time up to now; now unless given' }),
+    at: optional(instant).meta({ description: 'A time that is not in the future; now by default' }),
   })
   .meta({ id: 'ExplainFlag' })
 export type ExplainFlag = z.output<typeof explainFlag>
 
 const flagStep = z
   .object({
-    rule: z.string().nullable().meta({ description: 'null: the flag itself' }),
+    rule: z.string().nullable().meta({ description: 'The id of the rule; null for the flag itself' }),
     outcome: z.enum(['passed over', 'answered']),
     detail: z.string(),
     position: z.number().optional(),
@@ -251,7 +266,7 @@ export const flagExplanation = z
   .object({
     key: z.string(),
     user_id: z.string(),
-    decided_as: z.string().meta({ description: 'The id that draws: of an alias its owner' }),
+    decided_as: z.string().meta({ description: 'The user id that draws; for an alias, the id of its owner' }),
     at: timestamp,
     definition: z.object({ version: z.int(), from: timestamp }),
     value: storedJson.optional(),
@@ -259,9 +274,11 @@ export const flagExplanation = z
     rule: z.string().nullable(),
     variant_id: id.nullable(),
     steps: z.array(flagStep),
-    segments: z.array(explainedSegment).meta({ description: 'The segments that were looked at, each once' }),
+    segments: z.array(explainedSegment).meta({ description: 'The segments that were evaluated, each once' }),
     warnings: z.array(z.string()),
-    experiments: z.array(explanation).meta({ description: 'Why each experiment that a rule names decides as it does' }),
+    experiments: z
+      .array(explanation)
+      .meta({ description: 'Explains the decision of each experiment that a rule names' }),
   })
   .meta({ id: 'FlagExplanation' })
 export type FlagExplanation = z.output<typeof flagExplanation>

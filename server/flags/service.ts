@@ -20,6 +20,10 @@ import type {
   UpdateFlag,
 } from './schema.ts'
 
+/**
+ * Creates a flag.
+ * @throws DomainError BAD_REQUEST with the path of a fault; the database refuses a key that is taken
+ */
 export async function createFlag(em: EntityManager, input: CreateFlag): Promise<FlagOutput> {
   const { key, type, default_value } = input
   const value_schema = input.value_schema ?? null
@@ -44,22 +48,26 @@ export async function createFlag(em: EntityManager, input: CreateFlag): Promise<
   return getFlag(em, key)
 }
 
+/** Makes the check of the values of a flag. @throws DomainError BAD_REQUEST if the schema is bad or does not apply */
 function checkOf(type: Flag['type'], schema: Flag['value_schema']) {
-  if (schema !== null && type !== 'object') throw invalid('is for flags of type object', 'value_schema')
+  if (schema !== null && type !== 'object')
+    throw invalid(`is only for flags of type object: this flag is of type ${type}`, 'value_schema')
   return valueCheck(type, schema, 'value_schema')
 }
 
+/** Reads the row of a flag from the database. @throws DomainError NOT_FOUND */
 async function findFlag(em: EntityManager, key: string): Promise<Flag> {
   const flag = await em.findOne(Flag, key, { refresh: true })
   if (!flag) throw notFound('Flag', key)
   return flag
 }
 
+/** Reads a flag, with the reasons why it may be stale. @throws DomainError NOT_FOUND */
 export async function getFlag(em: EntityManager, key: string): Promise<FlagOutput> {
   return { ...(await findFlag(em, key)), stale: await readStaleness(em, key) }
 }
 
-/** By ascending key. */
+/** Lists the flags that match a filter, by ascending key. */
 export async function listFlags(em: EntityManager, filter: ListFlags): Promise<FlagOutput[]> {
   const found = await selectFlags(em, filter, filter.limit ?? DEFAULT_LIMIT)
   const flags = new Map(
@@ -71,12 +79,18 @@ export async function listFlags(em: EntityManager, filter: ListFlags): Promise<F
   })
 }
 
-/** The type stays as it is: applications rely on it. Whoever changes rules holds one lock, so that none is lost. */
+/**
+ * Changes the given fields of a flag. The type cannot be changed, because applications rely on it. `lockRules` makes
+ * concurrent changes wait for one another, so that no change is lost.
+ * @throws DomainError NOT_FOUND, CONFLICT if `version` is not the current one, BAD_REQUEST with the path of a fault
+ */
 export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<FlagOutput> {
   await lockRules(em)
   const flag = await findFlag(em, input.key)
   if (input.version !== undefined && input.version !== flag.version)
-    throw conflict(`Flag ${flag.key} is at version ${flag.version}, not ${input.version}: look at it again`)
+    throw conflict(
+      `Flag ${flag.key} is at version ${flag.version}, not ${input.version}: read it again, then repeat the change`,
+    )
   const before = { ...flag }
   setGiven(
     flag,
@@ -101,6 +115,7 @@ export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<
   return getFlag(em, flag.key)
 }
 
+/** Turns a stored rule into the form in which callers give rules. */
 const asGiven = ({ description, condition, from, until, ...rule }: FlagRule): GivenRule => ({
   ...rule,
   description: description ?? undefined,
@@ -109,7 +124,7 @@ const asGiven = ({ description, condition, from, until, ...rule }: FlagRule): Gi
   until: until === null ? undefined : new Date(until),
 })
 
-/** Applications that still ask for it get their own defaults; its history stays. */
+/** Deletes a flag; its history stays. Applications that still evaluate the key get their own defaults. */
 export async function deleteFlag(em: EntityManager, key: string) {
   await lockRules(em)
   await em.remove(await findFlag(em, key)).flush()
@@ -117,7 +132,7 @@ export async function deleteFlag(em: EntityManager, key: string) {
   return { message: 'Flag deleted successfully' }
 }
 
-/** Every version of a flag, also of one that was deleted, by ascending number. */
+/** Lists every version of a flag, deleted flags included, by ascending number. @throws DomainError NOT_FOUND */
 export async function flagHistory(em: EntityManager, input: FlagHistoryOf): Promise<FlagVersion[]> {
   const rows = await readFlagHistory(em, input.key, input.after ?? 0, input.limit ?? DEFAULT_LIMIT)
   if (rows.length === 0 && (await readFlagHistory(em, input.key, 0, 1)).length === 0) throw notFound('Flag', input.key)
@@ -128,7 +143,7 @@ export async function flagHistory(em: EntityManager, input: FlagHistoryOf): Prom
   }))
 }
 
-/** Lists the segments and experiments that the rules of a flag name. */
+/** Lists the segments and experiments that the rules of a flag name. @throws DomainError NOT_FOUND */
 export async function usesOfFlag(em: EntityManager, key: string): Promise<FlagUses> {
   const named = await findNamed(em, key)
   if (!named) throw notFound('Flag', key)

@@ -1,6 +1,7 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import type { Json } from '../wire.ts'
 
+/** A named population: users whom its rules select, and hand-made members. */
 export const Segment = defineEntity({
   name: 'Segment',
   tableName: 'segments',
@@ -9,7 +10,7 @@ export const Segment = defineEntity({
     name: p.text().unique(),
     description: p.text().strictNullable().default(null),
     rules: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
-    /** The segments that the rules name. */
+    /** The ids of the segments that the rules name. */
     rules_segment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')
@@ -19,7 +20,7 @@ export const Segment = defineEntity({
 })
 export type Segment = InferEntity<typeof Segment>
 
-/** Hand-made membership of any valid user id, whether or not there is a profile. */
+/** A hand-made membership. The user id is any valid one, with or without a profile. */
 export const UserSegment = defineEntity({
   name: 'UserSegment',
   tableName: 'user_segments',

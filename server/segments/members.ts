@@ -9,7 +9,10 @@ import { addMembers, countMembers, isEmbedded, removeMembers } from './queries.t
 import type { AssignUser, ChangeMembers, ListMembers, MemberId, MembersChanged, Membership } from './schema.ts'
 import { findSegment } from './service.ts'
 
-/** Makes a user a member by hand; once more changes nothing. */
+/**
+ * Makes a user a hand-made member of a segment. Repeating the call changes nothing.
+ * @throws DomainError NOT_FOUND if the segment is missing, or if the user is unknown and `input.create` is not true
+ */
 export async function assignUser(em: EntityManager, profiles: ProfileCache, input: AssignUser) {
   await findSegment(em, input.segment_id)
   if (!input.create && !(await profiles.read(input.user_id)).known) throw notFound('User', input.user_id)
@@ -18,6 +21,7 @@ export async function assignUser(em: EntityManager, profiles: ProfileCache, inpu
   return { message: 'User assigned to segment successfully' }
 }
 
+/** Ends a hand-made membership. @throws DomainError NOT_FOUND if there is no such segment or membership */
 export async function unassignUser(em: EntityManager, profiles: ProfileCache, input: Membership) {
   await findSegment(em, input.segment_id)
   if ((await removeMembers(em, input.segment_id, [input.user_id])) === 0)
@@ -26,7 +30,7 @@ export async function unassignUser(em: EntityManager, profiles: ProfileCache, in
   return { message: 'User removed from segment successfully' }
 }
 
-/** By ascending user id. */
+/** Lists hand-made members by ascending user id. @throws DomainError NOT_FOUND if the segment is missing */
 export async function listMembers(em: EntityManager, input: ListMembers): Promise<MemberId[]> {
   await findSegment(em, input.segment_id)
   const rows = await em.find(
@@ -37,13 +41,18 @@ export async function listMembers(em: EntityManager, input: ListMembers): Promis
   return rows.map((row) => ({ id: row.user_id }))
 }
 
-/** So many at once keep everybody else waiting for some 20 ms, where all share one connection and one thread. */
+/**
+ * The ids of one chunk on the embedded database. Everything shares one connection and one thread there, and a chunk of
+ * this size keeps all other work waiting for about 20 ms.
+ */
 const EMBEDDED_IDS = 500
 
 /**
- * Adds and removes lists of members. One transaction of two statements; on the embedded database one for every few
- * hundred ids, which others come between: a list that fails half-way is sent again as it is.
- * @throws DomainError BAD_REQUEST for an id that is to be added and removed
+ * Adds and removes lists of hand-made members, in one transaction of two statements. The embedded database takes one
+ * transaction per chunk, so that other work runs in between. A caller whose list fails half-way sends the whole list
+ * again.
+ * @returns how many memberships were added and removed, and how many the segment has now
+ * @throws DomainError BAD_REQUEST for an id in both lists, NOT_FOUND if the segment is missing
  */
 export async function changeMembers(
   em: EntityManager,
@@ -53,21 +62,22 @@ export async function changeMembers(
   const { segment_id } = input
   const [add, remove] = [input.add ?? [], input.remove ?? []]
   const adding = new Set(remove.length > 0 ? add : [])
-  const both = remove.findIndex((id) => adding.has(id))
-  if (both >= 0) throw invalid('is to be added as well', 'remove', both)
+  const indexInBoth = remove.findIndex((id) => adding.has(id))
+  if (indexInBoth >= 0)
+    throw invalid(`${remove[indexInBoth]} is also in add: give each user id in one list`, 'remove', indexInBoth)
   await findSegment(em, segment_id)
   const count = { added: 0, removed: 0 }
   const size = isEmbedded(em) ? EMBEDDED_IDS : Number.POSITIVE_INFINITY
   try {
     for (let from = 0; from < Math.max(add.length, remove.length); from += size) {
-      const part = await retried(() =>
+      const changed = await retried(() =>
         em.fork().transactional(async (em) => ({
           removed: await removeMembers(em, segment_id, remove.slice(from, from + size)),
           added: await addMembers(em, segment_id, add.slice(from, from + size)),
         })),
       )
-      count.added += part.added
-      count.removed += part.removed
+      count.added += changed.added
+      count.removed += changed.removed
       await setImmediate()
     }
   } finally {

@@ -9,11 +9,14 @@ import { sampleOf, takeTurns } from '../users/profile-sample.ts'
 import { countMembers } from './queries.ts'
 import type { PreviewSegment, SegmentPreview } from './schema.ts'
 
+/** The most profiles that one preview reads, unless the caller gives a number. */
 const SAMPLE = 20_000
 
 /**
- * How many users rules select, or a segment by its rules and by hand. Of many profiles a random sample is looked at: as
- * they are stored, with what deciding reads of them.
+ * Counts the users whom rules select, or whom a segment has by its rules and by hand. The stored profiles are evaluated
+ * as a decision would evaluate them. If there are more profiles than the sample size, a random sample is drawn and its
+ * counts are scaled up.
+ * @throws DomainError NOT_FOUND if the segment is missing, BAD_REQUEST for bad rules
  */
 export async function previewSegment(em: EntityManager, watch: Watch, input: PreviewSegment): Promise<SegmentPreview> {
   const segmentId = input.segment_id ?? null
@@ -45,10 +48,10 @@ function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['
   if (segment_id !== undefined) {
     const condition = segments.get(segment_id)
     if (!condition) throw notFound('Segment', segment_id)
-    if (rules !== undefined) throw invalid('cannot stand beside segment_id: give one of them', 'rules')
+    if (rules !== undefined) throw invalid('cannot be combined with segment_id: give one of the two', 'rules')
     return condition
   }
-  if (rules === undefined) throw invalid('or segment_id is needed', 'rules')
+  if (rules === undefined) throw invalid('is missing: give rules or segment_id', 'rules')
   const condition = compileGiven(rules, 'rules')
   checkNames(condition, ['rules'], (named) => (segments.has(named) ? null : unknownSegment(named)))
   return condition

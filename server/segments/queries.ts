@@ -5,11 +5,15 @@ import { execute, list } from '../database/sql.ts'
 import type { SegmentLink, SegmentUses } from './schema.ts'
 
 /**
- * Tells whether the database is embedded: it has one connection, on the event loop's thread, so long work must pause.
+ * Tells whether the database is embedded. An embedded database has one connection, on the event loop's thread, so long
+ * work must pause.
  */
 export const isEmbedded = (em: EntityManager) => em.getDriver() instanceof PgliteDriver
 
-/** Finds the direct uses of a segment: by a link or a condition of experiments, by rules of segments, and by flags. */
+/**
+ * Finds the direct uses of a segment: experiments that link to the segment or whose condition names it, segments whose
+ * rules name it, and flags whose rules name it.
+ */
 export async function findUses(em: EntityManager, segmentId: number): Promise<SegmentUses> {
   const rows = await execute(
     em,
@@ -30,8 +34,8 @@ export async function findUses(em: EntityManager, segmentId: number): Promise<Se
 }
 
 /**
- * Finds the experiments in which the rules of a segment decide, directly or through segments that name it. Ids,
- * ascending.
+ * Finds the experiments whose targeting reads a segment, directly or through segments that name the segment.
+ * @returns ids, ascending
  */
 export async function findExperimentsBehind(em: EntityManager, segmentId: number): Promise<number[]> {
   const rows = await execute(
@@ -50,7 +54,7 @@ export async function findExperimentsBehind(em: EntityManager, segmentId: number
   return rows.map(({ id }) => id)
 }
 
-/** Targets an experiment at a segment. @returns whether it was not targeted at the segment before */
+/** Targets an experiment at a segment. @returns false if the experiment was targeted at the segment already */
 export async function addTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink): Promise<boolean> {
   const added = await execute(
     em,
@@ -61,7 +65,9 @@ export async function addTarget(em: EntityManager, { experiment_id, segment_id }
   return added.length > 0
 }
 
-/** @returns whether the experiment was targeted at the segment */
+/**
+ * Ends the targeting of an experiment at a segment. @returns false if the experiment was not targeted at the segment
+ */
 export async function removeTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink): Promise<boolean> {
   const removed = await execute(
     em,
@@ -72,17 +78,20 @@ export async function removeTarget(em: EntityManager, { experiment_id, segment_i
   return removed.length > 0
 }
 
-/** Lets every experiment go that is targeted at the segment. */
+/** Ends the targeting of every experiment at the segment. */
 export const removeTargets = (em: EntityManager, segmentId: number) =>
   execute(em, sql`delete from experiment_segments es where es.segment_id = ${segmentId}`)
 
-/** The distinct ids of a list in one order, so that two lists at once do not wait for one another in a circle. */
+/**
+ * Selects the distinct ids of a list in a fixed order. All statements lock rows in this order, so that two concurrent
+ * lists cannot deadlock.
+ */
 const distinctIds = (userIds: readonly string[]) => sql`
   (select distinct i.user_id collate "C" as user_id from ${list(userIds)} as i (user_id) order by 1)`
 
 type Count = { count: number }
 
-/** @returns how many were not members yet */
+/** Adds hand-made members. @returns how many were not members yet */
 export async function addMembers(em: EntityManager, segmentId: number, userIds: readonly string[]): Promise<number> {
   const [row] = await execute(
     em,
@@ -96,7 +105,7 @@ export async function addMembers(em: EntityManager, segmentId: number, userIds: 
   return row?.count ?? 0
 }
 
-/** @returns how many were members */
+/** Removes hand-made members. @returns how many were members */
 export async function removeMembers(em: EntityManager, segmentId: number, userIds: readonly string[]): Promise<number> {
   const [row] = await execute(
     em,
@@ -110,6 +119,7 @@ export async function removeMembers(em: EntityManager, segmentId: number, userId
   return row?.count ?? 0
 }
 
+/** Counts the hand-made members of a segment. */
 export async function countMembers(em: EntityManager, segmentId: number): Promise<number> {
   const [row] = await execute(
     em,

@@ -6,6 +6,7 @@ import { previewSegment } from './preview.ts'
 import * as wire from './schema.ts'
 import * as segments from './service.ts'
 
+/** The largest body of a call that changes lists of members: 100,000 ids for each list. */
 const LIST_BYTES = 32 * 1024 * 1024
 const tags = ['segments']
 const manage = keyedProcedure('manage')
@@ -18,7 +19,7 @@ export const segmentsRouter = router({
     .output(wire.segment)
     .mutation(({ ctx, input }) => ctx.define((em) => segments.createSegment(em, input))),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/segments', tags, summary: 'All segments' }, list: true })
+    .meta({ openapi: { method: 'GET', path: '/segments', tags, summary: 'List segments' }, list: true })
     .input(wire.listSegments)
     .output(z.array(wire.segment))
     .query(({ ctx, input }) => segments.listSegments(ctx.em, input)),
@@ -28,7 +29,7 @@ export const segmentsRouter = router({
         method: 'GET',
         path: '/segments/{segment_id}',
         tags,
-        summary: 'One segment with its hand-made members',
+        summary: 'Get a segment with its first 1000 hand-made members',
       },
     })
     .input(wire.segmentId)
@@ -57,7 +58,7 @@ export const segmentsRouter = router({
         method: 'GET',
         path: '/segments/{segment_id}/uses',
         tags,
-        summary: 'What uses a segment: experiments and other segments',
+        summary: 'List the experiments, segments and flags that use a segment',
       },
     })
     .input(wire.segmentId)
@@ -69,14 +70,14 @@ export const segmentsRouter = router({
         method: 'POST',
         path: '/segments/preview',
         tags,
-        summary: 'How many users rules, or a segment, would select',
+        summary: 'Preview how many users rules or a segment select',
       },
     })
     .input(wire.previewSegment)
     .output(wire.segmentPreview)
     .query(({ ctx, input }) => previewSegment(ctx.em, ctx.platform.definitions.watch, input)),
   assignUser: manage
-    .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Make a user a member by hand' } })
+    .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Add a hand-made member' } })
     .input(wire.assignUser)
     .output(message)
     .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.users.profiles, input)),
@@ -86,7 +87,7 @@ export const segmentsRouter = router({
         method: 'DELETE',
         path: '/segments/unassign-user',
         tags,
-        summary: 'End a membership made by hand',
+        summary: 'Remove a hand-made member',
       },
     })
     .input(wire.membership)
@@ -111,7 +112,7 @@ export const segmentsRouter = router({
         method: 'GET',
         path: '/segments/{segment_id}/members',
         tags,
-        summary: 'The hand-made members of a segment, by ascending user id',
+        summary: 'List the hand-made members of a segment, by ascending user id',
       },
       list: true,
     })

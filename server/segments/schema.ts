@@ -15,7 +15,8 @@ import {
 
 export const rules = condition.meta({
   description:
-    'Who belongs by rule (see docs/conditions.md): a plain value means equality, an object of operators more, and all must hold. null means nobody by rule, {} everybody',
+    'Condition that selects members (see docs/conditions.md). A plain value means equality, an object holds ' +
+    'operators, and all entries must hold. null selects nobody, {} everybody',
   examples: [{ country_code: 'US', is_premium: true }],
 })
 
@@ -39,7 +40,7 @@ export const member = z
     country_code: z.string().nullable(),
     created_at: timestamp.nullable(),
   })
-  .meta({ id: 'Member', description: 'A hand-made member; the profile fields are null where there is no profile' })
+  .meta({ id: 'Member', description: 'A hand-made member; the profile fields are null if there is no profile' })
 export const segmentWithMembers = segment
   .extend({ users: z.array(member).meta({ description: 'The hand-made members, the first 1000' }) })
   .meta({ id: 'SegmentWithMembers' })
@@ -70,7 +71,9 @@ export const assignUser = z
   .object({
     user_id: userId,
     segment_id: id,
-    create: optional(z.boolean()).meta({ description: 'true accepts any valid user id, not only one that is known' }),
+    create: optional(z.boolean()).meta({
+      description: 'true accepts any valid user id; by default the user must be known',
+    }),
   })
   .meta({ id: 'AssignUser' })
 export type AssignUser = z.output<typeof assignUser>
@@ -80,7 +83,7 @@ export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
 const MOST_ISSUES = 20
-/** Matches most ids, 5 times as fast as the schema does. */
+/** Matches most user ids. The match is 5 times as fast as the schema, which checks the other ids. */
 const plainId = /^[\x20-\x7e]{1,256}$/
 const isPlainId = (item: unknown) => typeof item === 'string' && plainId.test(item)
 
@@ -89,7 +92,7 @@ const userIds = z
   .array(z.unknown())
   .superRefine((items, ctx) => {
     if (items.length > MOST_IDS) {
-      ctx.addIssue({ code: 'custom', message: `at most ${MOST_IDS} ids at once` })
+      ctx.addIssue({ code: 'custom', message: `${items.length} ids are too many: give at most ${MOST_IDS} at once` })
       return
     }
     for (const [index, item] of items.entries()) {
@@ -100,7 +103,7 @@ const userIds = z
     }
   })
   .meta({
-    description: `User ids, at most ${MOST_IDS}; none needs to be known`,
+    description: `User ids, at most ${MOST_IDS}; unknown users are accepted`,
     examples: [['user_12345', 'user_67890']],
     items: { type: 'string', minLength: 1 },
     maxItems: MOST_IDS,
@@ -112,9 +115,9 @@ export const changeMembers = z
 export type ChangeMembers = z.output<typeof changeMembers>
 export const membersChanged = z
   .object({
-    added: z.int().meta({ description: 'How many were not members before' }),
-    removed: z.int().meta({ description: 'How many were members before' }),
-    members: z.int().meta({ description: 'Hand-made members now' }),
+    added: z.int().meta({ description: 'Number of users who were not members before' }),
+    removed: z.int().meta({ description: 'Number of users who were members before' }),
+    members: z.int().meta({ description: 'Number of hand-made members after the change' }),
   })
   .meta({ id: 'MembersChanged' })
 export type MembersChanged = z.output<typeof membersChanged>
@@ -132,7 +135,7 @@ export const segmentUses = z
   .object({
     experiments: z.array(z.object({ id, name: z.string(), status: z.string().meta({ examples: ['running'] }) })),
     segments: z.array(z.object({ id, name: z.string() })),
-    flags: z.array(z.string()).meta({ description: 'By key' }),
+    flags: z.array(z.string()).meta({ description: 'Keys of the flags' }),
   })
   .meta({
     id: 'SegmentUses',
@@ -145,7 +148,8 @@ export const previewSegment = z
     rules: optional(rules),
     segment_id: optional(id).meta({ description: 'A stored segment, instead of rules' }),
     sample: optional(z.int().min(1).max(100_000)).meta({
-      description: 'How many profiles are looked at; of more, a random sample of about as many. 20000 unless given',
+      description:
+        'The most profiles to read; if there are more, a random sample of about this size is read. 20000 by default',
       examples: [20_000],
     }),
   })
@@ -153,12 +157,14 @@ export const previewSegment = z
 export type PreviewSegment = z.output<typeof previewSegment>
 export const segmentPreview = z
   .object({
-    profiles: z.int().meta({ description: 'How many profiles are stored' }),
-    sampled: z.int().meta({ description: 'How many of them were looked at' }),
-    by_rules: z.int().meta({ description: 'Profiles that the rules hold for' }),
-    by_hand: z.int().meta({ description: 'Hand-made members, with or without a profile; 0 for rules alone' }),
-    users: z.int().meta({ description: 'Who belongs by rule, by hand or both, each once' }),
-    estimated: z.boolean().meta({ description: 'Whether by_rules and users are computed from a sample' }),
+    profiles: z.int().meta({ description: 'Number of stored profiles' }),
+    sampled: z.int().meta({ description: 'Number of profiles that were read' }),
+    by_rules: z.int().meta({ description: 'Number of profiles that match the rules' }),
+    by_hand: z
+      .int()
+      .meta({ description: 'Number of hand-made members, with or without a profile; 0 if rules are given' }),
+    users: z.int().meta({ description: 'Number of users who belong by rule, by hand or both, each counted once' }),
+    estimated: z.boolean().meta({ description: 'true: by_rules and users are scaled up from a sample' }),
   })
   .meta({ id: 'SegmentPreview' })
 export type SegmentPreview = z.output<typeof segmentPreview>

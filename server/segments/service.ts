@@ -11,8 +11,10 @@ import { Segment, UserSegment } from './entity.ts'
 import { addTarget, findExperimentsBehind, findUses, removeTarget, removeTargets } from './queries.ts'
 import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
 
+/** The most members that `getSegment` reads. */
 const MAX_MEMBERS = 1000
 
+/** Creates a segment. @throws DomainError BAD_REQUEST with the path of a fault in the rules */
 export async function createSegment(em: EntityManager, input: CreateSegment): Promise<Segment> {
   const rules = input.rules ?? null
   const segment = em.create(Segment, {
@@ -33,20 +35,24 @@ export function listSegments(em: EntityManager, input: { limit?: number; after?:
   )
 }
 
-/** The segment, locked until the transaction ends: always before the experiments that it targets. */
+/**
+ * Locks a segment until the transaction ends, and reads it. Lock a segment before the experiments that target it.
+ * @throws DomainError NOT_FOUND
+ */
 async function lockSegment(em: EntityManager, segmentId: number): Promise<Segment> {
   const segment = await em.findOne(Segment, segmentId, { lockMode: LockMode.PESSIMISTIC_WRITE, refresh: true })
   if (!segment) throw notFound('Segment', segmentId)
   return segment
 }
 
+/** Reads a segment. @throws DomainError NOT_FOUND */
 export async function findSegment(em: EntityManager, segmentId: number): Promise<Segment> {
   const segment = await em.findOne(Segment, segmentId)
   if (!segment) throw notFound('Segment', segmentId)
   return segment
 }
 
-/** A segment with its hand-made members, the first 1000 by id. */
+/** Reads a segment with its first 1000 hand-made members by id. @throws DomainError NOT_FOUND */
 export async function getSegment(em: EntityManager, segmentId: number): Promise<SegmentWithMembers> {
   const segment = await findSegment(em, segmentId)
   const memberships = await em.find(
@@ -69,13 +75,17 @@ const noProfile = {
   created_at: null,
 }
 
-/** Lists the direct uses of a segment. */
+/** Lists the direct uses of a segment; see `findUses`. @throws DomainError NOT_FOUND */
 export async function usesOfSegment(em: EntityManager, segmentId: number): Promise<SegmentUses> {
   await findSegment(em, segmentId)
   return findUses(em, segmentId)
 }
 
-/** New rules open an allocation period in every run that they decide in, also through segments that name this one. */
+/**
+ * Changes the given fields of a segment. New rules open an allocation period in every unfinished run whose targeting
+ * reads the segment, directly or through segments that name it.
+ * @throws DomainError BAD_REQUEST with the path of a fault in the rules
+ */
 export async function updateSegment(em: EntityManager, input: UpdateSegment): Promise<Segment> {
   if (input.rules !== undefined) await lockRules(em)
   const segment = await lockSegment(em, input.segment_id)
@@ -97,18 +107,21 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   await recordFlags(em, await findFlagsBehind(em, segment.id))
 }
 
-/** Only a segment that nothing in use uses; archived experiments let go of it, and the history keeps what was. */
+/**
+ * Deletes a segment. Archived experiments lose their link to the segment; the definition history keeps the link.
+ * @throws DomainError CONFLICT with the segments, flags and experiments that use the segment
+ */
 export async function deleteSegment(em: EntityManager, segmentId: number) {
   await lockRules(em)
   const segment = await lockSegment(em, segmentId)
   const { experiments, segments, flags } = await findUses(em, segmentId)
   const inUse = experiments.filter(({ status }) => status !== 'archived')
-  const users = [
+  const uses = [
     ...inUse.map(nameOf('experiment')),
     ...segments.map(nameOf('segment')),
     ...flags.map((key) => `flag ${key}`),
   ]
-  if (users.length > 0) throw conflict(`Segment ${segmentId} is used by ${listed(users)}`)
+  if (uses.length > 0) throw conflict(`Segment ${segmentId} is used by ${joinSome(uses)}: end these uses first`)
   await removeTargets(em, segmentId)
   await em.remove(segment).flush()
   return { message: 'Segment deleted successfully' }
@@ -121,27 +134,32 @@ const nameOf =
 
 const MOST_LISTED = 20
 
-function listed(users: readonly string[]): string {
-  const shown = users.slice(0, MOST_LISTED).join(', ')
-  return users.length > MOST_LISTED ? `${shown} and ${users.length - MOST_LISTED} more` : shown
+/** Joins the first uses, and counts the others. */
+function joinSome(uses: readonly string[]): string {
+  const shown = uses.slice(0, MOST_LISTED).join(', ')
+  return uses.length > MOST_LISTED ? `${shown} and ${uses.length - MOST_LISTED} more` : shown
 }
 
-/** Locks what targeting an experiment at a segment, or no longer, changes. */
+/**
+ * Locks the segment and the experiment before the link between them changes.
+ * @throws DomainError CONFLICT if the experiment is archived, NOT_FOUND if either is missing
+ */
 async function lockTarget(em: EntityManager, { experiment_id, segment_id }: SegmentLink) {
   await lockRules(em)
   await lockSegment(em, segment_id)
   const experiment = (await lockDefinitions(em, [experiment_id])).get(experiment_id)
   if (experiment?.status === 'archived')
-    throw conflict(`Experiment ${experiment_id} is archived: its targeting stays as it is`)
+    throw conflict(`Experiment ${experiment_id} is archived: its targeting cannot be changed`)
 }
 
-/** Targets an experiment at a segment; once more changes nothing. */
+/** Targets an experiment at a segment. Repeating the call changes nothing. */
 export async function assignExperiment(em: EntityManager, input: SegmentLink) {
   await lockTarget(em, input)
   if (await addTarget(em, input)) await recordChange(em, [input.experiment_id], true)
   return { message: 'Segment assigned to experiment successfully' }
 }
 
+/** Ends the targeting of an experiment at a segment. @throws DomainError NOT_FOUND if there is no such targeting */
 export async function unassignExperiment(em: EntityManager, input: SegmentLink) {
   await lockTarget(em, input)
   if (!(await removeTarget(em, input)))

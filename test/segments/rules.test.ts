@@ -186,7 +186,7 @@ onOneDatabase('a segment in use', (app) => {
       flags: [],
     })
     const users = [`experiment ${linked.id} (linked to it)`, `experiment ${naming.id} (naming it)`]
-    const message = `Segment ${segment.id} is used by ${users.join(', ')}, segment ${outer.id} (${outer.name})`
+    const message = `Segment ${segment.id} is used by ${users.join(', ')}, segment ${outer.id} (${outer.name}): end these uses first`
     expect(await remove()).toMatchObject({ status: 409, body: { message } })
 
     await api.ok('DELETE', '/api/segments/unassign-experiment', link)
