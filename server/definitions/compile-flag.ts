@@ -4,12 +4,13 @@ import type { FlagAnswer, FlagDefinition, FlagReason, FlagRule, Serve } from '..
 import { compileTargeting, type OnBadRule } from './compile.ts'
 import type { StoredFlag, StoredFlagRule } from './stored.ts'
 
+/** The other definitions that compiling a flag needs. */
 type Surroundings = {
   segments: ReadonlyMap<number, Condition>
   experiments: ReadonlyMap<number, Pick<ExperimentDefinition, 'variants'>>
 }
 
-/** Compiles a flag to be evaluated. A rule that does not compile is for nobody. */
+/** Compiles a flag for evaluation. A rule that does not compile matches nobody. */
 export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBadRule: OnBadRule): FlagDefinition {
   const { key, version, type, enabled, default_value } = stored
   if (!enabled) {
@@ -37,7 +38,7 @@ const answerOf = (key: string, reason: FlagReason, value: unknown, rule: string 
   experiment: null,
 })
 
-/** Compiles what a rule gives to those whom it is for: one value, a rollout, or an experiment's variants. */
+/** Compiles what a rule gives to the users whom it matches: one value, a rollout, or the values of variants. */
 function serveOf({ key, default_value }: StoredFlag, rule: StoredFlagRule, { experiments }: Surroundings): Serve {
   const { id, value, rollout, experiment } = rule
   if (rollout) {
@@ -57,7 +58,7 @@ function serveOf({ key, default_value }: StoredFlag, rule: StoredFlagRule, { exp
   return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }
 }
 
-/** Lists the attributes that the rules read, and tells whether they read memberships. */
+/** Lists the attributes that the rules read, and tells whether the rules read segments. */
 function readBy(rules: readonly FlagRule[]): Pick<FlagDefinition, 'reads' | 'readsSegments'> {
   const names = rules.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
   return {

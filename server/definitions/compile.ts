@@ -4,23 +4,24 @@ import type { ExperimentDefinition, VariantDefinition } from '../evaluation/defi
 import type { Targeting } from '../evaluation/targeting.ts'
 import type { StoredExperiment, StoredSegment } from './stored.ts'
 
-/** Notified of a stored rule that does not compile; it makes nobody eligible, never everybody. */
+/** Is called for a stored rule that does not compile. Such a rule matches nobody, never everybody. */
 export type OnBadRule = (where: string, error: unknown) => void
 
 const NOBODY = compileCondition(null)
-/** Nobody either, and whoever names it is broken too. */
+/** Matches nobody, like NOBODY. A rule that names a broken segment is broken too. */
 const BROKEN: Condition = { ...NOBODY }
 const EVERYBODY = compileCondition({})
 
-/** The dimensions of every experiment, beside those that it declares. */
+/** The dimensions that every experiment has, besides those that it declares. */
 export const COMMON_DIMENSIONS = ['country_code', 'is_premium', 'is_bot', 'is_internal']
 
-/** Compiled rules by their JSON: most of a new snapshot's are those of the one before. */
+/** Compiled rules by their JSON. Most rules of a new snapshot are the same as in the snapshot before. */
 const compiled = new LRUCache<string, Condition>({
   maxSize: 20_000_000,
   sizeCalculation: (_, text) => text.length + 500,
 })
 
+/** Compiles a stored rule; null matches nobody. */
 function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule): Condition {
   if (rules === null) return NOBODY
   const text = JSON.stringify(rules)
@@ -36,7 +37,7 @@ function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule)
   }
 }
 
-/** Compiled rules of segments; those that name a missing or broken one, however far down, are broken too. */
+/** Compiles the rules of segments. Rules that name a missing or broken segment, at any depth, are broken too. */
 export function compileSegments(segments: readonly StoredSegment[], onBadRule: OnBadRule): Map<number, Condition> {
   const compiledSegments = new Map<number, Condition>()
   for (const { id, rules } of segments) compiledSegments.set(id, compileStored(rules, `segment ${id}`, onBadRule))
@@ -53,8 +54,8 @@ export function compileSegments(segments: readonly StoredSegment[], onBadRule: O
 }
 
 /**
- * A rule that can be relied on: where it names a segment that is missing or does not compile, a `$notInGroup` would
- * otherwise let everybody in.
+ * Replaces a rule by BROKEN if it names a segment that is missing or broken. Otherwise a `$notInGroup` of that segment
+ * would match everybody.
  */
 function soundOr(
   condition: Condition,
@@ -64,22 +65,23 @@ function soundOr(
 ): Condition {
   const bad = condition.segmentIds.find((id) => (segments.get(id) ?? BROKEN) === BROKEN)
   if (bad === undefined) return condition
-  onBadRule(where, new Error(`It names segment ${bad}, which is missing or does not compile`))
+  onBadRule(where, new Error(`Segment ${bad}, which the rule names, is missing or does not compile`))
   return BROKEN
 }
 
 /** The other definitions that compiling an experiment needs. */
 export type Surroundings = {
   segments: ReadonlyMap<number, Condition>
-  /** Forced variants, by user id. */
+  /** The ids of forced variants, by user id. */
   overrides: ReadonlyMap<string, number>
-  /** Unfinished runs of the other experiments of its layer. */
+  /** The ids of the unfinished runs of the other experiments of the layer. */
   layerRunIds: readonly number[]
   holdout: ExperimentDefinition | null
-  /** An experiment that is a prerequisite: its current run, and how deep its own prerequisites go. */
+  /** Gets the current run of a prerequisite, and the depth of the prerequisite; see `ExperimentDefinition.depth`. */
   prerequisite: (experimentId: number) => { runId: number | null; depth: number }
 }
 
+/** Compiles an experiment for decisions. A condition that does not compile matches nobody. */
 export function compileExperiment(
   stored: StoredExperiment,
   surroundings: Surroundings,
@@ -128,7 +130,11 @@ export function compileExperiment(
   }
 }
 
-/** Compiles a condition and segments. No condition means everybody; a condition that does not compile is for nobody. */
+/**
+ * Compiles a condition and segments. A null condition matches everybody; a condition that does not compile matches
+ * nobody.
+ * @param where names the owner of the condition for `onBadRule`, such as `experiment 3`
+ */
 export function compileTargeting(
   rules: Rules | null,
   segmentIds: readonly number[],
@@ -142,6 +148,7 @@ export function compileTargeting(
   return { condition, segments, groups: reachable([condition, ...segments.map((segment) => segment.condition)], known) }
 }
 
+/** Compiles the variants of an experiment. In A/A mode every variant shows the name and payload of the control. */
 export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
   const control = stored.variants.find((variant) => variant.is_control)
   return stored.variants.map((variant) => {
@@ -168,13 +175,13 @@ export function compileVariants(stored: StoredExperiment): VariantDefinition[] {
 }
 
 /**
- * Answers the name of a variant without payload as its value, unless payloads are of another type. Older history has no
- * types.
+ * Gives a variant without payload its name as its value, unless payloads have a type other than string. Older history
+ * has no types.
  */
 const nameAsValue = ({ payload_type }: StoredExperiment, name: string) =>
   payload_type == null || payload_type === 'string' ? name : undefined
 
-/** The segments that rules name, and those that theirs name. */
+/** Finds the segments that rules name, directly or through the rules of other segments. */
 function reachable(rules: readonly Condition[], segments: ReadonlyMap<number, Condition>): Map<number, Condition> {
   const found = new Map<number, Condition>()
   const pending = rules.flatMap((rule) => rule.segmentIds)

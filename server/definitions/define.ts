@@ -5,15 +5,19 @@ import { raiseDefinitions } from './queries.ts'
 import type { Watch } from './watch.ts'
 
 /**
- * One transaction under somebody's name: the audit log's triggers read it. Done again where a deadlock ended it.
+ * Runs work in one transaction under the name of an actor, which the triggers of the audit log read. A transaction that
+ * a deadlock ended is run again.
  * @param actor who asks, such as `key 3 (my_api_key)`
  */
 export type Audited = <T>(actor: string, work: (em: EntityManager) => Promise<T>) => Promise<T>
 
-/** Changes definitions under somebody's name; answers only when this process's own snapshot holds the change. */
+/**
+ * Changes definitions in one transaction under the name of an actor. Returns when the snapshot of this process holds
+ * the change, or when reading the new snapshot failed.
+ */
 export type Define = Audited
 
-/** How services read definitions and change them. */
+/** The access of services to definitions, and to other transactions that the audit log records. */
 export type Definitions = { readonly watch: Watch; readonly audited: Audited; readonly define: Define }
 
 export function createAudited(orm: MikroORM): Audited {
@@ -36,7 +40,7 @@ export function createDefine(options: { audited: Audited; cache: Cache; watch: W
       return { result, version: await raiseDefinitions(em) }
     })
     options.cache.publish({ kind: 'definitions', version })
-    // Committed already: the poll makes up for a look that fails now.
+    // The change is committed. If this refresh fails, the next poll reads the change.
     await options.watch.refresh().catch(() => {})
     return result
   }

@@ -1,4 +1,4 @@
-/** Lower case with hyphens, from a name. @param otherwise where nothing of it is left */
+/** Turns a name into lower case with hyphens. @param otherwise the result if no character of the name is left */
 export const slugOf = (name: string, otherwise: string): string =>
   name
     .normalize('NFKD')
@@ -8,10 +8,10 @@ export const slugOf = (name: string, otherwise: string): string =>
     .replace(/^[-_]+|-+$/g, '')
     .slice(0, 90) || otherwise
 
-/** Makes the filter that finds the keys that begin with this one. */
+/** Makes the filter that finds all keys that begin with a slug. */
 export const likeKey = (slug: string) => ({ key: { $like: `${slug.replace(/_/g, '\\_')}%` } })
 
-/** The slug, or with -2, -3 and so on where it is taken. */
+/** Finds a free key: the slug, or the slug with -2, -3 and so on if it is taken. */
 export function freeKey(slug: string, taken: readonly { key: string }[]): string {
   const keys = new Set(taken.map(({ key }) => key))
   for (let suffix = 1; ; suffix++) {

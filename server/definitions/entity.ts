@@ -1,6 +1,6 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 
-/** One row: what this database is, and the versions that every process watches. */
+/** One row: the identity of this database, and the version of definitions that every process polls. */
 export const PlatformState = defineEntity({
   name: 'PlatformState',
   tableName: 'platform',
@@ -10,14 +10,17 @@ export const PlatformState = defineEntity({
     time_zone: p.text(),
     definitions_version: p.integer().default(1),
     definitions_changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
-    /** Signs the links to streams of changes. */
+    /** The secret that signs the links to streams of changes. */
     stream_secret: p.text().defaultRaw('((gen_random_uuid())::text || (gen_random_uuid())::text)').hidden(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'platform_single_row', expression: 'id = 1' }],
 })
 
-/** One row: the version of the people, a row of its own so that raising it waits for no change of definitions. */
+/**
+ * One row: the version of the profiles. The version has its own row, so that raising it does not wait for a change of
+ * definitions.
+ */
 export const ProfilesState = defineEntity({
   name: 'ProfilesState',
   tableName: 'people_state',
@@ -28,7 +31,10 @@ export const ProfilesState = defineEntity({
   checks: [{ name: 'people_state_single_row', expression: 'id = 1' }],
 })
 
-/** One row per erasure or alias: caches filled before it say nothing of that person any more. */
+/**
+ * One row per user who was erased, or joined to another user as an alias. Cached data of the user from before the
+ * change is not used any more.
+ */
 export const PersonChange = defineEntity({
   name: 'PersonChange',
   tableName: 'people_changes',
@@ -40,7 +46,10 @@ export const PersonChange = defineEntity({
   },
 })
 
-/** A change of a definition: by whom, before and after. Triggers write it, so that no change can avoid it. */
+/**
+ * A change of a definition: who changed it, and its row before and after. Triggers write these entries, so that every
+ * change is recorded.
+ */
 export const AuditEntry = defineEntity({
   name: 'AuditEntry',
   tableName: 'audit_log',
@@ -58,7 +67,7 @@ export const AuditEntry = defineEntity({
 })
 export type AuditEntry = InferEntity<typeof AuditEntry>
 
-/** An experiment as deciding saw it, from a time on; appended to at every change, never changed. */
+/** An experiment as decisions use it, in force from a time on. Every change appends a row; rows are never changed. */
 export const DefinitionHistory = defineEntity({
   name: 'DefinitionHistory',
   tableName: 'definition_history',
@@ -71,8 +80,8 @@ export const DefinitionHistory = defineEntity({
 })
 
 /**
- * A flag as it was from a time on, null from its deletion on; and the segments it reads, where they are other ones than
- * before.
+ * A flag as it was from a time on; the definition is null from the deletion on. `segments` holds the segments that the
+ * flag reads, and is null if they are the same as in the version before.
  */
 export const FlagHistory = defineEntity({
   name: 'FlagHistory',
@@ -87,7 +96,7 @@ export const FlagHistory = defineEntity({
   },
 })
 
-/** The keys of flags and experiments, which share one namespace; kept by triggers. */
+/** The keys of flags and experiments, which share one namespace. Triggers maintain this table. */
 export const EvaluationKey = defineEntity({
   name: 'EvaluationKey',
   tableName: 'evaluation_keys',

@@ -6,16 +6,19 @@ import { appendHistory } from './queries.ts'
 import type { StoredExperiment } from './stored.ts'
 
 /**
- * Locks experiments and records their changes. Experiments, their segments and their layers all change through here, so
- * that none of these needs another one for it. Every function belongs into the transaction of `define`.
+ * Locks experiments and records their changes. Services of experiments, segments and layers all use this file, so that
+ * none of them depends on another for it. Call these functions inside the transaction of `define`.
  */
 
-/** An experiment `e` that has one of these as its holdout or as a prerequisite. */
+/** SQL condition: the experiment `e` has one of these experiments as its holdout or as a prerequisite. */
 const dependsOn = (ids: readonly number[]) => sql<boolean>`
   (e.holdout_id in (${sql.join(ids)}) or exists (
     select 1 from jsonb_array_elements(e.prerequisites) p where (p ->> 'experiment_id')::int in (${sql.join(ids)})))`
 
-/** Finds the experiments in use that decide by one of these: it is their holdout or a prerequisite. Ids, ascending. */
+/**
+ * Finds the experiments in use that depend on one of these experiments, as their holdout or as a prerequisite.
+ * @returns ids, ascending
+ */
 export async function findDependents(em: EntityManager, experimentIds: readonly number[]): Promise<number[]> {
   if (experimentIds.length === 0) return []
   const dependents = await execute(
@@ -29,9 +32,10 @@ export async function findDependents(em: EntityManager, experimentIds: readonly 
 type Locked = { id: number; status: StoredExperiment['status'] }
 
 /**
- * Locks rows in ascending id until the transaction ends: against decisions, which lock `for share`, and against other
- * changes. The lock is `no key update`: PostgreSQL checks the foreign keys of a row again when it is updated twice, and
- * with `for update` that check would wait, in any order, for another transaction that holds the holdout's row.
+ * Locks rows in ascending id until the transaction ends. The locks hold up decisions, which lock `for share`, and other
+ * changes. The locks are `no key update`: PostgreSQL checks the foreign keys of a row again when the row is updated
+ * twice, and with `for update` that check would wait, in any order, for another transaction that holds the holdout's
+ * row.
  */
 const lockRows = (em: EntityManager, ids: readonly number[]) =>
   execute(
@@ -41,11 +45,11 @@ const lockRows = (em: EntityManager, ids: readonly number[]) =>
   )
 
 /**
- * Locks experiments until the transaction ends, together with those that decide by them, all in ascending id as the
- * writer of decisions locks them. An experiment that came to decide by them meanwhile is locked too.
- * @param referred more experiments to lock, such as prerequisites to be; missing ones are no fault
+ * Locks experiments, and the experiments that depend on them, until the transaction ends. All are locked in ascending
+ * id, as the writer of decisions locks them. Experiments that become dependent in the meantime are locked too.
+ * @param referred ids of more experiments to lock, such as new prerequisites; ids that do not exist are ignored
  * @returns every locked experiment, by id
- * @throws DomainError NOT_FOUND where one of `experimentIds` does not exist
+ * @throws DomainError NOT_FOUND if one of `experimentIds` does not exist
  */
 export async function lockDefinitions(
   em: EntityManager,
@@ -63,10 +67,10 @@ export async function lockDefinitions(
 }
 
 /**
- * Records that experiments changed: raises their versions and those of the experiments that decide by them, so that no
- * decision by the old definitions can be stored, and appends what is in force now to the history. The caller has locked
- * and flushed them.
- * @param opensPeriods whether the targeting or the shares changed, so that their unfinished runs go on in a new period
+ * Records that experiments changed. Raises the versions of these experiments and of those that depend on them, so that
+ * no decision by the old definitions can be stored, and appends the new definitions to the history. The caller has
+ * locked the experiments and flushed their changes.
+ * @param opensPeriods whether the targeting or the shares changed, so that unfinished runs open a new allocation period
  */
 export async function recordChange(em: EntityManager, experimentIds: readonly number[], opensPeriods: boolean) {
   const raised = [...new Set([...experimentIds, ...(await findDependents(em, experimentIds))])]
@@ -75,13 +79,13 @@ export async function recordChange(em: EntityManager, experimentIds: readonly nu
   await appendHistory(em, raised)
 }
 
-/** Raises the versions that decisions are fenced with: a decision by an older version is not stored. */
+/** Raises the versions of experiments. A decision that was made by an older version is not stored. */
 async function raiseVersions(em: EntityManager, ids: readonly number[]) {
   if (ids.length === 0) return
   await execute(em, sql`update experiments set version = version + 1 where id in (${sql.join(ids)})`)
 }
 
-/** Opens the next allocation period, with the shares as they are, in the unfinished runs of these experiments. */
+/** Opens the next allocation period, with the current shares, in the unfinished runs of these experiments. */
 async function openPeriods(em: EntityManager, experimentIds: readonly number[]) {
   if (experimentIds.length === 0) return
   await execute(

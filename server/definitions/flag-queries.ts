@@ -3,7 +3,7 @@ import { type RawBuilder, sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import type { StoredFlag, StoredSegment } from './stored.ts'
 
-/** The columns of a stored flag `f`. */
+/** SQL: the columns of `StoredFlag`, of a flag `f`. */
 export const flagColumns = sql`f.key, f.version, f.type, f.enabled, f.default_value, f.rules`
 
 export type FlagHistoryRow = {
@@ -11,13 +11,13 @@ export type FlagHistoryRow = {
   /** Milliseconds since 1970, UTC. */
   from: number
   actor: string
-  /** Null from the flag's deletion on. */
+  /** null if this version is the deletion of the flag. */
   definition: StoredFlag | null
 }
 
 /**
- * Raises the versions of flags, and appends them as they are now to the history, with the segments that they read. A
- * key that was used before goes on counting where it stopped.
+ * Raises the versions of flags, and appends the current flags to the history, with the segments that they read. A key
+ * that an earlier, deleted flag had continues the version numbers of that flag.
  */
 export async function recordFlags(em: EntityManager, keys: readonly string[]) {
   if (keys.length === 0) return
@@ -46,14 +46,14 @@ export async function recordFlags(em: EntityManager, keys: readonly string[]) {
   )
 }
 
-/** The segments that the version before this one read; null where there is none. */
+/** SQL: the segments that the version before this one read; null if there is no earlier version. */
 const segmentsBefore = (key: RawBuilder<unknown>, version: RawBuilder<unknown>) => sql`
   (select b.segments from flag_history b where b.key = ${key} and b.version < ${version} and b.segments is not null
     order by b.version desc limit 1)`
 
 const actor = sql`coalesce(nullif(current_setting('platform.actor', true), ''), 'platform')`
 
-/** Appends that a flag is no more. */
+/** Appends the deletion of a flag to the history. */
 export const recordDeletion = (em: EntityManager, key: string) =>
   execute(
     em,
@@ -66,8 +66,9 @@ export const recordDeletion = (em: EntityManager, key: string) =>
 const historyColumns = sql`h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.actor, h.definition`
 
 /**
- * The flag that a key stood for at a time (milliseconds since 1970), and the segments it read; undefined where it is
- * younger.
+ * Reads the flag that a key named at a time, and the segments that the flag read.
+ * @param at milliseconds since 1970, UTC
+ * @returns undefined if there was no flag yet
  */
 export async function readFlagAt(
   em: EntityManager,
@@ -85,7 +86,7 @@ export async function readFlagAt(
   return rows[0]
 }
 
-/** The versions of a key by ascending number. */
+/** Reads the versions of a flag by ascending number. @param after the version number to begin after */
 export async function readFlagHistory(em: EntityManager, key: string, after: number, limit: number) {
   return execute(
     em,
@@ -95,7 +96,10 @@ export async function readFlagHistory(em: EntityManager, key: string, after: num
   )
 }
 
-/** The flags whose evaluation reads a segment, itself or through segments that name it: keys, ascending. */
+/**
+ * Finds the flags whose rules read a segment, directly or through segments that name the segment.
+ * @returns keys, ascending
+ */
 export async function findFlagsBehind(em: EntityManager, segmentId: number): Promise<string[]> {
   const rows = await execute(
     em,
@@ -109,7 +113,7 @@ export async function findFlagsBehind(em: EntityManager, segmentId: number): Pro
   return rows.map(({ key }) => key)
 }
 
-/** The flags with a rule that names the experiment: keys, ascending. */
+/** Finds the flags with a rule that names the experiment. @returns keys, ascending */
 export async function findFlagsOfExperiment(em: EntityManager, experimentId: number): Promise<string[]> {
   const rows = await execute(
     em,
@@ -119,7 +123,7 @@ export async function findFlagsOfExperiment(em: EntityManager, experimentId: num
   return rows.map(({ key }) => key)
 }
 
-/** The flags with a rule that gives a variant a value of its own: keys, ascending. */
+/** Finds the flags with a rule that has a value for the variant. @returns keys, ascending */
 export async function findFlagsOfVariant(
   em: EntityManager,
   experimentId: number,

@@ -3,16 +3,18 @@ import { lockProfilesShared, readProfileChanges } from './queries.ts'
 import { REMEMBER_SECONDS, userDigest } from './watch.ts'
 
 /**
- * Something to be stored for a user, asked for by an alias perhaps, and the version of the profiles when the user was
- * last read.
+ * A row to be stored for a user. `asked_id` is the alias that the caller gave, if any; `profiles_version` is the
+ * version of the profiles when the user was last read.
  */
-type Personal = { user_id: string; asked_id?: string; profiles_version: number }
+type UserRow = { user_id: string; asked_id?: string; profiles_version: number }
 
 /**
- * Holds up erasures and logins until the transaction ends, so that nothing is stored behind one's back.
- * @returns whether a user was erased, or joined to another, since they were looked at
+ * Holds up erasures and new aliases until the transaction ends, so that no row is stored for a user who is erased or
+ * joined in the meantime.
+ * @returns a function that tells whether the user of an item was erased, or joined to another user, since the user was
+ * read
  */
-export async function fenceProfiles<Item extends Personal>(
+export async function fenceProfiles<Item extends UserRow>(
   em: EntityManager,
   items: readonly Item[],
 ): Promise<(item: Item) => boolean> {

@@ -7,7 +7,7 @@ import type { Definitions, StoredExperiment, StoredSegment } from './stored.ts'
 
 const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
 
-/** The columns of a stored experiment `e`. */
+/** SQL: the columns of `StoredExperiment`, of an experiment `e`. */
 const experimentColumns = sql`
   e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition,
   e.on_ineligible, e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id,
@@ -25,7 +25,7 @@ const experimentColumns = sql`
   (select coalesce(json_agg(es.segment_id), '[]')
     from experiment_segments es where es.experiment_id = e.id) as segment_ids`
 
-/** Every definition and the version they belong to. One statement, hence one moment. */
+/** Reads all definitions and their version. One statement reads everything, so that all belongs to one moment. */
 export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
   const rows = await execute(
     em,
@@ -51,13 +51,13 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
   return (rows[0] as { definitions: Definitions }).definitions
 }
 
-/** One version of an experiment in the history. */
+/** One version of an experiment, as the history stores it. */
 export type HistoricDefinition = StoredExperiment & {
-  /** The segments it targets, and those that its rules name. */
+  /** The segments that the experiment targets, and those that rules name, at any depth. */
   segments: StoredSegment[]
 }
 
-/** Appends experiments as they are now to the history, with all segments that deciding them reads. */
+/** Appends the current experiments to the history, with all segments that decisions read. */
 export async function appendHistory(em: EntityManager, experimentIds: readonly number[]) {
   if (experimentIds.length === 0) return
   await execute(
@@ -80,7 +80,7 @@ export async function appendHistory(em: EntityManager, experimentIds: readonly n
   )
 }
 
-/** Begins the history of experiments that are older than it. */
+/** Begins the history of experiments that have none, because they were created before the history existed. */
 export async function beginHistory(em: EntityManager) {
   const rows = await execute(
     em,
@@ -96,6 +96,7 @@ export async function beginHistory(em: EntityManager) {
 
 export type Versions = { definitions: number; profiles: number }
 
+/** Reads the versions that every process polls. */
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const rows = await execute(
     em,
@@ -109,8 +110,8 @@ export async function readVersions(em: EntityManager): Promise<Versions> {
 export type Identity = { identity: string; time_zone: string; stream_secret: string }
 
 /**
- * Reads what tells this database from a copy of it: caches are named by the identity, links to streams signed with the
- * secret.
+ * Reads the identity of this database, which differs from that of any copy of the database. Keys of the shared cache
+ * contain the identity. The secret signs links to streams of changes.
  */
 export async function readIdentity(em: EntityManager): Promise<Identity> {
   const rows = await execute(
@@ -123,7 +124,7 @@ export async function readIdentity(em: EntityManager): Promise<Identity> {
   return rows[0] as Identity
 }
 
-/** Raises the version that every process watches; the row is locked until the transaction ends. */
+/** Raises the version of definitions, and locks its row until the transaction ends. @returns the new version */
 export async function raiseDefinitions(em: EntityManager): Promise<number> {
   const rows = await execute(
     em,
@@ -135,7 +136,11 @@ export async function raiseDefinitions(em: EntityManager): Promise<number> {
   return (rows[0] as { version: number }).version
 }
 
-/** The versions of these experiments, locked until the transaction ends: no definition moves under a decision. */
+/**
+ * Locks experiments in ascending id until the transaction ends, so that no definition changes while a decision is
+ * stored.
+ * @returns the versions of the experiments that exist, by id
+ */
 export async function lockVersions(
   em: EntityManager,
   experimentIds: readonly number[],
@@ -151,10 +156,11 @@ export async function lockVersions(
 }
 
 /**
- * Notes that people were erased or joined, and forgets changes that no cache can be older than.
- * @param digests of their ids, at least one
- * @param kind 'joined' leaves what is stored of them true, 'erased' does not
- * @returns the people's new version: that of the last of them, and no lower than that of any
+ * Records that users were erased or joined, and deletes records of changes that are older than any cache.
+ * @param digests digests of the users' ids, at least one; see `userDigest`
+ * @param kind data stored for a 'joined' user stays true, data stored for an 'erased' user does not
+ * @param keepSeconds how long caches may keep data, and hence how long changes are kept
+ * @returns the new version of the profiles, which is the version of the last of these changes
  */
 export async function raiseProfiles(
   em: EntityManager,
@@ -177,22 +183,29 @@ export async function raiseProfiles(
   return (rows[0] as { version: number }).version
 }
 
-/** Held by transactions that store rows of people, until they end. @returns the people's version from then on */
+/**
+ * Takes the shared lock of profiles until the transaction ends. Transactions that store rows of users take this lock.
+ * @returns the version of the profiles, which cannot change while the lock is held
+ */
 export async function lockProfilesShared(em: EntityManager): Promise<number> {
   const rows = await execute(em, sql<{ version: number }>`select fence_people()::float8 as version`)
   return (rows[0] as { version: number }).version
 }
 
 /**
- * Waits for those transactions and holds up new ones, until this one ends.
- * @throws a lock timeout (55P03) rather than holding up everybody behind a writer that itself has to wait
+ * Takes the exclusive lock of profiles until the transaction ends: waits for the transactions that hold the shared
+ * lock, and holds up new ones.
+ * @throws a lock timeout (55P03) after 250 ms: a longer wait would hold up everybody behind a writer that itself waits
  */
 export async function lockProfiles(em: EntityManager) {
   await em.execute(`set local lock_timeout = '250ms'`)
   await lock(em, 'profiles')
 }
 
-/** Whose stored data was replaced since a version, and within the time that caches may remember. */
+/**
+ * Reads which users were erased or joined after a version of the profiles, and within the time that caches keep data.
+ * @param keepSeconds how long caches may keep data
+ */
 export async function readProfileChanges(em: EntityManager, since: number, keepSeconds: number) {
   return execute(
     em,
@@ -215,8 +228,9 @@ const historyColumns = sql`
   h.experiment_id, h.version, (extract(epoch from h."from") * 1000)::float8 as "from", h.definition`
 
 /**
- * The definitions of these experiments that were in force at a time (milliseconds since 1970); none where they are
- * younger.
+ * Reads the definitions of these experiments that were in force at a time. Experiments that did not exist yet are left
+ * out.
+ * @param at milliseconds since 1970, UTC
  */
 export async function readHistoryAt(
   em: EntityManager,
@@ -236,7 +250,7 @@ export async function readHistoryAt(
   )
 }
 
-/** One version of an experiment, as decisions were made by it. */
+/** Reads one version of an experiment, as decisions used it; undefined if there is no such version. */
 export async function readHistoryVersion(
   em: EntityManager,
   experimentId: number,
@@ -252,17 +266,20 @@ export async function readHistoryVersion(
 }
 
 /**
- * Locks the uses of segments until the transaction ends. A change takes the lock before it changes a segment's rules,
- * names segments in a rule, links a segment to an experiment or deletes one, and before it locks segments and
- * experiments. The uses of a segment cannot change between the check and the change, so that no circle and no deleted
- * segment is stored.
+ * Locks the uses of segments until the transaction ends. A change takes this lock before it changes the rules of a
+ * segment, names segments in a rule, links a segment to an experiment, or deletes a segment. The lock is taken before
+ * segments and experiments are locked. The uses of a segment cannot change between the check and the change, so that no
+ * circle and no name of a deleted segment is stored.
  */
 export const lockRules = (em: EntityManager) => lock(em, 'rules')
 
-/** Locks the keys of flags and experiments until the transaction ends, so that a key that was found free stays free. */
+/** Locks the keys of flags and experiments until the transaction ends, so that a key found free stays free. */
 export const lockKeys = (em: EntityManager) => lock(em, 'keys')
 
-/** The platform's clock, to the millisecond; not the transaction's start, which may lie before a wait for a lock. */
+/**
+ * Reads the clock of the database, to the millisecond. The start of the transaction is no substitute: it may lie before
+ * a wait for a lock.
+ */
 export async function readClock(em: EntityManager): Promise<Date> {
   const rows = await execute(
     em,

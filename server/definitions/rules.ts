@@ -8,13 +8,13 @@ import { lockRules } from './queries.ts'
 
 type Path = readonly (string | number)[]
 
-/** Segments in a row, each named by the one before: what bounds the depth of one evaluation. */
-const MOST_IN_A_ROW = 10
+/** The longest chain of segments, each of which names the next. The limit bounds the depth of one evaluation. */
+const LONGEST_CHAIN = 10
 
 /**
- * Compiles a rule that a caller gave.
- * @param field the path of the field that it was given in
- * @throws DomainError BAD_REQUEST with the path of the fault, which begins with the field
+ * Compiles a rule from a caller's input.
+ * @param field the path of the input field that holds the rule
+ * @throws DomainError BAD_REQUEST with the path of the fault, which begins with `field`
  */
 export function compileGiven(rules: Rules | null, ...field: Path): Condition {
   try {
@@ -26,8 +26,9 @@ export function compileGiven(rules: Rules | null, ...field: Path): Condition {
 }
 
 /**
- * Checks a rule's names of segments, each where it stands.
- * @param faultOf says what is wrong with naming a segment, if anything is
+ * Checks every segment that a rule names.
+ * @param field the path of the input field that holds the rule
+ * @param faultOf gives the message if the rule cannot name the segment, otherwise null
  * @throws DomainError BAD_REQUEST with the path of the first bad name
  */
 export function checkNames(condition: Condition, field: Path, faultOf: (segmentId: number) => string | null) {
@@ -39,14 +40,16 @@ export function checkNames(condition: Condition, field: Path, faultOf: (segmentI
   }
 }
 
-export const unknownSegment = (segmentId: number) => `names segment ${segmentId}, which does not exist`
+/** Makes the message for a rule that names an unknown segment. */
+export const unknownSegment = (segmentId: number) => `segment ${segmentId} does not exist`
 
 /**
- * Compiles a rule that is to be stored, and makes sure that the segments it names exist, and go on existing until the
- * transaction ends. Takes the lock of `lockRules`: to be called before experiments are locked.
- * @param field the path of the field that the rule was given in
- * @param segmentId whose rule it is, if it is a segment's: none leads back to itself, nor to too many others
- * @returns the segments that it names, to be stored beside it
+ * Compiles a rule that is about to be stored. The segments that the rule names exist, and cannot be deleted before the
+ * transaction ends. Takes the lock of `lockRules`: call this before experiments are locked.
+ * @param field the path of the input field that holds the rule
+ * @param segmentId the segment whose rule this is, or 'new'; absent for other rules. The rules of segments must not
+ * form a circle, nor a chain of more than LONGEST_CHAIN segments
+ * @returns the ids of the segments that the rule names, which the caller stores beside the rule
  * @throws DomainError BAD_REQUEST with the path of the fault
  */
 export async function compileRule(
@@ -60,20 +63,20 @@ export async function compileRule(
   await lockRules(em)
   const stored = typeof segmentId === 'number' ? segmentId : null
   const above = (stored === null ? 0 : await countAbove(em, stored)) + (segmentId === undefined ? 0 : 1)
-  const below = await lookBelow(em, condition.segmentIds, stored)
+  const below = await measureBelow(em, condition.segmentIds, stored)
   checkNames(condition, field, (named) => {
     const found = below.get(named)
     if (!found) return unknownSegment(named)
     if (found.leads_back)
-      return `names segment ${named}, which leads back to segment ${stored}: segments cannot name one another in a circle`
-    if (above + found.depth > MOST_IN_A_ROW)
-      return `makes more than ${MOST_IN_A_ROW} segments name one another in a row`
+      return `segment ${named} leads back to segment ${stored}: segments cannot name one another in a circle`
+    if (above + found.depth > LONGEST_CHAIN)
+      return `segment ${named} makes a chain of more than ${LONGEST_CHAIN} segments that name one another`
     return null
   })
   return [...condition.segmentIds]
 }
 
-/** How many segments there are in the longest row that ends with one naming this segment. */
+/** Counts the segments of the longest chain that ends with a segment that names this one. */
 async function countAbove(em: EntityManager, segmentId: number): Promise<number> {
   const rows = await execute(
     em,
@@ -82,7 +85,7 @@ async function countAbove(em: EntityManager, segmentId: number): Promise<number>
         select ${segmentId}::int, 0
         union
         select s.id, above.depth + 1 from above join segments s on s.rules_segment_ids @> array[above.id]
-        where above.depth <= ${MOST_IN_A_ROW})
+        where above.depth <= ${LONGEST_CHAIN})
       select max(above.depth) as depth from above`,
   )
   return rows[0]?.depth ?? 0
@@ -90,8 +93,11 @@ async function countAbove(em: EntityManager, segmentId: number): Promise<number>
 
 type Below = { named: number; depth: number; leads_back: boolean }
 
-/** Finds, for each named segment that exists, the longest row of segments below it, and whether one leads back. */
-async function lookBelow(em: EntityManager, named: readonly number[], segmentId: number | null) {
+/**
+ * Measures, for each named segment that exists, the longest chain of segments that begins with it.
+ * @param segmentId the segment whose rule is checked; `leads_back` tells whether a chain contains that segment
+ */
+async function measureBelow(em: EntityManager, named: readonly number[], segmentId: number | null) {
   const possible = named.filter((value) => id.safeParse(value).success)
   if (possible.length === 0) return new Map<number, Below>()
   const rows = await execute(
@@ -101,7 +107,7 @@ async function lookBelow(em: EntityManager, named: readonly number[], segmentId:
         select s.id, s.id, 1 from segments s where s.id in (${sql.join(possible)})
         union
         select below.named, unnest(s.rules_segment_ids), below.depth + 1 from below join segments s on s.id = below.id
-        where below.depth <= ${MOST_IN_A_ROW})
+        where below.depth <= ${LONGEST_CHAIN})
       select below.named, max(below.depth) as depth, bool_or(below.id = ${segmentId ?? 0}) as leads_back
       from below group by below.named`,
   )

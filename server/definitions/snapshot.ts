@@ -6,30 +6,31 @@ import { compileExperiment, compileSegments, type OnBadRule, type Surroundings }
 import { compileFlag } from './compile-flag.ts'
 import type { Definitions, StoredExperiment } from './stored.ts'
 
-/** All definitions of one version, compiled; never changed, only replaced whole. */
+/** All definitions of one version, compiled. A snapshot never changes; a new version replaces it as a whole. */
 export type Snapshot = {
   readonly version: number
   readonly experiments: ReadonlyMap<number, ExperimentDefinition>
   /** Flags, and the experiments that can be read as flags (neither archived nor holdouts), by ascending key. */
   readonly byKey: ReadonlyMap<string, FlagDefinition | ExperimentDefinition>
-  /** When it last changed, and when a rule of a flag comes into force or ends: milliseconds since 1970, ascending. */
+  /** When the definitions last changed, in milliseconds since 1970. */
   readonly changedAt: number
+  /** When rules of flags come into force or end, in milliseconds since 1970, ascending. */
   readonly flagTimes: readonly number[]
-  /** The highest experiment id: a higher one may be newer than the snapshot. */
+  /** The highest experiment id. An experiment with a higher id may be newer than the snapshot. */
   readonly highestId: number
-  /** Rules of segments, compiled; also of those that no experiment uses. */
+  /** The compiled rules of all segments, by segment id. */
   readonly segments: ReadonlyMap<number, Condition>
-  /** The places of stored rules that do not compile; nobody is eligible by them. */
+  /** The owners of stored rules that do not compile, such as `segment 3`. These rules match nobody. */
   readonly badRules: readonly string[]
-  /** The experiments that start or end by themselves, with the time in milliseconds since 1970. */
+  /** The experiments with a scheduled start or end, with the time in milliseconds since 1970. */
   readonly scheduled: readonly { readonly experimentId: number; readonly version: number; readonly at: number }[]
 }
 
-/** Experiments compiled at a stretch. */
-const STRETCH = 200
+/** How many experiments and flags are compiled without a pause. */
+const BATCH = 200
 
-/** Compiles in stretches; between them others have their turn, so that decisions go on. */
-export async function compileInTurns(definitions: Definitions, warn: OnBadRule): Promise<Snapshot> {
+/** Compiles a snapshot in batches. Other work, such as decisions, runs between two batches. */
+export async function compileInBatches(definitions: Definitions, warn: OnBadRule): Promise<Snapshot> {
   const steps = compile(definitions, warn)
   for (let step = steps.next(); ; step = steps.next()) {
     if (step.done) return step.value
@@ -37,13 +38,13 @@ export async function compileInTurns(definitions: Definitions, warn: OnBadRule):
   }
 }
 
-/** Compiles at once. */
+/** Compiles a snapshot without a pause. */
 export function compileSnapshot(definitions: Definitions, warn: OnBadRule): Snapshot {
   const steps = compile(definitions, warn)
   for (let step = steps.next(); ; step = steps.next()) if (step.done) return step.value
 }
 
-/** Compiles all definitions; yields after every stretch, so that the caller can let others go on. */
+/** Compiles all definitions. Yields after every batch, so that the caller can let other work run. */
 function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefined, Snapshot> {
   const badRules: string[] = []
   const onBadRule: OnBadRule = (where, error) => {
@@ -55,12 +56,12 @@ function* compile(definitions: Definitions, warn: OnBadRule): Generator<undefine
   let done = 0
   for (const { id } of definitions.experiments) {
     compileOne(id)
-    if (++done % STRETCH === 0) yield
+    if (++done % BATCH === 0) yield
   }
   const flags: FlagDefinition[] = []
   for (const flag of definitions.flags) {
     flags.push(compileFlag(flag, { segments, experiments }, onBadRule))
-    if (++done % STRETCH === 0) yield
+    if (++done % BATCH === 0) yield
   }
   return {
     version: definitions.version,
@@ -82,7 +83,7 @@ function experimentCompiler(definitions: Definitions, segments: Snapshot['segmen
   const layers = Map.groupBy(inLayers, (experiment) => experiment.layer_id)
   const overrides = overridesByExperiment(definitions)
   const experiments = new Map<number, ExperimentDefinition>()
-  /** Experiments whose compilation has begun. Stored references have no circle; if one had, it would end here. */
+  /** Experiments whose compilation has begun. Stored references have no circle; this set would end one. */
   const begun = new Set<number>()
   const compileOne = (id: number): ExperimentDefinition | undefined => {
     const done = experiments.get(id)
@@ -92,7 +93,7 @@ function experimentCompiler(definitions: Definitions, segments: Snapshot['segmen
     const ownRunId = experiment.run?.id
     const surroundings: Surroundings = {
       segments,
-      overrides: overrides.get(id) ?? none,
+      overrides: overrides.get(id) ?? noOverrides,
       layerRunIds: unfinishedRuns(layers.get(experiment.layer_id) ?? []).filter((runId) => runId !== ownRunId),
       holdout: (experiment.holdout_id !== null && compileOne(experiment.holdout_id)) || null,
       prerequisite: (needed) => {
@@ -107,7 +108,7 @@ function experimentCompiler(definitions: Definitions, segments: Snapshot['segmen
   return { experiments, compileOne }
 }
 
-/** Groups the forced variants, by user id, under their experiments. */
+/** Groups overrides by experiment. @returns maps from user id to variant id, by experiment id */
 function overridesByExperiment({ overrides }: Definitions) {
   const byExperiment = new Map<number, Map<string, number>>()
   for (const { experiment_id, user_id, variant_id } of overrides) {
@@ -117,6 +118,7 @@ function overridesByExperiment({ overrides }: Definitions) {
   return byExperiment
 }
 
+/** Collects the flags, and the experiments that can be read as flags, by ascending key. */
 function keyed(flags: readonly FlagDefinition[], experiments: ReadonlyMap<number, ExperimentDefinition>) {
   const readable = [...experiments.values()].filter(
     ({ kind, status }) => kind === 'experiment' && status !== 'archived',
@@ -134,8 +136,9 @@ const isUnfinished = ({ status }: StoredExperiment) => status === 'running' || s
 const unfinishedRuns = (experiments: readonly StoredExperiment[]) =>
   experiments.filter(isUnfinished).flatMap(({ run }) => (run ? [run.id] : []))
 
-const none: ReadonlyMap<string, number> = new Map()
+const noOverrides: ReadonlyMap<string, number> = new Map()
 
+/** Lists the scheduled start of a draft, or the scheduled end of an experiment with an unfinished run. */
 function scheduleOf(stored: StoredExperiment) {
   const at =
     stored.status === 'draft' ? stored.scheduled_start_at : isUnfinished(stored) ? stored.scheduled_end_at : null

@@ -2,7 +2,7 @@ import type { Rules } from '../evaluation/condition.ts'
 import type { FlagType } from '../evaluation/flag.ts'
 import type { Range } from '../evaluation/layer.ts'
 
-/** An experiment as stored: all that deciding it needs, of one moment. Times in milliseconds since 1970, UTC. */
+/** An experiment as stored: all that decisions need, of one moment. Times are milliseconds since 1970, UTC. */
 export type StoredExperiment = {
   id: number
   key: string
@@ -19,14 +19,17 @@ export type StoredExperiment = {
   holdout_id: number | null
   layer_id: number | null
   layer_ranges: Range[]
-  /** The type of all payloads; null: any JSON. */
+  /** The type of every payload; null: any JSON value. */
   payload_type: FlagType | null
   shipped_variant_id: number | null
-  /** Attributes that results can be broken down by; versions of long ago say nothing of them. */
+  /** Names of attributes that results can be broken down by; old versions in the history lack this field. */
   dimensions?: string[]
   scheduled_start_at: number | null
   scheduled_end_at: number | null
-  /** The current run; and, where an event started the first, that one's start, which an earlier event moves back. */
+  /**
+   * The latest run. `movable_start` is the start of the first run if an event started that run and its results are not
+   * frozen: an earlier event moves the start back. Otherwise it is null.
+   */
   run: { id: number; number: number; period: number; movable_start: number | null } | null
   variants: {
     id: number
@@ -38,20 +41,22 @@ export type StoredExperiment = {
   }[]
   segment_ids: number[]
 }
+/** A segment as stored. */
 export type StoredSegment = { id: number; name: string; rules: Rules | null }
 
+/** All definitions of one version, as stored. */
 export type Definitions = {
   version: number
-  /** When they last changed, in milliseconds since 1970. */
+  /** When the definitions last changed, in milliseconds since 1970. */
   changed_at: number
   flags: StoredFlag[]
   experiments: StoredExperiment[]
   segments: StoredSegment[]
-  /** Forced variants, also of the ids that are aliases of the user. */
+  /** The overrides in force. An override of a user is repeated for each alias that has none of its own. */
   overrides: { experiment_id: number; user_id: string; variant_id: number }[]
 }
 
-/** A rule of a flag as stored; of `value`, `rollout` and `experiment` one is there. Times in ISO 8601. */
+/** A rule of a flag as stored, with exactly one of `value`, `rollout` and `experiment`. Times are in ISO 8601. */
 export type StoredFlagRule = {
   id: string
   condition: Rules | null
@@ -63,7 +68,7 @@ export type StoredFlagRule = {
   experiment?: { experiment_id: number; values: { variant_id: number; value: unknown }[] }
 }
 
-/** A flag as stored: all that evaluating it needs. */
+/** A flag as stored: all that evaluation needs. */
 export type StoredFlag = {
   key: string
   version: number

@@ -6,26 +6,30 @@ import { type Json, jsonFault, type ValueType } from '../wire.ts'
 type Path = readonly (string | number)[]
 type Schema = Record<string, Json>
 
-/** Limits of one value, which a schema checks and every answer carries. */
+/** Limits of one value. A schema checks each value, and every answer carries the value. */
 const LIMITS = { values: 5000, characters: 65_536 }
-/** Limits of all patterns of a schema together, and of its lists of unique items. They bound the time of a check. */
+/** Limits of all patterns of a schema together, and of its `uniqueItems`. These limits bound the time of a check. */
 const MOST_INSTRUCTIONS = 300
 const MOST_UNIQUE = 10
-/** Limits of a schema. It is compiled without a pause: 1000 values take about 0.1 s. */
+/** Limits of a schema. A schema is compiled without a pause: 1000 values take about 0.1 s. */
 const SCHEMA_LIMITS = { values: 1000, characters: 16_384 }
 
-/** Checks the values of a flag, or the payloads of an experiment, against their type and JSON Schema. */
+/** Checks a value of a flag, or a payload, against a type and a JSON Schema. @param field the path of the value */
 export type CheckValue = (value: unknown, ...field: Path) => void
 
 /**
- * @param type null: any JSON value
- * @param field that a fault of the schema itself is reported in
+ * Makes a check of values.
+ * @param type the type that values must have; null: any JSON value
+ * @param schema the JSON Schema that values must fit; null: none
+ * @param field the field in which a fault of the schema itself is reported
  * @returns a check that throws DomainError BAD_REQUEST with the path of the fault
+ * @throws DomainError BAD_REQUEST if the schema is bad
  */
 export function valueCheck(type: ValueType | null, schema: Schema | null, field: string): CheckValue {
   const validate = schema === null ? null : compileSchema(schema, field)
   return (value, ...path) => {
-    if (type !== null && typeOf(value) !== type) throw invalid(`must be ${article[type]}, as the type says`, ...path)
+    if (type !== null && typeOf(value) !== type)
+      throw invalid(`must be ${article[type]}, not ${typeOf(value)}`, ...path)
     const tooLarge = jsonFault(value, LIMITS)
     if (tooLarge) throw invalid(tooLarge, ...path)
     const fault = validate && faultOf(validate, value)
@@ -33,7 +37,7 @@ export function valueCheck(type: ValueType | null, schema: Schema | null, field:
   }
 }
 
-/** Finds the first fault of a value, with its path; null where the value fits. */
+/** Finds the first fault of a value, with its path; null if the value fits. */
 function faultOf(validate: ValidateFunction, value: unknown): { message: string; path: Path } | null {
   try {
     if (validate(value) === true) return null
@@ -55,23 +59,27 @@ const article: Record<ValueType, string> = {
   object: 'an object',
 }
 
+/** Names the type of a JSON value. */
 const typeOf = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
 
-/** A step of a JSON pointer. */
+/** Unescapes one step of a JSON pointer. */
 const unescaped = (step: string) => step.replaceAll('~1', '/').replaceAll('~0', '~')
 
 /**
- * Unknown keywords are refused, as mistakes. So are references, of which a few lines could take for ever; patterns are
- * searched in linear time, and so are repetitions: no value can stall the process.
+ * Compiles a JSON Schema whose checks take linear time, so that no value can stall the process. Unknown keywords are
+ * refused as mistakes. References are refused, because a few lines of references could take forever. Patterns are
+ * searched, and `uniqueItems` are compared, in linear time.
+ * @throws DomainError BAD_REQUEST, reported in `field`
  */
 function compileSchema(schema: Schema, field: string): ValidateFunction {
   const tooLarge = jsonFault(schema, SCHEMA_LIMITS)
   if (tooLarge) throw invalid(tooLarge, field)
   const text = JSON.stringify(schema)
   const refused = /"(\$(?:ref|dynamicRef|recursiveRef|async))":/.exec(text)
-  if (refused) throw invalid(`${refused[1]} is not supported, nor a property of that name`, field)
+  if (refused)
+    throw invalid(`${refused[1]} is not supported, neither as a keyword nor as the name of a property`, field)
   if ((text.match(/"uniqueItems":/g)?.length ?? 0) > MOST_UNIQUE)
-    throw invalid(`must not have more than ${MOST_UNIQUE} lists of unique items`, field)
+    throw invalid(`uniqueItems may occur at most ${MOST_UNIQUE} times`, field)
   const ajv = new Ajv2020({
     strict: true,
     strictTypes: false,
@@ -89,36 +97,39 @@ function compileSchema(schema: Schema, field: string): ValidateFunction {
   }
 }
 
-/** Ajv's own compares every item with every other. */
+/** Replaces Ajv's own keyword, which compares every item with every other. */
 const uniqueItems: FuncKeywordDefinition = {
   keyword: 'uniqueItems',
   type: 'array',
   schemaType: 'boolean',
-  error: { message: 'must not have items twice' },
+  error: { message: 'must not contain an item twice' },
   validate: (wanted: boolean, items: unknown[]) =>
     !wanted || new Set(items.map((item) => JSON.stringify(item, inOrder))).size === items.length,
 }
 
-/** Equal objects are written alike, whatever the order of their keys. */
+/** Sorts the keys of objects, so that equal objects are serialized alike. */
 const inOrder = (_key: string, value: unknown) =>
   typeOf(value) === 'object'
     ? Object.fromEntries(Object.entries(value as object).sort(([a], [b]) => (a < b ? -1 : 1)))
     : value
 
-/** Patterns are RE2's, and bounded together, as often as they stand in the schema. */
+/**
+ * Makes the compiler of the patterns of a schema. Patterns follow RE2's syntax. The limit MOST_INSTRUCTIONS holds for
+ * all patterns together; a pattern that occurs twice counts twice.
+ */
 function patternCompiler() {
   let left = MOST_INSTRUCTIONS
   const regExp = (pattern: string) => {
     const { isIn, instructions } = compilePattern(pattern, false, [])
     left -= instructions
-    if (left < 0) throw new Error('the patterns of the schema are too large together')
+    if (left < 0) throw new Error('the patterns of the schema are too large together: use fewer or simpler patterns')
     const test = (text: string) => {
       const found = isIn(text)
       if (found === null)
-        throw new TextTooLong('has a text of more than 1,000 characters, in which no pattern is searched for')
+        throw new TextTooLong('has a text of more than 1,000 characters, which is too long for a pattern')
       return found
     }
-    // Ajv tells compiled patterns apart by their text.
+    // Ajv identifies compiled patterns by their text.
     return { test, toString: () => pattern }
   }
   return Object.assign(regExp, { code: 'new RegExp' })

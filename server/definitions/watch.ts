@@ -6,38 +6,41 @@ import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
 import { inBackground } from '../database/background.ts'
 import { loadDefinitions, readProfileChanges, readVersions } from './queries.ts'
-import { compileInTurns, type Snapshot } from './snapshot.ts'
+import { compileInBatches, type Snapshot } from './snapshot.ts'
 
-/** How long a cache may remember an assignment, and hence how long changes of profiles must be known. */
+/** How long a cache may keep an assignment, and hence how long changes of profiles must be known, in seconds. */
 export const REMEMBER_SECONDS = 24 * 3600
 const POLL_MS = 2000
 const MAX_CHANGES = 1_000_000
 const SNAPSHOT_SECONDS = 3600
 
+/** Computes the digest under which changes of a user's profile are recorded: SHA-256 in base64url. */
 export const userDigest = (userId: string) => createHash('sha256').update(userId, 'utf8').digest('base64url')
 
 /**
- * This process's view of what changes elsewhere: the snapshot of all definitions, and whose stored data was replaced.
- * Messages make it quick, polling makes it sure.
+ * Follows the changes that other processes make: keeps the snapshot of all definitions, and the users who were erased
+ * or joined. Messages make changes arrive quickly; polling finds every change whose message was lost.
  */
 export type Watch = {
   snapshot: () => Snapshot
-  /** Reloads unless the snapshot is current; calls that arrive together share one look. */
+  /** Reads the versions, and reloads the snapshot unless it is current. Concurrent calls share one read. */
   refresh: () => Promise<Snapshot>
+  /** The version of the profiles that the last poll found. */
   profilesVersion: () => number
-  /** The version of the profiles that a look at this user from now on reflects. */
+  /** The version of the profiles that data of this user reflects if it is read from now on. */
   seenVersion: (userId: string) => number
-  /** The version at which this user was last erased or joined; 0 where that is not known to have happened. */
+  /** The version at which this user was last erased or joined; 0 if no such change is known. */
   changedAt: (userId: string) => number
-  /** Notes such a change at once, without waiting for the poll. */
+  /** Records that this user was erased or joined, without waiting for the next poll. */
   noteChange: (userId: string, version: number) => void
-  /** When this process has a newer snapshot. */
+  /** Calls the listener when this process has a newer snapshot. */
   onChange: (listener: (snapshot: Snapshot) => void) => void
-  /** When a poll finds erasures that no message told of. */
+  /** Calls the listener when a poll finds erasures of which no message has arrived. */
   onMissedErasure: (listener: () => void) => void
   close: () => Promise<void>
 }
 
+/** Creates the watch, with a first snapshot. @throws the database's error if that snapshot cannot be read */
 export async function createWatch(options: { orm: MikroORM; cache: Cache; log: Logger }): Promise<Watch> {
   const { orm, cache, log } = options
   const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
@@ -45,21 +48,21 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   const changed: ((snapshot: Snapshot) => void)[] = []
   let profiles = 0
   let snapshot: Snapshot | undefined
-  let looking: Promise<Snapshot> | undefined
+  let current: Promise<Snapshot> | undefined
 
-  async function look(): Promise<Snapshot> {
+  async function readChanges(): Promise<Snapshot> {
     const em = orm.em.fork()
     const versions = await readVersions(em)
     if (versions.profiles !== profiles) {
       const rows = await readProfileChanges(em, profiles, REMEMBER_SECONDS)
-      let news = false
+      let hasMissedErasure = false
       for (const row of rows) {
         if ((changes.get(row.user_digest) ?? 0) < row.version) {
           changes.set(row.user_digest, row.version)
-          news ||= row.kind === 'erased'
+          hasMissedErasure ||= row.kind === 'erased'
         }
       }
-      if (news) for (const listener of missed) listener()
+      if (hasMissedErasure) for (const listener of missed) listener()
       profiles = versions.profiles
     }
     if (snapshot && versions.definitions <= snapshot.version) return snapshot
@@ -67,35 +70,35 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
       loadDefinitions(em),
     )
     if (snapshot && definitions.version <= snapshot.version) return snapshot
-    snapshot = await compileInTurns(definitions, (where, error) =>
-      log.error({ where, err: error }, `A stored rule does not compile, nobody is eligible by it: ${where}`),
+    snapshot = await compileInBatches(definitions, (where, error) =>
+      log.error({ where, err: error }, `A stored rule does not compile and matches nobody: ${where}`),
     )
     for (const listener of changed) listener(snapshot)
     return snapshot
   }
 
-  // A look that began before a change may miss it: callers who come later wait for the next one.
+  // A read that began before a change may miss the change, so later callers wait for the next read.
   let following: Promise<Snapshot> | undefined
   const begin = () => {
-    const mine = look().finally(() => {
-      if (looking === mine) looking = undefined
+    const mine = readChanges().finally(() => {
+      if (current === mine) current = undefined
     })
-    looking = mine
+    current = mine
     return mine
   }
   const refresh = (): Promise<Snapshot> => {
-    if (!looking) return begin()
-    following ??= looking
+    if (!current) return begin()
+    following ??= current
       .catch(() => {})
       .then(() => {
         following = undefined
-        return looking ?? begin()
+        return current ?? begin()
       })
     return following
   }
 
   const first = await refresh()
-  const complaint = 'Definitions could not be looked at; trying again'
+  const complaint = 'Definitions could not be read; trying again'
   const poll = inBackground({ pauseMs: POLL_MS, log, complaint }, refresh)
   cache.subscribe((message) => {
     if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) poll.runSoon()

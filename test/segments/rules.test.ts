@@ -100,7 +100,7 @@ onOneDatabase('the rules of a segment', (app) => {
 
   test('name one another at most 10 in a row, wherever the row grows', async () => {
     const { api } = app()
-    const tooLong = { status: 400, body: { message: expect.stringContaining('in a row') } }
+    const tooLong = { status: 400, body: { message: expect.stringContaining('chain of more than 10') } }
     const [lastOfSix, lastOfFour] = [await makeRow(api, 6), await makeRow(api, 4)]
     expect((await setRules(api, lastOfSix.at(-1), inGroup(lastOfFour[0]))).status).toBe(200)
     const more = await api.call('POST', '/api/segments', { name: 'one more', rules: inGroup(lastOfSix[0]) })
