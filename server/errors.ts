@@ -15,6 +15,12 @@ export class DomainError extends Error {
 
 export const notFound = (what: string, id: number | string) =>
   new DomainError('NOT_FOUND', `${what} ${id} does not exist`)
+/** Makes the error for a call without attributes about a user of whom nothing is stored. */
+export const unknownUser = (userId: string) =>
+  new DomainError(
+    'NOT_FOUND',
+    `User ${userId} is unknown: pass attributes (may be {}) with the call, or create the user first`,
+  )
 export const conflict = (message: string) => new DomainError('CONFLICT', message)
 /** @param path of the field that is wrong, as in `issues` */
 export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)

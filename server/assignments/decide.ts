@@ -1,5 +1,5 @@
 import type { Watch } from '../definitions/watch.ts'
-import { notFound, unavailable } from '../errors.ts'
+import { unavailable, unknownUser } from '../errors.ts'
 import { pickAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, Subject, VariantDefinition } from '../evaluation/definition.ts'
 import { type Decision, draw, overrideOf, startsOnCheck } from '../evaluation/evaluate.ts'
@@ -19,19 +19,20 @@ export type Deciding = {
   readonly starter: Starter
 }
 
-/** How often a decision is made again because definitions changed during it. */
+/** How many attempts one call makes. An attempt fails if definitions change during the decision. */
 const MAX_ATTEMPTS = 25
 
-/** Tells whether a user without a remembered assignment there has to be looked up in the database. */
+/** Tells whether the decision depends on stored assignments, so that a user who is not remembered must be looked up. */
 const dependsOnStored = ({ status, layer, holdout, prerequisites }: ExperimentDefinition) =>
   status === 'running' ||
   status === 'paused' ||
   (status === 'draft' && (layer !== null || holdout !== null || prerequisites.length > 0))
 
 /**
- * Decides, and stores what is new before it is answered. The first stored decision wins.
- * @param actor the name in the audit log where the check starts a draft
- * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
+ * Decides a check. New decisions are stored before they are returned, and the first stored decision wins.
+ * @param actor the name in the audit log if the check starts a draft
+ * @throws DomainError NOT_FOUND for an unknown user, unless the call carries attributes; SERVICE_UNAVAILABLE if the
+ * definitions keep changing during the call
  */
 export async function decide(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   const { watch, profiles, memory } = deciding
@@ -41,7 +42,7 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const profilesVersion = watch.seenVersion(check.user_id)
     const profile = await profiles.read(check.user_id)
-    if (!profile.known && !check.attributes) throw notFound('User', check.user_id)
+    if (!profile.known && !check.attributes) throw unknownUser(check.user_id)
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
     const starting = check.preview || check.starts === false ? [] : startedBy(wanted, check.user_id)
@@ -52,7 +53,7 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     let runs = memory.peek(check.user_id)
     const mustDraw = wanted.some((experiment) => dependsOnStored(experiment) && !storedIn(experiment, runs))
     if (mustDraw) runs = await memory.load(check.user_id)
-    // An alias draws as its owner: the owner's assignments count then, before those that the alias has of its own.
+    // An alias draws as its owner. The owner's assignments then take precedence over the alias's own assignments.
     const isAlias = profile.ownerId !== check.user_id
     const owned = isAlias && mustDraw ? await memory.load(profile.ownerId) : undefined
     const request = { check, profile, profilesVersion, owned }
@@ -63,10 +64,13 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     const current = (experiment: ExperimentDefinition) => now.get(experiment.id)?.version === experiment.version
     if (!moved && wanted.every(current)) return answers
   }
-  throw unavailable('The experiments are being changed too quickly to decide; try again soon')
+  throw unavailable('Definitions changed too often during this decision; try again soon')
 }
 
-/** Lists the drafts that a check starts: those asked for where no variant is forced on the user, and their holdouts. */
+/**
+ * Lists the drafts that a check starts: the experiments of the check and their holdouts. An experiment that forces a
+ * variant on the user is not started.
+ */
 function startedBy(wanted: readonly ExperimentDefinition[], userId: string): ExperimentDefinition[] {
   const undecided = wanted.filter((experiment) => !overrideOf(experiment, userId))
   const drawing = undecided.filter((experiment) => experiment.status === 'running' || startsOnCheck(experiment))
@@ -74,12 +78,14 @@ function startedBy(wanted: readonly ExperimentDefinition[], userId: string): Exp
   return [...new Set([...undecided, ...holdouts])].filter(startsOnCheck)
 }
 
-/** `owned`: what is stored of the owner, where an alias has to be drawn. */
+/** One check with the user's profile. `owned` holds the owner's assignments if an alias has to be drawn. */
 type Request = { check: Check; profile: UserProfile; profilesVersion: number; owned: RememberedRuns | undefined }
 
 /**
- * Decides experiment by experiment, together as far as they do not depend on one another: the holdouts of those that
- * have to be drawn first, then by depth, so that a prerequisite stored in this call counts in this call.
+ * Decides the experiments of a check by ascending depth: first the holdouts of experiments that have to be drawn, then
+ * prerequisites before the experiments that need them. An assignment that is stored at one depth counts at the next.
+ * Experiments of one depth are decided together.
+ * @returns `moved`: whether an experiment or the user changed, so that the check has to be decided again
  */
 async function decideAll(
   deciding: Deciding,
@@ -121,7 +127,7 @@ async function decideAll(
   return { answers, moved }
 }
 
-/** Adds the holdouts that must be decided before anybody is drawn. */
+/** Adds the holdouts that must be decided before the user is drawn. */
 function withHoldouts(wanted: readonly ExperimentDefinition[], runs: RememberedRuns): Iterable<ExperimentDefinition> {
   if (!wanted.some((experiment) => experiment.holdout)) return wanted
   const all = new Set(wanted)
@@ -131,7 +137,7 @@ function withHoldouts(wanted: readonly ExperimentDefinition[], runs: RememberedR
   return all
 }
 
-/** The user's variant in one experiment, and the assignment behind it where the outcome is 'stored'. */
+/** The user's variant in one experiment. `stored` is the assignment if the outcome is 'stored'. */
 type Settled = {
   readonly experiment: ExperimentDefinition
   readonly outcome: Exclude<Decision['outcome'], 'left out'>
@@ -141,8 +147,8 @@ type Settled = {
 
 /**
  * Decides one experiment in three steps: settle, store, expose.
- * @param stored what is remembered of the user in the current run
- * @returns null where the user gets no variant, 'moved' where the decision has to be made again
+ * @param stored the user's remembered assignment in the current run
+ * @returns null if the user gets no variant, 'moved' if the decision has to be made again
  */
 async function decideOne(
   deciding: Deciding,
@@ -158,7 +164,7 @@ async function decideOne(
   return expose(deciding, request, kept)
 }
 
-/** Decides by what is stored, else draws. @returns null where the user gets no variant */
+/** Decides by the stored assignment, or draws. @returns null if the user gets no variant */
 function settle(
   check: Check,
   experiment: ExperimentDefinition,
@@ -173,9 +179,9 @@ function settle(
 }
 
 /**
- * Stores a variant that was drawn, under the fence.
- * @returns what is stored in the end, which is another variant where somebody else was first; anything that was not
- *   drawn, or is drawn for a preview, as it is
+ * Stores a drawn variant, unless the experiment or the user changed since the draw. A variant that was not drawn, or
+ * was drawn for a preview, is returned unchanged.
+ * @returns the stored variant, which is another one if a concurrent call was first
  */
 async function store(
   { writer, memory }: Deciding,
@@ -194,7 +200,7 @@ async function store(
     definition_version: experiment.version,
     ...readBy(experiment, subject),
     dimensions: dimensionsOf(experiment, subject),
-    // A user meets a holdout at the first decision under it, whichever application shows a variant later.
+    // A holdout exposes the user at the first decision under it, whichever application shows a variant later.
     expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
     profiles_version: profilesVersion,
     asked_id: check.user_id,
@@ -206,7 +212,7 @@ async function store(
   return settle(check, experiment, subject, owned)
 }
 
-/** Stores that the user met the variant, where this check exposes the user for the first time. */
+/** Stores the exposure if this check exposes the user for the first time. */
 async function expose(
   { writer, memory }: Deciding,
   { check, profilesVersion }: Request,
@@ -216,12 +222,12 @@ async function expose(
   if (!stored || !experiment.run || !mustExpose(experiment, stored, check)) return settled
   const exposed = { ...stored, exposed: true }
   await writer.expose({ run_id: experiment.run.id, user_id: stored.holderId ?? check.user_id })
-  // The writer remembers the row for the id that it stands under, which is another one for an alias.
+  // The writer remembers the row under the owner's id only, so the row is remembered for the alias here.
   if (stored.holderId !== undefined) memory.rememberOf(check.user_id, experiment.run.id, exposed, profilesVersion)
   return { ...settled, stored: exposed }
 }
 
-/** Makes the assignment that a preview would have stored: it counts for what depends on it in the same call. */
+/** Makes the assignment that a preview would have stored. It counts for dependent experiments in the same call. */
 const previewed = ({ outcome, variant }: Settled): Remembered | undefined =>
   outcome === 'drawn' ? { variantId: variant.id, exposed: false, assignedAt: 0 } : undefined
 
@@ -232,7 +238,7 @@ const answerOf = ({ experiment, outcome, variant, stored }: Settled): Answer => 
   fenced: outcome !== 'preview' && outcome !== 'drawn',
 })
 
-/** The attributes that results are broken down by, as they are at the decision. */
+/** Picks the attributes that results are broken down by, with their values at the decision. */
 function dimensionsOf({ dimensions }: ExperimentDefinition, { attributes }: Subject) {
   const values = attributes as Record<string, Json>
   return Object.fromEntries(
@@ -240,7 +246,7 @@ function dimensionsOf({ dimensions }: ExperimentDefinition, { attributes }: Subj
   )
 }
 
-/** The attributes and segments that targeting read, kept with the decision so that it can be explained later. */
+/** Picks the attributes and segments that targeting read. They are stored with the decision, to explain it later. */
 function readBy({ reads, readsSegments }: ExperimentDefinition, { attributes, segmentIds }: Subject) {
   const read = readsSegments.filter((id) => segmentIds.has(id))
   return {

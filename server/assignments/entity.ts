@@ -1,7 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core'
 import type { Json } from '../wire.ts'
 
-/** The stored decision and, apart from it, the moment the user met the variant (`exposed_at`). */
+/** A stored decision about a user in a run. `exposed_at` is the time at which the user was first shown the variant. */
 export const Assignment = defineEntity({
   name: 'Assignment',
   tableName: 'assignments',
@@ -14,19 +14,19 @@ export const Assignment = defineEntity({
     assigned_at: p.datetime().columnType('timestamptz'),
     definition_version: p.integer(),
     attributes: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
-    /** Hand-made memberships that targeting read. */
+    /** The ids of hand-made memberships that targeting read. */
     segment_ids: p
       .array((id) => Number(id))
       .columnType('int[]')
       .strictNullable(),
-    /** When a login copied it from another id. */
+    /** The time at which a login copied the assignment from an alias; null if it was not copied. */
     joined_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposed_at: p.datetime().columnType('timestamptz').strictNullable(),
     exposure_source: p.text().$type<'check' | 'report' | 'event'>().strictNullable(),
     excluded_reason: p.text().$type<'crossover' | 'override'>().strictNullable(),
-    /** Of one that events decided: the variant that the earliest of them names, whichever arrived first. */
+    /** If events decided: the variant that the earliest event names, in whichever order the events arrived. */
     first_variant_id: p.integer().strictNullable(),
-    /** What results are broken down by, as it was at the decision. */
+    /** The attributes that results are broken down by, with their values at the decision. */
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
     /** The transaction that last changed the row: totals are folded in this order. */
     xid: p.text().columnType('xid8').defaultRaw('recorded_xid()'),
@@ -35,8 +35,8 @@ export const Assignment = defineEntity({
 })
 
 /**
- * A variant forced on a user for testing, from a time until it was removed or replaced: rows stay, since the user was
- * shown it.
+ * A variant that is forced on a user for testing, until the override is removed or replaced. Removed rows stay, because
+ * the user was shown the variant.
  */
 export const Override = defineEntity({
   name: 'Override',
@@ -55,7 +55,8 @@ export const Override = defineEntity({
     {
       name: 'overrides_in_force_unique',
       expression:
-        'create unique index "overrides_in_force_unique" on "overrides" (user_id, experiment_id) where removed_at is null',
+        'create unique index "overrides_in_force_unique" on "overrides" (user_id, experiment_id) where ' +
+        'removed_at is null',
     },
   ],
 })

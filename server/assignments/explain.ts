@@ -12,9 +12,10 @@ import type { ExplainDecision, ExplanationOutput } from './schema.ts'
 const AHEAD_MS = 1000
 
 /**
- * Explains what a check answered at a time, step by step, and how an assigned user was drawn, by the definition and the
- * attribute values of that moment. Reads only; decides by the same functions.
- * @throws DomainError NOT_FOUND for an unknown experiment, or one that was not there at the time
+ * Explains step by step the answer of a check at a time, by the definition of that time and the current profile. For an
+ * assigned user, also explains the draw, by the definition and the attribute values of the draw. The explanation stores
+ * nothing, and decides by the same functions as a check.
+ * @throws DomainError NOT_FOUND if there was no such experiment at the time, BAD_REQUEST for a time in the future
  */
 export async function explainDecision(
   em: EntityManager,
@@ -22,7 +23,8 @@ export async function explainDecision(
   input: ExplainDecision,
 ): Promise<ExplanationOutput> {
   const now = (await readClock(em)).getTime()
-  if (input.at && input.at.getTime() > now + AHEAD_MS) throw invalid('must not be ahead', 'at')
+  if (input.at && input.at.getTime() > now + AHEAD_MS)
+    throw invalid(`${input.at.toISOString()} is in the future: give a time up to now`, 'at')
   const at = Math.min(input.at?.getTime() ?? now, now)
   const [inForce] = await readHistoryAt(em, [input.experiment_id], at)
   if (!inForce) throw notFound('Experiment', `${input.experiment_id}${input.at ? ' at that time' : ''}`)
@@ -36,7 +38,7 @@ export async function explainDecision(
   const warnings: string[] = []
   const forced = forcedOn(input.user_id, acts.forced_variant_id)
   const experiment = await compileAt(em, inForce, { at, askedId: input.user_id, rows, forced }, (where, error) => {
-    warnings.push(`The rule of ${where} does not compile, so nobody is eligible by it: ${(error as Error).message}`)
+    warnings.push(`The rule of ${where} does not compile, so it matches nobody: ${(error as Error).message}`)
   })
   const assignment = experiment.run ? stored.get(experiment.run.id) : undefined
   const subject: Subject = {
@@ -44,12 +46,11 @@ export async function explainDecision(
     askedId: input.user_id,
     attributes: { ...profile.attributes, ...input.attributes, id: userId },
     segmentIds: profile.segmentIds,
-    // An alias is answered its own assignment first, and drawn by what its owner is in.
+    // An alias gets its own assignment first. A draw uses the assignments of the owner.
     runs: variantsOf(storedByRun(rows, userId)),
   }
   const { decision, steps } = explain(experiment, input.user_id, assignment && variantOf(assignment), subject)
-  if (!profile.known && !input.attributes)
-    warnings.push('Nothing is known of this user: a check without attributes answers 404')
+  if (!profile.known && !input.attributes) warnings.push('This user is unknown: a check without attributes answers 404')
   if (inForce.definition.mode === 'aa')
     warnings.push('In A/A mode everybody is shown the control, whatever the variant')
   const drawn = assignment ? await explainAssignment(em, assignment) : null
@@ -72,7 +73,7 @@ export async function explainDecision(
   }
 }
 
-/** Reads the owner of an id at a time; the id itself where it was no alias. */
+/** Reads the owner of an id at a time; the id itself if it was not an alias. @param at milliseconds since 1970, UTC */
 export const ownerAt = async (em: EntityManager, userId: string, at: number): Promise<string> =>
   (await readActsAt(em, userId, NO_EXPERIMENT, at)).owner_id ?? userId
 
@@ -81,7 +82,7 @@ const nothingForced: ReadonlyMap<string, number> = new Map()
 const forcedOn = (userId: string, variantId: number | null) =>
   variantId === null ? nothingForced : new Map([[userId, variantId]])
 
-/** Maps assignments by run; those of this id count before those of its owner or alias. */
+/** Maps assignments by run id. An assignment of this id takes precedence over one of its owner or alias. */
 function storedByRun(rows: readonly ExplainedAssignment[], userId: string): Map<number, ExplainedAssignment> {
   const stored = new Map<number, ExplainedAssignment>()
   for (const row of rows) if (row.holder_id === userId || !stored.has(row.run_id)) stored.set(row.run_id, row)
@@ -93,8 +94,9 @@ const variantsOf = (stored: ReadonlyMap<number, ExplainedAssignment>): Map<numbe
   new Map([...stored].map(([runId, row]) => [runId, variantOf(row)]))
 
 /**
- * Explains how an assigned user was drawn, by the version, the values and the other assignments of that moment. Where
- * the assignment came by a login, explains how the alias was drawn.
+ * Explains how an assigned user was drawn, by the definition, the attribute values and the other assignments of that
+ * moment. If a login copied the assignment, explains how the alias was drawn.
+ * @returns null if nobody was drawn, as by an event, or if the history does not reach back
  */
 async function explainAssignment(em: EntityManager, stored: ExplainedAssignment): Promise<ExplanationOutput['drawn']> {
   const assignment = stored.source === 'alias' ? await readOriginal(em, stored) : stored
@@ -122,8 +124,8 @@ async function explainAssignment(em: EntityManager, stored: ExplainedAssignment)
 }
 
 /**
- * The circumstances of a decision: its time, the id asked with, the user's assignments and the variants forced on the
- * user.
+ * The circumstances of a decision: its time in milliseconds since 1970, the id that asked, the user's assignments, and
+ * the variants that are forced on the user.
  */
 type Moment = {
   at: number
@@ -132,7 +134,7 @@ type Moment = {
   forced: ReadonlyMap<string, number>
 }
 
-/** Compiles a historic definition with the circumstances of that moment. */
+/** Compiles a definition from the history with the circumstances of a moment. */
 async function compileAt(
   em: EntityManager,
   { definition }: HistoryRow,
@@ -155,6 +157,7 @@ async function compileAt(
   )
 }
 
+/** Compiles a holdout as it was at a moment; null if it did not exist yet. */
 async function holdoutAt(em: EntityManager, holdoutId: number, moment: Moment, onBadRule: OnBadRule) {
   const [holdout] = await readHistoryAt(em, [holdoutId], moment.at)
   if (!holdout) return null
@@ -162,7 +165,7 @@ async function holdoutAt(em: EntityManager, holdoutId: number, moment: Moment, o
   return compileAt(em, holdout, { ...moment, forced: forcedOn(moment.askedId, forced_variant_id) }, onBadRule)
 }
 
-/** Lists the user's runs that were unfinished and of the same layer at a time. */
+/** Lists the ids of the user's runs that were unfinished and in the same layer at a time. */
 async function layerRunsAt(
   em: EntityManager,
   { id, layer_id }: HistoryRow['definition'],

@@ -9,13 +9,14 @@ import { loadAssignments, type StoredAssignment } from './queries.ts'
 const MAX_USERS = 200_000
 const MAX_BATCH = 1000
 
+/** A stored assignment, as far as decisions need it. `assignedAt` is in milliseconds since 1970. */
 export type Remembered = {
   readonly variantId: number
   readonly exposed: boolean
   readonly assignedAt: number
-  /** No event from this time on changes the assignment, in milliseconds since 1970; missing where one may. */
+  /** No event from this time on changes the assignment. Milliseconds since 1970; absent if any event may. */
   readonly settledAt?: number
-  /** The owner's id, where the row stands under that. */
+  /** The owner's id, if the row is stored under the owner and not under the alias that asked. */
   readonly holderId?: string
 }
 export const rememberedOf = (row: StoredAssignment): Remembered => ({
@@ -25,32 +26,36 @@ export const rememberedOf = (row: StoredAssignment): Remembered => ({
   ...(row.settled_at === null ? {} : { settledAt: row.settled_at }),
   ...(row.holder_id === row.user_id ? {} : { holderId: row.holder_id }),
 })
-/** A user's assignments by run; for an alias also its owner's, where it has none of its own. */
+/** A user's assignments by run id. An alias also has its owner's assignments in the runs where it has none itself. */
 export type RememberedRuns = ReadonlyMap<number, Remembered>
 
 /**
- * Remembers stored assignments in this process and in Redis. Only an erasure changes them, so they are kept long. That
- * a user has none is never remembered.
+ * Remembers stored assignments in this process and in Redis. Only an erasure changes assignments, so they are kept for
+ * long. Negative look-ups are never remembered.
  */
 export type AssignmentMemory = {
-  /** What this process remembers; nothing leaves it. */
+  /** Gets the assignments that this process remembers, without Redis or PostgreSQL. */
   peek: (userId: string) => RememberedRuns | undefined
-  /** Everything stored for the user, from PostgreSQL. Calls that arrive together share one round trip. */
+  /** Reads all assignments of the user from PostgreSQL. Concurrent calls share one round trip. */
   load: (userId: string) => Promise<RememberedRuns>
-  /** What other processes left in Redis, or undefined. */
+  /** Reads the assignments that other processes stored in Redis, and remembers them; undefined if there are none. */
   shared: (userId: string) => Promise<RememberedRuns | undefined>
-  /** @param profilesVersion as it was before the rows were read or stored */
+  /**
+   * Remembers rows in this process and in Redis.
+   * @param profilesVersion the version of the profiles before the rows were read or stored
+   */
   remember: (rows: readonly StoredAssignment[], profilesVersion: number) => void
-  /** Remembers for an alias the row that stands under its owner's id. */
+  /** Remembers for an alias, in this process, the assignment that is stored under its owner. */
   rememberOf: (aliasId: string, runId: number, stored: Remembered, profilesVersion: number) => void
+  /** Forgets a user in this process and in Redis. */
   forget: (userId: string) => Promise<void>
 }
 
 export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; watch: Watch }): AssignmentMemory {
   const { orm, cache, watch } = options
-  // Not `createProcessEntries`: a user's runs are merged one by one, and logins leave them as they are. Every decision
-  // peeks here, so an entry is dropped when its user is erased, rather than compared with the user's last change at
-  // each look.
+  // This is not `createProcessEntries`, because the runs of a user are merged one by one, and logins leave them as they
+  // are. Every decision peeks here, so an entry is dropped when its user is erased, instead of being compared with the
+  // user's last change at each read.
   const users = new LRUCache<string, Map<number, Remembered>>({ max: MAX_USERS })
   const shared = createRedisEntries<[number, Remembered][]>({
     cache,
@@ -68,8 +73,8 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
     const known = users.get(userId) ?? new Map<number, Remembered>()
     for (const [runId, found] of runs) {
       const before = known.get(runId)
-      const met = before?.exposed && before.holderId === found.holderId
-      known.set(runId, met ? { ...found, exposed: true } : found)
+      const wasExposed = before?.exposed && before.holderId === found.holderId
+      known.set(runId, wasExposed ? { ...found, exposed: true } : found)
     }
     if (known.size > 0) users.set(userId, known)
     return known

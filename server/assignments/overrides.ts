@@ -7,18 +7,24 @@ import { Override } from './entity.ts'
 import { endOverride, excludeOverridden } from './queries.ts'
 import type { OverrideOf, SetOverride } from './schema.ts'
 
-/** Overrides are for testing, and every process holds all of them; segments are for many users. */
+/** The most overrides of one experiment. Overrides are for testing: every process holds all of them in memory. */
 const MAX_OVERRIDES = 1000
 
-/** Forces a variant on a user: an explicit act outside of promise 1, which leaves the user out of the run's results. */
+/**
+ * Forces a variant on a user, for testing. An override is the only way to change a user's variant (promise 1), so the
+ * results of the run leave the user out.
+ * @throws DomainError BAD_REQUEST for a variant of another experiment; CONFLICT for an archived experiment, or one that
+ * has the most overrides already
+ */
 export async function setOverride(em: EntityManager, input: SetOverride) {
-  // A login at the same moment either sees the override or is seen here.
+  // The lock orders this call and a concurrent login: one of them sees the change of the other.
   await lockProfilesShared(em)
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and answers nobody`)
+  if (experiment.status === 'archived')
+    throw conflict(`Experiment ${experiment.id} is archived: nobody gets its variants`)
   const variants = await variantsOf(em, experiment.id)
   if (!variants.some((variant) => variant.id === input.variant_id))
-    throw invalid(`Variant ${input.variant_id} is not one of experiment ${experiment.id}`, 'variant_id')
+    throw invalid(`${input.variant_id} is not a variant of experiment ${experiment.id}`, 'variant_id')
   const key = { user_id: input.user_id, experiment_id: experiment.id }
   const inForce = { ...key, removed_at: null }
   const before = await em.findOne(Override, inForce)
@@ -27,7 +33,9 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   else {
     const forced = await em.count(Override, { experiment_id: experiment.id, removed_at: null })
     if (forced >= MAX_OVERRIDES)
-      throw conflict(`Experiment ${experiment.id} has ${forced} overrides already; use a segment for so many users`)
+      throw conflict(
+        `Experiment ${experiment.id} has ${forced} overrides already, which is the limit: use a segment for more users`,
+      )
   }
   const override = em.create(Override, { ...key, variant_id: input.variant_id, created_at: await readClock(em) })
   await em.flush()
@@ -36,7 +44,10 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   return em.refreshOrFail(override)
 }
 
-/** Ends an override: the user gets the stored variant, or is drawn. The run's results still leave the user out. */
+/**
+ * Ends an override: the user gets the stored variant, or is drawn. The results of the run still leave the user out.
+ * @throws DomainError NOT_FOUND if the user has no override
+ */
 export async function removeOverride(em: EntityManager, input: OverrideOf) {
   const experiment = await lockExperiment(em, input.experiment_id)
   if (!(await endOverride(em, input)))

@@ -6,12 +6,13 @@ import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 export type StoredAssignment = {
   run_id: number
   user_id: string
-  /** The id that the row stands under: the user's own, or that of its owner. */
+  /** The id under which the row is stored: the user's own, or that of the owner. */
   holder_id: string
   variant_id: number
   exposed: boolean
   /**
-   * When a check exposed a user whom the platform drew. No event from then on changes the row. Milliseconds as below.
+   * The time at which a check exposed a user whom the platform drew. No event from then on changes the row.
+   * Milliseconds since 1970, UTC; null if events may change the row.
    */
   settled_at: number | null
   /** Milliseconds since 1970, UTC. */
@@ -19,8 +20,8 @@ export type StoredAssignment = {
 }
 
 /**
- * Looks up the assignments `a` with these conditions, by the index, for each row before. `offset 0` keeps the planner
- * from joining with the whole table, which it prefers while a young table has no statistics yet.
+ * SQL: joins the assignments `a` that meet a condition, by an index look-up per row. `offset 0` keeps the planner from
+ * joining with the whole table, as it does while a new table has no statistics.
  */
 const assignmentsOf = (where: string) =>
   sql`cross join lateral (select x.* from assignments x where ${sql.raw(where)} offset 0) a`
@@ -31,8 +32,8 @@ const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
 
 /**
- * Loads the assignments of these users, and of their owners where they are aliases, in runs of experiments that are not
- * archived. A user's own comes last in each run. One round trip.
+ * Loads the assignments of these users, and of the owners of aliases, in runs of experiments that are not archived. In
+ * each run a user's own assignment comes last. One round trip.
  */
 export function loadAssignments(em: EntityManager, userIds: readonly string[]): Promise<StoredAssignment[]> {
   const statement = sql<StoredAssignment>`
@@ -48,7 +49,7 @@ export function loadAssignments(em: EntityManager, userIds: readonly string[]): 
   return execute(em, statement)
 }
 
-/** A drawn decision and the version of its experiment that it was drawn by. */
+/** A drawn decision, with the version of the experiment by which it was drawn. */
 export type NewAssignment = {
   run_id: number
   user_id: string
@@ -58,18 +59,18 @@ export type NewAssignment = {
   definition_version: number
   attributes: Record<string, Json> | null
   segment_ids: number[] | null
-  /** Attributes that results are broken down by. */
+  /** The attributes that results are broken down by. */
   dimensions: Record<string, Json>
   expose: boolean
-  /** The version of the profiles when the user was looked up. */
+  /** The version of the profiles when the user was read. */
   profiles_version: number
-  /** The id asked with: an alias of `user_id`, or the same. */
+  /** The id that the caller gave: an alias of `user_id`, or `user_id` itself. */
   asked_id: string
 }
 
 /**
- * Stores decisions, sorted by key; the first to be stored wins. A report of the exposure may have come first, from a
- * sender whose clock is ahead.
+ * Stores decisions, sorted by key; the first stored decision wins. A report of the exposure may have arrived earlier,
+ * from a sender whose clock is ahead: the row is then stored as exposed.
  * @returns the rows that this call stored
  */
 export function insertAssignments(
@@ -115,6 +116,7 @@ export function insertAssignments(
 
 export type AssignmentKey = { run_id: number; user_id: string }
 
+/** Reads assignments by key. One round trip. */
 export function readAssignments(em: EntityManager, wanted: readonly AssignmentKey[]): Promise<StoredAssignment[]> {
   const statement = sql<StoredAssignment>`
     select a.user_id, ${columns}
@@ -124,8 +126,8 @@ export function readAssignments(em: EntityManager, wanted: readonly AssignmentKe
 }
 
 /**
- * Stores that these users met their variants now, where no exposure is stored yet. Locks rows in the order of their
- * keys.
+ * Stores an exposure, at the current time, for assignments that have none yet. Locks rows in the order of their keys,
+ * so that concurrent calls cannot deadlock.
  */
 export async function exposeAssignments(em: EntityManager, exposed: readonly AssignmentKey[]) {
   const statement = sql`
@@ -141,7 +143,7 @@ export async function exposeAssignments(em: EntityManager, exposed: readonly Ass
   await execute(em, statement)
 }
 
-/** An assignment with what explains it, and the experiment and time of its run. Times in milliseconds since 1970. */
+/** An assignment with the data that explains it, and with its run. Times are milliseconds since 1970, UTC. */
 export type ExplainedAssignment = {
   run_id: number
   holder_id: string
@@ -177,7 +179,7 @@ export function readAssignmentsUntil(
   return execute(em, statement)
 }
 
-/** Reads the assignment of an alias from which the owner's was copied. */
+/** Reads the assignment of an alias from which the owner's assignment was copied. */
 export async function readOriginal(
   em: EntityManager,
   { run_id, holder_id, variant_id, assigned_at }: ExplainedAssignment,
@@ -198,7 +200,7 @@ export async function readOriginal(
   )
 }
 
-/** A user's owner, if the id was an alias, and the variant that was forced on the user, if one was. */
+/** The owner of an id if the id was an alias, and the forced variant if there was an override. */
 type Acts = { owner_id: string | null; forced_variant_id: number | null }
 
 /** Reads a user's owner and override as they were at a time (milliseconds since 1970). */
@@ -230,7 +232,7 @@ export async function readRunsAt(em: EntityManager, experimentIds: readonly numb
   return new Map(runs.map((run) => [run.experiment_id, run.id]))
 }
 
-/** Leaves a person, by all of their ids, out of the results of an experiment's unfinished run, from now on. */
+/** Leaves a user, under all of their ids, out of the results of the experiment's unfinished run, from now on. */
 export async function excludeOverridden(em: EntityManager, key: { user_id: string; experiment_id: number }) {
   const statement = sql`
     with owner as (
@@ -243,7 +245,7 @@ export async function excludeOverridden(em: EntityManager, key: { user_id: strin
   await execute(em, statement)
 }
 
-/** Ends the user's override. @returns whether one was in force until now */
+/** Ends the override of a user. @returns whether an override was in force */
 export async function endOverride(em: EntityManager, key: { user_id: string; experiment_id: number }) {
   const statement = sql`
     update overrides set removed_at = date_trunc('milliseconds', clock_timestamp())

@@ -4,12 +4,12 @@ import type { Deciding } from './decide.ts'
 import type { Remembered, RememberedRuns } from './memory.ts'
 import { type Answer, type Check, mustExpose, settleStored, storedIn, subjectOf } from './settle.ts'
 
-/** Answers checks from what this process remembers: nothing is looked up, drawn or stored. */
+/** Answers checks from the memory of this process: nothing is looked up, drawn or stored. */
 
 /**
  * Decides one experiment from memory.
  * @param stored the user's assignment in the experiment's current run
- * @returns null when something has to be looked up, drawn or stored first
+ * @returns null if something has to be looked up, drawn or stored first
  */
 function recallDecision(
   { profiles }: Deciding,
@@ -24,7 +24,8 @@ function recallDecision(
     case 'stored':
       return mustExpose(experiment, stored, check) ? null : decision
     case 'left out':
-      // Nothing fences an answer without a row, and a stored variant that the snapshot does not know is newer than it.
+      // An answer without a stored row is not fenced. A stored variant that the snapshot lacks is newer than the
+      // snapshot, so the answer is not given from memory.
       return experiment.variants.some((variant) => variant.id === stored?.variantId) ? decision : null
     case undefined:
       return null
@@ -35,8 +36,8 @@ function recallDecision(
 
 /**
  * Reports the variant of each experiment of the check in which the user has one.
- * @param report its `stored` is set where the variant is the stored one, not an override or a shipped variant
- * @returns false when something has to be looked up or stored: what was reported then is no answer
+ * @param report gets `stored` if the variant is the stored one, and not an override or a shipped variant
+ * @returns false if something has to be looked up or stored: the reported variants are then not an answer
  */
 export function recallEach(
   deciding: Deciding,
@@ -61,7 +62,7 @@ export function recallEach(
   return true
 }
 
-/** Answers a check from memory. @returns null when something has to be looked up or stored */
+/** Answers a check from memory. @returns null if something has to be looked up or stored */
 export function recallAnswers(deciding: Deciding, check: Check): Answer[] | null {
   const answers: Answer[] = []
   const complete = recallEach(deciding, check, (experiment, variant, stored) => {
@@ -70,6 +71,7 @@ export function recallAnswers(deciding: Deciding, check: Check): Answer[] | null
   return complete ? answers : null
 }
 
+/** The answer to a check of one experiment. */
 export type Recalled = {
   experiment: ExperimentDefinition
   variant: VariantDefinition
@@ -79,7 +81,7 @@ export type Recalled = {
 
 /**
  * Answers a check of one experiment from memory.
- * @returns null where the user gets no variant, undefined when something has to be looked up or stored
+ * @returns null if the user gets no variant, undefined if something has to be looked up or stored
  */
 export function recallOne(
   deciding: Deciding,

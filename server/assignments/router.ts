@@ -17,7 +17,7 @@ export const assignmentsRouter = router({
         method: 'POST',
         path: '/experiments/check-eligibility',
         tags: ['experiments'],
-        summary: 'The variants of a user in the experiments named',
+        summary: 'Decide the variants of a user in several experiments',
       },
     })
     .input(wire.checkEligibility)
@@ -29,7 +29,7 @@ export const assignmentsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/assignment/{user_id}',
         tags: ['experiments'],
-        summary: 'The same decision for one experiment',
+        summary: 'Decide the variant of a user in one experiment',
       },
     })
     .input(wire.getAssignment)
@@ -41,7 +41,7 @@ export const assignmentsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/explain',
         tags: ['experiments'],
-        summary: 'Why a user sees what they see: each step of the decision, also of a past one',
+        summary: 'Explain step by step why a user gets or got a variant',
       },
     })
     .input(wire.explainDecision)
@@ -65,7 +65,7 @@ export const assignmentsRouter = router({
         method: 'DELETE',
         path: '/experiments/{experiment_id}/overrides/{user_id}',
         tags: ['experiments'],
-        summary: 'Force a variant no longer; the user stays left out of the run',
+        summary: 'Remove an override; the results of the run still leave the user out',
       },
     })
     .input(wire.overrideOf)
@@ -77,7 +77,7 @@ export const assignmentsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/overrides',
         tags: ['experiments'],
-        summary: 'The variants forced on users',
+        summary: 'List the overrides of an experiment',
       },
     })
     .input(wire.overridesOf)

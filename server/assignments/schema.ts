@@ -11,11 +11,12 @@ import {
 } from '../wire.ts'
 
 const attributes = optional(anyAttributes).meta({
-  description: 'Merged over the stored profile for this call only; given (also as {}), any user id is accepted',
+  description:
+    'Merged over the stored profile for this call only. If attributes are given, also as {}, any user id is accepted',
   examples: [{ country_code: 'US' }],
 })
 const expose = optional(z.boolean()).meta({
-  description: 'false: decide now, and report the exposure later by an event',
+  description: 'false: decides now without exposing the user; report the exposure later by an event',
 })
 
 export const checkEligibility = z
@@ -28,7 +29,7 @@ export const checkEligibility = z
     attributes,
     expose,
     preview: optional(z.boolean()).meta({
-      description: 'true: answer what would be decided now; stores nothing, exposes nobody, starts nothing',
+      description: 'true: returns the decision that would be made now; stores nothing, exposes nobody, starts nothing',
     }),
   })
   .meta({ id: 'CheckEligibility' })
@@ -39,9 +40,9 @@ export const decision = z
   .meta({ id: 'Decision' })
 export const eligibility = z
   .object({
-    eligible_experiment_ids: z
-      .record(z.string(), decision)
-      .meta({ description: 'By experiment id; experiments the user does not take part in are left out' }),
+    eligible_experiment_ids: z.record(z.string(), decision).meta({
+      description: 'Decisions by experiment id; experiments in which the user does not take part are left out',
+    }),
   })
   .meta({ id: 'Eligibility' })
 export type Eligibility = z.output<typeof eligibility>
@@ -49,7 +50,10 @@ export type Eligibility = z.output<typeof eligibility>
 export const getAssignment = z.object({
   experiment_id: id,
   user_id: userId,
-  expose: z.boolean().optional().meta({ description: 'false: decide now, and report the exposure later by an event' }),
+  expose: z
+    .boolean()
+    .optional()
+    .meta({ description: 'false: decides now without exposing the user; report the exposure later by an event' }),
   preview: z.boolean().optional().meta({ description: 'true: stores nothing, exposes nobody, starts nothing' }),
 })
 export type GetAssignment = z.output<typeof getAssignment>
@@ -62,7 +66,7 @@ export const assignment = z
     payload: storedJson.nullable(),
     assigned_at: timestamp
       .nullable()
-      .meta({ description: 'null where nothing is stored: drafts and shipped variants' }),
+      .meta({ description: 'null if nothing is stored, as for drafts and shipped variants' }),
   })
   .meta({ id: 'Assignment' })
 export type AssignmentOutput = z.output<typeof assignment>
@@ -76,10 +80,10 @@ export const override = z
   .object({ experiment_id: id, user_id: z.string(), variant_id: id, created_at: timestamp })
   .meta({
     id: 'Override',
-    description: 'A variant forced on a user, whose results are left out of the run from then on',
+    description: 'A variant that is forced on a user. The results of the run leave the user out from then on',
   })
 
-/** The columns of the exposure log, in their order: all that a warehouse needs to count anew. */
+/** The columns of the exposure log, in their order. A warehouse can recompute all counts from these columns. */
 export const loggedAssignment = z
   .object({
     run: z.int().meta({ description: 'Number of the run in its experiment' }),
@@ -87,7 +91,9 @@ export const loggedAssignment = z
     run_started_at: timestamp,
     run_ended_at: timestamp.nullable(),
     user_id: z.string(),
-    person_id: z.string().meta({ description: "The owner of the user's id where it is an alias; else the same id" }),
+    person_id: z
+      .string()
+      .meta({ description: "The owner of the user's id if the id is an alias, otherwise the same id" }),
     variant_id: id,
     variant_name: z.string(),
     period: z.int(),
@@ -108,19 +114,19 @@ export const explainDecision = z
     experiment_id: id,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),
-    at: optional(instant).meta({ description: 'A time up to now; now unless given' }),
+    at: optional(instant).meta({ description: 'A time that is not in the future; now by default' }),
   })
   .meta({ id: 'ExplainDecision' })
 export type ExplainDecision = z.output<typeof explainDecision>
 
-const place = z.number().meta({ description: "The user's place in [0, 100) of this step's own draw" })
+const position = z.number().meta({ description: "The user's position in [0, 100) in the draw of this step" })
 export const clause = z
   .object({
-    path: z.array(z.union([z.string(), z.number()])).meta({ description: 'Where the test stands in the rule' }),
+    path: z.array(z.union([z.string(), z.number()])).meta({ description: 'The path of the test in the rule' }),
     attribute: z.string().nullable(),
     operator: z.string(),
     expected: storedJson,
-    actual: storedJson.meta({ description: 'null where the attribute is missing' }),
+    actual: storedJson.meta({ description: 'null if the attribute is missing' }),
     holds: z.boolean(),
   })
   .meta({ id: 'ExplainedClause' })
@@ -143,7 +149,7 @@ const step = z
     ]),
     outcome: z.enum(['passed', 'answered', 'left out']),
     detail: z.string(),
-    position: place.optional(),
+    position: position.optional(),
     ranges: z
       .array(
         z.object({
@@ -159,18 +165,21 @@ const step = z
     segments: z.array(explainedSegment).optional(),
   })
   .meta({ id: 'DecisionStep' })
-const definition = z
-  .object({ version: z.int(), from: timestamp })
-  .meta({ id: 'DefinitionVersion', description: 'The version of the experiment, and since when it was in force' })
+const definition = z.object({ version: z.int(), from: timestamp }).meta({
+  id: 'DefinitionVersion',
+  description: 'The version of the experiment, and the time from which it was in force',
+})
 export const explanation = z
   .object({
     experiment_id: id,
     user_id: z.string(),
-    decided_as: z.string().meta({ description: 'The id that draws: of an alias its owner' }),
+    decided_as: z.string().meta({ description: 'The user id that draws; for an alias, the id of its owner' }),
     at: timestamp,
     definition,
     profile: z.enum(['current', 'current, with the attributes given']).meta({
-      description: 'Which attribute values the steps used; those of the draw are the ones stored with the assignment',
+      description:
+        'The attribute values that the steps used. The draw of an assigned user used the values stored with the ' +
+        'assignment',
     }),
     outcome: z.enum(['overridden', 'shipped', 'stored', 'preview', 'drawn', 'left out']),
     reason: z.string().nullable(),
@@ -179,7 +188,7 @@ export const explanation = z
     steps: z.array(step),
     warnings: z
       .array(z.string())
-      .meta({ description: 'What else is to be known, such as a stored rule that does not compile' }),
+      .meta({ description: 'Further facts that matter, such as a stored rule that does not compile' }),
     assignment: z
       .object({
         run: z.int(),
@@ -193,7 +202,9 @@ export const explanation = z
       .nullable(),
     drawn: z
       .object({
-        decided_as: z.string().meta({ description: 'The id that was drawn: of a user who logged in the alias' }),
+        decided_as: z
+          .string()
+          .meta({ description: 'The user id that was drawn; for a user who logged in later, the alias' }),
         definition,
         attributes: storedObject,
         segment_ids: z.array(id),
@@ -203,7 +214,8 @@ export const explanation = z
       .nullable()
       .meta({
         description:
-          'How an assigned user was drawn; null where nobody was, as by an event, or the history does not reach back',
+          'How an assigned user was drawn; null if nobody was drawn, as by an event, or if the history does not ' +
+          'reach back',
       }),
   })
   .meta({ id: 'Explanation' })

@@ -6,10 +6,10 @@ import type { AssignmentOutput, CheckEligibility, Eligibility, GetAssignment } f
 import type { Answer, Check } from './settle.ts'
 
 /**
- * Answers the variants of a user in the experiments asked for. A known user costs no round trip.
- * New decisions are stored before they are answered, and the first stored decision wins.
- * @param actor the name in the audit log where the check starts a draft
- * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the call carries attributes
+ * Decides the variants of a user in several experiments; see `decide`. A user whom this process remembers costs no
+ * round trip.
+ * @returns decisions by experiment id; experiments in which the user gets no variant are left out
+ * @throws DomainError NOT_FOUND for an unknown user, unless the call carries attributes
  */
 export async function checkEligibility(
   deciding: Deciding,
@@ -22,7 +22,10 @@ export async function checkEligibility(
   return { eligible_experiment_ids: eligible }
 }
 
-/** Answers the same decision for one experiment. @throws DomainError NOT_FOUND when there is none */
+/**
+ * Decides the variant of a user in one experiment, like `checkEligibility`.
+ * @throws DomainError NOT_FOUND for an unknown experiment or user, and if the user gets no variant
+ */
 export async function getAssignment(
   deciding: Deciding,
   actor: string,
@@ -46,12 +49,12 @@ export async function getAssignment(
   }
 }
 
-/** Decides a check: from memory where that is enough, else by looking up, drawing and storing. */
+/** Decides a check: from memory if possible, otherwise by looking up, drawing and storing. */
 export async function answerCheck(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   return recallAnswers(deciding, check) ?? (await lookUp(deciding, actor, check))
 }
 
-/** Answers from what other processes left in Redis, where that is enough; else asks the database. */
+/** Answers from the assignments in Redis if they are enough, otherwise from the database. */
 async function lookUp(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   const shared = await deciding.memory.shared(check.user_id)
   return (shared && recallAnswers(deciding, check)) ?? decide(deciding, actor, check)
@@ -59,8 +62,8 @@ async function lookUp(deciding: Deciding, actor: string, check: Check): Promise<
 
 /**
  * Answers `getAssignment` as JSON, from memory.
- * @param userId has no characters that JSON escapes
- * @returns null when something has to be looked up or stored, and where there is no assignment
+ * @param userId must not contain characters that JSON escapes
+ * @returns null if something has to be looked up or stored, or if the user gets no variant
  */
 export function assignmentJson(deciding: Deciding, experimentId: number, userId: string): string | null {
   const found = recallOne(deciding, { user_id: userId }, experimentId)
@@ -72,10 +75,10 @@ export function assignmentJson(deciding: Deciding, experimentId: number, userId:
 }
 
 /**
- * Answers `checkEligibility` as JSON, from memory, without a promise and without the objects: half of the cost of a
- * decision for a known user (`npm run bench -- decisions`).
- * @param check valid, and names no experiment twice
- * @returns null when something has to be looked up or stored
+ * Answers `checkEligibility` as JSON, from memory, without a promise and without intermediate objects. This halves the
+ * cost of a decision for a remembered user (`npm run bench -- decisions`).
+ * @param check must be valid, and name no experiment twice
+ * @returns null if something has to be looked up or stored
  */
 export function eligibilityJson(deciding: Deciding, check: Check): string | null {
   let entries = ''

@@ -4,18 +4,23 @@ import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { Remembered, RememberedRuns } from './memory.ts'
 
-/** One user's question; `preview` stores nothing, exposes nobody and starts nothing. */
+/** A request for the variants of one user. With `preview` it stores nothing, exposes nobody and starts nothing. */
 export type Check = {
   user_id: string
   experiment_ids: readonly number[]
   attributes?: Record<string, Json> | null | undefined
   expose?: boolean | null | undefined
   preview?: boolean | null | undefined
-  /** false: the check starts no draft, and answers a draft only by an override. */
+  /** false: the check starts no draft. In a draft, only users with an override get a variant. */
   starts?: boolean
 }
 
-/** `fenced`: the answer rests on a row that was stored under the fence, on an override or on a shipped variant. */
+/**
+ * The variant of a user in one experiment.
+ * `assignedAt`: milliseconds since 1970; null if no assignment is stored.
+ * `fenced`: the answer is a stored assignment, an override or a shipped variant, so it holds although the snapshot may
+ * be old.
+ */
 export type Answer = {
   experiment: ExperimentDefinition
   variant: VariantDefinition
@@ -23,18 +28,19 @@ export type Answer = {
   fenced: boolean
 }
 
-/** The user's assignment in the experiment's current run. */
+/** Gets the user's assignment in the current run of an experiment. */
 export const storedIn = (experiment: ExperimentDefinition, runs: RememberedRuns | undefined): Remembered | undefined =>
   experiment.run ? runs?.get(experiment.run.id) : undefined
 
-/** Tells whether the user's exposure must be stored before the variant is answered. */
+/** Tells whether the exposure must be stored before the variant is returned. */
 export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: Check) =>
   stored !== undefined && !stored.exposed && experiment.exposesOnCheck && check.expose !== false && !check.preview
 
+/** Makes the subject that evaluation reads, from a profile and the attributes of a check. */
 export const subjectOf = (profile: UserProfile, check: Check, runs: RememberedRuns): Subject => ({
   userId: profile.ownerId,
   askedId: check.user_id,
-  // Rules ask for `id` to name a user, and no call can pretend to be another one.
+  // Rules compare `id` with user ids, so the attribute `id` of a call is replaced: no call can pose as another user.
   attributes: check.attributes
     ? { ...profile.attributes, ...check.attributes, id: profile.ownerId }
     : profile.attributes,
@@ -46,8 +52,8 @@ const NO_LONGER_TARGETED: Decision = { outcome: 'left out', reason: 'no longer t
 
 /**
  * Decides one experiment by its status, an override or the user's stored assignment.
- * @param subject needed only where the experiment leaves out assigned users whom it no longer targets
- * @returns null where the user has to be drawn, or where the subject is needed and missing
+ * @param subject needed only if the experiment leaves out assigned users whom it no longer targets
+ * @returns null if the user has to be drawn, or if the subject is needed and missing
  */
 export function settleStored(
   experiment: ExperimentDefinition,

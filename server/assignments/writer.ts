@@ -13,15 +13,17 @@ import {
   type StoredAssignment,
 } from './queries.ts'
 
-/** Stores decisions and exposures. Those that arrive within two milliseconds share one transaction. */
+/** Stores decisions and exposures. Calls that arrive within two milliseconds share one transaction. */
 export type AssignmentWriter = {
   /**
-   * Stores a decision, or answers the one that somebody stored first.
-   * @returns 'moved' when the experiment changed, or the user was erased, since the decision: decide again
+   * Stores a decision.
+   * @returns the stored decision, which is another one if a concurrent call was first; 'moved' if the experiment
+   * changed or the user was erased or joined since the decision, so that the caller has to decide again
    */
   store: (assignment: NewAssignment) => Promise<Remembered | 'moved'>
-  /** Stores that the user met the stored variant. */
+  /** Stores the exposure of an assignment, unless an exposure is stored already. */
   expose: (key: AssignmentKey) => Promise<void>
+  /** Waits until nothing is left to store. */
   drained: () => Promise<unknown>
 }
 
@@ -41,15 +43,15 @@ export function createAssignmentWriter(options: {
     write: async (items) => {
       const profilesVersion = watch.profilesVersion()
       const { current, stored } = await orm.em.fork().transactional(async (em) => {
-        const isErased = await fenceProfiles(em, items)
+        const hasChanged = await fenceProfiles(em, items)
         const versions = await lockVersions(em, [...new Set(items.map((item) => item.experiment_id))])
         const current = items.filter(
-          (item) => versions.get(item.experiment_id) === item.definition_version && !isErased(item),
+          (item) => versions.get(item.experiment_id) === item.definition_version && !hasChanged(item),
         )
         const distinct = new Map<string, NewAssignment>()
         for (const item of current) {
-          const twin = distinct.get(keyOf(item))
-          if (!twin || (item.expose && !twin.expose)) distinct.set(keyOf(item), item)
+          const sameKey = distinct.get(keyOf(item))
+          if (!sameKey || (item.expose && !sameKey.expose)) distinct.set(keyOf(item), item)
         }
         const inserted = distinct.size > 0 ? await insertAssignments(em, [...distinct.values()]) : []
         const stored = new Map(inserted.map((row) => [keyOf(row), row]))

@@ -13,30 +13,31 @@ import { execute, rows } from '../database/sql.ts'
 import type { Scope } from './schema.ts'
 
 /**
- * Half in Redis, half in the process: a revoked key is refused at once after the message, and within 5 seconds without.
+ * The lifetime in Redis and again in the process. A process refuses a revoked key at once when it receives the message,
+ * and within 5 seconds if the message is lost.
  */
 const TTL_SECONDS = 2.5
 const MAX_KEYS = 10_000
-/** How long a check may take before the last known answer stands. */
-const PATIENCE_MS = 500
+/** How long a check waits for the database before the last known answer is used. */
+const CHECK_TIMEOUT_MS = 500
 const USED_FLUSH_MS = 10_000
 
-/** The caller, as far as procedures need to know. */
+/** The caller of a procedure: an API key, or the administrator, whose id is null. */
 export type Caller = { readonly id: number | null; readonly actor: string; readonly scopes: ReadonlySet<Scope> }
 
-/** Checks bearer tokens from memory, and notes off the path of the request when keys were last used. */
+/** Checks bearer tokens from memory, and writes in the background when keys were last used. */
 export type KeyRing = {
-  /** The caller, where this process knows it for sure. */
+  /** Gets the caller from the memory of this process; undefined if the token has to be looked up. */
   peek: (token: string) => Caller | undefined
-  /** @returns null for a token that is not, or no longer, a key */
+  /** Checks a token. @returns null for a token that is not an active key */
   check: (token: string) => Caller | null | Promise<Caller | null>
-  /** Tells whether the key with this id is active; nobody can have revoked it while the database is unavailable. */
+  /** Tells whether a key is active; true while the database is unavailable, because nobody can revoke a key then. */
   isActive: (keyId: number) => Promise<boolean>
   /** Calls the listener when keys changed, in this process or another. */
   onChange: (listener: () => void) => void
-  /** Forgets a key that was changed, in this process and the others. @param hash of the key */
+  /** Forgets a changed key, in this process and the others. @param hash the SHA-256 of the key, in hex */
   changed: (hash: string) => Promise<void>
-  /** Writes when keys were last used. */
+  /** Stores when keys were last used. */
   flush: () => Promise<void>
   close: () => Promise<void>
 }
@@ -48,7 +49,7 @@ type Known = { readonly caller: Caller; readonly expiresAt: number }
 const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
 const hashOf = (token: string) => digest(token).toString('hex')
 
-/** @returns null where no such key is stored, or it is not active */
+/** Makes the caller of a stored key. @returns null if there is no such key, or if it is not active */
 function knownBy(stored: StoredKey | null): Known | null {
   const expiresAt = stored?.expires_at ?? Number.POSITIVE_INFINITY
   if (!stored?.is_active || expiresAt <= Date.now()) return null
@@ -86,18 +87,18 @@ export function createKeyRing(options: {
   const admin: Caller = { id: null, actor: 'administrator', scopes: new Set<Scope>(['admin']) }
   const usedAt = new Map<number, number>()
 
-  /** Loads under way, by token: callers of one token share one, and its patience. */
-  type Loading = { caller: Promise<Caller | null>; patience: Promise<void>; impatient: boolean }
+  /** Loads that have begun, by token. Concurrent checks of one token share a load and its timeout. */
+  type Loading = { caller: Promise<Caller | null>; timeout: Promise<void>; isTimedOut: boolean }
   const loading = new Map<string, Loading>()
 
   function load(token: string): Loading {
     const running = loading.get(token)
     if (running) return running
-    const patience = new Promise<void>((resolve) => {
+    const timeout = new Promise<void>((resolve) => {
       setTimeout(() => {
-        started.impatient = true
+        started.isTimedOut = true
         resolve()
-      }, PATIENCE_MS).unref()
+      }, CHECK_TIMEOUT_MS).unref()
     })
     const caller = callers
       .fetch(token)
@@ -105,25 +106,26 @@ export function createKeyRing(options: {
       .finally(() => {
         if (loading.get(token) === started) loading.delete(token)
       })
-    const started: Loading = { caller, patience, impatient: false }
+    const started: Loading = { caller, timeout, isTimedOut: false }
     loading.set(token, started)
     return started
   }
 
   /**
-   * Checks again a caller whose last check is too old. While the database is unavailable or frozen the last answer
-   * stands: known decisions are still answered then, and nobody can revoke a key meanwhile.
+   * Checks a caller again whose last check is too old. While the database is unavailable or frozen, the last answer is
+   * used: known decisions are still answered, and nobody can revoke a key in that time.
    */
   function recheck(token: string, last: Caller): Caller | Promise<Caller | null> {
-    const { caller, patience, impatient } = load(token)
-    if (impatient) return used(last)
+    const { caller, timeout, isTimedOut } = load(token)
+    if (isTimedOut) return used(last)
     const checked = caller.catch((error) => {
       if (isDatabaseUnavailable(error)) return used(last)
       throw error
     })
-    return Promise.race([checked, patience.then(() => used(last))])
+    return Promise.race([checked, timeout.then(() => used(last))])
   }
 
+  /** Records that the key of a caller is used now. */
   function used(caller: Caller): Caller {
     if (caller.id !== null) usedAt.set(caller.id, Date.now())
     return caller
@@ -142,11 +144,11 @@ export function createKeyRing(options: {
   }
 
   const listeners: (() => void)[] = []
-  /** Not a read-through cache: only streams ask, by id, and an entry may be a look that is still under way. */
+  /** The state of keys by id: true is active. Only streams ask, so Redis has no copy. An entry may still be pending. */
   const active = new LRUCache<number, Promise<boolean>>({ max: MAX_KEYS, ttl: TTL_SECONDS * 1000 })
-  /** While the database is unavailable or frozen nobody can revoke a key. */
+  /** Reads whether a key is active; true while the database is unavailable or frozen. */
   function lookUpActive(keyId: number): Promise<boolean> {
-    const looked = execute(
+    const isActive = execute(
       orm.em.fork(),
       sql`
         select 1 from api_keys k
@@ -158,7 +160,7 @@ export function createKeyRing(options: {
         throw error
       },
     )
-    return Promise.race([looked, sleep(PATIENCE_MS, true, { ref: false })])
+    return Promise.race([isActive, sleep(CHECK_TIMEOUT_MS, true, { ref: false })])
   }
 
   const forget = () => {
@@ -170,7 +172,7 @@ export function createKeyRing(options: {
   cache.subscribe((message) => {
     if (message.kind === 'key') forget()
   }, forget)
-  const complaint = 'The last use of keys could not be written'
+  const complaint = 'The time of last use of API keys could not be stored; trying again'
   const flushing = inBackground({ pauseMs: USED_FLUSH_MS, log, complaint }, flush)
 
   const unexpired = (found: Known | null | undefined) => (found && found.expiresAt > Date.now() ? found : undefined)
@@ -190,12 +192,12 @@ export function createKeyRing(options: {
       return last ? recheck(token, last.caller) : load(token).caller
     },
     isActive: (keyId) => {
-      const looked = active.get(keyId)
-      if (looked) return looked
-      const looking = lookUpActive(keyId)
-      active.set(keyId, looking)
-      looking.catch(() => active.delete(keyId))
-      return looking
+      const known = active.get(keyId)
+      if (known) return known
+      const pending = lookUpActive(keyId)
+      active.set(keyId, pending)
+      pending.catch(() => active.delete(keyId))
+      return pending
     },
     onChange: (listener) => void listeners.push(listener),
     changed: async (hash) => {

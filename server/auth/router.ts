@@ -13,7 +13,7 @@ export const authRouter = router({
         method: 'POST',
         path: '/auth/keys',
         tags,
-        summary: 'Create an API key; the answer alone holds all of it',
+        summary: 'Create an API key; only this answer contains the whole key',
       },
     })
     .input(wire.createKey)
@@ -21,7 +21,7 @@ export const authRouter = router({
     .mutation(({ ctx, input }) => ctx.audited((em) => auth.createKey(em, input))),
   listKeys: keyManagementProcedure
     .meta({
-      openapi: { method: 'GET', path: '/auth/keys', tags, summary: 'All API keys, masked' },
+      openapi: { method: 'GET', path: '/auth/keys', tags, summary: 'List API keys, masked' },
       list: true,
     })
     .input(wire.listKeys)
@@ -29,7 +29,7 @@ export const authRouter = router({
     .query(({ ctx, input }) => auth.listKeys(ctx.em, input)),
   updateKey: keyManagementProcedure
     .meta({
-      openapi: { method: 'PATCH', path: '/auth/keys/{key_id}', tags, summary: 'Switch an API key off or on' },
+      openapi: { method: 'PATCH', path: '/auth/keys/{key_id}', tags, summary: 'Activate or deactivate an API key' },
     })
     .input(wire.updateKey)
     .output(wire.apiKey)

@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { id, instant, name, optional, page, timestamp } from '../wire.ts'
 
-/** What a key may do: definitions, lists and results, decisions, events, keys and audit. */
+/**
+ * A permission of an API key. manage: change definitions. read: lists and results. evaluate: decisions. track: events.
+ * admin: API keys and the audit log.
+ */
 export const scope = z.enum(['manage', 'read', 'evaluate', 'track', 'admin'])
 export type Scope = z.output<typeof scope>
 export const DEFAULT_SCOPES: Scope[] = ['manage', 'read', 'evaluate', 'track']
@@ -10,7 +13,7 @@ export const apiKey = z
   .object({
     id,
     key: z.string().meta({
-      description: 'The whole key once, when it is created; afterwards its prefix and an ellipsis',
+      description: 'The whole key in the answer that creates it; afterwards its prefix and an ellipsis',
       examples: ['exp_a1B2c3D4…'],
     }),
     name: z.string(),
@@ -26,7 +29,7 @@ export type ApiKeyOutput = z.output<typeof apiKey>
 export const createKey = z
   .object({
     name: name.meta({ examples: ['my_api_key'] }),
-    scopes: optional(z.array(scope).min(1)).meta({ description: 'manage, read, evaluate and track unless given' }),
+    scopes: optional(z.array(scope).min(1)).meta({ description: 'manage, read, evaluate and track by default' }),
     expires_at: optional(instant),
   })
   .meta({ id: 'CreateKey' })

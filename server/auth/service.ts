@@ -11,7 +11,7 @@ const PREFIX_LENGTH = 8
 
 const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest('hex')
 
-/** The whole key is in this answer only; stored is its hash. */
+/** Creates an API key. Only this answer contains the whole key; the database stores its hash. */
 export async function createKey(em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> {
   const key = `exp_${randomBytes(KEY_BYTES).toString('base64url')}`
   const stored = em.create(ApiKey, {
@@ -27,6 +27,7 @@ export async function createKey(em: EntityManager, input: CreateKey): Promise<Ap
 
 const masked = (key: ApiKey): ApiKeyOutput => ({ ...key, key: `${key.prefix}…` })
 
+/** Lists API keys by ascending id, masked. */
 export async function listKeys(em: EntityManager, input: { limit?: number; after?: number }): Promise<ApiKeyOutput[]> {
   const keys = await em.find(
     ApiKey,
@@ -42,9 +43,10 @@ async function findKey(em: EntityManager, keyId: number): Promise<ApiKey> {
   return key
 }
 
-/** A transaction in the caller's name. */
+/** Runs work in one transaction under the name of the caller. */
 type Audited = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 
+/** Activates or deactivates an API key. @throws DomainError NOT_FOUND */
 export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
   const key = await audited(async (em) =>
     Object.assign(await findKey(em, input.key_id), { is_active: input.is_active }),
@@ -53,6 +55,7 @@ export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKe
   return masked(key)
 }
 
+/** Deletes an API key. @throws DomainError NOT_FOUND */
 export async function deleteKey(audited: Audited, ring: KeyRing, keyId: number) {
   const hash = await audited(async (em) => {
     const key = await findKey(em, keyId)

@@ -2,7 +2,7 @@ import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 
-/** Processes of an earlier version read these too: 'person' is one user's profile, 'people' are many. */
+/** Processes of an earlier version read these messages too. 'person' is one user's profile, 'people' are many. */
 const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('definitions'), version: z.number() }),
   z.object({ kind: z.literal('person'), user_id: z.string(), profiles_version: z.number().nullable() }),
@@ -10,29 +10,31 @@ const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('key') }),
 ])
 
-/** One process sends it to the others after a commit. Polling versions makes up for a lost message. */
+/** A message that a process sends to the others after a commit. Polling finds the changes of lost messages. */
 export type Message = z.output<typeof message>
 
 const COMMAND_TIMEOUT_MS = 50
-/** Longer values would take longer than the timeout: they are left to the database. */
+/** The longest value in characters. Longer values would take longer than the timeout, so they are not cached. */
 const MAX_LENGTH = 4_000_000
 /**
- * After a command timed out, Redis is left alone for this long: a hanging Redis costs one request, not each of them.
+ * How long Redis is not used after a command failed or timed out. A hanging Redis then delays one request, not all.
  */
-const REST_MS = 1000
+const RETRY_MS = 1000
 
 /**
- * The shared cache holds nothing that PostgreSQL does not: after a miss, or without Redis, a value is loaded from there.
- * Without a Redis every read is a miss and messages reach nobody, which is right for a single process.
+ * A cache and a message channel that all processes share in Redis. Everything in the cache can be loaded from
+ * PostgreSQL, as happens after a miss. Without Redis, every read is a miss and messages reach nobody, which is right
+ * for a single process.
  */
 export type Cache = {
-  /** Reads one value through; what the loader gives must survive JSON. */
+  /** Reads a value, and on a miss loads and caches it. The value must survive JSON. */
   read: <T>(key: string, options: { ttlSeconds: number }, load: () => Promise<T>) => Promise<T>
-  /** null for a miss, and for what cannot be read. */
+  /** Reads a value; null for a miss, or if the value cannot be read. */
   get: <T>(key: string) => Promise<T | null>
-  /** Does not wait for Redis. */
+  /** Caches a value, without waiting for Redis. */
   set: (key: string, value: unknown, ttlSeconds: number) => void
   drop: (key: string) => Promise<void>
+  /** Sends a message to all processes, without waiting for Redis. */
   publish: (message: Message) => void
   /** @param resync is called when the subscription was interrupted, so that messages may have been missed */
   subscribe: (listener: (message: Message) => void, resync: () => void) => void
@@ -40,7 +42,7 @@ export type Cache = {
   close: () => Promise<void>
 }
 
-/** @param namespace identifies the database, so that one Redis may serve several */
+/** Connects to Redis. @param namespace identifies the database, so that several databases can share one Redis */
 export function createCache(options: { url: string | undefined; namespace: string; log: Logger }): Cache {
   if (!options.url) return withoutRedis
   const { namespace, log } = options
@@ -61,43 +63,44 @@ export function createCache(options: { url: string | undefined; namespace: strin
   const subscriber = new Redis(options.url, { ...connection, maxRetriesPerRequest: null })
   const listeners: ((message: Message) => void)[] = []
   const resyncs: (() => void)[] = []
-  let restingUntil = 0
+  let unusedUntil = 0
   let subscribedBefore = false
 
-  let complained = false
-  const complain = (error: Error) => {
-    if (!complained) log.warn({ err: error.message }, 'Redis is unavailable: going on without it')
-    complained = true
+  let isReported = false
+  const report = (error: Error) => {
+    if (!isReported) log.warn({ err: error.message }, 'Redis is unavailable; continuing without it')
+    isReported = true
   }
-  redis.on('error', complain)
-  subscriber.on('error', complain)
+  redis.on('error', report)
+  subscriber.on('error', report)
   redis.on('ready', () => {
-    if (complained) log.info('Redis is back')
-    complained = false
-    restingUntil = 0
+    if (isReported) log.info('Redis is available again')
+    isReported = false
+    unusedUntil = 0
   })
   subscriber.on('ready', () => {
     if (subscribedBefore) for (const resync of resyncs) resync()
     subscribedBefore = true
   })
   subscriber.on('message', (_channel, text) => {
-    const heard = message.safeParse(parsed(text))
-    // Another program, or another version of this one, wrote the message: looking again finds what changed.
-    if (!heard.success) for (const resync of resyncs) resync()
-    else for (const listener of listeners) listener(heard.data)
+    const received = message.safeParse(parsed(text))
+    // Another program or another version of this one sent the message, so the changes are read from the database.
+    if (!received.success) for (const resync of resyncs) resync()
+    else for (const listener of listeners) listener(received.data)
   })
-  subscriber.subscribe(channel).catch(complain)
+  subscriber.subscribe(channel).catch(report)
 
-  const usable = () => redis.status === 'ready' && Date.now() >= restingUntil
+  const usable = () => redis.status === 'ready' && Date.now() >= unusedUntil
+  /** Runs a command; returns `otherwise` if Redis is unavailable. */
   async function attempt<T>(command: () => Promise<T>, otherwise: T): Promise<T> {
     if (!usable()) return otherwise
     try {
       const answer = await command()
-      complained = false
+      isReported = false
       return answer
     } catch (error) {
-      restingUntil = Date.now() + REST_MS
-      complain(error as Error)
+      unusedUntil = Date.now() + RETRY_MS
+      report(error as Error)
       return otherwise
     }
   }

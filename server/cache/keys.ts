@@ -1,6 +1,6 @@
 /**
- * Spells every key of the cache once; the cache itself puts the database's own prefix before it. The digit is the
- * entry's shape: during an upgrade old and new processes share a Redis, and neither believes the other's entries.
+ * Makes the keys of the cache. The cache adds the prefix of the database. The number is the version of the entry's
+ * format: during an upgrade, old and new processes share one Redis, and each reads only entries of its own format.
  */
 export const keys = {
   snapshot: (version: number) => `snapshot:3:${version}`,

@@ -3,26 +3,27 @@ import { LRUCache } from 'lru-cache'
 import type { Cache } from './cache.ts'
 
 /**
- * Caches by subject, such as a user, in three layers: this process, Redis, PostgreSQL. One rule holds in all of them:
- * an entry that was filled before its subject's last change is not believed.
+ * Caches values by subject, such as a user, in this process and in Redis, in front of PostgreSQL. One rule holds in
+ * both caches: an entry that was filled before the last change of its subject is ignored.
  */
 
-/** Versions of subjects. They only rise, and they are the same in all processes. */
+/** The versions of subjects. Versions only rise, and are the same in all processes. */
 export type Changes = {
-  /** The version that everything read from PostgreSQL from now on reflects. */
+  /** The version that data reflects if it is read from PostgreSQL from now on. */
   readonly version: () => number
   /** The version of the subject's last change; 0 where no change is known. */
   readonly changedAt: (subject: string) => number
 }
 
-/** For subjects that have no versions: their entries end by lifetime, by `drop` or by `clear`. */
+/** For subjects without versions, whose entries end by their lifetime, by `drop` or by `clear`. */
 export const UNVERSIONED: Changes = { version: () => 0, changedAt: () => 0 }
 
+/** Entries in the memory of this process. */
 export type ProcessEntries<Value> = {
   get: (subject: string) => Value | undefined
-  /** The same, also after its lifetime. */
+  /** Gets a value even after its lifetime. */
   getExpired: (subject: string) => Value | undefined
-  /** @param version the subject's last change when the value was looked up */
+  /** @param version the version of the subject's last change when the value was read */
   set: (subject: string, value: Value, version: number) => void
   delete: (subject: string) => void
   clear: () => void
@@ -30,7 +31,9 @@ export type ProcessEntries<Value> = {
 
 const EXPIRED = { allowStale: true, noDeleteOnStaleGet: true }
 
-/** Entries of this process. */
+/**
+ * Makes a cache in the memory of this process. @param options.max the most entries; the least recently used go first
+ */
 export function createProcessEntries<Value>(options: {
   changes: Changes
   max: number
@@ -39,11 +42,11 @@ export function createProcessEntries<Value>(options: {
   type Entry = { readonly value: Value; readonly version: number }
   const { changes, max, ttlSeconds } = options
   const entries = new LRUCache<string, Entry>({ max, ttl: ttlSeconds * 1000, noDeleteOnStaleGet: true })
-  const believed = (entry: Entry | undefined, subject: string) =>
+  const valid = (entry: Entry | undefined, subject: string) =>
     entry !== undefined && entry.version >= changes.changedAt(subject) ? entry.value : undefined
   return {
-    get: (subject) => believed(entries.get(subject), subject),
-    getExpired: (subject) => believed(entries.get(subject, EXPIRED), subject),
+    get: (subject) => valid(entries.get(subject), subject),
+    getExpired: (subject) => valid(entries.get(subject, EXPIRED), subject),
     set: (subject, value, version) => {
       if (version >= changes.changedAt(subject)) entries.set(subject, { value, version })
     },
@@ -52,14 +55,15 @@ export function createProcessEntries<Value>(options: {
   }
 }
 
+/** Entries in Redis, which all processes share. */
 export type RedisEntries<Stored> = {
   get: (subject: string) => Promise<Stored | undefined>
-  /** @param version `changes.version()` from before the value was read or stored */
+  /** @param version the result of `changes.version()` before the value was read or stored */
   set: (subject: string, stored: Stored, version: number) => void
   drop: (subject: string) => Promise<void>
 }
 
-/** Entries that all processes share. @param keyOf one of `keys.ts`; `Stored` must survive JSON */
+/** Makes a cache in Redis. `Stored` must survive JSON. @param options.keyOf one of `keys` in `keys.ts` */
 export function createRedisEntries<Stored>(options: {
   cache: Cache
   changes: Changes
@@ -77,7 +81,10 @@ export function createRedisEntries<Stored>(options: {
   }
 }
 
-/** Loads subjects that are asked for in one turn of the event loop by one query. @param load gives a value for each */
+/**
+ * Batches loads: subjects that are asked for in one turn of the event loop are loaded by one query.
+ * @param load must return a value for each subject
+ */
 export function loadTogether<Stored>(
   maxBatchSize: number,
   load: (subjects: readonly string[]) => Promise<ReadonlyMap<string, Stored>>,
@@ -85,32 +92,32 @@ export function loadTogether<Stored>(
   const loader = new DataLoader<string, Stored>(
     async (subjects) => {
       const loaded = await load(subjects)
-      return subjects.map((subject) => loaded.get(subject) ?? new Error(`Nothing was loaded for ${subject}`))
+      return subjects.map((subject) => loaded.get(subject) ?? new Error(`No value was loaded for ${subject}`))
     },
     { cache: false, maxBatchSize, batchScheduleFn: (run) => setImmediate(run) },
   )
   return (subject) => loader.load(subject)
 }
 
-/** A value is negative where it says that there is nothing under the subject. */
+/** A read-through cache. A negative value says that nothing is stored under the subject. */
 export type ReadThrough<Value> = {
-  /** The value in this process, unless it is negative. */
+  /** Gets the value from this process, unless the value is negative. */
   peek: (subject: string) => Value | undefined
-  /** The negative value in this process. Only callers who may be wrong for the lifetime ask for it. */
+  /** Gets a negative value from this process. It may be wrong for as long as its lifetime. */
   peekNegative: (subject: string) => Value | undefined
-  /** The same as `peek`, also after the value's lifetime. */
+  /** Gets the value like `peek`, even after its lifetime. */
   peekExpired: (subject: string) => Value | undefined
-  /** Reads through Redis and PostgreSQL, and keeps the value in both caches; a negative one in this process only. */
+  /** Reads from Redis or PostgreSQL, and caches the value. A negative value is cached in this process only. */
   fetch: (subject: string) => Promise<Value>
   /** Forgets a subject in this process. */
   forget: (subject: string) => void
-  /** Forgets all subjects in this process, and does not believe what Redis holds of them now. */
+  /** Forgets all subjects in this process, and ignores their present entries in Redis. */
   clear: () => void
   /** Drops a subject from Redis. */
   drop: (subject: string) => Promise<void>
 }
 
-/** @param ttlSeconds in each of the two caches: a value is never older than twice that */
+/** Makes a read-through cache. @param options.ttlSeconds the lifetime in each cache: a value is at most twice as old */
 export function createReadThrough<Stored, Value>(options: {
   cache: Cache
   changes: Changes
@@ -123,13 +130,13 @@ export function createReadThrough<Stored, Value>(options: {
 }): ReadThrough<Value> {
   const { changes, ttlSeconds, load, toValue, isNegative } = options
   const positive = createProcessEntries<Value>(options)
-  /** Kept apart, so that guessed subjects push nothing out that is there. */
+  /** Negative values have their own cache, so that guessed subjects do not evict subjects that exist. */
   const negative = createProcessEntries<Value>(options)
   const shared = createRedisEntries<Stored>(options)
   let clearedAt = Number.NEGATIVE_INFINITY
 
   async function read(subject: string): Promise<Value> {
-    // What Redis held at a clear has run out after its lifetime.
+    // Entries that were in Redis at a clear have expired after their lifetime.
     const mayShare = performance.now() - clearedAt > ttlSeconds * 1000
     const found = mayShare ? await shared.get(subject) : undefined
     if (found !== undefined) return toValue(found)

@@ -173,7 +173,8 @@ export const Run = defineEntity({
     experiment_id: () => p.manyToOne(Experiment).mapToPk().fieldName('experiment_id').deleteRule('cascade'),
     number: p.integer(),
     /**
-     * What started the run. If an event started it, an earlier event that arrives later moves `started_at` back.
+     * The origin of the run: a person, a check or an event. If an event started the run, an earlier event that arrives
+     * later moves `started_at` back.
      */
     started_by: p.text().$type<'hand' | 'check' | 'event'>().default('hand'),
     started_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),

@@ -3,7 +3,7 @@ import type { Watch } from '../definitions/watch.ts'
 import { notFound } from '../errors.ts'
 import type { ExperimentDefinition, StoredVariant } from '../evaluation/definition.ts'
 import { draw } from '../evaluation/evaluate.ts'
-import { type Profile, sampleOf, takeTurns } from '../users/profile-sample.ts'
+import { createPause, drawSample, type Profile } from '../users/profile-sample.ts'
 import { readDecisions } from './queries.ts'
 import type { Reach } from './schema.ts'
 
@@ -19,14 +19,14 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
   const { experiments } = await watch.refresh()
   const experiment = experiments.get(experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
-  const { profiles, estimated, read, sampled, scaled } = await sampleOf(em, SAMPLE)
+  const { profiles, estimated, read, sampled, scaled } = await drawSample(em, SAMPLE)
   const reached = new Map<number, number>()
   const leftOut = new Map<string, number>()
-  const turns = takeTurns()
+  const pauseIfDue = createPause()
   for await (const chunk of read()) {
     const runsOf = await readRuns(em, experiment, chunk)
     for (const profile of chunk) {
-      await turns()
+      await pauseIfDue()
       const { ownerId, attributes, segmentIds } = profile
       const decision = draw(experiment, {
         userId: ownerId,

@@ -3,7 +3,7 @@ import type { Deciding } from '../assignments/decide.ts'
 import { recallOne } from '../assignments/recall.ts'
 import { answerCheck } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
-import { notFound, unavailable } from '../errors.ts'
+import { unavailable, unknownUser } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
 import {
@@ -17,9 +17,9 @@ import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
-/** How many snapshots one call may go through. Definitions that change during the call bring a new one. */
+/** The most snapshots of one call. Definitions that change during the call bring a new snapshot. */
 const MAX_CHANGES = 25
-/** How long a call waits for newer definitions, in milliseconds. */
+/** The longest wait of a call for newer definitions. */
 const REFRESH_TIMEOUT_MS = 500
 
 /** One request to evaluate flags. */
@@ -36,8 +36,8 @@ type FlagCheck = {
 }
 
 /**
- * What becomes of the exposure. `recorded`: this call recorded it. `report`: the application reports the exposure when
- * it shows the variant. `none`: there is nothing to expose.
+ * The exposure of an answer. `recorded`: this call recorded the exposure. `report`: the application reports the
+ * exposure when it shows the variant. `none`: there is nothing to expose.
  */
 export type Exposure = 'recorded' | 'report' | 'none'
 /** 'user needed': the flag cannot be evaluated without a user id. */
@@ -120,7 +120,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   if (user_id === null) return anonymous(check)
   if (attributes === null) {
     const profile = await profiles.read(user_id)
-    if (!profile.known) throw notFound('User', user_id)
+    if (!profile.known) throw unknownUser(user_id)
     return subjectWith(profile, null)
   }
   let needs = false
@@ -132,7 +132,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   if (!needs) return anonymous(check)
   const ownerId = reads ? undefined : profiles.peekOwner(user_id)
   return ownerId === undefined
-    ? subjectWith(await profiles.glance(user_id), attributes)
+    ? subjectWith(await profiles.readWithNegatives(user_id), attributes)
     : ownerAlone(ownerId, attributes)
 }
 
@@ -252,7 +252,7 @@ function remembered(
     const ownerId = profiles.peekOwner(userId)
     return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
   }
-  const profile = profiles.peekAnybody(userId)
+  const profile = profiles.peekWithNegatives(userId)
   return profile && subjectWith(profile, attributes)
 }
 

@@ -5,7 +5,7 @@ import type { Watch } from '../definitions/watch.ts'
 import { invalid, notFound } from '../errors.ts'
 import type { Condition } from '../evaluation/condition.ts'
 import { inSegmentOf } from '../evaluation/targeting.ts'
-import { sampleOf, takeTurns } from '../users/profile-sample.ts'
+import { createPause, drawSample } from '../users/profile-sample.ts'
 import { countMembers } from './queries.ts'
 import type { PreviewSegment, SegmentPreview } from './schema.ts'
 
@@ -23,13 +23,13 @@ export async function previewSegment(em: EntityManager, watch: Watch, input: Pre
   const { segments } = await watch.refresh()
   const condition = conditionOf(input, segments)
   const by_hand = segmentId === null ? 0 : await countMembers(em, segmentId)
-  const { profiles, sampled, estimated, scaled, read } = await sampleOf(em, input.sample ?? SAMPLE)
+  const { profiles, sampled, estimated, scaled, read } = await drawSample(em, input.sample ?? SAMPLE)
   let byRules = 0
   let byRulesOnly = 0
-  const turns = takeTurns()
+  const pauseIfDue = createPause()
   for await (const chunk of read())
     for (const profile of chunk) {
-      await turns()
+      await pauseIfDue()
       if (!condition.holds(profile.attributes, inSegmentOf({ groups: segments }, profile))) continue
       byRules++
       if (segmentId === null || !profile.segmentIds.has(segmentId)) byRulesOnly++

@@ -2,23 +2,24 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list, rows } from '../database/sql.ts'
 
-/** An id and the random one that replaces it. */
+/** A user id, and the random id that replaces it. */
 export type Replacement = { user_id: string; replacement: string }
 
+/** The result of an erasure. */
 export type ErasedRows = {
-  /** How many rows were stored under the ids. */
+  /** The number of rows that were stored under the ids. */
   stored: number
-  /** Whether an override was in force, which snapshots still show. */
+  /** True if an override was in force, so that definitions must get a new version. */
   forced: boolean
-  /** The ids that were linked to the person. */
+  /** The aliases of the user. */
   alias_ids: string[]
 }
 
 /**
- * Erases the person behind an id and its aliases. Profiles, memberships, overrides and links are deleted; assignments
- * and events stay under the replacements. Events keep only those properties that metrics read.
- * @param userId the id whose links are deleted; the other ids of `replacements` may belong to another person by now
- * @param personId the owner of the replacements that are in use, so that they count as one person
+ * Erases a user and the user's aliases. Profiles, memberships, overrides and links are deleted. Assignments and events
+ * stay under the replacement ids; events keep only the properties that metrics read.
+ * @param userId the id whose links are deleted; the other ids of `replacements` may belong to another user by now
+ * @param personId the owner of all replacement ids that are in use, so that results count one user
  */
 export async function erasePerson(
   em: EntityManager,
@@ -29,7 +30,7 @@ export async function erasePerson(
   const statement = sql<ErasedRows>`
     with item as materialized (
       select i.user_id, i.replacement from ${rows(replacements, 'i', { user_id: 'text', replacement: 'text' })}),
-      -- The properties of events that measures read: numbers, and what their filters compare.
+      -- The properties of events that measures read: numbers, and the properties that filters compare.
       read as materialized (
         select coalesce(array_agg(distinct p.property) filter (where p.property is not null), '{}') || array['value']
             as numbers,
@@ -79,7 +80,7 @@ export async function readAliasIds(em: EntityManager, userId: string): Promise<s
   return links.map((link) => link.alias_id)
 }
 
-/** Reads the owner of an id, if the id is an alias. */
+/** Reads the owner of an alias; undefined if the id is not an alias. */
 export async function readOwnerId(em: EntityManager, aliasId: string): Promise<string | undefined> {
   const [link] = await execute(
     em,
@@ -90,19 +91,19 @@ export async function readOwnerId(em: EntityManager, aliasId: string): Promise<s
 
 /** An alias and its owner. */
 export type Link = { alias_id: string; user_id: string }
-/** The time in milliseconds since 1970, UTC. */
+/** A stored link. `created_at` is in milliseconds since 1970, UTC. */
 export type StoredLink = Link & { created_at: number }
 
 /**
- * Looks up the rows whose column has the wanted value, by the index, for each row before. With a plain join the planner
- * would read the whole of a young table without statistics, while logins wait.
+ * SQL: joins the rows whose column has a value, by an index look-up per row. With a plain join, the planner would read
+ * the whole of a new table without statistics, while logins wait.
  */
 const lookUp = (table: 'aliases' | 'assignments', column: string, wanted: string, name: string) =>
   sql.raw(`cross join lateral (select * from ${table} where ${table}.${column} = ${wanted} offset 0) ${name}`)
 
 const linkColumns = sql`l.alias_id, l.user_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
 
-/** Reads the links that bear on those wanted: the owners of all ids named, and the aliases of the ids to be joined. */
+/** Reads the links that `settle` needs: the owners of all ids, and the aliases of the ids that are to be joined. */
 export function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<StoredLink[]> {
   const statement = sql<StoredLink>`
     with item as materialized (
@@ -113,7 +114,7 @@ export function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<S
   return execute(em, statement)
 }
 
-/** Stores links; an id that is linked already gets its new owner. */
+/** Stores links. An id that is linked already gets the new owner. */
 export function storeLinks(em: EntityManager, links: readonly Link[]): Promise<StoredLink[]> {
   const statement = sql<StoredLink>`
     insert into aliases as l (alias_id, user_id)
@@ -128,17 +129,17 @@ const copied = sql`(
   run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids,
   exposed_at, exposure_source, excluded_reason, dimensions, first_variant_id, joined_at)`
 /**
- * The columns of a copy of assignment `a`. An assignment by an event stays one, so that events still move it and cross
- * it.
+ * SQL: the columns of a copy of assignment `a`. The copy of an assignment by an event keeps the source 'event', so that
+ * later events still change it.
  */
 const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
   a.definition_version, a.attributes, a.segment_ids,
   a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
 
 /**
- * Copies assignments of aliases to their owners, in the runs where an owner has none of its own. Archived experiments
- * are left out, and nobody gets a second one of a layer's unfinished runs.
- * @param links their order matters: the first alias with an assignment gives it
+ * Copies assignments of aliases to their owners, in the runs in which an owner has none. Archived experiments are left
+ * out, and no owner gets assignments in two unfinished runs of one layer.
+ * @param links in order of precedence: the first alias with an assignment in a run wins
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
   const ordered = links.map(({ alias_id, user_id }, ord) => ({ ord, alias_id, user_id }))
@@ -167,10 +168,10 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
   await execute(em, statement)
 }
 
-/** An alias that gets another owner; the former owner answered for it where it had no assignment of its own. */
+/** An alias that gets another owner. Where the alias had no assignment, decisions used those of the former owner. */
 export type Repointed = Link & { former_id: string }
 
-/** Copies the former owner's assignments to aliases whose new owner has another variant: nobody's variant flips. */
+/** Copies the former owner's assignment to an alias whose new owner has another variant, so that no variant flips. */
 export async function keepFormer(em: EntityManager, repointed: readonly Repointed[]) {
   const statement = sql`
     insert into assignments ${copied}
@@ -186,7 +187,7 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
   await execute(em, statement)
 }
 
-/** Tells whether a variant was ever forced on any id of these users, and whether one is forced now. */
+/** Reads whether a variant was ever forced on any id of these users, and whether one is forced now. */
 export async function readForced(
   em: EntityManager,
   ownerIds: readonly string[],
@@ -222,7 +223,7 @@ export async function excludeForced(em: EntityManager, ownerIds: readonly string
   await execute(em, statement)
 }
 
-/** Reads the owner of an id, itself where it is no alias, and that owner's aliases in ascending order. */
+/** Reads the owner of an id, or the id itself if it is not an alias, and the owner's aliases in ascending order. */
 export async function selectAliases(
   em: EntityManager,
   { user_id, after = '' }: { user_id: string; after?: string | undefined },

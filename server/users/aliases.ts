@@ -21,22 +21,26 @@ import {
 } from './alias-queries.ts'
 import type { ProfileCache } from './profile-cache.ts'
 
-/** Joins ids to their owners. Logins that arrive together share one transaction and are answered after its commit. */
+/** Joins aliases to their owners. Concurrent logins share one transaction, and are answered after its commit. */
 export type AliasWriter = {
-  /** @throws DomainError CONFLICT where the alias has another owner, BAD_REQUEST for a circle */
+  /** @throws DomainError CONFLICT if the alias has another owner, BAD_REQUEST for a circle */
   join: (link: Link) => Promise<StoredLink>
+  /** Waits until nothing is left to store. */
   drained: () => Promise<void>
 }
 
-/** The versions that one transaction raised: the profiles' version, and the definitions' version where it changed. */
+/** The versions that a transaction raised: that of the profiles, and that of the definitions if it changed. */
 export type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
 /**
- * Drops what is cached of users who were joined or erased, in this process and the others. Call it after the commit.
+ * Drops the cached data of users who were joined or erased, in this process and the others. Call this after the commit.
  */
 export type Forget = (raised: Raised) => Promise<void>
 
-/** Raises the versions that fence the caches and decisions of these users. */
+/**
+ * Raises the versions that make cached data and pending decisions of these users invalid.
+ * @param forced whether a variant is forced on one of the users, so that the definitions change too
+ */
 export async function raiseVersions(
   em: EntityManager,
   userIds: readonly string[],
@@ -62,17 +66,17 @@ export function createForget(options: {
       }),
     )
     if (raised.definitions === null) return
-    // The snapshot before lists overrides by id.
+    // The previous snapshot contains overrides by user id.
     await cache.drop(keys.snapshot(raised.definitions - 1))
     cache.publish({ kind: 'definitions', version: raised.definitions })
-    // The change is committed: if this look fails, the next poll finds it.
+    // The change is committed. If this refresh fails, the next poll reads the change.
     await watch.refresh().catch(() => {})
   }
 }
 
 /**
- * The transaction of each group holds up decisions and events that are being stored: a longer wait makes fewer, larger
- * groups.
+ * How long logins wait to form a group. The transaction of a group holds up decisions and events that are being stored,
+ * and a longer wait makes fewer, larger groups.
  */
 const WAIT_MS = 10
 
@@ -83,10 +87,10 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
     maxWaiting: 20_000,
     concurrency: 1,
     write: async (wanted) => {
-      // Most logins repeat a link that is stored: these hold up nobody.
+      // Most logins repeat a stored link. They take no lock, so they hold up nobody.
       const known = settle(wanted, await readLinks(orm.em.fork(), wanted))
       if (known.changed.size === 0) return known.outcomes(new Map())
-      const { outcomes, raised } = await joined(orm, wanted)
+      const { outcomes, raised } = await joinTogether(orm, wanted)
       if (raised) await forget(raised)
       return outcomes
     },
@@ -101,8 +105,8 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
   }
 }
 
-/** Joins in one transaction; nothing that was decided before it is stored after it. */
-async function joined(orm: MikroORM, wanted: readonly Link[]) {
+/** Joins links in one transaction. Decisions that were made before the transaction are not stored after it. */
+async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
   try {
     return await retried(() =>
       orm.em.fork().transactional(async (em) => {
@@ -121,16 +125,19 @@ async function joined(orm: MikroORM, wanted: readonly Link[]) {
       }),
     )
   } catch (error) {
-    // Retried one by one they would wait as long as together.
-    if (isPassing(error)) throw unavailable('Too much is being stored to join ids; try again soon')
+    // Retrying the links one by one would take as long, so the whole group is refused.
+    if (isPassing(error))
+      throw unavailable('Aliases cannot be joined now, because too much is being stored; try again soon')
     throw error
   }
 }
 
 /**
- * Joins the wanted links in memory, one after the other: each sees those before it. Before and after each of them an id
- * has at most one owner, and an owner is never an alias.
- * @param stored the owners of all ids wanted, and the aliases of those to be joined
+ * Joins links in memory, one after the other; each link sees the links before it. At any time an id has at most one
+ * owner, and an owner is never an alias.
+ * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
+ * @returns `changed`: new owners by alias; `repointed`: the aliases that had another owner before; `concerned`: the ids
+ * whose cached data becomes invalid; `outcomes`: makes the results of the calls
  */
 function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
@@ -143,14 +150,18 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   }
   for (const link of stored) join(link.alias_id, link.user_id)
   const former = new Map(owners)
-  /** New owners by alias, in the order in which aliases give their assignments to their owners. */
+  /** New owners by alias. If several aliases have assignments for one owner, the first in this order wins. */
   const changed = new Map<string, string>()
 
   const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
     const owner = owners.get(user_id) ?? user_id
-    if (alias_id === user_id) return invalid(`${alias_id} is no alias of itself`, 'alias_id')
+    if (alias_id === user_id)
+      return invalid(`${alias_id} cannot be an alias of itself: give two different ids`, 'alias_id')
     if (owner === alias_id)
-      return invalid(`${user_id} is an alias of ${alias_id}: joining them again would make a circle`, 'alias_id')
+      return invalid(
+        `${user_id} is an alias of ${alias_id} already: joining them the other way would form a circle`,
+        'alias_id',
+      )
     const present = owners.get(alias_id)
     if (present === owner) return null
     if (present !== undefined) return conflict(`${alias_id} is an alias of another user`)
@@ -166,7 +177,7 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
     const former_id = former.get(alias_id)
     return former_id === undefined ? [] : [{ alias_id, user_id, former_id }]
   })
-  /** @param joinedAt times of the links that were stored, by alias */
+  /** @param joinedAt times of the stored links in milliseconds since 1970, by alias */
   const outcomes = (joinedAt: ReadonlyMap<string, number>) =>
     wanted.map(
       ({ alias_id }, index): StoredLink | DomainError =>

@@ -1,6 +1,7 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import type { Json } from '../wire.ts'
 
+/** The stored profile of a user. */
 export const User = defineEntity({
   name: 'User',
   tableName: 'users',
@@ -20,7 +21,7 @@ export const User = defineEntity({
 })
 export type User = InferEntity<typeof User>
 
-/** An anonymous id that turned out to be this user. */
+/** A link from an anonymous id to the user who owns it. */
 export const Alias = defineEntity({
   name: 'Alias',
   tableName: 'aliases',

@@ -6,56 +6,62 @@ import type { Watch } from '../definitions/watch.ts'
 import type { Attributes } from '../evaluation/condition.ts'
 import { loadProfiles, type StoredProfile } from './queries.ts'
 
-/** Half in Redis, half in the process: a profile is never older than 5 seconds. */
+/** The lifetime in Redis and again in the process, so that a profile is never older than 5 seconds. */
 const TTL_SECONDS = 2.5
 const MAX_PROFILES = 100_000
 const MAX_BATCH = 500
-/** Shorter than changes of owners are known for. */
+/** Shorter than REMEMBER_SECONDS, for which changes of owners are known. */
 const OWNER_SECONDS = 3600
 const MAX_OWNERS = 200_000
-/** Shorter than erasures are known for. */
+/** Shorter than REMEMBER_SECONDS, for which erasures are known. */
 const KNOWN_SECONDS = 12 * 3600
 const MAX_KNOWN = 500_000
-/** Above this number of changes at once, each process forgets all profiles. */
-const FEW = 100
+/** Above this number of changes in one call, each process forgets all profiles instead of these. */
+const MOST_MESSAGES = 100
 
+/** A profile as decisions read it: attributes and hand-made memberships. */
 export type UserProfile = {
-  /** Whether anything is stored under the id, or its owner's. */
+  /** True if anything is stored under the id or under its owner's id. */
   readonly known: boolean
-  /** The user that the id is an alias of; the id itself where it is none. */
+  /** The owner of the id; the id itself if it is not an alias. */
   readonly ownerId: string
   readonly attributes: Attributes
   readonly segmentIds: ReadonlySet<number>
 }
 
-/** Reads profiles and memberships through this process, Redis and PostgreSQL. Only `glance` remembers unknown users. */
+/**
+ * Reads profiles and memberships through this process, Redis and PostgreSQL. Unknown users are remembered only for the
+ * functions `...WithNegatives`.
+ */
 export type ProfileCache = {
-  /** What this process remembers; nothing leaves it. */
+  /** Gets a known user from the memory of this process. */
   peek: (userId: string) => UserProfile | undefined
+  /** Reads a user; an unknown user is always looked up again. */
   read: (userId: string) => Promise<UserProfile>
   /**
-   * The same for answers that are not stored and not fenced, such as those of flags: it may take a user for unknown for
-   * as long as a profile is remembered in this process.
+   * Reads a user for answers that are neither stored nor fenced, such as those of flags. A new user may be taken as
+   * unknown for as long as this process remembers profiles.
    */
-  glance: (userId: string) => UserProfile | Promise<UserProfile>
-  /** What `glance` gives without leaving the process. */
-  peekAnybody: (userId: string) => UserProfile | undefined
+  readWithNegatives: (userId: string) => UserProfile | Promise<UserProfile>
+  /** Gets a known or unknown user from the memory of this process. */
+  peekWithNegatives: (userId: string) => UserProfile | undefined
   /**
-   * Tells whether this process remembers that something is stored under the id. It remembers so for hours: only an
-   * erasure changes it, and whatever is stored for the user is fenced against an erasure not heard of yet.
+   * Tells whether this process remembers that something is stored under the id. The fact is remembered for hours,
+   * because only an erasure changes it, and writes for the user are fenced against erasures that this process does not
+   * know of yet.
    */
   isKnown: (userId: string) => boolean
   /**
-   * The owner of an id, itself where it is no alias, if this process remembers it: longer than a profile, since only a
-   * login or an erasure changes it.
+   * Gets the owner of an id, or the id itself if it is not an alias; undefined if this process does not remember.
+   * Owners are remembered for longer than profiles, because only a login or an erasure changes them.
    */
   peekOwner: (userId: string) => string | undefined
   /**
-   * Forgets what is cached of a user, in this process and the others.
-   * @param version of the erasure or login, if it was one
+   * Drops the cached profile of a user, in this process and the others.
+   * @param version the version of the profiles after an erasure or a login; absent for other changes
    */
   changed: (userId: string, version?: number) => Promise<void>
-  /** The same for many users, by one message. */
+  /** Drops the cached profiles of many users, by one message. */
   changedMany: (userIds: readonly string[]) => Promise<void>
 }
 
@@ -84,7 +90,7 @@ export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch
   })
   const owners = createProcessEntries<string>({ changes, max: MAX_OWNERS, ttlSeconds: OWNER_SECONDS })
   const knowns = createProcessEntries<true>({ changes, max: MAX_KNOWN, ttlSeconds: KNOWN_SECONDS })
-  const peekAnybody = (userId: string) => profiles.peek(userId) ?? profiles.peekNegative(userId)
+  const peekWithNegatives = (userId: string) => profiles.peek(userId) ?? profiles.peekNegative(userId)
 
   async function fetch(userId: string): Promise<UserProfile> {
     const version = watch.changedAt(userId)
@@ -109,13 +115,13 @@ export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch
   return {
     peek: profiles.peek,
     read: async (userId) => profiles.peek(userId) ?? fetch(userId),
-    glance: (userId) => peekAnybody(userId) ?? fetch(userId),
-    peekAnybody,
+    readWithNegatives: (userId) => peekWithNegatives(userId) ?? fetch(userId),
+    peekWithNegatives,
     isKnown: (userId) => knowns.get(userId) ?? false,
     peekOwner: owners.get,
     changed,
     changedMany: async (userIds) => {
-      if (userIds.length <= FEW) return void (await Promise.all(userIds.map((userId) => changed(userId))))
+      if (userIds.length <= MOST_MESSAGES) return void (await Promise.all(userIds.map((userId) => changed(userId))))
       profiles.clear()
       cache.publish({ kind: 'people' })
     },

@@ -4,41 +4,48 @@ import type { Attributes } from '../evaluation/condition.ts'
 import { countPages, countProfiles, readProfiles } from './queries.ts'
 
 /**
- * Stored profiles for previews: all of them, or a random sample of many. Read in pieces that hold the embedded
- * database, which lives on the event loop's thread, for some 10 ms each.
+ * Reads stored profiles for previews: all of them, or a random sample if there are many. Profiles are read in chunks:
+ * each chunk keeps the embedded database, which runs on the event loop's thread, busy for about 10 ms.
  */
 
-/** Pages that are counted at once, some 70,000 profiles, and read at once, some 300. */
+/** Pages of the table that one statement counts, about 70,000 profiles, and that one statement reads, about 300. */
 const COUNTED_PAGES = 1000
 const READ_PAGES = 4
-/** How many times as many pages as rows are drawn: people stored together are alike, and share a page. */
+/**
+ * The share of pages that is drawn is this many times the share of profiles. Users who were stored together are alike
+ * and share a page, so few profiles are taken from each of many pages.
+ */
 const SPREAD = 4
-/** How long profiles are worked on until others have a turn. */
-const TURN_MS = 10
+/** The longest time that a preview works without a pause. */
+const WORK_MS = 10
 
-/** A stored profile as deciding reads it. */
+/** A stored profile as decisions read it. */
 export type Profile = {
   readonly userId: string
-  /** Whom the id is an alias of; itself where it is none. */
+  /** The owner of the id; the id itself if it is not an alias. */
   readonly ownerId: string
   readonly attributes: Attributes
   readonly segmentIds: ReadonlySet<number>
 }
 
+/** A sample of the stored profiles, which is read chunk by chunk. */
 export type ProfileSample = {
-  /** How many profiles are stored. */
+  /** The number of stored profiles. */
   readonly profiles: number
-  /** Whether the sample is not all of them. */
+  /** True if the sample is smaller than the number of stored profiles. */
   readonly estimated: boolean
   readonly read: () => AsyncGenerator<readonly Profile[]>
-  /** How many have been read. */
+  /** Returns the number of profiles that have been read. */
   readonly sampled: () => number
-  /** What a count of those read makes of all profiles. */
+  /** Scales a count among the profiles that have been read up to all profiles. */
   readonly scaled: (count: number) => number
 }
 
-/** @param most how many profiles are looked at, about; all of them where there are no more */
-export async function sampleOf(em: EntityManager, most: number): Promise<ProfileSample> {
+/**
+ * Draws a random sample of the stored profiles.
+ * @param most the approximate size of the sample; all profiles are read if there are no more
+ */
+export async function drawSample(em: EntityManager, most: number): Promise<ProfileSample> {
   const pages = await countPages(em)
   let profiles = 0
   for (let from = 0; from < pages; from += COUNTED_PAGES)
@@ -69,11 +76,11 @@ export async function sampleOf(em: EntityManager, most: number): Promise<Profile
   }
 }
 
-/** @returns a function that waits for the others whenever this work has had its time */
-export function takeTurns() {
+/** Makes a function that lets other work run when this work has run for WORK_MS without a pause. */
+export function createPause() {
   let since = performance.now()
   return async () => {
-    if (performance.now() - since < TURN_MS) return
+    if (performance.now() - since < WORK_MS) return
     await setImmediate()
     since = performance.now()
   }

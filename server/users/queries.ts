@@ -5,23 +5,23 @@ import type { Json } from '../wire.ts'
 
 export type StoredProfile = {
   user_id: string
-  /** The user that the id is an alias of; the id itself where it is none. */
+  /** The owner of the id; the id itself if it is not an alias. */
   owner_id: string
-  /** Whether anything at all is stored under the id, or its owner's. */
+  /** True if anything is stored under the id or under its owner's id. */
   known: boolean
   attributes: Record<string, Json>
   segment_ids: number[]
 }
 
-/** The columns of profile `u` that rules may ask for, merged with its attributes. */
+/** SQL: the columns of profile `u` that rules can read, merged with its attributes. */
 const profileAttributes = sql`u.attributes || jsonb_build_object(
   'first_name', u.first_name, 'last_name', u.last_name, 'email', u.email, 'is_premium', u.is_premium,
   'country_code', u.country_code)`
 
 /**
- * Loads the profile's fields merged with its attributes, and hand-made memberships, for each user; for an alias also
- * its owner's, where it has none of its own. One round trip. `offset 0` keeps the planner from scanning whole tables
- * where it has no statistics, as the embedded database never has.
+ * Loads the profiles and hand-made memberships of these users. An alias also has the attributes of its owner that it
+ * lacks itself, and the memberships of its owner. One round trip. `offset 0` keeps the planner from scanning whole
+ * tables when it has no statistics, which the embedded database never has.
  */
 export function loadProfiles(em: EntityManager, userIds: readonly string[]): Promise<StoredProfile[]> {
   const statement = sql<StoredProfile>`
@@ -46,7 +46,7 @@ export function loadProfiles(em: EntityManager, userIds: readonly string[]): Pro
   return execute(em, statement)
 }
 
-/** Counts the pages of the table of profiles, by which it is read in chunks. */
+/** Counts the pages of the table of profiles. Chunks of profiles are ranges of pages. */
 export async function countPages(em: EntityManager): Promise<number> {
   const [row] = await execute(
     em,
@@ -58,6 +58,7 @@ export async function countPages(em: EntityManager): Promise<number> {
 
 const onPages = (from: number, to: number) => sql`u.ctid >= ${`(${from},0)`}::tid and u.ctid < ${`(${to},0)`}::tid`
 
+/** Counts the profiles on a range of pages, half-open. */
 export async function countProfiles(em: EntityManager, from: number, to: number): Promise<number> {
   const [row] = await execute(
     em,
@@ -68,7 +69,7 @@ export async function countProfiles(em: EntityManager, from: number, to: number)
 
 export type SampledProfile = Omit<StoredProfile, 'known'>
 
-/** Reads the profiles on these pages, or a random share of them, as `loadProfiles` does. */
+/** Reads a random share (0 to 1) of the profiles on a range of pages, half-open, as `loadProfiles` does. */
 export function readProfiles(em: EntityManager, from: number, to: number, share: number): Promise<SampledProfile[]> {
   const statement = sql<SampledProfile>`
     select u.id as user_id, coalesce(l.user_id, u.id) as owner_id,

@@ -16,12 +16,12 @@ export const usersRouter = router({
     .output(wire.user)
     .mutation(({ ctx, input }) => users.createUser(ctx.em, ctx.platform.users.profiles, input)),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/users', tags, summary: 'All users' }, list: true })
+    .meta({ openapi: { method: 'GET', path: '/users', tags, summary: 'List users' }, list: true })
     .input(wire.listUsers)
     .output(z.array(wire.user))
     .query(({ ctx, input }) => users.listUsers(ctx.em, input)),
   get: read
-    .meta({ openapi: { method: 'GET', path: '/users/{user_id}', tags, summary: 'One user' } })
+    .meta({ openapi: { method: 'GET', path: '/users/{user_id}', tags, summary: 'Get a user' } })
     .input(wire.userIdInput)
     .output(wire.user)
     .query(({ ctx, input }) => users.getUser(ctx.em, input.user_id)),
@@ -31,7 +31,9 @@ export const usersRouter = router({
     .output(wire.user)
     .mutation(({ ctx, input }) => users.updateUser(ctx.em, ctx.platform.users.profiles, input)),
   delete: manage
-    .meta({ openapi: { method: 'DELETE', path: '/users/{user_id}', tags, summary: 'Erase a user; results stand' } })
+    .meta({
+      openapi: { method: 'DELETE', path: '/users/{user_id}', tags, summary: 'Erase a user; results stay as they are' },
+    })
     .input(wire.userIdInput)
     .output(message)
     .mutation(({ ctx, input }) => users.deleteUser(ctx.em, ctx.platform.users.forget, input.user_id)),
@@ -41,14 +43,14 @@ export const usersRouter = router({
         method: 'POST',
         path: '/users/alias',
         tags,
-        summary: 'Join an anonymous id to a user, as at login: no decision flips, and results count one person',
+        summary: 'Join an anonymous id to a user, as at login: no variant flips, and results count one user',
       },
     })
     .input(wire.joinAlias)
     .output(wire.alias)
     .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.users.aliasWriter, input)),
   aliases: read
-    .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'All ids of one person' } })
+    .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'List the aliases of a user' } })
     .input(wire.listAliases)
     .output(wire.aliases)
     .query(({ ctx, input }) => users.listAliases(ctx.em, ctx.platform.users.profiles, input)),

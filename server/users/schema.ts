@@ -10,7 +10,7 @@ import {
   userId,
 } from '../wire.ts'
 
-/** The columns of a profile: names that `attributes` must not use. */
+/** The columns of a profile. `attributes` must not use these names. */
 export const PROFILE_FIELDS = [
   'id',
   'first_name',
@@ -23,16 +23,16 @@ export const PROFILE_FIELDS = [
 
 const countryCode = z
   .string()
-  .regex(/^[A-Z]{2}$/, 'two upper-case letters (ISO 3166-1)')
+  .regex(/^[A-Z]{2}$/, 'must be two upper-case letters (ISO 3166-1)')
   .meta({ examples: ['US'] })
 const email = z
   .email()
   .max(254)
   .meta({ examples: ['john.doe@example.com'] })
-const person = label().meta({ examples: ['John'] })
+const personName = label().meta({ examples: ['John'] })
 const attributes = anyAttributes
   .refine((value) => !PROFILE_FIELDS.some((field) => field in value), 'must not repeat a field of the profile')
-  .meta({ description: 'Anything else that rules may ask for', examples: [{ plan: 'gold' }] })
+  .meta({ description: 'Further attributes that rules can read', examples: [{ plan: 'gold' }] })
 
 export const user = z
   .object({
@@ -49,11 +49,11 @@ export const user = z
 
 export const createUser = z
   .object({
-    id: optional(userId).meta({ description: 'Your own id of this user; a UUID unless given' }),
-    first_name: person,
-    last_name: person,
+    id: optional(userId).meta({ description: 'Your own id of this user; a UUID by default' }),
+    first_name: personName,
+    last_name: personName,
     email,
-    is_premium: optional(z.boolean()).meta({ description: 'false unless given' }),
+    is_premium: optional(z.boolean()).meta({ description: 'false by default' }),
     country_code: optional(countryCode),
     attributes: optional(attributes),
   })
@@ -69,8 +69,8 @@ export const userIdInput = z.object({ user_id: userId })
 export const updateUser = z
   .object({
     user_id: userId,
-    first_name: optional(person),
-    last_name: optional(person),
+    first_name: optional(personName),
+    last_name: optional(personName),
     email: optional(email),
     is_premium: optional(z.boolean()),
     country_code: clearable(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
@@ -80,12 +80,14 @@ export const updateUser = z
 export type UpdateUser = z.output<typeof updateUser>
 
 const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
-const owner = z.string().meta({ description: 'The owner: never an alias itself' })
+const owner = z.string().meta({ description: 'The owner, which is never an alias itself' })
 
 export const joinAlias = z
   .object({
     alias_id: aliasId,
-    user_id: userId.meta({ description: 'Who that turned out to be; of an alias its owner is meant' }),
+    user_id: userId.meta({
+      description: 'The user to whom the anonymous id belongs; if this is an alias, its owner is used',
+    }),
   })
   .meta({ id: 'JoinAlias' })
 export type JoinAlias = z.output<typeof joinAlias>

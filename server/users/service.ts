@@ -13,6 +13,7 @@ import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, Li
 /** The parts of the process that read and change users. */
 export type Users = { readonly profiles: ProfileCache; readonly aliasWriter: AliasWriter; readonly forget: Forget }
 
+/** Creates a user. The database refuses an id or an e-mail address that is taken. */
 export async function createUser(em: EntityManager, profiles: ProfileCache, input: CreateUser): Promise<User> {
   const user = em.create(User, {
     id: input.id ?? randomUUID(),
@@ -28,6 +29,7 @@ export async function createUser(em: EntityManager, profiles: ProfileCache, inpu
   return user
 }
 
+/** Lists users by ascending id. */
 export function listUsers(em: EntityManager, input: ListUsers): Promise<User[]> {
   return em.find(User, input.after === undefined ? {} : { id: { $gt: input.after } }, {
     orderBy: { id: 'asc' },
@@ -35,12 +37,14 @@ export function listUsers(em: EntityManager, input: ListUsers): Promise<User[]> 
   })
 }
 
+/** Reads a user. @throws DomainError NOT_FOUND */
 export async function getUser(em: EntityManager, userId: string): Promise<User> {
   const user = await em.findOne(User, userId)
   if (!user) throw notFound('User', userId)
   return user
 }
 
+/** Changes the given fields of a user. @throws DomainError NOT_FOUND */
 export async function updateUser(em: EntityManager, profiles: ProfileCache, input: UpdateUser): Promise<User> {
   const user = await getUser(em, input.user_id)
   setGiven(user, input, 'first_name', 'last_name', 'email', 'is_premium', 'country_code', 'attributes')
@@ -50,11 +54,13 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
 }
 
 /**
- * Erases a person, who may have aliases. Profile, memberships, overrides and links are deleted. Assignments and events
- * stay under random ids that are linked as the person's were, so that results stand; stickiness ends. If the id is
- * itself an alias, its owner stays, and the rows of the id stay the owner's. There are two passes: the first erases
- * everything that is stored; the second, while nothing can be stored, what was on its way meanwhile. The second takes
- * other random ids, since a user may have been assigned in the same run again.
+ * Erases a user and the user's aliases. The profile, memberships, overrides and links are deleted. Assignments and
+ * events stay under random ids, which are linked as the user's ids were, so that results stay as they are. A user who
+ * comes back is drawn again. If the id is itself an alias, the owner stays, and the rows of the id stay the owner's.
+ *
+ * There are two passes. The first erases everything that is stored. The second takes a lock under which nothing can be
+ * stored, and erases the rows that were on their way. The second pass takes other random ids, because the user may have
+ * been assigned in the same run again.
  * @throws DomainError NOT_FOUND only if nothing was stored under any of the ids
  */
 export async function deleteUser(em: EntityManager, forget: Forget, userId: string) {
@@ -72,7 +78,7 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
           replacement: user_id === userId && pass === 'stored' && ownerId === undefined ? personId : randomId(),
         }))
         const { stored, forced, alias_ids } = await erasePerson(em, userId, replacements, personId)
-        // An alias that was joined meanwhile is erased by the second pass.
+        // The second pass erases an alias that was joined in the meantime.
         for (const aliasId of alias_ids) userIds.add(aliasId)
         return stored === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
       }),
@@ -90,7 +96,7 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
 
 const randomId = () => `erased_${randomUUID()}`
 
-/** Joins an id to a user: see `aliases.ts`. */
+/** Joins an anonymous id to a user; see `AliasWriter.join`. */
 export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
   const { created_at, ...link } = await aliasWriter.join(input)
   return { ...link, created_at: new Date(created_at) }
@@ -98,7 +104,7 @@ export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Pro
 
 /**
  * Lists the owner of an id and the owner's aliases.
- * @throws DomainError NOT_FOUND for an id of which nothing is known
+ * @throws DomainError NOT_FOUND if nothing is stored under the id
  */
 export async function listAliases(
   em: EntityManager,
