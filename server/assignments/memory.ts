@@ -19,6 +19,7 @@ export type Remembered = {
   /** The owner's id, if the row is stored under the owner and not under the alias that asked. */
   readonly holderId?: string
 }
+/** Keeps the fields of a stored assignment that are remembered. */
 export const rememberedOf = (row: StoredAssignment): Remembered => ({
   variantId: row.variant_id,
   exposed: row.exposed,

@@ -29,6 +29,7 @@ export type AssignmentWriter = {
 
 const keyOf = ({ run_id, user_id }: AssignmentKey) => `${run_id}:${user_id}`
 
+/** Makes the writer. @param options.concurrency the most transactions at once, for decisions and again for exposures */
 export function createAssignmentWriter(options: {
   orm: MikroORM
   memory: AssignmentMemory

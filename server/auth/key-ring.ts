@@ -43,7 +43,7 @@ export type KeyRing = {
 }
 
 type StoredKey = { id: number; name: string; scopes: Scope[]; is_active: boolean; expires_at: number | null }
-/** An active key, and when it expires in milliseconds since 1970. */
+/** The caller with an active key. `expiresAt` is in milliseconds since 1970. */
 type Known = { readonly caller: Caller; readonly expiresAt: number }
 
 const digest = (text: string) => createHash('sha256').update(text, 'utf8').digest()
@@ -57,6 +57,7 @@ function knownBy(stored: StoredKey | null): Known | null {
   return { caller, expiresAt }
 }
 
+/** Makes the key ring of this process. @param options.adminToken a token that has the scope admin; none if undefined */
 export function createKeyRing(options: {
   orm: MikroORM
   cache: Cache

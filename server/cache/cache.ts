@@ -17,7 +17,8 @@ const COMMAND_TIMEOUT_MS = 50
 /** The longest value in characters. Longer values would take longer than the timeout, so they are not cached. */
 const MAX_LENGTH = 4_000_000
 /**
- * How long Redis is not used after a command failed or timed out. A hanging Redis then delays one request, not all.
+ * The time for which Redis is not used after a command failed or timed out. A hanging Redis then delays one request,
+ * not all.
  */
 const RETRY_MS = 1000
 
@@ -33,6 +34,7 @@ export type Cache = {
   get: <T>(key: string) => Promise<T | null>
   /** Caches a value, without waiting for Redis. */
   set: (key: string, value: unknown, ttlSeconds: number) => void
+  /** Deletes a value. */
   drop: (key: string) => Promise<void>
   /** Sends a message to all processes, without waiting for Redis. */
   publish: (message: Message) => void

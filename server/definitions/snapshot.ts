@@ -83,7 +83,7 @@ function experimentCompiler(definitions: Definitions, segments: Snapshot['segmen
   const layers = Map.groupBy(inLayers, (experiment) => experiment.layer_id)
   const overrides = overridesByExperiment(definitions)
   const experiments = new Map<number, ExperimentDefinition>()
-  /** Experiments whose compilation has begun. Stored references have no circle; this set would end one. */
+  /** Experiments whose compilation has begun. Stored references form no circle; this set would stop at one. */
   const begun = new Set<number>()
   const compileOne = (id: number): ExperimentDefinition | undefined => {
     const done = experiments.get(id)

@@ -8,12 +8,14 @@ import { type Experiment, Layer } from './entity.ts'
 import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './layer-schema.ts'
 import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './layer-shares.ts'
 
+/** Creates a layer without experiments. */
 export async function createLayer(em: EntityManager, input: CreateLayer): Promise<Layer> {
   const layer = em.create(Layer, { name: input.name, description: input.description ?? null })
   await em.flush()
   return em.refreshOrFail(layer)
 }
 
+/** Lists layers by ascending id. @param input.after the id to begin after */
 export function listLayers(em: EntityManager, input: { limit?: number; after?: number }): Promise<Layer[]> {
   return em.find(
     Layer,
@@ -37,6 +39,7 @@ export async function getLayer(em: EntityManager, layerId: number): Promise<Laye
   return { ...layer, shares, ...freeOf(experiments) }
 }
 
+/** Changes the given fields of a layer. @throws DomainError NOT_FOUND */
 export async function updateLayer(em: EntityManager, input: UpdateLayer): Promise<Layer> {
   const layer = await lockLayer(em, input.layer_id)
   setGiven(layer, input, 'name', 'description')

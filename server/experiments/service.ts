@@ -82,6 +82,7 @@ async function deriveKey(em: EntityManager, name: string): Promise<string> {
   return freeKey(slug, await em.find(EvaluationKey, likeKey(slug)))
 }
 
+/** Lists experiments by ascending id. @param input.after the id to begin after */
 export function listExperiments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Experiment[]> {
   return em.find(
     Experiment,

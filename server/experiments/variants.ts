@@ -20,7 +20,7 @@ function expectChangeable(experiment: Experiment) {
 }
 
 /** Refuses to add or delete a variant of a holdout, which has exactly two. */
-function expectOwnVariants({ id, kind }: Experiment) {
+function expectNoHoldout({ id, kind }: Experiment) {
   if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it always has the variants held and not_held`)
 }
 
@@ -41,7 +41,7 @@ function expectRoom(others: readonly Variant[], wanted: number) {
 export async function addVariant(em: EntityManager, input: AddVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
   expectChangeable(experiment)
-  expectOwnVariants(experiment)
+  expectNoHoldout(experiment)
   const siblings = await variantsOf(em, experiment.id)
   const placeholder =
     experiment.status === 'draft' && siblings.find((sibling) => sibling.is_placeholder && sibling.name === input.name)
@@ -111,7 +111,7 @@ export async function deleteVariant(em: EntityManager, input: VariantId) {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant } = await findVariant(em, input)
   expectChangeable(experiment)
-  expectOwnVariants(experiment)
+  expectNoHoldout(experiment)
   if (variant.is_control) throw conflict(`Variant ${variant.id} is the control: make another one the control first`)
   if (await hasAssignments(em, experiment.id, variant.id))
     throw conflict(`Variant ${variant.id} has assignments: disable it instead`)

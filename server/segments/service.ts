@@ -27,6 +27,7 @@ export async function createSegment(em: EntityManager, input: CreateSegment): Pr
   return segment
 }
 
+/** Lists segments by ascending id. @param input.after the id to begin after */
 export function listSegments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Segment[]> {
   return em.find(
     Segment,
