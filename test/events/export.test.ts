@@ -2,19 +2,7 @@ import pg from 'pg'
 import { describe, expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
 import { onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
-
-/** Waits until every transaction before has ended, in whichever database of the server: exports give no more than that. */
-async function settled({ platform }: TestApp) {
-  for (let waited = 0; waited < 100; waited++) {
-    const [row] = await platform.orm.em
-      .fork()
-      .execute<{ settled: boolean }[]>(
-        'select coalesce(max(e.xid) < recorded_horizon(), true) as settled from events e',
-      )
-    if (row?.settled) return
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
+import { settled } from '../support/settled.ts'
 
 async function download(app: TestApp, path: string, token = app.api.token) {
   if (path.startsWith('/events/export')) await settled(app)

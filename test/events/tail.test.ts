@@ -3,6 +3,7 @@ import pg from 'pg'
 import { expect, test } from 'vitest'
 import { createClient, type Inputs } from '../../client/index.ts'
 import { oneDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { settled } from '../support/settled.ts'
 
 type Seen = { id: string; type: string; user_id: string }
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
@@ -36,18 +37,9 @@ async function follow(
     isComplete: () => complete,
     close: () => subscription.unsubscribe(),
     until: async (count: number) => {
-      for (let waited = 0; seen.length < count && waited < 100; waited++) await sleep(100)
+      for (let waited = 0; seen.length < count && waited < 1000; waited++) await sleep(20)
       return seen.map(({ type }) => type)
     },
-  }
-}
-
-/** Waits until every transaction has ended that stored an event; others on the same server may be under way that began before. */
-async function settled({ platform }: TestApp) {
-  const open = 'select 1 from events e where e.xid >= recorded_horizon() limit 1'
-  for (let waited = 0; waited < 200; waited++) {
-    if ((await platform.orm.em.fork().execute(open)).length === 0) return
-    await sleep(50)
   }
 }
 

@@ -83,7 +83,7 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
       const total = early.length + 2 * between.length
       const before = checks.length
       for (const [index, move] of moves.entries()) {
-        while (checks.length - before < (total * (index + 1)) / (moves.length + 1))
+        while (checks.length - before < (total * (index + 1)) / (moves.length + 4))
           await new Promise((resolve) => setTimeout(resolve, 5))
         await move()
       }
