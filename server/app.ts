@@ -39,8 +39,8 @@ import { createAliasWriter, createForget } from './users/aliases.ts'
 import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
-const DRAIN_LOOK_MS = 20
-/** Of the pool, for decisions, events and totals: others leave them alone. */
+const DRAIN_POLL_MS = 20
+/** Connections of the pool that only decisions, events and totals use. */
 const RESERVED_CONNECTIONS = 4
 const PREFLIGHT_SECONDS = 600
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
@@ -49,8 +49,10 @@ const MAX_PARAM_LENGTH = 8192
 export type App = { platform: Platform; http: FastifyInstance; close: () => Promise<void> }
 
 /**
- * The composition root: opens the database, Redis and HTTP, and closes them in the right order. Does not listen.
- * @param image the dump that an embedded database in memory starts from, made by `dumpImage`
+ * Opens the database, Redis and HTTP, and connects all parts of the platform. Does not listen. `close` closes the parts
+ * in the reverse order.
+ * @param image the dump from which an embedded database in memory starts, made by `dumpImage`
+ * @throws Error when the database cannot be opened or migrated; everything opened until then is closed
  */
 export async function createApp(config: Config, log: Logger, image?: Blob): Promise<App> {
   const database = await openDatabase({
@@ -66,7 +68,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       try {
         await closer()
       } catch (error) {
-        log.warn({ err: error }, 'Something could not be closed in order')
+        log.warn({ err: error }, 'A part of the platform failed to close; the other parts are closed nevertheless')
       }
     }
   }
@@ -140,7 +142,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   let ready = false
   const http = Fastify({
     loggerInstance: log as FastifyBaseLogger,
-    // Requests are not logged one by one: a logger for each of them would be made for nothing.
+    // Single requests are not logged, so a logger for each request would cost time for nothing.
     childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
@@ -167,10 +169,11 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     streams.close()
     platform.eventTail.close()
     platform.following.poller.close()
-    // To Node a connection that never asked anything, such as a browser opens ahead, is not idle: closing would wait.
+    // Browsers open connections ahead of use. Node does not count a connection without a request as idle, so closing
+    // the server would wait for it.
     for (const socket of connections) if (socket.bytesRead === 0) socket.destroy()
-    // A connection that was busy when closing began falls idle later, and would be kept alive.
-    const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_LOOK_MS)
+    // A connection that is busy now becomes idle later, and would then be kept alive.
+    const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_POLL_MS)
     http.server.once('close', () => clearInterval(closing))
   })
   handleFaults(http)
@@ -182,7 +185,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
       allowedHeaders: ['content-type', 'authorization', 'x-api-key', 'if-none-match'],
       exposedHeaders: ['etag', 'link', 'retry-after'],
       methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      // Browsers would ask before nearly every request.
+      // Without this, browsers would send a preflight request before nearly every request.
       maxAge: PREFLIGHT_SECONDS,
     })
   healthRoutes(http, platform, () => ready)

@@ -5,9 +5,9 @@ const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /
 const integer = (min: number, max: number) =>
   z
     .string()
-    .regex(/^\d+$/, 'a whole number')
+    .regex(/^\d+$/, `must be a whole number from ${min} to ${max}`)
     .transform(Number)
-    .refine((value) => value >= min && value <= max, `a whole number from ${min} to ${max}`)
+    .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
 
 const environment = z
   .object({
@@ -16,17 +16,17 @@ const environment = z
     PORT: integer(0, 65_535).default(8000),
     DATABASE_URL: z
       .string()
-      .regex(/^(postgres(ql)?:\/\/|pglite:)/, 'postgres://… or pglite:DIR or pglite: (in memory)')
+      .regex(/^(postgres(ql)?:\/\/|pglite:)/, 'must begin with postgres:// or be pglite:DIR or pglite: (in memory)')
       .default('pglite:./data'),
     DATABASE_POOL: integer(2, 1000).default(10),
     REDIS_URL: z
       .string()
-      .regex(/^rediss?:\/\//, 'redis://…')
+      .regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://')
       .optional(),
     WORKERS: integer(1, 256).default(1),
     KEY_MANAGEMENT: z.enum(['open', 'admin']).optional(),
-    ADMIN_TOKEN: z.string().min(16, 'at least 16 characters').optional(),
-    TIME_ZONE: z.string().refine(isTimeZone, 'an IANA time zone such as UTC or Europe/Paris').optional(),
+    ADMIN_TOKEN: z.string().min(16, 'must have at least 16 characters').optional(),
+    TIME_ZONE: z.string().refine(isTimeZone, 'must be an IANA time zone such as UTC or Europe/Paris').optional(),
     EVENT_RETENTION_DAYS: integer(1, 36_500).optional(),
     CORS_ORIGINS: z
       .string()
@@ -60,22 +60,23 @@ const environment = z
   .superRefine((config, ctx) => {
     const refuse = (variable: string, message: string) => ctx.addIssue({ code: 'custom', path: [variable], message })
     if (config.keyManagement === 'admin' && !config.adminToken)
-      refuse('ADMIN_TOKEN', 'must be set (at least 16 characters) while KEY_MANAGEMENT is admin')
+      refuse('ADMIN_TOKEN', 'must be set (at least 16 characters), because KEY_MANAGEMENT is admin')
     if (config.workers > 1 && config.databaseUrl.startsWith('pglite:'))
-      refuse('WORKERS', 'several processes need PostgreSQL: set DATABASE_URL to postgres://…')
-    if (config.workers > 1 && !config.redisUrl) refuse('WORKERS', 'several processes need Redis: set REDIS_URL')
+      refuse('WORKERS', `${config.workers} processes need PostgreSQL: set DATABASE_URL to postgres://…`)
+    if (config.workers > 1 && !config.redisUrl)
+      refuse('WORKERS', `${config.workers} processes need Redis: set REDIS_URL to redis://…`)
   })
 
 export type Config = Readonly<z.output<typeof environment>>
 
 /**
- * Reads the environment once. An empty value counts as unset; unknown variables are ignored.
- * @throws Error naming each variable that has a bad value
+ * Reads the configuration from environment variables. An empty value counts as unset; unknown variables are ignored.
+ * @throws Error that names each variable with a bad value, one on a line
  */
 export function readConfig(env: Record<string, string | undefined>): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
   const parsed = environment.safeParse(given)
   if (parsed.success) return Object.freeze(parsed.data)
   const faults = parsed.error.issues.map((issue) => `  ${issue.path.join('.')}: ${issue.message}`)
-  throw new Error(`The configuration is not usable:\n${faults.join('\n')}`)
+  throw new Error(`The platform cannot start with these environment variables:\n${faults.join('\n')}`)
 }

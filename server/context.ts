@@ -15,8 +15,8 @@ import type { Reporting } from './results/service.ts'
 import type { Users } from './users/service.ts'
 
 /**
- * Everything that one process holds for all its requests; `app.ts` builds it. A service is given one part, never the
- * whole, so its parameters say what it touches.
+ * Everything that one process holds for all its requests; `app.ts` builds it. A service receives one part, never the
+ * whole, so its parameters show what it uses.
  */
 export type Platform = {
   readonly config: Config
@@ -25,7 +25,7 @@ export type Platform = {
   readonly cache: Cache
   /** Signs the links to streams of changes. */
   readonly streamSecret: string
-  /** Bounds the requests that can wait, so that decisions and events find a connection. */
+  /** Limits how many requests that can wait use the database at a time, so that decisions and events never wait. */
   readonly concurrencyLimit: ConcurrencyLimit
   readonly keyRing: KeyRing
   readonly definitions: Definitions
@@ -39,11 +39,11 @@ export type Platform = {
   readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor', BackgroundJob>
 }
 
-/** One call's context: what `trpc.ts` and the routers hand to services. */
+/** The context of one call, from which `trpc.ts` and the routers take the arguments of services. */
 export type Context = {
   readonly platform: Platform
   readonly token: string | undefined
-  /** Who is calling; `trpc.ts` sets it before a keyed procedure runs. */
+  /** The API key of the call with its scopes; `trpc.ts` sets it before a keyed procedure runs. */
   caller: Caller | undefined
   /** The caller's name in the audit log. */
   readonly actor: string
@@ -57,11 +57,11 @@ export type Context = {
 
 const BEARER = /^Bearer +(\S+) *$/i
 
-/** The token of an `Authorization` header, if the header holds one. */
+/** Reads the bearer token of an `Authorization` header; undefined when there is none. */
 export const bearerToken = (authorization: string | undefined): string | undefined =>
   authorization === undefined ? undefined : BEARER.exec(authorization)?.[1]
 
-/** The token of either header that OpenFeature's protocol knows. */
+/** Reads the token of `Authorization` or `X-API-Key`, the two headers of OpenFeature's protocol. */
 export const tokenOf = ({ authorization, 'x-api-key': apiKey }: IncomingHttpHeaders): string | undefined =>
   bearerToken(authorization) ?? (typeof apiKey === 'string' ? apiKey : undefined)
 

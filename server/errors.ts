@@ -1,6 +1,6 @@
-/** What the caller can correct; `trpc.ts` alone turns it into a status. */
 type DomainErrorCode = 'BAD_REQUEST' | 'UNAUTHORIZED' | 'NOT_FOUND' | 'CONFLICT' | 'SERVICE_UNAVAILABLE'
 
+/** An error that the caller can correct. `trpc.ts` alone turns its code into a status. */
 export class DomainError extends Error {
   readonly code: DomainErrorCode
   readonly path: readonly (string | number)[] | undefined
@@ -22,6 +22,6 @@ export const unknownUser = (userId: string) =>
     `User ${userId} is unknown: pass attributes (may be {}) with the call, or create the user first`,
   )
 export const conflict = (message: string) => new DomainError('CONFLICT', message)
-/** @param path of the field that is wrong, as in `issues` */
+/** @param path the path of the invalid field, as in `issues` */
 export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)
 export const unavailable = (message: string) => new DomainError('SERVICE_UNAVAILABLE', message)

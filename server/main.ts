@@ -9,7 +9,7 @@ import { openDatabase } from './database/orm.ts'
 
 const EXIT_AFTER_MS = 10_000
 const RESTART_AFTER_MS = 1000
-/** What the first process tells its workers. */
+/** The message by which the first process asks its workers to drain. */
 const DRAIN = 'drain'
 
 const config = configOrExit()
@@ -30,7 +30,7 @@ function terminalOrJson() {
   return process.stdout.isTTY ? pretty({ sync: true, ignore: 'pid,hostname' }) : pino.destination(1)
 }
 
-/** One process: start, say where everything is, and drain when told. */
+/** Runs one process: starts the platform, prints its addresses, and drains on a signal or the leader's message. */
 async function serve() {
   let app: App | undefined
   const listenForTheEnd = cluster.isWorker ? onLeader : onSignal
@@ -40,23 +40,23 @@ async function serve() {
     await app.http.listen({ host: config.host, port: config.port })
     if (!cluster.isWorker) announce(app.http.listeningOrigin)
   } catch (error) {
-    log.fatal({ err: error }, 'The platform cannot start')
+    log.fatal({ err: error }, 'The platform cannot start; the process ends')
     process.exit(1)
   }
 }
 
-/** The first of several: migrates once, starts the workers, replaces those that die. */
+/** Runs the first of several processes: migrates the database once, starts the workers, and replaces any that dies. */
 async function lead() {
   try {
     const database = await openDatabase({ url: config.databaseUrl, pool: 2 })
     await migrate(database, config.timeZone)
     await database.close()
   } catch (error) {
-    log.fatal({ err: error }, 'The platform cannot start')
+    log.fatal({ err: error }, 'The database cannot be migrated; the process ends')
     process.exit(1)
   }
   let stopping = false
-  /** Whether all of them have listened once: from then on one that dies is replaced, however often. */
+  /** True once all workers have listened; from then on each worker that dies is replaced. */
   let started = false
   const listened = new Set<number>()
   for (let worker = 0; worker < config.workers; worker++) cluster.fork()
@@ -69,11 +69,11 @@ async function lead() {
   cluster.on('exit', (worker, code, signal) => {
     if (stopping) return
     if (!started) {
-      log.fatal({ pid: worker.process.pid, code, signal }, 'A worker cannot start')
+      log.fatal({ pid: worker.process.pid, code, signal }, 'A worker cannot start: all processes end')
       for (const other of Object.values(cluster.workers ?? {})) other?.process.kill('SIGKILL')
       process.exit(1)
     }
-    log.error({ pid: worker.process.pid, code, signal }, 'A worker died: starting another')
+    log.error({ pid: worker.process.pid, code, signal }, 'A worker died: another starts in a second')
     setTimeout(() => {
       if (!stopping) cluster.fork()
     }, RESTART_AFTER_MS)
@@ -91,7 +91,7 @@ async function lead() {
   })
 }
 
-/** Drains once and exits; 10 seconds force the exit. */
+/** Returns a function that drains and then exits, after 10 seconds at the latest. */
 function drainer(drain: () => Promise<void>) {
   return (reason: string) => {
     log.info(`${reason}: draining`)
@@ -99,14 +99,14 @@ function drainer(drain: () => Promise<void>) {
     drain().then(
       () => process.exit(0),
       (error) => {
-        log.error({ err: error }, 'Draining failed')
+        log.error({ err: error }, 'Draining failed; the process ends')
         process.exit(1)
       },
     )
   }
 }
 
-/** The first signal drains; a second one, or 10 seconds, forces the exit. */
+/** Drains at the first SIGTERM or SIGINT. A second signal forces the exit, and so do 10 seconds. */
 function onSignal(drain: () => Promise<void>) {
   const start = drainer(drain)
   let draining = false
@@ -119,7 +119,10 @@ function onSignal(drain: () => Promise<void>) {
   process.on('SIGINT', stop)
 }
 
-/** A worker drains when the first process says so, or is gone: a signal to the whole group reaches both of them. */
+/**
+ * Drains a worker when the first process sends DRAIN or ends. The worker ignores signals itself, because a signal to
+ * the whole process group also reaches the first process.
+ */
 function onLeader(drain: () => Promise<void>) {
   const start = drainer(drain)
   let draining = false
@@ -130,9 +133,9 @@ function onLeader(drain: () => Promise<void>) {
   process.on('SIGTERM', () => {})
   process.on('SIGINT', () => {})
   process.on('message', (message) => {
-    if (message === DRAIN) stop('Told to stop')
+    if (message === DRAIN) stop('The first process stops')
   })
-  process.on('disconnect', () => stop('The first process is gone'))
+  process.on('disconnect', () => stop('The first process has ended'))
 }
 
 function announce(origin: string) {

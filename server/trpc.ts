@@ -8,30 +8,33 @@ import type { Context } from './context.ts'
 import { brokenConstraint, databaseCode, isDatabaseUnavailable, isPassing } from './database/errors.ts'
 import { DomainError } from './errors.ts'
 
-/** What a procedure says of itself, beside trpc-openapi's `openapi`. */
+/** The metadata of a procedure, beside trpc-openapi's `openapi`. */
 export type Meta = OpenApiMeta<{
-  /** Also served as GET with the body's fields as query parameters. */
+  /** True serves the procedure also as GET, with the fields of the body as query parameters. */
   getTwin?: boolean
-  /** A list in ascending order, by id or the field named: a full page carries a link to the next. */
+  /** The answer is a list in ascending order, by id or by the named field; a full page carries a link to the next. */
   list?: true | 'key' | 'version'
-  /** The largest body in bytes, where it is not the usual one. */
+  /** The largest body in bytes; default: 1 MiB. */
   bodyLimit?: number
-  /** Who may call it: keys of that scope; or, for the management of keys, whom KEY_MANAGEMENT says. */
+  /** The scope that a caller's key needs. For the management of keys, KEY_MANAGEMENT says who may call. */
   access?: Scope | 'key management'
 }>
 
 type Issue = { path: (string | number)[]; message: string }
-/** The one shape of errors. */
+/** The JSON body of every error. */
 export type Fault = { message: string; code: string; issues?: Issue[] }
 
 const constraintMessages: [RegExp, string][] = [
-  [/^users_email/, 'That e-mail address is taken'],
-  [/^users_pkey/, 'That user id is taken'],
-  [/_key_unique$|^(evaluation_keys|flags)_pkey/, 'That key is taken'],
-  [/_name_unique$/, 'That name is taken'],
+  [/^users_email/, 'The email is taken by another user: send another one'],
+  [/^users_pkey/, 'The user id is taken: send another id, or update the existing user'],
+  [/_key_unique$|^(evaluation_keys|flags)_pkey/, 'The key is taken: choose another one'],
+  [/_name_unique$/, 'The name is taken: choose another one'],
 ]
 
-/** Turns what services and the database throw into a status; all else is a 500 that says nothing of the inside. */
+/**
+ * Translates errors of services and of the database into tRPC errors with a code. Any other error becomes an
+ * INTERNAL_SERVER_ERROR, whose answer reveals nothing about the cause.
+ */
 export function translate(thrown: unknown): TRPCError {
   const error = getTRPCErrorFromUnknown(thrown)
   const { cause } = error
@@ -40,18 +43,28 @@ export function translate(thrown: unknown): TRPCError {
   if (isDatabaseUnavailable(cause))
     return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is unavailable; try again soon', cause })
   if (isPassing(cause))
-    return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'Too much at once; try again soon', cause })
+    return new TRPCError({
+      code: 'SERVICE_UNAVAILABLE',
+      message: 'Concurrent changes blocked this request; try again soon',
+      cause,
+    })
   if (databaseCode(cause) === '23503')
-    return new TRPCError({ code: 'CONFLICT', message: 'Something that this refers to was deleted or is in use', cause })
+    return new TRPCError({
+      code: 'CONFLICT',
+      message: 'The request refers to an object that was deleted, or deletes one that is in use: read it again',
+      cause,
+    })
   if (databaseCode(cause) === '23505') {
     const constraint = brokenConstraint(cause) ?? ''
-    const message = constraintMessages.find(([pattern]) => pattern.test(constraint))?.[1] ?? 'That is taken already'
+    const message =
+      constraintMessages.find(([pattern]) => pattern.test(constraint))?.[1] ??
+      'The object exists already: choose another identifier'
     return new TRPCError({ code: 'CONFLICT', message, cause })
   }
   return error
 }
 
-/** Status and body of an error, the same for every way in. */
+/** Returns the HTTP status and the body of an error. REST, tRPC and OFREP all use it. */
 export function faultOf(error: TRPCError): { status: number; fault: Fault } {
   const status = getHTTPStatusCodeFromError(error)
   const fault: Fault = { message: error.message, code: error.code }
@@ -75,7 +88,7 @@ const t = initTRPC
   .context<Context>()
   .meta<Meta>()
   .create({
-    // Proxies cut what is silent, and clients notice a dead connection.
+    // Pings keep proxies from closing a silent stream, and let clients notice a dead connection.
     sse: { ping: { enabled: true, intervalMs: PING_MS }, client: { reconnectAfterInactivityMs: 3 * PING_MS } },
     errorFormatter: ({ shape, error }) => {
       const { fault } = faultOf(error)
@@ -86,7 +99,7 @@ const t = initTRPC
 
 export const router = t.router
 
-/** What a subscription gives, its errors translated as those of other procedures are. */
+/** Yields the items of a subscription and translates its errors as the errors of other procedures are. */
 export async function* translated<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   try {
     yield* items
@@ -96,18 +109,22 @@ export async function* translated<T>(items: AsyncIterable<T>): AsyncGenerator<T>
 }
 
 /**
- * Sets the caller of a context, or refuses. A key that is known already is checked without a promise.
- * @throws TRPCError UNAUTHORIZED without a good key, FORBIDDEN where it lacks the scope
+ * Checks the token of a context and sets `caller`. Returns without a promise when this process remembers the key.
+ * @throws TRPCError UNAUTHORIZED when the key is missing, unknown, inactive or expired; FORBIDDEN when it lacks the
+ *   scope
  */
 export function authorize(ctx: Context, access: Meta['access']): void | Promise<void> {
   if (!access)
-    throw new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: 'A procedure does not say who may call it' })
+    throw new TRPCError({ code: 'INTERNAL_SERVER_ERROR', message: 'The procedure declares no access in its meta' })
   if (access === 'key management') {
     if (ctx.platform.config.keyManagement === 'open') return
     return authorize(ctx, 'admin')
   }
   if (!ctx.token)
-    throw new TRPCError({ code: 'UNAUTHORIZED', message: 'An API key is needed: Authorization: Bearer <key>' })
+    throw new TRPCError({
+      code: 'UNAUTHORIZED',
+      message: 'The API key is missing: send the header Authorization: Bearer <key>',
+    })
   const caller = ctx.platform.keyRing.check(ctx.token)
   return caller instanceof Promise ? caller.then((found) => admit(ctx, found, access)) : admit(ctx, caller, access)
 }
@@ -115,16 +132,20 @@ export function authorize(ctx: Context, access: Meta['access']): void | Promise<
 export const admits = (caller: Caller, scope: Scope) => caller.scopes.has(scope)
 
 function admit(ctx: Context, caller: Caller | null, scope: Scope) {
-  if (!caller) throw new TRPCError({ code: 'UNAUTHORIZED', message: 'That API key is unknown, inactive or expired' })
+  if (!caller)
+    throw new TRPCError({ code: 'UNAUTHORIZED', message: 'The API key is unknown, inactive or expired: send another' })
   if (!admits(caller, scope))
-    throw new TRPCError({ code: 'FORBIDDEN', message: `That API key lacks the scope ${scope}` })
+    throw new TRPCError({
+      code: 'FORBIDDEN',
+      message: `The API key lacks the scope ${scope}: use a key with this scope`,
+    })
   ctx.caller = caller
 }
 
-/** Decisions and events go before everything else. */
+/** True for procedures that may wait for the database: decisions and events have priority over them. */
 export const canWait = (access: Meta['access']) => access === 'read' || access === 'manage'
 
-/** Every procedure: who may call it is checked before the input is, and errors are translated. */
+/** The base of every procedure. It checks the caller before the input, and translates errors. */
 const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
   await authorize(ctx, meta?.access)
   const result = canWait(meta?.access) ? await ctx.platform.concurrencyLimit.run(next) : await next()
@@ -132,8 +153,8 @@ const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
   return result
 })
 
-/** For callers with an API key of that scope. */
+/** A procedure for callers whose API key has the scope. */
 export const keyedProcedure = (scope: Scope) => guardedProcedure.meta({ access: scope })
 
-/** For the management of keys: open to anybody, or to administrators, as KEY_MANAGEMENT says. */
+/** A procedure for the management of keys. KEY_MANAGEMENT opens it to anybody or to administrators only. */
 export const keyManagementProcedure = guardedProcedure.meta({ access: 'key management' })

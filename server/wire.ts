@@ -1,18 +1,18 @@
 import { z } from 'zod'
 
-/** Scalars of the contract. Strict: a JSON body is never coerced into another meaning. */
+/** The scalars of the wire contract. They are strict: no value of a JSON body is converted to another type. */
 
 const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
-/** Limits of one user's attributes, which every rule may read: values, nested ones included, and characters. */
+/** The limits of one user's attributes: values, nested values included, and characters of texts and keys. */
 export const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
 type Limits = { values: number; characters: number }
 const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
 
-/** No C0 control character and no DEL; NUL could not be stored at all. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: refusing them is the point
+/** Matches texts without C0 control characters and DEL. PostgreSQL cannot store NUL at all. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern refuses control characters
 const printable = /^[^\u0000-\u001f\u007f]*$/
-// biome-ignore lint/suspicious/noControlCharactersInRegex: prose may hold tabs and line ends, nothing else
+// biome-ignore lint/suspicious/noControlCharactersInRegex: prose may hold tabs and line ends, no other control character
 const prose = /^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f]*$/
 
 const codePoints = (text: string) => [...text].length
@@ -25,22 +25,28 @@ export const id = z
   .meta({ examples: [1] })
 export const percent = z
   .number()
-  .min(0)
-  .max(100)
-  .refine((value) => Number(value.toFixed(4)) === value, 'at most four decimals')
+  .min(0, { error: ({ input }) => `${input} is below 0` })
+  .max(100, { error: ({ input }) => `${input} is above 100` })
+  .refine((value) => Number(value.toFixed(4)) === value, {
+    error: ({ input }) => `${input} has more than four decimals`,
+  })
   .meta({ examples: [50] })
-/** In: ISO 8601 with any offset, out: Date. */
-export const instant = z.iso.datetime({ offset: true }).transform((text, ctx) => {
+/** Accepts ISO 8601 with any offset and gives a Date. */
+const dateTime = z.iso.datetime({
+  offset: true,
+  error: 'must be an ISO 8601 time with an offset, such as 2026-01-01T12:00:00Z',
+})
+export const instant = dateTime.transform((text, ctx) => {
   const date = new Date(text)
   const year = date.getUTCFullYear()
   if (year >= 1 && year <= 9999) return date
-  ctx.addIssue({ code: 'custom', message: 'not a date from the year 1 to 9999' })
+  ctx.addIssue({ code: 'custom', message: `${text} is outside the years 1 to 9999 in UTC` })
   return z.NEVER
 })
-/** Output only: ISO 8601 in UTC with milliseconds. */
+/** A time in answers only: ISO 8601 in UTC with milliseconds. */
 export const timestamp = z.date().meta({ format: 'date-time', examples: ['2026-01-01T12:00:00.000Z'] })
 
-/** A row whose times are milliseconds since 1970, UTC, as queries read them; it leaves the platform with timestamps. */
+/** A row as queries read it: its times are milliseconds since 1970, UTC. Answers hold timestamps instead. */
 export type InMilliseconds<Row> = {
   [Field in keyof Row]: Row[Field] extends Date ? number : Row[Field] extends Date | null ? number | null : Row[Field]
 }
@@ -49,11 +55,11 @@ export type InMilliseconds<Row> = {
 export const label = (max = 255) =>
   z
     .string()
-    .min(1)
-    .refine((text) => codePoints(text) <= max, `at most ${max} characters`)
+    .min(1, { error: 'must not be blank', abort: true })
+    .refine((text) => codePoints(text) <= max, `must have at most ${max} characters`)
     .refine((text) => text.trim().length > 0, 'must not be blank')
     .refine((text) => printable.test(text) && wellFormed(text), 'must not hold control characters')
-/** A value to compare with: any text of at most 1000 characters, a blank one too. */
+/** A value to compare an attribute with: any text of at most 1000 characters, including a blank one. */
 export const comparand = z
   .string()
   .max(1000)
@@ -63,26 +69,31 @@ export const text = z
   .string()
   .max(10_000)
   .refine((value) => prose.test(value) && wellFormed(value), 'must not hold control characters')
-/** The key of a flag; keys of experiments are lower-case without dots. */
-export const key = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'letters, digits, . _ and -, at most 100')
-/** Any string of 1 to 256 characters: hashed and compared byte for byte. */
+/** The key of a flag. Keys of experiments are lower-case and have no dots. */
+export const key = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/,
+    'must begin with a letter or digit and hold only letters, digits, . _ and -, at most 100 in all',
+  )
+/** Any string of 1 to 256 characters. User ids are hashed and compared byte for byte. */
 export const userId = z
   .string()
-  .min(1)
-  .refine((value) => codePoints(value) <= 256, 'at most 256 characters')
+  .min(1, 'must not be empty')
+  .refine((value) => codePoints(value) <= 256, 'must have at most 256 characters')
   .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
   .meta({ examples: ['user_12345'] })
 
-/** The type of a flag's values, or of an experiment's payloads. Arrays and null have none of these types. */
+/** The type of a flag's values or of an experiment's payloads. Arrays and null are not accepted as values. */
 export const valueType = z.enum(['boolean', 'string', 'number', 'object'])
 export type ValueType = z.output<typeof valueType>
 
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json }
 
 /**
- * Says what is wrong with a JSON value that could not be stored as it is, or null. Iterative: depth cannot overflow the
- * stack.
- * @param limits of the values in it, nested ones included, and of the characters of its texts and keys
+ * Checks that a JSON value can be stored unchanged. The check is iterative, so a deep value cannot overflow the stack.
+ * @param limits the maximum number of values, nested values included, and of characters in texts and keys
+ * @returns a message that names the fault; null when there is none
  */
 export function jsonFault(value: unknown, limits: Limits): string | null {
   let level: unknown[] = [value]
@@ -115,7 +126,7 @@ export function jsonFault(value: unknown, limits: Limits): string | null {
   return null
 }
 
-/** As a check: the schema itself must not recurse into the value. */
+/** Makes a zod check from `jsonFault`. A recursive schema would overflow the stack on a deep value. */
 const storable =
   (limits = NO_LIMITS) =>
   (value: unknown, ctx: z.RefinementCtx) => {
@@ -128,35 +139,35 @@ const objectOf = (limits?: Limits) =>
     Record<string, Json>,
     Record<string, Json>
   >
-/** A JSON object such as the properties of an event. */
+/** A JSON object, such as the properties of an event. */
 export const jsonObject = objectOf()
-/** Attributes of a user, which rules read. */
+/** The attributes of a user, which targeting rules read. */
 export const attributes = objectOf(ATTRIBUTE_LIMITS)
-/** A targeting rule; the service that saves it compiles it, and refuses a bad one with the path of the fault. */
+/** A targeting rule. The service that saves a rule compiles it and refuses a bad one with the path of the fault. */
 export const condition = jsonObject.meta({ examples: [{ country_code: { $in: ['US', 'CA'] }, is_premium: true }] })
-/** Output only: JSON as it was stored, which was checked on its way in. */
+/** Any JSON value, in answers only: it was checked before it was stored. */
 export const storedJson = z.unknown() as unknown as z.ZodType<Json, Json>
 export const storedObject = z.record(z.string(), z.unknown()) as unknown as z.ZodType<
   Record<string, Json>,
   Record<string, Json>
 >
-/** Any JSON value. */
+/** Any JSON value that can be stored unchanged. */
 export const jsonValue = z.unknown().superRefine(storable()) as z.ZodType<Json, Json>
 
-/** A list whose repeated items are dropped. */
+/** Drops the repeated items of a list. */
 export const distinct = <Item extends z.ZodType>(items: z.ZodArray<Item>) =>
   items.overwrite((given) => [...new Set(given)])
 
 /**
- * An optional input whose null means the same as leaving it out: services see undefined for both. The null is
- * overwritten rather than transformed, since a transformed schema loses its examples in the OpenAPI document.
+ * Makes an input optional. Null means the same as leaving it out: services see undefined for both. The schema
+ * overwrites null and does not transform it, because a transformed schema loses its examples in the OpenAPI document.
  */
 export const optional = <T extends z.ZodType>(schema: T) =>
   schema.nullish().overwrite((given) => given ?? undefined) as unknown as z.ZodOptional<NullAsAbsent<T>>
 type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | null>
 /**
- * An optional input for which null is a value: none. In an update null clears the field, and absence leaves it as it
- * is.
+ * Makes an input optional and lets null mean "none". In an update, null clears the field and a field that is left out
+ * stays as it is.
  */
 export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
 /** Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. */
@@ -170,7 +181,7 @@ export function setGiven<Row extends object, Field extends keyof Row>(
     if (given !== undefined) row[field] = given
   }
 }
-/** An optional input with a default, also for null. */
+/** Makes an input optional, with a default that also replaces null. */
 export const withDefault = <T extends z.ZodType, const D extends z.output<T>>(schema: T, value: D) =>
   schema
     .nullish()
@@ -182,22 +193,22 @@ export const limit = z
   .min(1)
   .max(10_000)
   .optional()
-  .meta({ description: 'How many rows at most; 1000 unless given' })
+  .meta({ description: 'The maximum number of rows; default: 1000' })
 export const DEFAULT_LIMIT = 1000
-/** A page of a list in ascending id: `after` is the last id seen. */
+/** Selects a page of a list in ascending order of id. */
 export const page = z.object({
   limit,
-  after: id.optional().meta({ description: 'The last id of the page before' }),
+  after: id.optional().meta({ description: 'The last id of the previous page' }),
 })
 
 export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
 
-/** Reports that the user met the variant; exposes without counting as anything else. */
+/** The type of an event that reports that the user met the variant. It exposes the user and counts for no metric. */
 export const EXPOSURE_EVENT = '$exposure'
 
-/** Tells whether a name is one of IANA's time zones, as PostgreSQL and JavaScript both know it. */
+/** True for a name of IANA's time zones that PostgreSQL and JavaScript both understand. */
 export function isTimeZone(name: string) {
-  // PostgreSQL reads the sign of an offset the other way round.
+  // Offsets such as +02:00 are refused, because PostgreSQL reads their sign the other way round.
   if (!/^[A-Za-z]/.test(name)) return false
   try {
     new Intl.DateTimeFormat('en', { timeZone: name })

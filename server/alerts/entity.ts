@@ -1,7 +1,7 @@
 import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import type { AlertKind } from './schema.ts'
 
-/** Something that a run's results said for the first time. */
+/** A finding in the results of a run. A run has one alert for each kind and subject: the first one. */
 export const Alert = defineEntity({
   name: 'Alert',
   tableName: 'alerts',
@@ -10,10 +10,10 @@ export const Alert = defineEntity({
     experiment_id: p.integer().index(),
     run_id: p.integer(),
     kind: p.text().$type<AlertKind>(),
-    /** Of what: a metric and a variant, or which of the checks. */
+    /** The metric key and variant id of the finding, or the name of the check that failed. */
     subject: p.text(),
     message: p.text(),
-    /** Whether the experiment was paused for it. */
+    /** True when this alert paused the experiment. */
     paused: p.boolean().default(false),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },

@@ -1,10 +1,10 @@
 import type { ResultsAnswer } from '../results/service.ts'
 import type { AlertKind } from './schema.ts'
 
-/** Something worth an alert; of the same kind and subject there is one in a run. */
+/** A result that deserves an alert. A run raises one alert for each kind and subject. */
 export type Finding = { kind: AlertKind; subject: string; message: string }
 
-/** What results say that somebody should hear of. */
+/** Finds the sample ratio mismatches, harms and gains in results. */
 export function findingsOf(results: ResultsAnswer): Finding[] {
   const { decision, sample_ratio, metrics, variants, experiment_name } = results
   const nameOf = (variantId: number) =>
@@ -20,7 +20,7 @@ export function findingsOf(results: ResultsAnswer): Finding[] {
       const subject = `${metric.key} ${comparison.variant_id}`
       const said = (what: string) => `${experiment_name}: ${metric.name} is significantly ${what} in ${variant}.`
       if (isHarm(results, metric, comparison)) findings.push({ kind: 'harm', subject, message: said('worse') })
-      // Of data that cannot be trusted no success is told.
+      // A blocked decision means that the data cannot be trusted, so a gain raises no alert.
       else if (!isBlocked && isGain(results, metric, comparison))
         findings.push({ kind: 'significance', subject, message: said('better') })
     }
@@ -30,7 +30,10 @@ export function findingsOf(results: ResultsAnswer): Finding[] {
 type Metric = ResultsAnswer['metrics'][number]
 type Comparison = Metric['comparisons'][number]
 
-/** Whoever watches looks often: harm is what stays significant however often, whatever the method that decides. */
+/**
+ * True when a guardrail or primary metric is significantly worse. The monitor reads results often, so the test uses the
+ * always-valid p value, whatever method decides the experiment.
+ */
 function isHarm({ confidence_level }: ResultsAnswer, { role, direction }: Metric, comparison: Comparison): boolean {
   const { always_valid, difference } = comparison
   if (role === 'secondary' || !always_valid || difference === null) return false
@@ -40,4 +43,4 @@ function isHarm({ confidence_level }: ResultsAnswer, { role, direction }: Metric
 }
 
 const isGain = ({ decision }: ResultsAnswer, { key }: Metric, { variant_id }: Comparison): boolean =>
-  decision.verdicts.some((told) => told.key === key && told.variant_id === variant_id && told.verdict === 'better')
+  decision.verdicts.some((one) => one.key === key && one.variant_id === variant_id && one.verdict === 'better')

@@ -16,8 +16,8 @@ import { type Finding, findingsOf } from './findings.ts'
 const PAUSE_MS = 10_000
 
 /**
- * Reads the results of running experiments when they may have changed, and stores each finding the first time it
- * occurs.
+ * Reads the results of running and paused experiments, every 10 seconds if they may have changed, and stores each
+ * finding the first time that it occurs.
  */
 export function createAlertMonitor(options: {
   orm: MikroORM
@@ -28,7 +28,7 @@ export function createAlertMonitor(options: {
   const { orm, reporting, define, log } = options
   let mark: string | null = null
 
-  /** Stores the findings that are new, and pauses the experiment where its settings say so, in one transaction. */
+  /** Stores new findings, and pauses the experiment if `pause_on` names their kind, in one transaction. */
   async function raise(experimentId: number, results: ResultsAnswer, findings: readonly Finding[]) {
     const run = await orm.em.fork().findOne(Run, { experiment_id: experimentId, number: results.run ?? 0 })
     if (!run) return
@@ -39,7 +39,7 @@ export function createAlertMonitor(options: {
     if (fresh.length === 0) return
     await define('alerts', async (em) => {
       const experiment = await lockExperiment(em, experimentId)
-      // Alerts are numbered one transaction at a time, so that no reader misses one.
+      // The lock makes ids commit in ascending order, so that a reader who continues after an id misses no alert.
       await lock(em, 'alerts')
       const pauses = (kind: Finding['kind']) =>
         experiment.status === 'running' &&
@@ -52,7 +52,7 @@ export function createAlertMonitor(options: {
     for (const { message } of fresh) log.warn({ experiment_id: experimentId }, message)
   }
 
-  const complaint = 'Results cannot be watched; trying again'
+  const complaint = 'The alert monitor could not read or store results; it tries again in 10 seconds'
   return inBackground({ pauseMs: PAUSE_MS, log, complaint }, async (signal) => {
     const now = await readMark(orm.em.fork())
     if (now === mark) return
@@ -69,7 +69,7 @@ export function createAlertMonitor(options: {
   })
 }
 
-/** @returns 1 where nobody was faster */
+/** @returns 1 when the alert was stored; 0 when another process has stored it already */
 async function store(
   em: EntityManager,
   experimentId: number,

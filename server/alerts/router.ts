@@ -9,7 +9,12 @@ const read = keyedProcedure('read')
 export const alertsRouter = router({
   list: read
     .meta({
-      openapi: { method: 'GET', path: '/alerts', tags: ['alerts'], summary: 'What results said for the first time' },
+      openapi: {
+        method: 'GET',
+        path: '/alerts',
+        tags: ['alerts'],
+        summary: 'List alerts: new findings in the results of experiments',
+      },
       list: true,
     })
     .input(wire.listAlerts)

@@ -3,7 +3,9 @@ import { id, limit, timestamp } from '../wire.ts'
 
 const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
   description:
-    'mismatch: the variants have not the users that they should; harm: a guardrail or primary metric is significantly worse; significance: a primary metric is significantly better',
+    'mismatch: the shares of users in the variants differ from the allocation; ' +
+    'harm: a guardrail or primary metric is significantly worse; ' +
+    'significance: a primary metric is significantly better',
 })
 export type AlertKind = z.output<typeof alertKind>
 
@@ -11,11 +13,11 @@ export const alert = z
   .object({
     id: z.int(),
     experiment_id: id,
-    run: z.int().meta({ description: 'Its number' }),
+    run: z.int().meta({ description: 'The number of the run' }),
     kind: alertKind,
     subject: z.string().meta({ description: 'The check that failed, or the metric and the variant' }),
     message: z.string(),
-    paused: z.boolean().meta({ description: 'Whether the experiment was paused for it' }),
+    paused: z.boolean().meta({ description: 'True if this alert paused the experiment' }),
     created_at: timestamp,
   })
   .meta({ id: 'Alert' })
@@ -23,15 +25,15 @@ export type AlertAnswer = z.output<typeof alert>
 
 const alertId = z.int().positive().max(Number.MAX_SAFE_INTEGER)
 export const listAlerts = z.object({
-  experiment_id: id.optional().meta({ description: 'Of one experiment; of all unless given' }),
+  experiment_id: id.optional().meta({ description: 'Only alerts of this experiment; default: all experiments' }),
   kind: alertKind.optional(),
   limit,
-  after: alertId.optional().meta({ description: 'The last id of the page before' }),
+  after: alertId.optional().meta({ description: 'The last id of the previous page' }),
 })
 export type ListAlerts = z.output<typeof listAlerts>
 export const followAlerts = z.object({
   experiment_id: id.optional(),
-  /** Where a reader that was cut off goes on; tRPC's client sends it by itself. */
+  /** The last alert id that a disconnected reader has seen; tRPC's client sends it by itself. */
   lastEventId: z
     .string()
     .regex(/^\d{1,15}$/)

@@ -6,9 +6,12 @@ import { DEFAULT_LIMIT } from '../wire.ts'
 import { Alert } from './entity.ts'
 import type { AlertAnswer, FollowAlerts, ListAlerts } from './schema.ts'
 
-const LOOK_MS = 1000
+const POLL_MS = 1000
 
-/** Alerts in the order in which they were raised. */
+/**
+ * Lists alerts in the order in which they were raised.
+ * @throws DomainError NOT_FOUND for an unknown experiment
+ */
 export async function listAlerts(em: EntityManager, input: ListAlerts): Promise<AlertAnswer[]> {
   if (input.experiment_id !== undefined && !(await em.findOne(Experiment, input.experiment_id)))
     throw notFound('Experiment', input.experiment_id)
@@ -26,7 +29,10 @@ async function readAfter(em: EntityManager, input: ListAlerts): Promise<AlertAns
   return alerts.map(({ run_id, ...alert }) => ({ ...alert, run: runs.find(({ id }) => id === run_id)?.number ?? 0 }))
 }
 
-/** Alerts from now on, or after the last one that was seen: none is missed, since they are numbered one transaction at a time. */
+/**
+ * Yields the alerts raised from now on, or after the last one that the reader has seen. No alert is missed, because ids
+ * commit in ascending order. The stream ends when the API key of the token is no longer active.
+ */
 export async function* followAlerts(
   { orm, keyRing, poller }: Following,
   token: string | undefined,
@@ -35,7 +41,7 @@ export async function* followAlerts(
 ): AsyncGenerator<AlertAnswer> {
   const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
   let after = lastEventId ? Number(lastEventId) : await newest(orm.em.fork())
-  for await (const _ of poller.every(LOOK_MS, isAllowed, signal))
+  for await (const _ of poller.every(POLL_MS, isAllowed, signal))
     for (const alert of await readAfter(orm.em.fork(), { after, ...(experiment_id ? { experiment_id } : {}) })) {
       after = alert.id
       yield alert

@@ -4,9 +4,9 @@ import { migrate } from '../database/migrate.ts'
 import { openDatabase } from '../database/orm.ts'
 
 /**
- * Runs what an operator asks for on the database that the environment names, and ends the process with its outcome.
- * Statements may take as long as they need.
- * @param command answers whether all is well
+ * Runs an operator's command on the database that the environment names, without a time limit for statements. Sets the
+ * exit code to 0 when the command returns true, to 1 when it returns false or throws.
+ * @param command returns true when everything is in order
  */
 export async function runCommand(command: (orm: MikroORM) => Promise<boolean>) {
   let config: Config

@@ -1,7 +1,7 @@
 import { rebuildTotals } from '../totals/rebuild.ts'
 import { runCommand } from './database.ts'
 
-/** `npm run rebuild`: makes all totals anew from the raw rows. Safe while the platform runs. */
+/** `npm run rebuild` computes all totals again from the raw rows. It is safe while the platform runs. */
 await runCommand(async (orm) => {
   const began = performance.now()
   let users = 0
@@ -10,6 +10,6 @@ await runCommand(async (orm) => {
     if (process.stdout.isTTY) process.stdout.write(`\r${done} users`)
   })
   const seconds = ((performance.now() - began) / 1000).toFixed(1)
-  console.log(`${process.stdout.isTTY ? '\r' : ''}The totals are made anew: ${users} users in ${seconds} s`)
+  console.log(`${process.stdout.isTTY ? '\r' : ''}All totals were rebuilt: ${users} users in ${seconds} s`)
   return true
 })

@@ -6,9 +6,10 @@ import type { RunStatistics } from '../analysis/statistics.ts'
 import { type Stored, upgrade } from '../analysis/upgrade.ts'
 
 /**
- * `npm run verify:result -- FILE…` computes each frozen answer again from the sufficient statistics that were kept with it,
- * in whichever format, and prints the first figure that differs. A sentence that this engine words otherwise is no fault: it
- * is printed beside what was said. The command needs no database. FILE is what `POST …/results/frozen` answers.
+ * `npm run verify:result -- FILE…` computes each frozen answer again from the sufficient statistics stored with it, in
+ * any format, and prints the first figure that differs. A sentence that this engine words otherwise is not a
+ * difference: the command prints both sentences. FILE holds the answer of `POST …/results/frozen`. The command needs no
+ * database.
  */
 function verify(file: string) {
   let kept: { statistics?: Stored & { question?: unknown }; answer?: unknown }

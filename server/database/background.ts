@@ -1,24 +1,25 @@
 import type { Logger } from 'pino'
 import { isDatabaseUnavailable, isPassing } from './errors.ts'
 
-/** Work that is repeated in the background. One run at a time, whoever asked for it. */
+/** A job that repeats in the background. Its runs never overlap. */
 export type BackgroundJob = {
-  /** Waits for the run under way, then runs once more. @throws what that run throws */
+  /** Waits for the current run to end, then runs once more. @throws the error of this second run */
   runNow: () => Promise<void>
-  /** Ends the pause, or the pause after the run under way; returns at once. */
+  /** Skips the pause before the next run, and returns at once. */
   runSoon: () => void
-  /** Stops repeating and waits for the run under way. */
+  /** Stops the repetition and waits for the current run to end. */
   close: () => Promise<void>
 }
 
 /**
- * Repeats work, a pause apart, until it is closed. A run that fails is followed by the next one. A job that keeps failing is
- * logged when it begins to fail and again when the level changes: passing errors at debug, an unavailable database as a
- * warning, everything else as an error.
- * @param pauseMs from the end of a run to the next one; a function receives the run's outcome, undefined after a failure
- * @param atOnce runs at once for the first time, rather than after a pause
- * @param complaint what is logged with an error
- * @param work receives the signal that it is to stop
+ * Repeats work, with a pause after each run, until the job is closed. A run that fails does not end the repetition. A
+ * job that keeps failing is logged once, and again when the level of the error changes: transient errors at debug, an
+ * unavailable database as a warning, other errors as errors.
+ * @param pauseMs the pause from the end of a run to the next one; a function receives the outcome of the run, undefined
+ *   after a failure
+ * @param atOnce true starts the first run without a pause before it
+ * @param complaint the text that is logged with an error
+ * @param work one run; its signal aborts when the job is closed
  */
 export function inBackground<Outcome>(
   options: {

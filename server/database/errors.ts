@@ -1,5 +1,5 @@
-/** Codes of PostgreSQL and of the operating system that mean: not now, perhaps later. */
-const AWAY = new Set([
+/** The codes of PostgreSQL and of the operating system that mean that the database cannot be reached now. */
+const UNAVAILABLE = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
   'EPIPE',
@@ -11,7 +11,7 @@ const AWAY = new Set([
   '57P03', // cannot_connect_now
   '53300', // too_many_connections
 ])
-const AWAY_MESSAGE =
+const UNAVAILABLE_MESSAGE =
   /connection terminated|timeout exceeded when trying to connect|query read timeout|connection error|client has encountered/i
 
 type DatabaseError = { code?: string; message?: string; cause?: unknown; constraint?: string }
@@ -23,26 +23,29 @@ function* causes(error: unknown): Generator<DatabaseError> {
   }
 }
 
-/** Whether the database could not be reached, so that trying again later is right. */
+/** True when the error says that the database could not be reached, so that a later attempt may succeed. */
 export function isDatabaseUnavailable(error: unknown): boolean {
   for (const { code, message } of causes(error))
-    if ((code !== undefined && (AWAY.has(code) || code.startsWith('08'))) || AWAY_MESSAGE.test(message ?? ''))
+    if (
+      (code !== undefined && (UNAVAILABLE.has(code) || code.startsWith('08'))) ||
+      UNAVAILABLE_MESSAGE.test(message ?? '')
+    )
       return true
   return false
 }
 
-/** PostgreSQL's code of an error, such as 23505 for a broken unique constraint. */
+/** Finds PostgreSQL's code of an error, such as 23505 for a violated unique constraint. */
 export function databaseCode(error: unknown): string | undefined {
   for (const { code } of causes(error)) if (code && /^[0-9A-Z]{5}$/.test(code)) return code
   return undefined
 }
 
-/** The name of the constraint that an error is about. */
+/** Finds the name of the constraint that an error reports as violated. */
 export function brokenConstraint(error: unknown): string | undefined {
   for (const { constraint } of causes(error)) if (constraint) return constraint
   return undefined
 }
 
-/** What another try may well get past: a deadlock, a serialization failure, a lock that was not had in time. */
+/** The codes of transient errors: a deadlock, a serialization failure, a lock that was not granted in time. */
 const PASSING = new Set(['40P01', '40001', '55P03'])
 export const isPassing = (error: unknown): boolean => PASSING.has(databaseCode(error) ?? '')

@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 
 /**
- * Takes an embedded database's folder for this process, or refuses and names the holder: two processes on one folder
- * would corrupt it, and PGlite itself does not notice. The kernel holds the lock (SQLite's exclusive file lock), so it
- * is free at once however the holder ends, also after kill -9.
- * @returns a function that gives the folder back
+ * Locks the folder of an embedded database for this process. Two processes on one folder would corrupt the database,
+ * and PGlite does not prevent this. The lock is SQLite's exclusive file lock, which the kernel holds: it is released at
+ * once when its process ends, also after kill -9.
+ * @returns a function that releases the lock
  * @throws Error naming the process that holds the folder
  */
 export function lockFolder(folder: string): () => void {
@@ -20,7 +20,7 @@ export function lockFolder(folder: string): () => void {
     const holder = readHolder(holderFile)
     throw new Error(
       `The embedded database in ${folder} is in use by ${holder}. One process at a time may open it: ` +
-        'stop that one, or set DATABASE_URL to another folder or to PostgreSQL.',
+        'stop that process, or set DATABASE_URL to another folder or to PostgreSQL.',
       { cause },
     )
   }

@@ -3,16 +3,16 @@ import { isDatabaseUnavailable } from './errors.ts'
 import { retried } from './retry.ts'
 
 /**
- * Lets requests that arrive together share one transaction. Nobody is answered before it committed. When a group fails,
- * its members are retried one by one, so that a bad one hurts only its sender.
- * @param write stores all items in one transaction and answers one result per item, in their order
- * @param waitMs how long the first of a group waits for company
- * @param weigh how much of a group an item makes up; 1 unless given
- * @param sizeOf the bytes that an item keeps in memory while it waits; 0 unless given
- * @param maxWeight a group's weight at most, unless one item alone weighs more
- * @param maxWaiting the weight that may wait; more is refused (503), so that memory stays bounded
- * @param maxBytes the same in bytes
- * @param concurrency groups under way at once
+ * Stores items that arrive together in one transaction, as a group, and answers each caller after the commit. When a
+ * group fails, its items are stored one by one, so that a bad item fails only for its own caller.
+ * @param write stores all items in one transaction and returns one result for each item, in the same order
+ * @param waitMs the time for which the first item of a group waits for others
+ * @param weigh the weight of an item in a group; default: 1
+ * @param sizeOf the bytes of memory that an item needs until it is stored; default: 0
+ * @param maxWeight the largest weight of a group; an item that weighs more makes a group of its own
+ * @param maxWaiting the total weight that may wait; items beyond it are refused (503), so that memory stays bounded
+ * @param maxBytes the same limit in bytes, for all items that are not stored yet
+ * @param concurrency the number of groups that are stored at the same time
  */
 export function createGroupCommit<Item, Result>(options: {
   write: (items: Item[]) => Promise<Result[]>
@@ -34,7 +34,7 @@ export function createGroupCommit<Item, Result>(options: {
   }
   const waiting: Waiting[] = []
   let weight = 0
-  /** Of those who wait and of those under way: they are in memory alike. */
+  /** The bytes of all items in memory: of those that wait and of those that are being stored. */
   let bytes = 0
   let timer: NodeJS.Timeout | undefined
   let underWay = 0
@@ -87,11 +87,11 @@ export function createGroupCommit<Item, Result>(options: {
   }
 
   return {
-    /** @throws DomainError SERVICE_UNAVAILABLE when too much waits already */
+    /** @throws DomainError SERVICE_UNAVAILABLE when too many items wait already */
     add: (item: Item): Promise<Result> => {
       const size = sizeOf(item)
       const isFull = weight >= options.maxWaiting || (bytes > 0 && bytes + size > maxBytes)
-      if (isFull) throw unavailable('The database cannot keep up; try again soon')
+      if (isFull) throw unavailable('Too many writes are waiting for the database; try again soon')
       return new Promise((resolve, reject) => {
         const member = { item, weight: weigh(item), bytes: size, resolve, reject }
         waiting.push(member)
@@ -100,7 +100,7 @@ export function createGroupCommit<Item, Result>(options: {
         schedule()
       })
     },
-    /** Resolves when nothing waits and nothing is under way. */
+    /** Resolves when no item waits and no group is being stored. */
     drained: () =>
       new Promise<void>((resolve) => {
         if (underWay === 0 && waiting.length === 0) resolve()

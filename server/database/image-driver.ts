@@ -1,8 +1,8 @@
 import { PgliteConnection, PgliteDriver } from '@mikro-orm/pglite'
 
 /**
- * Makes a driver whose embedded database starts from a dump of a data directory. The dump cannot travel in the options
- * of the driver: MikroORM copies these deeply, and a copied Blob has no content.
+ * Creates a driver whose embedded database starts from a dump of a data directory. The options of the driver cannot
+ * carry the dump: MikroORM copies the options deeply, and a copied Blob is empty.
  */
 export const driverFromImage = (image: Blob) =>
   class extends PgliteDriver {

@@ -3,8 +3,8 @@ import { sql } from 'kysely'
 import { execute } from './sql.ts'
 
 /**
- * The transaction-level advisory locks, each number once. They work through PgBouncer in transaction mode. `fence_people()`
- * of the second migration takes `profiles` shared and spells its number itself.
+ * The numbers of the transaction-level advisory locks. Such locks work through PgBouncer in transaction mode. The SQL
+ * function `fence_people()` of the second migration takes `profiles` in shared mode and repeats its number.
  */
 const LOCKS = {
   migration: 7_302_511,
@@ -17,12 +17,12 @@ const LOCKS = {
 } as const
 export type Lock = keyof typeof LOCKS
 
-/** Waits for the lock and holds it until the transaction ends. */
+/** Waits for the lock, which the transaction then holds until its end. */
 export async function lock(em: EntityManager, name: Lock): Promise<void> {
   await execute(em, sql`select pg_advisory_xact_lock(${sql.lit(LOCKS[name])})`)
 }
 
-/** Takes the lock where nobody holds it. @returns whether this transaction has it now */
+/** Takes the lock if it is free, without waiting. @returns true when this transaction holds the lock now */
 export async function tryLock(em: EntityManager, name: Lock): Promise<boolean> {
   const [row] = await execute(
     em,

@@ -3,9 +3,10 @@ import type { Database } from './orm.ts'
 import { continueTransactionIds } from './transaction-ids.ts'
 
 /**
- * Brings the schema up to date and makes sure that the platform's own row exists. Safe when many processes start at
- * once: one migrates while the others wait (transaction-level advisory lock, so PgBouncer in transaction mode works).
- * @param timeZone where days are cut; fixed when the database is created, UTC unless given
+ * Migrates the schema to the present version and ensures that the row of the platform exists. Many processes may call
+ * this at the same time: one migrates while the others wait for a transaction-level advisory lock, which also works
+ * through PgBouncer in transaction mode.
+ * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
  * @throws Error when the database was created with another time zone
  */
 export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedded'>, timeZone: string | undefined) {
@@ -25,7 +26,7 @@ export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedde
     if (timeZone && platform && platform.time_zone !== timeZone)
       throw new Error(
         `TIME_ZONE is ${timeZone}, but this database was created with ${platform.time_zone}, ` +
-          'and days already counted cannot be cut anew. ' +
+          'and days that are counted already cannot be divided again. ' +
           `Set TIME_ZONE to ${platform.time_zone} or leave it out.`,
       )
   })

@@ -43,7 +43,7 @@ import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
-/** A query that takes longer is given up: the database is frozen or unreachable. */
+/** A query that takes longer fails, because the database is then frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
 
 const entities = [
@@ -99,17 +99,18 @@ const migrations = [
   Migration0005Metrics,
 ]
 
-/** The database as the platform sees it: the ORM, whether it is embedded, and how to let go of it. */
+/** An open database: its ORM, whether it is embedded, and the function that closes it. */
 export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }
 
 /**
  * Opens the database that the URL names: `postgres://…`, `pglite:DIR` (embedded, in a folder) or `pglite:` (embedded,
  * in memory). Does not migrate.
+ * @throws Error when another process uses the folder of an embedded database
  */
 export async function openDatabase(options: {
   url: string
   pool: number
-  /** How long a query may take on PostgreSQL; 0: as long as it needs. */
+  /** The most milliseconds that a query may take on PostgreSQL; 0: no limit; default: 30 seconds. */
   queryTimeoutMs?: number
   /** The dump that an embedded database in memory starts from, made by `dumpImage`. */
   image?: Blob | undefined
@@ -167,7 +168,10 @@ export async function openDatabase(options: {
   }
 }
 
-/** Dumps the data directory of an embedded database. Another one starts from it in a fraction of the time. */
+/**
+ * Dumps the data directory of an embedded database. A database in memory that starts from the dump starts in a fraction
+ * of the time, because it is migrated already.
+ */
 export async function dumpImage({ orm }: Database): Promise<Blob> {
   const connection = orm.em.getConnection() as PgliteConnection
   return (await connection.getNativeClient()).dumpDataDir('none')

@@ -1,12 +1,14 @@
 import { DomainError, unavailable } from '../errors.ts'
 
-/** For those who are told of changes by looking again and again: results and alerts. */
+/** Sets the pace of streams that find changes by polling the database: the streams of results and alerts. */
 export type Poller = {
   /**
-   * Gives a turn at once, and another after each pause, for as long as the reader stays.
-   * @param isAllowed asked at every turn whether it may go on
-   * @param signal ends it
-   * @throws DomainError UNAUTHORIZED where it may no longer; SERVICE_UNAVAILABLE where this process has as many readers as it takes, or is about to stop
+   * Yields once at once and then after each pause, until the reader leaves. The caller polls whenever it is resumed.
+   * @param milliseconds the pause
+   * @param isAllowed is called before each poll; the stream ends when it returns false
+   * @param signal ends the stream
+   * @throws DomainError UNAUTHORIZED when `isAllowed` returns false; SERVICE_UNAVAILABLE when this process has 200
+   *   readers already or is about to stop
    */
   every: (
     milliseconds: number,
@@ -38,15 +40,16 @@ export function createPoller(): Poller {
 
   return {
     async *every(milliseconds, isAllowed, signal) {
-      if (readers >= MAX_READERS) throw unavailable('This process has as many readers of changes as it takes')
+      if (readers >= MAX_READERS)
+        throw unavailable(`This process already has ${MAX_READERS} readers of changes; try again soon`)
       readers++
       try {
         while (!signal?.aborted) {
-          // Clients come back to another process.
-          if (closing.signal.aborted) throw unavailable('The server is about to stop')
-          // What cannot be looked up now is looked up next time.
+          // The client reconnects to another process.
+          if (closing.signal.aborted) throw unavailable('The server is about to stop; connect again')
+          // A check that fails, as while the database is unavailable, is repeated at the next poll.
           if (!(await isAllowed().catch(() => true)))
-            throw new DomainError('UNAUTHORIZED', 'That API key is not active any more')
+            throw new DomainError('UNAUTHORIZED', 'The API key is no longer active')
           yield
           await pause(milliseconds, signal)
         }

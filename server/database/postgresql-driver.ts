@@ -4,9 +4,10 @@ import type { DatabaseConnection, Driver } from 'kysely'
 type Pool = Awaited<ReturnType<PostgreSqlConnection['getNativeClient']>>
 
 /**
- * PostgreSQL, of which no connection is lost where a transaction cannot begin or be rolled back, because the database is unavailable or frozen.
- * Kysely never gives such a connection back (https://github.com/kysely-org/kysely/issues/1990): each outage would leave the pool
- * smaller, and closing it would wait for ever.
+ * A PostgreSQL driver that returns a connection to the pool when a transaction cannot begin or be rolled back, because
+ * the database is unavailable or frozen. Kysely itself never returns such a connection
+ * (https://github.com/kysely-org/kysely/issues/1990): each outage would make the pool smaller, and closing the pool
+ * would wait for ever.
  */
 export class ReleasingPostgreSqlDriver extends PostgreSqlDriver {
   protected override readonly connection = new ReleasingConnection(this.config)
@@ -18,7 +19,8 @@ class ReleasingConnection extends PostgreSqlConnection {
     const options = {
       ...overrides,
       onPoolCreated: (pool: Pool) => {
-        // The pool drops a client that is ending. It must: what timed out may still begin a transaction on it, that nobody commits.
+        // The pool drops a client that is ending. A `begin` that timed out may still start a transaction on this
+        // client, which nobody would commit.
         pool.on('release', (_error, client) => {
           if (isDiscarding) client.end().catch(() => {})
         })
@@ -27,7 +29,7 @@ class ReleasingConnection extends PostgreSqlConnection {
     const dialect = super.createKyselyDialect(options)
     const discard = (driver: Driver, connection: DatabaseConnection) => {
       isDiscarding = true
-      // Reaches the pool before it returns its promise.
+      // The release event is emitted before this call returns its promise.
       void driver.releaseConnection(connection)
       isDiscarding = false
     }

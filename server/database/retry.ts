@@ -4,7 +4,9 @@ import { isPassing } from './errors.ts'
 const MAX_ATTEMPTS = 10
 const WAIT_MS = 50
 
-/** Tries a whole transaction again where only its neighbours were in the way. */
+/**
+ * Runs a transaction, and runs it again, up to 10 times in all, when it fails by a transient error such as a deadlock.
+ */
 export async function retried<T>(transaction: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {

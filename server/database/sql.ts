@@ -1,14 +1,14 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 
-/** Runs a statement, in the entity manager's transaction where it has one. @returns the rows it gives */
+/** Runs a statement, in the entity manager's transaction if there is one. @returns the rows of the statement */
 export async function execute<Row>(em: EntityManager, statement: RawBuilder<Row>): Promise<Row[]> {
   return (await statement.execute(em.getKysely())).rows
 }
 
 /**
  * Passes values as one JSON parameter, which PostgreSQL and PGlite treat alike: `from ${list(userIds)} as i (user_id)`.
- * @returns a row of one text column per value, in order
+ * @returns a set of rows with one text column, one row for each value, in the same order
  */
 export const list = (values: readonly (string | number)[]) =>
   sql`jsonb_array_elements_text(${JSON.stringify(values)}::text::jsonb)`

@@ -1,10 +1,11 @@
 import type { EntityManager } from '@mikro-orm/sql'
 
 /**
- * Rows are folded and read in the order of the transactions that stored them. A database that was restored into another
- * cluster holds higher numbers of transactions than that cluster has reached: from here on they are counted from above
- * what is stored, else nothing new would be folded, listed or exported until the cluster got there.
- * @returns by how much numbers were moved; 0 where nothing had to be done
+ * Ensures that new transactions get higher ids than all stored rows. Rows are folded and read in the order of their
+ * transaction ids. A database that was restored into another cluster may hold higher ids than this cluster has reached.
+ * In this case the SQL functions of transaction ids are replaced by functions that add an offset. Without the offset,
+ * new rows would not be folded, listed or exported until the cluster reached the stored ids.
+ * @returns the offset; 0 when nothing had to be done
  */
 export async function continueTransactionIds(em: EntityManager): Promise<number> {
   const [found] = await em.execute<{ behind: string }[]>(`

@@ -1,7 +1,7 @@
 import { defineEntity, p } from '@mikro-orm/core'
 import type { Json } from '../wire.ts'
 
-/** A recorded fact. Partitioned by month; partitions are made by `queries.ts` as they are needed. */
+/** A recorded fact. The table is partitioned by month; `partitions.ts` creates the partitions as they are needed. */
 export const RecordedEvent = defineEntity({
   name: 'RecordedEvent',
   tableName: 'events',
@@ -19,7 +19,7 @@ export const RecordedEvent = defineEntity({
     timestamp: p.datetime().primary().columnType('timestamptz'),
     received_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
     properties: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
-    /** The transaction that stored the row: totals are folded in this order. */
+    /** The transaction that stored the row. Totals fold events in the order of (xid, id). */
     xid: p.text().columnType('xid8').defaultRaw('recorded_xid()'),
   },
   indexes: [
@@ -30,7 +30,7 @@ export const RecordedEvent = defineEntity({
   ],
 })
 
-/** Types by small numbers, for totals; made as events of them are folded. */
+/** A small number for each type of event, by which totals name the type. Folding adds a row when a type is new. */
 export const EventType = defineEntity({
   name: 'EventType',
   tableName: 'event_types',
@@ -40,7 +40,7 @@ export const EventType = defineEntity({
   },
 })
 
-/** The idempotency window: which (user, event id) is stored as which event. Partitioned by generation. */
+/** The idempotency window: maps the digest of (user, event id) to the stored event. Partitioned by generation. */
 export const EventKey = defineEntity({
   name: 'EventKey',
   tableName: 'event_keys',
@@ -52,7 +52,7 @@ export const EventKey = defineEntity({
   },
 })
 
-/** Generations of event ids: the latest is written to, the one before is looked up too. */
+/** The generations of event keys. New keys go into the latest; look-ups read the latest two. */
 export const EventKeyGeneration = defineEntity({
   name: 'EventKeyGeneration',
   tableName: 'event_key_generations',

@@ -4,8 +4,9 @@ import { execute, list, rows } from '../database/sql.ts'
 import { items, itemTime, milliseconds, type NewEvent, type StoredEvent } from './queries.ts'
 
 /**
- * The idempotency window: the key of a user's event id leads to the event that was stored for it. A generation is a
- * partition of `event_keys` that is written to for a week, found for another week, and then dropped whole.
+ * The idempotency window: the digest of (user, event id) leads to the event that was stored for this pair. A
+ * generation is a partition of `event_keys`. New keys go into a generation for one week, look-ups read the generation
+ * for another week, and then its partition is dropped as a whole.
  */
 
 type ClaimedKey = { digest: string; id: number }
@@ -13,16 +14,16 @@ type ClaimedKey = { digest: string; id: number }
 const currentGeneration = sql`(select max(g.generation) from event_key_generations g)`
 
 /**
- * Claims event ids in the current generation, sorted by digest. The caller holds the lock of profiles, so that no
- * generation begins meanwhile.
+ * Claims event keys in the current generation, sorted by digest. The caller holds the lock `profiles`, so no generation
+ * begins meanwhile.
  *
  * Example, where generation 4 is current:
  *
  *     digest   known before         becomes                         is returned
- *     a…       nowhere              a row (4, a…, event id 101)     a…, 101
+ *     a…       nowhere              a row (4, a…, id 101)           a…, 101
  *     b…       in generation 3      nothing: `not exists`           no
  *     c…       in generation 4      nothing: `on conflict`          no
- * @returns those that nobody claimed in this generation or the one before, with the id that their event will have
+ * @returns the keys that neither this generation nor the one before holds, each with the id that its event will have
  */
 export async function claimKeys(em: EntityManager, events: readonly NewEvent[]): Promise<ClaimedKey[]> {
   return execute(
@@ -41,9 +42,10 @@ export async function claimKeys(em: EntityManager, events: readonly NewEvent[]):
 }
 
 /**
- * Releases event ids whose event belongs to another user by now: the user who sent it first was erased, and whoever
- * sends it again must not learn the id of the stored event. A key that somebody else claimed meanwhile stays theirs.
- * @param taken the ids of the events that the keys stand for, by digest
+ * Releases keys whose event belongs to another user by now: erasing the sender replaced the user id of the event. A
+ * caller who sends the same event again must not learn the id of the stored event. A key that another event claimed
+ * meanwhile is not released.
+ * @param taken the id of the stored event, by digest
  */
 export async function releaseKeys(em: EntityManager, taken: ReadonlyMap<string, number>) {
   const keys = [...taken].map(([digest, id]) => ({ digest, id }))
@@ -56,14 +58,14 @@ export async function releaseKeys(em: EntityManager, taken: ReadonlyMap<string, 
 }
 
 /**
- * Reads the stored events of digests.
+ * Reads the stored event of each digest that one of the latest two generations holds.
  *
  * Example, where generation 4 is current:
  *
  *     digest   key                                                   event
- *     a…       (4, a…, event id 101, 10:05) of this generation       event 101 at 10:05
- *     b…       (3, b…, event id 55, 09:00) of the one before         event 55 at 09:00
- *     c…       none: nobody used it lately                           no row
+ *     a…       (4, a…, id 101, 10:05) of this generation             event 101 at 10:05
+ *     b…       (3, b…, id 55, 09:00) of the one before               event 55 at 09:00
+ *     c…       none: the window does not hold it                     no row
  */
 export async function readByDigest(
   em: EntityManager,
@@ -82,7 +84,7 @@ export async function readByDigest(
   )
 }
 
-/** A generation is written to for this long, and its keys are found for as long again. */
+/** New keys go into a generation for this many days; look-ups read the generation for as many days after that. */
 const GENERATION_DAYS = 7
 
 export async function isGenerationOver(em: EntityManager): Promise<boolean> {
@@ -94,7 +96,10 @@ export async function isGenerationOver(em: EntityManager): Promise<boolean> {
   return row?.over ?? false
 }
 
-/** Begins the next generation, and drops those before the one that ends here. The caller holds up all writers. */
+/**
+ * Begins the next generation. The generation that ends now is kept for look-ups; all generations before it are dropped.
+ * The caller holds the lock that stops all writers of events.
+ */
 export async function beginGeneration(em: EntityManager) {
   const [begun] = await execute(
     em,

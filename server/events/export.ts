@@ -5,13 +5,14 @@ import { Experiment } from '../experiments/entity.ts'
 import { cursorFrom, type OrderedEvent, readAfter, readHorizon } from './order.ts'
 import type { ExportEvents } from './schema.ts'
 
-/** Events that one query looks at: few enough for the embedded database, which answers nobody else meanwhile. */
+/** Events that one query scans. The embedded database runs one query at a time, so each query must be short. */
 const PAGE = 1000
 
 /**
- * All events that are stored when it begins, in the order in which they were, page by page; those that name no experiment
- * too. Whoever goes on later after the last cursor gets the rest, and nothing twice.
- * @throws DomainError at the first page: NOT_FOUND for an unknown experiment, BAD_REQUEST for a bad cursor
+ * Yields the events that are stored when the export begins, page by page, in the order in which they were stored.
+ * Events that name no experiment are included. An export that starts after the last cursor of an earlier one yields the
+ * events stored since, and no event twice.
+ * @throws DomainError before the first page: NOT_FOUND for an unknown experiment, BAD_REQUEST for a bad cursor
  */
 export async function* exportEvents(orm: MikroORM, filter: ExportEvents): AsyncGenerator<OrderedEvent[]> {
   let after = cursorFrom(filter.after, 'after')

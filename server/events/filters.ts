@@ -4,15 +4,15 @@ import { execute } from '../database/sql.ts'
 import { milliseconds, type StoredEvent } from './queries.ts'
 import type { ListEvents } from './schema.ts'
 
-/** The events of a span up to this long are read one by one; a longer span is walked by id until a page is full. */
+/** A span up to this long is read whole by its times; a longer span is read by ascending id until the page is full. */
 const SHORT_MS = 3_600_000
-/** An event's time is at most 5 minutes ahead of its receipt, and ids are given up to a transaction's length apart. */
+/** An event's time is at most 5 minutes after its receipt; ids differ from the order of receipt by one transaction. */
 const AHEAD_MS = 600_000
 
 /**
- * Reads events that name the experiment, by ascending id. The statement looks up the narrowest condition first, by
- * its index, and filters the rest. Left to the planner, a page takes seconds where an experiment's events lie
- * unevenly among all others (`npm run bench -- results` times it at 20 million events).
+ * Reads events that name the experiment, by ascending id. The statement uses the index of the narrowest condition and
+ * filters by the others. The planner's own choice takes seconds for a page when the events of an experiment lie
+ * unevenly among all others (`npm run bench -- results` times a page at 20 million events).
  */
 export async function selectEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<StoredEvent[]> {
   return em.transactional(async (em) => {
@@ -32,14 +32,14 @@ export async function selectEvents(em: EntityManager, filter: ListEvents, limit:
 }
 
 /**
- * Writes the `from` clause that a page is read from, with `e` an event.
+ * Writes the `from` clause of a page, in which `e` is an event.
  *
- * Example, where only types narrow the list and the limit is 2: the first two ids of each type by the index
- * (experiment_id, type, id), then the first two of those, then the events themselves.
+ * Example, where only types narrow the list and the limit is 2: the statement reads the first two ids of each type by
+ * the index (experiment_id, type, id), keeps the two smallest of them, and reads these events.
  *
  *     per type (type, id)                          page (type, id)     e
  *     click 7, click 9, order 8, order 12          click 7, order 8    events 7 and 8
- * @returns null where no event lies in the time asked for
+ * @returns null when no event lies in the requested time
  */
 async function findEvents(em: EntityManager, filter: ListEvents, limit: number): Promise<RawBuilder<unknown> | null> {
   const { experiment_id, variant_id, event_types: types, user_ids: users, after = 0 } = filter
@@ -50,7 +50,7 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
   )
   const named = conditions(variant_id && sql`e.variant_id = ${variant_id}`)
   const rest = conditions(after && sql`e.id > ${after}`, types?.length && sql`e.type = any (${types}::text[])`)
-  // `offset 0` keeps the conditions apart that would tempt the planner to another index.
+  // `offset 0` hides the outer conditions from the planner, which would choose another index for them.
   if (users?.length)
     return sql`from (select * from events e where e.user_id = any (${users}::text[]) and ${inTime} offset 0) e
       where ${ofExperiment} and ${named} and ${rest}`
@@ -66,7 +66,7 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
   return sql`from (
       select e.type, e.id from (${typesOf(experiment_id, types)}) kind
       cross join lateral (
-        -- A range of one type: with an equation the planner drops the order by type, and with it the index.
+        -- A range of one type: with an equation the planner drops the order by type, and then does not use the index.
         select e.type, e.id from events e
         where ${ofExperiment} and e.type >= kind.type and e.type <= kind.type and e.id >= ${from}
           and ${named} and ${inTime}
@@ -79,7 +79,7 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
 const conditions = (...all: (RawBuilder<unknown> | 0 | null | undefined)[]) =>
   sql.join([sql`true`, ...all.filter((condition) => condition != null && condition !== 0)], sql` and `)
 
-/** Names the types asked for, or all types of the experiment's events, by one look into the index for each. */
+/** Selects the requested types, or all types of the experiment's events by one index read for each type. */
 const typesOf = (experimentId: number, types: readonly string[] | null | undefined) =>
   types?.length
     ? sql`select distinct t.type from unnest(${types}::text[]) t (type)`
@@ -91,7 +91,7 @@ const typesOf = (experimentId: number, types: readonly string[] | null | undefin
         from found where found.type is not null)
       select found.type from found where found.type is not null`
 
-/** Reads the first and the last time of events, in milliseconds; null where there are none. */
+/** Reads the earliest and the latest time of the events that fit, in milliseconds since 1970; null if none fits. */
 async function readSpan(em: EntityManager, fits: RawBuilder<unknown>) {
   const [row] = await execute(
     em,
@@ -103,8 +103,9 @@ async function readSpan(em: EntityManager, fits: RawBuilder<unknown>) {
 }
 
 /**
- * Finds an id at or a little below that of the first event received at a time. Ids ascend with receipts, so halving
- * finds it.
+ * Finds, by binary search, an id at or at most 1000 below the id of the first event received at a time. Ids ascend with
+ * the times of receipt.
+ * @param ms milliseconds since 1970, UTC
  *
  * Example, where the first such event has id 5300 of 8000 (low, high): (0, 8000), (4000, 8000), (4000, 6000), (5000,
  * 6000). The answer is 5000.

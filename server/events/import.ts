@@ -8,23 +8,25 @@ import { type Recording, recordBatch } from './service.ts'
 export const MAX_LINE_BYTES = 1024 * 1024
 const GROUP_EVENTS = 1000
 const GROUP_BYTES = 4 * 1024 * 1024
-/** Groups that are being stored while the next is read. */
+/** Groups that are being stored while the next group is read. */
 const AT_ONCE = 2
 const PROGRESS_MS = 1000
-/** Bad lines that are described; beyond they are counted. */
+/** Bad lines that the answer describes; further bad lines are only counted. */
 const MAX_DESCRIBED = 1000
-/** How long an upload waits for a database that cannot keep up or is away: about 12 seconds in all. */
+/** Pauses before each retry while the database is overloaded or unavailable: about 12 seconds in all. */
 const WAITS_MS = [100, 200, 400, 800, 1600, 3000, 6000]
 
 type Item = { number: number; event: unknown; fault: string | null }
 type Group = { items: Item[]; bytes: number; last: number }
 
 /**
- * Stores events that arrive as lines of JSON, in groups, in constant memory, whatever the size of the upload. A line that
- * cannot be read or stored is reported by number, and the rest goes on. Sent again with the same event ids, an upload that
- * broke off counts nothing twice.
- * @param parse reads a line strictly. @throws Error that says what is wrong
- * @param stopped tells that the process is about to end
+ * Stores the events of an upload, one JSON object a line, in groups and in constant memory. A line that cannot be read
+ * or stored is reported by its number, and the upload goes on. The client can send an interrupted upload again: events
+ * with the same event ids are not counted twice.
+ * @param parse parses a line strictly. @throws Error whose message names the fault
+ * @param stopped aborts when the process is about to end
+ * @returns reports of bad lines, progress about once a second and, last, the outcome
+ * @throws DomainError or the database's error when the upload fails before any line is stored or rejected
  */
 export async function* importEvents(
   recording: Recording,
@@ -40,29 +42,29 @@ export async function* importEvents(
   const underWay: { group: Group; outcomes: Promise<BatchResult['results']> }[] = []
   let described = 0
   let stored = 0
-  let toldAt = performance.now()
+  let reportedAt = performance.now()
 
   const start = (group: Group) => {
     const outcomes = storeGroup(recording, actor, group, upload.sentAt)
     outcomes.catch(() => {})
     underWay.push({ group, outcomes })
   }
-  /** Waits for the oldest group, and tells what is wrong with it. */
+  /** Waits until the oldest group is stored, and reports its bad lines. */
   async function* finishOldest(): AsyncGenerator<ImportReport> {
     const oldest = underWay.shift()
     if (!oldest) return
     const outcomes = await oldest.outcomes
-    let place = 0
+    let index = 0
     for (const { number, fault } of oldest.group.items) {
       const { status, message, issues } =
-        fault === null ? (outcomes[place++] as (typeof outcomes)[number]) : refused(fault)
+        fault === null ? (outcomes[index++] as (typeof outcomes)[number]) : rejected(fault)
       counts[status === 'accepted' ? 'accepted' : status === 'duplicate' ? 'duplicates' : 'rejected']++
       if (status === 'rejected' && ++described <= MAX_DESCRIBED)
         yield { line: number, status, message: message ?? '', ...(issues ? { issues } : {}) }
     }
     stored = oldest.group.last
-    if (performance.now() - toldAt < PROGRESS_MS) return
-    toldAt = performance.now()
+    if (performance.now() - reportedAt < PROGRESS_MS) return
+    reportedAt = performance.now()
     yield { line: stored, ...counts }
   }
 
@@ -70,7 +72,8 @@ export async function* importEvents(
   let lines = 0
   try {
     for await (const { number, bytes } of linesOf(upload.chunks, MAX_LINE_BYTES)) {
-      if (upload.stopped.aborted) throw new DomainError('SERVICE_UNAVAILABLE', 'The server is about to stop')
+      if (upload.stopped.aborted)
+        throw new DomainError('SERVICE_UNAVAILABLE', 'The server is about to stop; send the rest again')
       lines = number
       group.items.push(readLine(number, bytes, upload.parse))
       group.bytes += bytes?.length ?? 0
@@ -86,13 +89,15 @@ export async function* importEvents(
   } catch (error) {
     if (stored === 0 && counts.rejected === 0) throw error
     if (!(error instanceof DomainError) && !isDatabaseUnavailable(error)) throw error
-    const message = error instanceof DomainError ? error.message : 'The database is unavailable; send the rest again'
+    const message =
+      error instanceof DomainError ? error.message : 'The database is unavailable; send the rest again later'
     yield { done: false, line: stored, message, ...counts }
   }
 }
 
 function readLine(number: number, bytes: Buffer | null, parse: (bytes: Buffer) => unknown): Item {
-  if (bytes === null) return { number, event: null, fault: `The line is longer than ${MAX_LINE_BYTES} bytes` }
+  if (bytes === null)
+    return { number, event: null, fault: `The line is longer than ${MAX_LINE_BYTES} bytes; shorten the event` }
   try {
     return { number, event: parse(bytes), fault: null }
   } catch (error) {
@@ -100,7 +105,7 @@ function readLine(number: number, bytes: Buffer | null, parse: (bytes: Buffer) =
   }
 }
 
-const refused = (message: string): BatchResult['results'][number] => ({ status: 'rejected', id: null, message })
+const rejected = (message: string): BatchResult['results'][number] => ({ status: 'rejected', id: null, message })
 
 async function storeGroup(recording: Recording, actor: string, { items }: Group, sent_at: Date | undefined) {
   const events = items.flatMap(({ event, fault }) => (fault === null ? [event as never] : []))

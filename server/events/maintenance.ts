@@ -9,9 +9,9 @@ import { createPartition, dropPartition, findDroppable, monthsAhead } from './pa
 const PAUSE_MS = 60_000
 
 /**
- * Keeps the storage of events in order: partitions ahead of time, generations of event ids, retention. Every process
- * may do so at any time.
- * @param retentionDays how long raw events are kept; undefined: for ever
+ * Maintains the storage of events in the background: creates partitions ahead of time, begins generations of event
+ * keys, and drops raw events beyond the retention. Several processes may do so at the same time.
+ * @param retentionDays the days for which raw events are kept; undefined means for ever
  */
 export function createMaintenance(options: {
   orm: MikroORM
@@ -31,7 +31,7 @@ export function createMaintenance(options: {
     if (retentionDays !== undefined) await dropOld(retentionDays)
   }
 
-  /** Drops one partition per transaction, so that none is locked longer than its own drop takes. */
+  /** Drops one partition per transaction, so that no partition is locked longer than its own drop takes. */
   async function dropOld(days: number) {
     for (;;) {
       const dropped = await orm.em.fork().transactional(async (em) => {
@@ -41,15 +41,17 @@ export function createMaintenance(options: {
         return partition
       })
       if (!dropped) return
-      log.info({ partition: dropped.table }, 'Raw events beyond the retention were dropped')
+      log.info({ partition: dropped.table }, 'Dropped a partition of raw events older than EVENT_RETENTION_DAYS')
     }
   }
 
-  const complaint = 'The storage of events cannot be kept in order; trying again'
+  const complaint = 'The maintenance of event storage failed; it runs again in a minute'
   return inBackground({ pauseMs: PAUSE_MS, atOnce: true, log, complaint }, maintain)
 }
 
-/** Holds up all writers of events, so that they all look for an event id in the same two generations. */
+/**
+ * Stops all writers of events while a generation begins, so that they all look up a key in the same two generations.
+ */
 async function nextGeneration(em: EntityManager) {
   await lock(em, 'profiles')
   if (await isGenerationOver(em)) await beginGeneration(em)

@@ -2,12 +2,12 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 
-/** Events are partitioned by the month of their time, in UTC. */
+/** Creates and drops the partitions of `events`. Each holds one month of event times, in UTC. */
 
 /**
- * Makes the partition of a month, where it does not exist. The caller holds the lock of partitions. The table is
- * created on its own and then attached: unlike `create … partition of`, this waits for no reader of `events` and
- * holds up nobody.
+ * Creates the partition of a month if it does not exist. The caller holds the lock `partitions`. The table is created
+ * on its own and then attached: unlike `create … partition of`, attaching waits for no reader of `events` and blocks
+ * none.
  * @param month such as `2026-11`
  */
 export async function createPartition(em: EntityManager, month: string) {
@@ -25,9 +25,8 @@ export async function createPartition(em: EntityManager, month: string) {
 }
 
 /**
- * Finds the months that need a partition: those from this one to the one after the next that have none, by the
- * database's clock.
- * @returns such as `2026-11`
+ * Finds the months without a partition among this month and the next two, by the database's clock.
+ * @returns months such as `2026-11`
  */
 export async function monthsAhead(em: EntityManager): Promise<string[]> {
   const rows = await execute(
@@ -44,14 +43,14 @@ export async function monthsAhead(em: EntityManager): Promise<string[]> {
 type Partition = { table: string; until: Date }
 
 /**
- * Days before a run that are kept for metrics that are attached later. A metric that is attached already may need
- * more.
+ * Days of raw events before a run that are kept for metrics attached later. A metric that is attached already may need
+ * more days.
  */
 const COVARIATE_DAYS = 14
 
 /**
- * Finds partitions that may be dropped: they end before the retention, the totals hold all their events, and no run
- * needs them. A run that is not frozen needs its raw events, and those shortly before it.
+ * Finds the partitions that may be dropped. Such a partition ends before the retention begins, the totals hold all its
+ * events, and no run needs it. A run that is not frozen needs its raw events and the events shortly before its start.
  */
 export async function findDroppable(em: EntityManager, retentionDays: number): Promise<Partition[]> {
   const rows = await execute(
@@ -85,7 +84,7 @@ export async function findDroppable(em: EntityManager, retentionDays: number): P
   return droppable
 }
 
-/** Drops the raw events of a month; the totals keep what they counted of them. */
+/** Drops the raw events of a month. The totals keep the counts of these events. */
 export async function dropPartition(em: EntityManager, { table, until }: Partition) {
   await execute(
     em,

@@ -3,26 +3,27 @@ import { type RawBuilder, sql } from 'kysely'
 import { execute, rows } from '../database/sql.ts'
 import { EXPOSURE_EVENT, type Json } from '../wire.ts'
 
-/** An event that is about to be stored. Times in milliseconds since 1970, UTC; null means now. */
+/** An event that is about to be stored. */
 export type NewEvent = {
   user_id: string
   experiment_id: number | null
   variant_id: number | null
   type: string
   properties: Record<string, Json> | null
-  /** The user's attributes beside the stored profile, where the event may decide. */
+  /** The attributes sent with the event, merged over the stored profile; null when the event names no variant. */
   attributes: Record<string, Json> | null
+  /** Milliseconds since 1970, UTC; null means the database's present time. */
   timestamp: number | null
-  /** Digest of (user, event id) as a UUID, where the sender gave an event id. */
+  /** The digest of (user, event id) as a UUID; null when the sender gave no event id. */
   digest: string | null
   /**
-   * Whether the event names a variant and happened before the run that an event started: then the run began earlier.
+   * True when the event names a variant and happened before a run that an event started: the run then began earlier.
    */
   early: boolean
-  /** Whether the event names the variant that the user is known to be in, so that it changes no assignment. */
+  /** True when this process knows the variant to store and knows that the event changes no assignment. */
   settled: boolean
   properties_json: string | null
-  /** How many characters its properties and attributes have as JSON. */
+  /** The length in characters of the event's properties and attributes as JSON. */
   size: number
   /** The version of profiles when the user was read. */
   profiles_version: number
@@ -41,10 +42,10 @@ export type StoredEvent = {
 
 export const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
 
-/** An event with its index among those that are stored together, and the id that its claimed key holds for it. */
+/** An event with its index among the events stored together, and the id that its claimed key holds. */
 type Item = NewEvent & { ord?: number; id?: number | null }
 
-/** Passes events as rows `i`. */
+/** Passes events to SQL as rows `i`. */
 export const items = (events: readonly Item[]) =>
   rows(events, 'i', {
     ord: 'int',
@@ -60,22 +61,22 @@ export const items = (events: readonly Item[]) =>
   })
 /** The time of item `i`. */
 export const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
-/** The run that the time of item `i` belongs to: it began at or before this time and had not ended. */
+/** The run to which item `i` belongs: it began at or before the item's time and had not ended then. */
 const runAt = sql`select r.id from runs r
   where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime}
     and (r.ended_at is null or ${itemTime} < r.ended_at)
   order by r.number desc limit 1`
 
 /**
- * Moves the start of runs that an event started back to the earliest of these events: attribution asks for times, not
- * for the order of arrival. The caller has locked the experiments.
+ * Moves the start of runs that an event started back to the earliest of these events. Attribution depends on the times
+ * of events, not on the order of their arrival. The caller has locked the experiments.
  *
  * Example: the first run of experiment 5, which is run 7, was started by an event at 10:05.
  *
  *     events (experiment, time)     early       moved         changed
  *     5  10:03                      5  10:01    7  5  10:01   run 7, its first period and experiment 5 start at 10:01
  *     5  10:01
- *     6  10:02                      6  10:02    none          nothing: somebody started experiment 6 by hand
+ *     6  10:02                      6  10:02    none          nothing: experiment 6 was started by hand
  */
 export async function moveStartsBack(em: EntityManager, events: readonly NewEvent[]) {
   await execute(
@@ -96,20 +97,20 @@ export async function moveStartsBack(em: EntityManager, events: readonly NewEven
   )
 }
 
-/** The owner of the user of item `i`; null where the id is no alias. */
+/** The owner of the user id of item `i`; null when the id is not an alias. */
 const ownerId = sql`(select l.user_id from aliases l where l.alias_id = i.user_id)`
-/** The assignment that counts for the user of item `i` in the run: the user's own, else the owner's. */
+/** The assignment of the user of item `i` in the run: the row under the user's own id, else the row of the owner. */
 const assignedAs = (runId: RawBuilder<unknown>) => sql`
   select a.* from assignments a where a.run_id = ${runId} and a.user_id = any (array[i.user_id, ${ownerId}])
   order by a.user_id = i.user_id desc limit 1`
 
 /**
- * Stores assignments that events decide. For a person whom the platform did not assign, an event that names a variant
- * is the decision and the exposure, at the time of the earliest one; a second variant makes a crossover. An alias
- * that is not assigned itself decides for its owner. Rows are sorted by key, and rows that would not change are not
- * touched.
+ * Stores the assignments that events decide. For a user whom the platform did not assign, the earliest event that names
+ * a variant is both decision and exposure. Events that name two variants make the user a crossover. An event of an
+ * alias without an assignment of its own decides for the owner of the alias. The statement sorts rows by key and leaves
+ * rows alone that would not change.
  *
- * Example: run 7 goes on, the platform assigned nobody, bee is an alias of ada.
+ * Example: run 7 is running, the platform assigned nobody, and bee is an alias of ada.
  *
  *     events (user, variant, time)     item (user_id, variant_id, at)     decided, then stored
  *     ada  2  10:05                    ada  2  10:05                      ada: variant 1 at 10:02, a crossover
@@ -174,8 +175,9 @@ export async function decideByEvents(em: EntityManager, events: readonly NewEven
 }
 
 /**
- * Stores exposures of people whom the platform assigned: the earliest that events report, but never before the
- * assignment. An event reports an exposure where it is of type `$exposure` or names the person's own variant.
+ * Stores the exposures of users whom the platform assigned, at the time of the earliest event that reports one, but
+ * never before the assignment. An event reports an exposure when its type is `$exposure` or it names the user's own
+ * variant.
  *
  * Example: in run 7 ada was assigned variant 1 at 10:00, and cat variant 2 at 10:04. Neither was exposed yet.
  *
@@ -210,8 +212,8 @@ export async function exposeByEvents(em: EntityManager, events: readonly NewEven
 export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
 
 /**
- * Stores events under the user id that sent them. An event that names an experiment but no variant gets the variant
- * that the user, or the owner of this alias, is assigned.
+ * Stores events under the user id that sent them. An event that names an experiment but no variant gets the assigned
+ * variant of the user, or of the owner when the id is an alias.
  *
  * Example: in experiment 5, ada is assigned variant 1. The event of index 2 has a claimed key, for id 100.
  *
@@ -219,7 +221,7 @@ export type InsertedEvent = { ord: number; id: number; variant_id: number | null
  *     0  none  ada  5     none                        0  101  1
  *     1  none  cat  none  none                        1  102  none
  *     2  100   ada  5     2                           2  100  2
- * @returns by `ord`, the index of the event given
+ * @returns one row for each event; `ord` is the index of the event in `events`
  */
 export async function insertEvents(
   em: EntityManager,
@@ -245,8 +247,8 @@ export async function insertEvents(
 }
 
 /**
- * Stores events that need no look-up, and claims their event ids, by one statement. Each column travels as an array,
- * at half the cost of rows of JSON (`npm run bench -- events`).
+ * Claims the event keys of settled events and stores these events, in one statement. Each column is passed as an array,
+ * which costs half as much as rows of JSON (`npm run bench -- events`).
  *
  * Example: the key b… is new, c… was claimed before.
  *
@@ -254,8 +256,8 @@ export async function insertEvents(
  *     1  ada  none                                     1  102              102        [102, 101, null]
  *     2  bob  b…                     b…, event 101     2  101              101
  *     3  cat  c…                                       3  none
- * @param events no two with one digest
- * @returns those that are stored, by index; what is missing has an event id that somebody used before
+ * @param events settled events, no two with the same digest
+ * @returns one row for each stored event; `ord` is its index in `events`. An event that is missing repeats an event id
  */
 export async function insertPlainly(em: EntityManager, events: readonly NewEvent[]): Promise<InsertedEvent[]> {
   const column = <Key extends keyof NewEvent>(key: Key) => events.map((event) => event[key])

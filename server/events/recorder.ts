@@ -20,15 +20,17 @@ import {
 } from './queries.ts'
 
 type Stored = StoredEvent & { duplicate: boolean }
-/** 'erased': the user was erased, or joined to another, since they were looked at: look again. */
+/** 'erased': the user was erased or joined to another after the event was prepared; prepare it again. */
 export type Recorded = Stored | 'erased'
 
-/** Stores events; those that arrive together share one transaction, and nobody is answered before it committed. */
+/**
+ * Stores events. Events that arrive together share one transaction, and callers are answered after it has committed.
+ */
 export type Recorder = {
   /**
-   * Stores the events of one sender together, unless one of them cannot be stored: that one hurts no other.
-   * @returns by place what became of each: an error where it could not be stored
-   * @throws DomainError SERVICE_UNAVAILABLE, or the database's error, where nothing could be stored now
+   * Stores the events of one sender together. When one of them cannot be stored, the others are stored without it.
+   * @returns one outcome for each event, in the same order; an error for an event that could not be stored
+   * @throws DomainError SERVICE_UNAVAILABLE when too many events wait, or the database's error when it is unavailable
    */
   record: (events: readonly NewEvent[]) => Promise<(Recorded | Error)[]>
   drained: () => Promise<void>
@@ -36,19 +38,22 @@ export type Recorder = {
 
 const monthOf = (milliseconds: number) => new Date(milliseconds).toISOString().slice(0, 7)
 const DAY_MS = 24 * 3600 * 1000
-/** PostgreSQL's code where a row fits no partition: a check that fails. */
+/** PostgreSQL's error code for a row that fits no partition (check_violation). */
 const NO_PARTITION = '23514'
-/** What waits for the database at most, as text. */
+/** The most bytes of events that may wait for the database. */
 const MAX_WAITING_BYTES = 64 * 1024 * 1024
-/** What an event keeps in memory beside its properties. */
+/** The bytes that an event needs in memory beside its properties and attributes. */
 const EVENT_BYTES = 500
 
 export function createRecorder(options: { orm: MikroORM; concurrency: number }): Recorder {
   const { orm } = options
-  /** Months whose partition is known to exist. */
+  /** The months whose partition exists, as far as this process knows. */
   const months = new Set<string>()
 
-  /** This month and the next are always there: the database's clock may be ahead of this process's. */
+  /**
+   * Creates the partitions of the events' months, of this month and of the next: an event without a time gets the time
+   * of the database's clock, which may be ahead of this process's clock.
+   */
   async function ensurePartitions(events: readonly NewEvent[]) {
     const now = Date.now()
     const wanted = new Set([monthOf(now - DAY_MS), monthOf(now), monthOf(now + 31 * DAY_MS)])
@@ -68,7 +73,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
     try {
       return await transaction()
     } catch (error) {
-      // A month whose events were beyond the retention has no partition any more.
+      // Maintenance may have dropped a partition that was older than the retention.
       if (databaseCode(error) !== NO_PARTITION) throw error
       months.clear()
       await ensurePartitions(events)
@@ -109,7 +114,7 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
   return { record, drained: group.drained }
 }
 
-/** Stores events in a transaction. Of several with one event id the first counts. */
+/** Stores events in the caller's transaction. When several have the same event id, the first is stored. */
 async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Promise<Recorded[]> {
   const isErased = await fenceProfiles(em, events)
   const firsts = new Map<string, NewEvent>()
@@ -141,14 +146,14 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
     if (isErased(event)) return 'erased'
     const digest = event.digest as string
     const original = stored.get(firsts.get(digest) as NewEvent) ?? originals.get(digest)
-    if (!original) throw new Error('An event id stands for no event')
+    if (!original) throw new Error(`The event key ${digest} leads to no stored event`)
     return { ...original, duplicate: true }
   })
 }
 
 type Note = (inserted: readonly InsertedEvent[], of: readonly NewEvent[]) => void
 
-/** Events that may decide or expose, or whose variant has to be looked up. */
+/** Stores events that may decide an assignment, may report an exposure, or need a look-up of their variant. */
 async function storeOthers(em: EntityManager, events: readonly NewEvent[], note: Note) {
   const tagged = events.filter((event) => event.digest !== null)
   const claimed = tagged.length === 0 ? [] : await claimKeys(em, tagged)
@@ -164,7 +169,11 @@ async function storeOthers(em: EntityManager, events: readonly NewEvent[], note:
   note(inserted, fresh)
 }
 
-/** The events that event ids stand for which were used before, by digest. */
+/**
+ * Reads the stored events of repeated event ids. A key whose event belongs to another user, because the sender was
+ * erased, is released, and the event that repeats it is stored as a new one.
+ * @returns the stored event, by digest
+ */
 async function readOriginals(
   em: EntityManager,
   firsts: ReadonlyMap<string, NewEvent>,
@@ -187,7 +196,10 @@ async function readOriginals(
   return originals
 }
 
-/** What events say of assignments, fenced as decisions are: no variant vanishes under them. */
+/**
+ * Stores the assignments and exposures that events report. The locks of the experiments' versions prevent that a
+ * variant disappears before the transaction commits.
+ */
 async function settleAssignments(em: EntityManager, events: readonly NewEvent[]) {
   const naming = events.filter((event) => event.variant_id !== null)
   if (naming.length > 0) {

@@ -22,7 +22,7 @@ export const eventsRouter = router({
         method: 'POST',
         path: '/events/batch',
         tags,
-        summary: 'Record up to 1000 events, each with an outcome of its own',
+        summary: 'Record up to 1000 events; each has its own outcome',
       },
       bodyLimit: BATCH_BYTES,
     })
@@ -40,7 +40,7 @@ export const eventsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/series',
         tags: ['experiments'],
-        summary: 'Events that name the experiment, per hour or day, variant and type',
+        summary: 'Count the events that name an experiment, per hour or day, variant and type',
       },
     })
     .input(wire.readSeries)
@@ -52,7 +52,7 @@ export const eventsRouter = router({
         method: 'POST',
         path: '/events/{experiment_id}',
         tags,
-        summary: 'Events that name the experiment, filtered',
+        summary: 'List the events that name an experiment, filtered',
       },
       getTwin: true,
       list: true,

@@ -29,7 +29,7 @@ export const event = z
     duplicate: z
       .literal(true)
       .optional()
-      .meta({ description: 'The event_id was seen before: this is the stored event' }),
+      .meta({ description: 'The event_id is a repeat: the fields are those of the event stored first' }),
   })
   .meta({ id: 'Event' })
 export type EventOutput = z.output<typeof event>
@@ -41,20 +41,25 @@ export const recordEvent = z
     variant_id: optional(id),
     type: eventType,
     properties: optional(jsonObject).meta({ examples: [{ value: 99.99 }] }),
-    timestamp: optional(instant).meta({ description: 'When it happened; now unless given, at most 5 minutes ahead' }),
+    timestamp: optional(instant).meta({
+      description: 'When the event happened, at most 5 minutes ahead of the server; default: now',
+    }),
     sent_at: optional(instant).meta({
-      description: "The sender's clock when sending: corrects `timestamp` where that clock is off",
+      description:
+        "The time of the sender's clock at sending; a clock more than 2 seconds off has its `timestamp` corrected",
     }),
     event_id: optional(label(256)).meta({
-      description: 'Yours, unique per user: a repeat answers the stored event and counts once',
+      description: 'An id of your choice, unique per user: an event sent again with it is answered but counted once',
     }),
-    attributes: optional(attributes).meta({ description: 'Given (also as {}), any user id is accepted' }),
+    attributes: optional(attributes).meta({
+      description: 'Attributes of the user. With this field, also as {}, an unknown user id is accepted',
+    }),
   })
   .meta({ id: 'RecordEvent' })
 export type RecordEvent = z.output<typeof recordEvent>
 
 const MAX_BATCH = 1000
-/** Items are checked one by one, so that a bad one hurts only itself. */
+/** The schema accepts any items; `service.ts` checks each one, so that one bad event does not reject the others. */
 export const recordBatch = z
   .object({
     events: z
@@ -84,21 +89,21 @@ export const batchResult = z
           issues: z.array(issue).optional(),
         }),
       )
-      .meta({ description: 'One outcome per event, in the order given' }),
+      .meta({ description: 'One outcome per event, in the order of the request' }),
   })
   .meta({ id: 'BatchResult' })
 export type BatchResult = z.output<typeof batchResult>
 
 const filters = {
   start_time: optional(instant),
-  end_time: optional(instant).meta({ description: 'Events before this time' }),
+  end_time: optional(instant).meta({ description: 'Only events before this time' }),
   variant_id: optional(id),
   event_types: optional(z.array(eventType).max(1000)).meta({
-    description: 'Any of these; an empty list filters nothing',
+    description: 'Only events of these types; an empty list means all types',
     examples: [['click', 'conversion']],
   }),
   user_ids: optional(z.array(userId).max(10_000)).meta({
-    description: 'Any of these; an empty list filters nothing',
+    description: 'Only events of these user ids; an empty list means all users',
   }),
 }
 const inOrder = (range: { start_time?: Date | null | undefined; end_time?: Date | null | undefined }) =>
@@ -109,8 +114,8 @@ export const listEvents = z
   .object({
     experiment_id: id,
     ...filters,
-    limit: optional(limit.unwrap()).meta({ description: 'How many rows at most; 1000 unless given' }),
-    after: optional(eventNumber).meta({ description: 'The last id of the page before' }),
+    limit: optional(limit.unwrap()).meta({ description: 'The maximum number of rows; default: 1000' }),
+    after: optional(eventNumber).meta({ description: 'The last id of the previous page' }),
   })
   .refine(inOrder, outOfOrder)
   .meta({ id: 'ListEvents' })
@@ -124,23 +129,29 @@ export type ExportFormat = z.output<typeof exportFormat>
 
 const cursor = z
   .string()
-  .regex(/^\d{1,19}-\d{1,15}$/, 'is no cursor of an event')
+  .regex(/^\d{1,19}-\d{1,15}$/, 'must be the cursor of an event, such as 739-1024')
   .meta({ examples: ['739-1024'] })
 export const exportEvents = z
   .object({
     format: exportFormat,
     ...eventFilter,
-    after: optional(cursor).meta({ description: 'The cursor of the last event that was read before' }),
+    after: optional(cursor).meta({
+      description: 'The cursor of the last event already read; the export continues there',
+    }),
   })
   .refine(inOrder, outOfOrder)
 export type ExportEvents = z.output<typeof exportEvents>
 
-const personId = z.string().meta({ description: "The owner of the user's id where it is an alias; else the same id" })
+const personId = z
+  .string()
+  .meta({ description: 'The owner of `user_id` if this id is an alias, else `user_id` itself' })
 
-/** The columns of an export, in their order. */
+/** One exported event. The fields are the columns of a CSV export, in this order. */
 export const exportedEvent = z
   .object({
-    cursor: z.string().meta({ description: 'The position in the order of storing; `after` continues from here' }),
+    cursor: z.string().meta({
+      description: 'The place of the event in the order of storage; pass it as `after` to continue from here',
+    }),
     id: eventNumber,
     user_id: z.string(),
     person_id: personId,
@@ -154,14 +165,16 @@ export const exportedEvent = z
   .meta({ id: 'ExportedEvent' })
 
 export const importOptions = z.object({
-  sent_at: optional(instant).meta({ description: "The sender's clock when sending: corrects timestamps" }),
+  sent_at: optional(instant).meta({
+    description: "The time of the sender's clock at sending; a clock more than 2 seconds off has its times corrected",
+  }),
 })
 const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int() }
-/** A line of the answer to an upload: a bad line, progress about once a second, or, last, the outcome. */
+/** One line of the answer to an upload: a rejected line, progress about once a second or, last, the outcome. */
 export const importReport = z
   .union([
     z.object({
-      line: z.int().meta({ description: 'The number of the bad line' }),
+      line: z.int().meta({ description: 'The number of the rejected line, counted from 1' }),
       status: z.literal('rejected'),
       message: z.string(),
       issues: z.array(issue).optional(),
@@ -172,16 +185,18 @@ export const importReport = z
     }),
     z.object({ done: z.literal(true), lines: z.int(), ...counts }),
     z.object({
-      done: z.literal(false).meta({ description: 'Send the rest again, or all of the upload with the same event ids' }),
+      done: z.literal(false).meta({
+        description: 'The upload broke off: send the lines after `line`, or everything again with the same event ids',
+      }),
       line: z.int().meta({ description: 'All lines up to this one are stored or rejected' }),
       message: z.string(),
       ...counts,
     }),
   ])
-  .meta({ id: 'ImportReport', description: 'A bad line, progress about once a second, or, last, the outcome' })
+  .meta({ id: 'ImportReport', description: 'A rejected line, progress about once a second or, last, the outcome' })
 export type ImportReport = z.output<typeof importReport>
 
-/** `lastEventId` is what a client that reconnects sends by itself. */
+/** The input of `tail`. A client that reconnects sends `lastEventId` by itself, as server-sent events require. */
 export const tailEvents = z
   .object({ ...eventFilter, lastEventId: optional(cursor) })
   .refine(inOrder, outOfOrder)
@@ -203,10 +218,12 @@ export const readSeries = z
   .object({
     experiment_id: id,
     interval: withDefault(z.enum(['hour', 'day']), 'day'),
-    start_time: optional(instant).meta({ description: 'The start of the first run unless given' }),
-    end_time: optional(instant).meta({ description: 'Now unless given' }),
+    start_time: optional(instant).meta({ description: 'Default: the start of the first run' }),
+    end_time: optional(instant).meta({ description: 'Default: now' }),
     event_types: filters.event_types,
-    time_zone: optional(timeZone).meta({ description: "Where hours and days are cut; the platform's unless given" }),
+    time_zone: optional(timeZone).meta({
+      description: "The IANA time zone in which hours and days begin; default: the platform's time zone",
+    }),
   })
   .refine(inOrder, outOfOrder)
   .meta({ id: 'ReadSeries' })
@@ -218,7 +235,9 @@ export const series = z
     time_zone: z.string(),
     series: z.array(
       z.object({
-        variant_id: id.nullable().meta({ description: 'null: events that name no variant, of users who had none' }),
+        variant_id: id
+          .nullable()
+          .meta({ description: 'null: events without a variant, of users without an assignment' }),
         variant_name: z.string().nullable(),
         type: z.string(),
         points: z
@@ -226,10 +245,12 @@ export const series = z
             z.object({
               start: timestamp,
               events: z.int(),
-              value: z.number().meta({ description: 'The sum of the usable numbers `value` of their properties' }),
+              value: z
+                .number()
+                .meta({ description: "The sum of the events' property `value`, where this is a usable number" }),
             }),
           )
-          .meta({ description: 'Every interval, in order, also those without events' }),
+          .meta({ description: 'One point for each interval, in order; intervals without events have zeros' }),
       }),
     ),
   })

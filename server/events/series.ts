@@ -14,10 +14,11 @@ const LENGTH_MS = { hour: HOUR_MS, day: 24 * HOUR_MS }
 type Bucket = { start: number; variant_id: number; type: string; events: number; value: number }
 
 /**
- * Counts the events that name an experiment, per hour or day of a time zone, variant and type; intervals without any
- * too. The counts come from totals by quarters of an hour, which every time zone is made of, and from the unfolded
- * events.
- * @throws DomainError BAD_REQUEST where there would be too many intervals or points
+ * Counts the events that name an experiment, per hour or day of a time zone, variant and type. Intervals without events
+ * have zero counts. The counts come from totals per quarter of an hour, of which the hours and days of every time zone
+ * consist, and from the unfolded events.
+ * @throws DomainError NOT_FOUND for an unknown experiment; BAD_REQUEST when the answer would have too many intervals or
+ *   points
  */
 export async function readSeries(em: EntityManager, timeZone: string, input: ReadSeries): Promise<Series> {
   const { experiment_id, interval } = input
@@ -26,9 +27,13 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
   const zone = input.time_zone ?? timeZone
   const end = input.end_time ?? new Date()
   const start = input.start_time ?? (first && first.started_at < end ? first.started_at : end)
-  if (start > end) throw invalid('must not be after the end', 'start_time')
+  if (start > end)
+    throw invalid(`${start.toISOString()} is after the end of the series, ${end.toISOString()}`, 'start_time')
   if ((end.getTime() - start.getTime()) / LENGTH_MS[interval] > MAX_INTERVALS)
-    throw invalid(`makes more than ${MAX_INTERVALS} intervals`, 'start_time')
+    throw invalid(
+      `${start.toISOString()} makes more than ${MAX_INTERVALS} intervals: ask for days or for a shorter time`,
+      'start_time',
+    )
 
   const { starts, buckets } = await readBuckets(em, { ...input, start, end, zone })
   const names = new Map((await variantsOf(em, experiment_id)).map((variant) => [variant.id, variant.name]))
@@ -39,7 +44,7 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
     let one = found.get(key)
     if (!one) {
       if ((found.size + 1) * starts.length > MAX_POINTS)
-        throw invalid(`makes more than ${MAX_POINTS} points: ask for fewer types, or for a shorter time`, 'event_types')
+        throw invalid(`give more than ${MAX_POINTS} points: ask for fewer types or for a shorter time`, 'event_types')
       const points = starts.map((point) => ({ start: new Date(point), events: 0, value: 0 }))
       one = { variant_id: variant_id || null, variant_name: names.get(variant_id) ?? null, type, points }
       found.set(key, one)
@@ -50,10 +55,10 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
 }
 
 /**
- * Reads the starts of all intervals, and the counts of those in which anything happened. One statement, hence one
- * moment.
+ * Reads the starts of all intervals and the counts of the intervals that have events. One statement reads both, so they
+ * belong to the same moment.
  *
- * Example: from 10:00 to 12:00, per hour. Two quarters are in the totals, one event is not folded yet.
+ * Example: from 10:00 to 12:00, per hour. The totals hold two quarters; one event is not folded yet.
  *
  *     happened (at, variant, type, events)     bucket (start, variant, type, events)     starts
  *     10:15  1  click  3                       10:00  1  click  5                        10:00
@@ -66,7 +71,7 @@ async function readBuckets(
 ): Promise<{ starts: number[]; buckets: Bucket[] }> {
   const { experiment_id, interval, zone, event_types } = asked
   const start = asked.start.toISOString()
-  // An interval that begins at the very end is not asked for.
+  // The range is half-open: an interval that begins exactly at its end is left out.
   const end = new Date(Math.max(asked.start.getTime(), asked.end.getTime() - 1)).toISOString()
   const ofTypes = event_types?.length ? sql`and e.type in (select ${list(event_types)})` : sql``
   const step = interval === 'hour' ? '15 minutes' : '6 hours'

@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
 import type { KeyRing } from '../auth/key-ring.ts'
 import type { Watch } from '../definitions/watch.ts'
-import { DomainError, invalid, notFound, unavailable } from '../errors.ts'
+import { DomainError, invalid, notFound, unavailable, unknownUser } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnCheck } from '../evaluation/evaluate.ts'
 import { Experiment } from '../experiments/entity.ts'
@@ -25,7 +25,7 @@ import {
 } from './schema.ts'
 import type { EventTail } from './tail.ts'
 
-/** The parts of the process that recording touches. */
+/** The parts of the platform that recording an event uses. */
 export type Recording = {
   readonly watch: Watch
   readonly profiles: ProfileCache
@@ -34,24 +34,26 @@ export type Recording = {
   readonly starter: Starter
 }
 
-/** How often an event is prepared again because its user was erased under it. */
+/** How often an event is prepared, each time after its user was erased or joined before the event could be stored. */
 const MAX_ATTEMPTS = 5
 const AHEAD_MS = 5 * 60 * 1000
 const SKEW_MS = 2000
-/** Older times are taken for a mistake (seconds for milliseconds, a clock at its epoch). */
+/** Earlier times are rejected as mistakes, such as seconds for milliseconds or a clock at its epoch. */
 const EARLIEST = Date.UTC(2000, 0, 1)
 
 /**
- * Stores one event; answered when it is committed. A known user costs one insert, shared with its neighbours.
- * @param actor who is named in the audit log where the event starts a draft
- * @throws DomainError NOT_FOUND for a user of whom nothing is known, unless the event carries attributes
+ * Stores one event and returns it after the commit. An event of a known user costs one insert, which it shares with
+ * events that arrive at the same time.
+ * @param actor the name that the audit log shows when the event starts a draft
+ * @throws DomainError NOT_FOUND for an unknown user unless the event carries attributes, and for an unknown experiment;
+ *   BAD_REQUEST for a variant of another experiment or a time that is not accepted
  */
 export async function record(recording: Recording, actor: string, input: RecordEvent): Promise<EventOutput> {
   const { timestamp, duplicate, ...stored } = await recordNow(recording, actor, input)
   return { ...stored, timestamp: new Date(timestamp), ...(duplicate ? { duplicate: true as const } : {}) }
 }
 
-/** Records, after another look at the user where they were erased meanwhile. */
+/** Stores one event. When its user was erased or joined meanwhile, the event is prepared again from fresh data. */
 async function recordNow(recording: Recording, actor: string, input: RecordEvent) {
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const [recorded] = await recording.recorder.record([await prepare(recording, actor, input)])
@@ -59,13 +61,13 @@ async function recordNow(recording: Recording, actor: string, input: RecordEvent
     if (recorded && recorded !== 'erased') return recorded
     await recording.watch.refresh()
   }
-  throw unavailable(`User ${input.user_id} is being joined or erased; try again soon`)
+  throw unavailable(`User ${input.user_id} is being joined or erased at this moment; send the event again soon`)
 }
 
 /**
- * Checks an event against the definitions, and starts a draft where the event is its first decision. Of a known user,
- * in an experiment that has started, without a promise.
- * @param isWelcome whether the user is known by what is sent along
+ * Checks an event against the definitions. Starts the experiment if it is a draft and the event is its first decision.
+ * Returns without a promise for a known user in an experiment that has started.
+ * @param isWelcome true accepts an unknown user id, because this event or another of its batch carries attributes
  */
 function prepare(
   recording: Recording,
@@ -76,7 +78,8 @@ function prepare(
   const { watch, profiles, memory } = recording
   const timestamp = timeOf(input)
   const { user_id, experiment_id = null, variant_id = null } = input
-  if (variant_id !== null && experiment_id === null) throw invalid('A variant needs its experiment_id', 'experiment_id')
+  if (variant_id !== null && experiment_id === null)
+    throw invalid(`must be given beside variant_id ${variant_id}: name the experiment of the variant`, 'experiment_id')
   const profiles_version = watch.seenVersion(user_id)
   const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
   const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnCheck(experiment))
@@ -97,10 +100,10 @@ async function prepareSlowly(
   const { user_id, experiment_id, variant_id } = input
   const experiment =
     experiment_id == null ? null : await findExperiment(recording.watch, experiment_id, variant_id ?? null)
-  if (!isWelcome && !(await recording.profiles.read(user_id)).known) throw notFound('User', user_id)
+  if (!isWelcome && !(await recording.profiles.read(user_id)).known) throw unknownUser(user_id)
   if (experiment && variant_id != null && startsOnCheck(experiment))
     await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
-  // What the database tells once need not be looked up with each of the user's events.
+  // Loading the user's assignments into memory saves a look-up for each later event of this user.
   if (experiment?.run && !recording.memory.peek(user_id)) await recording.memory.load(user_id)
   return newEvent(recording, input, timestamp, profiles_version)
 }
@@ -135,9 +138,9 @@ function newEvent(
 }
 
 /**
- * The variant to be stored with an event, where this process remembers all that tells: the user's assignment, which the
- * event, at its time, neither makes nor moves.
- * @returns undefined where the database has to be asked
+ * Finds the variant to store with an event, if this process has the user's assignment in memory and the event, at its
+ * time, neither creates nor changes an assignment.
+ * @returns null for an event without an experiment; undefined when the database has to decide
  */
 function settledVariant(
   { watch, memory }: Recording,
@@ -156,18 +159,25 @@ function settledVariant(
   return timestamp === null || timestamp >= from ? stored.variantId : undefined
 }
 
-/** The event's time in milliseconds, corrected by the sender's clock where that is off; null means now. */
+/**
+ * Computes the event's time in milliseconds since 1970, corrected by the error of the sender's clock when this exceeds
+ * 2 seconds. Null means now.
+ */
 function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
   if (!timestamp) return null
   const now = Date.now()
   const skew = sent_at ? now - sent_at.getTime() : 0
   const time = timestamp.getTime() + (Math.abs(skew) > SKEW_MS ? skew : 0)
-  if (time > now + AHEAD_MS) throw invalid('must not be more than 5 minutes ahead', 'timestamp')
-  if (time < EARLIEST) throw invalid('must not be before the year 2000', 'timestamp')
+  if (time > now + AHEAD_MS)
+    throw invalid(`${timestamp.toISOString()} is more than 5 minutes ahead of the server's clock`, 'timestamp')
+  if (time < EARLIEST)
+    throw invalid(`${timestamp.toISOString()} is before the year 2000: send the time of the event`, 'timestamp')
   return time
 }
 
-/** @returns undefined where this process's snapshot does not know it, or not its variant */
+/**
+ * @returns undefined when this process's snapshot does not hold the experiment, or the experiment has no such variant
+ */
 function experimentOf(watch: Watch, experimentId: number, variantId: number | null): ExperimentDefinition | undefined {
   const experiment = watch.snapshot().experiments.get(experimentId)
   const belongs = variantId === null || experiment?.variants.some((variant) => variant.id === variantId)
@@ -181,15 +191,18 @@ async function findExperiment(
 ): Promise<ExperimentDefinition> {
   const known = experimentOf(watch, experimentId, variantId)
   if (known) return known
-  // It may be newer than this process's snapshot.
+  // The experiment or the variant may be newer than this process's snapshot.
   await watch.refresh()
   const experiment = experimentOf(watch, experimentId, variantId)
   if (experiment) return experiment
   if (!watch.snapshot().experiments.has(experimentId)) throw notFound('Experiment', experimentId)
-  throw invalid(`Variant ${variantId} is not one of experiment ${experimentId}`, 'variant_id')
+  throw invalid(`${variantId} is not a variant of experiment ${experimentId}`, 'variant_id')
 }
 
-/** Length-prefixed, so that no two pairs give one text; the first 128 bits of SHA-256, written as a UUID. */
+/**
+ * Computes the digest of (user, event id): the first 128 bits of SHA-256, written as a UUID. Each part is prefixed with
+ * its length, so that two different pairs never give the same text.
+ */
 function digestOf(userId: string, eventId: string) {
   const hex = createHash('sha256')
     .update(`${userId.length}:${userId}${eventId.length}:${eventId}`, 'utf8')
@@ -199,10 +212,14 @@ function digestOf(userId: string, eventId: string) {
 
 type Outcome = BatchResult['results'][number]
 
-/** Stores up to 1000 events; the good ones are stored even if others are rejected. One outcome per event, in order. */
+/**
+ * Stores up to 1000 events. A bad event is rejected without affecting the others.
+ * @returns the counts, and one outcome for each event, in the order of the batch
+ * @throws DomainError SERVICE_UNAVAILABLE when events cannot be stored now
+ */
 export async function recordBatch(recording: Recording, actor: string, batch: RecordBatch): Promise<BatchResult> {
   const inputs = batch.events.map((given) => readItem(given, batch.sent_at))
-  // Whoever comes with attributes is known to the rest of the batch.
+  // An event with attributes makes its user known for all events of the batch.
   const welcome = new Set<string>()
   for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
   const prepared = await Promise.all(
@@ -232,7 +249,10 @@ function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent 
   return { status: 'rejected', id: null, message: 'Invalid event', issues }
 }
 
-/** What can be done, or why the event is rejected; what is no fault of the event is thrown. */
+/**
+ * Does the work, or turns a fault of the event into an outcome `rejected`. Errors that are not the event's fault, such
+ * as an unavailable database, are thrown.
+ */
 function rejectable<T extends object>(work: () => T | Promise<T>): T | Outcome | Promise<T | Outcome> {
   try {
     const result = work()
@@ -250,12 +270,15 @@ function rejectedFor(error: unknown): Outcome {
 
 const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
   row instanceof Error
-    ? { status: 'rejected', id: null, message: 'The event cannot be stored' }
+    ? { status: 'rejected', id: null, message: 'The event could not be stored: the server failed, try it once more' }
     : { status: row.duplicate ? 'duplicate' : 'accepted', id: row.id, message: null }
 
 const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
 
-/** Events that name the experiment, filtered as documented, by ascending id. */
+/**
+ * Lists the events that name an experiment and fit the filter, by ascending id.
+ * @throws DomainError NOT_FOUND for an unknown experiment
+ */
 export async function listEvents(em: EntityManager, filter: ListEvents): Promise<EventOutput[]> {
   if ((await em.count(Experiment, { id: filter.experiment_id })) === 0)
     throw notFound('Experiment', filter.experiment_id)
@@ -263,7 +286,7 @@ export async function listEvents(em: EntityManager, filter: ListEvents): Promise
   return rows.map((row) => ({ ...row, timestamp: new Date(row.timestamp) }))
 }
 
-/** Events as they are stored, for as long as the token's key is active: see `tail.ts`. */
+/** Yields events as they are stored, for as long as the API key of the token is active; see `tail.ts`. */
 export async function* tail(
   { eventTail, keyRing }: { eventTail: EventTail; keyRing: KeyRing },
   token: string | undefined,

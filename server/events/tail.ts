@@ -5,14 +5,16 @@ import type { Cursor } from '../totals/counting.ts'
 import { cursorFrom, type OrderedEvent, readAfter, readHorizon, readNewest } from './order.ts'
 import type { TailEvents } from './schema.ts'
 
-/** Events as they are stored, for whoever watches. */
+/** Streams events to readers as they are stored. */
 export type EventTail = {
   /**
-   * Events from now on, or after the last one that was seen before: none is missed and none repeated, since they come in
-   * the order of the transactions that stored them. Whoever reads slowly reads them from the database later.
-   * @param isAllowed asked every few seconds whether it may go on
-   * @param signal ends it
-   * @throws DomainError UNAUTHORIZED where it may no longer; DomainError SERVICE_UNAVAILABLE where this process has as many readers as it takes, or is about to stop
+   * Yields the events stored from now on, or after the last event that the reader has seen. No event is missed or
+   * repeated, because the stream follows the order of the transactions that stored the events. A slow reader is served
+   * from the database later; the process buffers nothing for it.
+   * @param isAllowed is called every 5 seconds; the stream ends when it returns false
+   * @param signal ends the stream
+   * @throws DomainError UNAUTHORIZED when `isAllowed` returns false; SERVICE_UNAVAILABLE when this process has 200
+   *   readers already or is about to stop
    */
   follow: (
     filter: TailEvents,
@@ -23,10 +25,11 @@ export type EventTail = {
   close: () => void
 }
 
-const LOOK_MS = 200
+const POLL_MS = 200
 const PAGE = 500
 const MAX_READERS = 200
-const ASK_MS = 5000
+const STOPPING = 'The server is about to stop; connect again'
+const CHECK_MS = 5000
 
 export function createEventTail({
   orm,
@@ -39,26 +42,26 @@ export function createEventTail({
   let readers = 0
   let closed = false
   let timer: NodeJS.Timeout | undefined
-  let looking = false
-  /** What the last look found: one for all readers. */
+  let polling = false
+  /** The result of the last poll, which all readers share. */
   let newest: { horizon: string; last: Cursor | null } = { horizon: '0', last: null }
 
-  async function look() {
-    if (looking) return
-    looking = true
+  async function poll() {
+    if (polling) return
+    polling = true
     try {
       const { last } = newest
       newest = await readNewest(orm.em.fork())
       if (newest.last && (last === null || isAfter(newest.last, last))) for (const wake of waiting) wake()
     } catch {
-      // The next look may get through.
+      // The next poll may succeed.
     } finally {
-      looking = false
+      polling = false
     }
   }
 
-  /** Until there may be something after the cursor. */
-  async function news(after: Cursor, signal: AbortSignal) {
+  /** Waits until events after the cursor may exist, the signal aborts, or the process closes. */
+  async function eventsAfter(after: Cursor, signal: AbortSignal) {
     while (!closed && !signal.aborted && !(newest.last && isAfter(newest.last, after)))
       await new Promise<void>((resolve) => {
         const wake = () => {
@@ -76,36 +79,37 @@ export function createEventTail({
     isAllowed: () => Promise<boolean>,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<OrderedEvent> {
-    if (closed) throw unavailable('The server is about to stop')
-    if (readers >= MAX_READERS) throw unavailable('This process has as many readers of events as it takes')
+    if (closed) throw unavailable(STOPPING)
+    if (readers >= MAX_READERS)
+      throw unavailable(`This process already has ${MAX_READERS} readers of events; try again soon`)
     readers++
-    timer ??= setInterval(look, LOOK_MS)
+    timer ??= setInterval(poll, POLL_MS)
     const refused = new AbortController()
     const ended = signal ? AbortSignal.any([signal, refused.signal]) : refused.signal
-    const asking = setInterval(async () => {
-      // What cannot be looked up now is looked up next time.
+    const checking = setInterval(async () => {
+      // A check that fails, as while the database is unavailable, is repeated next time.
       if (!(await isAllowed().catch(() => true))) refused.abort()
-    }, ASK_MS)
+    }, CHECK_MS)
     try {
       let after = filter.lastEventId
         ? cursorFrom(filter.lastEventId, 'lastEventId')
         : { xid: await readHorizon(orm.em.fork()), id: 0 }
       for (;;) {
-        await news(after, ended)
-        if (refused.signal.aborted) throw new DomainError('UNAUTHORIZED', 'That API key is not active any more')
+        await eventsAfter(after, ended)
+        if (refused.signal.aborted) throw new DomainError('UNAUTHORIZED', 'The API key is no longer active')
         if (ended.aborted) return
-        // Clients come back to another process, and miss nothing.
-        if (closed) throw unavailable('The server is about to stop')
+        // The client reconnects to another process with its last cursor, and misses nothing.
+        if (closed) throw unavailable(STOPPING)
         const { horizon, last } = newest
         const { events, last: seen } = await concurrencyLimit.run(() =>
           readAfter(orm.em.fork(), after, horizon, filter, PAGE),
         )
         for (const event of events) yield event
-        // Of a month that was dropped meanwhile nothing is seen.
+        // Nothing is read when the partition of these events was dropped: the reader continues after the newest event.
         after = seen ?? last ?? after
       }
     } finally {
-      clearInterval(asking)
+      clearInterval(checking)
       readers--
       if (readers === 0) {
         clearInterval(timer)

@@ -1,6 +1,6 @@
 import { defineEntity, p } from '@mikro-orm/core'
 
-/** A user whom somebody left out of an experiment's results by hand. */
+/** A user whom a request excluded from the results of an experiment. */
 export const ExcludedUnit = defineEntity({
   name: 'ExcludedUnit',
   tableName: 'excluded_units',

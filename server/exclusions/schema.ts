@@ -7,7 +7,7 @@ export const excludeUsers = z
   .object({
     experiment_id: id,
     user_ids: userIds,
-    note: optional(label()).meta({ description: 'Why, for whoever reads it later' }),
+    note: optional(label()).meta({ description: 'The reason, shown in the list of excluded users' }),
   })
   .meta({ id: 'ExcludeUsers', examples: [{ user_ids: ['tester_1'], note: 'our own testers' }] })
 export type ExcludeUsers = z.output<typeof excludeUsers>
@@ -18,12 +18,12 @@ export type IncludeUsers = z.output<typeof includeUsers>
 export const listExcluded = z.object({
   experiment_id: id,
   limit: z.int().min(1).max(10_000).optional(),
-  after: userId.optional().meta({ description: 'The last user id of the page before' }),
+  after: userId.optional().meta({ description: 'The last user id of the previous page' }),
 })
 export type ListExcluded = z.output<typeof listExcluded>
 export const excludedUser = z
   .object({ user_id: z.string(), note: z.string().nullable(), created_at: timestamp })
   .meta({ id: 'ExcludedUser' })
 export const changedUsers = z
-  .object({ changed: z.int().meta({ description: 'Users for whom that is new' }) })
+  .object({ changed: z.int().meta({ description: 'The number of users whose state changed' }) })
   .meta({ id: 'ChangedUsers' })

@@ -14,7 +14,9 @@ async function find(em: EntityManager, experimentId: number): Promise<Experiment
 }
 
 /**
- * Leaves users out of an experiment's results, with every id that is joined to theirs. Frozen results stay as they are.
+ * Excludes users, and all ids that are joined to them, from the results of an experiment. Frozen results do not change.
+ * @returns the number of users who were not excluded before
+ * @throws DomainError NOT_FOUND for an unknown experiment, CONFLICT for an archived one
  */
 export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
   await expectOpen(em, input.experiment_id)
@@ -30,7 +32,11 @@ export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
   return { changed: rows.length }
 }
 
-/** Counts them again. */
+/**
+ * Includes excluded users in the results of an experiment again.
+ * @returns the number of users who were excluded before
+ * @throws DomainError NOT_FOUND for an unknown experiment, CONFLICT for an archived one
+ */
 export async function includeUsers(em: EntityManager, input: IncludeUsers) {
   await expectOpen(em, input.experiment_id)
   const changed = await em.nativeDelete(ExcludedUnit, {
@@ -42,10 +48,13 @@ export async function includeUsers(em: EntityManager, input: IncludeUsers) {
 
 async function expectOpen(em: EntityManager, experimentId: number) {
   const { id, status } = await find(em, experimentId)
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and stays as it is`)
+  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
 }
 
-/** Lists the users whom somebody left out by hand, by ascending id. */
+/**
+ * Lists the users excluded by request, by ascending user id.
+ * @throws DomainError NOT_FOUND for an unknown experiment
+ */
 export async function listExcluded(em: EntityManager, input: ListExcluded) {
   await find(em, input.experiment_id)
   return em.find(

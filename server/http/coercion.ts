@@ -2,8 +2,9 @@ import { parse } from 'secure-json-parse'
 import type { z } from 'zod'
 
 /**
- * Path and query strings become numbers, booleans, lists and JSON objects by a plan that is made once per procedure. What does not
- * read as the wanted kind stays a string, and the schema refuses it: `0x10`, `1e3` and ` 7` are not ids.
+ * Converts a string of a path or query to the number, boolean, list or JSON object that a field needs. The plan is made
+ * once per procedure. A string that does not read as the needed kind stays a string, and the schema refuses it: `0x10`,
+ * `1e3` and ` 7` are not ids.
  */
 export type Coerce = (given: unknown) => unknown
 
@@ -21,9 +22,9 @@ const toObject: Coerce = (given) => {
     return given
   }
 }
-const asItIs: Coerce = (given) => given
+const unchanged: Coerce = (given) => given
 
-/** @returns how a string from a URL becomes the input of this schema */
+/** @returns the function that converts a string of a URL to the input of the schema */
 export function coercionOf(schema: z.core.$ZodType): Coerce {
   const definition = schema._zod.def as unknown as Definition
   switch (definition.type) {
@@ -44,6 +45,6 @@ export function coercionOf(schema: z.core.$ZodType): Coerce {
       return (given) => (Array.isArray(given) ? given : [given]).map(element)
     }
     default:
-      return asItIs
+      return unchanged
   }
 }

@@ -3,7 +3,10 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { openApiDocument } from './openapi.ts'
 
-/** The generated document at /openapi.json, and a page to read and try it at /docs, which loads nothing from elsewhere. */
+/**
+ * Serves the generated document at /openapi.json, and at /docs a page to read it. The page loads nothing from other
+ * hosts, so it works offline.
+ */
 export async function docsRoutes(app: FastifyInstance) {
   const document = openApiDocument()
   const text = JSON.stringify(document)
@@ -11,7 +14,7 @@ export async function docsRoutes(app: FastifyInstance) {
   await app.register(swagger, { mode: 'static', specification: { document: document as never } })
   await app.register(swaggerUi, {
     routePrefix: '/docs',
-    // The bar above is for exploring other documents; there is one.
+    // The top bar is hidden: it selects other documents, and this server has only one.
     theme: {
       title: 'Experimentation platform',
       css: [{ filename: 'theme.css', content: '.swagger-ui .topbar { display: none }' }],

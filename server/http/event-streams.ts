@@ -3,14 +3,15 @@ import type { KeyRing } from '../auth/key-ring.ts'
 import type { Watch } from '../definitions/watch.ts'
 
 /**
- * Streams that tell web clients to evaluate their flags again (server-sent events). They tell what state the definitions
- * are in, never a flag's value, so that all of them are sent the same, and who missed something is told the latest.
+ * Streams of server-sent events that notify web clients to evaluate their flags again. An event holds the state of the
+ * definitions, never the value of a flag. All streams therefore get the same events, and a client that missed some
+ * needs only the latest.
  */
 export type EventStreams = {
   /**
-   * @param lastEventId the state that the client was last told of
-   * @param begin gives the response to write to; not called where there are too many streams
-   * @returns whether it was opened
+   * @param lastEventId the state of the last event that the client received
+   * @param begin returns the response to write to; it is not called when there are too many streams
+   * @returns false when there are too many streams or the process is about to stop
    */
   open: (
     keyId: number,
@@ -24,16 +25,16 @@ export type EventStreams = {
 const DEFAULTS = {
   maxStreams: 10_000,
   heartbeatMs: 15_000,
-  /** Whoever reads nothing for so long is let go of. */
+  /** A client that reads nothing for this long is disconnected. */
   maxBlockedMs: 30_000,
-  /** Many changes at once are one to whoever is told. */
+  /** Changes within this interval are sent as one event. */
   leastIntervalMs: 200,
 }
-/** How long a stream that is ended may take to read what is left. */
+/** The time for which an ended stream may still send its buffered events. */
 const LEAVE_MS = 500
-/** What may lie between a client's evaluation and the opening of its stream. */
+/** The most time that may pass between a client's evaluation and the opening of its stream. */
 const RECENT_MS = 60_000
-/** Longer waits are cut up: Node's timers count in 32 bits. */
+/** Longer waits are divided, because Node's timers count milliseconds in 32 bits. */
 const LONGEST_WAIT_MS = 3_600_000
 const RETRY_MS = 2000
 
@@ -47,13 +48,13 @@ export function createEventStreams(
   const { maxStreams, heartbeatMs, maxBlockedMs, leastIntervalMs } = { ...DEFAULTS, ...limits }
   const streams = new Set<Stream>()
   let closed = false
-  let told = stateOf(watch)
-  let toldAt = Number.NEGATIVE_INFINITY
+  let sent = stateOf(watch)
+  let sentAt = Number.NEGATIVE_INFINITY
   let waiting: NodeJS.Timeout | undefined
   let nextTime: NodeJS.Timeout | undefined
 
   function send(stream: Stream, text: string) {
-    // Of one that is let go of a last write may still drain.
+    // The last write to a stream that has ended may still drain.
     if (!streams.has(stream)) return
     if (stream.blockedAt !== null) {
       stream.isBehind = true
@@ -65,42 +66,42 @@ export function createEventStreams(
       stream.blockedAt = null
       if (!stream.isBehind) return
       stream.isBehind = false
-      send(stream, eventOf(told))
+      send(stream, eventOf(sent))
     })
   }
 
-  function tell() {
+  function notify() {
     waiting = undefined
     const state = stateOf(watch)
-    if (state.id === told.id) return
-    told = state
-    toldAt = performance.now()
+    if (state.id === sent.id) return
+    sent = state
+    sentAt = performance.now()
     const text = eventOf(state)
     for (const stream of streams) send(stream, text)
   }
 
   function onChange() {
     if (closed) return
-    waiting ??= setTimeout(tell, Math.max(0, toldAt + leastIntervalMs - performance.now()))
+    waiting ??= setTimeout(notify, Math.max(0, sentAt + leastIntervalMs - performance.now()))
     clearTimeout(nextTime)
     const now = Date.now()
     const next = watch.snapshot().flagTimes.find((time) => time > now)
     if (next !== undefined) nextTime = setTimeout(onChange, Math.min(next - now, LONGEST_WAIT_MS)).unref()
   }
 
-  function letGo(stream: Stream) {
+  function end(stream: Stream) {
     streams.delete(stream)
     const { response } = stream
     const leaving = setTimeout(() => response.destroy(), LEAVE_MS)
     response.once('close', () => clearTimeout(leaving)).end()
   }
 
-  async function letGoOfRevoked() {
+  async function endRevoked() {
     const keyIds = new Set(Array.from(streams, ({ keyId }) => keyId))
     for (const keyId of keyIds) {
-      // What cannot be looked up now is looked up at the next heartbeat.
+      // A check that fails, as while the database is unavailable, is repeated at the next heartbeat.
       if (await keyRing.isActive(keyId).catch(() => true)) continue
-      for (const stream of streams) if (stream.keyId === keyId) letGo(stream)
+      for (const stream of streams) if (stream.keyId === keyId) end(stream)
     }
   }
 
@@ -109,11 +110,11 @@ export function createEventStreams(
     for (const stream of streams)
       if (stream.blockedAt === null) send(stream, ':\n\n')
       else if (now - stream.blockedAt > maxBlockedMs) stream.response.destroy()
-    void letGoOfRevoked()
+    void endRevoked()
   }, heartbeatMs)
   heartbeat.unref()
   watch.onChange(onChange)
-  keyRing.onChange(() => void letGoOfRevoked())
+  keyRing.onChange(() => void endRevoked())
   onChange()
 
   return {
@@ -123,7 +124,7 @@ export function createEventStreams(
         await watch.refresh().catch(() => {})
       if (closed) return false
       const { response, headers } = begin()
-      // Whoever left meanwhile says so no second time.
+      // A client that disconnected meanwhile emits no further close event.
       if (response.destroyed) return true
       const stream: Stream = { keyId, response, blockedAt: null, isBehind: false }
       streams.add(stream)
@@ -132,12 +133,12 @@ export function createEventStreams(
         ...headers,
         'content-type': 'text/event-stream; charset=utf-8',
         'cache-control': 'no-store',
-        // Proxies would hold events back.
+        // Without this header, proxies would buffer the events.
         'x-accel-buffering': 'no',
       })
       const state = stateOf(watch)
       const missed = lastEventId === undefined ? Date.now() - state.lastModified < RECENT_MS : lastEventId !== state.id
-      // An id without data is remembered by the client, and tells nobody anything.
+      // The client remembers an id without data, and the application receives no event.
       send(stream, `retry: ${RETRY_MS}\n${missed ? eventOf(state) : `id: ${state.id}\n\n`}`)
       return true
     },
@@ -147,12 +148,12 @@ export function createEventStreams(
       clearInterval(heartbeat)
       clearTimeout(waiting)
       clearTimeout(nextTime)
-      for (const stream of streams) letGo(stream)
+      for (const stream of streams) end(stream)
     },
   }
 }
 
-/** What definitions are in force: their version, and the last time at which a rule of a flag came into force or ended. */
+/** Identifies the definitions in force by their version and the last time at which a rule of a flag began or ended. */
 function stateOf(watch: Watch): State {
   const { version, changedAt, flagTimes } = watch.snapshot()
   const now = Date.now()

@@ -11,14 +11,14 @@ import { type InMilliseconds, id } from '../wire.ts'
 import { sendFault } from './faults.ts'
 import { queryReader } from './query.ts'
 
-/** Exports for a warehouse, as streams of lines of JSON or of comma-separated values. */
+/** Serves exports for a data warehouse, as streams of JSON lines or of comma-separated values. */
 
 const CONTENT_TYPES = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' }
 
 const readEventQuery = queryReader(eventsSchema)
 const readAssignmentQuery = queryReader(z.object({ experiment_id: id, format: exportFormat }))
 
-/** An export: its format, pages of rows, and the schema whose fields are the columns. */
+/** One export: the format, the pages of rows, and the schema whose fields are the columns. */
 type Export<Schema extends z.ZodObject> = {
   format: ExportFormat
   pages: AsyncGenerator<InMilliseconds<z.output<Schema>>[]>
@@ -38,7 +38,7 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
       try {
         await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
         const { format, pages, columns } = read(request)
-        return await send(reply, format, inTurns(pages, platform.concurrencyLimit), columns)
+        return await send(reply, format, limited(pages, platform.concurrencyLimit), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
       }
@@ -54,11 +54,11 @@ export function exportRoutes(app: FastifyInstance, platform: Platform) {
 }
 
 type Row = object
-/** Times leave the platform as ISO 8601 in UTC. */
+/** The columns of an export. Values of a time column are written as ISO 8601 in UTC. */
 type Columns = readonly { name: string; isTime: boolean }[]
 
-/** Each page waits for its turn: an export takes no connection from decisions and events. */
-async function* inTurns<T>(
+/** Reads each page within the concurrency limit, so that an export takes no connection from decisions and events. */
+async function* limited<T>(
   pages: AsyncGenerator<T>,
   concurrencyLimit: Platform['concurrencyLimit'],
 ): AsyncGenerator<T> {
@@ -73,7 +73,9 @@ async function* inTurns<T>(
   }
 }
 
-/** The first page is read before the answer begins, so that what is wrong with the request is still said. */
+/**
+ * Sends an export. The first page is read before the answer begins, so that a bad request still gets an error status.
+ */
 async function send(reply: FastifyReply, format: ExportFormat, pages: AsyncGenerator<Row[]>, columns: Columns) {
   const first = await pages.next()
   async function* text() {
@@ -97,7 +99,10 @@ function line(row: Record<string, unknown>, format: ExportFormat, columns: Colum
   return `${JSON.stringify(Object.fromEntries(values))}\n`
 }
 
-/** As RFC 4180 has it; null is an empty field, an empty text a quoted one. Nothing is changed for spreadsheets. */
+/**
+ * Writes a field of a CSV file as RFC 4180 prescribes. Null is an empty field, and an empty text is a quoted empty
+ * field. Values are not changed to suit spreadsheets.
+ */
 function csvField(value: unknown): string {
   if (value === null) return ''
   const text = typeof value === 'object' ? JSON.stringify(value) : String(value)

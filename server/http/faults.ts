@@ -6,7 +6,7 @@ import { type Fault, faultOf } from '../trpc.ts'
 
 export const RETRY_AFTER_SECONDS = 1
 
-/** Answers an error in the one shape, and logs it where it is ours. */
+/** Answers an error as `Fault`. An error of the server (5xx) is also logged. */
 export function sendFault(reply: FastifyReply, log: FastifyBaseLogger, error: unknown) {
   const { status, fault } = faultOf(asTrpc(error))
   if (status >= 500) log.error({ err: error, method: reply.request.method, url: reply.request.url }, fault.message)
@@ -25,7 +25,9 @@ const codes = {
   503: 'SERVICE_UNAVAILABLE',
 } as const
 
-/** Fastify's own errors carry a status; what carries none is ours. */
+/**
+ * Turns an error of Fastify, which carries a status, into a tRPC error. An error without a status is the server's own.
+ */
 export function asTrpc(error: unknown): TRPCError {
   if (error instanceof TRPCError) return error
   const { statusCode, message } = error as FastifyError
@@ -36,7 +38,7 @@ export function asTrpc(error: unknown): TRPCError {
   return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: error })
 }
 
-/** One place for what Fastify itself refuses: unreadable bodies, unknown paths. */
+/** Answers the requests that Fastify itself refuses, such as unreadable bodies and unknown paths. */
 export function handleFaults(app: FastifyInstance) {
   app.setErrorHandler((error, _request, reply) => sendFault(reply, app.log, error))
   app.setNotFoundHandler((request, reply) => {
@@ -44,7 +46,7 @@ export function handleFaults(app: FastifyInstance) {
     return sendFault(
       reply,
       app.log,
-      new TRPCError({ code: 'NOT_FOUND', message: `There is no ${request.method} ${path}` }),
+      new TRPCError({ code: 'NOT_FOUND', message: `There is no ${request.method} ${path}: see /docs for all paths` }),
     )
   })
 }
@@ -54,10 +56,10 @@ const malformed: Record<string, { status: number; fault: Fault }> = {
   ERR_HTTP_REQUEST_TIMEOUT: { status: 408, fault: { message: 'The request took too long to arrive', code: 'TIMEOUT' } },
 }
 
-/** Answers what is no HTTP at all, or too much of it, in the one shape too. */
+/** Answers a request that is not valid HTTP, is too large, or arrives too slowly, also as `Fault`. */
 export function answerMalformed(error: Error & { code?: string }, socket: Socket) {
   if (error.code !== 'ECONNRESET' && socket.writable) {
-    const other = { status: 400, fault: { message: 'That is not valid HTTP', code: 'BAD_REQUEST' } }
+    const other = { status: 400, fault: { message: 'The request is not valid HTTP', code: 'BAD_REQUEST' } }
     const { status, fault } = malformed[error.code ?? ''] ?? other
     const body = JSON.stringify(fault)
     socket.write(

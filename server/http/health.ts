@@ -5,8 +5,9 @@ import type { FoldState } from '../totals/progress.ts'
 const PROBE_MS = 1000
 
 /**
- * `/health/live`: the process answers. `/health/ready`: 503 only while starting or draining, so that a lost Redis or
- * database, which all processes share, does not take every one of them out of a load balancer.
+ * Serves `/health/live`, which answers while the process runs, and `/health/ready`, which answers 503 only while the
+ * process starts or drains. All processes share Redis and the database, so a 503 for an unavailable one would take
+ * every process out of a load balancer.
  */
 export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: () => boolean) {
   const { cache, definitions, orm, reporting } = platform
@@ -24,12 +25,12 @@ export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: 
       database,
       redis,
       totals,
-      rules: badRules.length === 0 ? 'ok' : `nobody is eligible by the rules of ${badRules.join(', ')}`,
+      rules: badRules.length === 0 ? 'ok' : `unreadable, so nobody is eligible: ${badRules.join(', ')}`,
     }
   })
 }
 
-/** How far totals are behind; null where that cannot be told now. */
+/** Reads how far totals are behind; null when the database does not answer in time. */
 const totalsProbe = ({ totals }: Platform['reporting']) => probe<FoldState | null>(() => totals.state(), null)
 
 const databaseProbe = (orm: Platform['orm']) =>
@@ -38,11 +39,15 @@ const databaseProbe = (orm: Platform['orm']) =>
     return 'up'
   }, 'down')
 
-/** One look at a time, however often the state is asked for: a frozen database must not eat up the pool. */
-function probe<State>(look: () => Promise<State>, otherwise: State): () => Promise<State> {
+/**
+ * Reads a state with a time limit of one second. Concurrent calls share one read, so that a frozen database cannot use
+ * up the connections of the pool.
+ * @param otherwise the state after an error or the time limit
+ */
+function probe<State>(read: () => Promise<State>, otherwise: State): () => Promise<State> {
   let probing: Promise<State> | undefined
   return () => {
-    probing ??= look()
+    probing ??= read()
       .catch(() => otherwise)
       .finally(() => {
         probing = undefined

@@ -2,19 +2,19 @@ import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { sendFault } from './faults.ts'
 
-/** Bodies below are not counted: connections bound them. */
+/** Smaller bodies are not counted, because the number of connections limits them. */
 const SMALL_BYTES = 64 * 1024
-/** What bodies may take together, from their first byte to the answer. Parsed, they take several times as much. */
+/** The most bytes of bodies in memory at a time, each from its first byte to its answer. Parsed bodies are larger. */
 const MAX_BYTES = 64 * 1024 * 1024
 
-/** Refuses large bodies, before they are read, when too many are in memory already: the database does not keep up. */
+/** Refuses large bodies before they are read when too many are in memory already, as when the database is slow. */
 export function limitIntake(app: FastifyInstance) {
   let bytes = 0
   app.addHook('onRequest', (request, reply, done) => {
     const size = announcedBytes(request)
     if (size <= SMALL_BYTES) return done()
     if (bytes + size > MAX_BYTES) {
-      const message = 'Too much is being received at once; try again soon'
+      const message = 'The server is receiving too many large bodies at the moment; try again soon'
       sendFault(reply, app.log, new TRPCError({ code: 'SERVICE_UNAVAILABLE', message }))
       return
     }
@@ -26,7 +26,10 @@ export function limitIntake(app: FastifyInstance) {
   })
 }
 
-/** A body that does not say how long it is may be as long as its route allows; one that is read as a stream takes nothing. */
+/**
+ * Returns the bytes that the body of a request may take. A body without a length counts as long as its route allows. A
+ * body that is read as a stream counts nothing.
+ */
 function announcedBytes({ headers, routeOptions }: FastifyRequest): number {
   const limit = routeOptions.bodyLimit ?? 0
   if (limit === Number.MAX_SAFE_INTEGER) return 0

@@ -5,8 +5,8 @@ import { parse } from 'secure-json-parse'
 const refused = (message: string) => Object.assign(new Error(message), { statusCode: 400 })
 
 /**
- * Reads JSON strictly: broken UTF-8 and `__proto__` keys are refused.
- * @throws Error with status 400 that says what is wrong
+ * Parses JSON strictly: invalid UTF-8 and `__proto__` keys are refused.
+ * @throws Error with status 400 whose message names the fault
  */
 export function parseJson(bytes: Buffer): unknown {
   if (!isUtf8(bytes)) throw refused('The body is not valid UTF-8')
@@ -18,14 +18,14 @@ export function parseJson(bytes: Buffer): unknown {
 }
 
 /**
- * Makes JSON the only content type of a scope; an empty body is a missing one.
- * @param give what the handler gets of a body that is not empty
+ * Makes JSON the only content type of a Fastify scope. An empty body counts as a missing one.
+ * @param read converts the bytes of a body to the value that the handler receives
  */
-export function readJson(app: FastifyInstance, give: (bytes: Buffer) => unknown) {
+export function readJson(app: FastifyInstance, read: (bytes: Buffer) => unknown) {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => {
     try {
-      done(null, body.length === 0 ? undefined : give(body as Buffer))
+      done(null, body.length === 0 ? undefined : read(body as Buffer))
     } catch (error) {
       done(error as Error)
     }

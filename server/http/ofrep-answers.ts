@@ -2,9 +2,12 @@ import type { Evaluated, Exposure } from '../flags/evaluate.ts'
 import { ATTRIBUTE_LIMITS, type Json, jsonFault, userId } from '../wire.ts'
 import type { ErrorCode, OfrepEvaluation, OfrepFailure } from './ofrep-schema.ts'
 
-/** How OFREP's requests are read and its answers written: https://openfeature.dev/docs/reference/other-technologies/ofrep/openapi */
+/**
+ * Reads the requests and writes the answers of OFREP:
+ * https://openfeature.dev/docs/reference/other-technologies/ofrep/openapi
+ */
 
-/** What an evaluation is refused with. */
+/** The error of an evaluation, with the status and the code of the protocol. */
 export class OfrepFault extends Error {
   readonly status: number
   readonly errorCode: ErrorCode
@@ -19,9 +22,9 @@ export class OfrepFault extends Error {
 type EvaluationContext = { userId: string | null; attributes: Record<string, Json> }
 
 /**
- * Reads the evaluation context of a body: its targetingKey is the user's id, all else attributes of the call. Null means
- * the same as leaving out, and so does an empty targetingKey.
- * @throws OfrepFault PARSE_ERROR or INVALID_CONTEXT
+ * Reads the evaluation context of a body. Its targetingKey is the user's id; all other fields are attributes for this
+ * call. A targetingKey that is null or empty counts as missing.
+ * @throws OfrepFault PARSE_ERROR when the body is not an object, INVALID_CONTEXT when its context is not usable
  */
 export function readContext(body: unknown): EvaluationContext {
   if (body == null) return { userId: null, attributes: {} }
@@ -46,18 +49,19 @@ const isObject = (value: unknown): value is Record<string, unknown> =>
 
 type Answered = Exclude<Evaluated, string>
 
-/** JSON of answers; those of one snapshot are the same objects again and again. */
+/** The JSON of each answer, by exposure. A snapshot returns the same answer objects again and again. */
 const written = new WeakMap<Answered['answer'], { [Kind in Exposure]?: string }>()
 
 /**
- * A successful evaluation as JSON: without a `value` the application uses its own default. `metadata.exposure` tells
- * whether this call recorded that the user met the variant, or the application is to report it when shown.
- * @param whose whom answers that are kept are for: while a page changes its user, what is to be reported tells whose it is
+ * Writes a successful evaluation as JSON. Without a `value` the application uses its own default. `metadata.exposure`
+ * says that this call recorded the exposure, or that the application has to report it when the user sees the variant.
+ * @param whose the user id of a bulk evaluation. An exposure to report names this user, because the client keeps the
+ *   answers and its page may change the user before it reports
  */
 export function successJson(answered: Answered, whose?: string | null): string {
   const json = cachedJson(answered)
   if (answered.exposure !== 'report' || whose == null) return json
-  // The metadata stands last, so that this can be added to what is written once for all users.
+  // The metadata is the last field, so the user id can be appended to the JSON that all users share.
   return `${json.slice(0, -2)},"targeting_key":${JSON.stringify(whose)}}}`
 }
 
@@ -80,7 +84,7 @@ function write({ key, reason, value, rule, experiment }: Answered['answer'], exp
           experiment_id: experiment.id,
           variant_id: experiment.variantId,
           variant_name: experiment.variantName,
-          // What is shown again in a new run is exposed again.
+          // Clients report an exposure once per run, so they need the id of the run.
           ...(experiment.runId === null ? {} : { run_id: experiment.runId }),
           exposure,
         }),
@@ -95,10 +99,10 @@ function write({ key, reason, value, rule, experiment }: Answered['answer'], exp
   return JSON.stringify(evaluation)
 }
 
-/** @param key of the flag; a bulk evaluation has none */
+/** Writes a failed evaluation as JSON. @param key the key of the flag; undefined for a bulk evaluation */
 export function failureJson(key: string | undefined, errorCode: ErrorCode, errorDetails: string): string {
   const failure: OfrepFailure = { key, errorCode, errorDetails }
   return JSON.stringify(failure)
 }
 
-export const TARGETING_KEY_MISSING = 'This flag takes a targetingKey: the id of the user'
+export const TARGETING_KEY_MISSING = "The flag needs a user: pass the user's id as context.targetingKey"

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { id } from '../wire.ts'
 
-/** What OFREP's requests and answers hold: types of what is sent, and their part of the OpenAPI document. */
+/** Schemas of OFREP's requests and answers. They give the types of the answers and a part of the OpenAPI document. */
 
 export const flagKey = z.string().meta({ examples: ['new-checkout'] })
 
@@ -11,7 +11,7 @@ export const ofrepRequest = z
       .looseObject({ targetingKey: z.string().optional().meta({ description: "The user's id" }) })
       .optional()
       .meta({
-        description: "The user's id and, beside it, any attributes: merged over the stored profile for this call only",
+        description: "The user's id and any attributes, which are merged over the stored profile for this call only",
         examples: [{ targetingKey: 'user_12345', country_code: 'US' }],
       }),
   })
@@ -22,7 +22,7 @@ export const ofrepEvaluation = z
     key: flagKey,
     reason: z.enum(['STATIC', 'TARGETING_MATCH', 'SPLIT', 'DISABLED']),
     variant: z.string().optional().meta({ description: 'The variant of the experiment that decided' }),
-    value: z.unknown().optional().meta({ description: "Missing: the application's own default" }),
+    value: z.unknown().optional().meta({ description: "If missing, the application's own default applies" }),
     metadata: z
       .object({
         rule: z.string().optional().meta({ description: 'The rule that answered' }),
@@ -33,11 +33,11 @@ export const ofrepEvaluation = z
         exposure: z
           .enum(['recorded', 'report', 'none'])
           .optional()
-          .meta({ description: 'report: send a $exposure event when the user is shown it' }),
+          .meta({ description: 'report: send a $exposure event when the user sees the variant' }),
         targeting_key: z
           .string()
           .optional()
-          .meta({ description: 'Whose exposure is to be reported, where many flags were asked for' }),
+          .meta({ description: 'In bulk evaluations: the user whose exposure is to be reported' }),
       })
       .optional(),
   })
@@ -46,7 +46,7 @@ export type OfrepEvaluation = z.output<typeof ofrepEvaluation>
 
 export const ofrepFailure = z
   .object({
-    key: flagKey.optional().meta({ description: 'Missing where many flags were asked for' }),
+    key: flagKey.optional().meta({ description: 'Missing if a bulk evaluation failed as a whole' }),
     errorCode: z.enum(['PARSE_ERROR', 'TARGETING_KEY_MISSING', 'INVALID_CONTEXT', 'FLAG_NOT_FOUND', 'GENERAL']),
     errorDetails: z.string(),
   })

@@ -13,11 +13,11 @@ import { failureJson, OfrepFault, readContext, successJson, TARGETING_KEY_MISSIN
 import type { ErrorCode, OfrepBulkEvaluation } from './ofrep-schema.ts'
 import { isWindowGood, keyOfToken, streamToken, windowOf } from './stream-token.ts'
 
-/** OpenFeature's Remote Evaluation Protocol 0.3, below the prefix that the scope has (/ofrep/v1). */
+/** Serves OpenFeature's Remote Evaluation Protocol 0.3, below the prefix of its Fastify scope (/ofrep/v1). */
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 const STREAM_PATH = '/event-stream'
-/** After how long without a visible page a client should close its stream. */
+/** The time without a visible page after which a client should close its stream. */
 const INACTIVITY_SECONDS = 120
 
 type Request = FastifyRequest<{ Params: { '*'?: string }; Querystring: Record<string, unknown> }>
@@ -41,8 +41,8 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
   app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply, app.prefix))
   // The server provider sends the key as it is, slashes included.
   app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
-  // Fastify would answer HEAD too, by a stream that nothing is written to.
-  // An EventSource names no key, so that a limit would be one for everybody behind a proxy.
+  // Without this option, Fastify would answer HEAD by a stream without events. There is no rate limit, because an
+  // EventSource sends no key, and one limit would apply to all users behind a proxy.
   const options = { exposeHeadRoute: false, config: { rateLimit: false as const } }
   app.get(STREAM_PATH, options, (request: Request, reply) => openStream(platform, streams, request, reply))
 }
@@ -57,21 +57,21 @@ async function callerOf(platform: Platform, request: Request) {
 
 async function evaluateOne(platform: Platform, request: Request, reply: FastifyReply) {
   const key = keyOf(request)
-  if (key === undefined) throw new OfrepFault(404, 'FLAG_NOT_FOUND', 'A flag has a key')
+  if (key === undefined) throw new OfrepFault(404, 'FLAG_NOT_FOUND', 'The path names no flag: append its key')
   const { actor } = await callerOf(platform, request)
   const { userId, attributes } = readContext(request.body)
   const check = { user_id: userId, keys: [key], attributes, expose: true }
   const result = (await evaluate(platform.deciding, actor, check)).get(key)
-  if (!result) throw new OfrepFault(404, 'FLAG_NOT_FOUND', `There is no flag ${key}`)
+  if (!result) throw new OfrepFault(404, 'FLAG_NOT_FOUND', `Flag ${key} does not exist`)
   if (result === 'user needed') throw new OfrepFault(400, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
   return reply.type(JSON_TYPE).send(successJson(result))
 }
 
-/** All flags at once: decisions are stored, so that they cannot flip, and nobody is exposed. */
+/** Evaluates all flags. Decisions are stored, so that they cannot change later, but no exposure is recorded. */
 async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply, prefix: string) {
   const { actor, caller } = await callerOf(platform, request)
   const { userId, attributes } = readContext(request.body)
-  const current = await isCurrent(platform.definitions, request.query.flagConfigEtag)
+  const current = await catchUp(platform.definitions, request.query.flagConfigEtag)
   const results = await evaluate(platform.deciding, actor, { user_id: userId, keys: null, attributes, expose: false })
   const flags = Array.from(results, ([key, result]) =>
     result === 'user needed'
@@ -79,8 +79,8 @@ async function evaluateAll(platform: Platform, request: Request, reply: FastifyR
       : successJson(result, userId),
   ).join()
   const keyId = caller?.id
-  if (keyId == null) throw new Error('Only API keys evaluate')
-  // The link to the stream is the key's own.
+  if (keyId == null) throw new Error('A caller without an API key passed the check of the scope evaluate')
+  // The digest includes the key, because the link to the stream belongs to it.
   const digest = createHash('sha256')
     .update(`${keyId}\n${userId ?? ''}\n${flags}`)
     .digest('base64url')
@@ -95,17 +95,18 @@ async function evaluateAll(platform: Platform, request: Request, reply: FastifyR
   return reply.type(JSON_TYPE).send(`{"flags":[${flags}],"eventStreams":${JSON.stringify(eventStreams)}}`)
 }
 
-/** How far the clock of the process that told a client of a change may be ahead of this one's. */
+/** The most by which the clock of the process that notified a client may be ahead of this process's clock. */
 const AHEAD_MS = 1000
 
 /**
- * Sees to it that this process has seen the change that a client was told of, by this process or another.
- * @param told the state of the stream of changes, if a client asks again because of that
- * @returns false where it has not, or cannot tell: then nothing is left unsent
+ * Waits until this process has loaded the change of which a stream notified the client, from this process or another.
+ * @param notified the state that the stream sent; undefined when no event caused this evaluation
+ * @returns false when this process has not loaded the change or cannot tell; the caller then answers in full, not by
+ *   304
  */
-async function isCurrent({ watch }: Platform['definitions'], told: unknown): Promise<boolean> {
-  if (told === undefined) return true
-  const state = typeof told === 'string' ? /^(?:W\/)?"?(\d{1,10})(?:-(\d{1,15}))?"?$/.exec(told) : null
+async function catchUp({ watch }: Platform['definitions'], notified: unknown): Promise<boolean> {
+  if (notified === undefined) return true
+  const state = typeof notified === 'string' ? /^(?:W\/)?"?(\d{1,10})(?:-(\d{1,15}))?"?$/.exec(notified) : null
   if (!state) return false
   const version = Number(state[1])
   const ahead = Number(state[2] ?? 0) - Date.now()
@@ -116,8 +117,9 @@ async function isCurrent({ watch }: Platform['definitions'], told: unknown): Pro
 }
 
 /**
- * The tag by which the client has this answer, and a link to the stream that is still good: it holds when that was made.
- * Tags may be weak, unquoted, and several.
+ * Finds a tag of the client that stands for this answer and for a link to the stream that is still valid. The tag holds
+ * the time window of the link. The header may hold several tags, also weak or unquoted ones.
+ * @returns undefined when the client has no such tag
  */
 function tagHeld(ifNoneMatch: string | undefined, digest: string, now: number): string | undefined {
   const tags = (ifNoneMatch ?? '')
@@ -133,19 +135,22 @@ async function openStream(platform: Platform, streams: EventStreams, request: Re
   const { token } = request.query
   const keyId = typeof token === 'string' ? keyOfToken(platform.streamSecret, token, Date.now()) : null
   if (keyId === null || !(await platform.keyRing.isActive(keyId)))
-    throw new OfrepFault(401, 'GENERAL', 'The link is too old, or its API key is not active: evaluate the flags again')
+    throw new OfrepFault(401, 'GENERAL', 'The link has expired, or its API key is not active: evaluate the flags again')
   const lastEventId = request.headers['last-event-id']
   const opened = await streams.open(keyId, typeof lastEventId === 'string' ? lastEventId : undefined, () => {
     reply.hijack()
     return { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders }
   })
-  if (!opened) throw new OfrepFault(503, 'GENERAL', 'This process has as many streams as it takes')
+  if (!opened) throw new OfrepFault(503, 'GENERAL', 'This process has too many streams already; connect again soon')
 }
 
-/** Of a key that cannot be decoded, which no route sees: the key as it was sent; undefined for any other URL. */
+/**
+ * Reads the key of a flag from a URL as it was sent. No route sees a key that cannot be percent-decoded.
+ * @returns undefined for any other URL
+ */
 export const undecodedKey = (url: string): string | undefined => /^\/ofrep\/v1\/evaluate\/flags\/([^?]+)/.exec(url)?.[1]
 
-/** Answers a fault in the protocol's shape; of a request that cannot be read the code says what is to blame. */
+/** Answers an error as the protocol prescribes. A 5xx other than 503 is also logged. */
 export function sendOfrepFault({ log }: Platform, key: string | undefined, reply: FastifyReply, error: unknown) {
   const { status, errorCode, message } = described(error)
   if (status >= 500 && status !== 503) log.error({ err: error, method: reply.request.method, key }, message)
@@ -156,7 +161,7 @@ export function sendOfrepFault({ log }: Platform, key: string | undefined, reply
     .send(failureJson(key, errorCode, message))
 }
 
-/** The protocol knows no 413 and no 415: its clients understand a 400 with a code. */
+/** The protocol defines neither 413 nor 415, so such faults are answered by 400 with a code. */
 const unreadable: Record<number, ErrorCode> = { 400: 'PARSE_ERROR', 413: 'INVALID_CONTEXT', 415: 'PARSE_ERROR' }
 
 function described(error: unknown): { status: number; errorCode: ErrorCode; message: string } {

@@ -24,11 +24,11 @@ type Document = {
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
-const DESCRIPTION = `Define experiments, decide who sees which variant, record what they did, and read what it means.
+const DESCRIPTION = `Define experiments, decide which variant each user sees, record events, and read the results.
 
 Authenticate with \`Authorization: Bearer <API key>\`. Every path answers with and without a trailing slash. Times are
-ISO 8601 in UTC with milliseconds; input may carry any offset. Errors have one shape: message, code and, for bad input,
-issues with the path of each field.`
+ISO 8601 in UTC with milliseconds; times in requests may have any offset. Every error has a message and a code; an error
+for bad input also has issues, each with the path of a field.`
 
 const errorSchema: Schema = {
   type: 'object',
@@ -37,7 +37,7 @@ const errorSchema: Schema = {
     code: { type: 'string', examples: ['BAD_REQUEST'] },
     issues: {
       type: 'array',
-      description: 'What is wrong with which field, for bad input',
+      description: 'For bad input: the path of each invalid field and its fault',
       items: {
         type: 'object',
         properties: {
@@ -53,19 +53,19 @@ const errorSchema: Schema = {
 
 const ERRORS: Record<number, string> = {
   400: 'Malformed or invalid input',
-  401: 'No API key, or one that is unknown, inactive or expired',
-  403: 'The API key lacks the scope',
-  404: 'Something named does not exist',
-  409: 'A name, key or e-mail is taken, or the status forbids the change',
+  401: 'The API key is missing, unknown, inactive or expired',
+  403: 'The API key lacks the scope that this operation needs',
+  404: 'An object that the request names does not exist',
+  409: 'A name, key or email is taken, or the status of the object forbids the change',
   413: 'The body is too large',
   415: 'The body is not application/json',
   500: 'Internal server error',
-  503: 'The database is unavailable or cannot keep up: try again after Retry-After seconds',
+  503: 'The database is unavailable or overloaded: try again after Retry-After seconds',
 }
 
 /**
- * The OpenAPI 3.1 document, made by trpc-openapi's generator from the procedures, then told what this server does
- * beyond it: bodies of DELETE, GET twins, one shape of errors, keys that may be left out.
+ * Generates the OpenAPI 3.1 document. trpc-openapi makes it from the procedures; this function adds what that generator
+ * does not know: bodies of DELETE, GET twins, the shape of errors, and keys that may be left out.
  */
 export function openApiDocument(): Document {
   const document = generateOpenApiDocument(appRouter, {
@@ -123,7 +123,7 @@ function moveQueryToBody(operation: Operation) {
   }
 }
 
-/** The generator writes bodies out in place; those with a name become components. */
+/** The generator writes bodies in place; a body with a name becomes a component. */
 function nameBody(document: Document, { requestBody }: Operation, name: string | undefined) {
   const content = requestBody?.content['application/json']
   if (!content || !name) return
@@ -131,13 +131,13 @@ function nameBody(document: Document, { requestBody }: Operation, name: string |
   content.schema = { $ref: `#/components/schemas/${name}` }
 }
 
-/** The generator asks for a body wherever the path has a parameter; it is needed where one of its fields is. */
+/** The generator requires a body whenever the path has a parameter. A body is required only if one of its fields is. */
 function requireBody(document: Document, operation: Operation) {
   if (operation.requestBody)
     operation.requestBody.required = (bodySchema(document, operation).required ?? []).length > 0
 }
 
-/** The schema of a body, looked up where it is a named component. */
+/** Returns the schema of a body, also if the body refers to a component. */
 function bodySchema(document: Document, { requestBody }: Operation): Schema {
   const given = requestBody?.content['application/json']?.schema ?? {}
   const name = typeof given.$ref === 'string' ? given.$ref.split('/').at(-1) : undefined
@@ -167,7 +167,7 @@ function describeErrors(operation: Operation, method: string) {
   }
 }
 
-/** The same operation as a GET: the body's fields as query parameters, lists by repetition. */
+/** Describes the same operation as a GET: the fields of the body are query parameters, and lists repeat a parameter. */
 function twinOf(document: Document, operation: Operation): Operation {
   const { requestBody: _body, ...rest } = structuredClone(operation)
   const schema = structuredClone(bodySchema(document, operation))

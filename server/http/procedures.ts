@@ -4,18 +4,18 @@ import type { Context } from '../context.ts'
 import { appRouter } from '../router.ts'
 import { authorize, canWait, type Meta, translate } from '../trpc.ts'
 
-/** A procedure that is served over REST, as its `meta.openapi` says. */
+/** A procedure that is served over REST, by the method and path of its `meta.openapi`. */
 export type RestProcedure = {
   name: string
   meta: Meta & { openapi: NonNullable<Meta['openapi']> }
   input: z.ZodObject
-  /** The fields of the input that are in the path. */
+  /** The fields of the input that the path holds. */
   pathFields: readonly string[]
   /** @throws TRPCError, translated */
   call: (ctx: Context, input: unknown) => Promise<unknown>
 }
 
-/** What tRPC keeps of a procedure. */
+/** The fields of tRPC's internal definition of a procedure that REST uses. */
 type Definition = {
   meta?: Meta
   inputs: z.ZodObject[]
@@ -24,9 +24,10 @@ type Definition = {
   resolver: (options: { ctx: Context; input: unknown }) => unknown
 }
 
-/** Guard, input, output, resolver. */
+/** The steps of every procedure: guard, input, output, resolver. */
 const STEPS = 4
 
+/** Lists the procedures with a `meta.openapi`. @throws Error for a procedure that cannot be served over REST */
 export function restProcedures(): RestProcedure[] {
   const procedures: Record<string, { _def: unknown }> = appRouter._def.procedures as never
   return Object.entries(procedures).flatMap(([name, procedure]) => {
@@ -35,19 +36,19 @@ export function restProcedures(): RestProcedure[] {
     if (!meta?.openapi) return []
     const [input] = inputs
     if (!input?.shape || inputs.length !== 1)
-      throw new Error(`${name} is served over REST: its input must be one object`)
+      throw new Error(`${name} has meta.openapi, so its input must be one z.object`)
     const pathFields = [...meta.openapi.path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as string)
     return [{ name, meta: { ...meta, openapi: meta.openapi }, input, pathFields, call: callOf(name, definition) }]
   })
 }
 
 /**
- * The steps of a procedure one after the other: guard, input, resolver, output. tRPC's own chain copies its options
- * several times per step, which made up 22 % of the CPU time of a decision (`npm run bench -- decisions --profile`).
- * @throws Error for a procedure with a step that this does not know
+ * Calls the steps of a procedure in order: guard, input, resolver, output. tRPC's own chain copies its options several
+ * times per step, which took 22 % of the CPU time of a decision (`npm run bench -- decisions --profile`).
+ * @throws Error for a procedure with a further middleware, which this function would skip
  */
 function callOf(name: string, { meta, inputs, output, resolver, middlewares }: Definition): RestProcedure['call'] {
-  if (middlewares.length !== STEPS) throw new Error(`${name} has a middleware that REST would leave out`)
+  if (middlewares.length !== STEPS) throw new Error(`${name} has a middleware that REST would skip`)
   const [schema] = inputs as [z.ZodObject]
   const waits = canWait(meta?.access)
   return async (ctx, input) => {

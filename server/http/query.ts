@@ -3,8 +3,9 @@ import type { z } from 'zod'
 import { type Coerce, coercionOf } from './coercion.ts'
 
 /**
- * Reads a query string, and fields of the path, by a schema, as REST does for procedures.
- * @throws TRPCError BAD_REQUEST naming each field that is wrong
+ * Makes a function that reads the parameters of a query string and of the path by a schema, as REST does for
+ * procedures.
+ * @throws TRPCError BAD_REQUEST that names each invalid field
  */
 export function queryReader<Schema extends z.ZodObject>(schema: Schema): (given: unknown) => z.output<Schema> {
   const plan = Object.entries(schema.shape).map(([field, type]): [string, Coerce] => [

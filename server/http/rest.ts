@@ -6,7 +6,9 @@ import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
 
-/** Serves every procedure that has a `meta.openapi` on Fastify's own router, below the prefix that the scope has. */
+/**
+ * Serves each procedure with a `meta.openapi` by Fastify's own router, below the prefix of the Fastify scope (/api).
+ */
 export function restRoutes(app: FastifyInstance, platform: Platform) {
   for (const procedure of restProcedures()) {
     const { method, path } = procedure.meta.openapi
@@ -45,7 +47,7 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source) {
 
 type Input = Record<string, unknown>
 
-/** How a request becomes the procedure's input: path, then query or body; planned once. */
+/** Plans once how a request becomes the input of a procedure: fields of the path, and of the query or the body. */
 function inputReader(procedure: RestProcedure, source: Source): (request: FastifyRequest) => Input {
   const planOf = (fields: string[]): [string, Coerce][] =>
     fields.map((field) => [
@@ -70,14 +72,14 @@ function inputReader(procedure: RestProcedure, source: Source): (request: Fastif
   }
 }
 
-/** A missing body is an empty one: the schema says whether that will do. */
+/** Reads the body. A missing body counts as an empty object, which the schema then accepts or refuses. */
 function bodyOf({ body }: FastifyRequest): object {
   if (body === undefined) return {}
   if (typeof body === 'object' && body !== null && !Array.isArray(body)) return body
   throw new TRPCError({ code: 'BAD_REQUEST', message: 'The body must be a JSON object' })
 }
 
-/** A full page carries a link to the next one, as a GET. */
+/** Adds a `Link` header with the GET of the next page to a full page. */
 function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, rows: readonly Input[], cursor: string) {
   const last = rows.at(-1)
   if (!last || rows.length < Number(input.limit ?? DEFAULT_LIMIT)) return
@@ -90,6 +92,6 @@ function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, ro
   }
   query.append('after', String(last[cursor]))
   const next = `${path}?${query}`
-  // A filter too long for a URL cannot be linked to; its caller repeats the POST with `after`.
+  // A filter that is too long for a URL gets no link; its caller repeats the POST with `after`.
   if (next.length <= MAX_LINK_LENGTH) reply.header('link', `<${next}>; rel="next"`)
 }

@@ -8,23 +8,24 @@ import { parseJson } from './json.ts'
 import { successJson } from './ofrep-answers.ts'
 
 const CHECK = '/api/experiments/check-eligibility'
-/** Matches one flag, in characters that a URL does not escape, and no query. */
+/** Matches the path of one flag whose key has only characters that a URL does not escape; no query may follow. */
 const EVALUATION = /^\/ofrep\/v1\/evaluate\/flags\/([\w.-]{1,100})$/
-/** Larger bodies, and bodies that arrive in several chunks, take the usual way. */
+/** Larger bodies, and bodies that arrive in several chunks, are left to the procedure. */
 const MAX_BYTES = 16_384
-/** In longer lists the procedure looks for ids that are named twice. */
+/** The procedure checks longer lists for repeated ids; here the check is quadratic. */
 const MAX_IDS = 32
 
 /**
- * Answers checks, assignments and single evaluations of flags for known users before any framework sees them. The key
- * check and the decision from memory are the procedure's own; only its schemas are skipped. Every other request, above
- * all every fault, is left to the procedure, which reads it from its beginning. This saves a quarter of the cost of
- * such a request, and keeps it above 0.70 of bare node:http (`npm run bench -- decisions`).
+ * Answers eligibility checks, reads of assignments and evaluations of single flags for known users without Fastify and
+ * tRPC. The check of the key and the decision from memory are the same functions as in the procedure; only its schemas
+ * are skipped. Every other request, and every invalid one, is left to the procedure, which reads the request from its
+ * beginning. This saves a quarter of the cost of such a request, which keeps the throughput above 0.70 of bare
+ * node:http (`npm run bench -- decisions`).
  * @param isOpen false while the server is closing
  */
 export function answerShortly(server: Server, platform: Platform, isOpen: () => boolean) {
   const [usual] = server.listeners('request') as RequestListener[]
-  if (!usual) throw new Error('The server has no request listener for the requests that are left over')
+  if (!usual) throw new Error('The server has no request listener to which other requests could be passed')
   server.removeListener('request', usual)
   server.on('request', (request, response) => {
     const assignment = request.method === 'GET' && isOpen() ? assignmentOf(platform, request) : null
@@ -43,7 +44,7 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
   })
 }
 
-/** Matches ids that neither a URL nor JSON escapes, and no query. */
+/** Matches the path of an assignment whose ids neither a URL nor JSON escapes; no query may follow. */
 const ASSIGNMENT = /^\/api\/experiments\/([1-9]\d{0,8})\/assignment\/([\w.~-]{1,256})$/
 
 function assignmentOf(platform: Platform, { url, headers }: IncomingMessage): string | null {
@@ -64,7 +65,7 @@ function mayEvaluate(keyRing: Platform['keyRing'], token: string | undefined): b
 
 type Body = Record<string, unknown>
 
-/** Finds what answers a POST of this URL from its body. @returns null for the usual way */
+/** Finds the function that answers a POST of this URL from its body. @returns null to leave it to the procedure */
 function answererOf(
   platform: Platform,
   { method, url = '', headers }: IncomingMessage,
@@ -81,9 +82,9 @@ function answererOf(
 
 const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
-/** Reads the length of the body. @returns null where it may be long, or no JSON */
+/** Reads the length of a short JSON body from the headers. @returns null to leave the request to the procedure */
 function bytesOfShortBody({ headers }: IncomingMessage): number | null {
-  // A browser of another origin needs headers that the usual way sends.
+  // A browser of another origin needs CORS headers, which only Fastify sends.
   if (headers.origin !== undefined || headers['content-encoding'] !== undefined) return null
   if (!JSON_TYPE.test(headers['content-type'] ?? '')) return null
   const length = Number(headers['content-length'])
@@ -104,7 +105,7 @@ function plainObject(bytes: Buffer): Body | null {
   }
 }
 
-/** Answers a check with a user id, experiments named once and `expose`. @returns null when there is more to it */
+/** Answers a check with a user id, distinct experiment ids and `expose`. @returns null to leave it to the procedure */
 function checkJson(deciding: Platform['deciding'], body: Body): string | null {
   const { user_id, experiment_ids, attributes, expose, preview } = body
   if (typeof user_id !== 'string' || attributes != null || preview != null) return null
@@ -120,7 +121,7 @@ function checkJson(deciding: Platform['deciding'], body: Body): string | null {
 /** Matches ids that need no further check. */
 const PLAIN_ID = /^[\w.~@:+-]{1,256}$/
 
-/** Answers one flag for a user who is named. @returns null when there is more to it, or something is wrong */
+/** Evaluates one flag for a named user. @returns null to leave the evaluation to the procedure */
 function evaluationJson(deciding: Platform['deciding'], key: string, { context }: Body): string | null {
   if (typeof context !== 'object' || context === null || Array.isArray(context)) return null
   const { targetingKey, ...attributes } = context as Body

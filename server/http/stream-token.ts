@@ -1,16 +1,17 @@
 import { createHmac, timingSafeEqual } from 'node:crypto'
 
 /**
- * Links to streams of changes carry what an EventSource cannot send as a header: a token for these streams alone, made
- * for one API key, good for 15 to 30 minutes, and the same for all answers of a quarter of an hour.
+ * Tokens in the links to streams of changes, because an EventSource cannot send headers. A token belongs to one API
+ * key, opens only these streams, and is valid for 15 to 30 minutes. All answers within a quarter of an hour hold the
+ * same token.
  */
 const WINDOW_MS = 15 * 60_000
 
-/** The quarter of an hour of a time in milliseconds. */
+/** Returns the number of the quarter of an hour that holds a time, in milliseconds since 1970. */
 export const windowOf = (now: number): number => Math.floor(now / WINDOW_MS)
-/** Whether what was made in a window is still good. */
+/** True while a token made in the window is valid. */
 export const isWindowGood = (window: number, now: number): boolean => {
-  // Another process's clock may be a little ahead.
+  // The clock of the process that made the token may be a little ahead.
   const age = windowOf(now) - window
   return age >= -1 && age <= 1
 }
@@ -23,7 +24,7 @@ export function streamToken(secret: string, keyId: number, now: number): string 
   return `${keyId}.${window.toString(36)}.${sign(secret, keyId, window).toString('base64url')}`
 }
 
-/** @returns the API key's id; null for a token that is not, or no longer, good */
+/** Checks a token. @returns the id of its API key; null for a token that is invalid or has expired */
 export function keyOfToken(secret: string, token: string, now: number): number | null {
   const [, id, window36, mac] = /^([1-9]\d{0,9})\.([0-9a-z]{1,8})\.([\w-]{43})$/.exec(token) ?? []
   if (!id || !window36 || !mac) return null

@@ -12,23 +12,23 @@ import {
 } from '../events/schema.ts'
 import { id } from '../wire.ts'
 
-/** Describes uploads and exports beside the procedures in the OpenAPI document. */
+/** Describes the paths of uploads and exports for the OpenAPI document. */
 
 const error = { $ref: '#/components/schemas/Error' }
 const failure = (description: string) => ({ description, content: { 'application/json': { schema: error } } })
 const refusals = (scope: string) => ({
   400: failure('Malformed or invalid input'),
-  401: failure('No API key, or one that is unknown, inactive or expired'),
+  401: failure('The API key is missing, unknown, inactive or expired'),
   403: failure(`The API key lacks the scope ${scope}`),
   500: failure('Internal server error'),
   503: {
-    ...failure('The database is unavailable or cannot keep up: try again after Retry-After seconds'),
+    ...failure('The database is unavailable or overloaded: try again after Retry-After seconds'),
     headers: { 'Retry-After': { schema: { type: 'integer' as const }, description: 'Seconds' } },
   },
 })
 const security = [{ bearer: [] }]
 
-/** The fields of a query string. An optional field may be null where it is sent as JSON, which a query string cannot say. */
+/** Returns the schema of a query string. In JSON an optional field may be null, which a query string cannot express. */
 function queryOf(schema: z.ZodObject) {
   return z.object(Object.fromEntries(Object.entries(schema.shape).map(([name, type]) => [name, withoutNull(type)])))
 }
@@ -48,17 +48,17 @@ const lines = (row: z.ZodType) => ({
 const importOperation: ZodOpenApiOperationObject = {
   operationId: 'events.import',
   tags: ['events'],
-  summary: 'Upload events as lines of JSON, of any number',
+  summary: 'Upload any number of events, one JSON object a line',
   security,
   requestParams: { query: queryOf(importOptions) },
   requestBody: {
     required: true,
     content: { 'application/x-ndjson': { schema: recordEvent } },
-    description: `One event a line, of at most ${MAX_LINE_BYTES} bytes`,
+    description: `One event a line; a line has at most ${MAX_LINE_BYTES} bytes`,
   },
   responses: {
     200: {
-      description: 'Reports, a line of JSON each, while the upload goes on',
+      description: 'Reports, one JSON object a line, sent while the upload arrives',
       content: { 'application/x-ndjson': { schema: importReport } },
     },
     ...refusals('track'),
@@ -69,20 +69,20 @@ const importOperation: ZodOpenApiOperationObject = {
 const exportOperation: ZodOpenApiOperationObject = {
   operationId: 'events.export',
   tags: ['events'],
-  summary: 'All events in the order in which they were stored, as a stream',
+  summary: 'Export events as a stream, in the order in which they were stored',
   security,
   requestParams: { query: queryOf(exportEvents) },
   responses: {
     200: { description: 'One event a line', content: lines(exportedEvent) },
     ...refusals('read'),
-    404: failure('There is no such experiment'),
+    404: failure('The experiment does not exist'),
   },
 }
 
 const assignmentsOperation: ZodOpenApiOperationObject = {
   operationId: 'assignments.export',
   tags: ['experiments'],
-  summary: 'The exposure log: everybody assigned in any run, as a stream',
+  summary: 'Export the exposure log as a stream: the assignments of all runs of an experiment',
   security,
   requestParams: {
     path: z.object({ experiment_id: id }),
@@ -91,7 +91,7 @@ const assignmentsOperation: ZodOpenApiOperationObject = {
   responses: {
     200: { description: 'One assignment a line', content: lines(loggedAssignment) },
     ...refusals('read'),
-    404: failure('There is no such experiment'),
+    404: failure('The experiment does not exist'),
   },
 }
 

@@ -6,10 +6,10 @@ import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
 
-/** Calls that one request may carry. */
+/** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
 
-/** Procedures whose input may be larger than others', and how large; the client sends such a call alone. */
+/** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = Object.entries(
   appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta } }>,
 ).flatMap(([path, { _def }]) => {
@@ -20,11 +20,11 @@ const largeCalls = Object.entries(
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
 
 /**
- * The procedures for typed clients, at /trpc. Mounted here rather than by tRPC's plugin, whose parsers take broken
- * UTF-8, `__proto__` keys and multipart bodies of any size.
+ * Serves the procedures to typed clients, at /trpc. tRPC's own Fastify plugin is not used, because its parsers accept
+ * invalid UTF-8, `__proto__` keys and multipart bodies of any size.
  */
 export function trpcRoutes(app: FastifyInstance, platform: Platform) {
-  // tRPC parses the text itself; parsing it here only refuses what is not strict.
+  // tRPC parses the text itself; this parse only refuses text that is not strict JSON.
   readJson(app, (bytes) => {
     parseJson(bytes)
     return bytes.toString('utf8')
@@ -39,7 +39,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       path: path ?? request.params.path ?? '',
       createContext: ({ req }) => createContext(platform, bearerToken(req.headers.authorization)),
       maxBatchSize: MAX_BATCH_SIZE,
-      // A query may be too long for a URL.
+      // The client sends a query whose input is too long for a URL by POST.
       allowMethodOverride: true,
       responseMeta: ({ errors }) =>
         errors.some((error) => error.code === 'SERVICE_UNAVAILABLE')
@@ -47,7 +47,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
           : {},
       onError: ({ error, path }) => {
         if (error.code === 'INTERNAL_SERVER_ERROR')
-          platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed')
+          platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed; the caller got status 500')
       },
     })
   }

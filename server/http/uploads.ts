@@ -11,7 +11,7 @@ import { queryReader } from './query.ts'
 const TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
 const readOptions = queryReader(importOptions)
 
-/** `POST /events/import`: events as lines of JSON, of any number, answered by lines of JSON while they arrive. */
+/** Serves `POST /events/import`: any number of events as JSON lines, answered by JSON lines while the events arrive. */
 export function uploadRoutes(app: FastifyInstance, platform: Platform) {
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(TYPES, (_request, payload, done) => done(null, payload))
@@ -22,7 +22,10 @@ export function uploadRoutes(app: FastifyInstance, platform: Platform) {
       await receive(platform, request, reply, stopping.signal)
     } catch (error) {
       if (!reply.raw.headersSent) return sendFault(reply, platform.log, translate(error))
-      platform.log.error({ err: error }, 'An upload of events failed')
+      platform.log.error(
+        { err: error },
+        'An upload of events failed; its connection is closed, the client can send it again',
+      )
       reply.raw.destroy()
     }
   })
@@ -34,7 +37,7 @@ async function receive(platform: Platform, request: FastifyRequest, reply: Fasti
   const { sent_at: sentAt } = readOptions(request.query)
   const chunks = (request.body as IncomingMessage | undefined) ?? nothing()
   const reports = importEvents(platform.recording, context.actor, { chunks, sentAt, parse: parseJson, stopped })
-  // What fails before anything is reported is answered as any other request.
+  // An upload that fails before its first report is answered by an error status, like any other request.
   let next = await reports.next()
   reply.hijack()
   const response = reply.raw
@@ -46,7 +49,8 @@ async function receive(platform: Platform, request: FastifyRequest, reply: Fasti
     connection: 'close',
   })
   for (; !next.done; next = await reports.next()) {
-    // Whoever reads only after sending all is not waited for: what is reported is bounded, and progress can be left out.
+    // The server does not wait for a client that reads only after sending everything: the number of bad lines that are
+    // reported is bounded, and progress can be left out.
     const isProgress = !('status' in next.value) && !('done' in next.value)
     if (isProgress && response.writableNeedDrain) continue
     response.write(`${JSON.stringify(next.value)}\n`)

@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { openApiDocument } from './openapi.ts'
 
-/** `npm run docs` writes openapi.json; with --check it only says whether the one there is current. */
+/** `npm run docs` writes openapi.json. With --check it fails if the file is not current, and writes nothing. */
 const file = new URL('../../openapi.json', import.meta.url)
 const current = `${JSON.stringify(openApiDocument(), null, 2)}\n`
 if (process.argv.includes('--check')) {
@@ -12,5 +12,5 @@ if (process.argv.includes('--check')) {
   console.log('openapi.json is current')
 } else {
   writeFileSync(file, current)
-  console.log('wrote openapi.json')
+  console.log('openapi.json is written')
 }

@@ -7,15 +7,18 @@ import { ratioLevel } from '../statistics/ratio.ts'
 import { PART_COLUMNS } from '../totals/columns.ts'
 import { numberOf, partColumns, takes } from '../totals/counting.ts'
 
-/** A plan starts from what users did lately, whether or not an experiment ran. */
+/** The recent level and spread of a metric over all active users, from which a sample size is planned. */
 export type Baseline = {
-  /** How many days were read, and how many users did anything in them. */
+  /** The number of days that were read. */
   days: number
+  /** The number of users with any event in these days. */
   users: number
   daily_users: number
+  /** The mean per user, or the ratio; null when there are too few data. */
   level: number | null
+  /** Per user, in the unit of the metric. */
   standard_deviation: number | null
-  /** Between what a user did in these days and in as many days before. */
+  /** The correlation of a user's value in these days with the value in as many days before; null for a ratio. */
   correlation: number | null
 }
 
@@ -34,10 +37,10 @@ type Row = {
 }
 
 /**
- * Reads the metric's level and spread over everybody who did anything in the last two weeks, as if they had been
- * exposed at the beginning of these weeks. Reads the events of the metric's types of four weeks.
+ * Reads the level and spread of a metric over all users with an event in the last two weeks, as if they had been
+ * exposed at the beginning of these weeks. Scans four weeks of events of the metric's types.
  *
- * Example: revenue per user, 14 days. `active` are ada and bob, who did anything in the last 14 days; cat did not.
+ * Example: revenue per user, 14 days. `active` holds ada and bob, who have events in the last 14 days; cat has none.
  *
  *     acted (user, part, is_late, number)      value (user, num, den, before)     sums
  *     ada  1  true   20                        ada  25  0  10                     users 2, num 25, num_num 625,

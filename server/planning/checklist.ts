@@ -10,12 +10,17 @@ import { type Baseline, readBaseline } from './baseline.ts'
 import type { Checklist, PlanSampleSize } from './schema.ts'
 import { planSampleSize } from './service.ts'
 
-/** The settings that an experiment is started with: shown before the start, and locked by it for the run. */
+/** Shows the plan of an experiment and what it still lacks before the start. The start locks the plan for the run. */
 
 const DEFAULT_EFFECT = 0.05
-/** Nearer to ±1, what is left to vary would be nothing. */
+/** The largest correlation that is planned with; at ±1 CUPED would leave no variance, and no users would be needed. */
 const MOST_CORRELATION = 0.99
 
+/**
+ * Reads the plan of an experiment, the items that should be settled before the start, and the planner's figures from
+ * recent traffic.
+ * @throws DomainError NOT_FOUND for an unknown experiment
+ */
 export async function readChecklist(em: EntityManager, experimentId: number): Promise<Checklist> {
   const experiment = await em.findOne(ExperimentEntity, experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
@@ -49,7 +54,7 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
 
 type Planner = Checklist['planner']
 
-/** Users and days for the planned effect, from what users did in the last two weeks. */
+/** Computes the users and days that the planned effect needs, from the events of the last two weeks. */
 async function askPlanner(
   em: EntityManager,
   experiment: Experiment,
@@ -57,16 +62,24 @@ async function askPlanner(
   allocation: number[],
 ): Promise<Planner> {
   const nothing = { baseline: null, effect: null, total_users: null, users: null, days: null, weeks: null }
-  if (!metric) return { ...nothing, reason: 'There is no primary metric to plan for' }
+  if (!metric) return { ...nothing, reason: 'No primary metric is attached: attach one to plan for it' }
   const measure = measureOf(metric.definition)
   if (!measure)
-    return { ...nothing, reason: 'Users cannot be planned for a quantile: its spread depends on its distribution' }
+    return {
+      ...nothing,
+      reason: 'Users cannot be planned for a quantile, because its spread depends on the distribution of the values',
+    }
   const baseline = await readBaseline(em, measure)
   const effect = experiment.planned_effect ?? metric.definition.minimum_detectable_effect ?? DEFAULT_EFFECT
   const shown = { ...nothing, baseline, effect }
-  if (allocation.length < 2) return { ...shown, reason: 'Fewer than two variants have a share' }
+  if (allocation.length < 2)
+    return { ...shown, reason: 'Fewer than two enabled variants have a share: allocate shares first' }
   const figures = figuresOf(metric, baseline)
-  if (!figures) return { ...shown, reason: 'Nobody did what it measures in the last two weeks' }
+  if (!figures)
+    return {
+      ...shown,
+      reason: 'The last two weeks have no events from which the metric and its spread can be computed',
+    }
   try {
     const { total_users, users, days, weeks } = planSampleSize({
       metric: figures,
@@ -120,49 +133,50 @@ function itemsOf(
   const named = primaries.map(({ name }) => name).join(', ')
   const needed =
     total_users === null
-      ? `the planner cannot say how many are needed: ${reason}`
+      ? `the planner cannot compute how many are needed: ${reason}`
       : `about ${total_users} are needed${days === null ? '' : `, which takes ${days} days`}`
   return [
     {
       item: 'variants',
       is_met: allocation.length >= 2,
-      message: `${allocation.length} enabled variants have a share; at least two are needed`,
+      message: `${allocation.length} enabled variants have a share of the traffic; at least two are needed`,
     },
     {
       item: 'primary_metric',
       is_met: primaries.length > 0,
       message:
-        primaries.length > 0
-          ? `Decided by ${named}`
-          : "No primary metric: events of type 'conversion' decide unless one is set",
+        primaries.length > 0 ? `${named} decides` : "No primary metric is attached: events of type 'conversion' decide",
     },
     {
       item: 'exposure',
       is_met: true,
-      message: exposure === 'on_check' ? 'A check exposes' : 'An event that reports what was shown exposes',
+      message:
+        exposure === 'on_check'
+          ? 'A check of eligibility exposes the user'
+          : 'An event that reports the shown variant exposes the user',
     },
     {
       item: 'method',
       is_met: true,
       message:
         analysis_method === 'sequential'
-          ? 'Sequential: valid however often one looks'
+          ? 'Sequential: the results are valid at any time, however often they are read'
           : analysis_method === 'fixed'
-            ? 'Fixed: read once, when the planned users are there'
-            : 'Bayesian: by the probability to be better, when the planned users are there',
+            ? 'Fixed: the results are read once, when the planned users were exposed'
+            : 'Bayesian: the probability to be better decides, when the planned users were exposed',
     },
     {
       item: 'planned_effect',
       is_met: planned_effect !== null,
       message:
         planned_effect === null
-          ? 'No effect is planned for'
-          : `An uplift of ${Number((planned_effect * 100).toPrecision(6))} % is planned for`,
+          ? 'planned_effect is not set'
+          : `The planned uplift is ${Number((planned_effect * 100).toPrecision(6))} %`,
     },
     {
       item: 'planned_users',
       is_met: planned_users !== null && (total_users === null || planned_users >= total_users),
-      message: `${planned_users === null ? 'No users are planned' : `${planned_users} users are planned`}; ${needed}`,
+      message: `${planned_users === null ? 'planned_users is not set' : `${planned_users} users are planned`}; ${needed}`,
     },
   ]
 }

@@ -13,7 +13,7 @@ export const planningRouter = router({
         method: 'POST',
         path: '/planning/sample-size',
         tags,
-        summary: 'How many users an effect needs, and how long',
+        summary: 'Compute how many users an effect needs, and how many days',
       },
     })
     .input(wire.planSampleSize)
@@ -25,7 +25,7 @@ export const planningRouter = router({
         method: 'POST',
         path: '/planning/power',
         tags,
-        summary: 'What so many users find: the power for an effect, and the smallest effect',
+        summary: 'Compute the power of given numbers of users, and the smallest effect that they detect',
       },
     })
     .input(wire.planPower)
@@ -37,7 +37,7 @@ export const planningRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/checklist',
         tags,
-        summary: 'What the analysis is planned with, before the start locks it, and what real traffic makes of it',
+        summary: 'Read the plan of an experiment, what it lacks before the start, and the users it needs',
       },
     })
     .input(wire.checklistOf)

@@ -9,29 +9,30 @@ import { DEFAULT_TUNING, sequentialMultiplier } from '../statistics/sequential.t
 import type { PlanPower, PlanSampleSize, PowerPlan, SampleSizePlan } from './schema.ts'
 
 type Metric = PlanSampleSize['metric']
-/** The largest number of users that is answered: more than there are people. */
+/** The largest number of users that a plan may need. */
 const MAX_USERS = 1e12
 
 /**
- * Users of each variant for an effect, and days until they are there. @throws DomainError BAD_REQUEST for an impossible
- * effect
+ * Computes the users of each variant that an effect needs, and the days until they have been exposed.
+ * @throws DomainError BAD_REQUEST for an effect that is impossible or needs more than 1e12 users
  */
 export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   const { metric, allocation, relative_effect } = input
   const level = levelOf(metric)
   const difference = Math.abs(level) * relative_effect
-  if (difference === 0) throw invalid('a relative effect needs a level other than 0', 'metric')
+  if (difference === 0) throw invalid('must have a level other than 0, because the effect is relative to it', 'metric')
   checkChanged(metric, difference)
   const [ofControl, ...others] = allocation as [number, ...number[]]
   const confidenceLevel = divided(input.confidence_level, others.length)
-  // The smallest of all treatments needs the most.
+  // The treatment with the smallest share needs the largest experiment.
   const ratio = Math.min(...others) / ofControl
   const plan = { confidenceLevel, power: input.power, ratio }
   const fixed = fixedSize(metric, difference, plan, input.covariate_correlation)
   const inflation = input.method === 'sequential' ? inflationOf(input, difference, plan) : 1
   const users = allocation.map((share) => Math.max(1, Math.ceil((fixed * inflation * share) / ofControl - 1e-9)))
   const total = sum(users)
-  if (!(total <= MAX_USERS)) throw invalid('so small an effect needs more users than there are', 'relative_effect')
+  if (!(total <= MAX_USERS))
+    throw invalid(`${relative_effect} is so small that it needs more than ${MAX_USERS} users`, 'relative_effect')
   const time =
     input.daily_users == null
       ? { days: null, weeks: null }
@@ -46,7 +47,10 @@ export function planSampleSize(input: PlanSampleSize): SampleSizePlan {
   }
 }
 
-/** Computes the power of so many users, and the smallest effect that they find. */
+/**
+ * Computes the power of given numbers of users, and the smallest effect that they detect.
+ * @throws DomainError BAD_REQUEST for an effect that is impossible
+ */
 export function planPower(input: PlanPower): PowerPlan {
   const { metric, relative_effect } = input
   const [control, ...others] = input.users as [number, ...number[]]
@@ -54,7 +58,7 @@ export function planPower(input: PlanPower): PowerPlan {
   const users = { control, treatment: Math.min(...others) }
   const level = levelOf(metric)
   const difference = relative_effect == null ? null : Math.abs(level) * relative_effect
-  if (difference === 0) throw invalid('a relative effect needs a level other than 0', 'metric')
+  if (difference === 0) throw invalid('must have a level other than 0, because the effect is relative to it', 'metric')
   if (difference !== null) checkChanged(metric, difference)
   const smallest = detectable(input, users, confidenceLevel)
   return {
@@ -65,7 +69,7 @@ export function planPower(input: PlanPower): PowerPlan {
   }
 }
 
-/** The confidence level of each comparison: the false alarms are divided among the treatments. */
+/** The confidence level of each comparison (Bonferroni): the error 1 - level is divided among the comparisons. */
 const divided = (confidenceLevel: number, comparisons: number) => 1 - (1 - confidenceLevel) / comparisons
 
 function levelOf(metric: Metric): number {
@@ -79,14 +83,15 @@ function levelOf(metric: Metric): number {
   }
 }
 
+/** @throws DomainError BAD_REQUEST when the changed rate would not lie between 0 and 1 */
 function checkChanged(metric: Metric, difference: number): void {
   if (metric.type !== 'proportion') return
   const changed = metric.rate + difference
   if (!(changed > 0 && changed < 1))
-    throw invalid('takes the rate out of the range from 0 to 1, both excluded', 'relative_effect')
+    throw invalid(`makes the rate ${changed}: it must stay between 0 and 1, both excluded`, 'relative_effect')
 }
 
-/** The standard deviation of a user's value; that of a rate is taken between the two variants. */
+/** The standard deviation of a user's value. For a rate it is taken at the middle of the two variants' rates. */
 function spreadOf(metric: Metric, difference = 0): number {
   if (metric.type !== 'proportion') return metric.standard_deviation
   const between = metric.rate + difference / 2
@@ -95,7 +100,7 @@ function spreadOf(metric: Metric, difference = 0): number {
 
 type Planned = { confidenceLevel: number; power: number; ratio: number }
 
-/** Control users before rounding up. With a covariate a rate is planned as the mean that it is. */
+/** The users of the control before rounding up. A rate with a covariate is planned as a mean. */
 function fixedSize(metric: Metric, difference: number, plan: Planned, correlation: number): number {
   if (metric.type === 'proportion' && correlation === 0)
     return sampleSizeOfProportions(metric.rate, metric.rate + difference, plan).controlExact
@@ -119,7 +124,7 @@ function powerFor(input: PlanPower, difference: number, users: Users, confidence
   return powerOfMeans(spreadOf(metric, difference), difference, users, confidenceLevel, correlation ** 2)
 }
 
-/** How many standard errors the sequence reaches to each side once all users are there. */
+/** The half-width of the sequential interval in standard errors, once all users are exposed. */
 const multiplierOf = ({ tuning }: PlanPower, { control, treatment }: Users, confidenceLevel: number) =>
   sequentialMultiplier(control + treatment, confidenceLevel, tuning ?? DEFAULT_TUNING)
 
@@ -142,6 +147,6 @@ function detectable(input: PlanPower, users: Users, confidenceLevel: number): nu
 const withinRates = (metric: Metric, difference: number) =>
   metric.type === 'proportion' && metric.rate + difference >= 1 ? null : difference
 
-/** The standard error of the difference. */
+/** The standard error of the difference between treatment and control, reduced by the covariate. */
 const errorOf = ({ metric, covariate_correlation }: PlanPower, { control, treatment }: Users, difference: number) =>
   spreadOf(metric, difference) * Math.sqrt(1 - covariate_correlation ** 2) * Math.sqrt(1 / control + 1 / treatment)

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations'
 
-/** The platform's tables. Times are PostgreSQL's, cut to the millisecond, so that what is stored is what is shown. */
+/** Creates the tables. Times come from PostgreSQL and are cut to the millisecond, the precision of the answers. */
 export class Migration0001Foundation extends Migration {
   override up() {
     this.addSql(`create function now_ms() returns timestamptz language sql stable
@@ -135,7 +135,7 @@ export class Migration0001Foundation extends Migration {
       constraint allocation_periods_run_id_number_unique unique (run_id, number),
       constraint allocation_periods_run_id_foreign foreign key (run_id) references runs (id) on delete cascade)`)
 
-    // No foreign keys here: they would lock hot definition rows, and one vanished parent would fail a whole group commit.
+    // No foreign keys here: they would lock busy rows of definitions, and one deleted parent would fail a group commit.
     this.addSql(`create table assignments (
       run_id int not null,
       user_id text collate "C" not null,

@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations'
 
-/** Feature flags, one namespace of keys for flags and experiments, and what streams of changes tell their readers. */
+/** Adds flags, one namespace of keys for flags and experiments, and the history that streams of changes read. */
 export class Migration0003Flags extends Migration {
   override up() {
     this.addSql(`create table flags (
@@ -20,8 +20,8 @@ export class Migration0003Flags extends Migration {
       created_at timestamptz not null default now_ms(),
       updated_at timestamptz not null default now_ms())`)
 
-    // A row per version, and one without a definition for a deletion: appended to, never changed. The segments that a flag
-    // reads stand beside it where they are other ones than before.
+    // One row for each version; a deletion adds a row without a definition. Rows are appended and never change. A row
+    // holds the segments that the flag reads when they differ from those of the row before.
     this.addSql(`create table flag_history (
       key text collate "C" not null,
       version int not null,

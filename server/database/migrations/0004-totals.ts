@@ -1,17 +1,17 @@
 import { Migration } from '@mikro-orm/migrations'
 
-/** Running totals that results are read from, and an idempotency window that is dropped by generations. */
+/** Adds the running totals from which results are read, and drops the idempotency window by generations. */
 export class Migration0004Totals extends Migration {
   override up() {
-    // Rows are folded in the order of their transactions. A function, so that a database restored into another cluster,
-    // whose counter of transactions stands elsewhere, can go on above what it holds: see `database/transaction-ids.ts`.
+    // Rows are folded in the order of their transactions. The ids come from functions, so that they can be replaced
+    // after a restore into another cluster with a lower counter of transactions: see `database/transaction-ids.ts`.
     this.addSql(`create function recorded_xid() returns xid8 language sql stable return pg_current_xact_id()`)
     this.addSql(`create function recorded_horizon() returns xid8 language sql stable
       return pg_snapshot_xmin(pg_current_snapshot())`)
     this.addSql(`create function recorded_next() returns xid8 language sql stable
       return pg_snapshot_xmax(pg_current_snapshot())`)
 
-    // What a metric may add up of an event: a number that is kept exactly, to nine decimals.
+    // The number of an event that a metric may sum: kept exactly, with nine decimals.
     this.addSql(`create function event_value(properties jsonb) returns numeric language sql immutable parallel safe
       return case when jsonb_typeof(properties -> 'value') = 'number'
         then case when abs((properties ->> 'value')::numeric) <= 1e12 then round((properties ->> 'value')::numeric, 9) end end`)
@@ -27,7 +27,7 @@ export class Migration0004Totals extends Migration {
     this.addSql(`create index events_xid_id_index on events (xid, id)`)
     this.addSql(`create index events_experiment_id_type_id_index on events (experiment_id, type, id)`)
 
-    // Repeats are found in the current generation and the one before; what is older is dropped whole.
+    // Repeats are found in the current generation and the one before. Older generations are dropped as a whole.
     this.addSql(`create table event_key_generations (
       generation int primary key,
       began_at timestamptz not null default now_ms())`)
@@ -46,14 +46,14 @@ export class Migration0004Totals extends Migration {
       from event_keys_before k`)
     this.addSql(`drop table event_keys_before`)
 
-    // Texts of the attributes that results are broken down by.
+    // The attributes by which results are broken down, as texts.
     this.addSql(`create function dimensions_of(attributes jsonb, declared text[]) returns jsonb language sql immutable parallel safe
       return (
         select jsonb_object_agg(d.key, case when length(d.value #>> '{}') > 100 then '(other)' else d.value #>> '{}' end)
         from jsonb_each(attributes) d
         where d.key = any (array['country_code', 'is_premium'] || declared)
           and jsonb_typeof(d.value) in ('string', 'number', 'boolean'))`)
-    // Rows from before are counted when their run is swept; a change of any is folded again.
+    // Earlier rows are counted when their run is swept; a row that changes is folded again.
     this.addSql(
       `alter table assignments add column dimensions jsonb, add column first_variant_id int, add column xid xid8 not null default '0'`,
     )
@@ -104,7 +104,7 @@ export class Migration0004Totals extends Migration {
       ready_at timestamptz,
       filled_to text collate "C",
       constraint run_metrics_pkey primary key (run_id, metric_id))`)
-    // What an experiment is measured by goes on in its next run; nobody is in that one yet, so nothing is to be filled in.
+    // The next run of an experiment keeps its measures. The new run has no users yet, so there is nothing to fill in.
     this.addSql(`create function measure_run() returns trigger language plpgsql as $$
       begin
         insert into run_metrics (run_id, metric_id, ready_at)
@@ -185,7 +185,7 @@ export class Migration0004Totals extends Migration {
       value numeric not null,
       constraint event_quarters_pkey primary key (experiment_id, quarter, variant_id, type_id)) with (fillfactor = 70)`)
 
-    // What was recorded before is counted here once; the cursor begins above it.
+    // Counts the events recorded so far, once. The cursor of folding begins above them.
     this.addSql(`insert into event_types (name) select distinct e.type from events e on conflict (name) do nothing`)
     this.addSql(`insert into user_days (user_id, type_id, day, events, value, unusable)
       select e.user_id, t.id, (e.timestamp at time zone coalesce((select p.time_zone from platform p), 'UTC'))::date, count(*),

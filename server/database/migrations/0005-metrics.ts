@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations'
 
-/** What is measured has definitions, results a plan, exclusions, alerts, and a state that is frozen. */
+/** Adds definitions of metrics, analysis plans, exclusions, alerts and frozen results. */
 export class Migration0005Metrics extends Migration {
   override up() {
     this.addMeasures()
@@ -9,9 +9,9 @@ export class Migration0005Metrics extends Migration {
     this.addDecisions()
   }
 
-  /** Totals hold measures: what is added up per user, of events of a type or by a metric's definition. */
+  /** Makes the totals hold measures: sums per user, over the events of one type or by the definition of a metric. */
   private addMeasures() {
-    // What may be added up of an event: a number that is kept exactly, to nine decimals.
+    // The number of an event that a measure may sum: kept exactly, with nine decimals.
     this.addSql(`create function event_number(properties jsonb, property text) returns numeric language sql immutable parallel safe
       return case when jsonb_typeof(properties -> property) = 'number'
         then case when abs((properties ->> property)::numeric) <= 1e12 then round((properties ->> property)::numeric, 9) end end`)
@@ -74,7 +74,7 @@ export class Migration0005Metrics extends Migration {
     const more = ['pre_num_pre_num', 'pre_num_pre_den', 'pre_den_pre_den']
     this.addSql(`alter table variant_metrics drop column events_sq, add column exposing bigint not null default 0,
       ${[...sums, ...more].map((name) => `add column ${name} numeric not null default 0`).join(', ')}`)
-    // Who was first exposed by an event of what type is found when their run is counted again.
+    // The type of the event that first exposed a user is found when the user is counted again.
     this.addSql(`insert into fold_log (user_id)
       select distinct a.user_id from assignments a join runs r on r.id = a.run_id
       where r.frozen_at is null and a.exposure_source = 'event'`)
@@ -109,7 +109,7 @@ export class Migration0005Metrics extends Migration {
       this.addSql(`create trigger ${table}_audit after insert or update or delete on ${table}
         for each row execute function audit_change('{}')`)
 
-    // What an experiment is measured by goes on in its next run; nobody is in that one yet, so nothing is to be filled in.
+    // The next run of an experiment keeps its measures. The new run has no users yet, so there is nothing to fill in.
     this.addSql(`create or replace function measure_run() returns trigger language plpgsql as $$
       begin
         insert into run_metrics (run_id, measure_id, ready_at)
@@ -160,7 +160,7 @@ export class Migration0005Metrics extends Migration {
   }
 
   private addDecisions() {
-    // The answer that a run was frozen with, and what any question is answered from afterwards.
+    // The answer at the freeze of a run, and the statistics from which later questions about the run are answered.
     this.addSql(`create table frozen_results (
       run_id int not null,
       question text collate "C" not null,
