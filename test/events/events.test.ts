@@ -125,7 +125,7 @@ onEachDatabase('events', (app) => {
         'duplicate',
       ])
       expect(answer.results[1]).toMatchObject({ status: 'rejected', issues: [{ path: ['type'] }] })
-      expect(answer.results[3]).toMatchObject({ status: 'rejected', message: 'User nobody known does not exist' })
+      expect(answer.results[3]).toMatchObject({ status: 'rejected', message: 'User nobody known is unknown: pass attributes (may be {}) with the call, or create the user first' })
       expect(await api.ok('GET', `/api/events/${experiment.id}?event_types=batched`)).toHaveLength(2)
     })
 

@@ -7,7 +7,7 @@ onOneDatabase('flags and experiments', (app) => {
     const { api } = app()
     const flag = await makeFlag(api)
     const experiment = await api.ok('POST', '/api/experiments', { name: unused('keyed'), key: unused('keyed') })
-    const taken = { status: 409, body: { message: 'That key is taken' } }
+    const taken = { status: 409, body: { message: 'The key is taken: choose another one' } }
     const settings = { type: 'boolean', default_value: false }
     for (const { key } of [flag, experiment]) {
       expect(await api.call('POST', '/api/flags', { key, ...settings })).toMatchObject(taken)

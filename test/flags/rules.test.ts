@@ -263,7 +263,7 @@ onOneDatabase('a stored rule that does not compile', (app) => {
     const answer = await answerFor(api, flag, 'ada', { attributes: { plan: 'gold' } })
     expect(answer).toMatchObject({ value: true, rule: 'whole', reason: 'SPLIT' })
     const { status, rules: health } = await api.ok('GET', '/health/ready')
-    expect([status, health]).toEqual(['ready', `nobody is eligible by the rules of flag ${flag.key}, rule broken`])
+    expect([status, health]).toEqual(['ready', `unreadable, so nobody is eligible: flag ${flag.key}, rule broken`])
     await setRules(api, flag, rules)
     expect((await api.ok('GET', '/health/ready')).rules).toBe('ok')
   })

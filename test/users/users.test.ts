@@ -9,7 +9,7 @@ onOneDatabase('users', (app) => {
     const again = { id: 'mine', first_name: 'A', last_name: 'B', email: 'other@example.com' }
     expect(await api.call('POST', '/api/users', again)).toMatchObject({
       status: 409,
-      body: { message: 'That user id is taken' },
+      body: { message: 'The user id is taken: send another id, or update the existing user' },
     })
   })
 
