@@ -10,7 +10,7 @@ const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', ...PURE]
 
 type Import = { from: string; to: string; typeOnly: boolean }
 
-/** Every import of a file of this repository by another, and of packages by name. */
+/** Lists the imports of files: paths within this repository, and names of packages. */
 function importsOf(pattern: string): Import[] {
   return globSync(pattern, { cwd: root, exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path) }).flatMap(
     (from) => {
@@ -32,13 +32,13 @@ const domainOf = (path: string) => {
   const [top, name, file] = path.split('/')
   return top === 'server' && file !== undefined && name && !TOOLS.includes(name) ? name : undefined
 }
-/** A kind of file by the end of its name: `schema.ts`, or `layer-schema.ts` where a folder has several. */
+/** Matches a kind of file by the end of its name: `schema.ts`, or `layer-schema.ts` if a folder has several. */
 const isA = (kind: string, path: string) => new RegExp(`/([a-z]+-)?${kind}\\.ts$`).test(path)
 const isLocal = (path: string) => path.startsWith('server/') || path.startsWith('client/')
 
 const isOwnSchema = (to: string, from: string) => isA('schema', to) && folder(to) === folder(from)
 
-/** What a file of each kind may import of this repository; kept in step with the table in ARCHITECTURE.md. */
+/** The imports that each kind of file may have. The table in ARCHITECTURE.md says the same. */
 const table: { kind: string; is: (path: string) => boolean; may: (to: string, from: string) => boolean }[] = [
   {
     kind: 'http/*',
@@ -135,18 +135,18 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   },
 ]
 
-describe('the house', () => {
-  test.each(table)('$kind imports only what it may', ({ is, may }) => {
+describe('the code base', () => {
+  test.each(table)('lets $kind import only the files of its row', ({ is, may }) => {
     const imports = all.filter(({ from, to }) => is(from) && isLocal(to))
     expect(imports.filter(({ from, to }) => !may(to, from))).toEqual([])
   })
 
-  test('has been read at all', () => {
+  test('has enough files and imports for these tests to mean something', () => {
     expect(all.length).toBeGreaterThan(250)
     expect(all.filter(({ from }) => from === 'server/app.ts').length).toBeGreaterThan(15)
   })
 
-  test('the client takes nothing but types from the server, other than the pure evaluation', () => {
+  test('lets the client import only types from the server, apart from the pure evaluation', () => {
     const values = all.filter(
       ({ from, to, typeOnly }) =>
         from.startsWith('client/') && to.startsWith('server/') && !typeOnly && !to.startsWith('server/evaluation/'),
@@ -154,11 +154,11 @@ describe('the house', () => {
     expect(values).toEqual([])
   })
 
-  test('the product imports nothing from the reference methods', () => {
+  test('lets the product import nothing from the reference methods', () => {
     expect(all.filter(({ from, to }) => to.startsWith(REFERENCE) && !from.startsWith(REFERENCE))).toEqual([])
   })
 
-  test('pure folders know no clock, no chance, no environment and no I/O', () => {
+  test('keeps clock, randomness, environment and I/O out of pure folders', () => {
     for (const name of PURE)
       for (const file of globSync(`server/${name}/**/*.ts`, { cwd: root })) {
         const code = readFileSync(join(root, file), 'utf8')
@@ -166,12 +166,12 @@ describe('the house', () => {
       }
   })
 
-  test('only the module of distributions calls the library of distributions', () => {
+  test('lets only the module of distributions call the library of distributions', () => {
     const callers = all.filter(({ to }) => to.startsWith('@stdlib/')).map(({ from }) => from)
     expect([...new Set(callers)]).toEqual(['server/statistics/distributions.ts'])
   })
 
-  test('no file imports itself in a circle', () => {
+  test('has no circle of imports among files', () => {
     const targets = new Map<string, string[]>()
     for (const { from, to, typeOnly } of all)
       if (isLocal(to) && !typeOnly) targets.set(from, [...(targets.get(from) ?? []), to])
@@ -188,11 +188,11 @@ describe('the house', () => {
     expect(circles).toEqual([])
   })
 
-  test('no folder imports another one in a circle', () => {
+  test('has no circle of imports among folders', () => {
     const imported = new Map<string, Set<string>>()
     for (const { from, to, typeOnly } of all) {
       const folders = [folder(from), folder(to)] as const
-      // The list of all entities is one file of database/: it stands above the folders that it names.
+      // The file of database/ that lists all entities imports the folders of the entities, so it is left out.
       if (typeOnly || from === 'server/database/orm.ts' || folders.some((name) => !name.startsWith('server/'))) continue
       if (folders[0] !== folders[1]) imported.set(folders[0], (imported.get(folders[0]) ?? new Set()).add(folders[1]))
     }
@@ -205,7 +205,7 @@ describe('the house', () => {
     expect([...imported.keys()].filter((name) => reachedFrom(name).has(name))).toEqual([])
   })
 
-  test('no folder is named utils, helpers, common or types, and no server file has 300 lines', () => {
+  test('has no folder named utils, helpers, common or types, and no server file of 300 lines or more', () => {
     const files = globSync('{server,client}/**/*.{ts,tsx}', {
       cwd: root,
       exclude: (path) => /(^|\/)(node_modules|dist)(\/|$)/.test(path),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { readConfig } from '../server/config.ts'
 
 describe('the configuration', () => {
-  test('has defaults for one process on the embedded database; empty values count as unset', () => {
+  test('has defaults for one process on the embedded database, and treats empty values as unset', () => {
     expect(readConfig({ PORT: '', REDIS_URL: '', UNKNOWN: 'x' })).toMatchObject({
       host: '127.0.0.1',
       port: 8000,
@@ -15,7 +15,7 @@ describe('the configuration', () => {
     })
   })
 
-  test('manages keys openly only on a loopback host outside production, unless told so', () => {
+  test('opens the management of keys on a loopback host outside production, or as KEY_MANAGEMENT says', () => {
     const ADMIN_TOKEN = 'sixteen-characters'
     expect(readConfig({ HOST: '0.0.0.0', ADMIN_TOKEN }).keyManagement).toBe('admin')
     expect(readConfig({ NODE_ENV: 'production', ADMIN_TOKEN }).keyManagement).toBe('admin')
@@ -39,7 +39,7 @@ describe('the configuration', () => {
     ['KEY_MANAGEMENT', 'closed'],
     ['TIME_ZONE', 'Mars/Olympus'],
     ['LOG_LEVEL', 'loud'],
-  ])('refuses %s=%s by its name', (variable, value) => {
+  ])('refuses %s=%s and names the variable', (variable, value) => {
     expect(() => readConfig({ [variable]: value })).toThrow(new RegExp(variable))
   })
 })

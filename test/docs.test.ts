@@ -13,7 +13,7 @@ const withShell = pages.filter((page) => codeOf(readDocument(page), 'sh').length
 /** The pages continue in the shell of this section. */
 const fiveMinutes = codeOf(sectionOf(readDocument('README.md'), 'Five minutes with curl'), 'sh')
 
-/** What the last block of a page must print; each page's calls are also checked for errors. */
+/** The output that the last block of each page must print. All calls of a page are also checked for errors. */
 const lastAnswers: Record<string, (answers: Answers) => void> = {
   'docs/deciding.md': (answers) =>
     expect(answers).toMatchObject([
@@ -34,7 +34,7 @@ const lastAnswers: Record<string, (answers: Answers) => void> = {
   },
 }
 
-/** What a browser has and Node lacks, and a line that says when everything is sent. */
+/** Defines browser objects that Node lacks, and prints a line when all requests are sent. */
 const BROWSER = "import { EventSource } from 'eventsource'\nObject.assign(globalThis, { EventSource })\n"
 const SENT = "await reporter.flush()\nconsole.log('sent')\n"
 
@@ -62,7 +62,7 @@ describe.each(withShell)('the shell blocks of %s work as they stand', (page) => 
     )
 })
 
-/** The page shows what the import answers. */
+/** The page shows the answer of the import. */
 function checkImport(blocks: string[], answers: Answers[]) {
   const [shown = ''] = codeOf(readDocument('docs/events.md'), 'json')
   const imported = answers[blocks.findIndex((code) => code.includes('/events/import'))]
@@ -75,7 +75,7 @@ function checkImport(blocks: string[], answers: Answers[]) {
 }
 
 test.runIf(canPasteInto('zsh'))(
-  'a comment line, which zsh takes for a command, fails',
+  'a pasted block with a comment line, which zsh takes for a command, fails',
   async () => {
     await expect(pasteInto('zsh', ['# Now read it.'])).rejects.toThrow('zsh: command not found: #')
     await expect(pasteInto('zsh', ['echo What is it?'])).rejects.toThrow('zsh: no matches found: it?')
@@ -87,18 +87,18 @@ test('each page with shell blocks has its answers checked', () => {
   expect(Object.keys(lastAnswers).sort()).toEqual(withShell)
 })
 
-test('every block is of a language that a test runs, or plain text', () => {
+test('every block of a document has a language that a test runs, or is plain text', () => {
   for (const page of [...pages, 'README.md', 'client/README.md', 'ARCHITECTURE.md'])
     for (const { language } of blocksOf(readDocument(page))) expect(['sh', 'ts', 'json', ''], page).toContain(language)
 })
 
-test('the conditions of docs/conditions.md compile', () => {
+test('every condition of docs/conditions.md compiles', () => {
   const conditions = codeOf(readDocument('docs/conditions.md'), 'json')
   expect(conditions).toHaveLength(3)
   for (const text of conditions) expect(() => compileCondition(JSON.parse(text))).not.toThrow()
 })
 
-test('links between the documents lead somewhere', () => {
+test('every link between the documents has a target', () => {
   const anchorsOf = (path: string) =>
     [...readDocument(path).matchAll(/^#+ (.*)$/gm)].map(([, title = '']) =>
       title
@@ -155,7 +155,7 @@ describe('the TypeScript examples work as they stand', () => {
       example.remove()
     }
   }
-  /** All events, once every older transaction of the cluster has ended. */
+  /** Exports all events after every older transaction of the server has ended. */
   const exported = async () => {
     const headers = { authorization: `Bearer ${app.api.token}` }
     return (await fetch(`${app.url}/api/events/export?format=ndjson`, { headers })).text()

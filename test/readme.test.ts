@@ -7,17 +7,17 @@ import { canPasteInto, pasteInto, SHELLS } from './support/terminal.ts'
 
 const readme = readDocument('README.md')
 const shellBlocks = codeOf(readme, 'sh')
-/** The commands that install, start and test: this test runs inside the last of them. */
+/** The commands that install, start and test. This test runs inside the last of them. */
 const COMMANDS = ['npm ci && npm start\n', 'npm ci && npm test\n']
 const walk = shellBlocks.filter((code) => !COMMANDS.includes(code))
 
-/** The README's reader has the embedded database; one of the walks runs on it. */
+/** A reader of the README has the embedded database, so one of the runs uses it. */
 const fastest = () => (hasPostgres() ? 'postgres' : 'embedded')
 
-/** Checks what the walk prints, block by block. */
+/** Checks the output of a run, block by block. */
 function checkAnswers(answers: unknown[]) {
   expect(answers).toHaveLength(17)
-  // biome-ignore lint/suspicious/noExplicitAny: answers of every shape
+  // biome-ignore lint/suspicious/noExplicitAny: answers have every shape
   const [control, treatment, ...rest] = answers as any[]
   expect([control.name, treatment.name]).toEqual(['control', 'treatment'])
   for (const decision of rest.slice(0, 4)) expect(Object.keys(decision.eligible_experiment_ids)).toHaveLength(1)
@@ -39,7 +39,7 @@ function checkAnswers(answers: unknown[]) {
   expect(all.flags.length).toBeGreaterThanOrEqual(2)
 }
 
-test('the README names the two commands', () => {
+test('the README names the commands that start and test the platform', () => {
   expect(shellBlocks).toEqual(expect.arrayContaining(COMMANDS))
 })
 
@@ -97,7 +97,7 @@ test('the README’s TypeScript works as it stands', async () => {
   }
 })
 
-test('the README names every variable of the configuration, and no other', () => {
+test('the README names exactly the variables of the configuration', () => {
   const source = readDocument('server/config.ts')
   const variables = [...source.matchAll(/^ {4}([A-Z_]+):/gm)]
     .map(([, name]) => name)

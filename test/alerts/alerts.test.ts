@@ -6,7 +6,7 @@ import { onOneDatabase } from '../support/app.ts'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** An experiment whose users, decided elsewhere, convert at these rates. */
+/** Creates an experiment whose users, whom events assign, convert at these rates. */
 async function experimentWith(api: TestApi, rates: { control: number; treatment: number }, settings: object) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, settings)
   const events = Object.entries(rates).flatMap(([name, rate]) =>
@@ -26,7 +26,7 @@ async function experimentWith(api: TestApi, rates: { control: number; treatment:
 }
 
 onOneDatabase('alerts', (app) => {
-  test('tell once of what is significant, and pause an experiment that does harm where that is wanted', async () => {
+  test('are raised once per significant result, and pause a harmful experiment if its settings say so', async () => {
     const { api, platform } = app()
     const harmful = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['harm'] })
     const watched = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['mismatch'] })
@@ -62,7 +62,9 @@ onOneDatabase('alerts', (app) => {
     expect((await api.call('GET', '/api/alerts?experiment_id=2000000000')).status).toBe(404)
   })
 
-  test('are told to whoever follows them, from where they left off', { timeout: 30_000 }, async () => {
+  test('are sent to followers, who continue after the last alert that they have seen', {
+    timeout: 30_000,
+  }, async () => {
     const { api, platform, url } = app()
     const client = createClient({ url, apiKey: api.token, EventSource })
     const [last] = (await api.ok('GET', '/api/alerts')).slice(-1)

@@ -13,7 +13,7 @@ onEachDatabase('deciding', (app) => {
     expect(await api.variantOf('newcomer', experiment)).toBe(experiment.variants.treatment)
   })
 
-  test('someone of whom nothing is known is a 404, unless the call carries attributes', async () => {
+  test('an unknown user is a 404, unless the call carries attributes', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const check = { user_id: 'stranger', experiment_ids: [experiment.id] }
@@ -23,7 +23,7 @@ onEachDatabase('deciding', (app) => {
     await api.ok('POST', '/api/experiments/check-eligibility', check)
   })
 
-  test('the first check starts a draft that can start; one that cannot answers by position and stores nothing', async () => {
+  test('the first check starts a draft, or answers by position and stores nothing if it cannot start', async () => {
     const { api, platform } = app()
     const { id } = await api.ok('POST', '/api/experiments', { name: 'alone' })
     expect(await api.variantOf('early', { id })).toBeDefined()
@@ -38,7 +38,7 @@ onEachDatabase('deciding', (app) => {
     })
   })
 
-  test('a draft without auto_start answers nothing until it is started by hand', async () => {
+  test('a draft without auto_start gives no variant until it is started by request', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { auto_start: false })
     expect(await api.variantOf('patient', experiment)).toBeUndefined()
@@ -46,7 +46,7 @@ onEachDatabase('deciding', (app) => {
     expect(await api.variantOf('patient', experiment)).toBeDefined()
   })
 
-  test('pausing stops enrolment and keeps the assigned; a disabled variant is answered to nobody', async () => {
+  test('a paused experiment assigns no new users but keeps the others; no user gets a disabled variant', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const before = await api.variantOf('old', experiment)
@@ -61,7 +61,7 @@ onEachDatabase('deciding', (app) => {
     expect(await api.variantOf('old', experiment)).toBe(before)
   })
 
-  test('a shipped variant is everybody’s; without one a completed experiment is left out', async () => {
+  test('every user gets a shipped variant; a completed experiment without one is omitted from the answer', async () => {
     const { api } = app()
     const shipped = await api.makeExperiment()
     const ended = await api.makeExperiment()
@@ -75,7 +75,7 @@ onEachDatabase('deciding', (app) => {
     }
   })
 
-  test('unknown experiments are left out, payloads are answered, repeated ids count once', async () => {
+  test('an answer omits unknown experiments, holds payloads, and holds repeated ids once', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 0, treatment: 100 })
     await api.ok('PUT', `/api/experiments/${experiment.id}/variants/${experiment.variants.treatment}`, {
@@ -98,7 +98,7 @@ onEachDatabase('deciding', (app) => {
   })
 
   describe('targeting', () => {
-    test('follows the rules of a segment, on the profile and on the call’s attributes', async () => {
+    test('applies the rules of a segment to the profile and to the attributes of the call', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const segment = await api.ok('POST', '/api/segments', {
@@ -113,7 +113,7 @@ onEachDatabase('deciding', (app) => {
       expect(await api.variantOf(outside.id, experiment, { attributes: { plan: 'gold' } })).toBeDefined()
     })
 
-    test('follows a profile’s change at once, and hand-made membership without any rule', async () => {
+    test('applies a change of a profile at once, and admits members by hand without any rule', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const segment = await api.ok('POST', '/api/segments', {
@@ -133,7 +133,7 @@ onEachDatabase('deciding', (app) => {
   })
 
   describe('the assignment of one user in one experiment', () => {
-    test('is the same decision, with the time it was made', async () => {
+    test('is the stored decision, with its time', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const variant_id = await api.variantOf('one/with slash & ünïcode', experiment)
@@ -144,7 +144,7 @@ onEachDatabase('deciding', (app) => {
       expect(answer.assigned_at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/)
     })
 
-    test('is a 404 for a stranger, an unknown experiment, and where there is none', async () => {
+    test('is a 404 for an unknown user, for an unknown experiment, and if the user has no assignment', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { auto_start: false })
       const user = await api.makeUser()
@@ -164,7 +164,7 @@ onEachDatabase('deciding', (app) => {
         0,
       )
 
-    test('comes with a check, once, unless the call says not yet', async () => {
+    test('is recorded once, by the first check that does not say expose: false', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const variant = await api.variantOf('shy', experiment, { expose: false })
@@ -176,7 +176,7 @@ onEachDatabase('deciding', (app) => {
       expect(await exposed(experiment)).toBe(1)
     })
 
-    test('waits for a report where the experiment says so: $exposure, or an event that names the variant', async () => {
+    test('waits under exposure: on_report for $exposure or an event that names the variant', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { exposure: 'on_report' })
       const experiment_id = experiment.id

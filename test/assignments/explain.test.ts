@@ -8,7 +8,7 @@ onOneDatabase('an explanation', (app) => {
   const stepOf = (explanation: { steps: { step: string }[] }, name: string) =>
     explanation.steps.find(({ step }) => step === name)
 
-  test('says how an assigned user was drawn: the clauses with their values, the position and the ranges', async () => {
+  test('shows how an assigned user was drawn: the clauses with their values, the position and the ranges', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, {
       condition: { country_code: { $in: ['US', 'CA'] }, 'device.os': 'ios' },
@@ -35,7 +35,7 @@ onOneDatabase('an explanation', (app) => {
     expect(range.variant_id).toBe(served)
   })
 
-  test('names the clause that left a user out, and which profile it used', async () => {
+  test('names the clause that excluded a user, and the profile that it read', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold', age: { $gte: 18 } } })
     await api.makeUser({ id: 'profiled', attributes: { plan: 'gold', age: 17 } })
@@ -61,7 +61,7 @@ onOneDatabase('an explanation', (app) => {
     expect(await api.variantOf('profiled', experiment, { attributes: { age: 18 } })).toBe(older.variant_id)
   })
 
-  test('of a past time goes by the definition of that time', async () => {
+  test('of a past time uses the definition of that time', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { condition: { plan: 'gold' } })
     const served = await api.variantOf('early', experiment, { attributes: { plan: 'gold' } })
@@ -79,7 +79,7 @@ onOneDatabase('an explanation', (app) => {
     expect(past).toMatchObject({ outcome: 'drawn', definition: then.definition })
   })
 
-  test('stores nothing, exposes nobody and starts nothing', async () => {
+  test('stores no assignment, records no exposure and starts no draft', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     expect(await explain('onlooker', experiment)).toMatchObject({ outcome: 'preview' })
@@ -87,7 +87,7 @@ onOneDatabase('an explanation', (app) => {
     expect(await platform.orm.em.fork().execute(`select 1 from assignments where user_id = 'onlooker'`)).toEqual([])
   })
 
-  test('knows experiments that are older than the history, from the start of the platform on', async () => {
+  test('of an experiment older than the history reaches back to the first start of the platform', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     const served = await api.variantOf('old hand', experiment)
@@ -96,7 +96,7 @@ onOneDatabase('an explanation', (app) => {
     expect(await explain('old hand', experiment)).toMatchObject({ outcome: 'stored', variant_id: served })
   })
 
-  test('of an experiment that is not there, or was not yet, is a 404', async () => {
+  test('of an experiment that does not exist, or did not exist at that time, is a 404', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const ask = (id: number, body: object) => api.call('POST', `/api/experiments/${id}/explain`, body)

@@ -4,7 +4,7 @@ import { onOneDatabase } from '../support/app.ts'
 onOneDatabase('an override', (app) => {
   const path = ({ id }: { id: number }, user = '') => `/api/experiments/${id}/overrides${user && `/${user}`}`
 
-  test('forces a variant on one user, at once and whatever is stored, until it is removed', async () => {
+  test('gives one user a variant at once, whatever is stored, until it is removed', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const stored = await api.variantOf('tester', experiment)
@@ -20,7 +20,7 @@ onOneDatabase('an override', (app) => {
     expect((await api.call('DELETE', path(experiment, 'tester'))).status).toBe(404)
   })
 
-  test('leaves the user out of the run’s results from then on, also when it is removed before they are drawn', async () => {
+  test('excludes the user from the results of the run, even if it is removed before the user is drawn', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     for (const user of ['counted', 'assigned first']) await api.variantOf(user, experiment)
@@ -33,7 +33,7 @@ onOneDatabase('an override', (app) => {
     expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
   })
 
-  test('answers also in a draft, which a tester does not start', async () => {
+  test('applies also in a draft, without starting it', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     await api.ok('PUT', path(experiment, 'tester'), { variant_id: experiment.variants.treatment })
@@ -41,7 +41,7 @@ onOneDatabase('an override', (app) => {
     expect((await api.ok('GET', `/api/experiments/${experiment.id}`)).status).toBe('draft')
   })
 
-  test('keeps its past: what was forced when is explained as it was', async () => {
+  test('has a history: an explanation of a past time uses the override of that time', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const { control, treatment } = experiment.variants
@@ -65,7 +65,7 @@ onOneDatabase('an override', (app) => {
     }
   })
 
-  test('holds its variant: it cannot be deleted under it', async () => {
+  test('prevents the deletion of its variant', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 40, spare: 10 })
     await api.ok('PUT', path(experiment, 'tester'), { variant_id: experiment.variants.spare })
@@ -75,7 +75,7 @@ onOneDatabase('an override', (app) => {
     await api.ok('DELETE', spare)
   })
 
-  test('of a foreign variant, or of a thing that is not there, is refused', async () => {
+  test('is refused for a variant of another experiment, and for an unknown experiment or user', async () => {
     const { api } = app()
     const [experiment, foreign] = [await api.makeExperiment(), await api.makeExperiment()]
     const answer = await api.call('PUT', path(experiment, 'x'), { variant_id: foreign.variants.control })
@@ -86,7 +86,7 @@ onOneDatabase('an override', (app) => {
 })
 
 onOneDatabase('a preview', (app) => {
-  test('answers what a check would, and stores, exposes and starts nothing', async () => {
+  test('answers as a check would, but stores no assignment, records no exposure and starts no draft', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     const preview = await api.variantOf('looker', experiment, { preview: true })
@@ -110,13 +110,13 @@ onOneDatabase('a user who stops matching', (app) => {
   }
 
   describe('keeps the variant', () => {
-    test('unless the experiment says otherwise', async () => {
+    test('unless the experiment has on_ineligible: leave_out', async () => {
       const { first, ask } = await checks(undefined)
       expect(await ask('none')).toBe(first)
     })
   })
 
-  test('is left out where the experiment says so, stays in the analysis, and gets the same variant on return', async () => {
+  test('gets none under on_ineligible: leave_out, stays in the analysis, and has the same on return', async () => {
     const { first, ask, experiment } = await checks('leave_out')
     expect(await ask('none')).toBeUndefined()
     expect(await ask('gold')).toBe(first)
@@ -126,7 +126,7 @@ onOneDatabase('a user who stops matching', (app) => {
 })
 
 onOneDatabase('a rule on id', (app) => {
-  test('is about the user who is asked for, whatever the attributes of the call say', async () => {
+  test('reads the id of the checked user, even if the attributes of the call name another id', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { id: 'vip' } })
     expect(await api.variantOf('impostor', experiment, { attributes: { id: 'vip' } })).toBeUndefined()
@@ -135,7 +135,7 @@ onOneDatabase('a rule on id', (app) => {
 })
 
 onOneDatabase('a stored rule that does not compile', (app) => {
-  test('lets nobody in through a rule that asks for who is not in it', async () => {
+  test('admits no user, even through another rule that negates it', async () => {
     const { api, platform } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'broken soon', rules: { plan: 'gold' } })
     const experiment = await api.makeExperiment(undefined, { condition: { id: { $notInGroup: segment.id } } })
@@ -150,7 +150,7 @@ onOneDatabase('a stored rule that does not compile', (app) => {
     expect(rules).toContain(`experiment ${experiment.id}`)
   })
 
-  test('makes nobody eligible and is reported, and those assigned keep their variant', async () => {
+  test('makes no user eligible and is reported by health, while assigned users keep their variant', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment(undefined, { condition: { plan: 'gold' } })
     const assigned = await api.variantOf('before', experiment, { attributes: { plan: 'gold' } })

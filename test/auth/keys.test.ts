@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { freshDatabase, oneDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 onOneDatabase('API keys', (app) => {
-  test('are shown whole once, stored hashed and listed masked', async () => {
+  test('are shown completely once, stored as hashes and listed in masked form', async () => {
     const { api, platform } = app()
     const made = await api.ok('POST', '/api/auth/keys', { name: 'shown once' })
     expect(made.key).toMatch(/^exp_[A-Za-z0-9_-]{43}$/)
@@ -17,7 +17,7 @@ onOneDatabase('API keys', (app) => {
     expect(JSON.stringify(audit)).not.toContain('key_hash')
   })
 
-  test('that are deleted, switched off or expired are refused at once', async () => {
+  test('are refused at once after they are deleted, deactivated or expired', async () => {
     const { api } = app()
     const make = (settings: object = {}) => api.ok('POST', '/api/auth/keys', { name: 'to go', ...settings })
     const status = async (key: string) => (await api.call('GET', '/api/experiments', undefined, key)).status
@@ -30,7 +30,7 @@ onOneDatabase('API keys', (app) => {
     expect(await status(off.key)).toBe(200)
   })
 
-  test('do what their scopes allow and nothing else', async () => {
+  test('allow the operations of their scopes and no others', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const keyOf = async (scope: string) =>
@@ -55,7 +55,7 @@ onOneDatabase('API keys', (app) => {
     }
   })
 
-  test('note lazily when they were last used', async () => {
+  test('show, with a delay, when they were last used', async () => {
     const { api, platform } = app()
     await api.ok('GET', '/api/experiments')
     await platform.keyRing.flush()
@@ -65,7 +65,7 @@ onOneDatabase('API keys', (app) => {
 })
 
 onPostgres('a key that is revoked on one process', () => {
-  test('is refused by the others at once, and within 5 seconds where the message is lost', async () => {
+  test('is refused by the others at once, or within 5 seconds if the message is lost', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const status = async (key: string) => (await two.api.call('GET', '/api/experiments', undefined, key)).status
@@ -75,10 +75,10 @@ onPostgres('a key that is revoked on one process', () => {
         await new Promise((resolve) => setTimeout(resolve, 50))
       return status(key)
     }
-    const [told, lost] = [await make(), await make()]
-    expect([await status(told.key), await status(lost.key)]).toEqual([200, 200])
-    await one.api.ok('DELETE', `/api/auth/keys/${told.id}`)
-    expect(await until(told.key, 1)).toBe(401)
+    const [received, lost] = [await make(), await make()]
+    expect([await status(received.key), await status(lost.key)]).toEqual([200, 200])
+    await one.api.ok('DELETE', `/api/auth/keys/${received.id}`)
+    expect(await until(received.key, 1)).toBe(401)
 
     expect(await status(lost.key)).toBe(200)
     Object.assign(one.platform.cache, { publish: () => {}, drop: async () => {} })
@@ -88,7 +88,7 @@ onPostgres('a key that is revoked on one process', () => {
   })
 })
 
-test('KEY_MANAGEMENT=admin keeps the key paths for the ADMIN_TOKEN and for keys of scope admin', async () => {
+test('KEY_MANAGEMENT=admin admits only the ADMIN_TOKEN and keys of scope admin to the key paths', async () => {
   const ADMIN_TOKEN = 'a-bootstrap-token-for-tests'
   const app = await openApp(oneDatabase(), { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
   const { api } = app

@@ -83,7 +83,7 @@ async function change(platform: BenchPlatform, streams: EventStream[], number: n
   const began = Date.now()
   await platform.post('/flags', { key: `change-${streams.length}-${number}`, type: 'boolean', default_value: true })
   const [state] = await platform.query<{ version: number }>('select p.definitions_version as version from platform p')
-  const events = await Promise.all(streams.map(({ told }) => told(String(state?.version), 5000)))
+  const events = await Promise.all(streams.map(({ eventOf }) => eventOf(String(state?.version), 5000)))
   return Math.max(...events.map(({ at }) => at)) - began
 }
 

@@ -5,7 +5,7 @@ import { inBackground } from '../../server/database/background.ts'
 
 const PAUSE_MS = 5
 
-/** A job whose runs the test ends itself, and the levels that were logged. */
+/** Starts a job whose runs the test ends, and collects the levels of its log lines. */
 function startJob(pauseMs: number, atOnce = true) {
   const levels: string[] = []
   const log = pino(
@@ -23,7 +23,7 @@ function startJob(pauseMs: number, atOnce = true) {
 
 const failure = (code: string) => Object.assign(new Error(code), { code })
 
-test('a background job logs once while it fails in the same way, each kind of failure at its level', async () => {
+test('a background job logs a repeated failure once, at the level of its kind', async () => {
   const { job, runs, levels } = startJob(PAUSE_MS)
   const endNext = async (error?: unknown) => {
     const number = runs.length
@@ -42,7 +42,7 @@ test('a background job logs once while it fails in the same way, each kind of fa
   await closed
 })
 
-test('a background job that is asked during a run runs once more right after it', async () => {
+test('a background job that is asked to run soon during a run starts the next run without a pause', async () => {
   const { job, runs } = startJob(60_000)
   job.runSoon()
   job.runSoon()
@@ -57,7 +57,7 @@ test('a background job that is asked during a run runs once more right after it'
   await job.close()
 })
 
-test('whoever wants a run now waits for the one under way, and learns how the new one fails', async () => {
+test('a background job that must run now waits for its run, runs again and throws the new error', async () => {
   const { job, runs } = startJob(60_000)
   const asked = job.runNow()
   expect(runs.length).toBe(1)
@@ -68,7 +68,7 @@ test('whoever wants a run now waits for the one under way, and learns how the ne
   await job.close()
 })
 
-test('closing a background job waits for its run and starts no other', async () => {
+test('closing a background job waits for its current run and starts no other', async () => {
   const { job, runs } = startJob(0)
   let isClosed = false
   const closed = job.close().then(() => {
@@ -82,7 +82,7 @@ test('closing a background job waits for its run and starts no other', async () 
   expect(runs.length).toBe(1)
 })
 
-test('a background job without a first run at once pauses first, and closes during the pause', async () => {
+test('a background job without a start at once pauses first, and can be closed in the pause', async () => {
   const { job, runs } = startJob(60_000, false)
   await job.close()
   expect(runs.length).toBe(0)

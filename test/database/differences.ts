@@ -1,15 +1,15 @@
 const TOLERANCE = 1e-9
 const MOST = 20
 
-/** These fields depend on the process or on the moment, not on what is stored. */
+/** These fields depend on the process or on the time of the call, not on the stored data. */
 const OF_THE_MOMENT = new Set(['engine_version', 'milliseconds', 'last_used_at', 'days_left'])
-/** Sentences for people. Their wording may improve; how many there are may not change. */
+/** Fields with sentences for people. Their wording may change, but not the number of sentences. */
 const SENTENCES = new Set(['reasons', 'warnings', 'causes', 'detail'])
 
 /**
- * Compares an answer with the one that was recorded from an older version. Fields that came later are left out; figures may
- * differ by rounding; a run that was settling then may be frozen by now.
- * @returns the paths where they differ, with both values; the first few only
+ * Compares an answer with the answer that an older version gave. The comparison ignores fields that were added later
+ * and differences by rounding. A run that was settling then may be frozen by now.
+ * @returns the first 20 differences, each with its path and both values
  */
 export function differences(before: unknown, now: unknown): string[] {
   const found: string[] = []

@@ -10,7 +10,7 @@ describe('the embedded database in a folder', () => {
   const environment = { DATABASE_URL: `pglite:${folder}` }
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  test('keeps everything acknowledged through kill -9, and refuses a second process by naming the first', async () => {
+  test('keeps all acknowledged data through kill -9, and refuses a second process by naming the first', async () => {
     const first = await startServer(environment)
     const api = await createApi(first.url)
     const experiment = await api.makeExperiment()
@@ -35,7 +35,7 @@ describe('the embedded database in a folder', () => {
     expect(await again.kill('SIGTERM')).toBe(0)
   }, 120_000)
 
-  test('stores all that was acknowledged before a SIGTERM drained the process, which then ends by itself', async () => {
+  test('keeps all data that was acknowledged before a SIGTERM, which drains and ends the process', async () => {
     const server = await startServer(environment)
     const api = await createApi(server.url)
     const experiment = await api.makeExperiment()
@@ -62,7 +62,7 @@ describe('the embedded database in a folder', () => {
     await again.kill('SIGTERM')
   }, 120_000)
 
-  test('keeps the time zone that it was created with', async () => {
+  test('refuses another time zone than the one that it was created with', async () => {
     const refused = await runServer({ ...environment, TIME_ZONE: 'Europe/Paris', PORT: String(await freePort()) })
     expect(refused.code).toBe(1)
     expect(refused.output).toContain('was created with UTC')

@@ -5,7 +5,7 @@ const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(reso
 const limits = { waitMs: 2, maxWeight: 10, maxWaiting: 100, concurrency: 1 }
 
 describe('a group commit', () => {
-  test('writes together what arrives together, in order, and answers each its own result', async () => {
+  test('writes items that arrive together in order and at once, and answers each with its result', async () => {
     const groups: number[][] = []
     const group = createGroupCommit<number, string>({
       ...limits,
@@ -21,7 +21,7 @@ describe('a group commit', () => {
     expect(groups.map((items) => items.length)).toEqual([10, 10, 5])
   })
 
-  test('retries one by one when it fails, so that a bad item hurts only its sender', async () => {
+  test('writes the items of a failed group one by one, so that a bad item fails only for its sender', async () => {
     const stored: number[] = []
     const group = createGroupCommit<number, number>({
       ...limits,
@@ -36,7 +36,7 @@ describe('a group commit', () => {
     expect(stored).toEqual([1, 2, 4])
   })
 
-  test('tells all of its members at once when the database is unavailable', async () => {
+  test('rejects all items of a group together when the database is unavailable', async () => {
     let tries = 0
     const group = createGroupCommit<number, number>({
       ...limits,
@@ -50,7 +50,7 @@ describe('a group commit', () => {
     expect(tries).toBe(1)
   })
 
-  test('refuses more than may wait, and drains what waits', async () => {
+  test('refuses items beyond the limit, and writes the waiting items before it is drained', async () => {
     let stored = 0
     const group = createGroupCommit<number, number>({
       ...limits,

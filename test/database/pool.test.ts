@@ -19,13 +19,13 @@ onPrivateServices('the pool of connections', () => {
 
   const note = (text: string) => sql`insert into notes values (${text})`
   const kysely = () => database.orm.em.fork().getKysely()
-  /** All of the pool's connections are open, and idle. */
+  /** Waits until all connections of the pool are open and idle. */
   const warm = () => Promise.all(Array.from({ length: POOL }, () => sql`select pg_sleep(0.05)`.execute(kysely())))
   const atOnce = (task: () => Promise<unknown>) => Promise.allSettled(Array.from({ length: 2 * POOL }, task))
   const outcomes = async (results: Promise<PromiseSettledResult<unknown>[]>) =>
     new Set((await results).map(({ status }) => status))
 
-  test('is whole again after transactions could not begin', async () => {
+  test('has all of its connections again after transactions could not begin', async () => {
     for (let outage = 0; outage < 3; outage++) {
       await warm()
       postgres.signal('SIGSTOP')
@@ -38,7 +38,7 @@ onPrivateServices('the pool of connections', () => {
     expect(await administer('select 1 from notes', postgres.url)).toHaveLength(3 * 2 * POOL)
   }, 60_000)
 
-  test('is whole again after transactions could not be rolled back', async () => {
+  test('has all of its connections again after transactions could not be rolled back', async () => {
     let started = 0
     const frozen = Promise.allSettled(
       Array.from({ length: POOL }, () =>
@@ -52,13 +52,13 @@ onPrivateServices('the pool of connections', () => {
     )
     expect(await outcomes(frozen)).toEqual(new Set(['rejected']))
     postgres.signal('SIGCONT')
-    // What is acknowledged is committed: no statement lands in a transaction that was left open.
+    // Acknowledged rows are committed: no statement runs in a transaction that was left open.
     await Promise.all(Array.from({ length: 2 * POOL }, () => note('alone').execute(kysely())))
     expect(await administer("select 1 from notes where note = 'alone'", postgres.url)).toHaveLength(2 * POOL)
     expect(await administer("select 1 from notes where note = 'undone'", postgres.url)).toEqual([])
   }, 60_000)
 
-  test('lets go of all connections when it is closed after an outage', async () => {
+  test('closes all of its connections when it is closed after an outage', async () => {
     await warm()
     postgres.signal('SIGSTOP')
     await atOnce(() => database.orm.em.fork().transactional((em) => em.execute('select 1')))

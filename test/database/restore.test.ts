@@ -6,7 +6,7 @@ import { privatePostgres } from '../support/private-services.ts'
 import { administer } from '../support/services.ts'
 
 onPrivateServices('a database that is restored from a dump', () => {
-  test('into a cluster whose transactions are numbered lower goes on where it was', async () => {
+  test('continues to fold, list and export events in a cluster with lower transaction ids', async () => {
     const [from, to] = [await privatePostgres(), await privatePostgres()]
     await administer(
       'do $$ begin for i in 1..20000 loop perform pg_current_xact_id(); commit; end loop; end $$',
@@ -23,7 +23,7 @@ onPrivateServices('a database that is restored from a dump', () => {
     execFileSync('sh', ['-c', `pg_dump --no-owner ${from.url} | psql --quiet --set ON_ERROR_STOP=1 ${to.url}`], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
-    // Twice: once it continues, and once more it only goes on.
+    // The first start moves the transaction ids; the second start finds nothing to move.
     for (const user of ['grace', 'edsger']) {
       const restored = await openApp('postgres', { DATABASE_URL: to.url })
       const { api, platform } = restored

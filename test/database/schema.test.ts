@@ -2,10 +2,10 @@ import { expect, test } from 'vitest'
 import { onEachDatabase } from '../support/app.ts'
 
 onEachDatabase('the schema', (app) => {
-  test('that the migrations make is the one that the entities describe', async () => {
+  test('of the migrations is the schema that the entities describe', async () => {
     const { orm } = app().platform
     const difference = await orm.schema.getUpdateSchemaSQL({ wrap: false })
-    // Triggers, functions and monthly partitions are the migrations' own: no entity describes them.
+    // Only the migrations create triggers, functions and monthly partitions: no entity describes them.
     const own = /^(drop trigger|drop function|drop table if exists "(events_\d{4}_\d\d|event_keys_\d+)")/
     const statements = difference
       .split('\n')
@@ -14,7 +14,7 @@ onEachDatabase('the schema', (app) => {
     expect(statements).toEqual([])
   })
 
-  test('has no foreign key on the high-volume tables', async () => {
+  test('has no foreign keys on the tables of assignments, events and totals', async () => {
     const keys = await app()
       .platform.orm.em.fork()
       .execute(

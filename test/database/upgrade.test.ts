@@ -12,23 +12,23 @@ import { administer, databaseUrl } from '../support/services.ts'
 import { differences } from './differences.ts'
 
 /**
- * Restores the dumps of earlier versions that are kept beside `make.ts`, migrates them with the present code, and asks again
- * what they answered then. The tests of a database run in their order: the later ones store decisions.
+ * Restores the dumps of earlier versions that lie beside `make.ts`, migrates them by the present code, and repeats the
+ * questions that these versions answered. The tests of a database run in order: the later ones store decisions.
  */
 const fixtures = join(import.meta.dirname, '../fixtures/database')
 const dumps = readdirSync(fixtures).filter((name) => existsSync(join(fixtures, name, 'dump.sql.gz')))
 const backends: Backend[] = hasPostgres() ? ['embedded', 'postgres'] : ['embedded']
 
-test('there is a dump to restore', () => expect(dumps).not.toEqual([]))
+test('a dump of an earlier version exists', () => expect(dumps).not.toEqual([]))
 
-test.each(dumps)('frozen answers of the version %s are verified without a database', (dump) => {
+test.each(dumps)('the frozen answers of the version %s can be verified without a database', (dump) => {
   const files = globSync('frozen-*.json', { cwd: join(fixtures, dump) }).map((file) => join(fixtures, dump, file))
   const output = execFileSync(process.execPath, ['server/commands/verify-result.ts', ...files], { encoding: 'utf8' })
   expect(output.match(/is what its statistics say/g)).toHaveLength(files.length)
 })
 
 describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend }))))(
-  'a database of the version $dump that is migrated ($backend)',
+  'a migrated database of the version $dump ($backend)',
   { timeout: 120_000 },
   ({ dump, backend }) => {
     const folder = join(fixtures, dump)
@@ -50,12 +50,12 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       await remove()
     })
 
-    test('has the totals that its events say, before and after the unfolded events are folded', async () => {
+    test('has totals that agree with its events, before and after the unfolded events are folded', async () => {
       const { reporting, jobs } = app.platform
       expect(await verified()).toBeNull()
       await reporting.totals.catchUp()
       expect(await verified()).toBeNull()
-      // Background work that is due runs now, rather than somewhere in the middle of these tests.
+      // The background jobs that are due run now, so that they do not run in the middle of these tests.
       await jobs.maintenance.runNow()
       await jobs.alertMonitor.runNow()
       await jobs.freezer.runNow()
@@ -70,14 +70,14 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       expect(kept).toEqual(counts)
     })
 
-    test('serves frozen answers as they were, though everything that they were computed from has changed', async () => {
+    test('serves frozen answers unchanged, although the definitions and events behind them have changed', async () => {
       for (const { file, path, body } of expected.frozen) {
         const { answer } = JSON.parse(readFileSync(join(folder, file), 'utf8'))
         expect(await app.api.ok('POST', path, body), `${path} ${JSON.stringify(body)}`).toEqual(answer)
       }
     })
 
-    test('hands out the kept files of frozen answers as they were', async () => {
+    test('serves the statistics and answers of frozen results unchanged', async () => {
       for (const { file, path, body } of expected.frozen)
         expect(await app.api.ok('POST', `${path}/frozen`, body)).toEqual(
           JSON.parse(readFileSync(join(folder, file), 'utf8')),
@@ -86,12 +86,12 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
 
     test('lists definitions, people, alerts and events as before', () => askAgain(app, expected.lists))
 
-    test('computes the same results of runs that are not frozen, and of the one that froze by itself since', () =>
+    test('computes the same results for runs that are not frozen, and for the run that has frozen since', () =>
       askAgain(app, expected.results))
 
     test('explains stored assignments as before', () => askAgain(app, expected.explanations))
 
-    test('would decide the same for users who are assigned, not assigned, and unknown', () =>
+    test('previews the same decisions for assigned, unassigned and unknown users', () =>
       checkAgain(app, expected.previews, { preview: true }))
 
     test('evaluates flags and experiments over OFREP as before', async () => {
@@ -104,18 +104,18 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
 
     test('stores the same decisions', () => checkAgain(app, expected.decisions))
 
-    test('knows the events that were stored under an event id', async () => {
+    test('recognises repeated event ids', async () => {
       for (const { event, id } of expected.repeats)
         expect(await app.api.ok('POST', '/api/events', event)).toMatchObject({ id, duplicate: true })
     })
 
-    test('admits each API key to what it was made for', async () => {
+    test('admits each API key to the operations of its scopes', async () => {
       for (const [name, { key, attempts }] of Object.entries(expected.keys))
         for (const { method, path, body, status } of attempts)
           expect((await app.api.call(method, path, body, key)).status, `${name}: ${method} ${path}`).toBe(status)
     })
 
-    test('counts the new decisions in totals that verify', async () => {
+    test('counts the new decisions in totals that agree with the raw rows', async () => {
       await app.platform.reporting.totals.catchUp()
       expect(await verified()).toBeNull()
     })

@@ -7,7 +7,7 @@ const conversions = (results: Loose) => results.variants.map((row: Loose) => row
 const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
 const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
 
-/** A running experiment, started long enough ago for events in the past to belong to its run. */
+/** Creates a running experiment that started long enough ago for past events to belong to its run. */
 async function startedAnHourAgo(api: TestApi) {
   const experiment = await api.makeExperiment()
   const { control } = experiment.variants
@@ -22,7 +22,7 @@ async function startedAnHourAgo(api: TestApi) {
 }
 
 onEachDatabase('events', (app) => {
-  test('an event is answered as stored: ISO times in UTC, null where nothing was given', async () => {
+  test('an event is answered as it is stored: its time in UTC, and null for fields without a value', async () => {
     const { api } = app()
     const event = await api.record({ user_id: 'plain', type: 'click' })
     expect(event).toEqual({
@@ -38,7 +38,7 @@ onEachDatabase('events', (app) => {
     expect(given.timestamp).toBe('2026-11-01T10:00:00.500Z')
   })
 
-  test('a stranger’s event is a 404 and stores nothing; with attributes, or after one, anybody’s is accepted', async () => {
+  test('an event of an unknown user is a 404, but is accepted with attributes or after such an event', async () => {
     const { api } = app()
     const event = { user_id: 'visitor', type: 'click' }
     expect((await api.call('POST', '/api/events', event)).status).toBe(404)
@@ -46,7 +46,7 @@ onEachDatabase('events', (app) => {
     expect((await api.call('POST', '/api/events', event)).status).toBe(200)
   })
 
-  test('unknown experiments are a 404, variants of another experiment or of none a 400', async () => {
+  test('an unknown experiment is a 404; a variant of another experiment or without one is a 400', async () => {
     const { api } = app()
     const [one, other] = [await api.makeExperiment(), await api.makeExperiment()]
     const post = async (event: object) =>
@@ -58,7 +58,7 @@ onEachDatabase('events', (app) => {
     expect(await post({ timestamp: '1999-12-31T23:59:59Z' })).toBe(400)
   })
 
-  test('the sender’s clock is corrected where it is off by more than two seconds', async () => {
+  test('the time of an event is corrected if the sender’s clock is off by more than two seconds', async () => {
     const { api } = app()
     const ahead = Date.now() + 3_600_000
     const event = await api.record({
@@ -73,7 +73,7 @@ onEachDatabase('events', (app) => {
   })
 
   describe('an event id', () => {
-    test('makes a repeat answer the stored event, marked as a duplicate, and counts once', async () => {
+    test('lets a repeat answer the stored event, marked as a duplicate, and count once', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const event = {
@@ -90,7 +90,7 @@ onEachDatabase('events', (app) => {
       expect(stored).toEqual([first])
     })
 
-    test('is the user’s own, and 50 simultaneous repeats store one event', async () => {
+    test('belongs to one user, and 50 simultaneous repeats store one event', async () => {
       const { api } = app()
       const answers = await Promise.all(
         Array.from({ length: 50 }, () => api.record({ user_id: 'racer', type: 'buy', event_id: 'same' })),
@@ -103,7 +103,7 @@ onEachDatabase('events', (app) => {
   })
 
   describe('a batch', () => {
-    test('stores the good events and names what is wrong with each bad one', async () => {
+    test('stores the valid events and names the fault of each invalid one', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const good = { user_id: 'batcher', experiment_id: experiment.id, type: 'batched', event_id: 'b1', attributes: {} }
@@ -125,11 +125,14 @@ onEachDatabase('events', (app) => {
         'duplicate',
       ])
       expect(answer.results[1]).toMatchObject({ status: 'rejected', issues: [{ path: ['type'] }] })
-      expect(answer.results[3]).toMatchObject({ status: 'rejected', message: 'User nobody known is unknown: pass attributes (may be {}) with the call, or create the user first' })
+      expect(answer.results[3]).toMatchObject({
+        status: 'rejected',
+        message: 'User nobody known is unknown: pass attributes (may be {}) with the call, or create the user first',
+      })
       expect(await api.ok('GET', `/api/events/${experiment.id}?event_types=batched`)).toHaveLength(2)
     })
 
-    test('of more than 1000 events is refused whole', async () => {
+    test('of more than 1000 events is refused as a whole', async () => {
       const { api } = app()
       const events = Array.from({ length: 1001 }, (_, index) => ({
         user_id: 'bulk',
@@ -177,7 +180,7 @@ onEachDatabase('events', (app) => {
       expect((await api.call('POST', '/api/events/2000000000')).status).toBe(404)
     })
 
-    test('comes in pages that lose nothing, with a link to follow', async () => {
+    test('comes in pages without gaps, each with a link to the next', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       for (let index = 0; index < 5; index++)
@@ -194,7 +197,7 @@ onEachDatabase('events', (app) => {
   })
 
   describe('attribution', () => {
-    test('an event that names a variant, for a user nobody asked about, is the decision and the exposure', async () => {
+    test('an event that names a variant decides and exposes a user without an assignment', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const { treatment } = experiment.variants
@@ -210,7 +213,7 @@ onEachDatabase('events', (app) => {
       expect(await api.variantOf('elsewhere', experiment)).toBe(treatment)
     })
 
-    test('a user decided elsewhere and seen with two variants is a crossover, counted and left out, in any order', async () => {
+    test('a user with events of two variants, in any order, is a crossover and excluded from results', async () => {
       const { api } = app()
       const experiment = await startedAnHourAgo(api)
       const seen = (user_id: string, variant: string, minutes: number) => ({
@@ -233,7 +236,7 @@ onEachDatabase('events', (app) => {
       expect(conversions(results)).toEqual([0, 1])
     })
 
-    test('a user whom the platform assigned keeps the variant whatever an event claims', async () => {
+    test('a user whom the platform assigned keeps the variant, even if an event names another one', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const assigned = await api.variantOf('honest', experiment)
@@ -246,7 +249,7 @@ onEachDatabase('events', (app) => {
       expect(results.variants.find((row: Loose) => row.variant_id === assigned).conversions).toBe(1)
     })
 
-    test('only events at or after the exposure count, untagged ones too, those of another experiment not', async () => {
+    test('events count from the exposure on, also without an experiment, but not of another one', async () => {
       const { api } = app()
       const [experiment, other] = [await startedAnHourAgo(api), await api.makeExperiment()]
       const experiment_id = experiment.id
@@ -264,7 +267,7 @@ onEachDatabase('events', (app) => {
       expect(await count()).toBe(2)
     })
 
-    test('the order of arrival changes nothing: a run that an event started begins with the earliest', async () => {
+    test('a run that an event started begins with the earliest event, in whatever order events arrive', async () => {
       const { api, platform } = app()
       const count = async (minutes: number[]) => {
         const experiment = await api.makeExperiment()
@@ -290,7 +293,7 @@ onEachDatabase('events', (app) => {
       expect(periods).toEqual([{ period: 1 }])
     })
 
-    test('a late event moves a decision made elsewhere into the period of its time', async () => {
+    test('a late event moves a decision by events into the allocation period of the event’s time', async () => {
       const { api, platform } = app()
       const experiment = await startedAnHourAgo(api)
       const tag = { user_id: 'moved', experiment_id: experiment.id, variant_id: experiment.variants.control, type: 'x' }
@@ -304,7 +307,7 @@ onEachDatabase('events', (app) => {
       expect(await period()).toBe(1)
     })
 
-    test('a report of the exposure by a clock that is ahead counts, before the decision or after it', async () => {
+    test('a report of the exposure by a fast clock counts, before the decision or after it', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { exposure: 'on_report' })
       await api.ok('POST', `/api/experiments/${experiment.id}/start`)
@@ -318,7 +321,7 @@ onEachDatabase('events', (app) => {
       expect(sum(users(await api.results(experiment)))).toBe(2)
     })
 
-    test('events that claim another variant for an assigned user are counted as such', async () => {
+    test('events that name another variant than the assigned one are counted as contradictions', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const assigned = await api.variantOf('claimed', experiment)
@@ -328,7 +331,7 @@ onEachDatabase('events', (app) => {
       expect((await api.results(experiment)).claimed_other).toBe(1)
     })
 
-    test('what happens after the end of a run does not count, what happened before and arrives late does', async () => {
+    test('events after the end of a run do not count, but earlier events that arrive late do', async () => {
       const { api } = app()
       const experiment = await startedAnHourAgo(api)
       const { control } = experiment.variants

@@ -22,7 +22,7 @@ async function rowsOf(app: TestApp, path: string): Promise<Loose[]> {
 }
 
 onEachDatabase('the export of events', (app) => {
-  test('gives all of them once, those that name no experiment too, with the person behind each id', async () => {
+  test('holds each event once, also events without an experiment, with the owner of each user id', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const start = (await rowsOf(app(), '/events/export')).at(-1)?.cursor
@@ -52,7 +52,7 @@ onEachDatabase('the export of events', (app) => {
     expect((await rowsOf(app(), `/events/export?experiment_id=${experiment.id}&user_ids=nobody`)).length).toBe(0)
   })
 
-  test('as CSV quotes what has to be quoted, and nothing else', async () => {
+  test('quotes CSV fields only when they need quotes', async () => {
     const { api } = app()
     await api.record({ user_id: 'say "hi", Ada', type: 'csv', properties: { text: 'a\nb' } })
     const { type, text } = await download(app(), '/events/export?format=csv&event_types=csv')
@@ -64,7 +64,7 @@ onEachDatabase('the export of events', (app) => {
     )
   })
 
-  test('comes in pages that nobody sees', async () => {
+  test('reads the database in pages, but streams one list', async () => {
     const { api } = app()
     const events = Array.from({ length: 1000 }, (_, index) => ({
       user_id: 'p',
@@ -81,7 +81,7 @@ onEachDatabase('the export of events', (app) => {
     expect(rows.length).toBe(3000)
   })
 
-  test('is refused for bad filters, and is a 404 for an unknown experiment', async () => {
+  test('is refused with 400 for bad filters, and with 404 for an unknown experiment', async () => {
     const status = async (query: string) => (await download(app(), `/events/export${query}`)).status
     expect(await status('?after=nonsense')).toBe(400)
     expect(await status('?after=99999999999999999999-1')).toBe(400)
@@ -95,7 +95,7 @@ onEachDatabase('the export of events', (app) => {
 })
 
 onEachDatabase('the exposure log', (app) => {
-  test('gives everybody assigned in every run, with times, sources and the person', async () => {
+  test('holds the assignments of all runs, with times, sources and the owner of each user id', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
     await api.variantOf('visitor', experiment, { attributes: { country_code: 'US', plan: 'gold', other: 1 } })
@@ -139,8 +139,8 @@ async function rowsNow({ url, api }: TestApp, query = ''): Promise<Loose[]> {
 }
 
 onPostgres('an export while others store', () => {
-  describe('whose transactions end out of order', () => {
-    test('leaves out what is not settled, and gives it to whoever goes on after the last cursor', async () => {
+  describe('in transactions that end out of order', () => {
+    test('omits events of open transactions, and exports them later after the last cursor', async () => {
       const app = await openApp('postgres')
       try {
         await app.api.record({ user_id: 'a', type: 'first' })

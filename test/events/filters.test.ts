@@ -10,7 +10,7 @@ const EVENTS = 600
 const filters = (variants: number[]) =>
   fc.record(
     {
-      // Minutes before the last event: spans of minutes, hours and days, the empty one among them.
+      // Minutes before the last event, for spans of minutes, hours and days, one of them empty.
       start: fc.integer({ min: -10, max: EVENTS * 10 }),
       end: fc.integer({ min: -10, max: EVENTS * 10 }),
       variant_id: fc.constantFrom(...variants),
@@ -21,12 +21,12 @@ const filters = (variants: number[]) =>
   )
 
 onOneDatabase('the list of events', (app) => {
-  test('is, page by page, what its filters say, by ascending id', async () => {
+  test('holds, page by page, the events that fit all filters, by ascending id', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment({ control: 34, b: 33, c: 33 })
     const variants = Object.values(experiment.variants)
     const now = Date.now()
-    // One event every ten minutes, some of them up to five hours late, received in the order of their ids.
+    // One event every ten minutes, received in the order of ids; some arrive up to five hours late.
     const at = (index: number) => now - (EVENTS - index) * 10 * MINUTE
     const events = Array.from({ length: EVENTS }, (_, index) => ({
       user_id: USERS[(index * 7) % 3] as string,

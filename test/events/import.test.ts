@@ -38,7 +38,7 @@ const stored = (app: TestApp, type: string) =>
     .then(([row]) => row?.count)
 
 onEachDatabase('an upload of events', (app) => {
-  test('stores every good line, reports each bad one by number, and says what it did', async () => {
+  test('stores every valid line, reports each invalid one by number, and ends with the counts', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const { control } = experiment.variants
@@ -64,12 +64,14 @@ onEachDatabase('an upload of events', (app) => {
     expect(rejected[1].message).toBe('The line is not valid UTF-8')
     expect(rejected[2].issues).toEqual([{ path: ['type'], message: expect.any(String) }])
     expect(rejected[4].message).toBe('The line is longer than 1048576 bytes; shorten the event')
-    expect(rejected[5].message).toBe('User nobody we know is unknown: pass attributes (may be {}) with the call, or create the user first')
+    expect(rejected[5].message).toBe(
+      'User nobody we know is unknown: pass attributes (may be {}) with the call, or create the user first',
+    )
     expect(await stored(app(), 'imported')).toBe(2)
     expect(await api.results(experiment)).toMatchObject({ externally_decided: 1 })
   })
 
-  test('may be empty, and is refused whole without a key, without the scope, and as another type', async () => {
+  test('may be empty, and is refused without a key, without the scope, or with another content type', async () => {
     const { api } = app()
     expect((await send(app(), '')).last).toEqual({ done: true, lines: 0, accepted: 0, duplicates: 0, rejected: 0 })
     expect((await send(app(), '{}', { token: 'exp_none' })).status).toBe(401)
@@ -79,7 +81,7 @@ onEachDatabase('an upload of events', (app) => {
     expect((await send(app(), '{}', { query: '?sent_at=yesterday' })).status).toBe(400)
   })
 
-  test('of 20,000 events that broke off counts nothing twice when it is sent again', async () => {
+  test('of 20,000 events that broke off counts no event twice when it is sent again', async () => {
     const count = 20_000
     const lines = Array.from({ length: count }, (_, index) =>
       line({ user_id: `bulk ${index % 50}`, type: 'bulk', event_id: `bulk ${index}` }),
@@ -98,7 +100,7 @@ onEachDatabase('an upload of events', (app) => {
     expect(await stored(app(), 'bulk')).toBe(count)
   }, 60_000)
 
-  test('keeps in memory no more than a few groups, also where the client reads nothing before the end', async () => {
+  test('keeps only a few groups in memory, even if the client reads nothing before the end', async () => {
     async function* endless() {
       for (let group = 0; group < 60; group++) {
         const text = 'x'.repeat(2000)
@@ -116,14 +118,14 @@ onEachDatabase('an upload of events', (app) => {
   }, 60_000)
 })
 
-test('lines are cut wherever an upload is cut', async () => {
+test('an upload gives the same lines, however its chunks are cut', async () => {
   const text = Buffer.from('one\ntwo\r\n\nfour is far too long\nfive')
   for (let size = 1; size <= text.length; size++) {
-    const pieces = async function* () {
+    const chunks = async function* () {
       for (let start = 0; start < text.length; start += size) yield text.subarray(start, start + size)
     }
     const lines: [number, string | null][] = []
-    for await (const { number, bytes } of linesOf(pieces(), 10)) lines.push([number, bytes?.toString() ?? null])
+    for await (const { number, bytes } of linesOf(chunks(), 10)) lines.push([number, bytes?.toString() ?? null])
     expect(lines).toEqual([
       [1, 'one'],
       [2, 'two'],

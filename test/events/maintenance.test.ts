@@ -23,12 +23,12 @@ const aWeekPasses = (app: TestApp) =>
   query(app, `update event_key_generations set began_at = began_at - interval '7 days 1 second'`)
 
 onEachDatabase('the storage of events', (app) => {
-  test('has partitions for this month and the two after it, made ahead', async () => {
+  test('creates the partitions of this month and of the next two ahead of time', async () => {
     await app().platform.jobs.maintenance.runNow()
     expect(await partitions(app())).toEqual(expect.arrayContaining([0, 1, 2].map(monthsAhead)))
   })
 
-  test('knows an event id for at least seven days, and then drops it with all others of its time', async () => {
+  test('recognises an event id for at least seven days, and then drops the whole generation of event ids', async () => {
     const { api, platform } = app()
     const event = { user_id: 'kept', type: 'order', event_id: 'order 1' }
     const first = await api.record(event)
@@ -46,7 +46,7 @@ onEachDatabase('the storage of events', (app) => {
     expect((await api.record(event)).duplicate).toBeUndefined()
   })
 
-  test('knows an event id whose event lies in another month', async () => {
+  test('recognises an event id whose event lies in another month', async () => {
     const { api } = app()
     const event = { user_id: 'late', type: 'order', event_id: 'late', timestamp: '2025-01-31T23:59:59.999Z' }
     const first = await api.record(event)
@@ -57,7 +57,7 @@ onEachDatabase('the storage of events', (app) => {
 onEachDatabase('the retention of raw events', (app) => {
   const old = { type: 'conversion', timestamp: '2024-05-10T12:00:00Z', attributes: {} }
 
-  test('drops whole months that nothing needs any more, and totals go on knowing of them', async () => {
+  test('drops whole months that no run needs any more, while the totals keep their counts', async () => {
     const { api, platform } = app()
     await api.record({ ...old, user_id: 'ada', properties: { value: 3 } })
     await platform.reporting.totals.catchUp()
@@ -75,7 +75,7 @@ onEachDatabase('the retention of raw events', (app) => {
     await Promise.all([keeper.close(), dropper.close()])
   })
 
-  test('never drops what a run that is not frozen needs', async () => {
+  test('never drops a month that a run that is not frozen needs', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     const tag = { experiment_id: experiment.id, variant_id: experiment.variants.control }

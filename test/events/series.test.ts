@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Loose, TestApi } from '../support/api.ts'
 import { onOneDatabase } from '../support/app.ts'
 
-/** A run that began at a time, with users decided elsewhere. */
+/** Creates a run that began at a time, with users whom events assigned. */
 async function startedAt(api: TestApi, timestamp: string) {
   const experiment = await api.makeExperiment()
   const tag = { experiment_id: experiment.id, variant_id: experiment.variants.control }
@@ -15,7 +15,7 @@ const points = ({ series }: Loose, type: string) =>
     .map(({ points }: Loose) => points.map((point: Loose) => [point.start, point.events, point.value]))
 
 onOneDatabase('the series of an experiment', (app) => {
-  test('counts events and values per day, variant and type, with zeros where nothing happened, before and after they are folded', async () => {
+  test('counts events and values per day, variant and type, with zeros, before and after folding', async () => {
     const { api, platform } = app()
     const { id, tag, variants } = await startedAt(api, '2026-03-01T10:00:00Z')
     const buy = { ...tag, type: 'buy' }
@@ -48,7 +48,7 @@ onOneDatabase('the series of an experiment', (app) => {
     ])
   })
 
-  test('cuts days and hours in the time zone asked for, also where clocks are set', async () => {
+  test('divides days and hours in the requested time zone, also when its clocks change', async () => {
     const { api } = app()
     const { id, tag } = await startedAt(api, '2026-03-28T12:00:00Z')
     const at = (timestamp: string) => api.record({ ...tag, user_id: `u ${timestamp}`, type: 'zone', timestamp })
@@ -58,7 +58,7 @@ onOneDatabase('the series of an experiment', (app) => {
     const query = 'start_time=2026-03-28T12:00:00Z&end_time=2026-03-30T10:00:00Z&event_types=zone'
     const paris = await api.ok('GET', `/api/experiments/${id}/series?${query}&time_zone=Europe/Paris`)
     expect(paris.time_zone).toBe('Europe/Paris')
-    // The 29th has 23 hours there.
+    // In this time zone, 29 March has 23 hours.
     expect(points(paris, 'zone')).toEqual([
       [
         ['2026-03-27T23:00:00.000Z', 1, 0],
@@ -78,7 +78,7 @@ onOneDatabase('the series of an experiment', (app) => {
     expect(kathmandu.find(([start]: [string]) => start === '2026-03-28T22:15:00.000Z')[1]).toBe(2)
   })
 
-  test('is refused where it cannot be, and is empty before the first run', async () => {
+  test('is refused for a bad range or too many points, and is empty before the first run', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const status = async (query: string) =>

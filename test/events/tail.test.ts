@@ -8,7 +8,7 @@ import { settled } from '../support/settled.ts'
 type Seen = { id: string; type: string; user_id: string }
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-/** Follows events with the typed client. */
+/** Follows events by the typed client. */
 async function follow(
   { url, api }: Pick<TestApp, 'url' | 'api'>,
   input: Inputs['events']['tail'] = {},
@@ -64,7 +64,7 @@ onOneDatabase('the live tail of events', (app) => {
     expect(app().platform.eventTail.readers()).toBe(0)
   })
 
-  test('goes on after the last event that was seen, and repeats none', async () => {
+  test('continues after the last event that the reader has seen, and repeats none', async () => {
     const { api } = app()
     const first = await follow(app(), { event_types: ['on'] })
     await api.record({ user_id: 'r1', type: 'on' })
@@ -81,7 +81,7 @@ onOneDatabase('the live tail of events', (app) => {
     again.close()
   })
 
-  test('is refused for a bad cursor and without a key that may read, and ends when the key is revoked', async () => {
+  test('is refused for a bad cursor and without a key of scope read, and ends when the key is revoked', async () => {
     const { api } = app()
     const refusals = [
       await follow(app(), { lastEventId: 'nonsense' }),
@@ -112,7 +112,7 @@ test('the live tail does not keep the server from closing', async () => {
 })
 
 onPostgres('the live tail while transactions end out of order', () => {
-  test('shows what a slow one stored, after it ended, and nothing twice', async () => {
+  test('shows the events of a slow transaction after it has ended, and no event twice', async () => {
     const app = await openApp('postgres')
     const slow = new pg.Client({ connectionString: app.databaseUrl })
     try {

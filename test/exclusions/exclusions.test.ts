@@ -9,7 +9,7 @@ onOneDatabase('users left out of the results', (app) => {
     return { users, results }
   }
 
-  test('by hand are gone at once with every id of theirs, come back when they are counted again, and are listed', async () => {
+  test('by request disappear at once with all their ids, are listed, and count again on request', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     for (let user = 0; user < 10; user++) await api.variantOf(`hand ${user}`, experiment)
@@ -36,7 +36,7 @@ onOneDatabase('users left out of the results', (app) => {
     expect((await api.call('POST', path, { user_ids: [] })).status).toBe(400)
   })
 
-  test('by an attribute are those that say of themselves is_bot or is_internal', async () => {
+  test('by an attribute are the users with is_bot or is_internal', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     await api.variantOf('bot', experiment, { attributes: { is_bot: true } })
@@ -47,7 +47,7 @@ onOneDatabase('users left out of the results', (app) => {
     expect(results.excluded_by_attribute).toBe(2)
   })
 
-  test('by their rate of events are those beyond it on a day, whenever and however tagged the events came', async () => {
+  test('by their rate of events exceed it on one day, in whatever order the events arrive', async () => {
     const { api, platform } = app()
     const other = await api.makeExperiment()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { max_daily_events: 5 })

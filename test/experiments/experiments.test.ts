@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
 
 onOneDatabase('experiments', (app) => {
-  test('a new experiment is a draft with a control at 100 %, and a key from its name', async () => {
+  test('a new experiment is a draft with a control at 100 % and a key that is derived from its name', async () => {
     const { api } = app()
     const made = await api.ok('POST', '/api/experiments', { name: 'New Checkout: Flow!' })
     expect(made).toMatchObject({ status: 'draft', key: 'new-checkout-flow', description: null, started_at: null })
@@ -10,7 +10,7 @@ onOneDatabase('experiments', (app) => {
     expect(variants).toMatchObject([{ name: 'control', percent_allocated: 100, is_control: true }])
   })
 
-  test('derived keys get -2 and -3 where they are taken, a given one is a conflict', async () => {
+  test('a derived key that is taken gets -2 or -3, while a given key that is taken is a conflict', async () => {
     const { api } = app()
     const keys = []
     for (const name of ['Same key', 'same KEY', 'Same, key'])
@@ -19,7 +19,7 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('POST', '/api/experiments', { name: 'other', key: 'same-key' })).status).toBe(409)
   })
 
-  test('the untouched control takes the share that is posted under its name; after that the name is taken', async () => {
+  test('the untouched control takes the share posted under its name once; then the name is taken', async () => {
     const { api } = app()
     const { id } = await api.ok('POST', '/api/experiments', { name: 'placeholder' })
     const path = `/api/experiments/${id}/variants`
@@ -35,7 +35,7 @@ onOneDatabase('experiments', (app) => {
     })
   })
 
-  test('shares of 0.2, 83.9 and 15.9 per cent are 100 in all', async () => {
+  test('shares of 0.2, 83.9 and 15.9 per cent add up to 100', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 0.2, second: 83.9, third: 15.9 })
     const { variants } = await api.ok('GET', `/api/experiments/${experiment.id}`)
@@ -44,7 +44,7 @@ onOneDatabase('experiments', (app) => {
     ])
   })
 
-  test('updates change what is given; null clears the description and leaves the name', async () => {
+  test('updates change only the given fields; null clears the description and leaves the name as it is', async () => {
     const { api } = app()
     const { id, name } = await api.ok('POST', '/api/experiments', {
       name: 'to change',
@@ -56,7 +56,7 @@ onOneDatabase('experiments', (app) => {
     expect(changed).toMatchObject({ name, description: null, hypothesis: 'h', traffic_percent: 12.5 })
   })
 
-  test('the life cycle goes draft, running, paused, running, completed, archived, and nowhere else', async () => {
+  test('an experiment is a draft, then running, paused, completed and archived, and allows no other step', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const step = async (action: string, body?: object) => {
@@ -77,7 +77,7 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('PUT', `/api/experiments/${experiment.id}`, { name: 'late' })).status).toBe(409)
   })
 
-  test('starting needs two enabled variants with a share', async () => {
+  test('an experiment starts only with two enabled variants that have a share', async () => {
     const { api } = app()
     const { id } = await api.ok('POST', '/api/experiments', { name: 'lonely' })
     expect((await api.call('POST', `/api/experiments/${id}/start`)).status).toBe(409)
@@ -116,7 +116,7 @@ onOneDatabase('experiments', (app) => {
     expect(await periods()).toBe(7)
   })
 
-  test('a new run draws anew and keeps what the old one recorded', async () => {
+  test('a new run draws all users again and keeps the records of the old one', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const users = Array.from({ length: 60 }, (_, user) => `runner_${user}`)
@@ -136,7 +136,7 @@ onOneDatabase('experiments', (app) => {
     expect((await api.results(experiment)).run).toBe(2)
   })
 
-  test('only drafts, unused segments and variants that nobody was assigned to can be deleted', async () => {
+  test('only drafts, unused segments and variants without assignments can be deleted', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 40, treatment: 40, spare: 0 })
     const path = `/api/experiments/${experiment.id}`
@@ -150,7 +150,7 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('GET', `/api/experiments/${draft.id}`)).status).toBe(404)
   })
 
-  test('the key, the exposure mode and the control are fixed at the start', async () => {
+  test('the key, the exposure mode and the control cannot change after the start', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const path = `/api/experiments/${experiment.id}`
@@ -164,7 +164,7 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('PUT', control, { is_control: true })).status).toBe(409)
   })
 
-  test('lists come by ascending id in pages, and a full page links to the next', async () => {
+  test('lists have pages by ascending id, and a full page links to the next', async () => {
     const { api } = app()
     for (const name of ['page one', 'page two', 'page three']) await api.ok('POST', '/api/experiments', { name })
     const first = await api.call('GET', '/api/experiments?limit=2')
@@ -176,7 +176,7 @@ onOneDatabase('experiments', (app) => {
     expect(second[0].id).toBeGreaterThan(ids[1])
   })
 
-  test('every change of a definition is in the audit log, under the key’s name, and no profile is', async () => {
+  test('the audit log holds all changes of definitions with the name of the key, but none of profiles', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     await api.makeUser()

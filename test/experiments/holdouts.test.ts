@@ -21,7 +21,7 @@ onOneDatabase('holdouts', (app) => {
         [runId],
       )
 
-  test('come with two variants, of which the control is held', async () => {
+  test('have two variants, of which the control is the held one', async () => {
     expect(await makeHoldout()).toMatchObject({
       held: { name: 'held', percent_allocated: 5, is_control: true },
       not_held: { name: 'not_held', percent_allocated: 95, is_control: false },
@@ -29,7 +29,7 @@ onOneDatabase('holdouts', (app) => {
     expect(await makeHoldout({ percent_held: 0.0001 })).toMatchObject({ not_held: { percent_allocated: 99.9999 } })
   })
 
-  test('keep their users out of every experiment under them, stored and met at the first decision', async () => {
+  test('exclude their users from every experiment under them, stored and exposed at the first decision', async () => {
     const { api } = app()
     const holdout = await makeHoldout({ percent_held: 40 })
     const experiments = [await under(holdout), await under(holdout, { exposure: 'on_report' })]
@@ -58,7 +58,7 @@ onOneDatabase('holdouts', (app) => {
     }
   })
 
-  test('who is held stays held whatever the shares become, and is let in when the holdout is completed', async () => {
+  test('keep a held user whatever the shares become, and release the user when the holdout is completed', async () => {
     const { api } = app()
     const holdout = await makeHoldout({ percent_held: 50 })
     const experiment = await under(holdout)
@@ -76,7 +76,7 @@ onOneDatabase('holdouts', (app) => {
     for (const [index, variant] of first.entries()) if (variant !== undefined) expect(last[index]).toBe(variant)
   })
 
-  test('stay plain: what does not fit them is refused', async () => {
+  test('refuse settings that do not apply to holdouts', async () => {
     const { api } = app()
     const other = await api.makeExperiment()
     const holdout = await makeHoldout()
@@ -114,7 +114,7 @@ onOneDatabase('holdouts', (app) => {
     expect((await call('POST', `/${holdout.id}/runs`, { mode: 'aa' })).status).toBe(400)
   })
 
-  test('only a holdout that is to be or under way can be named, and a named one stays', async () => {
+  test('can be named only as a draft or while they run, and cannot be deleted or archived while named', async () => {
     const { api } = app()
     const holdout = await makeHoldout()
     const experiment = await under(holdout)
@@ -139,7 +139,7 @@ onOneDatabase('holdouts', (app) => {
 })
 
 onPostgres('a holdout on two processes', () => {
-  test('is changed while decisions are made under it, and nobody waits for one another in a circle', async () => {
+  test('can be changed while decisions are made under it, without a deadlock', async () => {
     const environment = await freshDatabase('postgres')
     const apps = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const [{ api }] = apps as [TestApp, TestApp]
@@ -189,7 +189,7 @@ onPostgres('a holdout on two processes', () => {
     deciding = false
     await Promise.all(changing)
     expect(new Set(statuses.flat())).toEqual(new Set([200]))
-    // Connections report what happened on them at the latest when they end.
+    // Connections report their statistics when they end, at the latest.
     await Promise.all(apps.map((app) => app.close()))
     const others = 'select 1 from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()'
     await expect.poll(() => administer(others, environment.DATABASE_URL)).toEqual([])

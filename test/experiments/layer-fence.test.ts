@@ -6,7 +6,7 @@ import { scaleOf } from '../support/scale.ts'
 
 const USERS = scaleOf('layer fences').size
 
-/** Ids of users with a place in [0, 50) of the layer, where the tricky positions are. */
+/** Finds user ids with a position in [0, 50) of the layer: these positions move between the experiments. */
 function usersBelowHalf(layerId: number, count: number): string[] {
   const found: string[] = []
   for (let user = 0; found.length < count; user++) {
@@ -17,7 +17,7 @@ function usersBelowHalf(layerId: number, count: number): string[] {
 }
 
 onPostgres('the layers of two processes', () => {
-  test('enrol nobody twice while positions move and one process sees what was', async () => {
+  test('assign no user twice while positions move and one process still sees the old shares', async () => {
     const environment = await freshDatabase('postgres')
     const [fresh, stale] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const { api } = fresh
@@ -52,7 +52,7 @@ onPostgres('the layers of two processes', () => {
       expect(fromA).toBeUndefined()
     }
 
-    // And back to A, by way of a new run of B that the stale process has not seen.
+    // The positions move back to A by a new run of B that the stale process has not seen.
     release(stale)
     const between = await stale.platform.definitions.watch.refresh()
     await api.ok('POST', `/api/experiments/${b.id}/runs`)
@@ -68,7 +68,7 @@ onPostgres('the layers of two processes', () => {
     await Promise.all([fresh.close(), stale.close()])
   }, 60_000)
 
-  test('enrol nobody twice while shares swing and both processes decide all the time', async () => {
+  test('assign no user twice while shares change back and forth and both processes decide all the time', async () => {
     const environment = await freshDatabase('postgres')
     const apps = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const [{ api }] = apps as [TestApp]

@@ -35,7 +35,7 @@ onOneDatabase('layers', (app) => {
     expect((await call('DELETE', `/${layer.id}`)).status).toBe(404)
   })
 
-  test('a share grows into free positions, lowest first, and shrinks from its highest', async () => {
+  test('give a growing share the lowest free positions, and take the highest from a shrinking share', async () => {
     const layer = await makeLayer()
     const [a, b] = [await make(), await make()]
     await give(layer, a, { percent: 20 })
@@ -62,7 +62,7 @@ onOneDatabase('layers', (app) => {
     expect({ layer_id, layer_ranges }).toEqual({ layer_id: layer, layer_ranges: [{ from: 30, to: 40 }] })
   })
 
-  test('shares that overlap, or are more than is free, are refused with their place', async () => {
+  test('refuse shares that overlap or exceed the free positions, with the path of the share', async () => {
     const layer = await makeLayer()
     const [a, b] = [await make(), await make()]
     const { name } = await app().api.ok('GET', `/api/experiments/${a.id}`)
@@ -93,7 +93,7 @@ onOneDatabase('layers', (app) => {
     expect(refusal(backwards).slice(0, 2)).toEqual([400, 'ranges.0.to'])
   })
 
-  test('an experiment is in one layer, joins and leaves it between runs, and a holdout is in none', async () => {
+  test('take an experiment that is in no other layer, between its runs, and no holdout', async () => {
     const [layer, other] = [await makeLayer(), await makeLayer()]
     const experiment = await make()
     await give(layer, experiment, { percent: 50 })
@@ -117,7 +117,7 @@ onOneDatabase('layers', (app) => {
     expect((await put(2_000_000, experiment, { percent: 10 })).status).toBe(404)
   })
 
-  test('what a completed experiment had is free for others, and its new run has to have it back', async () => {
+  test('free the share of a completed experiment, whose new run needs a free share again', async () => {
     const layer = await makeLayer()
     const [a, b] = [await make(), await make()]
     await give(layer, a, { percent: 50 })
@@ -137,7 +137,7 @@ onOneDatabase('layers', (app) => {
     expect((await ok('GET', `/${layer}`)).free).toEqual([{ from: 80, to: 100 }])
   })
 
-  test('a layer stays while an experiment in use is in it; archived ones leave it at its end', async () => {
+  test('cannot be deleted while an experiment in them is in use; archived ones do not prevent it', async () => {
     const layer = await makeLayer()
     const experiment = await make()
     await give(layer, experiment, { percent: 50 })
@@ -150,7 +150,7 @@ onOneDatabase('layers', (app) => {
     expect((await app().api.ok('GET', `/api/experiments/${experiment.id}`)).layer_id).toBeNull()
   })
 
-  test('a change of shares opens no period', async () => {
+  test('open no allocation period when their shares change', async () => {
     const layer = await makeLayer()
     const experiment = await make()
     await give(layer, experiment, { percent: 50 })
@@ -164,7 +164,7 @@ onOneDatabase('layers', (app) => {
     expect([after.version, unchanged.version]).toEqual([before.version + 1, before.version + 1])
   })
 
-  test('nobody of 2,000 is in two unfinished runs, whatever the shares become, and shares are what they say', async () => {
+  test('give each share its users, but none of 2,000 users two unfinished runs, whatever the shares', async () => {
     const { api, platform } = app()
     const layer = await makeLayer()
     const experiments: Made[] = [await make(), await make(), await make()]

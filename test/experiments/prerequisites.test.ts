@@ -16,7 +16,7 @@ onOneDatabase('prerequisites', (app) => {
     for (const name of names) await app().api.ok('POST', `/api/experiments/${experiment.id}/${name}`)
   }
 
-  test('let in only users who are assigned to one of the variants', async () => {
+  test('admit only users who are assigned one of the named variants', async () => {
     const { api } = app()
     const first = await make()
     const second = await make(needing(first))
@@ -29,7 +29,7 @@ onOneDatabase('prerequisites', (app) => {
     }
   })
 
-  test('a prerequisite that is decided in the same call counts in that call', async () => {
+  test('count in the call that decides them', async () => {
     const { api } = app()
     const first = await make()
     const second = await make(needing(first))
@@ -41,7 +41,7 @@ onOneDatabase('prerequisites', (app) => {
     }
   })
 
-  test('are refused with the path of what is wrong', async () => {
+  test('are refused with the path of the fault if they are invalid', async () => {
     const { api } = app()
     const other = await make()
     const experiment = await make()
@@ -65,7 +65,7 @@ onOneDatabase('prerequisites', (app) => {
     }
   })
 
-  test('make no circle of any length, and no chain of more than ten', async () => {
+  test('cannot form a circle of any length, nor a chain of more than ten', async () => {
     const chain = [await make()]
     for (let length = 1; length <= 10; length++) chain.push(await make(needing(chain.at(-1) as Made)))
     const [first, second] = chain as [Made, Made]
@@ -85,7 +85,7 @@ onOneDatabase('prerequisites', (app) => {
     expect((await change(last, needing(second))).status).toBe(200)
   })
 
-  test('two changes at once make no circle either', async () => {
+  test('cannot form a circle by two simultaneous changes either', async () => {
     for (let round = 0; round < 5; round++) {
       const [one, other] = [await make(), await make()]
       const answers = await Promise.all([change(one, needing(other)), change(other, needing(one))])
@@ -93,7 +93,7 @@ onOneDatabase('prerequisites', (app) => {
     }
   })
 
-  test('hold what they name: no archiving, deleting, or deleting of a variant', async () => {
+  test('prevent that a named experiment is archived or deleted, and that a named variant is deleted', async () => {
     const { api } = app()
     const needed = await api.makeExperiment({ control: 40, treatment: 40, spare: 20 })
     const variant_ids = [needed.variants.spare]
@@ -113,7 +113,7 @@ onOneDatabase('prerequisites', (app) => {
     await steps(needed, 'archive')
   })
 
-  test('whoever needs an experiment is decided by its new run at once', async () => {
+  test('are read from a new run of the named experiment at once', async () => {
     const { api } = app()
     const first = await make()
     const second = await make(needing(first))

@@ -5,7 +5,7 @@ import { onOneDatabase, type TestApp } from '../support/app.ts'
 
 const PROFILES = 3000
 
-/** Profiles numbered from 0, every fourth from the US, made by the database itself. */
+/** Creates numbered profiles by one SQL statement, every fourth of them from the US. */
 const makeProfiles = ({ platform }: TestApp) =>
   platform.orm.em.fork().execute(
     `insert into users (id, first_name, last_name, email, country_code, attributes)
@@ -18,7 +18,7 @@ onOneDatabase('the reach of an experiment', (app, backend) => {
   const reach = ({ id }: { id: number }) => app().api.ok('POST', `/api/experiments/${id}/reach`)
   const total = (counts: Record<string, number>) => Object.values(counts).reduce((sum, count) => sum + count, 0)
 
-  test('is nobody where there are no profiles, and 404 for what does not exist', async () => {
+  test('is zero users without profiles, and a 404 for an unknown experiment', async () => {
     const experiment = await app().api.makeExperiment()
     expect(await reach(experiment)).toMatchObject({
       profiles: 0,
@@ -30,7 +30,7 @@ onOneDatabase('the reach of an experiment', (app, backend) => {
     expect((await app().api.call('POST', '/api/experiments/2000000/reach')).status).toBe(404)
   })
 
-  test('counts stored profiles by variant and by what keeps them out, of a draft as if it had started', async () => {
+  test('counts stored profiles by variant and by reason of exclusion, for a draft as if it had started', async () => {
     await makeProfiles(app())
     const { api } = app()
     const settings = { condition: { country_code: 'US' }, traffic_percent: 50, auto_start: false }
@@ -52,7 +52,7 @@ onOneDatabase('the reach of an experiment', (app, backend) => {
     expect(await reach(experiment), 'and who is assigned already is drawn all the same').toEqual(answer)
   })
 
-  test('counts prerequisites, holdouts and layers by what is stored', async () => {
+  test('counts prerequisites, holdouts and layers by the stored assignments', async () => {
     const { api } = app()
     const first = await api.makeExperiment()
     const needs = [{ experiment_id: first.id, variant_ids: [first.variants.treatment] }]
@@ -68,7 +68,7 @@ onOneDatabase('the reach of an experiment', (app, backend) => {
     expect(held).toBeLessThan(PROFILES * 0.6)
   })
 
-  test('of 20,000 profiles leaves others their turn', async () => {
+  test('of 20,000 profiles does not block other requests', async () => {
     const { platform, api } = app()
     await platform.orm.em.fork().execute(
       `insert into users (id, first_name, last_name, email, attributes)

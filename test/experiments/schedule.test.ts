@@ -3,7 +3,7 @@ import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/ap
 
 const soon = (ms: number) => new Date(Date.now() + ms).toISOString()
 
-/** Asks until it holds. @returns how long that took, in milliseconds */
+/** Repeats a check until it holds. @returns the milliseconds that passed */
 async function until(holds: () => Promise<boolean>, withinMs: number): Promise<number> {
   const since = performance.now()
   while (!(await holds())) {
@@ -16,7 +16,7 @@ async function until(holds: () => Promise<boolean>, withinMs: number): Promise<n
 onOneDatabase('a schedule', (app) => {
   const get = ({ id }: { id: number }) => app().api.ok('GET', `/api/experiments/${id}`)
 
-  test('starts a draft and completes it, each within two seconds of its time', async () => {
+  test('starts and completes a draft, each within two seconds of its time', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const [start, end] = [soon(1500), soon(4000)]
@@ -43,7 +43,7 @@ onOneDatabase('a schedule', (app) => {
     expect(again, 'the end was of the run before').toMatchObject({ status: 'running', scheduled_end_at: null })
   })
 
-  test('waits for what cannot start, and starts it once it can', async () => {
+  test('starts a draft that cannot start at its time as soon as it can', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50 }, { scheduled_start_at: soon(700) })
     await new Promise((resolve) => setTimeout(resolve, 3000))
@@ -54,7 +54,7 @@ onOneDatabase('a schedule', (app) => {
 })
 
 onPostgres('a schedule on several processes', () => {
-  test('is followed once', async () => {
+  test('starts an experiment once', async () => {
     const environment = await freshDatabase('postgres')
     const apps = await Promise.all([1, 2, 3].map(() => openApp('postgres', environment)))
     const [{ api, platform }] = apps as [Awaited<ReturnType<typeof openApp>>]

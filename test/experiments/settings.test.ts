@@ -4,7 +4,7 @@ import { onOneDatabase } from '../support/app.ts'
 
 const HOUR_MS = 3_600_000
 const inHours = (hours: number) => new Date(Date.now() + hours * HOUR_MS).toISOString()
-/** Status and path of a refusal, such as `400 prerequisites.0.variant_ids.1`. */
+/** Returns the status and the path of a refusal, such as `400 prerequisites.0.variant_ids.1`. */
 const refusal = ({ status, body }: Answer<Loose>) =>
   [status, body.issues?.map((issue: { path: string[] }) => issue.path.join('.'))].flat().join(' ').trim()
 
@@ -26,7 +26,7 @@ onOneDatabase('settings of an experiment', (app) => {
         [id],
       )
 
-  test('are stored as given, null clears a condition, a holdout and a schedule, and leaves the others', async () => {
+  test('are stored as given; null clears a condition, a holdout and a schedule, and no others', async () => {
     const { api } = app()
     const needed = await api.makeExperiment()
     const holdout = await api.ok('POST', '/api/experiments', { name: 'for settings', kind: 'holdout' })
@@ -52,7 +52,7 @@ onOneDatabase('settings of an experiment', (app) => {
     expect((await change(made, { prerequisites: [] })).body.prerequisites).toEqual([])
   })
 
-  test('a condition is refused where it is wrong, and its segments have to exist', async () => {
+  test('refuse an invalid condition with the path of the fault, and one with unknown segments', async () => {
     expect(refusal(await create({ condition: { age: { $about: 3 } } }))).toBe('400 condition.age.$about')
     expect(refusal(await create({ condition: { id: { $inGroup: 2_000_000 } } }))).toMatch(/^400 condition\.id/)
     const { api } = app()
@@ -63,7 +63,7 @@ onOneDatabase('settings of an experiment', (app) => {
     await api.ok('DELETE', `/api/segments/${segment.id}`)
   })
 
-  test('a real change of targeting opens a period of a run, the same once more does not', async () => {
+  test('open a period of the run when targeting changes, but not when they are sent again unchanged', async () => {
     const { api } = app()
     const needed = await api.makeExperiment()
     const prerequisites = [{ experiment_id: needed.id, variant_ids: [needed.variants.treatment] }]
@@ -81,7 +81,7 @@ onOneDatabase('settings of an experiment', (app) => {
     }
   })
 
-  test('mode and holdout are fixed while a run is unfinished, and free again for a new one', async () => {
+  test('keep mode and holdout fixed while a run is unfinished, and let them change before a new run', async () => {
     const { api } = app()
     const holdout = await api.ok('POST', '/api/experiments', { name: 'fixed meanwhile', kind: 'holdout' })
     const experiment = await api.makeExperiment()
@@ -99,7 +99,7 @@ onOneDatabase('settings of an experiment', (app) => {
     expect(await api.ok('POST', `/api/experiments/${experiment.id}/runs`)).toMatchObject({ mode: 'aa' })
   })
 
-  test('a schedule lies ahead, ends after it starts, and starts drafts only', async () => {
+  test('allow a schedule in the future whose end is after its start, and scheduled starts for drafts only', async () => {
     const { api } = app()
     expect(refusal(await create({ scheduled_start_at: inHours(-1) }))).toBe('400 scheduled_start_at')
     expect(refusal(await create({ scheduled_end_at: inHours(-1) }))).toBe('400 scheduled_end_at')
@@ -114,7 +114,7 @@ onOneDatabase('settings of an experiment', (app) => {
     expect(refusal(await change(experiment, { scheduled_end_at: inHours(3) }))).toBe('409')
   })
 
-  test('a draft with a scheduled start waits for it, unless it is told to start at a check too', async () => {
+  test('make a draft wait for its scheduled start, unless auto_start lets a check start it too', async () => {
     const { api } = app()
     const scheduled_start_at = inHours(1)
     const waiting = await api.makeExperiment({ control: 50, treatment: 50 }, { scheduled_start_at })
@@ -126,7 +126,7 @@ onOneDatabase('settings of an experiment', (app) => {
     expect((await change(later, { scheduled_start_at })).body.auto_start).toBe(false)
   })
 
-  test('in A/A mode everybody is shown the control, under ids that tell the variants apart', async () => {
+  test('show every user the control in A/A mode, under different variant ids', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({}, { mode: 'aa' })
     const path = `/api/experiments/${experiment.id}/variants`
@@ -143,7 +143,7 @@ onOneDatabase('settings of an experiment', (app) => {
     expect(ids.size).toBe(2)
   })
 
-  test('every version of an experiment is in the history, as it was decided by, until a draft is deleted', async () => {
+  test('have a history with every version that decided, until the draft is deleted', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 40, treatment: 60 })
     await change(experiment, { condition: { plan: 'gold' } })

@@ -11,7 +11,7 @@ const started = async (api: TestApi, settings: object = {}) => {
 }
 
 onEachDatabase('POST /api/flags/evaluate', (app) => {
-  /** What is stored of a user: when they met which variant. */
+  /** Reads the stored assignments of a user: the variants, and which are exposed. */
   const storedOf = (user: string): Promise<Loose[]> =>
     app()
       .platform.orm.em.fork()
@@ -19,7 +19,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
         user,
       ])
 
-  test('answers the keys asked for, or all there are; unknown ones are left out', async () => {
+  test('answers the requested flags, or all flags, and omits unknown keys', async () => {
     const { api } = app()
     const [one, other] = [await makeFlag(api), await makeFlag(api, { type: 'number', default_value: 7 })]
     const experiment = await started(api)
@@ -34,7 +34,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
     expect(pathsOf(await evaluate(api, { ...asked, keys: [''] }))).toEqual(refusedAt('keys', 0))
   })
 
-  test('looks at the stored profile, under the attributes of the call', async () => {
+  test('reads the stored profile, over which it merges the attributes of the call', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ condition: { plan: 'gold', country_code: 'US' }, value: true }] })
     const ada = await api.makeUser({ country_code: 'US', attributes: { plan: 'gold' } })
@@ -45,7 +45,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
     expect([await value(), await value({ country_code: 'US' })]).toEqual([false, true])
   })
 
-  test('knows nobody who is not known, unless the call says something of them', async () => {
+  test('is a 404 for an unknown user, unless the call carries attributes', async () => {
     const { api } = app()
     const flag = await makeFlag(api)
     const asked = { user_id: unused('nobody'), keys: [flag.key] }
@@ -55,7 +55,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
     expect(pathsOf(await evaluate(api, { ...asked, user_id: '' }))).toEqual(refusedAt('user_id'))
   })
 
-  test('stores what it decides, and exposes only where it is told to', async () => {
+  test('stores its decisions, and records exposures only with expose: true', async () => {
     const { api } = app()
     const [onCheck, onReport] = [await started(api), await started(api, { exposure: 'on_report' })]
     const flag = await makeFlag(api, { rules: [{ experiment: { experiment_id: onCheck.id, values: [] } }] })
@@ -79,7 +79,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
     expect((await ask(through, flag.key, { expose: true }))[1]).toMatchObject([{ exposed: true }])
   })
 
-  test('as a preview answers the same and stores nothing', async () => {
+  test('gives the same answers as a preview, which stores nothing', async () => {
     const { api } = app()
     const experiment = await started(api)
     const user = unused('previewed')
@@ -91,7 +91,7 @@ onEachDatabase('POST /api/flags/evaluate', (app) => {
 })
 
 onEachDatabase('an experiment that is read as a flag', (app) => {
-  test('answers the payload, or the name of the variant that is shown', async () => {
+  test('gives the payload of the shown variant, or its name', async () => {
     const { api } = app()
     const experiment = await started(api)
     const { control, treatment } = experiment.variants as { control: number; treatment: number }
@@ -121,7 +121,7 @@ onEachDatabase('an experiment that is read as a flag', (app) => {
     })
   })
 
-  test('has no value for whom it gives no variant, and is none as a draft without one, archived, or as a holdout', async () => {
+  test('has no value for a user without a variant; empty drafts, archived ones and holdouts are no flags', async () => {
     const { api } = app()
     const nothing = { reason: 'SPLIT', rule: null, experiment_id: null, variant_id: null, variant_name: null }
     const targeted = await started(api, { condition: { plan: 'gold' } })
@@ -138,7 +138,7 @@ onEachDatabase('an experiment that is read as a flag', (app) => {
     expect(await answerFor(api, targeted, 'late')).toBeUndefined()
   })
 
-  test('may say of what type and shape its payloads are, and then none is of another', async () => {
+  test('may declare the type and schema of its payloads, and then refuses other payloads', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { payload_type: 'number' })
     const path = `/api/experiments/${experiment.id}`
@@ -165,7 +165,7 @@ onEachDatabase('an experiment that is read as a flag', (app) => {
     expect((await api.ok('PUT', variant, { payload: ['anything'] })).payload).toEqual(['anything'])
   })
 
-  test('of another type than string has no name for a value', async () => {
+  test('does not give the variant’s name as a value if its type is not string', async () => {
     const { api } = app()
     const experiment = await started(api, { payload_type: 'boolean' })
     const user = unused('unpaid')

@@ -8,7 +8,7 @@ const explain = (api: TestApi, { key }: { key: string }, user_id: string, more: 
 const pause = () => new Promise((resolve) => setTimeout(resolve, 5))
 
 onOneDatabase('the explanation of a flag', (app) => {
-  test('tells rule by rule what was looked at, and agrees with what is answered', async () => {
+  test('shows for each rule what was read, and agrees with the answer', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: unused('explained'), rules: { plan: 'gold' } })
     const experiment = await api.makeExperiment(undefined, { condition: { country_code: 'US' } })
@@ -73,7 +73,7 @@ onOneDatabase('the explanation of a flag', (app) => {
     expect(endings.get('gold').experiments, 'also of an experiment that was not asked').toHaveLength(1)
   })
 
-  test('tells of flags without rules and of those that are off', async () => {
+  test('explains flags without rules and disabled flags', async () => {
     const { api } = app()
     const flag = await makeFlag(api)
     expect(await explain(api, flag, 'ada')).toMatchObject({
@@ -91,7 +91,7 @@ onOneDatabase('the explanation of a flag', (app) => {
     expect(off).not.toHaveProperty('value')
   })
 
-  test('reaches into the past: by the flag, its segments and its schedule as they were', async () => {
+  test('of a past time uses the flag, its segments and its schedule of that time', async () => {
     const { api } = app()
     const before = new Date(Date.now() - 60_000).toISOString()
     const segment = await api.ok('POST', '/api/segments', { name: unused('past'), rules: { plan: 'gold' } })
@@ -125,7 +125,7 @@ onOneDatabase('the explanation of a flag', (app) => {
     expect((await api.call('POST', `/api/flags/${unused('never')}/explain`, { user_id: 'ada' })).status).toBe(404)
   })
 
-  test('says as whom an alias draws, and warns of what an evaluation would refuse', async () => {
+  test('names the owner as whom an alias draws, and warns of calls that an evaluation would refuse', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ rollout: [{ percent: 50, value: true }] }] })
     const ada = await api.makeUser()
@@ -137,7 +137,7 @@ onOneDatabase('the explanation of a flag', (app) => {
     expect(warnings).toEqual([expect.stringContaining('answers 404')])
   })
 
-  test('warns of a stored rule that does not compile', async () => {
+  test('warns if a stored rule does not compile', async () => {
     const { api, platform } = app()
     const flag = await makeFlag(api, { rules: [{ id: 'broken', condition: { plan: 'gold' }, value: true }] })
     const rules = JSON.stringify([{ ...flag.rules[0], condition: { plan: { $nonsense: 1 } } }])

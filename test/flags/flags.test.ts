@@ -50,7 +50,7 @@ onOneDatabase('flags', (app) => {
       expect((await api.call(method, `/api/flags/${key}${path}`, method === 'PUT' ? {} : undefined)).status).toBe(404)
   })
 
-  test('are the same over tRPC, typed', async () => {
+  test('have the same procedures over tRPC, with types', async () => {
     const { api, url } = app()
     const client = createClient({ url, apiKey: api.token })
     const key = unused('typed')
@@ -67,7 +67,7 @@ onOneDatabase('flags', (app) => {
     await expect(client.flags.get.query({ key })).rejects.toMatchObject({ data: { code: 'NOT_FOUND' } })
   })
 
-  test('have values of their type only, and say where another one stands', async () => {
+  test('accept values of their type only, and name the path of any other value', async () => {
     const { api } = app()
     const right = { boolean: true, string: '', number: -0.5, object: { nested: [null] } }
     for (const [type, default_value] of Object.entries(right)) {
@@ -89,7 +89,7 @@ onOneDatabase('flags', (app) => {
     }
   })
 
-  test('of type object may have a JSON schema, which every value fits at any time', async () => {
+  test('of type object may have a JSON schema, which all their values must fit at any time', async () => {
     const { api } = app()
     const value_schema = {
       type: 'object',
@@ -118,7 +118,7 @@ onOneDatabase('flags', (app) => {
     expect((await updateFlag(api, flag, { value_schema: null, default_value: { any: 1 } })).status).toBe(200)
   })
 
-  test('that are off leave it to the application, and on again answer as before', async () => {
+  test('give no value while they are disabled, and answer as before when they are enabled again', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ value: true }], enabled: false })
     const evaluate = async () =>
@@ -131,7 +131,7 @@ onOneDatabase('flags', (app) => {
     expect(await evaluate()).toEqual(off)
   })
 
-  test('that changed meanwhile refuse a change made from an older version', async () => {
+  test('refuse a change that was made from an older version', async () => {
     const { api } = app()
     const flag = await makeFlag(api)
     expect((await updateFlag(api, flag, { version: 1, owner: 'first' })).body).toMatchObject({ version: 2 })
@@ -141,7 +141,7 @@ onOneDatabase('flags', (app) => {
     expect(both.map(({ status }) => status).toSorted()).toEqual([200, 409])
   })
 
-  test('that are sent again as they are get no new version', async () => {
+  test('get no new version when they are sent again unchanged', async () => {
     const { api } = app()
     const rules = [
       { condition: { plan: 'gold' }, value: true },
@@ -153,7 +153,7 @@ onOneDatabase('flags', (app) => {
     expect(await api.ok('GET', `/api/flags/${flag.key}/history`)).toHaveLength(1)
   })
 
-  test('are listed by key, filtered by tag, page by page with a link to the next', async () => {
+  test('are listed by key and filtered by tag, in pages with a link to the next', async () => {
     const { api } = app()
     const [tag, other] = [unused('tag of & some'), unused('other')]
     const keys = ['b', 'A', 'c.x', 'Z', 'a'].map((letter) => unused(`${letter}-listed`))
@@ -170,7 +170,7 @@ onOneDatabase('flags', (app) => {
     expect(await api.ok('GET', '/api/flags?tag=nothing')).toEqual([])
   })
 
-  test('are stale past their expected life, or when their experiment is finished', async () => {
+  test('are stale after their expected lifetime, or when their experiment is completed', async () => {
     const { api, platform } = app()
     const tags = [unused('stale')]
     const [fresh, old] = [await makeFlag(api, { tags, expected_life_days: 3 }), await makeFlag(api, { tags })]
@@ -201,7 +201,7 @@ onOneDatabase('flags', (app) => {
     expect((await updateFlag(api, fresh, { expected_life_days: null })).body.stale).toEqual([])
   })
 
-  test('refuse keys that a URL would escape', async () => {
+  test('cannot have keys that a URL would escape', async () => {
     const { api } = app()
     for (const key of ['', '.a', '-a', 'a b', 'a/b', 'ä', 'x'.repeat(101)])
       expect(pathsOf(await create(api, { key }))).toEqual(refusedAt('key'))

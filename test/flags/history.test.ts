@@ -6,7 +6,7 @@ import { makeFlag, setRules, unused, updateFlag } from './make-flag.ts'
 onOneDatabase('the history of a flag', (app) => {
   const historyOf = ({ key }: { key: string }, query = '') => app().api.ok('GET', `/api/flags/${key}/history${query}`)
 
-  test('has every version with who made it, also after the flag was deleted and made again', async () => {
+  test('holds every version with its author, also after the flag was deleted and created again', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { description: 'first' })
     await updateFlag(api, flag, { enabled: false })
@@ -28,7 +28,7 @@ onOneDatabase('the history of a flag', (app) => {
     expect(history[3].from).toBe(again.updated_at)
   })
 
-  test('is listed page by page, and stays when the flag is gone', async () => {
+  test('is listed in pages, and remains when the flag is deleted', async () => {
     const { api } = app()
     const flag = await makeFlag(api)
     for (const owner of ['a', 'b', 'c']) await updateFlag(api, flag, { owner })
@@ -45,7 +45,7 @@ onOneDatabase('the history of a flag', (app) => {
       expect((await api.call('GET', `/api/flags/${unused('never')}/history${query}`)).status).toBe(404)
   })
 
-  test('goes on when a segment that it reads, itself or through another, gets new rules', async () => {
+  test('gets an entry when a segment that the flag reads, directly or through another, gets new rules', async () => {
     const { api } = app()
     const inner = await api.ok('POST', '/api/segments', { name: unused('inner'), rules: { plan: 'gold' } })
     const outer = await api.ok('POST', '/api/segments', {
@@ -67,7 +67,7 @@ onOneDatabase('the history of a flag', (app) => {
     expect(await historyOf(named)).toHaveLength(3)
   })
 
-  test('is told by the audit log too', async () => {
+  test('is also in the audit log', async () => {
     const { api, platform } = app()
     const flag = await makeFlag(api)
     await updateFlag(api, flag, { enabled: false })
@@ -88,7 +88,7 @@ onOneDatabase('the history of a flag', (app) => {
 })
 
 onOneDatabase('what a flag uses', (app) => {
-  test('is told from both sides, and is not deleted or archived before the flag lets go of it', async () => {
+  test('is listed on both sides, and cannot be deleted or archived while the flag uses it', async () => {
     const { api } = app()
     const makeSegment = (rules: object = {}) => api.ok('POST', '/api/segments', { name: unused('used'), rules })
     const [listed, named] = [await makeSegment(), await makeSegment()]
@@ -128,14 +128,14 @@ onOneDatabase('what a flag uses', (app) => {
       const { status, body } = await api.call(method, path)
       expect([status, body.message], path).toEqual([409, expect.stringContaining(`flag ${flag.key}`)])
     }
-    // A variant that has no value of its own in the flag is free.
+    // A variant without a value of its own in the flag can be deleted.
     await api.ok('DELETE', `/api/experiments/${draft.id}/variants/${draft.variants.third}`)
     await setRules(api, flag, [])
     for (const [method, path] of freeing) expect([path, (await api.call(method, path)).status]).toEqual([path, 200])
     expect(await api.ok('GET', `/api/flags/${flag.key}/uses`)).toEqual({ segments: [], experiments: [] })
   })
 
-  test('is never deleted while a flag begins to use it at the same moment', async () => {
+  test('is never deleted while a flag begins to use it', async () => {
     const { api } = app()
     for (let round = 0; round < 8; round++) {
       const segment = await api.ok('POST', '/api/segments', { name: unused('raced'), rules: {} })

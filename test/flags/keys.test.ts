@@ -18,7 +18,7 @@ onOneDatabase('flags and experiments', (app) => {
     expect((await api.ok('PUT', `/api/experiments/${other.id}`, { key: other.key })).key).toBe(other.key)
   })
 
-  test('do not take one another derived keys: an experiment gets the next free one', async () => {
+  test('do not share derived keys: an experiment gets the next free key', async () => {
     const { api } = app()
     const name = unused('Same Name')
     const key = name.toLowerCase().replaceAll(' ', '-')
@@ -40,12 +40,12 @@ onOneDatabase('flags and experiments', (app) => {
     await api.ok('POST', '/api/experiments', { name: unused('freed'), key: first })
   })
 
-  test('of fifty that ask for one key at once one gets it', async () => {
+  test('get a key once if fifty request the same key at once', async () => {
     const { api } = app()
     for (let round = 0; round < 3; round++) {
       const key = unused('wanted')
-      const asked = Array.from({ length: 50 }, (_, place) =>
-        place % 2 === 0
+      const asked = Array.from({ length: 50 }, (_, index) =>
+        index % 2 === 0
           ? api.call('POST', '/api/flags', { key, type: 'boolean', default_value: false })
           : api.call('POST', '/api/experiments', { name: unused('wanted'), key }),
       )

@@ -1,10 +1,10 @@
 import type { Answer, Loose, TestApi } from '../support/api.ts'
 
 let made = 0
-/** A name that nothing else has, for flags, segments and experiments. */
+/** Makes an unused name for a flag, a segment or an experiment. */
 export const unused = (what: string) => `${what}-${process.pid}-${++made}`
 
-/** A boolean flag that is false for everybody, with these settings over it. */
+/** Creates a boolean flag that is false for every user, changed by these settings. */
 export const makeFlag = (api: TestApi, settings: object = {}): Promise<Loose> =>
   api.ok('POST', '/api/flags', { key: unused('flag'), type: 'boolean', default_value: false, ...settings })
 
@@ -14,7 +14,7 @@ export const updateFlag = (api: TestApi, flag: { key: string }, settings: object
 export const setRules = (api: TestApi, { key }: { key: string }, rules: object[]): Promise<Loose> =>
   api.ok('PUT', `/api/flags/${key}`, { rules })
 
-/** What a flag answers a user, of whom nothing need be known. */
+/** Evaluates a flag for a user, who may be unknown. */
 export async function answerFor(
   api: TestApi,
   { key }: { key: string },
@@ -27,13 +27,13 @@ export async function answerFor(
 
 export const valueFor = async (...asked: Parameters<typeof answerFor>) => (await answerFor(...asked))?.value
 
-export const users = (count: number) => Array.from({ length: count }, (_, place) => `user_${place}`)
+export const users = (count: number) => Array.from({ length: count }, (_, index) => `user_${index}`)
 
-/** The values of many users, in their order. */
+/** Evaluates a flag for many users. @returns the values in the order of the users */
 export const valuesFor = (api: TestApi, flag: { key: string }, count = 200): Promise<unknown[]> =>
   Promise.all(users(count).map((user) => valueFor(api, flag, user)))
 
-/** Paths of what a refused call names. */
+/** Returns the paths of the issues of a refused call. */
 export const pathsOf = ({ status, body }: Answer<Loose>) => ({
   status,
   paths: body.issues?.map(({ path }: { path: unknown }) => path),

@@ -1,12 +1,12 @@
 import type { Random } from '../promises/scale/random.ts'
 import type { Loose, TestApi } from '../support/api.ts'
 
-/** Experiments and flags of every kind, made through the API from a seed. */
+/** Random experiments and flags of every kind, created through the API from a seed. */
 
 type ValueType = 'boolean' | 'string' | 'number' | 'object'
 type Made = { id: number; variants: Record<string, number> }
 export type Configuration = { experiments: Made[]; flags: { key: string; type: ValueType }[] }
-/** What all configurations share. */
+/** The segments and the holdout that all configurations share. */
 export type Ground = { segments: number[]; holdout: number }
 
 const PLANS = ['free', 'silver', 'gold']
@@ -50,13 +50,13 @@ const ALLOCATIONS: Record<string, number>[] = [
   { control: 33.3333, treatment: 33.3333, third: 33.3334 },
 ]
 
-/** Segments by rules and by hand, and a holdout that has begun. */
+/** Creates segments by rules and by hand, and a running holdout. */
 export async function makeGround(api: TestApi, members: readonly string[]): Promise<Ground> {
   const segments: number[] = []
   for (const rules of [{ plan: 'gold' }, { age: { $gte: 40 } }, null, { country_code: 'FR', plan: 'free' }]) {
     const segment = await api.ok('POST', '/api/segments', { name: `agree ${segments.length}`, rules })
     await api.ok('POST', `/api/segments/${segment.id}/members`, {
-      add: members.filter((_, place) => (place + segments.length) % 5 === 0),
+      add: members.filter((_, index) => (index + segments.length) % 5 === 0),
     })
     segments.push(segment.id)
   }
@@ -65,7 +65,7 @@ export async function makeGround(api: TestApi, members: readonly string[]): Prom
   return { segments, holdout: holdout.id }
 }
 
-/** @param users some of whom get overrides */
+/** @param users the users of whom some get overrides */
 export async function makeConfiguration(
   api: TestApi,
   random: Random,
@@ -75,18 +75,18 @@ export async function makeConfiguration(
 ): Promise<Configuration> {
   const layer = await api.ok('POST', '/api/layers', { name })
   const made: Configuration = { experiments: [], flags: [] }
-  for (let place = 0; place < 5; place++) {
+  for (let index = 0; index < 5; index++) {
     const experiment = await makeExperiment(api, random, ground)
     made.experiments.push(experiment)
     const path = `/api/experiments/${experiment.id}`
-    if (place < 2 || random.chance(0.2))
+    if (index < 2 || random.chance(0.2))
       await api.call('PUT', `/api/layers/${layer.id}/experiments/${experiment.id}`, { percent: random.pick([20, 45]) })
     if (random.chance(0.8)) await api.ok('POST', `${path}/start`)
     for (const user of random.some(users, 2))
       await api.ok('PUT', `${path}/overrides/${user}`, { variant_id: random.pick(Object.values(experiment.variants)) })
   }
-  for (let place = 0; place < 6; place++) {
-    const [key, type] = [`${random.pick(['Flag', 'flag'])}.${name}-${place}`, random.pick(TYPES)]
+  for (let index = 0; index < 6; index++) {
+    const [key, type] = [`${random.pick(['Flag', 'flag'])}.${name}-${index}`, random.pick(TYPES)]
     await api.ok('POST', '/api/flags', {
       key,
       type,
@@ -144,7 +144,7 @@ function randomRules(random: Random, ground: Ground, experiments: readonly Made[
   }))
 }
 
-/** Moves experiments along their lives, and changes shares, variants and rules. */
+/** Starts, pauses and completes experiments, and changes shares, variants and rules. */
 export async function changeConfiguration(api: TestApi, random: Random, ground: Ground, made: Configuration) {
   for (const experiment of made.experiments) {
     const path = `/api/experiments/${experiment.id}`
@@ -169,7 +169,7 @@ export async function changeConfiguration(api: TestApi, random: Random, ground: 
   }
 }
 
-/** Away with it, so that the next one stands alone. */
+/** Removes the configuration, so that the next one has no others beside it. */
 export async function removeConfiguration(api: TestApi, made: Configuration) {
   for (const { key } of made.flags) await api.ok('DELETE', `/api/flags/${key}`)
   for (const { id } of made.experiments) {

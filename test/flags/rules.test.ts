@@ -23,7 +23,7 @@ const started = async (api: TestApi, ...settings: Parameters<TestApi['makeExperi
 }
 
 onOneDatabase('the rules of a flag', (app) => {
-  test('keep their ids, and have their place for one unless that is taken', async () => {
+  test('keep their ids, and get their index as an id unless it is taken', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ value: true }, { id: 'named', value: true }, { value: true }] })
     expect(idsOf(flag)).toEqual(['1', 'named', '3'])
@@ -36,7 +36,7 @@ onOneDatabase('the rules of a flag', (app) => {
     ])
   })
 
-  test('are refused with the path of the fault, and nothing changes', async () => {
+  test('are refused with the path of the fault if they are invalid, and nothing changes', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ value: true }] })
     const experiment = await api.makeExperiment()
@@ -82,7 +82,7 @@ onOneDatabase('the rules of a flag', (app) => {
     expect(await api.ok('GET', `/api/flags/${flag.key}`)).toEqual(flag)
   })
 
-  test('are for whom the condition and one of the segments holds, by hand or by rules; the first counts', async () => {
+  test('apply to users who match the condition and are in one of the segments; the first match wins', async () => {
     const { api } = app()
     const makeSegment = (rules: object | null) => api.ok('POST', '/api/segments', { name: unused('of flags'), rules })
     const [gold, byHand] = [await makeSegment({ plan: 'gold' }), await makeSegment(null)]
@@ -113,7 +113,7 @@ onOneDatabase('the rules of a flag', (app) => {
     expect(await answer('anybody', { plan: 'silver' })).toMatchObject({ value: 'gold' })
   })
 
-  test('are in force from a time on and until a time', async () => {
+  test('may apply from a time and until a time', async () => {
     const { api } = app()
     const at = new Date(Date.now() + 3000)
     const flag = await makeFlag(api, {
@@ -138,7 +138,7 @@ onOneDatabase('the rules of a flag', (app) => {
 })
 
 onOneDatabase('a rollout', (app) => {
-  test('has about its share of the users, is sticky, and grows without moving anybody who is in', async () => {
+  test('has about its share of the users, is sticky, and keeps its users when it grows', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [rollout(20)] })
     const few = await valuesFor(api, flag)
@@ -149,7 +149,7 @@ onOneDatabase('a rollout', (app) => {
     for (const percent of [20.5, 50, 99.9999, 100]) {
       await setRules(api, flag, [rollout(percent)])
       const now = await valuesFor(api, flag)
-      expect(now.filter((value, place) => before[place] && !value)).toEqual([])
+      expect(now.filter((value, index) => before[index] && !value)).toEqual([])
       before = now
     }
     expect(before.every(Boolean)).toBe(true)
@@ -157,15 +157,15 @@ onOneDatabase('a rollout', (app) => {
     expect(await valuesFor(api, flag)).toEqual(few)
   })
 
-  test('leaves everybody where they are when rules with ids change places', async () => {
+  test('keeps its users when rules with ids change their order', async () => {
     const { api } = app()
     const half = (id: string, plan: string) => ({ id, condition: { plan }, ...rollout(50) })
     const [gold, silver] = [half('gold', 'gold'), half('silver', 'silver')]
     const flag = await makeFlag(api, { rules: [gold, silver] })
     const values = () =>
       Promise.all(
-        users(100).map((user, place) => {
-          const attributes = { plan: place % 2 === 0 ? 'gold' : 'silver' }
+        users(100).map((user, index) => {
+          const attributes = { plan: index % 2 === 0 ? 'gold' : 'silver' }
           return valueFor(api, flag, user, { attributes })
         }),
       )
@@ -175,7 +175,7 @@ onOneDatabase('a rollout', (app) => {
     expect(await values()).toEqual(before)
   })
 
-  test('of several values gives each its share, and whoever is beyond them the next rule', async () => {
+  test('of several values gives each value its share, and leaves other users to the next rule', async () => {
     const { api } = app()
     const shares = ['a', 'b'].map((value) => ({ percent: 30, value }))
     const settings = { type: 'string', default_value: 'default' }
@@ -188,7 +188,7 @@ onOneDatabase('a rollout', (app) => {
     expect(await valuesFor(api, other), 'another flag draws apart').not.toEqual(values)
   })
 
-  test('draws an alias as its owner', async () => {
+  test('draws an alias by the id of its owner', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [rollout(50)] })
     const owners = users(30).map((user) => unused(user))
@@ -200,7 +200,7 @@ onOneDatabase('a rollout', (app) => {
 })
 
 onOneDatabase('a rule of an experiment', (app) => {
-  test("gives each variant's value, the default one to other variants, and leaves the others to the next rule", async () => {
+  test("gives the value of the user's variant or the default, and leaves other users to the next rule", async () => {
     const { api } = app()
     const experiment = await started(api, undefined, { condition: { plan: 'gold' } })
     const { control, treatment } = experiment.variants as { control: number; treatment: number }
@@ -227,7 +227,7 @@ onOneDatabase('a rule of an experiment', (app) => {
     expect(await answerFor(api, flag, 'not eligible', free)).toMatchObject({ value: 'not tried', variant_id: null })
   })
 
-  test('never starts a draft, answers what was stored while paused, and what was shipped in the end', async () => {
+  test('never starts a draft, and gives the stored variant while paused, then the shipped one', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const path = `/api/experiments/${experiment.id}`
@@ -249,7 +249,7 @@ onOneDatabase('a rule of an experiment', (app) => {
 })
 
 onOneDatabase('a stored rule that does not compile', (app) => {
-  test('is for nobody, and the health of the platform says so', async () => {
+  test('applies to no user, and is reported by health', async () => {
     const { api, platform } = app()
     const rules = [
       { id: 'broken', condition: { plan: 'gold' }, value: true },

@@ -3,7 +3,7 @@ import { valueCheck } from '../../server/definitions/values.ts'
 import { DomainError } from '../../server/errors.ts'
 import type { Json } from '../../server/wire.ts'
 
-/** What is said against a value, with its path; null where it fits. */
+/** Returns the fault of a value with its path; null if the value fits. */
 function faultOf(schema: Parameters<typeof valueCheck>[1], value: unknown): unknown {
   try {
     valueCheck('object', schema, 'value_schema')(value, 'value')
@@ -14,7 +14,7 @@ function faultOf(schema: Parameters<typeof valueCheck>[1], value: unknown): unkn
 }
 
 describe('the JSON schema of values', () => {
-  test('compares items whatever the order of their keys, and by type', () => {
+  test('compares items by type, and objects whatever the order of their keys', () => {
     const schema = { properties: { list: { uniqueItems: true } } }
     for (const list of [[1, '1', true, null, [1], ['1'], { a: 1 }, { a: '1' }], [{ a: { b: 1 } }, { b: { a: 1 } }], []])
       expect(faultOf(schema, { list }), JSON.stringify(list)).toBeNull()
@@ -31,7 +31,7 @@ describe('the JSON schema of values', () => {
     expect(faultOf({ properties: { list: { uniqueItems: false } } }, { list: [1, 1] })).toBeNull()
   })
 
-  test('takes no long time, however often it looks through long lists', () => {
+  test('checks long lists fast, however many keywords read them', () => {
     const once = { properties: { list: { type: 'array', uniqueItems: true } } }
     const looking = (times: number) => ({ allOf: Array.from({ length: times }, () => once) })
     const list = Array.from({ length: 2490 }, (_, item) => ({ item }))
@@ -41,7 +41,7 @@ describe('the JSON schema of values', () => {
     expect(faultOf(looking(11), { list })).toEqual(['value_schema'])
   })
 
-  test('has patterns that are bounded together, and searched in texts that are bounded', () => {
+  test('limits the length of all patterns together, and of the texts in which they are searched', () => {
     const slow = (at: number) => ({ not: { pattern: `(.*a.{0,9}){4}[z${at}]` } })
     const schema = { items: { allOf: Array.from({ length: 300 }, (_, at) => slow(at)) } }
     expect(faultOf(schema, {})).toEqual(['value_schema'])
@@ -53,13 +53,13 @@ describe('the JSON schema of values', () => {
     for (const text of texts) expect(faultOf({ properties: { text } }, { text: 'a'.repeat(1001) })).toEqual(['value'])
   })
 
-  test('knows no references and nothing that takes its time', () => {
+  test('supports no references and no keyword that can take long', () => {
     for (const keyword of ['$ref', '$dynamicRef', '$async'])
       expect(faultOf({ [keyword]: keyword === '$async' ? true : '#', required: ['a'] }, {})).toEqual(['value_schema'])
     expect(faultOf({ requird: ['a'] }, {})).toEqual(['value_schema'])
   })
 
-  test('is refused where it is larger than what is compiled at once', () => {
+  test('is refused if it is too large to be compiled', () => {
     const large = {
       properties: Object.fromEntries(Array.from({ length: 600 }, (_, at) => [`p${at}`, { minimum: at }])),
     }

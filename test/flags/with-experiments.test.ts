@@ -9,7 +9,7 @@ const start = async (api: TestApi, ...settings: Parameters<TestApi['makeExperime
   return experiment
 }
 
-/** A rule by which each variant's value is its name. */
+/** Makes a rule that gives each variant its name as the value. */
 const byName = ({ id, variants }: { id: number; variants: Record<string, number> }) => ({
   experiment: {
     experiment_id: id,
@@ -19,7 +19,7 @@ const byName = ({ id, variants }: { id: number; variants: Record<string, number>
 const stringFlag = { type: 'string', default_value: 'none' }
 
 onOneDatabase('flags that an experiment decides', (app) => {
-  test('give everybody the value of the control in A/A mode', async () => {
+  test('give every user the value of the control in A/A mode', async () => {
     const { api } = app()
     const experiment = await start(api, undefined, { mode: 'aa' })
     const flag = await makeFlag(api, { ...stringFlag, rules: [byName(experiment)] })
@@ -28,7 +28,7 @@ onOneDatabase('flags that an experiment decides', (app) => {
     expect(new Set(answers.map(({ variant_id }) => variant_id))).toEqual(new Set(Object.values(experiment.variants)))
   })
 
-  test('count a prerequisite that another of them decides in the same call, whatever their order', async () => {
+  test('count a prerequisite that another flag of the same call decides, in whatever order', async () => {
     const { api } = app()
     const first = await start(api, { control: 0.0001, treatment: 99.9999 })
     const nobodys = await start(api, undefined, { traffic_percent: 0 })
@@ -51,7 +51,7 @@ onOneDatabase('flags that an experiment decides', (app) => {
     }
   })
 
-  test('preview what they would give together, and store nothing', async () => {
+  test('can be previewed together without storing anything', async () => {
     const { api } = app()
     const first = await start(api)
     const all = Object.values(first.variants)
@@ -67,7 +67,7 @@ onOneDatabase('flags that an experiment decides', (app) => {
     expect((await api.ok('POST', '/api/flags/evaluate', asked)).flags).toEqual(previewed)
   })
 
-  test('are answered while others are changed without a pause', async () => {
+  test('are answered while other flags change without a pause', async () => {
     const { api } = app()
     const experiment = await start(api, undefined, { condition: { vip: true } })
     const flag = await makeFlag(api, { ...stringFlag, rules: [byName(experiment)] })
@@ -83,7 +83,7 @@ onOneDatabase('flags that an experiment decides', (app) => {
     expect(changes).toBeGreaterThan(0)
   })
 
-  test('are explained at a past time by whose the id was then', async () => {
+  test('are explained at a past time by the owner of the id at that time', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ rollout: [{ percent: 50, value: true }] }] })
     const owner = unused('owner')
@@ -95,15 +95,15 @@ onOneDatabase('flags that an experiment decides', (app) => {
     for (const visitor of visitors) await api.ok('POST', '/api/users/alias', { alias_id: visitor, user_id: owner })
     const explain = (user_id: string, more: object) =>
       api.ok('POST', `/api/flags/${flag.key}/explain`, { user_id, attributes: {}, ...more })
-    for (const [place, visitor] of visitors.entries()) {
-      expect(await explain(visitor, { at })).toMatchObject({ decided_as: visitor, value: before[place] })
+    for (const [index, visitor] of visitors.entries()) {
+      expect(await explain(visitor, { at })).toMatchObject({ decided_as: visitor, value: before[index] })
       expect(await explain(visitor, {})).toMatchObject({ decided_as: owner })
     }
   })
 })
 
-onOneDatabase('what a flag may take', (app) => {
-  test('is no more than one rule may, for all of its conditions together', async () => {
+onOneDatabase('the sizes of the conditions of a flag', (app) => {
+  test('are bounded by the limits of one rule, for all conditions of the flag together', async () => {
     const { api } = app()
     const key = unused('bounded')
     const create = (rules: object[]) =>
@@ -122,7 +122,7 @@ onOneDatabase('what a flag may take', (app) => {
     expect([larger.status, larger.body.issues[0].path]).toEqual([400, ['rules']])
   })
 
-  test('is each of its segments once, however many rules name it, and so is what explains it', async () => {
+  test('count each segment once, however many rules name it, in evaluations and in explanations', async () => {
     const { api } = app()
     const make = (name: string) =>
       api.ok('POST', '/api/segments', {

@@ -11,7 +11,7 @@ import { openStream, streamLink } from '../support/event-stream.ts'
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 const stateOf = ({ platform }: TestApp) => String(platform.definitions.watch.snapshot().version)
 
-/** Opens a stream, and never reads what is sent. */
+/** Opens a stream and never reads from it. */
 async function openUnread(link: string): Promise<Socket> {
   const { hostname, port, pathname, search, host } = new URL(link)
   const socket = connect(Number(port), hostname).pause()
@@ -27,22 +27,22 @@ describe('500 streams on one process', () => {
   })
   afterAll(() => app.close())
 
-  test('are all told of a change within a second, with readers among them who never read', async () => {
+  test('are all notified of a change within a second, even if some readers never read', async () => {
     const link = await streamLink(app)
     const unread = await Promise.all(Array.from({ length: 20 }, () => openUnread(link)))
     const streams = await Promise.all(Array.from({ length: 500 }, () => openStream(link)))
     expect(new Set(streams.map(({ status }) => status))).toEqual(new Set([200]))
-    for (const key of ['told-to-all', 'told-again']) {
+    for (const key of ['sent-to-all', 'sent-again']) {
       await app.api.ok('POST', '/api/flags', { key, type: 'boolean', default_value: true })
       const changed = Date.now()
-      const events = await Promise.all(streams.map(({ told }) => told(stateOf(app), 2000)))
+      const events = await Promise.all(streams.map(({ eventOf }) => eventOf(stateOf(app), 2000)))
       expect(Math.max(...events.map(({ at }) => at)) - changed).toBeLessThan(1000)
     }
     for (const socket of unread) socket.destroy()
     for (const { close } of streams) close()
   }, 60_000)
 
-  test('are let go of when the process closes, those too who never read', async () => {
+  test('end when the process closes, even if their readers never read', async () => {
     const closing = await openApp(oneDatabase())
     const link = await streamLink(closing)
     const sockets = await Promise.all(Array.from({ length: 10 }, () => openUnread(link)))
@@ -54,10 +54,10 @@ describe('500 streams on one process', () => {
   })
 })
 
-/** How long a look at the version takes, while a client may leave. */
-const LOOK_MS = 100
+/** The time that a refresh of the version takes, during which a client may disconnect. */
+const REFRESH_MS = 100
 
-/** Its connections have none of a kernel's buffers: a kilobyte that nobody reads blocks the stream. */
+/** The connections of these tests have no kernel buffers: a kilobyte that is not read blocks the stream. */
 describe('a reader who does not read', () => {
   const limits = { heartbeatMs: 50, maxBlockedMs: 400, leastIntervalMs: 0, maxStreams: 20 }
   let version = 1
@@ -79,7 +79,7 @@ describe('a reader who does not read', () => {
         onChange = () => listener(numbered.snapshot())
       },
       refresh: async (): Promise<Snapshot> => {
-        await pause(LOOK_MS)
+        await pause(REFRESH_MS)
         return numbered.snapshot()
       },
     }
@@ -104,7 +104,7 @@ describe('a reader who does not read', () => {
 
   function connected(lastEventId?: string): Duplex {
     const [mine, theirs] = duplexPair({ highWaterMark: 1024 })
-    // Node's server asks these of sockets only.
+    // Node's HTTP server calls these methods, which only sockets have.
     const socket = Object.assign(theirs, { setTimeout: () => theirs, setNoDelay: () => theirs })
     server.emit('connection', socket)
     mine.on('error', () => {})
@@ -121,7 +121,7 @@ describe('a reader who does not read', () => {
     }
     await pause(20)
   }
-  /** Reads all there is. @returns what it has read so far */
+  /** Reads all available bytes. @returns all that was read so far */
   function reading(connection: Duplex): () => string {
     let text = ''
     connection.setEncoding('utf8').on('data', (data) => {
@@ -136,7 +136,7 @@ describe('a reader who does not read', () => {
     }
   }
 
-  test('is sent nothing more, is told the latest when they read again, and is let go of when they never do', async () => {
+  test('gets no more events, but the latest state on reading again, and is disconnected otherwise', async () => {
     const other = reading(connected())
     const late = connected()
     const never = connected()
@@ -150,14 +150,14 @@ describe('a reader who does not read', () => {
 
     const read = reading(late)
     await until(() => read().includes(`id: ${version}\n`))
-    expect(read().split('refetchEvaluation').length - 1, 'what was missed is told once').toBeLessThan(40)
+    expect(read().split('refetchEvaluation').length - 1, 'the missed changes are sent as one event').toBeLessThan(40)
 
     await until(() => streams.count() === 2)
     await change(1)
     await until(() => read().includes(`id: ${version}\n`) && other().includes(`id: ${version}\n`))
   })
 
-  test('is let go of when their key is revoked, and nothing is written to them any more', async () => {
+  test('is disconnected when the key is revoked, and nothing is written after that', async () => {
     const unread = connected()
     await until(() => streams.count() === 3)
     await change(60)
@@ -170,7 +170,7 @@ describe('a reader who does not read', () => {
     revoked = false
   })
 
-  test('does not stay when they leave before the stream is open', async () => {
+  test('leaves no stream behind by disconnecting before the stream is open', async () => {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const { port } = server.address() as { port: number }
@@ -178,17 +178,17 @@ describe('a reader who does not read', () => {
     leaving.write(`GET / HTTP/1.1\r\nhost: test\r\nlast-event-id: ${version + 1}\r\n\r\n`)
     await once(server, 'request')
     leaving.destroy()
-    await pause(LOOK_MS + 100)
+    await pause(REFRESH_MS + 100)
     server.close()
     expect(streams.count()).toBe(0)
   })
 
-  test('hears heartbeats while nothing changes', async () => {
+  test('gets heartbeats while nothing changes', async () => {
     const text = reading(connected())
     await until(() => text().split(':\n\n').length > 3)
   })
 
-  test('counts: beyond so many streams no more are opened', async () => {
+  test('counts towards the limit, beyond which no stream is opened', async () => {
     for (let more = streams.count(); more < limits.maxStreams; more++) connected()
     await until(() => streams.count() === limits.maxStreams)
     let begun = false

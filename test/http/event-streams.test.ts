@@ -19,12 +19,12 @@ async function makeFlag({ api }: TestApp, rules: object[] = []): Promise<string>
   return key
 }
 
-/** Changes something. @returns what the stream says of it, within a second after the change was answered */
-async function toldOf(app: TestApp, stream: EventStream, change: () => Promise<unknown>) {
+/** Makes a change. @returns the event that the stream sends within a second after the change was answered */
+async function eventAfter(app: TestApp, stream: EventStream, change: () => Promise<unknown>) {
   const before = stateOf(app)
   await change()
   expect(stateOf(app)).not.toBe(before)
-  return stream.told(stateOf(app))
+  return stream.eventOf(stateOf(app))
 }
 
 async function within<T>(ms: number, what: Promise<T>): Promise<T> {
@@ -36,7 +36,7 @@ async function within<T>(ms: number, what: Promise<T>): Promise<T> {
 }
 
 onOneDatabase('a stream of changes', (app) => {
-  test('has one URL for all answers of a quarter of an hour', async () => {
+  test('has the same URL in all answers of a quarter of an hour', async () => {
     const link = await streamLink(app())
     expect(await streamLink(app())).toBe(link)
     const start = 1_000_000 * QUARTER_MS
@@ -46,7 +46,7 @@ onOneDatabase('a stream of changes', (app) => {
     expect(streamToken('secret', 8, start)).not.toBe(tokens[0])
     for (const [ms, keyId] of [
       [-QUARTER_MS - 1, null],
-      // Made by a process whose clock is ahead.
+      // A process whose clock is ahead made the token.
       [-5, 7],
       [0, 7],
       [2 * QUARTER_MS - 1, 7],
@@ -55,7 +55,7 @@ onOneDatabase('a stream of changes', (app) => {
       expect(keyOfToken('secret', tokens[0] as string, start + ms), `${ms} ms later`).toBe(keyId)
   })
 
-  test('tells of every kind of change within a second, by etag and time', async () => {
+  test('notifies of every kind of change within a second, by etag and time', async () => {
     const { api } = app()
     const flag = await makeFlag(app())
     const experiment = await api.makeExperiment()
@@ -78,24 +78,24 @@ onOneDatabase('a stream of changes', (app) => {
       ['DELETE', `/api/flags/${flag}`],
     ]
     for (const [method, url, body] of changes) {
-      const { id, etag, lastModified } = await toldOf(app(), stream, () => api.ok(method, url, body))
+      const { id, etag, lastModified } = await eventAfter(app(), stream, () => api.ok(method, url, body))
       expect(etag, `${method} ${url}`).toBe(id)
       expect(Math.abs(lastModified - Date.now() / 1000)).toBeLessThan(5)
     }
     stream.close()
   })
 
-  test('tells when a schedule starts an experiment', async () => {
+  test('notifies when a schedule starts an experiment', async () => {
     const { api } = app()
     await api.makeExperiment(undefined, { scheduled_start_at: soon(1200).toISOString() })
     const stream = await openStream(await streamLink(app()))
     const before = stateOf(app())
     while (stateOf(app()) === before) await pause(20)
-    await stream.told(stateOf(app()))
+    await stream.eventOf(stateOf(app()))
     stream.close()
   })
 
-  test('tells when a rule of a flag comes into force and when it ends', async () => {
+  test('notifies when a rule of a flag comes into force and when it ends', async () => {
     const [from, until] = [soon(3000), soon(4000)]
     const key = await makeFlag(app(), [
       { id: 'now', from: from.toISOString(), until: until.toISOString(), value: true },
@@ -108,7 +108,7 @@ onOneDatabase('a stream of changes', (app) => {
       [from, true],
       [until, false],
     ] as const) {
-      const event = await stream.told(`${stateOf(app())}-${time.getTime()}`, 5000)
+      const event = await stream.eventOf(`${stateOf(app())}-${time.getTime()}`, 5000)
       expect(event.at - time.getTime()).toBeLessThan(1000)
       expect(event.lastModified).toBe(Math.floor(time.getTime() / 1000))
       expect(await valueNow()).toBe(value)
@@ -116,7 +116,7 @@ onOneDatabase('a stream of changes', (app) => {
     stream.close()
   })
 
-  test('tells whoever missed something at once, and whoever did not nothing', async () => {
+  test('notifies at once a client that missed a change, and does not notify one that missed none', async () => {
     const link = await streamLink(app())
     await makeFlag(app())
     const first = await openStream(link)
@@ -136,13 +136,13 @@ onOneDatabase('a stream of changes', (app) => {
     }
   })
 
-  test('is few events for many changes, the last of which is told', async () => {
+  test('sends few events for many changes, and always the last state', async () => {
     const key = await makeFlag(app())
     const stream = await openStream(await streamLink(app()))
     const since = Date.now()
     for (let change = 0; change < 60; change++)
       await app().api.ok('PUT', `/api/flags/${key}`, { description: `change ${change}` })
-    const last = await stream.told(stateOf(app()))
+    const last = await stream.eventOf(stateOf(app()))
     expect(last.etag).toBe(stateOf(app()))
     expect(stream.events.length).toBeLessThanOrEqual((Date.now() - since) / 200 + 3)
     await pause(500)
@@ -150,7 +150,7 @@ onOneDatabase('a stream of changes', (app) => {
     stream.close()
   })
 
-  test('is refused with 401 and an errorCode by a link that is wrong, tampered with, or too old', async () => {
+  test('is refused with 401 and an errorCode if the link is wrong, forged or expired', async () => {
     const link = new URL(await streamLink(app()))
     const token = link.searchParams.get('token') as string
     const { streamSecret } = app().platform
@@ -182,7 +182,7 @@ onOneDatabase('a stream of changes', (app) => {
     old.close()
   })
 
-  test('is refused to a key that is revoked or expired, and a token opens nothing but streams', async () => {
+  test('is refused to a key that is revoked or expired, and its token opens no other path', async () => {
     const { api } = app()
     const short = await api.ok('POST', '/api/auth/keys', { name: 'short', expires_at: soon(600).toISOString() })
     const revoked = await api.ok('POST', '/api/auth/keys', { name: 'revoked' })
@@ -194,18 +194,18 @@ onOneDatabase('a stream of changes', (app) => {
     for (const link of links) expect((await openStream(link)).status).toBe(401)
   })
 
-  test('ends within a second when its key is revoked, and only then', async () => {
+  test('ends within a second when its key is revoked, but not when another key is', async () => {
     const { api } = app()
     const { id, key } = await api.ok('POST', '/api/auth/keys', { name: 'streaming' })
     const mine = await openStream(await streamLink(app(), key))
     const other = await openStream(await streamLink(app()))
     await api.ok('DELETE', `/api/auth/keys/${id}`)
     await within(1000, mine.ended)
-    await toldOf(app(), other, () => makeFlag(app()))
+    await eventAfter(app(), other, () => makeFlag(app()))
     other.close()
   })
 
-  test('is for GET alone', async () => {
+  test('is served to GET only', async () => {
     const head = await within(1000, fetch(await streamLink(app()), { method: 'HEAD' }))
     expect(head.status).toBe(404)
   })
@@ -214,40 +214,40 @@ onOneDatabase('a stream of changes', (app) => {
 onPostgres('a stream of changes on another process', () => {
   let one: TestApp
   let other: TestApp
-  /** Messages of Redis never reach it. */
-  let deaf: TestApp
+  /** A process that receives no messages from Redis. */
+  let isolated: TestApp
   beforeAll(async () => {
     const { DATABASE_URL, REDIS_URL = '' } = await freshDatabase('postgres')
     one = await openApp('postgres', { DATABASE_URL, REDIS_URL })
     other = await openApp('postgres', { DATABASE_URL, REDIS_URL })
-    deaf = await openApp('postgres', { DATABASE_URL })
+    isolated = await openApp('postgres', { DATABASE_URL })
   })
   afterAll(async () => {
-    for (const app of [one, other, deaf]) await app?.close()
+    for (const app of [one, other, isolated]) await app?.close()
   })
   const linkOn = async (app: TestApp, token = one.api.token) => (await streamLink(one, token)).replace(one.url, app.url)
 
-  test('tells of a change within a second by the link of the first, and within three when the message is lost', async () => {
-    const [near, far] = await Promise.all([other, deaf].map(async (app) => openStream(await linkOn(app))))
+  test('accepts the link of the first, and notifies within a second, or three if the message is lost', async () => {
+    const [near, far] = await Promise.all([other, isolated].map(async (app) => openStream(await linkOn(app))))
     await makeFlag(one)
-    await near?.told(stateOf(one))
-    await far?.told(stateOf(one), 3000)
+    await near?.eventOf(stateOf(one))
+    await far?.eventOf(stateOf(one), 3000)
     near?.close()
     far?.close()
   })
 
-  test('looks first when a client was told of a newer state than it knows', async () => {
-    const link = await linkOn(deaf)
+  test('refreshes its version first when a client names a newer state', async () => {
+    const link = await linkOn(isolated)
     await makeFlag(one)
     const state = stateOf(one)
-    expect(Number(stateOf(deaf))).toBeLessThan(Number(state))
+    expect(Number(stateOf(isolated))).toBeLessThan(Number(state))
     const stream = await openStream(link, { 'last-event-id': state })
     expect(stream.lastId()).toBe(state)
     expect(stream.events).toEqual([])
     stream.close()
   })
 
-  test('ends within a second when its key is revoked elsewhere', async () => {
+  test('ends within a second when its key is revoked on the first process', async () => {
     const { id, key } = await one.api.ok('POST', '/api/auth/keys', { name: 'elsewhere' })
     const stream = await openStream(await linkOn(other, key))
     await one.api.ok('PATCH', `/api/auth/keys/${id}`, { is_active: false })
@@ -256,7 +256,7 @@ onPostgres('a stream of changes on another process', () => {
 })
 
 describe('a process that closes', () => {
-  test('ends its streams and is gone at once', async () => {
+  test('ends its streams and exits at once', async () => {
     const app = await openApp(oneDatabase())
     const link = await streamLink(app)
     const streams = await Promise.all(Array.from({ length: 20 }, () => openStream(link)))
@@ -266,7 +266,7 @@ describe('a process that closes', () => {
 })
 
 describe('a browser', () => {
-  test('of a configured origin may read the stream, any other may not', async () => {
+  test('may read the stream only from a configured origin', async () => {
     const app = await openApp(oneDatabase(), { CORS_ORIGINS: 'https://app.example.com' })
     const link = await streamLink(app)
     for (const [origin, allowed] of [

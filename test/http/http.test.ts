@@ -10,7 +10,7 @@ afterAll(() => app.close())
 const get = (path: string, init?: RequestInit) => fetch(`${app.url}${path}`, { redirect: 'manual', ...init })
 
 describe('the documentation', () => {
-  test('is where / leads, and loads nothing from elsewhere', async () => {
+  test('opens at /, and loads nothing from other hosts', async () => {
     expect((await get('/')).headers.get('location')).toBe('/docs')
     const page = await get('/docs')
     expect(page.status).toBe(200)
@@ -27,7 +27,7 @@ describe('the documentation', () => {
     expect(initializer).toContain('"validatorUrl":null')
   })
 
-  test('is generated from what is served', async () => {
+  test('describes every path that is served', async () => {
     const document = (await (await get('/openapi.json')).json()) as { openapi: string; paths: object }
     expect(document.openapi).toMatch(/^3\.1/)
     expect(Object.keys(document.paths)).toContain('/experiments/check-eligibility')
@@ -35,7 +35,7 @@ describe('the documentation', () => {
 })
 
 describe('health', () => {
-  test('says that the process lives, and what it depends on', async () => {
+  test('reports that the process runs, and the state of each dependency', async () => {
     expect(await (await get('/health/live')).json()).toEqual({ status: 'ok' })
     expect(await (await get('/health/ready')).json()).toEqual({
       status: 'ready',
@@ -51,7 +51,7 @@ describe('browsers', () => {
   const preflight = (origin: string) =>
     get('/api/events', { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } })
 
-  test('of the configured origins are let in, others are not', async () => {
+  test('may call the API only from the configured origins', async () => {
     expect((await preflight('https://app.example.com')).headers.get('access-control-allow-origin')).toBe(
       'https://app.example.com',
     )
@@ -70,7 +70,7 @@ describe('paths', () => {
     expect((await api.call('GET', `/api/users/${'x'.repeat(257)}`)).status).toBe(400)
   })
 
-  test('turn numbers in them into numbers, and nothing else', async () => {
+  test('convert the numbers in them, but no other text', async () => {
     const { api } = app
     const { id } = await api.makeExperiment()
     expect((await api.call('GET', `/api/experiments/${id}`)).status).toBe(200)
@@ -80,7 +80,7 @@ describe('paths', () => {
     expect((await api.ok('GET', '/api/users/12345')).id).toBe(user.id)
   })
 
-  test('REST calls do not loosen what tRPC accepts', async () => {
+  test('are checked as strictly by tRPC after calls by REST', async () => {
     const { api } = app
     await api.ok('GET', '/api/experiments?limit=5')
     const strict = await api.call('GET', `/trpc/experiments.list?input=${encodeURIComponent('{"limit":"5"}')}`)

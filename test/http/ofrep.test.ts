@@ -21,7 +21,7 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
 type Ask = { context?: object; headers?: Record<string, string>; query?: string; path?: string; body?: string }
 type Answer = { status: number; text: string; body: Loose; headers: Headers; etag: string }
 
-/** Asks as OFREP's clients do; in bulk unless a path is given. */
+/** Sends an evaluation as OFREP's clients do: a bulk evaluation unless a path is given. */
 async function ask(
   { url, api }: TestApp,
   { context, headers, query = '', path = '', body }: Ask = {},
@@ -50,7 +50,7 @@ async function makeFlag({ api }: TestApp, settings: object = {}): Promise<string
 }
 
 onOneDatabase('the ETag of a bulk evaluation', (app) => {
-  test('is of the answer: of its user, attributes and assignments, not of how the context is written', async () => {
+  test('depends on user, attributes and assignments, but not on the spelling of the context', async () => {
     const { api } = app()
     await makeFlag(app(), { rules: [{ condition: { plan: 'gold' }, value: true }] })
     const experiment = await api.makeExperiment()
@@ -74,7 +74,7 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     expect((await ask(app(), { context: { targetingKey: 'bob', plan: 'gold' } })).etag).not.toBe(bob.etag)
   })
 
-  test('makes a 304 without a body of any spelling of the tag, which the 304 repeats', async () => {
+  test('gives a 304 without a body for any spelling of the tag, and the 304 repeats the tag', async () => {
     const { etag } = await ask(app())
     for (const tag of [etag, `W/${etag}`, etag.replaceAll('"', ''), `"other", W/${etag}`, `"a","b" , ${etag}`]) {
       const again = await ask(app(), ifNoneMatch(tag))
@@ -85,7 +85,7 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     expect((await ask(app(), { ...ifNoneMatch(etag), context: { targetingKey: 'bob' } })).status).toBe(200)
   })
 
-  test('makes a 200 with a new link where the one that came with it has expired', async () => {
+  test('gives a 200 with a new link if the link that came with the tag has expired', async () => {
     const { etag, body } = await ask(app())
     const now = Date.now()
     const old = (windows: number) => etag.replace(/\.\w+"/, `.${(windowOf(now) - windows).toString(36)}"`)
@@ -101,7 +101,7 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     }
   })
 
-  test('is of one API key, as the link to the stream is', async () => {
+  test('belongs to one API key, as the link to the stream does', async () => {
     const { etag } = await ask(app())
     const { key } = await app().api.ok('POST', '/api/auth/keys', { name: 'another' })
     const asked = await ask(app(), { headers: { 'if-none-match': etag, authorization: `Bearer ${key}` } })
@@ -109,7 +109,7 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     expect(asked.etag).not.toBe(etag)
   })
 
-  test('yields to a flagConfigEtag that cannot be read, and to that of a state nobody has reached', async () => {
+  test('is ignored beside a flagConfigEtag that is unreadable or that no process has reached', async () => {
     const { etag } = await ask(app())
     const version = app().platform.definitions.watch.snapshot().version
     const query = (told: unknown) => `?flagConfigEtag=${encodeURIComponent(String(told))}`
@@ -121,7 +121,7 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     expect((await ask(app(), twice)).status).toBe(200)
   })
 
-  test('is that of the newest state where a client was told of it and this process was not', async () => {
+  test('stands for the newest state if the client knows of it before this process does', async () => {
     const key = await makeFlag(app())
     const before = await ask(app())
     const held = app().platform.definitions.watch.snapshot()
@@ -158,7 +158,7 @@ describe('a browser', () => {
     })
   const list = (headers: Headers, name: string) => (headers.get(name) ?? '').toLowerCase().split(/, */).filter(Boolean)
 
-  test('of a configured origin may ask with the headers of the protocol and read those of the answer', async () => {
+  test('of a configured origin may send the headers of the protocol and read the headers of the answer', async () => {
     const key = await makeFlag(app)
     for (const path of ['', `/${key}`]) {
       const { status, headers } = await preflight(origin, path)
@@ -188,7 +188,7 @@ describe('a browser', () => {
     expect(statuses).toEqual([200, 304, 200, 404, 400, 401])
   })
 
-  test('of any other origin is let in nowhere', async () => {
+  test('of any other origin is refused on every path', async () => {
     for (const from of ['https://evil.example.com', 'null', `${origin}.evil.com`]) {
       expect((await preflight(from, '')).headers.get('access-control-allow-origin')).toBeNull()
       expect((await ask(app, { headers: { origin: from } })).headers.get('access-control-allow-origin')).toBeNull()
@@ -197,7 +197,7 @@ describe('a browser', () => {
 })
 
 describe('a rate limit', () => {
-  test('is of one key, is told in whole seconds, and passes', async () => {
+  test('applies to one key, answers whole seconds in Retry-After, and ends', async () => {
     const app = await openApp(oneDatabase(), { OFREP_RATE_LIMIT: '5' })
     const { key: other } = await app.api.ok('POST', '/api/auth/keys', { name: 'other' })
     const key = await makeFlag(app)
@@ -229,7 +229,7 @@ onPrivateServices('flags while PostgreSQL is unavailable', () => {
     postgres.remove()
   })
 
-  test('are answered to known users, and with 503 in the shape of the protocol where something must be stored', async () => {
+  test('are evaluated for known users, and answered by an OFREP error 503 if a decision must be stored', async () => {
     const { api } = app
     const experiment = await api.makeExperiment()
     const { key } = await api.ok('GET', `/api/experiments/${experiment.id}`)
@@ -237,7 +237,7 @@ onPrivateServices('flags while PostgreSQL is unavailable', () => {
     const flag = await makeFlag(app)
     const known = await ask(app, { path: `/${key}` })
     postgres.signal('SIGQUIT')
-    // Longer than keys and profiles are remembered.
+    // Longer than the process keeps keys and profiles in memory.
     skipTime(3000)
     expect(await ask(app, { path: `/${key}` })).toMatchObject({ status: 200, text: known.text })
     expect((await ask(app, { path: `/${flag}` })).body.value).toBe(false)
@@ -257,7 +257,7 @@ onPrivateServices('flags while PostgreSQL is unavailable', () => {
 })
 
 onOneDatabase('an evaluation that is refused', (app) => {
-  test('always says why by an errorCode, and which flag it was', async () => {
+  test('always names the reason by an errorCode, and the flag', async () => {
     const key = await makeFlag(app(), { rules: [{ rollout: [{ percent: 50, value: true }] }] })
     const { key: reader } = await app().api.ok('POST', '/api/auth/keys', { name: 'reader', scopes: ['read'] })
     const huge = JSON.stringify({ context: { targetingKey: 'ada', text: 'x'.repeat(1024 * 1024) } })
@@ -291,7 +291,7 @@ onOneDatabase('an evaluation that is refused', (app) => {
     }
   })
 
-  test('names the flag also where it is asked for in a way that there is not', async () => {
+  test('names the flag also when the method or the path does not exist', async () => {
     const { url, api } = app()
     const authorization = `Bearer ${api.token}`
     for (const [method, path, key] of [
@@ -308,7 +308,7 @@ onOneDatabase('an evaluation that is refused', (app) => {
     }
   })
 
-  test('is told apart from one that is answered by the key alone, however the URL spells it', async () => {
+  test('names the key as the flag has it, however the URL spells it', async () => {
     const key = await makeFlag(app())
     const spelled = `%${key.charCodeAt(0).toString(16)}${key.slice(1)}`
     for (const path of [`/${key}`, `/${key}/`, `/${spelled}`, `/${key}?a=b`])
@@ -329,7 +329,7 @@ onOneDatabase('an evaluation that is refused', (app) => {
     expect([broken.status, broken.body.errorCode]).toEqual([400, expect.any(String)])
   })
 
-  test('keeps the connection: the next request on it is answered', async () => {
+  test('keeps the connection open for the next request', async () => {
     const { hostname, port } = new URL(app().url)
     const socket = connect(Number(port), hostname).setEncoding('utf8')
     let received = ''
@@ -346,7 +346,7 @@ onOneDatabase('an evaluation that is refused', (app) => {
 })
 
 onPostgres('a bulk evaluation on another process', () => {
-  test('has the same ETag, link and answer', async () => {
+  test('has the same ETag, link and answer as on the first process', async () => {
     const environment = await freshDatabase('postgres')
     const apps = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const [one, other] = apps as [TestApp, TestApp]

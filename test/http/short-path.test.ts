@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
 
-/** The same request with a slash at the end takes the usual way. */
+/** Adds a slash to a path: the procedure then answers the same request. */
 onOneDatabase('the short path', (app) => {
-  test('answers what the procedure answers, header by header, whatever the experiment is', async () => {
+  test('gives the same answers and headers as the procedure, for every kind of experiment', async () => {
     const { api } = app()
     const experiments = [
       await api.makeExperiment(),
@@ -53,7 +53,7 @@ onOneDatabase('the short path', (app) => {
       }
   })
 
-  test('is closed to keys without the scope, and to no key', async () => {
+  test('refuses requests without a key and keys without the scope', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     await api.variantOf('guarded', experiment)
@@ -72,14 +72,14 @@ onOneDatabase('the short path', (app) => {
 })
 
 onOneDatabase('the short path of flags', (app) => {
-  /** An answer with all that a client may look at. */
+  /** The parts of an answer that a client may read. */
   async function ask(path: string, body: string, headers: Record<string, string>) {
     const response = await fetch(`${app().url}/ofrep/v1/evaluate/flags/${path}`, { method: 'POST', headers, body })
     const { 'keep-alive': _alive, date: _date, ...kept } = Object.fromEntries(response.headers)
     return { status: response.status, headers: kept, text: await response.text() }
   }
 
-  test('answers what the usual path answers, byte by byte, whatever is asked for, by whom and how', async () => {
+  test('gives the same bytes as the procedure, for every kind of flag, user and request', async () => {
     const { api } = app()
     const experiments = [
       await api.makeExperiment(),
@@ -156,13 +156,13 @@ onOneDatabase('the short path of flags', (app) => {
     for (const key of keys)
       for (const body of [...bodies, '{', '{"context":{"targetingKey":"known","__proto__":{}}}']) {
         const headers = ways[turn++ % ways.length] as Record<string, string>
-        // The first of the two decides for whoever is new.
+        // For a new user, the first of the two requests decides.
         const usual = await ask(`${key}/`, body, headers)
         expect(await ask(key, body, headers), `${key} ${body}`).toEqual(usual)
       }
   }, 60_000)
 
-  test('records what the usual path records', async () => {
+  test('records the same decisions and exposures as the procedure', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const { key } = await api.ok('GET', `/api/experiments/${experiment.id}`)
@@ -181,7 +181,7 @@ onOneDatabase('the short path of flags', (app) => {
     }
   })
 
-  test('is closed to keys without the scope, to no key, and to one that is switched off', async () => {
+  test('refuses requests without a key, keys without the scope, and inactive keys', async () => {
     const { api } = app()
     await api.ok('POST', '/api/flags', { key: 'guarded', type: 'boolean', default_value: true })
     const { key: reader } = await api.ok('POST', '/api/auth/keys', { name: 'reader', scopes: ['read'] })

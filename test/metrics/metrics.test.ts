@@ -150,7 +150,10 @@ onEachDatabase('metrics', (app) => {
         tuning: 1000,
         primary_metrics: [{ key: metric.key, version: 1 }],
       },
-      planner: { total_users: null, reason: 'The last two weeks have no events from which the metric and its spread can be computed' },
+      planner: {
+        total_users: null,
+        reason: 'The last two weeks have no events from which the metric and its spread can be computed',
+      },
     })
     await api.ok('POST', `${path}/start`)
     for (const change of [

@@ -4,7 +4,7 @@ import { onOneDatabase } from '../support/app.ts'
 const rate = { type: 'proportion', rate: 0.1 }
 
 onOneDatabase('planning', (app) => {
-  test('tells how many users an effect needs, and how many days', async () => {
+  test('computes how many users an effect needs, and how many days', async () => {
     const { api } = app()
     const fixed = { metric: rate, relative_effect: 0.2, method: 'fixed' }
     const plan = await api.ok('POST', '/api/planning/sample-size', { ...fixed, daily_users: 1000, traffic_percent: 50 })
@@ -25,7 +25,7 @@ onOneDatabase('planning', (app) => {
     expect(uneven.days).toBeNull()
   })
 
-  test('needs fewer users with a covariate, and more for looking at any time', async () => {
+  test('needs fewer users with a covariate, and more users for results that may be read at any time', async () => {
     const { api } = app()
     const ask = (input: object) =>
       api.ok('POST', '/api/planning/sample-size', {
@@ -45,7 +45,7 @@ onOneDatabase('planning', (app) => {
     expect(ratio).toEqual(fixed)
   })
 
-  test('tells what a number of users finds, in agreement with the size that was planned', async () => {
+  test('computes the power of a number of users, in agreement with the planned size', async () => {
     const { api } = app()
     for (const method of ['fixed', 'sequential'])
       for (const metric of [rate, { type: 'mean', mean: -4, standard_deviation: 3 }]) {

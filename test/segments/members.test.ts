@@ -13,7 +13,7 @@ const change = (api: TestApi, segment: { id: number }, lists: object) =>
 const idsOf = (rows: { id: string }[]) => rows.map(({ id }) => id)
 
 onEachDatabase('the members of a segment', (app) => {
-  test('are added and removed in lists, each counted once', async () => {
+  test('are added and removed in lists, in which each id counts once', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const changed = async (lists: object) => (await change(api, segment, lists)).body
@@ -37,7 +37,7 @@ onEachDatabase('the members of a segment', (app) => {
     expect(pages).toEqual([['Zoe', 'ada'], ['bob & co', 'ça'], ['\u{1f600}']])
   })
 
-  test('are only valid ids: each bad one is told with its place, of very many the first 20', async () => {
+  test('must be valid ids: each invalid one is reported with its index, at most 20 of them', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const refused = await change(api, segment, {
@@ -60,7 +60,7 @@ onEachDatabase('the members of a segment', (app) => {
     expect(await api.ok('GET', `/api/segments/${segment.id}/members`)).toEqual([])
   })
 
-  test('cannot be added and removed by the same call, nor in a segment that does not exist', async () => {
+  test('cannot be both added and removed by one call, and cannot be added to an unknown segment', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const both = await change(api, segment, { add: ['a', 'b'], remove: ['c', 'b'] })
@@ -69,7 +69,7 @@ onEachDatabase('the members of a segment', (app) => {
     expect((await api.call('GET', '/api/segments/1999999999/members')).status).toBe(404)
   })
 
-  test('are let go one by one too', async () => {
+  test('can also be removed one by one', async () => {
     const { api } = app()
     const segment = await makeList(api, ['leaves', 'stays'])
     const leave = (body: object) =>
@@ -83,7 +83,7 @@ onEachDatabase('the members of a segment', (app) => {
     expect(idsOf(await api.ok('GET', `/api/segments/${segment.id}/members`))).toEqual(['stays'])
   })
 
-  test('are exactly who an experiment targeted at the list admits, from the answer on', async () => {
+  test('are exactly the users whom an experiment of the segment admits, once the change is answered', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const experiment = await api.makeExperiment()
@@ -104,7 +104,7 @@ onEachDatabase('the members of a segment', (app) => {
     expect(await admitted()).toEqual(others)
   }, 60_000)
 
-  test('open no allocation period: a list is not a definition', async () => {
+  test('open no allocation period when they change, because a list is not a definition', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const experiment = await api.makeExperiment()
@@ -117,7 +117,7 @@ onEachDatabase('the members of a segment', (app) => {
 })
 
 onOneDatabase('long lists of members', (app) => {
-  test('come 100,000 at once, and decisions go on meanwhile', async () => {
+  test('add 100,000 members in one call while decisions continue', async () => {
     const { api } = app()
     const segment = await makeList(api)
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
@@ -155,7 +155,7 @@ onOneDatabase('long lists of members', (app) => {
 })
 
 onPostgres('lists on several processes', () => {
-  test('are seen by the others at once, though they remembered the users', async () => {
+  test('take effect on the other processes at once, although these remember the users', async () => {
     const one = await openApp('postgres')
     const two = await openApp('postgres', {
       DATABASE_URL: one.databaseUrl,
@@ -183,7 +183,7 @@ onPostgres('lists on several processes', () => {
     }
   })
 
-  test('that overlap are both stored', async () => {
+  test('are both stored when they overlap', async () => {
     const app = await openApp('postgres')
     try {
       const segment = await makeList(app.api)

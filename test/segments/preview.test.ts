@@ -3,13 +3,13 @@ import { onOneDatabase } from '../support/app.ts'
 
 const PROFILES = 1000
 
-/** CPU time of this thread in ms: how busy others keep the machine does not count. */
+/** Reads the CPU time of this thread in ms, which does not depend on the load of the machine. */
 const cpuMs = () => {
   const { user, system } = process.threadCpuUsage()
   return (user + system) / 1000
 }
 
-/** @returns a function that stops, and tells the most CPU time between two turns of the event loop */
+/** @returns a function that stops the measurement and returns the most CPU time between two turns of the event loop */
 function watchEventLoop() {
   let last = cpuMs()
   let longest = 0
@@ -43,7 +43,7 @@ onOneDatabase('the preview of a size', (app) => {
 
   beforeAll(() => store(1, PROFILES))
 
-  test('counts the profiles that rules hold for, by field, attribute and id', async () => {
+  test('counts the profiles that match rules on fields, attributes and ids', async () => {
     const exact = { profiles: PROFILES, sampled: PROFILES, by_hand: 0, estimated: false }
     expect(await preview({ rules: { country_code: 'US' } })).toEqual({ ...exact, by_rules: 250, users: 250 })
     expect(await preview({ rules: { is_premium: true, age: { $lt: 10 } } })).toMatchObject({ by_rules: 50, users: 50 })
@@ -51,7 +51,7 @@ onOneDatabase('the preview of a size', (app) => {
     expect(await preview({ rules: {} })).toMatchObject({ by_rules: PROFILES, users: PROFILES })
   })
 
-  test('counts a segment by rule, by hand, and both once', async () => {
+  test('counts the members of a segment by rule and by hand, each once', async () => {
     const { id } = await makeSegment('sized', { country_code: 'US' }, ['p-4', 'p-8', 'p-1', 'no profile'])
     expect(await preview({ segment_id: id })).toEqual({
       profiles: PROFILES,
@@ -65,14 +65,14 @@ onOneDatabase('the preview of a size', (app) => {
     expect(await preview({ segment_id: byHand.id })).toMatchObject({ by_rules: 0, by_hand: 2, users: 2 })
   })
 
-  test('follows the segments that rules name, by hand and by rule', async () => {
+  test('includes the members, by hand and by rule, of the segments that rules name', async () => {
     const us = await makeSegment('inner', { country_code: 'US' }, ['p-1', 'p-3', 'p-4'])
     const outer = await makeSegment('outer', { id: { $inGroup: us.id } }, ['p-5'])
     expect(await preview({ segment_id: outer.id })).toMatchObject({ by_rules: 252, by_hand: 1, users: 253 })
     expect(await preview({ rules: { id: { $notInGroup: outer.id } } })).toMatchObject({ by_rules: PROFILES - 253 })
   })
 
-  test('takes either rules or a segment, and refuses what could not be saved', async () => {
+  test('accepts either rules or a segment, and refuses rules that could not be saved', async () => {
     const { api } = app()
     const refused = (input: object) => api.call('POST', '/api/segments/preview', input)
     const { id } = await makeSegment('either', {})
@@ -84,7 +84,7 @@ onOneDatabase('the preview of a size', (app) => {
     expect((await refused({ segment_id: 1_999_999_999 })).status).toBe(404)
   })
 
-  test('estimates from a sample where there are many profiles, and holds nobody up', async () => {
+  test('estimates the size from a sample if there are many profiles, without blocking other requests', async () => {
     await store(PROFILES + 1, 50_000)
     const { id } = await makeSegment('estimated', { country_code: 'US' }, ['p-4', 'no profile'])
     const stretches = watchEventLoop()
@@ -99,7 +99,7 @@ onOneDatabase('the preview of a size', (app) => {
     expect(found).toMatchObject({ profiles: 50_000, by_hand: 2, estimated: true })
     expect(found.sampled).toBeGreaterThan(19_000)
     expect(found.sampled).toBeLessThan(21_000)
-    // A quarter of them; six standard errors of so large a sample are under 2 % of all.
+    // A quarter of all profiles match. Six standard errors of a sample of this size are under 2 % of all profiles.
     expect(Math.abs(found.by_rules - 12_500)).toBeLessThan(1000)
     expect(Math.abs(found.users - 12_501)).toBeLessThan(1000)
     expect((await preview({ rules: { country_code: 'US' }, sample: 2000 })).sampled).toBeLessThan(5000)

@@ -9,7 +9,7 @@ const inGroup = (segment: { id: number }) => ({ id: { $inGroup: segment.id } })
 const setRules = (api: TestApi, segment: { id: number }, rules: object | null) =>
   api.call('PUT', `/api/segments/${segment.id}`, { rules })
 
-/** Segments each of which names the one before; the last one first. */
+/** Creates segments each of which names the one before. @returns them, the last one first */
 async function makeRow(api: TestApi, length: number) {
   const row = [await makeSegment(api, {})]
   while (row.length < length) row.unshift(await makeSegment(api, inGroup(row[0])))
@@ -17,7 +17,7 @@ async function makeRow(api: TestApi, length: number) {
 }
 
 onOneDatabase('the rules of a segment', (app) => {
-  test('are conditions with operators, and decide who takes part', async () => {
+  test('are conditions with operators, which select the users who take part', async () => {
     const { api } = app()
     const segment = await makeSegment(api, {
       $or: [{ plan: { $in: ['gold', 'silver'] } }, { 'visits.count': { $gte: 10 } }],
@@ -31,7 +31,7 @@ onOneDatabase('the rules of a segment', (app) => {
     expect((await api.ok('GET', `/api/segments/${segment.id}`)).rules).toEqual(segment.rules)
   })
 
-  test('are refused with the path of the fault, and nothing changes', async () => {
+  test('are refused with the path of the fault if they are invalid, and nothing changes', async () => {
     const { api } = app()
     const segment = await makeSegment(api, { plan: 'gold' })
     const faults: [object, (string | number)[]][] = [
@@ -48,7 +48,7 @@ onOneDatabase('the rules of a segment', (app) => {
     expect((await api.ok('GET', `/api/segments/${segment.id}`)).rules).toEqual({ plan: 'gold' })
   })
 
-  test('name other segments, whose members by hand and by rule both count', async () => {
+  test('may name other segments, whose members by hand and by rule both count', async () => {
     const { api } = app()
     const staff = await makeSegment(api, { role: 'staff' })
     const others = await makeSegment(api, { id: { $notInGroup: staff.id } })
@@ -88,7 +88,7 @@ onOneDatabase('the rules of a segment', (app) => {
     expect((await setRules(api, first, inGroup(middle))).status).toBe(200)
   })
 
-  test('do not come to a circle by two changes at once either', async () => {
+  test('cannot form a circle by two simultaneous changes either', async () => {
     const { api } = app()
     for (let round = 0; round < 10; round++) {
       const [a, b, c] = [await makeSegment(api), await makeSegment(api), await makeSegment(api)]
@@ -98,7 +98,7 @@ onOneDatabase('the rules of a segment', (app) => {
     }
   })
 
-  test('name one another at most 10 in a row, wherever the row grows', async () => {
+  test('may form chains of at most 10 segments, at whichever end the chain grows', async () => {
     const { api } = app()
     const tooLong = { status: 400, body: { message: expect.stringContaining('chain of more than 10') } }
     const [lastOfSix, lastOfFour] = [await makeRow(api, 6), await makeRow(api, 4)]
@@ -125,7 +125,7 @@ onOneDatabase('new rules of a segment', (app) => {
     return experiment
   }
 
-  test('open an allocation period wherever they decide: linked, named, or behind other segments', async () => {
+  test('open an allocation period wherever they decide: by link, by name, or through other segments', async () => {
     const { api } = app()
     const segment = await makeSegment(api, { plan: 'gold' })
     const between = await makeSegment(api, { id: { $not: { $inGroup: segment.id } } })
@@ -151,7 +151,7 @@ onOneDatabase('new rules of a segment', (app) => {
     expect(await more()).toEqual([2, 2, 2, 2, 0])
   })
 
-  test('decide from the next check on, also behind another segment', async () => {
+  test('apply from the next check on, also through another segment', async () => {
     const { api } = app()
     const inner = await makeSegment(api, { plan: 'gold' })
     const outer = await makeSegment(api, inGroup(inner))
@@ -164,7 +164,7 @@ onOneDatabase('new rules of a segment', (app) => {
 })
 
 onOneDatabase('a segment in use', (app) => {
-  test('says by what, and is not deleted before nothing uses it', async () => {
+  test('lists its uses, and cannot be deleted while it has any', async () => {
     const { api } = app()
     const segment = await makeSegment(api, {})
     const uses = () => api.ok('GET', `/api/segments/${segment.id}/uses`)
@@ -199,7 +199,7 @@ onOneDatabase('a segment in use', (app) => {
     expect((await api.call('GET', `/api/segments/${segment.id}/uses`)).status).toBe(404)
   })
 
-  test('is never deleted while somebody names it at the same moment', async () => {
+  test('is never deleted while another request begins to name it', async () => {
     const { api } = app()
     for (let round = 0; round < 10; round++) {
       const segment = await makeSegment(api, {})

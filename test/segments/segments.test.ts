@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
 
 onOneDatabase('segments', (app) => {
-  test('have a unique name; null rules mean nobody by rule and {} everybody', async () => {
+  test('have a unique name; null rules select no user, and {} selects every user', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'unique', rules: null })
     expect(segment).toMatchObject({ description: null, rules: null })
@@ -21,7 +21,7 @@ onOneDatabase('segments', (app) => {
     })
   })
 
-  test('list their hand-made members, with null where there is no profile', async () => {
+  test('list their members by hand, with null fields for members without a profile', async () => {
     const { api } = app()
     const { id } = await api.ok('POST', '/api/segments', { name: 'members' })
     const user = await api.makeUser({ id: 'm-profile' })
@@ -40,7 +40,7 @@ onOneDatabase('segments', (app) => {
     ])
   })
 
-  test('in use cannot be deleted; an assignment that is not there cannot be removed', async () => {
+  test('cannot be deleted while in use, and cannot be removed from an experiment that does not use them', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const segment = await api.ok('POST', '/api/segments', { name: 'in use' })

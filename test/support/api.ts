@@ -1,10 +1,10 @@
-/** A thin REST caller for tests: status and body as they came, and the few steps that most stories begin with. */
+/** Calls REST for tests, and has functions for the steps with which most tests begin. */
 export type Answer<T> = { status: number; body: T; headers: Headers }
 
-// biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+// biome-ignore lint/suspicious/noExplicitAny: tests read answers of every shape
 export type Loose = any
 
-/** The code that goes with a status, in the one shape of errors. */
+/** The `code` of an error, by its status. */
 export const ERROR_CODES: Record<number, string> = {
   400: 'BAD_REQUEST',
   401: 'UNAUTHORIZED',
@@ -34,7 +34,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
     return { status: response.status, body: text === '' ? undefined : JSON.parse(text), headers: response.headers }
   }
 
-  /** The body of a call that must succeed. */
+  /** Calls and returns the body. @throws Error unless the status is 200 */
   async function ok(method: string, path: string, body?: unknown): Promise<Loose> {
     const answer = await call(method, path, body)
     if (answer.status !== 200) throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body)}`)
@@ -47,7 +47,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
     call,
     ok,
 
-    /** An experiment with these shares, in per cent; `control` first. @returns its id and the variants' ids by name */
+    /** Creates an experiment with shares in per cent, `control` first. @returns its id, and variant ids by name */
     async makeExperiment(shares: Record<string, number> = { control: 50, treatment: 50 }, settings: object = {}) {
       const experiment = await ok('POST', '/api/experiments', { name: unique('experiment'), ...settings })
       const variants: Record<string, number> = {}
@@ -58,7 +58,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
       return { id: experiment.id as number, variants }
     },
 
-    /** Sets shares in an order that never exceeds 100 % on the way. */
+    /** Sets shares in per cent, first all to 0, so that their sum never exceeds 100 %. */
     async allocate(experiment: { id: number; variants: Record<string, number> }, shares: Record<string, number>) {
       const path = (name: string) => `/api/experiments/${experiment.id}/variants/${experiment.variants[name]}`
       for (const name of Object.keys(shares)) await ok('PUT', path(name), { percent_allocated: 0 })
@@ -70,7 +70,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
       return ok('POST', '/api/users', { first_name: 'Ada', last_name: 'Lovelace', email, ...profile })
     },
 
-    /** The variant's id that a check answers, or undefined; any user id will do. */
+    /** Checks eligibility of any user id. @returns the id of the variant, or undefined without one */
     async variantOf(user_id: string, experiment: { id: number }, options: object = {}): Promise<number | undefined> {
       const answer = await ok('POST', '/api/experiments/check-eligibility', {
         user_id,

@@ -14,7 +14,7 @@ export type TestApp = App & { url: string; api: TestApi; databaseUrl: string }
 
 let created = 0
 
-/** Creates a database for one test: in memory, or cloned from the migrated template. */
+/** Creates a database for one test: in memory, or as a clone of the migrated template. */
 export async function freshDatabase(backend: Backend): Promise<{ DATABASE_URL: string; REDIS_URL?: string }> {
   if (backend === 'embedded') return { DATABASE_URL: 'pglite:' }
   const template = inject('template')
@@ -24,7 +24,7 @@ export async function freshDatabase(backend: Backend): Promise<{ DATABASE_URL: s
   return { DATABASE_URL: databaseUrl(name), REDIS_URL }
 }
 
-/** Opens a whole platform that listens on its own port. @param environment over the test's defaults */
+/** Opens a platform that listens on its own port. @param environment variables that replace the test's defaults */
 export async function openApp(backend: Backend, environment: Record<string, string> = {}): Promise<TestApp> {
   const database = environment.DATABASE_URL ? {} : await freshDatabase(backend)
   const config = readConfig({ LOG_LEVEL: 'silent', PORT: '0', ...database, ...environment })
@@ -38,7 +38,7 @@ export async function openApp(backend: Backend, environment: Record<string, stri
   })
 }
 
-/** Reads the image that embedded databases of a time zone start from. The first test of a run that needs it makes it. */
+/** Reads the image from which embedded databases of a time zone start. The first test that needs an image makes it. */
 async function migratedImage(timeZone = 'UTC'): Promise<Blob> {
   const file = join(inject('images'), `${timeZone.replaceAll('/', '-')}.tar`)
   if (!existsSync(file)) {
@@ -46,7 +46,7 @@ async function migratedImage(timeZone = 'UTC'): Promise<Blob> {
     await migrate(database, timeZone)
     const image = await dumpImage(database)
     await database.close()
-    // Two workers may do this at the same time: the file appears whole under its name.
+    // Two workers may do this at the same time. The rename makes the complete file appear at once.
     const made = `${file}.${process.pid}`
     writeFileSync(made, Buffer.from(await image.arrayBuffer()))
     renameSync(made, file)
@@ -56,21 +56,21 @@ async function migratedImage(timeZone = 'UTC'): Promise<Blob> {
 
 export const hasPostgres = () => inject('template') !== null
 
-/** Lists the kinds of databases that there are. */
+/** Lists the kinds of databases that are available to this run. */
 export const eachDatabase = (): Backend[] => (hasPostgres() ? ['embedded', 'postgres'] : ['embedded'])
 
-/** Picks PostgreSQL where there is one, otherwise the embedded database. */
+/** Picks PostgreSQL if it is available, otherwise the embedded database. */
 export const oneDatabase = (): Backend => (hasPostgres() ? 'postgres' : 'embedded')
 
 /**
- * Describes behaviour on each kind of database that there is. Use it only where the two could answer differently:
+ * Describes behaviour on each available kind of database. Use this only where the two could answer differently:
  * storage, migrations, folding, recording, deciding. Elsewhere `onOneDatabase` proves the same in half the time.
  */
 export function onEachDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
   describeOn(eachDatabase(), title, tests)
 }
 
-/** Describes behaviour on PostgreSQL and Redis; where these are missing, on the embedded database. */
+/** Describes behaviour on PostgreSQL and Redis, or on the embedded database if one of these is missing. */
 export function onOneDatabase(title: string, tests: (app: () => TestApp, backend: Backend) => void) {
   describeOn([oneDatabase()], title, tests)
 }
@@ -86,9 +86,9 @@ function describeOn(backends: Backend[], title: string, tests: (app: () => TestA
   })
 }
 
-/** Describes behaviour while services that the test started are stopped and killed. */
+/** Describes behaviour while the test stops and kills services that it has started itself. */
 export const onPrivateServices = (title: string, tests: () => void) =>
   describe.runIf(hasPostgres() && inject('programs'))(title, tests)
 
-/** Describes behaviour that needs PostgreSQL and Redis; where they are missing, the run has said so. */
+/** Describes behaviour that needs PostgreSQL and Redis. Without them these tests are skipped, as the run prints. */
 export const onPostgres = (title: string, tests: () => void) => describe.runIf(hasPostgres())(title, tests)

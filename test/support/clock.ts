@@ -1,8 +1,8 @@
 import { onTestFinished } from 'vitest'
 
 /**
- * Sets the clocks of this process ahead until the test has finished: what the process remembers for a while is forgotten
- * at once. Timers, PostgreSQL and Redis keep their own time.
+ * Sets the clocks of this process ahead until the test has finished, so that the entries of its caches expire at once.
+ * Timers, PostgreSQL and Redis keep their own time.
  */
 export function skipTime(milliseconds: number) {
   const [dateNow, performanceNow] = [Date.now, performance.now]

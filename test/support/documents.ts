@@ -4,12 +4,12 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
-/** The address of the platform in every example. */
+/** Matches the address of the platform in examples. */
 const ADDRESS = /https?:\/\/(127\.0\.0\.1:8000|experiments\.example\.com)/g
 
 export const readDocument = (path: string) => readFileSync(join(ROOT, path), 'utf8')
 
-/** The fenced blocks of a document, in order, with the language of each. */
+/** Finds the fenced blocks of a document, in order, each with its language. */
 export const blocksOf = (markdown: string) =>
   [...markdown.matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)].map(([, language = '', code = '']) => ({ language, code }))
 
@@ -18,19 +18,19 @@ export const codeOf = (markdown: string, language: string) =>
     .filter((block) => block.language === language)
     .map(({ code }) => code)
 
-/** A section with its heading, up to the next heading of the second level. */
+/** Returns a section with its heading, up to the next heading of the second level. @throws Error if there is none */
 export function sectionOf(markdown: string, title: string): string {
   const section = markdown.split(/^(?=## )/m).find((text) => text.startsWith(`## ${title}\n`))
   if (!section) throw new Error(`There is no section "${title}"`)
   return section
 }
 
-/** An example as a reader has it who runs the platform at another address. */
+/** Replaces the address of the platform in an example. */
 export const atAddress = (code: string, url: string) => code.replaceAll(ADDRESS, url)
 
 /**
- * Writes a TypeScript example into a folder of its own, where it finds the packages of this repository and the client.
- * @param packages the folder of its packages; this repository's unless given
+ * Writes a TypeScript example into its own folder, where it can import the client and this repository's packages.
+ * @param packages the folder of packages that it imports; default: this repository's
  */
 export function writeExample(code: string, url: string, packages = join(ROOT, 'node_modules')) {
   const folder = mkdtempSync(join(tmpdir(), 'example-'))

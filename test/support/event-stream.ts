@@ -3,29 +3,29 @@ import type { TestApp } from './app.ts'
 
 export type StreamEvent = { id: string; etag: string; lastModified: number; at: number }
 
-/** What a browser's EventSource would hear, and what it would not: comments, the connection's headers and end. */
+/** A stream as a browser's EventSource receives it, with the headers, comments and end that EventSource hides. */
 export type EventStream = {
   status: number
   headers: IncomingHttpHeaders
-  /** All that was received. */
+  /** Returns the text that was received so far. */
   text: () => string
-  /** Those that make a client evaluate again, in the order they came. */
+  /** The received events that make a client evaluate again, in order. */
   events: StreamEvent[]
-  /** What EventSource would send as Last-Event-ID. */
+  /** Returns the id that EventSource would send as Last-Event-ID. */
   lastId: () => string
-  /** The first event, now or later, that a state answers to. @throws Error unless it comes in time */
-  told: (id: string, withinMs?: number) => Promise<StreamEvent>
+  /** Waits for the first event with the id of a state. @throws Error unless it arrives in time; default: one second */
+  eventOf: (id: string, withinMs?: number) => Promise<StreamEvent>
   ended: Promise<void>
   close: () => void
 }
 
-/** A link to the stream of changes, as a bulk evaluation answers it. */
+/** Reads the link to the stream of changes from a bulk evaluation. */
 export async function streamLink({ api, url }: Pick<TestApp, 'api' | 'url'>, token?: string): Promise<string> {
   const { body } = await api.call('POST', '/ofrep/v1/evaluate/flags', { context: { targetingKey: 'ada' } }, token)
   return `${url}${body.eventStreams[0].endpoint.requestUri}`
 }
 
-/** Opens a stream of changes; of one that is refused `text` is the answer. */
+/** Opens a stream of changes. If the stream is refused, `text` returns the body of the answer. */
 export async function openStream(url: string, headers: Record<string, string> = {}): Promise<EventStream> {
   const events: StreamEvent[] = []
   const heard = new Set<() => void>()
@@ -59,21 +59,21 @@ export async function openStream(url: string, headers: Record<string, string> = 
     text: () => received,
     events,
     lastId: () => lastId,
-    told: (id, withinMs = 1000) =>
+    eventOf: (id, withinMs = 1000) =>
       new Promise((resolve, reject) => {
         const late = setTimeout(() => {
-          heard.delete(look)
-          reject(new Error(`Not told of ${id} within ${withinMs} ms, but: ${received}`))
+          heard.delete(check)
+          reject(new Error(`The stream sent no event ${id} within ${withinMs} ms, but: ${received}`))
         }, withinMs)
-        const look = () => {
+        const check = () => {
           const found = events.find((event) => event.id === id)
           if (!found) return
           clearTimeout(late)
-          heard.delete(look)
+          heard.delete(check)
           resolve(found)
         }
-        heard.add(look)
-        look()
+        heard.add(check)
+        check()
       }),
     ended,
     close: () => void request.destroy(),

@@ -9,16 +9,16 @@ import { administer, databaseUrl, POSTGRES_URL, postgresFault, REDIS_URL, redisF
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** The migrated database that each test file's own is cloned from; null where there is no PostgreSQL or no Redis. */
+    /** The migrated database from which each test file clones its own; null if PostgreSQL or Redis is missing. */
     template: string | null
-    /** The folder of the migrated images that embedded databases start from; each is made when first needed. */
+    /** The folder of the migrated images from which embedded databases start. An image is made when a test needs it. */
     images: string
-    /** True when the programs are installed from which tests start services for themselves. */
+    /** True if the programs are installed from which tests start their own PostgreSQL and Redis. */
     programs: boolean
   }
 }
 
-/** Looks for PostgreSQL and Redis once per run. Says which tests are left out without them; in CI none may be. */
+/** Finds PostgreSQL and Redis once per run. Prints which tests are skipped without them; in CI it throws instead. */
 export default async function setup(project: TestProject) {
   const [postgres, redis, programs] = [await postgresFault(), await redisFault(), missingPrograms()]
   const services = [
@@ -26,16 +26,16 @@ export default async function setup(project: TestProject) {
     ...(redis ? [`no Redis at ${REDIS_URL}: ${redis}`] : []),
   ]
   const missing = [...services, ...(programs ? [programs] : [])]
-  if (missing.length > 0 && process.env.CI) throw new Error(`In CI nothing may be left out, but: ${missing.join('; ')}`)
+  if (missing.length > 0 && process.env.CI) throw new Error(`In CI no test may be skipped, but: ${missing.join('; ')}`)
   project.provide('programs', programs === null)
   const images = mkdtempSync(join(tmpdir(), 'experiment-test-'))
   project.provide('images', images)
   if (services.length > 0)
     console.warn(
-      `\nLeft out: every test on PostgreSQL + Redis; the embedded database is tested. There is\n  ${services.join('\n  ')}\n` +
+      `\nSkipped: every test on PostgreSQL + Redis; the others run. There is\n  ${services.join('\n  ')}\n` +
         'Set TEST_DATABASE_URL and TEST_REDIS_URL to run them.\n',
     )
-  else if (programs) console.warn(`\nLeft out: the tests that stop and kill services of their own. ${programs}\n`)
+  else if (programs) console.warn(`\nSkipped: the tests that stop and kill their own services. ${programs}\n`)
   if (services.length > 0) {
     project.provide('template', null)
     return () => rmSync(images, { recursive: true })

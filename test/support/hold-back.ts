@@ -3,22 +3,22 @@ import type { TestApp } from './app.ts'
 
 const real = new WeakMap<Watch, Pick<Watch, 'snapshot' | 'refresh'>>()
 
-/** Keeps a process on a snapshot until its own fence makes it look again. */
+/** Keeps a process on an old snapshot until one of its own fences makes it refresh. */
 export function holdBack(app: TestApp, held = app.platform.definitions.watch.snapshot()) {
   const { watch } = app.platform.definitions
   const { snapshot, refresh } = real.get(watch) ?? watch
   real.set(watch, { snapshot, refresh })
-  let looked = false
+  let refreshed = false
   Object.assign(watch, {
-    snapshot: () => (looked ? snapshot() : held),
+    snapshot: () => (refreshed ? snapshot() : held),
     refresh: () => {
-      looked = true
+      refreshed = true
       return refresh()
     },
   })
 }
 
-/** Lets it see again what it would. */
+/** Ends the effect of `holdBack`: the process sees the present snapshot again. */
 export function release(app: TestApp) {
   const { watch } = app.platform.definitions
   Object.assign(watch, real.get(watch))

@@ -6,7 +6,7 @@ import { Redis } from 'ioredis'
 import { childrenOf, freePort } from './process.ts'
 import { administer } from './services.ts'
 
-/** A service of a test's own, started from the installed binaries, to be stopped, frozen and killed at will. */
+/** A service that a test starts from installed programs, so that the test can stop, freeze and kill it. */
 export type PrivateService = {
   url: string
   signal: (signal: NodeJS.Signals) => void
@@ -50,20 +50,20 @@ export async function privateRedis(): Promise<PrivateService> {
   return service
 }
 
-/** The folder of PostgreSQL's own programs, which are not always on the PATH. */
+/** Finds the folder of PostgreSQL's programs, which are not always on the PATH; empty if they should be. */
 function binaries(): string {
   const versions = existsSync('/usr/lib/postgresql') ? readdirSync('/usr/lib/postgresql').sort() : []
   const newest = versions.at(-1)
   return newest ? `/usr/lib/postgresql/${newest}/bin/` : ''
 }
 
-/** Says which of the installed programs that these services start from is missing, or null. */
+/** Lists the programs that these services need and that are not installed, in a sentence; null if none is missing. */
 export function missingPrograms(): string | null {
   const missing = [`${binaries()}initdb`, 'redis-server'].filter((program) => spawnSync(program, ['--version']).error)
   return missing.length > 0 ? `not installed: ${missing.join(', ')}` : null
 }
 
-/** PostgreSQL refuses to run as root: there it runs as the user postgres. */
+/** Makes the command of a PostgreSQL program. As root it runs as the user postgres, because PostgreSQL refuses root. */
 function asPostgres(program: string, args: string[]): [string, string[]] {
   if (userInfo().uid !== 0) return [program, args]
   return ['runuser', ['-u', 'postgres', '--', program, ...args]]
@@ -80,7 +80,7 @@ export async function privatePostgres(): Promise<PrivateService> {
   let child: ChildProcess | undefined
   const service = {
     url: urlAt(port),
-    /** SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one; SIGSTOP freezes and SIGKILL kills all of it. */
+    /** Sends SIGINT (fast shutdown) or SIGQUIT (immediate) to PostgreSQL, SIGSTOP and SIGKILL to all its processes. */
     signal: (signal: NodeJS.Signals) => {
       const postmaster = postmasterPid(data)
       const whole = signal === 'SIGSTOP' || signal === 'SIGCONT' || signal === 'SIGKILL'
@@ -108,7 +108,7 @@ export async function privatePostgres(): Promise<PrivateService> {
       await service.start()
       return service
     } catch (error) {
-      // Between the look for a free port and its use another test may have taken it.
+      // Another test may have taken the free port before this service could use it.
       if (child?.exitCode === null || attempt === 3) throw error
       port = await freePort()
       service.url = urlAt(port)

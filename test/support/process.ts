@@ -5,13 +5,13 @@ import { fileURLToPath } from 'node:url'
 
 const main = fileURLToPath(new URL('../../server/main.ts', import.meta.url))
 
-/** A platform in a process of its own, as it is deployed. */
+/** A platform that runs in its own process, as it is deployed. */
 export type ServerProcess = {
   url: string
   pid: number
-  /** What it wrote so far. */
+  /** Returns the output so far. */
   output: () => string
-  /** Ends it and waits. @param signal SIGKILL by default: no chance to tidy up */
+  /** Ends the process and waits. @param signal default: SIGKILL, which gives the process no time to clean up */
   kill: (signal?: NodeJS.Signals) => Promise<number | null>
 }
 
@@ -24,7 +24,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Starts a process with this environment. @throws Error with its output when it ends before it listens */
+/** Starts a platform with this environment. @throws Error with its output if it ends before it listens */
 export async function startServer(environment: Record<string, string>): Promise<ServerProcess> {
   const port = environment.PORT ?? String(await freePort())
   const child = launch({ LOG_LEVEL: 'warn', ...environment, PORT: port })
@@ -50,7 +50,7 @@ export async function startServer(environment: Record<string, string>): Promise<
   }
 }
 
-/** Runs a process that is expected to end by itself. */
+/** Runs a platform that is expected to end by itself, such as one with a bad configuration. */
 export async function runServer(environment: Record<string, string>): Promise<{ code: number | null; output: string }> {
   const child = launch(environment)
   await once(child.process, 'exit')
@@ -73,7 +73,7 @@ function launch(environment: Record<string, string>): { process: ChildProcess; o
   return { process: child, output: () => output }
 }
 
-/** The processes that a process started. */
+/** Lists the ids of the child processes of a process. */
 export const childrenOf = (pid: number) =>
   execFileSync('pgrep', ['-P', String(pid)], { encoding: 'utf8' })
     .trim()

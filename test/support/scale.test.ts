@@ -7,10 +7,10 @@ test('every story with two sizes is in the file that the table names, so that a 
     const text = readFileSync(file, 'utf8')
     return [...text.matchAll(/scaleOf\('([^']+)'\)/g)].map(([, name]) => `${name} in ${file}`)
   })
-  const told = Object.entries(stories).map(([name, { file }]) => `${name} in ${file}`)
-  expect(readers.toSorted()).toEqual(told.toSorted())
+  const named = Object.entries(stories).map(([name, { file }]) => `${name} in ${file}`)
+  expect(readers.toSorted()).toEqual(named.toSorted())
 })
 
-test('a soak run tells a larger story than npm test', () => {
+test('every story is larger in a soak run than in npm test', () => {
   for (const { quick, soak } of Object.values(stories)) expect(soak).toBeGreaterThan(quick)
 })

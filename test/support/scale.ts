@@ -1,14 +1,15 @@
 /**
- * The sizes of stories that prove more the longer they run. `npm test` tells each at its quick size; `npm run test:soak`
- * tells them at the size that takes minutes. TEST_SIZE and TEST_SEED replace both for a single file.
+ * The sizes of the tests that find more the longer they run, called stories. `npm test` runs each story at its quick
+ * size, `npm run test:soak` at the size that takes minutes. TEST_SIZE and TEST_SEED replace size and seed for a single
+ * file.
  */
 type Story = {
   file: string
-  /** The things that the size counts. */
+  /** The objects that the size counts. */
   of: string
   quick: number
   soak: number
-  /** Missing where nothing is drawn at random, or the kind of randomness has no seed. */
+  /** Missing if nothing is drawn at random, or the source of randomness takes no seed. */
   seed?: number
 }
 
@@ -113,7 +114,7 @@ export type StoryName = keyof typeof stories
 /** True in `npm run test:soak`. */
 export const isSoak = process.env.TEST_SCALE === 'soak'
 
-/** Reads how large a story is in this run, and from which seed it is drawn. */
+/** Returns the size and the seed of a story in this run. */
 export function scaleOf(name: StoryName): { size: number; seed: number } {
   const story: Story = stories[name]
   return {

@@ -1,16 +1,16 @@
 import { Redis } from 'ioredis'
 import pg from 'pg'
 
-/** Where the real services for tests are: PostgreSQL with the right to create databases, and Redis. */
+/** The addresses of the services that tests use: PostgreSQL, with the right to create databases, and Redis. */
 export const POSTGRES_URL = process.env.TEST_DATABASE_URL ?? 'postgres://postgres@127.0.0.1:5432/postgres'
 export const REDIS_URL = process.env.TEST_REDIS_URL ?? 'redis://127.0.0.1:6379'
 
-/** A database of Redis that tests may flush: the others of a run keep theirs. */
+/** The address of a Redis database that tests may flush without an effect on other tests. */
 export const FLUSHED_REDIS_URL = Object.assign(new URL(REDIS_URL), { pathname: '/15' }).href
 
 export const databaseUrl = (name: string) => Object.assign(new URL(POSTGRES_URL), { pathname: `/${name}` }).href
 
-/** Runs statements on the server itself, outside of any test's database. */
+/** Runs a statement on the PostgreSQL server, outside of the databases of tests unless `url` names one. */
 export async function administer<T = unknown>(statement: string, url = POSTGRES_URL): Promise<T[]> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 })
   await client.connect()

@@ -3,7 +3,7 @@ import type { Reporter, TestModule } from 'vitest/node'
 
 const SHOWN = 12
 
-/** Prints the files that took the most time, set-up included, after a run of more files than that. */
+/** Prints the 12 files that took the most time, set-up included, after a run of more files. */
 export default class SlowestFiles implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]) {
     if (modules.length <= SHOWN) return
@@ -16,7 +16,7 @@ export default class SlowestFiles implements Reporter {
   }
 }
 
-/** Adds up what a file took. The set-up is everything before and around its tests: imports and hooks. */
+/** Sums the time of a file. The set-up is the time outside its tests, such as imports and hooks. */
 function seconds(module: TestModule) {
   const { environmentSetupDuration, prepareDuration, collectDuration, setupDuration, duration } = module.diagnostic()
   const total = environmentSetupDuration + prepareDuration + collectDuration + setupDuration + duration

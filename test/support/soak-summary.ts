@@ -2,10 +2,10 @@ import { relative } from 'node:path'
 import type { Reporter, TestModule } from 'vitest/node'
 import { stories } from './scale.ts'
 
-/** Prints what a soak run told: each story with its size, its seed, its outcome and the time it took. */
+/** Prints the outcome, size, seed and duration of each story after a soak run. */
 export default class SoakSummary implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]) {
-    console.log('\nTold by this run:')
+    console.log('\nThe stories of this run:')
     for (const module of modules) {
       const path = relative('.', module.moduleId)
       const [name, story] = Object.entries(stories).find(([, { file }]) => file === path) ?? []

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 const PROMPT = 'prompt-of-the-test> '
 const BLOCK_TIMEOUT_MS = 30_000
-/** A terminal marks pasted text with these, once the shell has asked for it by the first. */
+/** The shell requests bracketed paste by the first sequence; the terminal then puts pasted text between the others. */
 const ASKS_FOR_MARKS = '\u001b[?2004h'
 const PASTE_BEGINS = '\u001b[200~'
 const PASTE_ENDS = '\u001b[201~'
@@ -22,13 +22,16 @@ export const SHELLS = Object.keys(COMMANDS) as Shell[]
 
 const isInstalled = (program: string) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0
 
-/** Says which programs are missing where a shell cannot be pasted into. @throws Error in CI, where nothing may be left out */
+/**
+ * True if tests can paste into a shell; prints the missing programs otherwise.
+ * @throws Error in CI if one is missing
+ */
 export function canPasteInto(shell: Shell): boolean {
   const missing = [shell, 'script', 'curl'].filter((program) => !isInstalled(program))
   if (missing.length === 0) return true
   const message = `pasting into ${shell}. Install ${missing.join(' and ')}`
-  if (process.env.CI) throw new Error(`In CI nothing may be left out, but: ${message}`)
-  console.warn(`\nLeft out: ${message}.\n`)
+  if (process.env.CI) throw new Error(`In CI no test may be skipped, but: ${message}`)
+  console.warn(`\nSkipped: ${message}.\n`)
   return false
 }
 
@@ -36,10 +39,10 @@ export function canPasteInto(shell: Shell): boolean {
 export type Answers = unknown[]
 
 /**
- * Pastes blocks one after the other into an interactive shell, as a person does: the shell runs on a pseudo-terminal,
+ * Pastes blocks one after another into an interactive shell, as a person does. The shell runs on a pseudo-terminal,
  * reads no configuration, and has its defaults (zsh: no interactive comments, an error for a glob without a match).
- * The shell's standard output goes to a file, so that prompts and echoes are not among the answers.
- * @throws Error with the screen's content when a block does not end or the shell reports an error
+ * Its standard output goes to a file, so that the answers contain no prompts and echoes.
+ * @returns the answers of each block
  */
 export async function pasteInto(shell: Shell, blocks: string[]): Promise<Answers[]> {
   const folder = mkdtempSync(join(tmpdir(), 'paste-'))
@@ -82,7 +85,7 @@ export async function pasteInto(shell: Shell, blocks: string[]): Promise<Answers
   }
 }
 
-/** The arguments of `script`, which runs a command on a pseudo-terminal: BSD's on macOS, else those of util-linux. */
+/** Makes the arguments of `script`, which runs a command on a pseudo-terminal: BSD's on macOS, else util-linux's. */
 const scriptArguments = (command: string, record: string) =>
   process.platform === 'darwin' ? ['-q', record, 'sh', '-c', command] : ['-qefc', command, record]
 
@@ -110,7 +113,7 @@ class Terminal {
       })
   }
 
-  /** Presses the keys, then Enter. */
+  /** Types the text, then presses Enter. */
   type(text: string) {
     this.#child.stdin?.write(`${text.replaceAll('\n', '\r')}\r`)
   }

@@ -10,10 +10,10 @@ const conversions = (results: Loose) => results.variants.map((row: Loose) => row
 const sum = (counts: number[]) => counts.reduce((total, count) => total + count, 0)
 const assignmentsOf = (app: TestApp, userId: string): Promise<Loose[]> =>
   app.platform.orm.em.fork().execute('select a.* from assignments a where a.user_id = ? order by a.run_id', [userId])
-/** As many ids as it takes for both variants of a half and half experiment to be among them. */
+/** Enough ids that both variants of an experiment with equal shares occur among them. */
 const many = (prefix: string) => Array.from({ length: 20 }, (_, index) => `${prefix} ${index}`)
 
-/** A running experiment and ids of that prefix, one in each of its variants. */
+/** Creates a running experiment. @returns it with two user ids of the prefix, one in each variant */
 async function oneInEach(api: TestApi, prefix: string) {
   const experiment = await api.makeExperiment()
   const found = new Map<number, string>()
@@ -28,7 +28,7 @@ async function oneInEach(api: TestApi, prefix: string) {
 
 onEachDatabase('aliases', (app) => {
   describe('at login', () => {
-    test('nobody’s decision flips: the user has what the anonymous visitor was shown', async () => {
+    test('the user keeps the variant that the anonymous visitor was shown', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const shown = new Map<string, number | undefined>()
@@ -55,7 +55,7 @@ onEachDatabase('aliases', (app) => {
       expect(sum(users(await api.results(experiment)))).toBe(shown.size)
     })
 
-    test('an id that is not assigned gets what its owner has, or both the same draw', async () => {
+    test('an id without an assignment gets the owner’s variant, or the same draw as the owner', async () => {
       const { api } = app()
       const [before, after] = [await api.makeExperiment(), await api.makeExperiment()]
       for (const user of many('owner')) {
@@ -71,7 +71,7 @@ onEachDatabase('aliases', (app) => {
       expect(sum(users(await api.results(after)))).toBe(20)
     })
 
-    test('who was assigned differently keeps both variants, and is a crossover', async () => {
+    test('a user whose two ids have different variants keeps both, and is a crossover', async () => {
       const { api } = app()
       const { experiment, inControl, inTreatment } = await oneInEach(api, 'crossing')
       const before = await api.results(experiment)
@@ -83,7 +83,7 @@ onEachDatabase('aliases', (app) => {
       expect(users(results)).toEqual(users(before).map((count: number) => count - 1))
     })
 
-    test('who is joined to an owner that becomes an alias keeps what was answered by that owner', async () => {
+    test('an alias whose owner becomes an alias itself keeps the variant that the first owner gave', async () => {
       const { api } = app()
       const { experiment, inControl, inTreatment } = await oneInEach(api, 'handed on')
       await login(api, 'their tablet', inControl)
@@ -93,7 +93,7 @@ onEachDatabase('aliases', (app) => {
       expect(await api.variantOf(inTreatment, experiment)).toBe(experiment.variants.treatment)
     })
 
-    test('a forced variant of either id leaves the person out of the results, and is the alias’s too', async () => {
+    test('a forced variant of either id excludes the user from the results, and applies to the alias too', async () => {
       const { api, platform } = app()
       const { experiment, inControl, inTreatment } = await oneInEach(api, 'forced')
       const { control } = experiment.variants
@@ -125,7 +125,7 @@ onEachDatabase('aliases', (app) => {
       expect(page.aliases).toMatchObject([{ alias_id: 'phone' }])
     })
 
-    test('said again are the same; of another owner a 409; in a circle a 400', async () => {
+    test('can be sent again; a second owner is a 409, and a circle is a 400', async () => {
       const { api } = app()
       const first = await login(api, 'laptop', 'ada')
       expect(await login(api, 'laptop', 'ada')).toEqual(first)
@@ -142,7 +142,7 @@ onEachDatabase('aliases', (app) => {
       expect((await api.call('GET', '/api/users/nobody at all/aliases')).status).toBe(404)
     })
 
-    test('wanted by 200 logins at once are stored in order, and a bad one hurts only its sender', async () => {
+    test('of 200 simultaneous logins are stored in order, and an invalid one fails only for its sender', async () => {
       const { api } = app()
       const wanted = Array.from({ length: 200 }, (_, index) => {
         if (index % 10 === 7) return { alias_id: `many ${index - 1}`, user_id: 'somebody else' }
@@ -162,7 +162,7 @@ onEachDatabase('aliases', (app) => {
       expect(aliases).toHaveLength(140)
     })
 
-    test('never form a chain nor give an id two owners, whatever is joined to what', async () => {
+    test('never form a chain and never give an id two owners, whichever ids are joined', async () => {
       const { platform } = app()
       let sequence = 0
       const link = fc.record({ alias: fc.nat(7), user: fc.nat(7) })
@@ -195,7 +195,7 @@ onEachDatabase('aliases', (app) => {
   })
 
   describe('events', () => {
-    test('after login count for the exposure before it, also those that name no experiment', async () => {
+    test('after login count for an exposure before it, also events without an experiment', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       await api.variantOf('shopper', experiment)
@@ -207,7 +207,7 @@ onEachDatabase('aliases', (app) => {
       expect(sum(conversions(results))).toBe(1)
     })
 
-    test('by an alias that is not assigned expose and convert its owner, and get the owner’s variant', async () => {
+    test('of an alias without an assignment expose and convert its owner, and get the owner’s variant', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { exposure: 'on_report' })
       const experiment_id = experiment.id
@@ -224,7 +224,7 @@ onEachDatabase('aliases', (app) => {
       expect(await assignmentsOf(app(), 'their watch')).toEqual([])
     })
 
-    test('that decide are the owner’s decision; of an id with a decision of its own, that one’s', async () => {
+    test('of an alias decide for its owner, unless the alias has a decision of its own', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const { control, treatment } = experiment.variants
@@ -243,7 +243,7 @@ onEachDatabase('aliases', (app) => {
       expect(users(results)).toEqual([0, 0])
     })
 
-    test('that name another variant after a decision elsewhere was copied to the owner make a crossover', async () => {
+    test('that name another variant than the one copied to the owner at login make a crossover', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const { control, treatment } = experiment.variants
@@ -258,7 +258,7 @@ onEachDatabase('aliases', (app) => {
   })
 
   describe('erased', () => {
-    test('with their owner leave no trace of any id, and still count as one person', async () => {
+    test('with their owner leave no trace of any id, but still count as one user', async () => {
       const { api, platform } = app()
       const experiment = await api.makeExperiment()
       const ids = ['erased owner', 'erased phone', 'erased tablet']
@@ -289,7 +289,7 @@ onEachDatabase('aliases', (app) => {
       for (const row of kept) expect(row).toEqual({ attributes: null, segment_ids: null })
     })
 
-    test('take their overrides with them, also out of the snapshot', async () => {
+    test('lose their overrides, also in the snapshot', async () => {
       const { api, platform } = app()
       const experiment = await api.makeExperiment()
       const forced = () =>
@@ -306,7 +306,7 @@ onEachDatabase('aliases', (app) => {
       expect(forced()).toBeUndefined()
     })
 
-    test('alone go alone: the owner stays', async () => {
+    test('alone leave their owner as it is', async () => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const variant = await api.variantOf('lost phone', experiment)
@@ -317,7 +317,7 @@ onEachDatabase('aliases', (app) => {
       expect((await api.call('POST', '/api/experiments/check-eligibility', check)).status).toBe(404)
       for (const id of ['its owner', 'new phone']) expect(await api.variantOf(id, experiment)).toBe(variant)
       const { aliases } = await api.ok('GET', '/api/users/its%20owner/aliases')
-      // What the lost phone did stays the owner's, so that results count one person.
+      // The events of the erased alias remain the owner's, so that results count one user.
       expect(aliases).toMatchObject([{ alias_id: expect.stringMatching(/^erased_/) }, { alias_id: 'new phone' }])
       const { variants } = await api.results(experiment)
       expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
@@ -328,9 +328,9 @@ onEachDatabase('aliases', (app) => {
 
 onPostgres('a login on one process', () => {
   test.each([
-    ['is seen by the other', false],
-    ['is seen by the other even where its message is lost', true],
-  ])('%s: no decision flips', async (_title, lost) => {
+    ['takes effect on the other', false],
+    ['takes effect on the other even if its message is lost', true],
+  ])('%s, and no decision changes', async (_title, lost) => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()
@@ -339,7 +339,7 @@ onPostgres('a login on one process', () => {
     if (lost) Object.assign(one.platform.cache, { publish: () => {} })
     for (const visitor of many('visitor')) {
       const [device, user] = [`device of ${visitor}`, `user of ${visitor}`]
-      // Known to both processes before, but not assigned: they hold profiles of ids that are nobody's aliases.
+      // Both processes have cached the profiles of these ids, which have no assignment and are not yet aliases.
       for (const { api } of [one, two])
         for (const user_id of [device, user]) await api.record({ user_id, type: 'seen' })
       const variant = await two.api.variantOf(visitor, experiment)
@@ -361,7 +361,7 @@ onPostgres('a login on one process', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('while others decide and record never makes anybody flip or be counted twice', async () => {
+  test('never changes a decision and never counts a user twice while the other decides and records', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()
@@ -388,7 +388,7 @@ onPostgres('a login on one process', () => {
     await Promise.all([one.close(), two.close()])
   })
 
-  test('and an erasure on the other leave nothing behind that was on its way, by any of the ids', async () => {
+  test('and an erasure on the other leave nothing under any of the ids, even from requests under way', async () => {
     const environment = await freshDatabase('postgres')
     const [one, two] = [await openApp('postgres', environment), await openApp('postgres', environment)]
     const experiment = await one.api.makeExperiment()
@@ -423,7 +423,7 @@ onPostgres('a login on one process', () => {
   })
 })
 
-/** Forces the control on a user, without telling anybody. */
+/** Stores an override to the control without a notification of the processes. */
 const forceVariant = (
   { platform }: TestApp,
   userId: string,
@@ -437,7 +437,7 @@ const forceVariant = (
       variants.control as number,
     ])
 
-/** Rows of an experiment's runs. */
+/** Counts the assignments in the runs of an experiment. */
 async function assignmentCount({ platform }: TestApp, experimentId: number): Promise<number> {
   const [row] = await platform.orm.em
     .fork()
@@ -448,7 +448,7 @@ async function assignmentCount({ platform }: TestApp, experimentId: number): Pro
   return row?.count ?? 0
 }
 
-/** What joining means, one after the other, said plainly. @returns the code of the refusal, or null */
+/** Joins ids by a simple model of aliases. @returns the code of the refusal, or null */
 function joinModel(owners: Map<string, string>, aliasId: string, userId: string): string | null {
   const owner = owners.get(userId) ?? userId
   if (aliasId === userId || owner === aliasId) return 'BAD_REQUEST'

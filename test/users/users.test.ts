@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
 
 onOneDatabase('users', (app) => {
-  test('get a UUID unless the caller gives an id', async () => {
+  test('get a UUID as their id unless the caller gives one', async () => {
     const { api } = app()
     expect((await api.makeUser()).id).toMatch(/^[0-9a-f-]{36}$/)
     expect((await api.makeUser({ id: 'mine' })).id).toBe('mine')
@@ -13,14 +13,14 @@ onOneDatabase('users', (app) => {
     })
   })
 
-  test('own their e-mail address, in any case of its letters', async () => {
+  test('have unique e-mail addresses, whatever the case of the letters', async () => {
     const { api } = app()
     await api.makeUser({ email: 'Grace@example.com' })
     const twin = { first_name: 'G', last_name: 'H', email: 'grace@EXAMPLE.com' }
     expect(await api.call('POST', '/api/users', twin)).toMatchObject({ status: 409, body: { code: 'CONFLICT' } })
   })
 
-  test('change what is given: null clears the country and leaves the rest', async () => {
+  test('change only in the given fields; null clears the country and leaves other fields as they are', async () => {
     const { api } = app()
     const { id } = await api.makeUser({ country_code: 'US', is_premium: true, attributes: { plan: 'gold' } })
     const changed = await api.ok('PUT', `/api/users/${id}`, { country_code: null, is_premium: null, first_name: 'Eda' })
@@ -33,7 +33,7 @@ onOneDatabase('users', (app) => {
     expect(await api.ok('GET', `/api/users/${id}`)).toEqual(changed)
   })
 
-  test('come in pages by ascending id, byte for byte', async () => {
+  test('are listed in pages by ascending id, compared byte for byte', async () => {
     const { api } = app()
     for (const id of ['page-B', 'page-a', 'page-ä', 'page-A']) await api.makeUser({ id })
     const ids = (await api.ok('GET', '/api/users/'))
@@ -44,7 +44,7 @@ onOneDatabase('users', (app) => {
     expect(next[0].id).toBe('page-a')
   })
 
-  test('that are erased are gone: profile, memberships, stickiness; the results stand', async () => {
+  test('lose profile, memberships and assignment when they are erased, while the results stand', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     const segment = await api.ok('POST', '/api/segments', { name: `erase ${experiment.id}` })
@@ -77,7 +77,7 @@ onOneDatabase('users', (app) => {
     expect(left).toEqual([])
   })
 
-  test('that are erased leave no trace behind an event id: who sends it again learns nothing of what was', async () => {
+  test('leave no trace behind an event id when they are erased: a repeat reveals nothing', async () => {
     const { api } = app()
     const event = { user_id: 'traced', type: 'order', event_id: 'o1', properties: { phone: 15551234567 } }
     const before = await api.record(event)
@@ -89,7 +89,7 @@ onOneDatabase('users', (app) => {
     expect(await api.record({ ...event, properties: null })).toEqual({ ...again, duplicate: true })
   })
 
-  test('of whom only events are stored can be erased too', async () => {
+  test('can be erased also if only their events are stored', async () => {
     const { api } = app()
     await api.record({ user_id: 'event-only', type: 'click' })
     await api.ok('DELETE', '/api/users/event-only')
