@@ -25,7 +25,7 @@ export type Platform = {
   readonly cache: Cache
   /** Signs the links to streams of changes. */
   readonly streamSecret: string
-  /** Limits how many requests that can wait use the database at a time, so that decisions and events never wait. */
+  /** Limits how many other requests use the database at a time, so that decisions and events find a connection. */
   readonly concurrencyLimit: ConcurrencyLimit
   readonly keyRing: KeyRing
   readonly definitions: Definitions

@@ -5,12 +5,12 @@ import { ZodError } from 'zod'
 import type { Caller } from './auth/key-ring.ts'
 import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
-import { brokenConstraint, databaseCode, isDatabaseUnavailable, isPassing } from './database/errors.ts'
+import { brokenConstraint, databaseCode, isDatabaseUnavailable, isTransient } from './database/errors.ts'
 import { DomainError } from './errors.ts'
 
 /** The metadata of a procedure, beside trpc-openapi's `openapi`. */
 export type Meta = OpenApiMeta<{
-  /** True serves the procedure also as GET, with the fields of the body as query parameters. */
+  /** If true, the procedure is also served as GET, with the fields of the body as query parameters. */
   getTwin?: boolean
   /** The answer is a list in ascending order, by id or by the named field; a full page carries a link to the next. */
   list?: true | 'key' | 'version'
@@ -42,7 +42,7 @@ export function translate(thrown: unknown): TRPCError {
   if (error.code !== 'INTERNAL_SERVER_ERROR') return error
   if (isDatabaseUnavailable(cause))
     return new TRPCError({ code: 'SERVICE_UNAVAILABLE', message: 'The database is unavailable; try again soon', cause })
-  if (isPassing(cause))
+  if (isTransient(cause))
     return new TRPCError({
       code: 'SERVICE_UNAVAILABLE',
       message: 'Concurrent changes blocked this request; try again soon',
@@ -99,7 +99,7 @@ const t = initTRPC
 
 export const router = t.router
 
-/** Yields the items of a subscription and translates its errors as the errors of other procedures are. */
+/** Yields the items of a subscription, and translates its errors like those of other procedures. */
 export async function* translated<T>(items: AsyncIterable<T>): AsyncGenerator<T> {
   try {
     yield* items

@@ -31,11 +31,11 @@ export const percent = z
     error: ({ input }) => `${input} has more than four decimals`,
   })
   .meta({ examples: [50] })
-/** Accepts ISO 8601 with any offset and gives a Date. */
 const dateTime = z.iso.datetime({
   offset: true,
   error: 'must be an ISO 8601 time with an offset, such as 2026-01-01T12:00:00Z',
 })
+/** Accepts ISO 8601 with any offset and gives a Date. */
 export const instant = dateTime.transform((text, ctx) => {
   const date = new Date(text)
   const year = date.getUTCFullYear()

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { isDatabaseUnavailable, isPassing } from './errors.ts'
+import { isDatabaseUnavailable, isTransient } from './errors.ts'
 
 /** A job that repeats in the background. Its runs never overlap. */
 export type BackgroundJob = {
@@ -52,7 +52,7 @@ export function inBackground<Outcome>(
       reported = undefined
       return outcome
     } catch (error) {
-      const level = isPassing(error) ? 'debug' : isDatabaseUnavailable(error) ? 'warn' : 'error'
+      const level = isTransient(error) ? 'debug' : isDatabaseUnavailable(error) ? 'warn' : 'error'
       if (level !== reported) log[level]({ err: error }, complaint)
       reported = level
     }

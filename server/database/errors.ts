@@ -46,6 +46,6 @@ export function brokenConstraint(error: unknown): string | undefined {
   return undefined
 }
 
-/** The codes of transient errors: a deadlock, a serialization failure, a lock that was not granted in time. */
-const PASSING = new Set(['40P01', '40001', '55P03'])
-export const isPassing = (error: unknown): boolean => PASSING.has(databaseCode(error) ?? '')
+/** PostgreSQL's codes of transient errors: a deadlock, a serialization failure, a lock that was not granted in time. */
+const TRANSIENT = new Set(['40P01', '40001', '55P03'])
+export const isTransient = (error: unknown): boolean => TRANSIENT.has(databaseCode(error) ?? '')

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isPassing } from './errors.ts'
+import { isTransient } from './errors.ts'
 
 const MAX_ATTEMPTS = 10
 const WAIT_MS = 50
@@ -12,7 +12,7 @@ export async function retried<T>(transaction: () => Promise<T>): Promise<T> {
     try {
       return await transaction()
     } catch (error) {
-      if (attempt >= MAX_ATTEMPTS || !isPassing(error)) throw error
+      if (attempt >= MAX_ATTEMPTS || !isTransient(error)) throw error
       await sleep(WAIT_MS * attempt)
     }
   }

@@ -6,7 +6,7 @@ import type { ListEvents } from './schema.ts'
 
 /** A span up to this long is read whole by its times; a longer span is read by ascending id until the page is full. */
 const SHORT_MS = 3_600_000
-/** An event's time is at most 5 minutes after its receipt; ids differ from the order of receipt by one transaction. */
+/** An event's time is at most 5 minutes after its receipt; ids can be out of order by the length of a transaction. */
 const AHEAD_MS = 600_000
 
 /**

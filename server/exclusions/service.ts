@@ -33,7 +33,7 @@ export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
 }
 
 /**
- * Includes excluded users in the results of an experiment again.
+ * Counts excluded users in the results of an experiment again.
  * @returns the number of users who were excluded before
  * @throws DomainError NOT_FOUND for an unknown experiment, CONFLICT for an archived one
  */

@@ -1,7 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
-import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
+import { isDatabaseUnavailable, isTransient } from '../database/errors.ts'
 import type { Define } from '../definitions/define.ts'
 import { readClock } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
@@ -32,7 +32,7 @@ export function createSchedule(options: { orm: MikroORM; watch: Watch; define: D
       try {
         await define('schedule', (em) => doWhatIsDue(em, experimentId))
       } catch (error) {
-        if (isDatabaseUnavailable(error) || isPassing(error)) throw error
+        if (isDatabaseUnavailable(error) || isTransient(error)) throw error
         failed.set(experimentId, version)
         // NOT_FOUND: another process has acted first, and this process's snapshot is updated soon.
         if (!(error instanceof DomainError) || error.code !== 'NOT_FOUND')

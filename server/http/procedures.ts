@@ -24,7 +24,7 @@ type Definition = {
   resolver: (options: { ctx: Context; input: unknown }) => unknown
 }
 
-/** The steps of every procedure: guard, input, output, resolver. */
+/** The number of steps of a procedure: guard, input, output, resolver. */
 const STEPS = 4
 
 /** Lists the procedures with a `meta.openapi`. @throws Error for a procedure that cannot be served over REST */

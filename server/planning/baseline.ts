@@ -9,7 +9,7 @@ import { numberOf, partColumns, takes } from '../totals/counting.ts'
 
 /** The recent level and spread of a metric over all active users, from which a sample size is planned. */
 export type Baseline = {
-  /** The number of days that were read. */
+  /** The number of days whose events were read. */
   days: number
   /** The number of users with any event in these days. */
   users: number

@@ -1,6 +1,6 @@
 import type { MikroORM } from '@mikro-orm/sql'
 import type { KeyRing } from '../auth/key-ring.ts'
-import { isDatabaseUnavailable, isPassing } from '../database/errors.ts'
+import { isDatabaseUnavailable, isTransient } from '../database/errors.ts'
 import type { Poller } from '../database/poller.ts'
 import { readMark } from '../totals/progress.ts'
 import type { GetResults, Results } from './schema.ts'
@@ -38,7 +38,7 @@ export async function* followResults(
       yield results
     } catch (error) {
       // A database that is unavailable is looked at again; before the first answer the reader gets the error.
-      if (sent === null || !(isDatabaseUnavailable(error) || isPassing(error))) throw error
+      if (sent === null || !(isDatabaseUnavailable(error) || isTransient(error))) throw error
     }
   }
 }

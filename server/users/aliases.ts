@@ -2,7 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
-import { isPassing } from '../database/errors.ts'
+import { isTransient } from '../database/errors.ts'
 import { createGroupCommit } from '../database/group-commit.ts'
 import { retried } from '../database/retry.ts'
 import { lockProfiles, raiseDefinitions, raiseProfiles } from '../definitions/queries.ts'
@@ -126,7 +126,7 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
     )
   } catch (error) {
     // Retrying the links one by one would take as long, so the whole group is refused.
-    if (isPassing(error))
+    if (isTransient(error))
       throw unavailable('Aliases cannot be joined now, because too much is being stored; try again soon')
     throw error
   }

@@ -112,11 +112,11 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
   test('is ignored beside a flagConfigEtag that is unreadable or that no process has reached', async () => {
     const { etag } = await ask(app())
     const version = app().platform.definitions.watch.snapshot().version
-    const query = (told: unknown) => `?flagConfigEtag=${encodeURIComponent(String(told))}`
-    for (const told of [version, version - 1, `"${version}"`, `W/"${version}"`, `${version}-1700000000000`])
-      expect((await ask(app(), { ...ifNoneMatch(etag), query: query(told) })).status, String(told)).toBe(304)
-    for (const told of ['', 'nonsense', version + 1, '9999999999', '-1', '1.5', '99999999999999999999'])
-      expect((await ask(app(), { ...ifNoneMatch(etag), query: query(told) })).status, String(told)).toBe(200)
+    const query = (state: unknown) => `?flagConfigEtag=${encodeURIComponent(String(state))}`
+    for (const state of [version, version - 1, `"${version}"`, `W/"${version}"`, `${version}-1700000000000`])
+      expect((await ask(app(), { ...ifNoneMatch(etag), query: query(state) })).status, String(state)).toBe(304)
+    for (const state of ['', 'nonsense', version + 1, '9999999999', '-1', '1.5', '99999999999999999999'])
+      expect((await ask(app(), { ...ifNoneMatch(etag), query: query(state) })).status, String(state)).toBe(200)
     const twice = { ...ifNoneMatch(etag), query: `?flagConfigEtag=${version}&flagConfigEtag=${version}` }
     expect((await ask(app(), twice)).status).toBe(200)
   })
@@ -130,8 +130,8 @@ onOneDatabase('the ETag of a bulk evaluation', (app) => {
     holdBack(app(), held)
     try {
       expect((await ask(app(), ifNoneMatch(before.etag))).status, 'it does not know better').toBe(304)
-      const told = { ...ifNoneMatch(before.etag), query: `?flagConfigEtag=${version}&flagConfigLastModified=1` }
-      const after = await ask(app(), told)
+      const request = { ...ifNoneMatch(before.etag), query: `?flagConfigEtag=${version}&flagConfigLastModified=1` }
+      const after = await ask(app(), request)
       expect(after.status).toBe(200)
       expect(after.body.flags.find((flag: Loose) => flag.key === key).value).toBe(true)
     } finally {
@@ -282,8 +282,8 @@ onOneDatabase('an evaluation that is refused', (app) => {
     for (const [status, errorCode, request] of [...single, ...refusals]) {
       const path = request.path ?? `/${key}`
       const answer = await ask(app(), { ...request, path })
-      const told = { key: path.slice(1), errorCode, errorDetails: expect.any(String) }
-      expect([answer.status, answer.body], JSON.stringify(request).slice(0, 80)).toEqual([status, told])
+      const expected = { key: path.slice(1), errorCode, errorDetails: expect.any(String) }
+      expect([answer.status, answer.body], JSON.stringify(request).slice(0, 80)).toEqual([status, expected])
     }
     for (const [status, errorCode, request] of refusals) {
       const answer = await ask(app(), request)

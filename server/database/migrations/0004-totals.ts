@@ -1,6 +1,6 @@
 import { Migration } from '@mikro-orm/migrations'
 
-/** Adds the running totals from which results are read, and drops the idempotency window by generations. */
+/** Adds the running totals from which results are read, and divides the idempotency window into generations. */
 export class Migration0004Totals extends Migration {
   override up() {
     // Rows are folded in the order of their transactions. The ids come from functions, so that they can be replaced
