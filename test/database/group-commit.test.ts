@@ -61,7 +61,7 @@ describe('a group commit', () => {
       },
     })
     const accepted = Array.from({ length: 100 }, (_, item) => group.add(item))
-    expect(() => group.add(101)).toThrow(/cannot keep up/)
+    expect(() => group.add(101)).toThrow(/Too many writes are waiting/)
     await group.drained()
     expect(stored).toBe(100)
     await Promise.all(accepted)
