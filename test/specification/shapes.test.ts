@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { onOneDatabase } from '../support/app.ts'
+import { settled } from '../support/settled.ts'
 import { faultsOf, shapes } from './shapes.ts'
 
 const experiment = {
@@ -80,6 +81,7 @@ onOneDatabase('the answers', (app) => {
     }
     const stored = await api.ok('POST', '/api/events/batch', { events })
     expect(stored.rejected).toBe(0)
+    await settled(app())
     const results = await api.results(experiment)
     expect(faultsOf(results, 'ResultsResponse')).toEqual([])
     expect(faultsOf(results.winner, 'Winner')).toEqual([])
