@@ -13,9 +13,11 @@ export type Analysis = {
 }
 
 /**
- * Analyses sufficient statistics. The same statistics give the same answer, bit for bit, wherever and whenever it is
- * computed. Primary metrics are corrected together by Holm, secondary ones by Benjamini and Hochberg, guardrails not at
- * all.
+ * Computes the decision, the sample-ratio checks and the comparisons of every metric from sufficient statistics. The
+ * same statistics give the same analysis, bit for bit, on every machine and at every time. The p-values of all primary
+ * metrics are adjusted together by Holm, those of all secondary metrics by Benjamini and Hochberg; guardrails are not
+ * adjusted.
+ * @see Holm (1979), Scand. J. Stat. 6, 65-70; Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300
  */
 export function analyse(statistics: RunStatistics): Analysis {
   const sampleRatio = checkRatios(statistics)
@@ -32,17 +34,20 @@ function correct(metrics: readonly MetricResult[], role: MetricResult['role'], c
   correctFamily(family, correction)
 }
 
-/** Corrects the p-values of a family in place, those for one look and those for many. */
-export function correctFamily(family: readonly MetricComparison[], correction: Correction) {
-  const fixed = correction(family.map(({ pValue }) => pValue))
-  const always = correction(family.map(({ alwaysValid }) => alwaysValid?.pValue ?? null))
+/** Adjusts the fixed-horizon and the always-valid p-values of a family of comparisons, in place. */
+function correctFamily(family: readonly MetricComparison[], correction: Correction) {
+  const adjusted = correction(family.map(({ pValue }) => pValue))
+  const alwaysValidAdjusted = correction(family.map(({ alwaysValid }) => alwaysValid?.pValue ?? null))
   for (const [index, comparison] of family.entries()) {
-    comparison.pValueAdjusted = fixed[index] ?? null
-    if (comparison.alwaysValid) comparison.alwaysValid.pValueAdjusted = always[index] ?? null
+    comparison.pValueAdjusted = adjusted[index] ?? null
+    if (comparison.alwaysValid) comparison.alwaysValid.pValueAdjusted = alwaysValidAdjusted[index] ?? null
   }
 }
 
-/** Analyses the segments of a dimension: one metric's comparisons over all of them are a family, and exploratory. */
+/**
+ * Analyses the segments of a breakdown. The comparisons of one metric over all segments are a family, whose p-values
+ * are adjusted by Benjamini and Hochberg. Breakdowns are exploratory: no decision is made by them.
+ */
 export function analyseSegments(
   segments: readonly { value: string; statistics: RunStatistics }[],
 ): { value: string; metrics: MetricResult[] }[] {

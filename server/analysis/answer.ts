@@ -13,7 +13,7 @@ import type {
   UnitCounts,
 } from './statistics.ts'
 
-/** The whole answer to a question about results; times in ISO 8601. The wire has its fields in snake_case. */
+/** The complete answer to a question about results. Times are in ISO 8601. The wire spells the fields in snake_case. */
 export type Answer = {
   experimentId: number
   experimentName: string
@@ -35,7 +35,10 @@ export type Answer = {
 } & Record<ExclusionCount, number> &
   Analysis
 
-/** The documented answer, a fixed-horizon reading of one event type, and beside it the analysis that decides. */
+/**
+ * Computes the answer to a question: the documented fields, which are a fixed-horizon analysis of one event type, and
+ * the analysis that decides.
+ */
 export function answer(statistics: RunStatistics): Answer {
   const { question, units, experiment, segments } = statistics
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
@@ -58,13 +61,13 @@ export function answer(statistics: RunStatistics): Answer {
     plannedUsers: question.plannedUsers,
     engineVersion: statistics.engineVersion,
     decision,
-    warnings: [...departures(question), ...leftWhole(statistics), ...warnings],
+    warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings],
     sampleRatio,
     metrics,
     segments:
       segments &&
       analyseSegments(
-        segments.map((segment) => ({ value: segment.value, statistics: within(statistics, segment) })),
+        segments.map((segment) => ({ value: segment.value, statistics: statisticsOf(statistics, segment) })),
       ).map((segment) => ({ dimension: question.dimension ?? '', ...segment })),
   }
 }
@@ -88,13 +91,13 @@ const DEPARTURES: Record<Departure, (question: Question) => string> = {
   after_freezing: () => 'read from events after the results were frozen',
 }
 
-function departures(question: Question): string[] {
+function departureWarnings(question: Question): string[] {
   if (question.departs.length === 0) return []
   const words = question.departs.map((departure) => DEPARTURES[departure](question))
   return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
 }
 
-/** The variants in ascending id, wherever the control stands. */
+/** Computes the documented fields. Variants are sorted by id, so that the control need not be the first. */
 function documented({ variants, units, conversions, question }: RunStatistics) {
   return simpleResults({
     variants: variants
@@ -112,21 +115,24 @@ function documented({ variants, units, conversions, question }: RunStatistics) {
   })
 }
 
-/** Caps and quantiles are those of all users: they cannot be read off the sums of some. */
-export const isBrokenDown = (metric: MetricStatistics): metric is SummedMetric =>
+/**
+ * Tells whether a metric can be broken down by segments. Caps and quantiles are computed over all users: the sums of a
+ * segment do not give them.
+ */
+export const hasBreakdown = (metric: MetricStatistics): metric is SummedMetric =>
   metric.kind !== 'quantile' && metric.cap === null
 
-function leftWhole({ metrics, segments }: RunStatistics): string[] {
-  const whole = segments ? metrics.filter((metric) => !isBrokenDown(metric)).map(({ name }) => name) : []
-  return whole.length > 0 ? [`Not broken down, being capped or a quantile: ${whole.join(', ')}.`] : []
+function breakdownWarnings({ metrics, segments }: RunStatistics): string[] {
+  const omitted = segments ? metrics.filter((metric) => !hasBreakdown(metric)).map(({ name }) => name) : []
+  return omitted.length > 0 ? [`Not broken down, being capped or a quantile: ${omitted.join(', ')}.`] : []
 }
 
-/** A segment as a run of its own: the same metrics, over its users. */
-function within(statistics: RunStatistics, { units, metrics }: Segment): RunStatistics {
+/** Makes the statistics of a segment: those of a run with the same metrics, over the segment's users. */
+function statisticsOf(statistics: RunStatistics, { units, metrics }: Segment): RunStatistics {
   return {
     ...statistics,
     units,
-    metrics: statistics.metrics.filter(isBrokenDown).map((metric) => ({
+    metrics: statistics.metrics.filter(hasBreakdown).map((metric) => ({
       ...metric,
       sums: metrics.find(({ key }) => key === metric.key)?.sums ?? [],
     })),

@@ -5,18 +5,20 @@ import type { RatioSums } from '../statistics/ratio.ts'
 import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics } from './statistics.ts'
 import { addTotals, NO_TOTALS, type Totals } from './sums.ts'
 
-/** The sums of a metric, by variant and allocation period, in the shapes that the tests take. */
+/** Converts a metric's sums per variant and allocation period to the shapes that the statistical tests take. */
 
-/** `n` is the number of users, with and without an event. */
+/** The figures of one variant in one allocation period. `n` is the number of users, with and without an event. */
 export type Cell = Totals & { n: number }
 export type CellOf = (variantId: number, period: number) => Cell
 
-/** Reads the cells of a metric. A cell without a row is of users who did nothing. */
+/**
+ * Returns the look-up of a metric's cells. Users in a cell without a row have no events: all sums of the cell are 0.
+ */
 export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): CellOf {
   const rows = metric.kind === 'quantile' ? metric.quantiles.map(countsOf) : metric.sums
   const users = new Map(units.map((row) => [`${row.variantId} ${row.period}`, row.users]))
   const totals = new Map(rows.map((row) => [`${row.variantId} ${row.period}`, row]))
-  // Every treatment asks for the control's cells again.
+  // Each treatment is compared with the same cells of the control.
   const cells = new Map<string, Cell>()
   return (variantId, period) => {
     const key = `${variantId} ${period}`
@@ -26,7 +28,7 @@ export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): Cel
   }
 }
 
-/** A quantile is one of all periods together: its users and events are counted in the first. */
+/** Counts the users and events of a quantile in the first period: a quantile is computed over all periods together. */
 const countsOf = ({ variantId, clusters, n }: QuantileSums): MetricSums => ({
   ...NO_TOTALS,
   variantId,
@@ -55,7 +57,7 @@ export const ratioSums = ({ n, num, numNum, den, denDen, numDen }: Cell): RatioS
   sumNumDen: numDen,
 })
 
-/** A row and a column for each of: num, den, preNum, preDen. */
+/** Orders rows and columns as num, den, preNum, preDen. */
 export const ratioCovariateSums = (cell: Cell): RatioCovariateSums => ({
   n: cell.n,
   sums: [cell.num, cell.den, cell.preNum, cell.preDen],
@@ -67,8 +69,8 @@ export const ratioCovariateSums = (cell: Cell): RatioCovariateSums => ({
   ],
 })
 
-/** All periods of a variant as one. */
-export function whole({ periods }: RunStatistics, cellOf: CellOf, variantId: number): Cell {
+/** Adds up all allocation periods of a variant. */
+export function sumPeriods({ periods }: RunStatistics, cellOf: CellOf, variantId: number): Cell {
   return periods
     .map(({ period }) => cellOf(variantId, period))
     .reduce((total, cell) => ({ ...addTotals(total, cell), n: total.n + cell.n }))

@@ -3,7 +3,7 @@ import type { Comparison, Status } from '../statistics/comparison.ts'
 import { newcombeInterval } from '../statistics/proportion-difference.ts'
 import { moverInterval } from '../statistics/proportion-uplift.ts'
 import { confidenceSequence, sequentialUplift } from '../statistics/sequential.ts'
-import { cellsOf, whole } from './cells.ts'
+import { cellsOf, sumPeriods } from './cells.ts'
 import { guard } from './guard.ts'
 import { type Compared, type Data, strategyOf } from './kinds.ts'
 import {
@@ -15,7 +15,7 @@ import {
 } from './metric-result.ts'
 import type { MetricStatistics, RunStatistics } from './statistics.ts'
 
-/** Every treatment of a run against the control in one metric. */
+/** Compares every treatment of a run with the control, in one metric. */
 
 const REASONS: Record<Exclude<Status, 'ok'>, string> = {
   no_data: 'A variant has no users yet',
@@ -25,6 +25,11 @@ const REASONS: Record<Exclude<Status, 'ok'>, string> = {
   zero_denominator: 'The denominator of a variant adds up to 0',
 }
 
+/**
+ * Computes the level of a metric in each variant, and for each treatment the difference from the control with the tests
+ * and intervals of all methods. Adjusted p-values are left null: they need the other metrics. An undefined figure is
+ * null; the comparison's status and reason say why.
+ */
 export function analyseMetric(statistics: RunStatistics, metric: MetricStatistics): MetricResult {
   const data = { statistics, metric, cellOf: cellsOf(statistics, metric) }
   const strategy = strategyOf(metric)
@@ -59,7 +64,7 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
 function levelOf(data: Data<MetricStatistics>, variantId: number): MetricLevel {
   const { statistics, metric, cellOf } = data
   const strategy = strategyOf(metric)
-  const cell = whole(statistics, cellOf, variantId)
+  const cell = sumPeriods(statistics, cellOf, variantId)
   const level = strategy.levelOf(data, cell, variantId)
   return {
     variantId,
@@ -74,7 +79,7 @@ function levelOf(data: Data<MetricStatistics>, variantId: number): MetricLevel {
   }
 }
 
-/** How much smaller the variance of the difference is than without the covariate. */
+/** Computes the share by which the covariate reduces the variance of the difference; null where one is undefined. */
 function reductionOf({ comparison: adjusted }: Compared, { comparison: plain }: Compared): number | null {
   if (!plain.effect || !adjusted.effect) return null
   return 1 - adjusted.effect.varianceOfDifference / plain.effect.varianceOfDifference
@@ -88,7 +93,7 @@ function describe(
   cuped: MetricComparison['cuped'],
 ): MetricComparison {
   const { status, test, effect, difference } = comparison
-  const { confidenceLevel, tuning } = question
+  const { confidenceLevel } = question
   const shown = {
     variantId: treatment.variantId,
     status,
@@ -110,14 +115,9 @@ function describe(
       bayesian: null,
       guardrail: metric.role === 'guardrail' ? { verdict: 'inconclusive', pValue: null, bound: null } : null,
     }
-  const lessIsBetter = metric.direction === 'decrease'
   const n = control.users + treatment.users
-  const sequence =
-    confidenceLevel > 0.5 && Math.min(control.users, treatment.users) >= LEAST_USERS
-      ? confidenceSequence({ difference, standardError: test.standardError, n }, confidenceLevel, tuning)
-      : null
-  const posterior = effectPosterior(difference, test.standardError, null, confidenceLevel, lessIsBetter)
-  // Plain levels are neither adjusted nor put together of several periods.
+  const hasSequence = confidenceLevel > 0.5 && Math.min(control.users, treatment.users) >= LEAST_USERS
+  // Only rates that are neither adjusted by a covariate nor stratified by periods have Newcombe and MOVER intervals.
   const isPlain = !cuped && periods.length === 1
   const rates = strategyOf(metric).isRate && isPlain ? ([rateOf(control), rateOf(treatment)] as const) : null
   return {
@@ -126,22 +126,46 @@ function describe(
     interval: bounds(rates ? newcombeInterval(...rates, confidenceLevel) : test.interval) ?? bounds(test.interval),
     pValue: test.pValue,
     uplift: upliftOf(comparison, rates, confidenceLevel),
-    alwaysValid: sequence && {
-      pValue: sequence.pValue,
-      pValueAdjusted: null,
-      interval: bounds(sequence.interval) as Bounds,
-      upliftInterval: sequentialInterval(effect, n, confidenceLevel, tuning),
-    },
-    bayesian: {
-      probabilityBetter: posterior.probabilityBetter,
-      interval: bounds(posterior.interval) as Bounds,
-      expectedLoss: posterior.expectedLossTreatment,
-      expectedLossControl: posterior.expectedLossControl,
-    },
+    alwaysValid: hasSequence ? alwaysValidOf(difference, test.standardError, effect, n, question) : null,
+    bayesian: bayesianOf(difference, test.standardError, confidenceLevel, metric.direction),
     guardrail:
       metric.role === 'guardrail'
         ? guard(metric, comparison, isPlain ? [control, treatment] : null, n, question)
         : null,
+  }
+}
+
+/** Computes the always-valid p-value and intervals. @param n users of both variants */
+function alwaysValidOf(
+  difference: number,
+  standardError: number,
+  effect: NonNullable<Comparison['effect']>,
+  n: number,
+  { confidenceLevel, tuning }: RunStatistics['question'],
+): MetricComparison['alwaysValid'] {
+  const sequence = confidenceSequence({ difference, standardError, n }, confidenceLevel, tuning)
+  const uplift = sequentialUplift(effect, n, confidenceLevel, tuning)
+  return {
+    pValue: sequence.pValue,
+    pValueAdjusted: null,
+    interval: bounds(sequence.interval) as Bounds,
+    upliftInterval: uplift && bounds(uplift.fieller ?? uplift.delta.interval),
+  }
+}
+
+/** Computes the posterior of the difference under a flat prior. */
+function bayesianOf(
+  difference: number,
+  standardError: number,
+  confidenceLevel: number,
+  direction: MetricStatistics['direction'],
+): MetricComparison['bayesian'] {
+  const posterior = effectPosterior(difference, standardError, null, confidenceLevel, direction === 'decrease')
+  return {
+    probabilityBetter: posterior.probabilityBetter,
+    interval: bounds(posterior.interval) as Bounds,
+    expectedLoss: posterior.expectedLossTreatment,
+    expectedLossControl: posterior.expectedLossControl,
   }
 }
 
@@ -161,14 +185,4 @@ function upliftOf(
   if (mover) return { value: uplift.uplift, interval: bounds(mover), method: 'mover' }
   if (uplift.fieller) return { value: uplift.uplift, interval: bounds(uplift.fieller), method: 'fieller' }
   return { value: uplift.uplift, interval: bounds(uplift.delta.interval), method: 'delta' }
-}
-
-function sequentialInterval(
-  effect: NonNullable<Comparison['effect']>,
-  n: number,
-  confidenceLevel: number,
-  tuning: number,
-): Bounds | null {
-  const uplift = sequentialUplift(effect, n, confidenceLevel, tuning)
-  return uplift && bounds(uplift.fieller ?? uplift.delta.interval)
 }

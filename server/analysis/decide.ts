@@ -4,22 +4,25 @@ import { LEAST_USERS, type MetricComparison, type MetricResult } from './metric-
 import { exposedOf, type RatioCheck, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics, UnitCounts } from './statistics.ts'
 
-/** Decides what to do, and says in sentences what to know first. */
+/** Turns an analysis into a decision with its reasons, and into warnings. Both are sentences for the reader. */
 
-export type Outcome = 'ship' | 'stop' | 'continue' | 'blocked'
+type Outcome = 'ship' | 'stop' | 'continue' | 'blocked'
 export type Decision = {
   outcome: Outcome
   /** The variant to ship; null for every other outcome. */
   variantId: number | null
   reasons: string[]
-  /** Until the planned users are there, as they have come so far; null where none are planned, or none came. */
+  /**
+   * Days until the planned number of users is reached, at the rate so far; null where no number is planned, no user has
+   * met a variant, or the run has ended.
+   */
   daysLeft: number | null
   variants: { variantId: number; outcome: Outcome; reasons: string[] }[]
-  /** The verdicts of the primary metrics by the method of the analysis, even where they may not be acted upon. */
+  /** The significant verdicts of the primary metrics by the method of the analysis, also where problems block it. */
   verdicts: { key: string; variantId: number; verdict: 'better' | 'worse' }[]
 }
 
-/** Above this share of the users, something is said of them. */
+/** The share of exposed users above which a data problem is reported. */
 const NOTABLE_SHARE = 0.01
 
 export function decideRun(
@@ -78,7 +81,10 @@ function findVerdicts(statistics: RunStatistics, metrics: readonly MetricResult[
 const comparisonOf = ({ comparisons }: MetricResult, variantId: number) =>
   comparisons.find((comparison) => comparison.variantId === variantId)
 
-/** By the p-value that the method goes by, after its correction; the Bayesian one by the probability to be better. */
+/**
+ * Judges a comparison: by the adjusted p-value of the sequential or the fixed method, or by the Bayesian probability
+ * to be better.
+ */
 function verdictOf({ question }: RunStatistics, metric: MetricResult, comparison: MetricComparison | undefined) {
   const { method, confidenceLevel } = question
   const alpha = 1 - confidenceLevel
@@ -114,7 +120,7 @@ function overall(
   return { ...none, outcome, reasons: [...new Set(variants.flatMap(named))] }
 }
 
-/** How much a variant gains in the first primary metric, as an uplift in the good direction. */
+/** Returns a variant's uplift in the first primary metric: positive in the metric's good direction, 0 if undefined. */
 function gainOf(metrics: readonly MetricResult[], variantId: number): number {
   const metric = metrics.find(({ role, status }) => role === 'primary' && status === 'ready')
   const uplift = (metric && comparisonOf(metric, variantId)?.uplift?.value) ?? 0
@@ -126,7 +132,7 @@ const sentence = (text: string) => {
   return /[.!?]$/.test(whole) ? whole : `${whole}.`
 }
 
-/** Data that cannot be trusted, each fault named. */
+/** Lists the faults for which the data cannot be trusted. Each one blocks the decision. */
 function findProblems(statistics: RunStatistics, ratios: SampleRatios, metrics: readonly MetricResult[]): string[] {
   const users = usersOf(statistics)
   const total = sum(users.map(({ count }) => count))
@@ -149,7 +155,7 @@ function findProblems(statistics: RunStatistics, ratios: SampleRatios, metrics: 
     const exposing = own && own.kind !== 'quantile' ? sum(own.sums.map((row) => row.exposing)) : 0
     if (total > 0 && exposing / total > NOTABLE_SHARE)
       problems.push(
-        `${percent(exposing / total)} of the users were first exposed by an event of what ${metric.name} measures: whoever does nothing is missing (survivorship); report every exposure`,
+        `${percent(exposing / total)} of the users were first exposed by an event that ${metric.name} measures: users without such an event are missing (survivorship); report every exposure`,
       )
   }
   return problems
@@ -168,7 +174,7 @@ function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, sta
   return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
 }
 
-/** The variant that lacks most. */
+/** Names the variant that lacks the most users, with the observed and the expected number. */
 function worst({ variants }: SampleRatios['causes'][number], statistics: RunStatistics): string {
   const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
   if (!off) return ''
@@ -182,7 +188,7 @@ const usersOf = ({ variants, units }: RunStatistics) =>
     count: sum(units.filter((row) => row.variantId === variantId).map((row) => row.users)),
   }))
 
-/** Says what is missing before the analysis may be read; null: nothing. */
+/** Returns the reason why the analysis may not be read yet; null where it may. */
 function findMissing(statistics: RunStatistics, metrics: readonly MetricResult[]): string | null {
   const { question, hasEnded } = statistics
   const counts = usersOf(statistics).map(({ count }) => count)
@@ -214,11 +220,20 @@ function daysLeft(statistics: RunStatistics): number | null {
 }
 
 function findWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
-  const { units, periods, question } = statistics
-  const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
-  const exposed = count(exposedOf)
-  const warnings: string[] = []
+  const exposed = sum(statistics.units.map(exposedOf))
   if (exposed === 0) return ['Nobody has met a variant yet.']
+  return [
+    ...userWarnings(statistics, exposed),
+    ...periodWarnings(statistics, metrics),
+    ...metrics.flatMap(metricWarnings),
+    ...methodWarnings(statistics),
+  ]
+}
+
+/** @param exposed users who met a variant, excluded or not */
+function userWarnings({ units }: RunStatistics, exposed: number): string[] {
+  const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
+  const warnings: string[] = []
   const crossovers = count(({ excluded }) => excluded.crossover) / exposed
   if (crossovers > NOTABLE_SHARE)
     warnings.push(
@@ -234,29 +249,44 @@ function findWarnings(statistics: RunStatistics, metrics: readonly MetricResult[
     warnings.push(
       `The variants of ${externallyDecided} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
     )
-  if (periods.length > 1) {
-    const pooled = metrics.filter(({ kind }) => !KINDS[kind].isStratified).map(({ name }) => name)
-    warnings.push(`The allocation changed during the run: comparisons are stratified by its ${periods.length} periods.`)
-    if (pooled.length > 0)
-      warnings.push(`Quantiles cannot be stratified: ${pooled.join(', ')} mixes the periods, and may mislead.`)
-    const unadjusted = statistics.metrics.filter(
-      (metric) => metric.kind !== 'quantile' && metric.hasCovariate && !KINDS[metric.kind].adjustsOverPeriods,
+  return warnings
+}
+
+function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
+  const { periods } = statistics
+  if (periods.length <= 1) return []
+  const warnings = [
+    `The allocation changed during the run: comparisons are stratified by its ${periods.length} periods.`,
+  ]
+  const pooled = metrics.filter(({ kind }) => !KINDS[kind].isStratified).map(({ name }) => name)
+  if (pooled.length > 0)
+    warnings.push(`Quantiles cannot be stratified: ${pooled.join(', ')} mixes the periods, and may mislead.`)
+  const unadjusted = statistics.metrics.filter(
+    (metric) => metric.kind !== 'quantile' && metric.hasCovariate && !KINDS[metric.kind].adjustsOverPeriods,
+  )
+  if (unadjusted.length > 0)
+    warnings.push(
+      `${unadjusted.map(({ name }) => name).join(', ')} is compared without its covariate over several periods.`,
     )
-    if (unadjusted.length > 0)
-      warnings.push(
-        `${unadjusted.map(({ name }) => name).join(', ')} is compared without its covariate over several periods.`,
-      )
-  }
-  for (const metric of metrics) {
-    const unusable = sum(metric.variants.map((variant) => variant.unusable))
-    if (unusable > 0)
-      warnings.push(`${unusable} events of ${metric.name} hold no usable number: they count as events and add nothing.`)
-    const reasons = new Set(metric.comparisons.flatMap(({ reason }) => reason ?? []))
-    for (const reason of reasons) warnings.push(`${metric.name}: ${sentence(reason)}`)
-  }
+  return warnings
+}
+
+function metricWarnings({ name, variants, comparisons }: MetricResult): string[] {
+  const unusable = sum(variants.map((variant) => variant.unusable))
+  const reasons = [...new Set(comparisons.flatMap(({ reason }) => reason ?? []))]
+  return [
+    ...(unusable > 0
+      ? [`${unusable} events of ${name} hold no usable number: they count as events and add nothing.`]
+      : []),
+    ...reasons.map((reason) => `${name}: ${sentence(reason)}`),
+  ]
+}
+
+function methodWarnings({ question, hasEnded }: RunStatistics): string[] {
+  const warnings: string[] = []
   if (question.method === 'bayesian' && question.plannedUsers === null)
     warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
-  if (question.method === 'fixed' && !statistics.hasEnded)
+  if (question.method === 'fixed' && !hasEnded)
     warnings.push(
       'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',
     )

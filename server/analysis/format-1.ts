@@ -2,8 +2,8 @@ import { camelCased } from './snake-case.ts'
 import type { Departure, MetricStatistics, MetricSums, QuantileSums, RunStatistics, UnitCounts } from './statistics.ts'
 
 /**
- * Statistics as frozen runs and exported files had them before formats were numbered: snake_case names, sums by
- * position, departures in words. `fromFormat1` brings them to format 2.
+ * Format 1 of statistics, as frozen runs and exported files had them before formats were numbered: names were in
+ * snake_case, sums were positional, and departures from the plan were phrases.
  */
 export type Format1 = {
   question: { departs: string[] } & Record<string, unknown>
@@ -19,9 +19,9 @@ type Sums1 = Cell1 & {
   exposing: number
   events: number
   unusable: number
-  /** num, den, pre_num, pre_den. */
+  /** The order is num, den, pre_num, pre_den. */
   sums: number[]
-  /** The products of any two of them: num num, num den, num pre_num, num pre_den, den den, … */
+  /** The products of any two sums: num num, num den, num pre_num, num pre_den, den den, … */
   products: number[]
 }
 type Quantile1 = { variant_id: number; lower: number; upper: number; sum_jn: number } & Record<string, number>
@@ -35,6 +35,7 @@ type Metric1 = {
   quantiles: Quantile1[]
 } & Record<string, unknown>
 
+/** Converts statistics of format 1 to format 2. */
 export function fromFormat1(old: Format1): Omit<RunStatistics, 'format'> & { format: 2 } {
   const { question, units, metrics, segments, ...others } = old
   return {
@@ -53,7 +54,7 @@ const segmentOf = (segment: NonNullable<Format1['segments']>[number], metrics: r
   metrics: segment.metrics.map((sums, index) => ({ key: metrics[index]?.key, sums: sums.map(sumsOf) })),
 })
 
-const WORDS: Record<string, Departure> = {
+const DEPARTURES: Record<string, Departure> = {
   'of some users only': 'users',
   'of one segment': 'segment',
   'of part of the time': 'period',
@@ -63,8 +64,8 @@ const WORDS: Record<string, Departure> = {
   'read from events after the results were frozen': 'after_freezing',
 }
 
-/** All other words name the method: `by a fixed analysis`. */
-const departureOf = (words: string): Departure => WORDS[words] ?? 'method'
+/** All other phrases name the method, such as `by a fixed analysis`. */
+const departureOf = (phrase: string): Departure => DEPARTURES[phrase] ?? 'method'
 
 function unitsOf({
   overridden = 0,

@@ -9,7 +9,13 @@ import { confidenceSequence } from '../statistics/sequential.ts'
 import { LEAST_USERS, type MetricComparison, type MetricLevel } from './metric-result.ts'
 import type { MetricStatistics, RunStatistics } from './statistics.ts'
 
-/** Harm by the test that the analysis goes by; unharmed where it is shown to be less than the margin. */
+/**
+ * Judges a guardrail by the method of the analysis. The guardrail fails if the treatment is significantly worse, passes
+ * if the treatment is shown to be worse by less than the margin (non-inferiority), and is inconclusive otherwise.
+ * @param plain levels of control and treatment, if neither adjusted by a covariate nor stratified by periods; else null
+ * @param n users of both variants
+ * @returns `bound` in the unit of the metric; null where it is undefined
+ */
 export function guard(
   { margin, direction }: MetricStatistics,
   { effect, test }: Comparison,

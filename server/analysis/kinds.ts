@@ -8,38 +8,41 @@ import { stratifiedRatio } from '../statistics/periods-ratio.ts'
 import { wilsonInterval } from '../statistics/proportion.ts'
 import { quantileError, quantileTest } from '../statistics/quantile.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
-import { type Cell, type CellOf, covariateSums, meanSums, ratioCovariateSums, ratioSums, whole } from './cells.ts'
+import { type Cell, type CellOf, covariateSums, meanSums, ratioCovariateSums, ratioSums, sumPeriods } from './cells.ts'
 import type { Bounds } from './metric-result.ts'
 import type { Kind, MetricStatistics, QuantileMetric, RunStatistics, SummedMetric, Variant } from './statistics.ts'
 
-/** How each kind of metric is analysed: all that differs from kind to kind is in one record. */
+/** Defines the analysis of each kind of metric: one record per kind holds all that differs between kinds. */
 
 export type Data<Metric> = { statistics: RunStatistics; metric: Metric; cellOf: CellOf }
 
-/** A variant's level over all its users, as it is: neither adjusted nor stratified. */
-export type PlainLevel = { level: number; variance: number | null; degreesOfFreedom: number }
+/**
+ * The level of a variant over all its users, neither adjusted by a covariate nor stratified by periods, and the
+ * variance of the level.
+ */
+type PlainLevel = { level: number; variance: number | null; degreesOfFreedom: number }
 
 /**
- * The coefficient of the covariate. `comparisons` are those of the treatments in order, where the test gives all at
- * once.
+ * The coefficient of the covariate. `comparisons` are the adjusted comparisons of the treatments, in order, where the
+ * test computes all at once; null where `compare` computes each.
  */
-export type Adjustment = { theta: number; comparisons: readonly Comparison[] | null }
+type Adjustment = { theta: number; comparisons: readonly Comparison[] | null }
 
 export type Compared = { comparison: Comparison; periodsUsed: number; usersLeftOut: number }
 
-export type KindStrategy<Metric> = {
-  /** Comparisons are made within each allocation period; otherwise all periods are mixed. */
+type KindStrategy<Metric> = {
+  /** Comparisons are made within each allocation period and combined; otherwise all periods are pooled. */
   isStratified: boolean
-  /** A covariate is of use over several periods; otherwise within one only. */
+  /** A covariate adjusts runs of several allocation periods, too; otherwise only runs of one period. */
   adjustsOverPeriods: boolean
   /** The value of a user is 0 or 1. */
   isRate: boolean
-  /** @param cell all periods of the variant as one */
+  /** @param cell the sums over all periods of the variant */
   levelOf: (data: Data<Metric>, cell: Cell, variantId: number) => PlainLevel | null
   intervalOf: (level: PlainLevel, cell: Cell, confidenceLevel: number) => Bounds | null
-  /** @returns null where there is no covariate to adjust by */
+  /** @returns null where no covariate adjusts the metric */
   adjustmentOf: (data: Data<Metric>) => Adjustment | null
-  /** @param index of the treatment among the treatments */
+  /** @param index the treatment's index among the treatments: the control is not counted */
   compare: (data: Data<Metric>, index: number, adjustment: Adjustment | null) => Compared
 }
 
@@ -84,7 +87,7 @@ const ratioStrategy: KindStrategy<SummedMetric> = {
     const { variants, periods, question } = statistics
     if (!metric.hasCovariate || periods.length > 1) return null
     const { adjusted, theta, comparisons } = cupedRatios(
-      variants.map(({ variantId }) => ratioCovariateSums(whole(statistics, cellOf, variantId))),
+      variants.map(({ variantId }) => ratioCovariateSums(sumPeriods(statistics, cellOf, variantId))),
       question.confidenceLevel,
     )
     return adjusted && theta !== 0 ? { theta, comparisons } : null
@@ -136,7 +139,10 @@ export const KINDS = {
   quantile: quantileStrategy,
 } satisfies { [K in Kind]: KindStrategy<MetricOf<K>> }
 
-/** The record pairs every kind with the type of its metrics, which TypeScript does not follow through an index. */
+/**
+ * Returns the strategy of a metric's kind. The cast is needed because TypeScript does not relate an indexed entry of
+ * the record to the type of the metric.
+ */
 export const strategyOf = <Metric extends MetricStatistics>(metric: Metric) =>
   KINDS[metric.kind] as unknown as KindStrategy<Metric>
 
@@ -148,7 +154,7 @@ function studentInterval({ level, variance, degreesOfFreedom }: PlainLevel, _cel
 
 const pairOf = ({ variants }: RunStatistics, index: number) => [variants[0], variants[index + 1]] as [Variant, Variant]
 
-/** The allocation periods, each with the users of all variants and the sums of the two that are compared. */
+/** Returns for each allocation period the users of all variants, and the sums of the two compared variants. */
 function strataOf<Sums>({ statistics, cellOf }: Data<unknown>, index: number, sumsOf: (cell: Cell) => Sums) {
   const [control, treatment] = pairOf(statistics, index)
   return statistics.periods.map(({ period }) => ({

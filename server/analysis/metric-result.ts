@@ -1,19 +1,18 @@
 import type { Status } from '../statistics/comparison.ts'
 import type { MetricStatistics } from './statistics.ts'
 
-/** The answer about one metric. */
-
-/** The fewest users of a variant for which the asymptotics of the confidence sequence hold. */
+/** The fewest users per variant at which the asymptotic confidence sequence holds. */
 export const LEAST_USERS = 100
 
 export type Bounds = { lower: number | null; upper: number | null }
+/** A metric in one variant. */
 export type MetricLevel = {
   variantId: number
   users: number
   /** Users with an event. */
   converted: number
   events: number
-  /** Events of which a number was to be read and could not. */
+  /** Events without a usable number. */
   unusable: number
   /** Users whose value was capped. */
   capped: number
@@ -21,18 +20,19 @@ export type MetricLevel = {
   standardError: number | null
   interval: Bounds | null
 }
+/** A treatment's difference from the control in one metric. An undefined figure is null. */
 export type MetricComparison = {
   variantId: number
   status: Status
-  /** The status in words; null where everything is defined. */
+  /** The status as a sentence; null where the status is ok. */
   reason: string | null
   difference: number | null
   standardError: number | null
   interval: Bounds | null
   pValue: number | null
   /**
-   * Corrected for the family of its role: by Holm for primary, Benjamini and Hochberg for secondary metrics; null for
-   * guardrails.
+   * The p-value adjusted for all metrics of the same role: by Holm for primary metrics, by Benjamini and Hochberg for
+   * secondary ones; null for guardrails.
    */
   pValueAdjusted: number | null
   uplift: { value: number; interval: Bounds | null; method: 'fieller' | 'delta' | 'mover' } | null
@@ -45,16 +45,17 @@ export type MetricComparison = {
   bayesian: {
     probabilityBetter: number
     interval: Bounds
-    /** The average cost of choosing the treatment, or the control; in the unit of the metric. */
+    /** The expected loss of choosing the treatment, and that of choosing the control, in the unit of the metric. */
     expectedLoss: number
     expectedLossControl: number
   } | null
-  /** Share of the variance that the time before the exposure explains. */
+  /** `varianceReduction` is the share of the variance that the values before exposure explain. */
   cuped: { theta: number; varianceReduction: number | null } | null
   guardrail: { verdict: 'failed' | 'passed' | 'inconclusive'; pValue: number | null; bound: number | null } | null
   periodsUsed: number
   usersLeftOut: number
 }
+/** A metric in all variants of a run. */
 export type MetricResult = Pick<
   MetricStatistics,
   'key' | 'name' | 'version' | 'role' | 'kind' | 'direction' | 'status' | 'source' | 'cost'

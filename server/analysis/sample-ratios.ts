@@ -2,12 +2,12 @@ import { exclusionRates } from '../statistics/exclusion-rates.ts'
 import { MISMATCH_THRESHOLD, sampleRatioOverPeriods, sequentialSampleRatio } from '../statistics/sample-ratio.ts'
 import type { RunStatistics, Suspect, UnitCounts } from './statistics.ts'
 
-/** Checks that the variants have the users that they should have, and if not, among which users the fault lies. */
+/** Checks that the variants have as many users as allocated; if not, finds the groups of users that deviate. */
 
-export type RatioStatus = 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant' | 'zero_variance'
+type RatioStatus = 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant' | 'zero_variance'
 /**
- * The chi-square is for a planned end; the sequential p-value may be looked at at any time, and is what blocks until
- * then.
+ * The result of a sample-ratio test. The chi-square test is valid once, when the run has ended, and decides
+ * `isMismatch` then. The sequential p-value is valid at any time and decides `isMismatch` during the run.
  */
 export type RatioCheck = {
   status: RatioStatus
@@ -17,20 +17,20 @@ export type RatioCheck = {
   sequentialPValue: number | null
   isMismatch: boolean
 }
-export type Cause = {
+type Cause = {
   by: string
   value: string
   of: 'assigned' | 'exposed'
-  /** The p-value of these users alone, times how many values were looked at. */
+  /** The p-value of these users alone, times the number of tested values (Bonferroni). */
   pValue: number
-  /** Everybody else agrees with the allocation. */
+  /** All other users agree with the allocation. */
   explainsAll: boolean
   variants: { variantId: number; users: number; expected: number }[]
 }
 export type SampleRatios = {
   assigned: RatioCheck
   exposed: RatioCheck
-  /** The test that users are left out at the same rate in every variant. */
+  /** The test that every variant excludes users at the same rate. */
   exclusions: Omit<RatioCheck, 'sequentialPValue'>
   causes: Cause[]
 }
@@ -39,6 +39,7 @@ type Count = 'drawn' | 'drawnExposed'
 type Counts = Suspect['counts']
 type Period = { counts: number[]; allocation: number[] }
 
+/** Tests the numbers of assigned, exposed and excluded users. On a mismatch, looks for causes among the suspects. */
 export function checkRatios(statistics: RunStatistics): SampleRatios {
   const assigned = checkRatio(statistics, 'drawn')
   const exposed = checkRatio(statistics, 'drawnExposed')
@@ -53,7 +54,7 @@ export function checkRatios(statistics: RunStatistics): SampleRatios {
   }
 }
 
-/** The periods in which anybody was drawn, or could have been. */
+/** Returns the counts and shares of each allocation period in which a variant has a share. */
 function periodsOf({ variants, periods }: RunStatistics, counts: Counts, of: Count): Period[] {
   return periods
     .map(({ period, shares }) => ({
@@ -81,7 +82,10 @@ function checkRatio(statistics: RunStatistics, of: Count): RatioCheck {
   }
 }
 
-/** Evidence of independent periods is multiplied: under a right allocation the product is a martingale too. */
+/**
+ * Computes the always-valid p-value over all periods. Periods are independent, so their Bayes factors are multiplied:
+ * under the correct allocation the product is a martingale, too.
+ */
 function sequentialPValue(periods: readonly Period[]): number {
   const evidence = periods.map(({ counts, allocation }) => {
     const drawn = counts.filter((_, index) => (allocation[index] as number) > 0)
@@ -91,9 +95,9 @@ function sequentialPValue(periods: readonly Period[]): number {
   return Math.min(1, Math.exp(-evidence.reduce((sum, log) => sum + log, 0)))
 }
 
-/** Users who met a variant and are left out, for whichever reason. */
+/** Counts users who met a variant and are excluded, for any reason. */
 const excludedOf = ({ excluded }: UnitCounts) => Object.values(excluded).reduce((sum, count) => sum + count, 0)
-/** Users who met a variant, left out or not. */
+/** Counts users who met a variant, excluded or not. */
 export const exposedOf = (row: UnitCounts) => row.users + excludedOf(row)
 
 function checkExclusions({ variants, units }: RunStatistics): SampleRatios['exclusions'] {
@@ -114,8 +118,9 @@ function checkExclusions({ variants, units }: RunStatistics): SampleRatios['excl
 }
 
 /**
- * Finds values whose users alone are off by more than chance allows among so many values. Where taking one away leaves
- * everybody else in order, only such values are reported.
+ * Finds values whose users alone deviate from the allocation by more than chance allows among so many values. If there
+ * are values without whose users all others agree with the allocation, only these values are reported.
+ * @returns at most 10 causes, in ascending order of p-values
  */
 function findCauses(statistics: RunStatistics, of: Count): Cause[] {
   const { suspects } = statistics
@@ -130,16 +135,16 @@ function findCauses(statistics: RunStatistics, of: Count): Cause[] {
         value: suspect.value,
         of: of === 'drawn' ? 'assigned' : 'exposed',
         pValue,
-        explainsAll: !sampleRatioOverPeriods(periodsOf(statistics, withoutThem(statistics, suspect), of)).isMismatch,
+        explainsAll: !sampleRatioOverPeriods(periodsOf(statistics, withoutUsersOf(statistics, suspect), of)).isMismatch,
         variants: expectations(statistics, periods),
       },
     ]
   })
-  const whole = found.filter(({ explainsAll }) => explainsAll)
-  return (whole.length > 0 ? whole : found).sort((one, other) => one.pValue - other.pValue).slice(0, 10)
+  const sufficient = found.filter(({ explainsAll }) => explainsAll)
+  return (sufficient.length > 0 ? sufficient : found).sort((one, other) => one.pValue - other.pValue).slice(0, 10)
 }
 
-function withoutThem({ units }: RunStatistics, { counts }: Suspect): Counts {
+function withoutUsersOf({ units }: RunStatistics, { counts }: Suspect): Counts {
   return units.map((row) => {
     const own = counts.filter(({ variantId, period }) => variantId === row.variantId && period === row.period)
     const total = (of: Count) => own.reduce((sum, count) => sum + count[of], 0)

@@ -5,16 +5,16 @@ import type { MetricComparison, MetricLevel } from './metric-result.ts'
 import type { CellKey, MetricSums, RunStatistics, SummedMetric, UnitCounts } from './statistics.ts'
 import { addSums, NO_TOTALS, type Sums } from './sums.ts'
 
-/** A metric over time: as it stood at the end of each day, and by how long ago users met their variant. */
+/** Analyses a metric over time: at the end of each day, and by days since exposure. */
 
-/** The users of a variant and period and their sums, or what a day adds to both. */
-export type DayCell = CellKey & Sums & { n: number; converted: number }
+/** The users of a variant and allocation period and their sums: either totals, or one day's changes of the totals. */
+type DayCell = CellKey & Sums & { n: number; converted: number }
 export type Day = { day: string; cells: DayCell[] }
 
-export type SeriesPoint = {
+type SeriesPoint = {
   day: string
   variants: Pick<MetricLevel, 'variantId' | 'users' | 'level'>[]
-  /** p-values are the smallest so far. */
+  /** In a cumulative series, always-valid p-values are the smallest so far. */
   comparisons: (Pick<MetricComparison, 'variantId' | 'status' | 'difference' | 'standardError'> & {
     alwaysValid: { pValue: number; interval: { lower: number | null; upper: number | null } } | null
     uplift: number | null
@@ -23,18 +23,18 @@ export type SeriesPoint = {
 }
 
 /**
- * The metric as of the end of each day: what the days add, added up.
- * @param days in ascending order, each with what it adds
+ * Adds up the days and analyses the metric at the end of each day.
+ * @param days each day's changes of the totals, in ascending order of days
  */
 export function cumulativeSeries(statistics: RunStatistics, metric: SummedMetric, days: readonly Day[]): SeriesPoint[] {
-  const standing = new Map<string, DayCell>()
+  const totals = new Map<string, DayCell>()
   const points = days.map(({ day, cells }) => {
     for (const cell of cells) {
       const key = `${cell.variantId} ${cell.period}`
-      const before = standing.get(key)
-      standing.set(key, before ? add(before, cell) : cell)
+      const before = totals.get(key)
+      totals.set(key, before ? add(before, cell) : cell)
     }
-    return pointOf(statistics, metric, day, [...standing.values()])
+    return pointOf(statistics, metric, day, [...totals.values()])
   })
   const smallest = statistics.variants.slice(1).map((_, index) => {
     const pValues = points.map(({ comparisons }) => comparisons[index]?.alwaysValid?.pValue ?? 1)
@@ -46,7 +46,10 @@ export function cumulativeSeries(statistics: RunStatistics, metric: SummedMetric
   return points
 }
 
-/** The effect on each day after the exposure, each of its own users: a trend is a hint, not a test. */
+/**
+ * Analyses each day after the exposure by itself, over the users who were observed on that day. A trend hints at a
+ * novelty effect and is no test.
+ */
 export const noveltySeries = (statistics: RunStatistics, metric: SummedMetric, days: readonly Day[]): SeriesPoint[] =>
   days.map(({ day, cells }) => pointOf(statistics, { ...metric, hasCovariate: false }, day, cells))
 
@@ -57,7 +60,7 @@ const add = (one: DayCell, other: DayCell): DayCell => ({
   converted: one.converted + other.converted,
 })
 
-const NOBODY: Omit<UnitCounts, 'variantId' | 'period' | 'users'> = {
+const NO_COUNTS: Omit<UnitCounts, 'variantId' | 'period' | 'users'> = {
   assigned: 0,
   drawn: 0,
   drawnExposed: 0,
@@ -73,7 +76,7 @@ function pointOf(statistics: RunStatistics, metric: SummedMetric, day: string, c
     {
       ...statistics,
       periods: statistics.periods.filter(({ period }) => present.has(period)),
-      units: cells.map(({ variantId, period, n }) => ({ ...NOBODY, variantId, period, users: n })),
+      units: cells.map(({ variantId, period, n }) => ({ ...NO_COUNTS, variantId, period, users: n })),
     },
     { ...metric, sums },
   )

@@ -1,20 +1,20 @@
-/**
- * The wire and the tables spell names in snake_case, pure code in camelCase: these functions convert from one to the
- * other.
- */
+/** Converts names between the snake_case of the wire and the tables and the camelCase of pure code. */
 
 export type SnakeCase<Name extends string> = Name extends `${infer Head}${infer Rest}`
   ? `${Head extends Lowercase<Head> ? Head : `_${Lowercase<Head>}`}${SnakeCase<Rest>}`
   : Name
 
-/** A value whose objects have their keys in snake_case, at every depth. */
+/** The type of a value after all its keys, at every depth, were converted to snake_case. */
 export type SnakeCased<Value> = Value extends readonly (infer Item)[]
   ? SnakeCased<Item>[]
   : Value extends object
     ? { [Key in keyof Value as Key extends string ? SnakeCase<Key> : Key]: SnakeCased<Value[Key]> }
     : Value
 
-/** `numPreNum` becomes `num_pre_num`. */
+/**
+ * Converts a name to snake_case: `numPreNum` becomes `num_pre_num`. Keeps each conversion, since one answer converts
+ * the same hundred names a thousand times.
+ */
 export function snakeCase<Name extends string>(name: Name): SnakeCase<Name> {
   const known = KNOWN.get(name)
   if (known !== undefined) return known as SnakeCase<Name>
@@ -22,13 +22,15 @@ export function snakeCase<Name extends string>(name: Name): SnakeCase<Name> {
   KNOWN.set(name, spelled)
   return spelled as SnakeCase<Name>
 }
-/** An answer spells the same hundred names a thousand times. */
 const KNOWN = new Map<string, string>()
 
-/** Spells all keys in snake_case. Keys that are data must be few and hold no capital letters, as variant ids. */
+/**
+ * Converts all keys to snake_case, at every depth. Keys that are data, such as variant ids, must be few, since each is
+ * kept, and hold no capital letters.
+ */
 export const snakeCased = <Value>(value: Value) => renamed(value, snakeCase) as SnakeCased<Value>
 
-/** Spells all keys in camelCase. Keys that are data must hold no underscores. */
+/** Converts all keys to camelCase, at every depth. Keys that are data must hold no underscores. */
 export const camelCased = (value: unknown): unknown =>
   renamed(value, (name) => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase()))
 

@@ -1,42 +1,47 @@
 import type { ExclusionReason } from './exclusions.ts'
 import type { Totals } from './sums.ts'
 
-/** The input of an analysis: plain JSON, so that it can be kept with a frozen answer and computed again from a file. */
+/**
+ * The input of an analysis. It is plain JSON, so that the platform can store it with a frozen answer, and a command can
+ * compute the answer again from a file.
+ */
 
 export type Method = 'sequential' | 'fixed' | 'bayesian'
 export type MetricRole = 'primary' | 'secondary' | 'guardrail'
 
-/** The number of the shape below. Another shape is another number, and one more function in `upgrade.ts`. */
+/** The format of `RunStatistics`. A change of the shape takes the next number and one more function in `upgrade.ts`. */
 export const FORMAT = 2
 
-/** Sufficient statistics of a run, and the question that they answer. */
+/** The sufficient statistics of a run, and the question that they answer. */
 export type RunStatistics = {
   format: typeof FORMAT
-  /** The version of the engine that gathered them. */
+  /** The version of the engine that gathered the statistics. */
   engineVersion: string
   experiment: { id: number; name: string }
-  /** The number of the run; null before the first. */
+  /** The number of the run; null before the first run. */
   run: number | null
   question: Question
-  /** The control first. */
+  /** The control is the first. */
   variants: Variant[]
-  /** The shares of the variants in force in each allocation period, by variant id; disabled ones have none. */
+  /** The shares in per cent that were in force in each allocation period, by variant id; 0 for a disabled variant. */
   periods: { period: number; shares: Record<string, number> }[]
   units: UnitCounts[]
   metrics: MetricStatistics[]
-  /** Users with an event of the documented type, by variant. */
+  /** Users with an event of the question's `conversionEventType`, by variant. */
   conversions: { variantId: number; users: number }[]
-  /** The groups of users among whom the cause of a mismatch is looked for. */
+  /** The groups of users that may cause a sample-ratio mismatch; empty where there is none. */
   suspects: Suspect[]
-  /** The same by the values of a dimension; null where none is asked for. */
+  /** Counts and sums for each value of the question's dimension; null where the question names no dimension. */
   segments: Segment[] | null
-  /** How long users have come, in days; null before the first. */
+  /** The length of the run up to now, in days; null before the first run. */
   days: number | null
   hasEnded: boolean
-  /** live: while the run goes on; settling: what comes late is still counted; frozen: never changes again. */
+  /**
+   * live: the run has not ended; settling: late events are still counted; frozen: the statistics never change again.
+   */
   state: 'live' | 'settling' | 'frozen'
   frozenAt: string | null
-  /** ISO 8601; null: everything stored is counted. */
+  /** Everything received before this time is counted, in ISO 8601; null: everything stored is counted. */
   dataThrough: string | null
 }
 
@@ -48,21 +53,21 @@ export type Question = {
   intervalMethod: 'wilson' | 'wald'
   method: Method
   confidenceLevel: number
-  /** N* of the confidence sequence. */
+  /** N*: the number of users at which the confidence sequence is tightest. */
   tuning: number
   plannedUsers: number | null
   dimension: string | null
-  /** How the question departs from the plan: such an answer is for looking, not for deciding. */
+  /** The ways in which the question departs from the plan. With any, the answer is exploratory and not for deciding. */
   departs: Departure[]
 }
 
-/** A departure from the plan. `answer.ts` has the words for each. */
+/** A departure from the plan. `answer.ts` has a phrase for each. */
 export type Departure = 'method' | 'users' | 'segment' | 'period' | 'as_of' | 'window' | 'metrics' | 'after_freezing'
 
-/** One allocation period of one variant. */
+/** A variant in an allocation period. */
 export type CellKey = { variantId: number; period: number }
 
-/** People of a variant in an allocation period. */
+/** The numbers of users of a variant in an allocation period. */
 export type UnitCounts = CellKey & {
   assigned: number
   drawn: number
@@ -70,43 +75,43 @@ export type UnitCounts = CellKey & {
   users: number
   externallyDecided: number
   claimedOther: number
-  /** Exposed users who are left out, by the reason. */
+  /** Exposed users who are excluded, by reason. */
   excluded: Record<ExclusionReason, number>
 }
 
-/** One value of a dimension; the sums are those of the metrics that can be broken down. */
+/** The users with one value of a dimension. The sums are those of the metrics that can be broken down. */
 export type Segment = { value: string; units: UnitCounts[]; metrics: { key: string; sums: MetricSums[] }[] }
 
 type Measured = {
   key: string
   name: string
-  /** null: a type of events, without a definition. */
+  /** The version of the definition; null for an event type, which has no definition. */
   version: number | null
   role: MetricRole
   direction: 'increase' | 'decrease'
   margin: { type: 'relative' | 'absolute'; size: number }
-  /** computing: what was recorded before it was asked for is being counted. */
+  /** computing: events that were recorded before the metric was added are still being counted. */
   status: 'ready' | 'computing'
   source: 'totals' | 'users' | 'events'
-  /** The price of reading users or events; null from totals. */
+  /** The cost of reading users or events; null where totals were read. */
   cost: { milliseconds: number; users: number } | null
 }
 
-/** A metric whose users' values are added up. */
+/** A metric that has one value per user, which is added up. */
 export type SummedMetric = Measured & {
   kind: 'proportion' | 'mean' | 'ratio'
   hasCovariate: boolean
-  /** The quantile of the users' values that they are capped at; null: none. */
+  /** The fraction of users whose values lie below the cap, such as 0.99; null: values are not capped. */
   cap: number | null
-  /** The values at which they were capped, and how many users were, by variant id. */
+  /** The caps of value and covariate, and how many users were capped, by variant id. */
   caps: { outcome: number | null; covariate: number | null; capped: Record<string, number> } | null
   sums: MetricSums[]
 }
 
-/** A metric whose events are ranked. */
+/** A metric that ranks the values of events. */
 export type QuantileMetric = Measured & {
   kind: 'quantile'
-  /** The fraction of the events that lies below, such as 0.95. */
+  /** The fraction of events below the quantile, such as 0.95. */
   quantile: number
   quantiles: QuantileSums[]
 }
@@ -116,11 +121,15 @@ export type Kind = MetricStatistics['kind']
 
 export type MetricSums = CellKey & Totals
 
+/**
+ * The figures of a quantile in one variant. `quantileLower` and `quantileUpper` are the order statistics around it. The
+ * sums run over users: N is a user's number of events, J the number of those at or below the quantile.
+ */
 export type QuantileSums = {
   variantId: number
-  /** Events. */
+  /** The number of events. */
   n: number
-  /** Users with events. */
+  /** The number of users with events. */
   clusters: number
   quantile: number
   quantileLower: number
@@ -132,5 +141,5 @@ export type QuantileSums = {
   sumJN: number
 }
 
-/** Users who have a value of something, by variant and period. */
+/** The users who share a value, such as a country or a day, counted by variant and period. */
 export type Suspect = { by: string; value: string; counts: (CellKey & { drawn: number; drawnExposed: number })[] }

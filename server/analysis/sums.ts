@@ -1,8 +1,8 @@
-/** The sums of the values of a variant's users in one metric: the one list of their names. */
+/** Names the figures of a variant's users in one metric. All other lists of these names are derived from this one. */
 
-/** A user's value: a numerator and a denominator (0 where the metric has none), and both before the exposure. */
+/** The amounts of a user: a numerator, a denominator (0 where the metric has none), and both before the exposure. */
 export const AMOUNTS = ['num', 'den', 'preNum', 'preDen'] as const
-export type Amount = (typeof AMOUNTS)[number]
+type Amount = (typeof AMOUNTS)[number]
 
 /** The products of any two amounts of a user: `numNum`, `numDen`, `numPreNum`, `numPreDen`, `denDen`, … */
 type Products<Names extends readonly string[]> = Names extends readonly [
@@ -11,7 +11,7 @@ type Products<Names extends readonly string[]> = Names extends readonly [
 ]
   ? `${First}${Capitalize<Names[number]>}` | Products<Others>
   : never
-export type Product = Products<typeof AMOUNTS>
+type Product = Products<typeof AMOUNTS>
 export const PRODUCTS = AMOUNTS.flatMap((one, index) =>
   AMOUNTS.slice(index).map((other) => ({
     name: `${one}${other.slice(0, 1).toUpperCase()}${other.slice(1)}` as Product,
@@ -20,15 +20,18 @@ export const PRODUCTS = AMOUNTS.flatMap((one, index) =>
   })),
 )
 
-/** Users with an event; those of them whom such an event exposed; their events; events without a usable number. */
-export const COUNTERS = ['users', 'exposing', 'events', 'unusable'] as const
+/**
+ * `users` have an event; `exposing` of these users were exposed by such an event; `events` counts their events, and
+ * `unusable` the events without a usable number.
+ */
+const COUNTERS = ['users', 'exposing', 'events', 'unusable'] as const
 export type Counter = (typeof COUNTERS)[number]
 
-/** Sums of the amounts over users, and of their products. */
+/** Sums over users of the amounts, and of the products of any two amounts. */
 export type Sums = Record<Amount | Product, number>
 export const SUMS: readonly (Amount | Product)[] = [...AMOUNTS, ...PRODUCTS.map(({ name }) => name)]
 
-/** Everything that totals keep of a metric in a variant and period. */
+/** All figures that totals hold of a metric in a variant and allocation period. */
 export type Totals = Record<Counter, number> & Sums
 export const TOTALS: readonly (Counter | Amount | Product)[] = [...COUNTERS, ...SUMS]
 

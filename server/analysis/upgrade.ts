@@ -1,17 +1,15 @@
 import { type Format1, fromFormat1 } from './format-1.ts'
 import { FORMAT, type RunStatistics } from './statistics.ts'
 
-/**
- * Statistics as they were stored, in whichever format was the present one then. Those without a number are of format 1.
- */
+/** Stored statistics, in the format of the engine that stored them. Without a number, the format is 1. */
 export type Stored = { format?: number }
 
-/** One function per older format brings statistics to the next one. */
+/** Converts statistics of each older format to the next format. */
 const UPGRADES: Record<number, (older: Stored) => Stored> = {
   1: (older) => fromFormat1(older as Format1),
 }
 
-/** Brings stored statistics to the present format. @throws Error for a format that this engine does not know */
+/** Converts stored statistics to the current format. @throws Error for a format that this engine does not know */
 export function upgrade(stored: Stored): RunStatistics {
   let statistics = stored
   for (let format = stored.format ?? 1; format !== FORMAT; format = statistics.format ?? 1) {

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { isBrokenDown } from '../analysis/answer.ts'
+import { hasBreakdown } from '../analysis/answer.ts'
 import { checkRatios } from '../analysis/sample-ratios.ts'
 import { FORMAT, type MetricSums, type RunStatistics } from '../analysis/statistics.ts'
 import { NO_SUMS } from '../analysis/sums.ts'
@@ -165,7 +165,7 @@ function segmentsOf(
       units: rows.units.filter(inCell).map(asCounts),
       metrics: specs.flatMap((spec, index) => {
         const metric = metrics[index]
-        return metric && isBrokenDown(metric) ? [{ key: metric.key, sums: sumsOf(spec, index, rows, inCell) }] : []
+        return metric && hasBreakdown(metric) ? [{ key: metric.key, sums: sumsOf(spec, index, rows, inCell) }] : []
       }),
     }
   })

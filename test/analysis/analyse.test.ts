@@ -3,12 +3,12 @@ import { analyse } from '../../server/analysis/analyse.ts'
 import { answer } from '../../server/analysis/answer.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
 import { createRandom } from '../lab/random.ts'
-import { CONTROL, proportion, run, TREATMENT, units } from './worlds.ts'
+import { CONTROL, proportion, run, TREATMENT, units } from './run-statistics.ts'
 
 const decided = (...given: Parameters<typeof run>) => analyse(run(...given)).decision
 
 describe('a decision', () => {
-  test('is to ship a treatment that is significantly better, and says in what', () => {
+  test('ships a treatment that is significantly better, and names the metric', () => {
     const { decision, metrics } = analyse(run({ metrics: [proportion('orders', { 1: 100, 2: 180 })] }))
     expect(decision).toMatchObject({
       outcome: 'ship',
@@ -18,7 +18,7 @@ describe('a decision', () => {
     expect(metrics[0]?.comparisons[0]?.alwaysValid?.pValue).toBeLessThan(0.05)
   })
 
-  test('is to stop what does harm, and to go on while nothing is known', () => {
+  test('stops when the treatment does harm, and continues while nothing is significant', () => {
     expect(decided({ metrics: [proportion('orders', { 1: 180, 2: 100 })] })).toMatchObject({
       outcome: 'stop',
       variantId: null,
@@ -29,12 +29,12 @@ describe('a decision', () => {
     })
   })
 
-  test('reads fewer as better where a decrease is good', () => {
+  test('counts a decrease as better where a decrease is good', () => {
     const cancelled = proportion('cancellations', { 1: 180, 2: 100 }, { direction: 'decrease' })
     expect(decided({ metrics: [cancelled] }).outcome).toBe('ship')
   })
 
-  test('waits for guardrails that are open, and stops at one that fails', () => {
+  test('waits for guardrails that are inconclusive, and stops when one fails', () => {
     const better = proportion('orders', { 1: 100, 2: 180 })
     const refunds = (treated: number) =>
       proportion('refunds', { 1: 100, 2: treated }, { role: 'guardrail', direction: 'decrease' })
@@ -49,7 +49,7 @@ describe('a decision', () => {
     expect(decided({ metrics: [better, refunds(20)] }).outcome).toBe('ship')
   })
 
-  test('of a fixed analysis waits for the planned users, and tells the days left', () => {
+  test('of a fixed analysis waits for the planned users, and gives the days left', () => {
     const metrics = [proportion('orders', { 1: 100, 2: 180 })]
     const early = decided({ metrics, question: { method: 'fixed', plannedUsers: 3000 } })
     expect(early).toMatchObject({
@@ -65,7 +65,7 @@ describe('a decision', () => {
     expect(decided({ metrics, question: { method: 'fixed' }, hasEnded: true }).outcome).toBe('ship')
   })
 
-  test('of a Bayesian analysis goes by the probability to be better', () => {
+  test('of a Bayesian analysis uses the probability to be better', () => {
     const metrics = [proportion('orders', { 1: 100, 2: 140 })]
     expect(decided({ metrics, question: { method: 'bayesian' } }).outcome).toBe('ship')
     expect(analyse(run({ metrics, question: { method: 'bayesian' } })).warnings.join(' ')).toContain(
@@ -73,26 +73,26 @@ describe('a decision', () => {
     )
   })
 
-  test('is corrected for the number of primary metrics', () => {
+  test('is adjusted for the number of primary metrics', () => {
     const near = proportion('orders', { 1: 100, 2: 140 })
     const alone = decided({ metrics: [near], question: { method: 'fixed', plannedUsers: 2000 } })
-    const many = Array.from({ length: 60 }, (_, place) => proportion(`metric ${place}`, { 1: 100, 2: 100 }))
-    const crowd = decided({ metrics: [near, ...many], question: { method: 'fixed', plannedUsers: 2000 } })
-    expect([alone.outcome, crowd.outcome]).toEqual(['ship', 'continue'])
+    const many = Array.from({ length: 60 }, (_, index) => proportion(`metric ${index}`, { 1: 100, 2: 100 }))
+    const together = decided({ metrics: [near, ...many], question: { method: 'fixed', plannedUsers: 2000 } })
+    expect([alone.outcome, together.outcome]).toEqual(['ship', 'continue'])
   })
 })
 
-describe('data that cannot be trusted block a decision, whatever the metrics say', () => {
+describe('data that cannot be trusted block the decision, whatever the metrics say', () => {
   const better = [proportion('orders', { 1: 100, 2: 180 })]
 
   test.each([
     [
-      'the assigned are off',
+      'the numbers of assigned users deviate from the allocation',
       { units: [units(1, { users: 14_000 }), units(2, { users: 10_000 })] },
       'sample ratio mismatch: the assigned',
     ],
     [
-      'the exposed are off',
+      'the numbers of exposed users deviate from the allocation',
       {
         units: [
           units(1, { users: 10_000 }),
@@ -103,7 +103,7 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
     ],
     ['a variant without a share has users', { periods: [{ period: 1, shares: { 1: 100, 2: 0 } }] }, 'without a share'],
     [
-      'users are left out at different rates',
+      'users are excluded at different rates',
       {
         units: [
           units(1),
@@ -119,7 +119,7 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
       'at different rates',
     ],
     [
-      'a variant is empty',
+      'a variant has no users',
       { units: [units(1, { drawn: 0, drawnExposed: 0 })] },
       'variant treatment has a share and no users',
     ],
@@ -137,7 +137,7 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
     expect(warnings.join(' ')).toContain(decision.reasons[0])
   })
 
-  test('only converters are reported', () => {
+  test('only converted users are reported', () => {
     const [orders] = better
     const exposing = orders?.sums.map((row) => ({ ...row, exposing: row.users })) ?? []
     const { decision } = analyse(run({ metrics: [{ ...(orders as (typeof better)[0]), sums: exposing }] }))
@@ -147,8 +147,8 @@ describe('data that cannot be trusted block a decision, whatever the metrics say
 })
 
 describe('a mismatch', () => {
-  /** Everybody, and the users of two countries, one of which loses exposures of the treatment. */
-  function world(lost: number) {
+  /** Makes a run with users of two countries. One country loses this number of exposures to the treatment. */
+  function runWithLostExposures(lost: number) {
     const counts = (variantId: number, drawn: number, drawnExposed: number) => ({
       variantId,
       period: 1,
@@ -168,8 +168,8 @@ describe('a mismatch', () => {
     })
   }
 
-  test('is traced to whom it lies with, and says whether the rest is in order', () => {
-    const { sampleRatio, decision } = analyse(world(1000))
+  test('is traced to the group of users that causes it, and says whether all others agree with the allocation', () => {
+    const { sampleRatio, decision } = analyse(runWithLostExposures(1000))
     expect(sampleRatio.exposed.isMismatch).toBe(true)
     expect(sampleRatio.assigned.isMismatch).toBe(false)
     expect(sampleRatio.causes).toMatchObject([{ by: 'country_code', value: 'DE', of: 'exposed', explainsAll: true }])
@@ -178,14 +178,14 @@ describe('a mismatch', () => {
     )
   })
 
-  test('is not seen where there is none: 1,000 clean experiments, looked at four times, alarm at most as chance allows', () => {
+  test('is rarely reported for correct data: for at most 4 of 1,000 experiments that are tested four times', () => {
     const random = createRandom(11)
     let alarms = 0
     for (let experiment = 0; experiment < 1000; experiment++) {
       let control = 0
       let treated = 0
       let isAlarmed = false
-      for (let look = 0; look < 4; look++) {
+      for (let check = 0; check < 4; check++) {
         for (let user = 0; user < 500; user++) {
           if (random.uniform() < 0.3) control++
           else treated++
@@ -198,20 +198,20 @@ describe('a mismatch', () => {
       }
       if (isAlarmed) alarms++
     }
-    // A threshold of 0.001 that holds over all looks: above 4 of 1,000 has a probability below 0.004.
+    // The threshold of 0.001 holds over all four tests: more than 4 alarms of 1,000 have a probability below 0.004.
     expect(alarms).toBeLessThanOrEqual(4)
   })
 })
 
 describe('an answer', () => {
-  test('says that another question than planned is not to be decided by', () => {
+  test('warns against deciding by a question that was not planned', () => {
     const { warnings } = answer(run({ question: { departs: ['segment'] } }))
     expect(warnings[0]).toBe(
       'This is not the question that was planned (of one segment): look, and do not decide by it.',
     )
   })
 
-  test('corrects a breakdown over all values of a metric', () => {
+  test('adjusts the p-values of a metric over all segments of a breakdown', () => {
     const segment = (value: string, treated: number) => ({
       value,
       units: [units(1), units(2)],
@@ -229,12 +229,12 @@ describe('an answer', () => {
   })
 
   test.each([
-    ['nobody', [units(1, { users: 0 }), units(2, { users: 0 })], { 1: 0, 2: 0 }, 'no_data'],
+    ['no users', [units(1, { users: 0 }), units(2, { users: 0 })], { 1: 0, 2: 0 }, 'no_data'],
     ['one user each', [units(1, { users: 1 }), units(2, { users: 1 })], { 1: 1, 2: 0 }, 'insufficient_data'],
-    ['everybody alike', [units(1), units(2)], { 1: 1000, 2: 1000 }, 'zero_variance'],
-    ['a control at zero', [units(1), units(2)], { 1: 0, 2: 50 }, 'zero_baseline'],
-  ])('has no figure that is not a number: %s', (_what, people, converted, status) => {
-    const given = answer(run({ units: people, metrics: [proportion('orders', converted)] }))
+    ['all users alike', [units(1), units(2)], { 1: 1000, 2: 1000 }, 'zero_variance'],
+    ['a control level of 0', [units(1), units(2)], { 1: 0, 2: 50 }, 'zero_baseline'],
+  ])('holds no NaN or infinite figure: %s', (_what, counts, converted, status) => {
+    const given = answer(run({ units: counts, metrics: [proportion('orders', converted)] }))
     const [comparison] = given.metrics[0]?.comparisons ?? []
     expect(comparison).toMatchObject({ status, uplift: null })
     expect(comparison?.reason).not.toBeNull()

@@ -96,7 +96,7 @@ onOneDatabase('an application that decides elsewhere', (app) => {
     const { decision, warnings } = await api.results(experiment)
     expect(decision.outcome).toBe('blocked')
     expect(decision.reasons[0]).toContain(
-      '87.5 % of the users were first exposed by an event of what conversion measures',
+      '87.5 % of the users were first exposed by an event that conversion measures',
     )
     expect(decision.reasons[0]).toContain('survivorship')
     expect(warnings.join(' ')).toContain('decided by the application')

@@ -2,7 +2,7 @@ import { byExclusion } from '../../server/analysis/exclusions.ts'
 import { FORMAT, type RunStatistics, type SummedMetric, type UnitCounts } from '../../server/analysis/statistics.ts'
 import { NO_TOTALS } from '../../server/analysis/sums.ts'
 
-/** Sufficient statistics made by hand. */
+/** Makes sufficient statistics of small runs as test data. */
 
 export const CONTROL = 1
 export const TREATMENT = 2
@@ -23,7 +23,7 @@ export const units = (variantId: number, given: Partial<UnitCounts> = {}): UnitC
   }
 }
 
-/** Of users of whom so many did it. */
+/** Makes a proportion. @param converted the number of converted users by variant id */
 export function proportion(
   key: string,
   converted: Record<number, number>,
