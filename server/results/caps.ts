@@ -12,14 +12,14 @@ import { asMeasures, rawFilterOf, type View } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
 
 /**
- * Values per user, capped at a quantile of those of all users: caps move with every event, so that no total can hold
- * them.
+ * Reads values per user and caps them at a quantile of all users' values. Every event may move the cap, so totals
+ * cannot hold sums of capped values.
  */
 
-/** The sums of capped values and their capped covariate, and how many users were capped. */
-export type Capped = Pick<SummedMetric, 'sums'> & { caps: NonNullable<SummedMetric['caps']> }
+/** The sums of capped values and capped covariates, the caps, and the number of capped users. */
+type Capped = Pick<SummedMetric, 'sums'> & { caps: NonNullable<SummedMetric['caps']> }
 
-/** The figures of a user that the sums need. */
+/** The figures of one user that the sums need. */
 type Value = {
   variant_id: number
   period: number
@@ -33,19 +33,21 @@ type Value = {
 const valueFields = sql`'variant_id', u.variant_id, 'period', u.period, 'events', m.events, 'unusable', m.unusable,
   'exposing', m.exposing,
   'num', m.num, 'pre_num', m.pre_num`
-/** The values of those who count, of one measure, and how many there are with and without one. */
+/** Selects the values of all counted users for one measure, and the number of counted users with or without a value. */
 const valuesOf = (units: string, metrics: string, which: RawBuilder<unknown> = sql``) => sql<Values>`
   select (select count(*) from ${sql.table(units)} u where ${isCounted('u')})::int as users, coalesce((
     select json_agg(json_build_object(${valueFields}))
     from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id ${which}
       where ${isCounted('u')}), '[]') as found`
-const OF_UNIT = ['user_id', 'variant_id', 'period', 'exposed_at', 'excluded_reason']
-const OF_METRIC = ['user_id', 'measure_id', 'events', 'unusable', 'exposing', 'num', 'pre_num']
+const UNIT_FIELDS = ['user_id', 'variant_id', 'period', 'exposed_at', 'excluded_reason']
+const METRIC_FIELDS = ['user_id', 'measure_id', 'events', 'unusable', 'exposing', 'num', 'pre_num']
 type Values = { users: number; found: Value[] }
 
 /**
- * One measure's values per user, capped at a quantile of those of all users; the covariate at its own. Reads the values
- * that totals keep per user.
+ * Reads the values that totals keep per user for one measure, and caps them at a quantile of all users' values. The
+ * covariate is capped at its own quantile.
+ * @param fraction of the quantile, such as 0.99
+ * @param userIds users with unfolded events, whose values are computed from raw events instead
  */
 export async function readCapped(
   em: EntityManager,
@@ -64,14 +66,14 @@ export async function readCapped(
     em,
     sql<Values>`
       with ${corrected ? unfolded : sql``}
-      unit_now as materialized (${now('units', 'fresh_unit', OF_UNIT)}),
-      metric_now as materialized (${now('unit_metrics', 'fresh_metric', OF_METRIC)})
+      unit_now as materialized (${now('units', 'fresh_unit', UNIT_FIELDS)}),
+      metric_now as materialized (${now('unit_metrics', 'fresh_metric', METRIC_FIELDS)})
       ${valuesOf('unit_now', 'metric_now', sql`and m.measure_id = ${measureId}`)}`,
   )
   return capValues(rows as Values[], fraction)
 }
 
-/** The same from what is recorded. */
+/** Computes all values from raw events and caps them likewise. @param declared dimensions of the experiment */
 export async function readCappedRaw(
   em: EntityManager,
   run: MeasuredRun,
@@ -93,7 +95,7 @@ export async function readCappedRaw(
   return capValues(chunks, fraction)
 }
 
-/** Users without a value have 0. */
+/** Caps the values and adds them up by variant and period. A counted user without a value has the value 0. */
 function capValues(chunks: readonly Values[], fraction: number): Capped {
   const users = chunks.reduce((sum, chunk) => sum + chunk.users, 0)
   const values = chunks.flatMap(({ found }) => found)

@@ -4,13 +4,14 @@ import { execute } from '../database/sql.ts'
 import { planForChunks } from '../totals/progress.ts'
 import type { MeasuredRun } from './totals.ts'
 
-/** Reading everybody of a run chunk by chunk: no statement takes longer than a database may, however many there are. */
+/** Reads all users of a run chunk by chunk, so that no statement exceeds the time limit of the database. */
 
+/** The number of assigned ids per chunk. */
 const CHUNK = 10_000
 
 /**
- * Each chunk of a run's people as the CTE `person`, in the caller's transaction: everybody is in one chunk, where the
- * first of the ids is that an assignment is stored for.
+ * Yields the CTE `person` for each chunk of a run's users, in the caller's transaction. A person with several ids is in
+ * exactly one chunk: that of the person's first id with an assignment, in ascending order.
  */
 export async function* chunksOf(em: EntityManager, run: MeasuredRun): AsyncGenerator<RawBuilder<unknown>> {
   await planForChunks(em)
@@ -29,9 +30,9 @@ export async function* chunksOf(em: EntityManager, run: MeasuredRun): AsyncGener
 }
 
 /**
- * The CTE of a chunk's people.
+ * Makes the CTE `person` of one chunk.
  *
- * An example, of the chunk after `m` up to `z`, where `visitor` is an alias of `ann`, and both are assigned:
+ * An example: in the chunk after `m` up to `z`, `visitor` is an alias of `ann`, and both ids are assigned:
  *
  *     held_here   (visitor, ann): `ann` itself was in an earlier chunk
  *     person      nobody, since the first of ann's assigned ids is not after `m`
@@ -47,13 +48,17 @@ const personsOf = (run: MeasuredRun, after: string, last: string | null) => sql`
     where not exists (
       select 1 from (select h.id as user_id union all select l.alias_id from aliases l
         where l.user_id = h.id offset 0) i
-      -- By the key, id for id: joins by nested loops are off, and any other would read all assignments for each.
+      -- Looks up each id by the key: nested loops are off, and any other join would read all assignments per id.
       cross join lateral (
         select 1 from assignments b
         where b.run_id = ${run.id} and b.user_id = i.user_id and b.user_id < h.user_id
           and b.user_id <= ${after} offset 0) b))`
 
-/** Adds up rows of the same key. @param key of a row, as text */
+/**
+ * Adds up the rows of all chunks that have the same key.
+ * @param key returns the key of a row, as text
+ * @param fixed the columns that are not added up
+ */
 export function addUp<Row extends object>(
   chunks: readonly (readonly Row[])[],
   key: (row: Row) => string,

@@ -10,13 +10,13 @@ import { asMeasures, PLAIN_VIEW, rawFilterOf } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
 
 /**
- * A run day by day, read from what is recorded of every user: sums of squares of running totals cannot be added over
- * days.
+ * Reads a run day by day from the raw events of every user. The sums of each day alone are not enough: squares of
+ * running totals do not add up over days.
  */
 
-/** The figures that a day adds, by variant and allocation period. */
+/** The changes that one day makes to the sums, by variant and allocation period. */
 export type DailyRow = {
-  /** A day of the calendar, or the number of days since the exposure. */
+  /** A calendar day, or the number of days since the exposure. */
   day: string
   variant_id: number
   period: number
@@ -31,8 +31,8 @@ const productChange = (one: string, other: string, last: string | null) => {
 const amountChange = (name: string, last: string | null) =>
   last === null ? sql.ref(`x.${name}`) : sql`${sql.ref(`x.${name}`)} - ${sql.ref(`x.${last}${name}`)}`
 /**
- * Sums over users of the change of their totals, and of the products of any two.
- * @param last the prefix of the totals of the day before; null: there are none
+ * Adds up, over users, the changes of their running totals and of the products of any two running totals.
+ * @param last prefix of the columns with the previous day's running totals; null: there is no previous day
  */
 const changes = (last: string | null) =>
   sql.join([
@@ -44,6 +44,7 @@ const changes = (last: string | null) =>
 
 const upToOne = (isBinary: boolean, sum: RawBuilder<unknown>) => (isBinary ? sql`least(${sum}, 1)` : sum)
 
+/** Makes the CTEs of the counted users (`unit`) with their covariates, and of what they did (`acted`). */
 const source = (
   person: RawBuilder<unknown>,
   run: MeasuredRun,
@@ -57,15 +58,17 @@ const source = (
     from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u')})`
 
 /**
- * Reads what each day of the calendar adds to the sums that stand at its end, over the users exposed by then.
+ * Reads how each calendar day changes the sums over the users who are exposed by its end.
  *
- * An example, of ann, who met blue on Monday, spent 5 that day and 7 on Tuesday:
+ * An example: ann met blue on Monday, and spent 5 on Monday and 7 on Tuesday:
  *
  *     step    (ann, Monday, num 5, is_first), (ann, Tuesday, num 7)
  *     total   (ann, Monday, num 5, last_num 0), (ann, Tuesday, num 12, last_num 5)
  *     rows    Monday: n 1, num 5, num_num 25; Tuesday: n 0, num 7, num_num 119, since 12 x 12 replaces 5 x 5
  *
- * @returns rows in ascending day
+ * @param declared dimensions of the experiment
+ * @param timeZone the time zone that separates days
+ * @returns rows in ascending order of days
  */
 export async function readDaily(
   em: EntityManager,
@@ -113,16 +116,19 @@ export async function readDaily(
 }
 
 /**
- * Reads what users did on each day after their exposure, over those who have been observed that long.
+ * Reads the sums of what users did on each day after their exposure, over the users who were observed to the end of
+ * that day.
  *
- * An example, where ann was exposed three days ago and bob one day ago, and both spent 5 in their first 24 hours:
+ * An example: ann was exposed three days ago and bob one day ago, and both spent 5 in their first 24 hours:
  *
  *     observed   (ann, days 3), (bob, days 1)
  *     size       day 0: n 2; day 1: n 1; day 2: n 1
  *     did        (ann, day 0, num 5), (bob, day 0, num 5)
  *     rows       day 0: n 2, num 10; day 1: n 1, num 0; day 2: n 1, num 0
  *
- * @param until what was observed by then
+ * @param declared dimensions of the experiment
+ * @param until the end of the observation
+ * @param maxDays the number of days after exposure that are read
  */
 export async function readSinceExposure(
   em: EntityManager,
@@ -171,12 +177,12 @@ export async function readSinceExposure(
   return addDays(chunks)
 }
 
-/** In ascending day. */
+/** Adds up the chunks by day, variant and period, in ascending order of days. */
 const addDays = (chunks: readonly DailyRow[][]) =>
   addUp(chunks, ({ day, variant_id, period }) => JSON.stringify([day, variant_id, period]), [
     'day',
     'variant_id',
     'period',
   ]).sort((one, other) => (sortable(one.day) < sortable(other.day) ? -1 : 1))
-/** Days since the exposure are numbers. */
+/** Pads the number of days since the exposure, so that text sorts as numbers do. */
 const sortable = (day: string) => day.padStart(10, '0')

@@ -1,4 +1,4 @@
 import packageJson from '../../package.json' with { type: 'json' }
 
-/** The version that answers are stamped with. A frozen answer stays as this version gave it. */
+/** The engine version that each answer carries. A frozen answer keeps the version that computed it. */
 export const ENGINE_VERSION: string = packageJson.version

@@ -6,15 +6,15 @@ import { readMark } from '../totals/progress.ts'
 import type { GetResults, Results } from './schema.ts'
 import { getResults, type Reporting } from './service.ts'
 
-/** What a subscription touches that looks for changes again and again. */
+/** The parts of the platform that a subscription needs to poll for changes. */
 export type Following = { readonly orm: MikroORM; readonly keyRing: KeyRing; readonly poller: Poller }
 
-/** Often enough to watch, seldom enough that many may. */
+/** The pause between polls: short enough for a reader who watches, long enough to serve many subscriptions. */
 const PAUSE_MS = 5000
 
 /**
- * Results now, and again whenever what was counted has changed them, at most every five seconds.
- * @param token whose key must stay active
+ * Yields the results now, and again whenever newly counted events have changed them, at most every five seconds.
+ * @param token the caller's API token: its key must stay active
  */
 export async function* followResults(
   reporting: Reporting,
@@ -37,13 +37,13 @@ export async function* followResults(
       sent = text
       yield results
     } catch (error) {
-      // A database that is unavailable is looked at again; before the first answer the reader gets the error.
+      // Polls again while the database is unavailable; before the first answer, the reader gets the error instead.
       if (sent === null || !(isDatabaseUnavailable(error) || isTransient(error))) throw error
     }
   }
 }
 
-/** Leaves out the price of reading, which is another figure every time. */
+/** Removes the costs of reading, which differ in every answer. */
 const withoutCosts = (results: Results) => ({
   ...results,
   metrics: results.metrics.map((metric) => ({ ...metric, cost: null })),

@@ -16,29 +16,31 @@ import { gather } from './gather.ts'
 import { register } from './register.ts'
 import { findRun, plainQuestion, resolve } from './resolve.ts'
 import type { FreezeResults, FrozenExport, GetResults, Results } from './schema.ts'
-import { answerOf, getResults as getResultsOf, type Reporting } from './service.ts'
+import { answerOf, getResults, type Reporting } from './service.ts'
 import { readUnfolded } from './unfolded.ts'
 
-/** When a run has settled, its sufficient statistics and its answer are kept, and never change again. */
+/** Freezes runs: stores the sufficient statistics and the answer of a settled run, which never change again. */
 
-/** How long after the longest window what comes late is waited for. */
+/** How long after the end of the longest window late events still count. */
 const SETTLING_MS = 72 * 3_600_000
 const PAUSE_MS = 60_000
 
 /**
- * Freezes a run that has ended: everything recorded by now is counted, and nothing that comes later.
- * @throws DomainError CONFLICT while it goes on, or when it is frozen already
+ * Freezes a run that has ended. Everything recorded by now is counted; later events are not.
+ * @throws DomainError NOT_FOUND for an unknown run; CONFLICT if the run goes on or is frozen already, a metric is still
+ *   being computed, or too many events are not counted yet; SERVICE_UNAVAILABLE while an event type is counted for the
+ *   first time
  */
-export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Promise<void> {
+async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Promise<void> {
   const known = await orm.em.fork().findOne(Run, runId)
   if (!known) throw notFound('Run', runId)
   const question = plainQuestion(known.experiment_id, known.number)
-  // A type of events that is measured for the first time is counted before the lock is taken.
+  // Registers the event type before taking the lock: counting past events needs the same lock.
   const em = orm.em.fork()
   await register(em, reporting.totals, await resolve(em, reporting.timeZone, await findRun(em, question), question))
   await reporting.totals.catchUp()
   await orm.em.fork().transactional(async (em) => {
-    // Nobody changes totals meanwhile: what is counted now is what is kept.
+    // Keeps totals as they are until the statistics are stored.
     await lock(em, 'fold')
     const run = await em.findOneOrFail(Run, runId, { refresh: true })
     const experiment = await em.findOneOrFail(Experiment, run.experiment_id, { refresh: true })
@@ -48,9 +50,10 @@ export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: numb
     if (query.specs.some(({ metric }) => metric.status === 'computing'))
       throw conflict(`Experiment ${experiment.id} has a metric that is still being computed; try again soon`)
     const { userIds, ended } = await readUnfolded(em, run)
-    if (userIds === null) throw conflict(`Too much is waiting to be counted for run ${run.number}; try again soon`)
-    const waiting = [...userIds, ...(ended ? await findAfterEnd(em, run.id, null) : [])]
-    if (waiting.length > 0) await finishRun(em, run.id, waiting)
+    if (userIds === null)
+      throw conflict(`Run ${run.number} has too many events that are not counted yet; try again soon`)
+    const uncounted = [...userIds, ...(ended ? await findAfterEnd(em, run.id, null) : [])]
+    if (uncounted.length > 0) await finishRun(em, run.id, uncounted)
     run.frozen_at = await readClock(em)
     await em.flush()
     const statistics = await gather(em, { ...query, run }, { userIds: [], dataThrough: run.frozen_at })
@@ -58,26 +61,35 @@ export async function freezeRun(orm: MikroORM, reporting: Reporting, runId: numb
   })
 }
 
-/** Freezes the latest run, or the one named. @returns its frozen answer to the plain question */
+/** Freezes the latest run, or the run that the input names. @returns the run's frozen answer to the plain question */
 export async function freezeResults(orm: MikroORM, reporting: Reporting, input: FreezeResults): Promise<Results> {
   const { experiment, run } = await findRun(orm.em.fork(), input)
-  if (!run) throw conflict(`Experiment ${experiment.id} has no run that could be frozen`)
+  if (!run) throw conflict(`Experiment ${experiment.id} has no run to freeze: start the experiment first`)
   await freezeRun(orm, reporting, run.id)
-  return getResultsOf(orm.em.fork(), reporting, plainQuestion(experiment.id, run.number))
+  return getResults(orm.em.fork(), reporting, plainQuestion(experiment.id, run.number))
 }
 
-/** Exports the statistics of a frozen run as a file that can be verified offline, and how much came too late for it. */
+/**
+ * Exports a frozen run's answer to a question with the statistics behind it, for `npm run verify:result`, and counts
+ * the events that came too late.
+ * @throws DomainError CONFLICT if the run is not frozen; NOT_FOUND if no answer to the question is stored
+ */
 export async function exportFrozen(em: EntityManager, input: GetResults): Promise<FrozenExport> {
   const { experiment, run } = await findRun(em, input)
   if (!run?.frozen_at)
-    throw conflict(`Experiment ${experiment.id} has no frozen results${run ? ` of run ${run.number}` : ''}`)
+    throw conflict(
+      `Experiment ${experiment.id} has no frozen results${run ? ` of run ${run.number}: complete and freeze the run first` : ': it has no run yet'}`,
+    )
   const frozen = await findFrozen(em, run.id, input)
   if (!frozen)
-    throw new DomainError('NOT_FOUND', 'This question was not asked before: ask it once, and its answer is kept')
+    throw new DomainError(
+      'NOT_FOUND',
+      'No answer to this question is stored: ask for the results with these options first',
+    )
   return { ...frozen, late_events: await countLate(em, run) } as unknown as FrozenExport
 }
 
-/** Events that name the experiment, happened during the run, and were received after it was frozen. */
+/** Counts events that name the experiment, happened during the run, and were received after the run was frozen. */
 async function countLate(em: EntityManager, { experiment_id, started_at, ended_at, frozen_at }: Run): Promise<number> {
   const rows = await execute(
     em,
@@ -90,7 +102,7 @@ async function countLate(em: EntityManager, { experiment_id, started_at, ended_a
   return rows[0]?.late ?? 0
 }
 
-/** Runs that ended so long ago that nothing more is waited for. */
+/** Finds runs that ended so long ago that no late event counts any more. @returns ids in ascending order */
 async function findSettled(em: EntityManager): Promise<number[]> {
   const now = await readClock(em)
   const endedBefore = new Date(now.getTime() - SETTLING_MS)
@@ -103,14 +115,14 @@ async function findSettled(em: EntityManager): Promise<number[]> {
   return settled
 }
 
-/** Freezes runs that have settled, in the background. */
+/** Freezes settled runs in the background. */
 export function createFreezer(options: { orm: MikroORM; reporting: Reporting; log: Logger }): BackgroundJob {
   const { orm, reporting, log } = options
   const complaint = 'Results cannot be frozen; trying again'
   return inBackground({ pauseMs: PAUSE_MS, log, complaint }, async (signal) => {
     for (const runId of await findSettled(orm.em.fork())) {
       if (signal.aborted) return
-      // Another process may have been first, and what still moves is tried again.
+      // Another process may have frozen the run first. A run that cannot be frozen yet is tried again later.
       await freezeRun(orm, reporting, runId).catch((error) =>
         log.debug({ err: error, runId }, 'A run cannot be frozen yet'),
       )

@@ -7,16 +7,21 @@ import type { Json } from '../wire.ts'
 import { FrozenResult } from './entity.ts'
 import type { GetResults } from './schema.ts'
 
-/** Answers of frozen runs: the first one to a question is the only one, whatever changes afterwards. */
+/**
+ * Stores the answers of frozen runs. The first answer to a question is stored for good, whatever changes afterwards.
+ */
 
-/** An answer as it is sent and stored; times in ISO 8601. */
+/** An answer as it is sent and stored. Times are in ISO 8601. */
 export type SentAnswer = SnakeCased<ReturnType<typeof answer>>
 
-/** A frozen answer and its statistics, both as they were stored: `upgrade()` brings statistics to the present format. */
-export type Frozen = { statistics: Stored; answer: SentAnswer }
+/** A frozen answer and its statistics, as stored. `upgrade()` converts the statistics to the current format. */
+type Frozen = { statistics: Stored; answer: SentAnswer }
 
-/** The question in canonical form: the same for the same question, however it was asked. */
-export function questionKey({ experiment_id: _, run: __, ...question }: GetResults): string {
+/**
+ * Writes a question in canonical form. Inputs that differ only in the order of fields or in nulls for absent fields
+ * have the same form.
+ */
+function questionKey({ experiment_id: _, run: __, ...question }: GetResults): string {
   const given = Object.entries(question).filter(([, value]) => value != null)
   return JSON.stringify(given.toSorted(([one], [other]) => (one < other ? -1 : 1)))
 }
@@ -26,7 +31,7 @@ export async function findFrozen(em: EntityManager, runId: number, question: Get
   return row && { statistics: row.statistics as Stored, answer: row.answer as unknown as SentAnswer }
 }
 
-/** @returns what is stored, which somebody else may have stored first */
+/** Stores an answer, unless another request was first. @returns the stored answer and statistics */
 export async function storeFrozen(
   em: EntityManager,
   runId: number,

@@ -1,12 +1,12 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { hasBreakdown } from '../analysis/answer.ts'
 import { checkRatios } from '../analysis/sample-ratios.ts'
-import { FORMAT, type MetricSums, type RunStatistics } from '../analysis/statistics.ts'
+import { FORMAT, type MetricSums, type RunStatistics, type Variant } from '../analysis/statistics.ts'
 import { NO_SUMS } from '../analysis/sums.ts'
-import type { Run } from '../experiments/entity.ts'
+import type { Experiment, Run } from '../experiments/entity.ts'
 import { readCapped, readCappedRaw } from './caps.ts'
 import { ENGINE_VERSION } from './engine.ts'
-import { cellOf, declaredOf, keptQuantile, needsRaw, type ResultsQuery, type Waiting } from './query.ts'
+import { type Correction, cellOf, declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
 import { readQuantile, readRaw } from './raw.ts'
 import { readShape, type Shape } from './shape.ts'
 import type { Spec } from './specs.ts'
@@ -15,30 +15,26 @@ import { asCounts, asSums, type CellRow, type MeasuredRun, readTotals, type Tota
 
 const DAY_MS = 86_400_000
 
-/** Gathers sufficient statistics, in the caller's transaction: they are of one moment where that has one snapshot. */
-export async function gather(em: EntityManager, query: ResultsQuery, waiting: Waiting): Promise<RunStatistics> {
+/**
+ * Gathers the sufficient statistics that answer a query, in the caller's transaction. All figures are of one moment if
+ * the transaction reads one snapshot.
+ */
+export async function gather(em: EntityManager, query: ResultsQuery, correction: Correction): Promise<RunStatistics> {
   const { experiment, run, question } = query
   const { variants, periods, now } = await readShape(em, experiment.id, run?.id ?? null)
-  const rows = run ? await readRows(em, run, query, waiting) : NOTHING
+  const rows = run ? await readRows(em, run, query, correction) : NO_ROWS
   const inCell = cellFilter(query, rows.isRaw)
   const units = rows.units.filter(inCell)
   const metrics: RunStatistics['metrics'] = []
   for (const [index, spec] of query.specs.entries())
-    metrics.push(run ? await metricOf(em, { run, query, waiting, rows, units }, spec, index) : unmeasured(spec))
+    metrics.push(run ? await metricOf(em, { run, query, correction, rows, units }, spec, index) : unmeasured(spec))
   const statistics: RunStatistics = {
     format: FORMAT,
     engineVersion: ENGINE_VERSION,
     experiment: { id: experiment.id, name: experiment.name },
     run: run?.number ?? null,
     question,
-    variants: controlFirst(
-      variants.map((variant) => ({
-        variantId: variant.id,
-        variantName: variant.name,
-        isControl: variant.is_control,
-        enabled: variant.enabled || experiment.status === 'completed' || experiment.status === 'archived',
-      })),
-    ),
+    variants: variantsOf(experiment, variants),
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map(asCounts),
     metrics,
@@ -52,19 +48,20 @@ export async function gather(em: EntityManager, query: ResultsQuery, waiting: Wa
     hasEnded: run?.ended_at != null,
     state: run?.frozen_at ? 'frozen' : run?.ended_at ? 'settling' : 'live',
     frozenAt: run?.frozen_at?.toISOString() ?? null,
-    dataThrough: waiting.dataThrough?.toISOString() ?? null,
+    dataThrough: correction.dataThrough?.toISOString() ?? null,
   }
   const { assigned, exposed } = checkRatios(statistics)
   if (run && (assigned.isMismatch || exposed.isMismatch))
-    statistics.suspects = await findSuspects(em, run, declaredOf(experiment), waiting.userIds, query.timeZone)
+    statistics.suspects = await findSuspects(em, run, declaredOf(experiment), correction.userIds, query.timeZone)
   return statistics
 }
 
 /**
- * Rows, where they are from, and the time that reading them took. Raw rows number measures by the index of the spec.
+ * Rows of totals, or raw rows in the same shape, and the time that reading them took. Raw rows number measures by the
+ * index of the spec.
  */
 type Rows = TotalRows & { isRaw: boolean; milliseconds: number }
-const NOTHING: Rows = { units: [], metrics: [], isRaw: false, milliseconds: 0 }
+const NO_ROWS: Rows = { units: [], metrics: [], isRaw: false, milliseconds: 0 }
 
 type InCell = (row: CellRow) => boolean
 
@@ -73,17 +70,22 @@ function cellFilter(query: ResultsQuery, isRaw: boolean): InCell {
   return (row) => row.dimension === (cell?.dimension ?? '') && row.dimension_value === (cell?.value ?? '')
 }
 
-async function readRows(em: EntityManager, run: MeasuredRun, query: ResultsQuery, waiting: Waiting): Promise<Rows> {
+async function readRows(
+  em: EntityManager,
+  run: MeasuredRun,
+  query: ResultsQuery,
+  correction: Correction,
+): Promise<Rows> {
   const began = performance.now()
   const isRaw = needsRaw(query)
-  const asked = [...query.specs, query.documented]
+  const specs = [...query.specs, query.documented]
   const dimensions = ['', ...(query.question.dimension === null ? [] : [query.question.dimension])]
   const cell = cellOf(query)
   const found = isRaw
     ? await readRaw(
         em,
         run,
-        asked.map(({ measure }) => measure),
+        specs.map(({ measure }) => measure),
         query.view,
         declaredOf(query.experiment),
         dimensions,
@@ -91,9 +93,9 @@ async function readRows(em: EntityManager, run: MeasuredRun, query: ResultsQuery
     : await readTotals(
         em,
         run,
-        [...new Set(asked.flatMap(({ measureId }) => measureId ?? []))],
+        [...new Set(specs.flatMap(({ measureId }) => measureId ?? []))],
         [...dimensions, ...(cell ? [cell.dimension] : [])],
-        waiting.userIds,
+        correction.userIds,
       )
   return { ...found, isRaw, milliseconds: performance.now() - began }
 }
@@ -104,14 +106,15 @@ function sumsOf({ measureId, plainType }: Spec, index: number, { metrics, isRaw 
   return plainType !== null && !isRaw ? sums.map(asProportion) : sums
 }
 
-/** A type of events counts 1 for everybody with one, whatever its values. */
+/** Gives the value 1 to each user with an event, whatever the values of the events. */
 const asProportion = (sums: MetricSums): MetricSums => ({ ...sums, ...NO_SUMS, num: sums.users, numNum: sums.users })
 
-type Reading = { run: Run; query: ResultsQuery; waiting: Waiting; rows: Rows; units: readonly UnitRow[] }
+/** A query with everything that was read once for all metrics. */
+type QueryReading = { run: Run; query: ResultsQuery; correction: Correction; rows: Rows; units: readonly UnitRow[] }
 
 async function metricOf(
   em: EntityManager,
-  { run, query, waiting, rows, units }: Reading,
+  { run, query, correction, rows, units }: QueryReading,
   spec: Spec,
   index: number,
 ): Promise<RunStatistics['metrics'][number]> {
@@ -132,7 +135,7 @@ async function metricOf(
     const isRaw = rows.isRaw || cellOf(query) !== null || measureId === null
     const capped = isRaw
       ? await readCappedRaw(em, run, measure, metric.cap, view, declared)
-      : await readCapped(em, run, measureId, metric.cap, waiting.userIds)
+      : await readCapped(em, run, measureId, metric.cap, correction.userIds)
     return { ...metric, source: isRaw ? 'events' : 'users', cost: costNow(), ...capped }
   }
   if (!rows.isRaw) {
@@ -144,7 +147,7 @@ async function metricOf(
   return { ...metric, status: 'ready', source: 'events', cost, caps: null, sums }
 }
 
-/** A metric before the first run. */
+/** Makes the figures of a metric before the first run: none. */
 const unmeasured = ({ metric }: Spec): RunStatistics['metrics'][number] =>
   metric.kind === 'quantile'
     ? { ...metric, source: 'totals', cost: null, quantiles: [] }
@@ -171,15 +174,22 @@ function segmentsOf(
   })
 }
 
-const controlFirst = <Variant extends { isControl: boolean }>(variants: readonly Variant[]): Variant[] => {
-  const control = variants.find(({ isControl }) => isControl) ?? variants[0]
-  return control ? [control, ...variants.filter((variant) => variant !== control)] : []
+/** Lists the variants with the control first. A variant of an ended experiment counts as enabled. */
+function variantsOf({ status }: Experiment, variants: Shape['variants']): Variant[] {
+  const all = variants.map((variant) => ({
+    variantId: variant.id,
+    variantName: variant.name,
+    isControl: variant.is_control,
+    enabled: variant.enabled || status === 'completed' || status === 'archived',
+  }))
+  const control = all.find(({ isControl }) => isControl) ?? all[0]
+  return control ? [control, ...all.filter((variant) => variant !== control)] : []
 }
 
 const sharesOf = (variants: readonly { id: number; percent_allocated: number; enabled: boolean }[]) =>
   Object.fromEntries(variants.map(({ id, percent_allocated, enabled }) => [id, enabled ? percent_allocated : 0]))
 
-/** The periods with anybody in them, and the last. */
+/** Returns the allocation periods with assigned users; the last period, if there are none. */
 function periodsOf(periods: Shape['periods'], units: readonly UnitRow[]): RunStatistics['periods'] {
   const all = periods.map(({ number, shares }) => ({
     period: number,

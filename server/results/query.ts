@@ -4,40 +4,45 @@ import type { Experiment, Run } from '../experiments/entity.ts'
 import { isPlain, type View } from './raw.ts'
 import type { Spec } from './specs.ts'
 
-/** A question about a run, resolved: what is measured for it and how it is looked at. */
+/** A resolved question about a run: the metrics that answer the question, and the users and events that count. */
 export type ResultsQuery = {
   experiment: Experiment
   run: Run | null
   question: Question
   specs: readonly Spec[]
-  /** The documented type of events: it need not be one of the metrics. */
+  /** The event type of the documented fields: not necessarily one of the metrics. */
   documented: Spec
-  /** Types of events whose past is not counted for the run yet. */
+  /** Event types whose past events are not counted for the run yet. */
   uncounted: readonly Uncounted[]
   view: View
-  /** Metrics are looked at in another window than their own, which totals do not hold. */
+  /** Metrics are computed in another window than their own, for which totals hold no sums. */
   otherWindow: boolean
-  /** The statistics that the run was frozen with: nothing else of its quantiles stays. */
+  /** The statistics that the run was frozen with; null if it is not frozen. Only they hold the frozen quantiles. */
   kept: RunStatistics | null
   timeZone: string
 }
 
-/** `measureId` is null where the run is not measured by the type yet. */
-export type Uncounted = { eventType: string; measureId: number | null }
+/** `measureId` is null where no measure of the run counts the event type yet. */
+type Uncounted = { eventType: string; measureId: number | null }
 
-/** The people of whom something is stored and in no total yet. */
-export type Waiting = {
-  /** People who are to be counted anew. */
+/** The correction of totals by unfolded events. */
+export type Correction = {
+  /** Users with unfolded events, who are recounted from raw events. */
   userIds: readonly string[]
-  /** Everything received before is counted; null: everything stored is. */
+  /** Everything received before this time is counted; null: everything stored is counted. */
   dataThrough: Date | null
 }
 
+/** Returns the dimensions that totals hold for an experiment. */
 export const declaredOf = ({ dimensions }: Pick<Experiment, 'dimensions'>) => [
   ...new Set([...COMMON_DIMENSIONS, ...dimensions]),
 ]
 
-/** Totals hold one value of one declared dimension. @returns null where the question is about anything else */
+/**
+ * Finds the cell of the totals that holds the users in question: totals can filter by one value of one declared
+ * dimension.
+ * @returns null where the question filters by nothing, or by anything else
+ */
 export function cellOf({ experiment, view }: ResultsQuery): { dimension: string; value: string } | null {
   const entries = Object.entries(view.where)
   const [name, value] = entries[0] ?? []
@@ -46,13 +51,16 @@ export function cellOf({ experiment, view }: ResultsQuery): { dimension: string;
     : null
 }
 
-/** Tells whether a question is about what totals do not hold. */
+/** Tells whether raw events must be read, because totals do not hold what the question asks for. */
 export const needsRaw = (query: ResultsQuery): boolean =>
   query.otherWindow ||
   !isPlain({ ...query.view, where: cellOf(query) ? {} : query.view.where }) ||
   (cellOf(query) !== null && query.question.dimension !== null)
 
-/** A quantile as it was frozen, of everybody and at the level that is asked for; null where it has to be read. */
+/**
+ * Returns a quantile as it was frozen: that of all users, at the confidence level of the question.
+ * @returns null where the quantile must be read from events
+ */
 export function keptQuantile({ kept, question, view, otherWindow }: ResultsQuery, key: string): QuantileMetric | null {
   if (otherWindow || !isPlain(view) || kept?.question.confidenceLevel !== question.confidenceLevel) return null
   return (

@@ -11,18 +11,19 @@ import type { Json } from '../wire.ts'
 import { addUp, chunksOf } from './chunks.ts'
 import { asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
 
-/** Answers what totals cannot: from everything recorded of every user of a run, at a price that grows with it. */
+/**
+ * Answers what totals cannot, from the raw events of every user of a run. The cost grows with the number of users and
+ * events.
+ */
 
-/** How a question looks at what is recorded. */
+/** The users and events that a question counts. */
 export type View = {
-  /** Only what had been received by then. */
+  /** Only what had been received before this time. */
   as_of: Date | null
-  /** Only users who met the variant in this time, and what happened before its end. */
+  /** Only users who met the variant in this time, and events before its end. */
   from: Date | null
   to: Date | null
-  /**
-   * Only users with these values: of declared dimensions as they were at the decision, of others as the profile says.
-   */
+  /** Only users with these values: declared dimensions as of the decision, other attributes as in the profile. */
   where: Record<string, Json>
   segment_id: number | null
 }
@@ -32,7 +33,7 @@ export const isPlain = (view: View) =>
 
 const time = (date: Date) => sql`${date.toISOString()}::timestamptz`
 
-/** @param declared dimensions of the experiment */
+/** Translates a view to parts of the counting statement. @param declared dimensions of the experiment */
 export function rawFilterOf(
   run: MeasuredRun,
   view: View,
@@ -69,7 +70,7 @@ export function rawFilterOf(
   }
 }
 
-/** Measures that no table holds, numbered by their index. */
+/** Makes rows of measures that are not stored in a table, numbered by their index. */
 export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinition[]) {
   const parts = measures.flatMap(({ parts, ...measure }, measure_id) =>
     parts.map((part) => ({ ...measure, ...part, measure_id })),
@@ -79,7 +80,11 @@ export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinitio
     from ${rows(parts, 'm', { measure_id: 'int', ...MEASURE_COLUMNS, ...PART_COLUMNS })}`
 }
 
-/** Reads rows as totals would hold them, had they been kept for this question. Measures are numbered by their index. */
+/**
+ * Reads rows as totals would hold them, had they been kept for this question. Measures are numbered by their index.
+ * @param declared dimensions of the experiment
+ * @param dimensions the dimensions that are read, '' for all users
+ */
 export async function readRaw(
   em: EntityManager,
   run: MeasuredRun,
@@ -110,9 +115,11 @@ export async function readRaw(
 }
 
 /**
- * Reads what a quantile of events needs of each variant: order statistics, and sums over users of their events and of
- * those at or below it. Read from the events; variants with too few of them are left out.
- * @param confidenceLevel of the order statistics around it
+ * Reads the figures of a quantile for each variant from raw events: order statistics, and sums over users of their
+ * events and of the events at or below the quantile. Variants with too few events are left out.
+ * @param fraction of the events below the quantile, such as 0.95
+ * @param confidenceLevel of the order statistics around the quantile
+ * @param declared dimensions of the experiment
  */
 export async function readQuantile(
   em: EntityManager,

@@ -4,18 +4,18 @@ import type { Run } from '../experiments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { gather } from './gather.ts'
-import { needsRaw, type ResultsQuery, type Waiting } from './query.ts'
+import { type Correction, needsRaw, type ResultsQuery } from './query.ts'
 import { readUnfolded } from './unfolded.ts'
 
-/** How long an answer waits for the fold where much is not counted yet. */
+/** How long an answer waits for the fold where too many events are unfolded. */
 const SETTLE_MS = 1000
 
-export const NOTHING_WAITS: Waiting = { userIds: [], dataThrough: null }
+export const NO_CORRECTION: Correction = { userIds: [], dataThrough: null }
 
 /**
- * Reads totals, and what is stored beyond them, in one snapshot. Where much is waiting to be counted, as after a burst
- * of events, that is done first; under a load that goes on, or where the counting is held up, the answer is as of a
- * moment ago.
+ * Reads totals and unfolded events in one snapshot. Where too many events are unfolded, as after a burst, waits up to a
+ * second for the fold and reads again. Under continuous load, or where the fold is held up, the statistics are still
+ * those of a moment ago, and `dataThrough` says of which.
  */
 export async function read(
   em: EntityManager,
@@ -31,15 +31,16 @@ export async function read(
 const readSnapshot = (em: EntityManager, query: ResultsQuery) =>
   inSnapshot(em, async (em) => {
     const { run } = query
-    // Reading everything recorded needs no correction, and misses nothing.
+    // Raw events and frozen totals need no correction.
     const isExact = run === null || run.frozen_at !== null || needsRaw(query)
-    return gather(em, query, isExact ? NOTHING_WAITS : await readWaiting(em, run))
+    return gather(em, query, isExact ? NO_CORRECTION : await readCorrection(em, run))
   })
 
+/** Runs reads in a read-only transaction with one snapshot. */
 export const inSnapshot = <Result>(em: EntityManager, read: (em: EntityManager) => Promise<Result>): Promise<Result> =>
   em.transactional(read, { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true })
 
-async function readWaiting(em: EntityManager, run: Run): Promise<Waiting> {
+async function readCorrection(em: EntityManager, run: Run): Promise<Correction> {
   const { userIds, ended, since } = await readUnfolded(em, run)
   const others = ended && userIds ? await findAfterEnd(em, run.id, null) : []
   return { userIds: [...(userIds ?? []), ...others], dataThrough: userIds === null ? new Date(since) : null }

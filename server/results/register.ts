@@ -6,14 +6,14 @@ import type { Totals } from '../totals/worker.ts'
 import type { ResultsQuery } from './query.ts'
 import { keyOfType, type Spec } from './specs.ts'
 
-/** Types of events as measures of a run: looked up, or registered so that totals hold them from now on. */
+/** Looks up event types among the measures of a run, or registers them, so that totals hold them from now on. */
 
-/** How long a first question about an event type waits until its past is counted. */
+/** How long the first question about an event type waits until past events are counted. */
 const FILL_MS = 20_000
 
-export type MeasuredType = { measure_id: number; ready: boolean }
+type MeasuredType = { measure_id: number; ready: boolean }
 
-/** Looks up which of these types a run is measured by. */
+/** Looks up which of these event types are measures of a run. `ready`: past events are counted. */
 export async function findMeasuredTypes(
   em: EntityManager,
   runId: number,
@@ -36,10 +36,10 @@ export async function findMeasuredTypes(
 }
 
 /**
- * Makes sure that the types of events of a query are measured, and waits until their past is counted.
- * @param totals null where the caller holds the lock that counting needs: then nothing is waited for
- * @returns the query with the measures
- * @throws DomainError SERVICE_UNAVAILABLE while a type is counted for the first time
+ * Registers the uncounted event types of a query as measures, and waits until their past events are counted.
+ * @param totals null where the caller holds the lock that counting needs: then an uncounted event type is refused
+ * @returns the query with the ids of the measures
+ * @throws DomainError SERVICE_UNAVAILABLE while an event type is counted for the first time
  */
 export async function register(
   em: EntityManager,
@@ -61,8 +61,8 @@ export async function register(
 }
 
 /**
- * Has a run measured by a type of events from now on.
- * @returns the number of the measure; null where no event of the type was ever recorded
+ * Registers an event type as a measure of a run.
+ * @returns the id of the measure; null where no event of the type was ever recorded
  */
 async function registerType(em: EntityManager, runId: number, eventType: string): Promise<number | null> {
   const key = keyOfType(eventType)

@@ -12,11 +12,14 @@ import { findMeasuredTypes } from './register.ts'
 import { type GetResults, getResults as questionSchema } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 
-/** Finds the run that a question is about, and everything that is measured for it. Only looks things up. */
+/** Finds the run of a question and everything that must be measured to answer. Reads only. */
 
 export type Found = { experiment: Experiment; run: Run | null }
 
-/** @throws DomainError NOT_FOUND for an unknown experiment or run */
+/**
+ * Finds the experiment and the run of a question: the latest run, unless the input gives a number.
+ * @throws DomainError NOT_FOUND for an unknown experiment or run
+ */
 export async function findRun(em: EntityManager, input: Pick<GetResults, 'experiment_id' | 'run'>): Promise<Found> {
   const experiment = await em.findOne(Experiment, input.experiment_id)
   if (!experiment) throw notFound('Experiment', input.experiment_id)
@@ -30,11 +33,14 @@ export async function findRun(em: EntityManager, input: Pick<GetResults, 'experi
   return { experiment, run: run ?? null }
 }
 
-/** The question that every run is frozen with. */
+/** Makes the plain question, which has no options. Every run is frozen with the answer to this question. */
 export const plainQuestion = (experimentId: number, run?: number): GetResults =>
   questionSchema.parse({ experiment_id: experimentId, run })
 
-/** @throws DomainError BAD_REQUEST for what cannot be asked */
+/**
+ * Resolves a question about a run to a query.
+ * @throws DomainError BAD_REQUEST naming the field that cannot be answered; NOT_FOUND for an unknown segment
+ */
 export async function resolve(
   em: EntityManager,
   timeZone: string,
@@ -47,30 +53,11 @@ export async function resolve(
   const metrics = kept ? await readVersions(em, kept.metrics) : await readAttached(em, experiment.id)
   const attached = metrics.map((metric) => specOf(metric, windowHours))
   expectKnown(experiment, attached, input.metrics ?? [])
-
-  const hasPrimary = attached.some(({ metric }) => metric.role === 'primary')
-  const documentedType = input.conversion_event_type
-  const furtherTypes = [...new Set(input.event_types ?? [])].filter((type) => hasPrimary || type !== documentedType)
-  const types = [...new Set([documentedType, ...furtherTypes])]
-  const measured = run ? await findMeasuredTypes(em, run.id, types) : new Map()
-  const plain = (type: string, role: MetricRole) =>
-    plainSpec(type, role, measured.get(type)?.measure_id ?? null, windowHours)
-  const documented = plain(documentedType, 'primary')
-  const wanted = input.metrics ? new Set(input.metrics) : null
-  const specs = [
-    ...(hasPrimary ? [] : [documented]),
-    ...attached.filter(({ metric }) => wanted === null || wanted.has(metric.key)),
-    ...furtherTypes.map((type) => plain(type, 'secondary')),
-  ].toSorted((one, other) => ROLES.indexOf(one.metric.role) - ROLES.indexOf(other.metric.role))
   const query: ResultsQuery = {
     experiment,
     run,
     question: questionOf(experiment, run, input),
-    specs,
-    documented,
-    uncounted: types
-      .filter((type) => (run?.frozen_at ? measured.get(type)?.ready === false : !measured.get(type)?.ready))
-      .map((eventType) => ({ eventType, measureId: measured.get(eventType)?.measure_id ?? null })),
+    ...(await specsOf(em, run, attached, input)),
     view: {
       as_of: input.as_of ?? null,
       from: input.from ?? null,
@@ -86,12 +73,46 @@ export async function resolve(
   return query
 }
 
+/**
+ * Selects the metrics and event types that a question asks for, by role. Without a primary metric, the documented event
+ * type is the primary one.
+ */
+async function specsOf(
+  em: EntityManager,
+  run: Run | null,
+  attached: readonly Spec[],
+  input: GetResults,
+): Promise<Pick<ResultsQuery, 'specs' | 'documented' | 'uncounted'>> {
+  const hasPrimary = attached.some(({ metric }) => metric.role === 'primary')
+  const documentedType = input.conversion_event_type
+  const furtherTypes = [...new Set(input.event_types ?? [])].filter((type) => hasPrimary || type !== documentedType)
+  const types = [...new Set([documentedType, ...furtherTypes])]
+  const measured = run ? await findMeasuredTypes(em, run.id, types) : new Map()
+  const plain = (type: string, role: MetricRole) =>
+    plainSpec(type, role, measured.get(type)?.measure_id ?? null, input.window_hours ?? null)
+  const documented = plain(documentedType, 'primary')
+  const selected = input.metrics ? new Set(input.metrics) : null
+  const specs = [
+    ...(hasPrimary ? [] : [documented]),
+    ...attached.filter(({ metric }) => selected === null || selected.has(metric.key)),
+    ...furtherTypes.map((type) => plain(type, 'secondary')),
+  ]
+  return {
+    specs: specs.toSorted((one, other) => ROLES.indexOf(one.metric.role) - ROLES.indexOf(other.metric.role)),
+    documented,
+    uncounted: types
+      .filter((type) => (run?.frozen_at ? measured.get(type)?.ready === false : !measured.get(type)?.ready))
+      .map((eventType) => ({ eventType, measureId: measured.get(eventType)?.measure_id ?? null })),
+  }
+}
+
+/** Reads the statistics that a run was frozen with. */
 async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {
   const frozen = await findFrozen(em, id, plainQuestion(experimentId, number))
   return frozen && upgrade(frozen.statistics)
 }
 
-/** Tells whether anything of the question is in no total and was not frozen, so that events are read. */
+/** Tells whether a part of the question is neither in the totals nor frozen, so that events must be read. */
 const readsEvents = (query: ResultsQuery) =>
   needsRaw(query) ||
   query.specs.some(({ metric }) => metric.kind === 'quantile' && !keptQuantile(query, metric.key)) ||
@@ -136,7 +157,7 @@ async function expectAnswerable(em: EntityManager, experiment: Experiment, input
   const declared = declaredOf(experiment)
   if (input.dimension != null && !declared.includes(input.dimension))
     throw invalid(
-      `Experiment ${experiment.id} has no dimension ${input.dimension}: it is broken down by ${declared.join(', ')}`,
+      `Experiment ${experiment.id} has no dimension ${input.dimension}; it has ${declared.join(', ')}`,
       'dimension',
     )
   if (input.from && input.to && input.from >= input.to) throw invalid('must be after from', 'to')
@@ -145,7 +166,7 @@ async function expectAnswerable(em: EntityManager, experiment: Experiment, input
   if (!segment) throw notFound('Segment', input.segment_id)
   if (segment.rules !== null)
     throw invalid(
-      `Segment ${input.segment_id} decides by rules: filter by the attributes that they name with where instead`,
+      `Segment ${input.segment_id} is defined by rules: filter by the attributes of its rules with where instead`,
       'segment_id',
     )
 }

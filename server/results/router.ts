@@ -16,7 +16,7 @@ export const resultsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/results',
         tags: ['experiments'],
-        summary: 'Conversions, intervals, significance and winner; and what to do, with why to believe it',
+        summary: 'Answer a question about results: figures, tests, warnings and a decision',
       },
       getTwin: true,
     })
@@ -29,7 +29,7 @@ export const resultsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/results/series',
         tags: ['experiments'],
-        summary: 'A metric as it stood at the end of each day, and by days since the exposure',
+        summary: 'Read one metric at the end of each day, and by days since exposure',
       },
       getTwin: true,
     })
@@ -46,7 +46,7 @@ export const resultsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/freeze',
         tags: ['experiments'],
-        summary: 'Freeze the results of a completed run at once, without waiting for what comes late',
+        summary: 'Freeze the results of a completed run now, without waiting for late events',
       },
     })
     .input(wire.freezeResults)
@@ -58,7 +58,7 @@ export const resultsRouter = router({
         method: 'POST',
         path: '/experiments/{experiment_id}/results/frozen',
         tags: ['experiments'],
-        summary: 'What frozen results were computed from, for npm run verify:result',
+        summary: 'Export a frozen answer with its statistics, for npm run verify:result',
       },
       getTwin: true,
     })

@@ -12,17 +12,19 @@ export const documentedQuestion = {
   conversion_event_type: withDefault(label(), 'conversion'),
   confidence_level: withDefault(share, 0.95),
   significance_threshold: withDefault(share, 0.05),
-  interval_method: optional(z.enum(['wilson', 'wald'])).meta({ description: 'wilson unless given' }),
+  interval_method: optional(z.enum(['wilson', 'wald'])).meta({ description: 'The interval of a rate; default wilson' }),
 }
 export const furtherQuestion = {
-  run: optional(z.int().positive().max(2_147_483_647)).meta({ description: 'Its number; the latest unless given' }),
-  method: optional(analysisMethod).meta({ description: 'As planned unless given' }),
+  run: optional(z.int().positive().max(2_147_483_647)).meta({
+    description: 'The number of the run; default the latest run',
+  }),
+  method: optional(analysisMethod).meta({ description: 'The method that decides; default the planned method' }),
   metrics: optional(z.array(label(100)).min(1).max(50)).meta({
-    description: 'Keys of those of its metrics that are asked for; all unless given',
+    description: 'Keys of the metrics to report; default all metrics of the experiment',
     examples: [['revenue-per-user']],
   }),
   event_types: optional(z.array(label()).max(20)).meta({
-    description: 'Further types of events to look at as secondary metrics: users with an event',
+    description: 'Event types to report as further secondary metrics: the rate of users with an event',
     examples: [['signup']],
   }),
   window_hours: optional(
@@ -31,21 +33,30 @@ export const furtherQuestion = {
       .gt(0)
       .max(366 * 24),
   ).meta({
-    description: 'Only events within so many hours after the exposure, for every metric; read from events',
+    description: 'For every metric, count only events within this many hours after exposure; read from events',
   }),
-  from: optional(instant).meta({ description: 'Only users who met a variant from then on; read from events' }),
-  to: optional(instant).meta({ description: 'Only users and events before then; read from events' }),
-  as_of: optional(instant).meta({ description: 'Only what had been received before then; read from events' }),
+  from: optional(instant).meta({
+    description: 'Count only users who met a variant at this time or later; read from events',
+  }),
+  to: optional(instant).meta({
+    description: 'Count only users exposed, and events, before this time; read from events',
+  }),
+  as_of: optional(instant).meta({
+    description: 'Count only what the platform had received before this time; read from events',
+  }),
   dimension: optional(label(100)).meta({
-    description: 'Break down by country_code, is_premium or a declared dimension: exploratory, never a decision',
+    description:
+      'Break down by country_code, is_premium or a declared dimension; a breakdown is exploratory and decides nothing',
     examples: ['country_code'],
   }),
   where: optional(z.record(label(100), z.union([comparand, z.number(), z.boolean()]))).meta({
     description:
-      'Only users with these values: of declared dimensions as at the decision, one alone from totals; of other attributes as in the profile, read from events',
+      'Count only users with these values. Declared dimensions have the value of the decision, other attributes that of the profile. One declared dimension is read from totals, anything else from events',
     examples: [{ country_code: 'US' }],
   }),
-  segment_id: optional(id).meta({ description: 'Only hand-made members of a segment; read from events' }),
+  segment_id: optional(id).meta({
+    description: 'Count only users who were added to this segment by hand; read from events',
+  }),
 }
 export const getResults = z.object({ ...documentedQuestion, ...furtherQuestion }).meta({
   id: 'GetResults',
@@ -56,7 +67,7 @@ export type GetResults = z.output<typeof getResults>
 export const figure = z.number().nullable()
 export const interval = z
   .object({ lower: figure, upper: figure })
-  .meta({ id: 'ResultInterval', description: 'null: unbounded' })
+  .meta({ id: 'ResultInterval', description: 'A bound is null where the interval is unbounded' })
 
 export const variantResult = z
   .object({
@@ -65,13 +76,16 @@ export const variantResult = z
     is_control: z.boolean(),
     total_users: z.int().meta({ description: 'Distinct exposed users' }),
     conversions: z.int().meta({ description: 'Distinct converting users' }),
-    conversion_rate: z.number().meta({ description: 'Per cent' }),
-    confidence_interval: z.object({ lower: z.number(), upper: z.number() }).meta({ description: 'Per cent' }),
+    conversion_rate: z.number().meta({ description: 'In per cent' }),
+    confidence_interval: z.object({ lower: z.number(), upper: z.number() }).meta({ description: 'In per cent' }),
     p_value: z.number().nullable(),
     is_significant: z.boolean().nullable(),
-    relative_uplift: z.number().nullable().meta({ description: 'Per cent of the control' }),
+    relative_uplift: z.number().nullable().meta({ description: 'In per cent of the control' }),
     small_sample: z.boolean().optional(),
-    exact_p_value: z.number().optional().meta({ description: "Fisher's exact test, where the sample is small" }),
+    exact_p_value: z
+      .number()
+      .optional()
+      .meta({ description: "P-value of Fisher's exact test; present where the sample is small" }),
   })
   .meta({ id: 'VariantResult' })
 export const winner = z
@@ -82,32 +96,37 @@ const ratioShape = {
   status: z.enum(['ok', 'no_data', 'unexpected_variant', 'single_variant', 'zero_variance']),
   chi_square: figure,
   degrees_of_freedom: z.int(),
-  p_value: z.number().meta({ description: 'Of a chi-square test, for a planned end' }),
+  p_value: z
+    .number()
+    .meta({ description: 'P-value of the chi-square test; decides is_mismatch once the run has ended' }),
   is_mismatch: z.boolean(),
 }
 const sequentialPValue = figure.meta({
-  description: 'May be looked at whenever one likes; what blocks until the run ends',
+  description: 'Always-valid p-value; decides is_mismatch while the run goes on',
 })
 const ratioCheck = z.object({ ...ratioShape, sequential_p_value: sequentialPValue }).meta({ id: 'RatioCheck' })
 const cause = z
   .object({
-    by: z
-      .string()
-      .meta({ description: 'day, source, exposure_source, segment, or a dimension', examples: ['country_code'] }),
+    by: z.string().meta({
+      description: 'day, source, exposure_source, segment or the name of a dimension',
+      examples: ['country_code'],
+    }),
     value: z.string(),
     of: z.enum(['assigned', 'exposed']),
-    p_value: z.number().meta({ description: 'Of these users alone, times how many values were looked at' }),
-    explains_all: z.boolean().meta({ description: 'Whether everybody else agrees with the allocation' }),
+    p_value: z
+      .number()
+      .meta({ description: 'P-value of these users alone, times the number of tested values (Bonferroni)' }),
+    explains_all: z.boolean().meta({ description: 'True if all other users agree with the allocation' }),
     variants: z.array(z.object({ variant_id: id, users: z.int(), expected: z.number() })),
   })
   .meta({ id: 'MismatchCause' })
 const sampleRatios = z
   .object({
-    assigned: ratioCheck.meta({ description: 'Whether the draw is right' }),
-    exposed: ratioCheck.meta({ description: 'Whether exposures are recorded alike' }),
+    assigned: ratioCheck.meta({ description: 'Tests the numbers of assigned users' }),
+    exposed: ratioCheck.meta({ description: 'Tests the numbers of exposed users' }),
     exclusions: z
       .object(ratioShape)
-      .meta({ id: 'ExclusionCheck', description: 'Whether users are left out of the variants at the same rate' }),
+      .meta({ id: 'ExclusionCheck', description: 'Tests that every variant excludes users at the same rate' }),
     causes: z.array(cause),
   })
   .meta({ id: 'SampleRatios' })
@@ -118,10 +137,10 @@ const level = z
     users: z.int(),
     converted: z.int().meta({ description: 'Users with an event' }),
     events: z.int(),
-    unusable: z.int().meta({ description: 'Events without the number that was to be read' }),
+    unusable: z.int().meta({ description: 'Events without a usable number' }),
     capped: z.int().meta({ description: 'Users whose value was capped' }),
     level: figure.meta({
-      description: 'A rate as a fraction, a mean, a ratio or a quantile, in the unit of the metric',
+      description: 'A rate (0 to 1), a mean, a ratio or a quantile, in the unit of the metric',
     }),
     standard_error: figure,
     interval: interval.nullable(),
@@ -132,17 +151,18 @@ export const comparison = z
     variant_id: id,
     status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
     reason: z.string().nullable(),
-    difference: figure.meta({ description: 'Treatment - control, in the unit of the metric' }),
+    difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
     standard_error: figure,
     interval: interval.nullable(),
     p_value: figure,
     p_value_adjusted: figure.meta({
-      description: 'Primary metrics together by Holm, secondary ones by Benjamini and Hochberg; guardrails: null',
+      description:
+        'Adjusted for all primary metrics by Holm, or for all secondary ones by Benjamini and Hochberg; null for guardrails',
     }),
     uplift: z
       .object({ value: z.number(), interval: interval.nullable(), method: z.enum(['fieller', 'delta', 'mover']) })
       .nullable()
-      .meta({ description: 'Relative to the control: 0.1 is 10 % more' }),
+      .meta({ description: 'Difference relative to the control: 0.1 is 10 % more' }),
     always_valid: z
       .object({
         p_value: z.number(),
@@ -151,42 +171,43 @@ export const comparison = z
         uplift_interval: interval.nullable(),
       })
       .nullable()
-      .meta({ description: 'Right however often one looks; null below 100 users in a variant' }),
+      .meta({ description: 'Valid however often results are read; null below 100 users in a variant' }),
     bayesian: z
       .object({
         probability_better: z.number(),
         interval,
         expected_loss: z
           .number()
-          .meta({ description: 'What choosing the treatment costs on average, if it is the worse one' }),
+          .meta({ description: 'Expected loss of choosing the treatment, in the unit of the metric' }),
         expected_loss_control: z.number(),
       })
       .nullable(),
-    cuped: z
-      .object({ theta: z.number(), variance_reduction: figure })
-      .nullable()
-      .meta({ description: 'How much of the variance the time before the exposure explains; null: not adjusted' }),
+    cuped: z.object({ theta: z.number(), variance_reduction: figure }).nullable().meta({
+      description: 'variance_reduction: share of the variance that values before exposure explain; null: no CUPED',
+    }),
     guardrail: z
       .object({ verdict: z.enum(['failed', 'passed', 'inconclusive']), p_value: figure, bound: figure })
       .nullable(),
     periods_used: z.int(),
-    users_left_out: z.int().meta({ description: 'Of allocation periods with fewer than two users in a variant' }),
+    users_left_out: z
+      .int()
+      .meta({ description: 'Users of allocation periods in which a variant has fewer than two users' }),
   })
   .meta({ id: 'MetricComparison' })
 export const metricResult = z
   .object({
     key: z.string(),
     name: z.string(),
-    version: z.int().nullable().meta({ description: 'Of its definition; null for a type of events' }),
+    version: z.int().nullable().meta({ description: 'Version of the definition; null for an event type' }),
     role,
     kind: z.enum(['proportion', 'mean', 'ratio', 'quantile']),
     direction,
     status: z.enum(['ready', 'computing']),
-    source: z.enum(['totals', 'users', 'events']).meta({ description: 'Where it was read from' }),
+    source: z.enum(['totals', 'users', 'events']).meta({ description: 'What the metric was read from' }),
     cost: z
       .object({ milliseconds: z.number(), users: z.int() })
       .nullable()
-      .meta({ description: 'What reading users or events took; null from totals' }),
+      .meta({ description: 'Cost of reading users or events; null where totals were read' }),
     caps: z.object({ outcome: figure, covariate: figure }).nullable(),
     variants: z.array(level),
     comparisons: z.array(comparison),
@@ -198,28 +219,28 @@ export const decision = z
   .object({
     outcome: outcome.meta({
       description:
-        'ship a variant; stop: each does harm; continue: nothing is known yet; blocked: the data cannot be trusted',
+        'ship: a treatment is better; stop: every treatment does harm; continue: nothing is known yet; blocked: the data cannot be trusted',
     }),
-    variant_id: id.nullable().meta({ description: 'What to ship' }),
+    variant_id: id.nullable().meta({ description: 'The variant to ship; null unless the outcome is ship' }),
     reasons: z.array(z.string()),
-    days_left: z.int().nullable().meta({ description: 'Until the planned users are there, at the pace so far' }),
+    days_left: z.int().nullable().meta({ description: 'Days until the planned users are reached, at the rate so far' }),
     variants: z.array(z.object({ variant_id: id, outcome, reasons: z.array(z.string()) })),
     verdicts: z
       .array(z.object({ key: z.string(), variant_id: id, verdict: z.enum(['better', 'worse']) }))
-      .meta({ description: 'What primary metrics say significantly, whether or not that may be acted upon' }),
+      .meta({ description: 'Significant primary metrics, also where the decision is blocked' }),
   })
   .meta({ id: 'ResultDecision' })
 
 const exclusionCounts = {
-  crossovers: z.int().meta({ description: 'Users seen with two variants: left out of the analysis' }),
+  crossovers: z.int().meta({ description: 'Users seen with two variants; excluded from the analysis' }),
   overridden: z
     .int()
-    .meta({ description: 'Users on whom a variant was forced during the run: left out of the analysis' }),
-  excluded_by_hand: z.int().meta({ description: 'Users left out by hand' }),
-  excluded_by_attribute: z.int().meta({ description: 'Users left out because is_bot or is_internal is true' }),
+    .meta({ description: 'Users whose variant was overridden during the run; excluded from the analysis' }),
+  excluded_by_hand: z.int().meta({ description: 'Users excluded by hand' }),
+  excluded_by_attribute: z.int().meta({ description: 'Users excluded because is_bot or is_internal is true' }),
   excluded_by_rate: z
     .int()
-    .meta({ description: 'Users left out because of more events on a day than max_daily_events' }),
+    .meta({ description: 'Users excluded because they had more than max_daily_events events on a day' }),
 } satisfies Record<SnakeCase<ExclusionCount>, z.ZodType>
 
 export const results = z
@@ -229,38 +250,41 @@ export const results = z
     conversion_event_type: z.string(),
     confidence_level: z.number(),
     significance_threshold: z.number(),
-    run: z.int().nullable().meta({ description: 'Number of the run that is reported; null before the first' }),
+    run: z.int().nullable().meta({ description: 'Number of the reported run; null before the first run' }),
     data_through: timestamp.nullable().meta({
       description:
-        'null: everything stored is counted. A time while much is waiting to be counted: everything received before it is',
+        'null: everything stored is counted. A time: everything received before it is counted; later events are being counted',
     }),
     variants: z.array(variantResult),
     winner: winner.nullable(),
     externally_decided: z
       .int()
-      .meta({ description: 'Users whose variant an event named before the platform was asked' }),
+      .meta({ description: 'Users whose variant an event named before the platform assigned one' }),
     claimed_other: z.int().meta({
-      description: 'Users of whom events name another variant than the platform gave them: they stay in theirs',
+      description:
+        'Users with events that name another variant than the assigned one; they count in the assigned variant',
     }),
     ...exclusionCounts,
     state: z.enum(['live', 'settling', 'frozen']).meta({
       description:
-        'settling: the run has ended, and what comes late still counts; frozen: the answer never changes again',
+        'live: the run goes on; settling: the run has ended, and late events still count; frozen: the answer never changes again',
     }),
     frozen_at: timestamp.nullable(),
     method: analysisMethod,
     planned_users: z.int().nullable(),
     engine_version: z.string(),
     decision,
-    warnings: z.array(z.string()).meta({ description: 'What to know before believing any of it, in sentences' }),
+    warnings: z
+      .array(z.string())
+      .meta({ description: 'Sentences to read before the figures; those that block the decision come first' }),
     sample_ratio: sampleRatios,
-    metrics: z
-      .array(metricResult)
-      .meta({ description: 'What decides, is looked at, and must not get worse, in this order' }),
+    metrics: z.array(metricResult).meta({ description: 'Primary, secondary and guardrail metrics, in this order' }),
     segments: z
       .array(z.object({ dimension: z.string(), value: z.string(), metrics: z.array(metricResult) }))
       .nullable()
-      .meta({ description: 'The breakdown asked for; p-values are corrected over all values of a metric' }),
+      .meta({
+        description: 'The breakdown; p-values of a metric are adjusted over all segments. null without dimension',
+      }),
   })
   .meta({ id: 'Results' })
 export type Results = z.output<typeof results>
@@ -269,10 +293,11 @@ export const freezeResults = z.object({ experiment_id: id, run: furtherQuestion.
 export type FreezeResults = z.output<typeof freezeResults>
 export const frozenResults = z
   .object({
-    statistics: storedObject.meta({ description: 'Sufficient statistics, by variant and allocation period' }),
-    answer: storedObject.meta({ description: 'What was answered when they were frozen' }),
+    statistics: storedObject.meta({ description: 'Sufficient statistics by variant and allocation period' }),
+    answer: storedObject.meta({ description: 'The frozen answer' }),
     late_events: z.int().meta({
-      description: 'Events that name the experiment, happened during the run, and were received after it was frozen',
+      description:
+        'Events that name the experiment, happened during the run, and were received after the run was frozen',
     }),
   })
   .meta({ id: 'FrozenResults' })

@@ -7,9 +7,11 @@ export const getSeries = z
     experiment_id: id,
     run: furtherQuestion.run,
     metric: optional(label(100)).meta({
-      description: 'Key of one of its metrics; the first primary one unless given',
+      description: 'Key of a metric of the experiment; default the first primary metric',
     }),
-    event_type: optional(label()).meta({ description: 'Users with an event of this type, instead of a metric' }),
+    event_type: optional(label()).meta({
+      description: 'Report the rate of users with an event of this type, instead of a metric',
+    }),
     confidence_level: documentedQuestion.confidence_level,
   })
   .meta({ id: 'GetResultsSeries', examples: [{ event_type: 'conversion' }] })
@@ -22,11 +24,11 @@ const point = {
       status: comparison.shape.status,
       difference: figure,
       standard_error: figure,
-      interval: interval.nullable().meta({ description: 'For one look only' }),
+      interval: interval.nullable().meta({ description: 'Valid for one reading only' }),
       always_valid: z
-        .object({ p_value: z.number().meta({ description: 'The smallest so far' }), interval })
+        .object({ p_value: z.number().meta({ description: 'The smallest p-value so far' }), interval })
         .nullable()
-        .meta({ description: 'Right on all days together; null below 100 users in a variant' }),
+        .meta({ description: 'Valid on all days together; null below 100 users in a variant' }),
       uplift: figure,
     }),
   ),
@@ -36,15 +38,15 @@ export const resultsSeries = z
     experiment_id: id,
     run: z.int().nullable(),
     metric: z.string(),
-    time_zone: z.string().meta({ description: 'Where days are cut' }),
+    time_zone: z.string().meta({ description: 'The time zone that separates days' }),
     days: z
       .array(z.object({ day: z.string().meta({ examples: ['2026-01-31'] }), ...point }))
-      .meta({ description: 'As it stood at the end of each day' }),
+      .meta({ description: 'The metric at the end of each day' }),
     since_exposure: z.array(z.object({ day: z.int(), ...point })).meta({
       description:
-        'What users did on a day after their exposure, of those observed so long: a trend is a hint of novelty, not a test',
+        'The metric on each day after exposure, over users observed to the end of that day. A trend hints at a novelty effect and is no test',
     }),
-    cost: z.object({ milliseconds: z.number(), users: z.int() }).meta({ description: 'It is read from events' }),
+    cost: z.object({ milliseconds: z.number(), users: z.int() }).meta({ description: 'Cost of reading events' }),
   })
   .meta({ id: 'ResultsSeries' })
 export type ResultsSeries = z.output<typeof resultsSeries>

@@ -9,7 +9,7 @@ import { columnOf } from '../totals/columns.ts'
 import { type DailyRow, readDaily, readSinceExposure } from './daily.ts'
 import { gather } from './gather.ts'
 import { declaredOf } from './query.ts'
-import { inSnapshot, NOTHING_WAITS } from './read.ts'
+import { inSnapshot, NO_CORRECTION } from './read.ts'
 import { register } from './register.ts'
 import { findRun, resolve } from './resolve.ts'
 import { getResults } from './schema.ts'
@@ -17,10 +17,13 @@ import type { GetSeries, ResultsSeries } from './series-schema.ts'
 import type { Reporting } from './service.ts'
 import { keyOfType } from './specs.ts'
 
-/** How many days after the exposure are looked at. */
+/** The number of days after exposure that a series covers. */
 const NOVELTY_DAYS = 28
 
-/** One metric over time, from what is recorded: capped values are left uncapped, since caps move from day to day. */
+/**
+ * Computes one metric over time from raw events. Caps are not applied, since they would move from day to day.
+ * @throws DomainError BAD_REQUEST for a quantile or an unknown metric; NOT_FOUND for an unknown experiment or run
+ */
 export async function getSeries(em: EntityManager, reporting: Reporting, input: GetSeries): Promise<ResultsSeries> {
   const began = performance.now()
   const found = await findRun(em, input)
@@ -33,21 +36,21 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
     ...(input.event_type ? { event_types: [input.event_type], conversion_event_type: input.event_type } : {}),
   })
   const query = await register(em, reporting.totals, await resolve(em, reporting.timeZone, found, question))
-  const wanted = input.metric ?? (input.event_type ? keyOfType(input.event_type) : query.specs[0]?.metric.key)
-  const spec = query.specs.find(({ metric }) => metric.key === wanted) ?? query.documented
+  const key = input.metric ?? (input.event_type ? keyOfType(input.event_type) : query.specs[0]?.metric.key)
+  const spec = query.specs.find(({ metric }) => metric.key === key) ?? query.documented
   if (spec.metric.kind === 'quantile')
-    throw invalid(`${spec.metric.name} is a quantile, which cannot be followed from day to day`, 'metric')
+    throw invalid(`${spec.metric.name} is a quantile, for which no series is computed; choose another metric`, 'metric')
   const uncapped = { ...spec, metric: { ...spec.metric, cap: null } }
-  const shown = {
+  const described = {
     experiment_id: experiment.id,
     run: run?.number ?? null,
     metric: spec.metric.key,
     time_zone: reporting.timeZone,
   }
-  if (!run) return { ...shown, days: [], since_exposure: [], cost: { milliseconds: 0, users: 0 } }
+  if (!run) return { ...described, days: [], since_exposure: [], cost: { milliseconds: 0, users: 0 } }
   const declared = declaredOf(experiment)
   const { statistics, daily, since } = await inSnapshot(em, async (em) => ({
-    statistics: await gather(em, { ...query, specs: [uncapped] }, NOTHING_WAITS),
+    statistics: await gather(em, { ...query, specs: [uncapped] }, NO_CORRECTION),
     daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
     since: await readSinceExposure(
       em,
@@ -61,7 +64,7 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   const metric = statistics.metrics[0] as SummedMetric
   const days = snakeCased(cumulativeSeries(statistics, metric, daysOf(daily)))
   return {
-    ...shown,
+    ...described,
     days,
     since_exposure: snakeCased(noveltySeries(statistics, metric, daysOf(since))).map(({ day, ...point }) => ({
       ...point,
@@ -74,6 +77,7 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   }
 }
 
+/** Groups rows by day, in the order of the rows. */
 function daysOf(rows: readonly DailyRow[]): Day[] {
   const days = new Map<string, Day>()
   for (const row of rows) {

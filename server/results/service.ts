@@ -9,38 +9,45 @@ import { register } from './register.ts'
 import { type Found, findRun, plainQuestion, resolve } from './resolve.ts'
 import type { GetResults, Results } from './schema.ts'
 
-/** What reading results touches; days are cut in `timeZone`. */
+/** The parts of the platform that reading results needs. Days are separated in `timeZone`. */
 export type Reporting = { readonly totals: Totals; readonly timeZone: string }
 
-/** The documented answer, and beside it the analysis that decides. A frozen run's is what it was when it was frozen. */
+/**
+ * Answers a question about results. A frozen run gives the stored answer to a question, and stores the answer to a new
+ * question if the answer needs no events.
+ * @throws DomainError NOT_FOUND for an unknown experiment, run or segment; BAD_REQUEST for a question that cannot be
+ *   answered; SERVICE_UNAVAILABLE while an event type is counted for the first time
+ */
 export async function getResults(em: EntityManager, reporting: Reporting, input: GetResults): Promise<Results> {
   const found = await findRun(em, input)
   const { run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
   if (frozen) return asResults(frozen.answer)
   const statistics = await statisticsOf(em, reporting, found, input)
-  const given = answerOf(statistics)
+  const sent = answerOf(statistics)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
-  return asResults(isKept ? (await storeFrozen(em, run.id, input, statistics, given)).answer : given)
+  return asResults(isKept ? (await storeFrozen(em, run.id, input, statistics, sent)).answer : sent)
 }
 
-/** Answers in three steps: resolve what is asked, register what is not measured yet, read all of one moment. */
+/** Resolves the question, registers event types that are not measured yet, and reads the statistics of one moment. */
 async function statisticsOf(
   em: EntityManager,
   { totals, timeZone }: Reporting,
   found: Found,
   input: GetResults,
 ): Promise<RunStatistics> {
-  const asked = await resolve(em, timeZone, found, input)
-  const measured = await register(em, totals, asked)
+  const query = await resolve(em, timeZone, found, input)
+  const measured = await register(em, totals, query)
   return read(em, totals, measured)
 }
 
+/** Computes the answer in the spelling of the wire. */
 export const answerOf = (statistics: RunStatistics): SentAnswer => snakeCased(answer(statistics))
 
+/** The type of an answer, for domains that may not import this domain's schema. */
 export type ResultsAnswer = Results
 
-/** The plain question about the latest run; null before the first. */
+/** Answers the plain question about the latest run. @returns null before the first run */
 export async function plainResults(
   em: EntityManager,
   reporting: Reporting,
@@ -51,8 +58,9 @@ export async function plainResults(
   return run && getResults(em, reporting, question)
 }
 
-const asResults = ({ data_through, frozen_at, ...given }: SentAnswer): Results => ({
-  ...given,
+/** Parses the times of a stored or sent answer. */
+const asResults = ({ data_through, frozen_at, ...others }: SentAnswer): Results => ({
+  ...others,
   data_through: data_through === null ? null : new Date(data_through),
   frozen_at: frozen_at === null ? null : new Date(frozen_at),
 })

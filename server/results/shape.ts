@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import type { Share } from '../experiments/entity.ts'
 
-/** An experiment's variants, a run's allocation periods, and the time, in one statement. */
+/** An experiment's variants, a run's allocation periods, and the current time. */
 export type Shape = {
   variants: { id: number; name: string; is_control: boolean; enabled: boolean; percent_allocated: number }[]
   periods: { number: number; shares: Share[] }[]
@@ -11,6 +11,7 @@ export type Shape = {
   now: number
 }
 
+/** Reads the shape in one statement. @param runId null: no periods */
 export async function readShape(em: EntityManager, experimentId: number, runId: number | null): Promise<Shape> {
   const rows = await execute(
     em,

@@ -3,27 +3,24 @@ import type { Attached } from '../metrics/attached.ts'
 import { hasCovariate, type MeasureDefinition, type MetricDefinition, readingOf } from '../metrics/measure.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
-/** A metric before anything of it is read. */
-export type UnreadMetric =
+/** A metric whose figures are not read yet. */
+type UnreadMetric =
   | Omit<SummedMetric, 'source' | 'cost' | 'sums' | 'caps'>
   | Omit<QuantileMetric, 'source' | 'cost' | 'quantiles'>
 
-/** A metric that is asked for: one of the experiment's, or a type of events that has no definition. */
+/** A metric of a question: one of the experiment's metrics, or an event type, which has no definition. */
 export type Spec = {
   metric: UnreadMetric
-  /** The number that totals hold it under; null: nothing, or not yet. */
+  /** The id of the measure that totals hold; null where totals hold none, or none yet. */
   measureId: number | null
   measure: MeasureDefinition
-  /**
-   * The type of events, where there is no definition. Totals hold other sums of it: that somebody has an event is what
-   * counts.
-   */
+  /** The event type, where there is no definition; else null. A user with an event counts 1, whatever totals sum up. */
   plainType: string | null
 }
 
 const DEFAULT_MARGIN = { type: 'relative', size: 0.05 } as const
 
-/** @param windowHours that every metric is looked at with, instead of its own; null: its own */
+/** Makes the spec of an experiment's metric. @param windowHours replaces the window of the metric; null: keeps it */
 export function specOf(attached: Attached, windowHours: number | null): Spec {
   const { definition: own, measure_id: measureId } = attached
   const definition = windowHours === null ? own : typeOf(own).within(own, windowHours)
@@ -46,7 +43,7 @@ function unreadOf({ key, name, version, role, ready }: Attached, definition: Met
   return { ...described, kind, hasCovariate: hasCovariate(definition), cap }
 }
 
-/** Users with an event of a type. */
+/** Makes the spec of an event type: the rate of users with an event. */
 export function plainSpec(
   eventType: string,
   role: MetricRole,
@@ -83,5 +80,7 @@ export function plainSpec(
   }
 }
 
-/** The key of a type of events, as a metric and as a measure. Keys of metrics have no colon. */
+/**
+ * Returns the key of an event type, as a metric and as a measure. It is unique, since keys of metrics have no colon.
+ */
 export const keyOfType = (eventType: string) => `event:${eventType}`

@@ -4,7 +4,12 @@ import type { Suspect } from '../analysis/statistics.ts'
 import { execute } from '../database/sql.ts'
 import { type MeasuredRun, readTotals } from './totals.ts'
 
-/** Counts users by everything that tells them apart. Only a mismatch that is to be explained is worth the price. */
+/**
+ * Counts users by every value that may explain a sample-ratio mismatch: dimensions, days, sources and segments. The
+ * counts are costly, so only a mismatch calls for them.
+ * @param declared dimensions of the experiment
+ * @param unfolded users with unfolded events
+ */
 export async function findSuspects(
   em: EntityManager,
   run: MeasuredRun,
@@ -37,9 +42,9 @@ type SuspectRow = {
 }
 
 /**
- * Counts users by what tells them apart beside dimensions.
+ * Counts users by day, source, source of the exposure, and segment.
  *
- * An example, of ann, who was drawn on Monday by hash, exposed by a check, and is a member of a segment:
+ * An example: ann was drawn on Monday by hash, exposed by a check, and is a member of a segment:
  *
  *     drawn     (ann, blue, source hash, exposure_source check, day 2026-01-05)
  *     grouped   (day, 2026-01-05), (source, hash), (exposure_source, check), (segment, staff), each of blue

@@ -16,7 +16,7 @@ import {
 import { counted, people, stored } from '../totals/counting.ts'
 import { metricColumns, unitColumns } from '../totals/whole.ts'
 
-/** Reads the totals of a run, corrected by the unfolded events. The price is the same however many events there are. */
+/** Reads the totals of a run, corrected by unfolded events. The cost does not grow with the number of events. */
 
 export type MeasuredRun = { id: number; experiment_id: number }
 export type CellRow = { dimension: string; dimension_value: string; variant_id: number; period: number }
@@ -32,17 +32,17 @@ export const asRows = (units: string, metrics: string) => sql`
     (select coalesce(json_agg(m), '[]') from ${sql.table(metrics)} m) as metrics`
 
 /**
- * Reads the totals of variants, and adds what counting people anew changes.
+ * Reads the totals of variants, and adds the changes that recounting users with unfolded events makes.
  *
- * An example, where ann's second order of 7 is unfolded and totals hold her first, of 5:
+ * An example: ann's second order, of 7, is unfolded, and totals hold her first order, of 5:
  *
  *     variant_metrics   (blue, revenue: users 40, num 800, num_num 20000)
- *     metric_unfolded   (blue, revenue: users 0, num +7, num_num +119): ann as counted now, less as stored
+ *     metric_unfolded   (blue, revenue: users 0, num +7, num_num +119): ann as recounted, minus ann as stored
  *     metric            (blue, revenue: users 40, num 807, num_num 20119)
  *
  * @param measureIds the measures that are read
- * @param dimensions the dimensions that are read, '' for everybody
- * @param userIds people to be counted anew
+ * @param dimensions the dimensions that are read, '' for all users
+ * @param userIds users who are recounted
  */
 export async function readTotals(
   em: EntityManager,
@@ -79,7 +79,7 @@ export async function readTotals(
   return rows[0] as TotalRows
 }
 
-/** A row of people under the names of the analysis. */
+/** Renames the columns of a row to the names of the analysis. */
 export const asCounts = (row: UnitRow): UnitCounts => ({
   variantId: row.variant_id,
   period: row.period,
@@ -92,7 +92,7 @@ export const asCounts = (row: UnitRow): UnitCounts => ({
   excluded: byExclusion((reason) => row[snakeCase(EXCLUSIONS[reason])]),
 })
 
-/** A row of a metric under the names of the analysis. */
+/** Renames the columns of a metric's row to the names of the analysis. */
 export const asSums = (row: Pick<MetricRow, 'variant_id' | 'period' | TotalColumn>): MetricSums => ({
   variantId: row.variant_id,
   period: row.period,

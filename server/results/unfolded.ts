@@ -3,31 +3,31 @@ import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import type { MeasuredRun } from './totals.ts'
 
-/** More unfolded rows would cost an answer more time than they are worth. */
+/** The most unfolded rows that an answer corrects for: recounting more would take too long. */
 const MAX_UNFOLDED = 1000
 
-/** The rows that are stored and in no total yet. */
-export type Unfolded = {
-  /** People to be counted anew; null where there are too many. */
+/** The rows that are stored and not in the totals yet. */
+type Unfolded = {
+  /** Users who must be recounted; null where there are too many unfolded rows. */
   userIds: string[] | null
-  /** When the first of it was received, in milliseconds since 1970, UTC; now where there is none. */
+  /** When the first unfolded event was received, in milliseconds since 1970, UTC; now where there is none. */
   since: number
-  /** The run ended, and events after its end may be counted still. */
+  /** The run has ended, and totals may still count events after its end. */
   ended: boolean
 }
 
 /**
- * Finds the people of an experiment's run whose unfolded rows concern it. Reads the ends of indexes.
+ * Finds the users whose unfolded rows concern a run. Reads only the ends of indexes.
  *
- * An example, where totals hold everything up to event 100:
+ * An example: totals hold everything up to event 100:
  *
  *     event     101: ann, names no experiment; 102: bob, names another experiment; 103: cat, names this one
  *     changed   dan, whose assignment of this run changed
- *     logged    eve, whose id was joined to another
- *     answer    user_ids ann, cat, dan, eve; length 5; since when 101 was received
+ *     logged    eve, whose id was joined to another id
+ *     result    user_ids ann, cat, dan, eve; length 5; since when 101 was received
  *
- * Bob counts where a measure of the run takes events that name other experiments, or days with many events exclude
- * people.
+ * Bob is included if a measure of the run takes events that name other experiments, or if the experiment limits the
+ * events of a day.
  */
 export async function readUnfolded(em: EntityManager, run: MeasuredRun): Promise<Unfolded> {
   const rows = await execute(
@@ -39,7 +39,7 @@ export async function readUnfolded(em: EntityManager, run: MeasuredRun): Promise
               and m.any_tag)
           or exists (select 1 from experiments x where x.id = ${run.experiment_id}
             and x.max_daily_events is not null) as takes_any
-        -- The limit tells the planner that this is one row: it would overestimate what follows and compile it.
+        -- Without the limit, the planner overestimates the rows below and turns on its slow JIT compiler.
         from fold_state s limit 1),
       event as materialized (
         select e.user_id, e.experiment_id, e.received_at from state s cross join lateral (
