@@ -7,7 +7,9 @@ import type { Loose } from '../support/api.ts'
 import { onOneDatabase, type TestApp } from '../support/app.ts'
 import { verifyResult } from './verify-result.ts'
 
-/** One frozen run as it was exported before formats were numbered: the plain question, and a fixed analysis by plan. */
+/**
+ * A frozen run, exported before formats were numbered: the plain question, and a fixed analysis broken down by plan.
+ */
 const BEFORE: { plain: Loose; by_plan: Loose } = JSON.parse(
   readFileSync(new URL('../fixtures/frozen/format-1.json', import.meta.url), 'utf8'),
 )
@@ -18,7 +20,7 @@ const changed = (kept: Loose, change: (copy: Loose) => void): Loose => {
   return copy
 }
 
-test('statistics of the first format give the answer that was given then', () => {
+test('statistics of format 1 give the answer that was stored with them', () => {
   for (const { statistics, answer: given } of [BEFORE.plain, BEFORE.by_plan]) {
     expect(statistics.format).toBeUndefined()
     const present = upgrade(structuredClone(statistics))
@@ -29,8 +31,8 @@ test('statistics of the first format give the answer that was given then', () =>
   expect(upgrade(BEFORE.by_plan.statistics).question.departs).toEqual(['method'])
 })
 
-test('every departure that was stored in words has a code that says the same', () => {
-  const words = [
+test('every departure that was stored as a phrase has a code with the same phrase', () => {
+  const phrases = [
     'by a fixed analysis',
     'of some users only',
     'of one segment',
@@ -41,12 +43,12 @@ test('every departure that was stored in words has a code that says the same', (
     'read from events after the results were frozen',
   ]
   const departing = changed(BEFORE.by_plan.statistics, ({ question }) => {
-    question.departs = words
+    question.departs = phrases
   })
-  expect(answer(upgrade(departing)).warnings[0]).toContain(`(${words.join(', ')})`)
+  expect(answer(upgrade(departing)).warnings[0]).toContain(`(${phrases.join(', ')})`)
 })
 
-test('a file that was exported before verifies: a changed figure is found, a changed sentence is no fault', () => {
+test('a file of format 1 verifies: a changed figure is an error, a changed sentence is only reported', () => {
   for (const kept of [BEFORE.plain, BEFORE.by_plan]) expect(verifyResult(kept)).toMatchObject({ status: 0 })
   const counted = changed(BEFORE.plain, ({ statistics }) => {
     statistics.metrics[0].sums[0].sums[0] += 1
@@ -55,23 +57,26 @@ test('a file that was exported before verifies: a changed figure is found, a cha
   const shown = changed(BEFORE.plain, (copy) => {
     copy.answer.metrics[2].variants[0].level += 1
   })
-  expect(verifyResult(shown)).toMatchObject({ status: 1, said: expect.stringContaining('answer.metrics.2.variants.0') })
+  expect(verifyResult(shown)).toMatchObject({
+    status: 1,
+    output: expect.stringContaining('answer.metrics.2.variants.0'),
+  })
   const worded = changed(BEFORE.plain, (copy) => {
     copy.answer.warnings = ['Said in other words.']
     copy.answer.decision.reasons = ['And so is this.']
     copy.answer.decision.variants[0].reasons = ['And this.']
     copy.answer.metrics[0].comparisons[0].reason = 'And that.'
   })
-  const { status, said } = verifyResult(worded)
-  expect([status, said]).toEqual([0, expect.stringContaining('is what its statistics say')])
-  expect(said).toContain('Worded otherwise now, answer.warnings: computed ["7 events of spent')
+  const { status, output } = verifyResult(worded)
+  expect([status, output]).toEqual([0, expect.stringContaining('is what its statistics say')])
+  expect(output).toContain('Worded otherwise now, answer.warnings: computed ["7 events of spent')
   const newer = changed(BEFORE.plain, ({ statistics }) => {
     statistics.format = 99
   })
-  expect(verifyResult(newer)).toMatchObject({ status: 1, said: expect.stringContaining('format 99') })
+  expect(verifyResult(newer)).toMatchObject({ status: 1, output: expect.stringContaining('format 99') })
 })
 
-/** A value of the fixture with the ids of another experiment and its variants. */
+/** Replaces the ids in a value of the fixture by those of another experiment and its variants. */
 function withIds(value: Loose, experimentId: number, ids: Record<string, number>): Loose {
   if (Array.isArray(value)) return value.map((item) => withIds(item, experimentId, ids))
   if (value === null || typeof value !== 'object') return value
@@ -84,8 +89,8 @@ function withIds(value: Loose, experimentId: number, ids: Record<string, number>
   return Object.fromEntries(entries)
 }
 
-/** A frozen run with the metrics of the fixture, whose stored answer is that of the fixture. */
-async function frozenBefore({ api, platform }: TestApp) {
+/** Freezes a run with the metrics of the fixture, and stores the fixture's statistics and answer for the run. */
+async function freezeInFormat1({ api, platform }: TestApp) {
   const definitions = {
     orders: { type: 'proportion', event_type: 'order' },
     spent: { type: 'sum', event_type: 'order', property: 'amount', cap: 0.9 },
@@ -116,10 +121,10 @@ async function frozenBefore({ api, platform }: TestApp) {
   return { experiment, stored }
 }
 
-onOneDatabase('a run that was frozen in the first format', (app) => {
-  test('is answered as it was, gives its quantiles to further questions, and is exported so that it verifies', async () => {
+onOneDatabase('a run that was frozen in format 1', (app) => {
+  test('keeps its answer, gives its quantiles to further questions, and has an export that verifies', async () => {
     const { api } = app()
-    const { experiment, stored } = await frozenBefore(app())
+    const { experiment, stored } = await freezeInFormat1(app())
     expect(await api.results(experiment)).toEqual(stored.answer)
 
     const broken = await api.results(experiment, { dimension: 'plan' })

@@ -4,8 +4,8 @@ import type { Loose, TestApi } from '../support/api.ts'
 import { onOneDatabase, type TestApp } from '../support/app.ts'
 import { verifyResult } from './verify-result.ts'
 
-/** An experiment with something of everything, running. */
-async function running(api: TestApi) {
+/** Starts an experiment with metrics of several kinds, users, and events. */
+async function startExperiment(api: TestApi) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
   const stamp = `${process.pid}-${experiment.id}`
   const define = (name: string, definition: object) =>
@@ -16,22 +16,22 @@ async function running(api: TestApi) {
     await define('latency', { type: 'quantile', event_type: 'request', property: 'ms', quantile: 0.5 }),
   ]
   await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
-    metrics: metrics.map(({ id }, place) => ({ metric_id: id, role: place === 0 ? 'primary' : 'secondary' })),
+    metrics: metrics.map(({ id }, index) => ({ metric_id: id, role: index === 0 ? 'primary' : 'secondary' })),
   })
   const users = Array.from({ length: 40 }, (_, user) => `frozen ${stamp} ${user}`)
-  for (const [place, user_id] of users.entries()) {
-    await api.variantOf(user_id, experiment, { attributes: { plan: place % 2 ? 'gold' : 'free' } })
-    if (place % 3 === 0) await api.record({ user_id, type: 'order', properties: { amount: place } })
+  for (const [index, user_id] of users.entries()) {
+    await api.variantOf(user_id, experiment, { attributes: { plan: index % 2 ? 'gold' : 'free' } })
+    if (index % 3 === 0) await api.record({ user_id, type: 'order', properties: { amount: index } })
     for (let request = 0; request < 4; request++)
-      await api.record({ user_id, type: 'request', properties: { ms: 10 * request + place } })
+      await api.record({ user_id, type: 'request', properties: { ms: 10 * request + index } })
   }
   return { experiment, users, metrics }
 }
 
-/** Everything that would change an answer that is not frozen. */
+/** Makes every change that would change an answer that is not frozen. */
 async function disturb(
   { api, platform }: TestApp,
-  { experiment, users, metrics }: Awaited<ReturnType<typeof running>>,
+  { experiment, users, metrics }: Awaited<ReturnType<typeof startExperiment>>,
   at: string,
 ) {
   for (const user_id of users.slice(0, 20))
@@ -52,9 +52,9 @@ async function disturb(
 }
 
 onOneDatabase('frozen results', (app) => {
-  test('stay as they are, bit for bit, whatever comes late, is erased, or computes anew; a live one moves', async () => {
+  test('stay identical after late events, an erasure, a merge, a new metric version and a rebuild; a live one changes', async () => {
     const { api, platform } = app()
-    const [frozen, live] = [await running(api), await running(api)]
+    const [frozen, live] = [await startExperiment(api), await startExperiment(api)]
     const path = `/api/experiments/${frozen.experiment.id}`
     expect((await api.call('POST', `${path}/freeze`)).status).toBe(409)
     const during = new Date().toISOString()
@@ -71,7 +71,7 @@ onOneDatabase('frozen results', (app) => {
     const before = await api.results(live.experiment)
 
     await disturb(app(), frozen, during)
-    // The answer of another engine would be another one: it is not asked.
+    // A frozen answer is not computed again: an older engine version in the statistics does not change it.
     await platform.orm.em
       .fork()
       .execute(`update frozen_results set statistics = jsonb_set(statistics, '{engineVersion}', '"0.0.1"')`)
@@ -82,7 +82,7 @@ onOneDatabase('frozen results', (app) => {
     for (const user_id of live.users.slice(0, 20))
       await api.record({ user_id, type: 'order', properties: { amount: 1000 } })
     expect((await api.results(live.experiment)).metrics[0].variants).not.toEqual(before.metrics[0].variants)
-    // A question that nobody asked yet is answered by what was measured then.
+    // A new question is answered from the totals of the frozen run.
     const { metrics, warnings } = await api.results(frozen.experiment, { dimension: 'country_code' })
     expect(metrics).toEqual(
       asked[0].metrics.map((metric: Loose) => ({
@@ -99,9 +99,9 @@ onOneDatabase('frozen results', (app) => {
     expect(late_events).toBe(20)
   })
 
-  test('are computed again from what is kept with them, without a database, and a change of any figure is found', async () => {
+  test('are computed again from their export without a database, and a change of any figure is found', async () => {
     const { api } = app()
-    const { experiment } = await running(api)
+    const { experiment } = await startExperiment(api)
     await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
     expect((await api.call('POST', `/api/experiments/${experiment.id}/results/frozen`)).status).toBe(409)
     await api.ok('POST', `/api/experiments/${experiment.id}/freeze`)
@@ -110,7 +110,7 @@ onOneDatabase('frozen results', (app) => {
     expect(never.status).toBe(404)
     expect(verifyResult(kept)).toMatchObject({
       status: 0,
-      said: expect.stringContaining('is what its statistics say'),
+      output: expect.stringContaining('is what its statistics say'),
     })
     const metric = kept.statistics.metrics[0]
     expect(metric).toMatchObject({ version: 1, source: 'totals' })
@@ -118,18 +118,18 @@ onOneDatabase('frozen results', (app) => {
     forged.answer.metrics[0].comparisons[0].p_value = 0.001
     expect(verifyResult(forged)).toMatchObject({
       status: 1,
-      said: expect.stringContaining('answer.metrics.0.comparisons.0.p_value'),
+      output: expect.stringContaining('answer.metrics.0.comparisons.0.p_value'),
     })
     const doctored = structuredClone(kept)
     doctored.statistics.units[0].users += 1
     expect(verifyResult(doctored).status).toBe(1)
-    expect(verifyResult('{')).toMatchObject({ status: 1, said: expect.stringContaining('cannot be read as JSON') })
-    expect(verifyResult({})).toMatchObject({ status: 1, said: expect.stringContaining('no frozen result') })
+    expect(verifyResult('{')).toMatchObject({ status: 1, output: expect.stringContaining('cannot be read as JSON') })
+    expect(verifyResult({})).toMatchObject({ status: 1, output: expect.stringContaining('no frozen result') })
   })
 
-  test('come by themselves when nothing more is waited for, and not before', async () => {
+  test('are frozen by the platform once late events no longer count, and not before', async () => {
     const { api, platform } = app()
-    const { experiment } = await running(api)
+    const { experiment } = await startExperiment(api)
     const path = `/api/experiments/${experiment.id}`
     await api.ok('POST', `${path}/complete`)
     const endedAgo = (hours: number) =>
@@ -148,9 +148,9 @@ onOneDatabase('frozen results', (app) => {
     expect(await stateNow()).toBe('frozen')
   })
 
-  test('of a run that others follow can be asked for by its number', async () => {
+  test('of an earlier run are answered by its number', async () => {
     const { api } = app()
-    const { experiment } = await running(api)
+    const { experiment } = await startExperiment(api)
     await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
     const [first, second] = [await api.results(experiment, { run: 1 }), await api.results(experiment)]
     expect([first.run, second.run]).toEqual([1, 2])

@@ -8,7 +8,8 @@ import { openClockedApp } from '../totals/set-clock.ts'
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 const DAY = 86_400_000
 
-async function experimentOf(api: TestApi, users: number) {
+/** Makes an experiment with assigned users of two countries and two plans. */
+async function makeExperimentWithUsers(api: TestApi, users: number) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
   for (let user = 0; user < users; user++)
     await api.variantOf(`asked ${experiment.id} ${user}`, experiment, {
@@ -20,9 +21,9 @@ async function experimentOf(api: TestApi, users: number) {
 const usersOf = ({ variants }: Loose) => variants.reduce((sum: number, row: Loose) => sum + row.total_users, 0)
 
 onOneDatabase('a question about results', (app) => {
-  test('may be about other types of events, some metrics, some users, part of the time', async () => {
+  test('may be about other event types, some metrics, some users, or part of the time', async () => {
     const { api } = app()
-    const experiment = await experimentOf(api, 30)
+    const experiment = await makeExperimentWithUsers(api, 30)
     await api.record({ user_id: `asked ${experiment.id} 0`, type: 'signup' })
     const answer = await api.results(experiment, { event_types: ['signup', 'never'] })
     expect(answer.metrics.map(({ key, role }: Loose) => [key, role])).toEqual([
@@ -62,18 +63,18 @@ onOneDatabase('a question about results', (app) => {
     ['a level of 1', { confidence_level: 1 }, ['confidence_level']],
     ['a level above 1', { confidence_level: 95 }, ['confidence_level']],
     ['a window below zero', { window_hours: -1 }, ['window_hours']],
-    ['a window of nothing', { window_hours: 0 }, ['window_hours']],
+    ['a window of 0 hours', { window_hours: 0 }, ['window_hours']],
     ['a dimension that was not declared', { dimension: 'shoe_size' }, ['dimension']],
-    ['dates reversed', { from: '2026-02-01T00:00:00Z', to: '2026-01-01T00:00:00Z' }, ['to']],
-    ['a date that is none', { as_of: 'yesterday' }, ['as_of']],
-    ['a method that there is not', { method: 'magic' }, ['method']],
+    ['from after to', { from: '2026-02-01T00:00:00Z', to: '2026-01-01T00:00:00Z' }, ['to']],
+    ['a date that is not one', { as_of: 'yesterday' }, ['as_of']],
+    ['an unknown method', { method: 'magic' }, ['method']],
     ['a filter by a list', { where: { plan: ['gold'] } }, ['where', 'plan']],
     [
       'too many types of events',
-      { event_types: Array.from({ length: 21 }, (_, place) => `type ${place}`) },
+      { event_types: Array.from({ length: 21 }, (_, index) => `type ${index}`) },
       ['event_types'],
     ],
-  ])('is refused with %s, and the fault is named', async (_what, question, path) => {
+  ])('is refused with %s, and the error names the field', async (_what, question, path) => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const { status, body } = await api.call('POST', `/api/experiments/${experiment.id}/results`, question)
@@ -81,7 +82,7 @@ onOneDatabase('a question about results', (app) => {
     expect(body.issues[0].path).toEqual(path)
   })
 
-  test('is refused about members by rules, whom nobody listed, and of a segment that is not there', async () => {
+  test('is refused for a segment that is defined by rules, and for an unknown segment', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const unknown = { segment_id: 2_000_000_000 }
@@ -91,10 +92,10 @@ onOneDatabase('a question about results', (app) => {
       segment_id: segment.id,
     })
     expect(status).toBe(400)
-    expect(body.message).toContain('decides by rules')
+    expect(body.message).toContain('is defined by rules')
   })
 
-  test('has an answer without a figure that is not a number, for every status there is', async () => {
+  test('has an answer without NaN or infinite figures, for every status', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
     const stamp = `${process.pid}-${experiment.id}`
@@ -107,8 +108,8 @@ onOneDatabase('a question about results', (app) => {
       { type: 'sum', event_type: 'same', property: 'x', cap: 0.9 },
     ]
     const metrics: Loose[] = []
-    for (const [place, definition] of definitions.entries())
-      metrics.push(await api.ok('POST', '/api/metrics', { name: `status ${place} ${stamp}`, definition }))
+    for (const [index, definition] of definitions.entries())
+      metrics.push(await api.ok('POST', '/api/metrics', { name: `status ${index} ${stamp}`, definition }))
     await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
       metrics: metrics.map(({ id }) => ({ metric_id: id, role: 'guardrail' })),
     })
@@ -135,38 +136,40 @@ onOneDatabase('a question about results', (app) => {
     )
   })
 
-  test('may be followed: the answer now, and again when what was counted changed it', { timeout: 30_000 }, async () => {
+  test('may be followed: the answer comes now, and again when newly counted events change it', {
+    timeout: 30_000,
+  }, async () => {
     const { api, url } = app()
-    const experiment = await experimentOf(api, 4)
+    const experiment = await makeExperimentWithUsers(api, 4)
     const client = createClient({ url, apiKey: api.token, EventSource })
-    const told: Loose[] = []
+    const received: Loose[] = []
     const times: number[] = []
     const subscription = client.results.follow.subscribe(
       { experiment_id: experiment.id },
       {
         onData: (results) => {
-          told.push(results)
+          received.push(results)
           times.push(performance.now())
         },
       },
     )
     const until = async (count: number) => {
-      for (let waited = 0; told.length < count && waited < 150; waited++) await sleep(100)
+      for (let waited = 0; received.length < count && waited < 150; waited++) await sleep(100)
     }
     await until(1)
-    expect(usersOf(told[0])).toBe(4)
+    expect(usersOf(received[0])).toBe(4)
     for (let event = 0; event < 3; event++)
       await api.record({ user_id: `asked ${experiment.id} 0`, type: 'conversion' })
     await until(2)
     subscription.unsubscribe()
-    expect(told).toHaveLength(2)
-    expect(told[1].variants.reduce((sum: number, row: Loose) => sum + row.conversions, 0)).toBe(1)
+    expect(received).toHaveLength(2)
+    expect(received[1].variants.reduce((sum: number, row: Loose) => sum + row.conversions, 0)).toBe(1)
     expect((times[1] as number) - (times[0] as number)).toBeGreaterThan(4000)
   })
 })
 
 onOneDatabase('results over time', (app, backend) => {
-  test('are what would have been answered at the end of each day, and by days since the exposure', {
+  test('equal the answers at the end of each day, and are given by days since exposure', {
     timeout: 120_000,
   }, async () => {
     const clocked = await openClockedApp(backend, 'UTC')
@@ -192,16 +195,16 @@ onOneDatabase('results over time', (app, backend) => {
         })
       await api.ok('POST', `/api/experiments/${experiment.id}/start`)
       for (let user = 0; user < 60; user++) {
-        const met = begin + user * 2 * 3_600_000
-        await clocked.setClock(met)
+        const exposedAt = begin + user * 2 * 3_600_000
+        await clocked.setClock(exposedAt)
         await api.variantOf(`daily ${user}`, experiment)
-        for (const [place, hours] of [0, 5, 26, 70].entries())
-          if ((user + place) % 3 > 0)
+        for (const [index, hours] of [0, 5, 26, 70].entries())
+          if ((user + index) % 3 > 0)
             await api.record({
               user_id: `daily ${user}`,
               type: 'order',
-              properties: { amount: (user * (place + 2)) % 11 },
-              timestamp: at(Math.min(met + hours * 3_600_000, met + 240_000)),
+              properties: { amount: (user * (index + 2)) % 11 },
+              timestamp: at(Math.min(exposedAt + hours * 3_600_000, exposedAt + 240_000)),
             })
       }
       for (let user = 0; user < 60; user += 2) {
@@ -220,14 +223,14 @@ onOneDatabase('results over time', (app, backend) => {
       expect(series.days.length).toBeGreaterThan(4)
       for (const { day, variants, comparisons } of series.days) {
         const answer = await api.results(experiment, { to: at(Date.parse(day) + DAY) })
-        const [then] = answer.metrics
-        for (const [place, level] of variants.entries()) {
-          expect(level.users, day).toBe(then.variants[place].users)
-          if (level.level !== null) expect(level.level).toBeCloseTo(then.variants[place].level, 9)
+        const [answered] = answer.metrics
+        for (const [index, level] of variants.entries()) {
+          expect(level.users, day).toBe(answered.variants[index].users)
+          if (level.level !== null) expect(level.level).toBeCloseTo(answered.variants[index].level, 9)
         }
         if (comparisons[0].standard_error !== null) {
-          expect(comparisons[0].difference).toBeCloseTo(then.comparisons[0].difference, 9)
-          expect(comparisons[0].standard_error).toBeCloseTo(then.comparisons[0].standard_error, 9)
+          expect(comparisons[0].difference).toBeCloseTo(answered.comparisons[0].difference, 9)
+          expect(comparisons[0].standard_error).toBeCloseTo(answered.comparisons[0].standard_error, 9)
         }
       }
       const [first, ...others] = series.since_exposure
@@ -242,7 +245,7 @@ onOneDatabase('results over time', (app, backend) => {
     }
   })
 
-  test('before the first run are empty; a quantile has none', async () => {
+  test('are empty before the first run, and are refused for a quantile', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const path = `/api/experiments/${experiment.id}/results/series`

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import type { TestApi } from '../support/api.ts'
 import { onEachDatabase } from '../support/app.ts'
 
-/** Users decided elsewhere, so that the counts are exactly these. */
-async function experimentWith(api: TestApi, counts: Record<string, { users: number; conversions: number }>) {
+/** Makes an experiment with exactly these counts: events name the variants, so that nothing is drawn. */
+async function makeExperimentWith(api: TestApi, counts: Record<string, { users: number; conversions: number }>) {
   const names = Object.keys(counts)
   const share = Math.floor(100 / names.length)
   const experiment = await api.makeExperiment(Object.fromEntries(names.map((name) => [name, share])))
@@ -34,12 +34,12 @@ async function experimentWith(api: TestApi, counts: Record<string, { users: numb
 onEachDatabase('results', (app) => {
   test('give rates, intervals, significance and the winner, in per cent and rounded', async () => {
     const { api } = app()
-    const experiment = await experimentWith(api, {
+    const experiment = await makeExperimentWith(api, {
       control: { users: 1000, conversions: 100 },
       better: { users: 1000, conversions: 150 },
       worse: { users: 900, conversions: 60 },
     })
-    // Counting all of it may take longer than an answer waits for.
+    // Counting all events may take longer than an answer waits.
     await app().platform.reporting.totals.catchUp()
     const results = await api.results(experiment)
     // By hand: z = 0.05 / sqrt(0.125 * 0.875 * 0.002) = 3.3806, p = 0.0007; Wilson limits from the textbook formula.
@@ -101,9 +101,9 @@ onEachDatabase('results', (app) => {
     expect(await api.results(experiment, { conversion_event_type: null, confidence_level: null })).toEqual(results)
   })
 
-  test('of another event type count distinct users, however often they did it', async () => {
+  test('of another event type count distinct users, however many events a user has', async () => {
     const { api } = app()
-    const experiment = await experimentWith(api, {
+    const experiment = await makeExperimentWith(api, {
       control: { users: 5, conversions: 0 },
       treatment: { users: 5, conversions: 5 },
     })
@@ -111,7 +111,7 @@ onEachDatabase('results', (app) => {
     expect(variants.map((row: { conversions: number }) => row.conversions)).toEqual([5, 5])
   })
 
-  test('before the first run show every variant with nobody in it', async () => {
+  test('list every variant with 0 users before the first run', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const results = await api.results(experiment)
@@ -122,7 +122,7 @@ onEachDatabase('results', (app) => {
     ])
   })
 
-  test('refuse levels outside (0, 1), and are a 404 for an unknown experiment', async () => {
+  test('refuse levels outside (0, 1), and answer 404 for an unknown experiment', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     for (const level of [0, 1, -0.5, 95])

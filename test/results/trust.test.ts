@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import { onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { scaleOf } from '../support/scale.ts'
 
-/** As many at a time as a process answers well. */
-async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
+/** Works through the items, 24 at a time: a process answers so many well. */
+async function forEachItem<T>(items: readonly T[], work: (item: T) => Promise<unknown>) {
   const left = [...items]
   await Promise.all(
     Array.from({ length: 24 }, async () => {
@@ -14,13 +14,13 @@ async function forAll<T>(items: readonly T[], work: (item: T) => Promise<unknown
 
 onPostgres('a client that loses exposures', () => {
   const USERS = scaleOf('trust').size
-  /** Of ten users in Germany with the treatment, so many lose their exposure. Fewer users need a larger loss. */
+  /** The number of lost exposures per ten German users in the treatment. Fewer users need a larger loss to be found. */
   const LOST_OF_TEN = USERS < 10_000 ? 3 : 1
 
   async function expose(
     { api }: TestApp,
     users: number,
-    isLost: (user: { country: string; variant: number; place: number }) => boolean,
+    isLost: (user: { country: string; variant: number; index: number }) => boolean,
   ) {
     const experiment = await api.makeExperiment(
       { control: 50, treatment: 50 },
@@ -28,14 +28,14 @@ onPostgres('a client that loses exposures', () => {
     )
     await api.ok('POST', `/api/experiments/${experiment.id}/start`)
     const exposures: object[] = []
-    let place = 0
-    await forAll(
+    let index = 0
+    await forEachItem(
       Array.from({ length: users }, (_, user) => user),
       async (user) => {
         const country = user % 10 === 0 ? 'US' : 'DE'
         const user_id = `user ${user}`
         const variant = (await api.variantOf(user_id, experiment, { attributes: { country_code: country } })) as number
-        if (!isLost({ country, variant: variant === experiment.variants.treatment ? 1 : 0, place: place++ }))
+        if (!isLost({ country, variant: variant === experiment.variants.treatment ? 1 : 0, index: index++ }))
           exposures.push({ user_id, experiment_id: experiment.id, type: '$exposure' })
       },
     )
@@ -44,20 +44,20 @@ onPostgres('a client that loses exposures', () => {
     return experiment
   }
 
-  test('in one country, of one variant, is reported with that country; a clean one is not, and the experiment may pause itself', async () => {
+  test('in one country and one variant is reported with the country and pauses the experiment; a correct client is not reported', async () => {
     const app = await openApp('postgres')
     try {
       const { api, platform } = app
-      const clean = await expose(app, USERS / 5, () => false)
-      expect((await api.results(clean)).decision.outcome).toBe('continue')
-      const lossy = await expose(
+      const correct = await expose(app, USERS / 5, () => false)
+      expect((await api.results(correct)).decision.outcome).toBe('continue')
+      const losing = await expose(
         app,
         USERS,
-        ({ country, variant, place }) => country === 'DE' && variant === 1 && place % 10 < LOST_OF_TEN,
+        ({ country, variant, index }) => country === 'DE' && variant === 1 && index % 10 < LOST_OF_TEN,
       )
-      await api.ok('PUT', `/api/experiments/${lossy.id}`, { pause_on: ['mismatch'] })
+      await api.ok('PUT', `/api/experiments/${losing.id}`, { pause_on: ['mismatch'] })
       await platform.reporting.totals.catchUp()
-      const { decision, sample_ratio, winner } = await api.results(lossy)
+      const { decision, sample_ratio, winner } = await api.results(losing)
       expect(sample_ratio.assigned.is_mismatch).toBe(false)
       expect(sample_ratio.exposed.is_mismatch).toBe(true)
       expect(sample_ratio.causes[0]).toMatchObject({
@@ -71,18 +71,18 @@ onPostgres('a client that loses exposures', () => {
       expect(winner).toBeNull()
 
       await platform.jobs.alertMonitor.runNow()
-      const alerts = await api.ok('GET', `/api/alerts?experiment_id=${lossy.id}`)
+      const alerts = await api.ok('GET', `/api/alerts?experiment_id=${losing.id}`)
       expect(alerts).toMatchObject([{ kind: 'mismatch', subject: 'exposed', run: 1, paused: true }])
-      expect((await api.ok('GET', `/api/experiments/${lossy.id}`)).status).toBe('paused')
-      expect(await api.ok('GET', `/api/alerts?experiment_id=${clean.id}`)).toEqual([])
+      expect((await api.ok('GET', `/api/experiments/${losing.id}`)).status).toBe('paused')
+      expect(await api.ok('GET', `/api/alerts?experiment_id=${correct.id}`)).toEqual([])
     } finally {
       await app.close()
     }
   }, 300_000)
 })
 
-onOneDatabase('an application that decides elsewhere', (app) => {
-  test('and reports only those who convert is told of survivorship, and gets no decision', async () => {
+onOneDatabase('an application that assigns variants itself', (app) => {
+  test('and reports only users who convert is warned of survivorship, and gets no decision', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const events = Array.from({ length: 400 }, (_, user) => ({
@@ -95,14 +95,12 @@ onOneDatabase('an application that decides elsewhere', (app) => {
     await api.ok('POST', '/api/events/batch', { events })
     const { decision, warnings } = await api.results(experiment)
     expect(decision.outcome).toBe('blocked')
-    expect(decision.reasons[0]).toContain(
-      '87.5 % of the users were first exposed by an event that conversion measures',
-    )
+    expect(decision.reasons[0]).toContain('87.5 % of the users were first exposed by an event that conversion measures')
     expect(decision.reasons[0]).toContain('survivorship')
     expect(warnings.join(' ')).toContain('decided by the application')
   })
 
-  test('and reports everybody who meets a variant is believed', async () => {
+  test('and reports every user who meets a variant gets a decision', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const seen = (user: number) => ({

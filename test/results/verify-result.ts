@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** Runs `npm run verify:result` on a file with this content. @returns its exit status and everything that it printed */
-export function verifyResult(content: unknown): { status: number | null; said: string } {
+/** Runs `npm run verify:result` on a file with this content. @returns the exit status and all printed output */
+export function verifyResult(content: unknown): { status: number | null; output: string } {
   const folder = mkdtempSync(join(tmpdir(), 'frozen-'))
   try {
     const file = join(folder, 'result.json')
@@ -12,7 +12,7 @@ export function verifyResult(content: unknown): { status: number | null; said: s
     const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'verify:result', '--', file], {
       encoding: 'utf8',
     })
-    return { status, said: `${stdout}${stderr}` }
+    return { status, output: `${stdout}${stderr}` }
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -1,7 +1,7 @@
-# Computes an experiment's results from its exported events and assignments alone, with base R: another reading of what the
-# platform promises, sharing no code with it.
-# In: a folder with events.csv and assignments.csv as they were exported, and questions.csv: what is asked, a metric to a line.
-# Out: lines "question;variant;figure;value".
+# Computes an experiment's results from its exported events and assignments with base R. The script shares no code with the
+# platform, so it is an independent implementation of the documented statistics.
+# Input: a folder with events.csv and assignments.csv as exported, and questions.csv with one metric per line.
+# Output: lines "question;variant;figure;value".
 folder <- commandArgs(trailingOnly = TRUE)[1]
 events <- read.csv(file.path(folder, "events.csv"), colClasses = "character", na.strings = "")
 assignments <- read.csv(file.path(folder, "assignments.csv"), colClasses = "character", na.strings = "")
@@ -29,9 +29,9 @@ run_end <- ms(assignments$run_ended_at[1])
 experiment <- questions$experiment[1]
 
 HOUR <- 3600000
-say <- function(question, variant, figure, value) cat(question, variant, figure, format(value, digits = 17), "\n", sep = ";")
+put <- function(question, variant, figure, value) cat(question, variant, figure, format(value, digits = 17), "\n", sep = ";")
 
-# One row per person: who met which variant first, and when; two variants make a crossover, which is left out.
+# One row per exposed person: the first exposure and its variant. A person with two variants is a crossover and left out.
 people <- function(known) {
   rows <- known[order(known$assigned, known$user_id), ]
   seen <- rows[!is.na(rows$exposed), ]
@@ -44,24 +44,24 @@ people <- function(known) {
   first[!is.na(first$exposed) & variants[first$person_id] == 1, ]
 }
 
-# Per person what a part of a metric adds up to, in [from, until) after the exposure.
-amounts <- function(units, told, type, filter, prop, count, any_tag, from, until) {
-  chosen <- told[told$type == type & (any_tag | is.na(told$experiment_id) | told$experiment_id == experiment), ]
+# Adds up a part of a metric per person, over the events in [from, until).
+amounts <- function(units, recorded, type, filter, prop, count, any_tag, from, until) {
+  chosen <- recorded[recorded$type == type & (any_tag | is.na(recorded$experiment_id) | recorded$experiment_id == experiment), ]
   if (!is.na(filter)) {
     parts <- strsplit(filter, "~")[[1]]
     chosen <- if (parts[2] == "ge") chosen[!is.na(chosen[[parts[1]]]) & chosen[[parts[1]]] >= as.numeric(parts[3]), ]
       else if (parts[2] == "eq") chosen[!is.na(chosen[[parts[1]]]) & chosen[[parts[1]]] == parts[3], ]
       else chosen[is.na(chosen[[parts[1]]]) | chosen[[parts[1]]] != parts[3], ]
   }
-  place <- match(chosen$person_id, units$person_id)
-  chosen <- chosen[!is.na(place), ]
-  place <- place[!is.na(place)]
-  inside <- chosen$at >= from[place] & chosen$at < until[place]
+  index <- match(chosen$person_id, units$person_id)
+  chosen <- chosen[!is.na(index), ]
+  index <- index[!is.na(index)]
+  inside <- chosen$at >= from[index] & chosen$at < until[index]
   chosen <- chosen[inside, ]
-  place <- place[inside]
+  index <- index[inside]
   value <- if (is.na(prop)) rep(1, nrow(chosen)) else if (count) as.numeric(!is.na(chosen[[prop]])) else ifelse(is.na(chosen[[prop]]), 0, chosen[[prop]])
   sums <- rep(0, nrow(units))
-  added <- tapply(value, place, sum)
+  added <- tapply(value, index, sum)
   sums[as.integer(names(added))] <- added
   sums
 }
@@ -73,7 +73,7 @@ comparison <- function(N, vN, D, vD, c, df, level) {
     lower = N - critical * sqrt(vN), upper = N + critical * sqrt(vN), uplift = N / abs(D))
 }
 
-# Levels and variances of a variant over strata, and the parts that the degrees of freedom are made of.
+# Computes level and variance of a variant over strata, and the variant's term of the Welch-Satterthwaite degrees of freedom.
 over_strata <- function(units, y, x, theta, variant, strata, weights) {
   parts <- lapply(strata, function(s) {
     here <- units$period == s & units$variant == variant
@@ -119,7 +119,7 @@ pooled_theta <- function(units, y, x) {
   if (own == 0) 0 else joint / own
 }
 
-# A ratio of sums by the delta method; with a covariate within one period, else of the stratified sums.
+# Compares ratios of sums by the delta method: with a covariate only in a run of one period, else over stratified sums.
 compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covariate) {
   strata <- usable(units, treatment, control)
   if (covariate && length(unique(units$period)) == 1) {
@@ -162,10 +162,10 @@ compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covar
   comparison(t0$level - c0$level, vN, c0$level, c0$variance, 0, vN^2 / (t0$df + c0$df), level)
 }
 
-compare_quantiles <- function(units, told, q, treatment, control, p, level) {
+compare_quantiles <- function(units, recorded, q, treatment, control, p, level) {
   z <- qnorm((1 + level) / 2)
   one <- function(v) {
-    chosen <- told[told$person_id %in% units$person_id[units$variant == v], ]
+    chosen <- recorded[recorded$person_id %in% units$person_id[units$variant == v], ]
     values <- sort(chosen$value)
     n <- length(values)
     at <- function(f) values[min(max(ceiling(n * f - 1e-9), 1), n)]
@@ -200,7 +200,7 @@ for (row in seq_len(nrow(questions))) {
   known$exposed[!is.na(known$exposed) & known$exposed >= as_of] <- NA
   if (!is.na(q$from)) known$exposed[!is.na(known$exposed) & known$exposed < ms(q$from)] <- NA
   units <- people(known)
-  told <- events[events$received < as_of, ]
+  recorded <- events[events$received < as_of, ]
   if (!is.na(q$where)) {
     asked <- strsplit(q$where, "=")[[1]]
     units <- units[!is.na(units[[asked[1]]]) & units[[asked[1]]] == asked[2], ]
@@ -208,7 +208,7 @@ for (row in seq_len(nrow(questions))) {
   from <- units$exposed + as.numeric(q$from_hours) * HOUR
   until <- if (is.na(q$until_hours)) rep(run_end, nrow(units)) else units$exposed + as.numeric(q$until_hours) * HOUR
   before <- units$exposed - as.numeric(q$covariate_days) * 24 * HOUR
-  sums <- function(type, filter, prop, count, from, until) amounts(units, told, type, filter, prop, count == "yes", q$any_tag == "yes", from, until)
+  sums <- function(type, filter, prop, count, from, until) amounts(units, recorded, type, filter, prop, count == "yes", q$any_tag == "yes", from, until)
   y <- sums(q$type, q$filter, q$property, q$count, from, until)
   x <- sums(q$type, q$filter, q$property, q$count, before, units$exposed)
   if (q$binary == "yes") { y <- pmin(y, 1); x <- pmin(x, 1) }
@@ -219,13 +219,13 @@ for (row in seq_len(nrow(questions))) {
   covariate <- as.numeric(q$covariate_days) > 0
   control <- q$control
   treatments <- setdiff(strsplit(q$variants, " ")[[1]], control)
-  for (v in c(control, treatments)) say(q$question, v, "users", sum(units$variant == v))
+  for (v in c(control, treatments)) put(q$question, v, "users", sum(units$variant == v))
   for (v in treatments) {
     if (q$kind == "quantile") {
-      chosen <- told[told$type == q$type & (is.na(told$experiment_id) | told$experiment_id == experiment) & !is.na(told[[q$property]]), ]
-      place <- match(chosen$person_id, units$person_id)
-      chosen <- chosen[!is.na(place), ]; place <- place[!is.na(place)]
-      chosen <- chosen[chosen$at >= from[place] & chosen$at < until[place], ]
+      chosen <- recorded[recorded$type == q$type & (is.na(recorded$experiment_id) | recorded$experiment_id == experiment) & !is.na(recorded[[q$property]]), ]
+      index <- match(chosen$person_id, units$person_id)
+      chosen <- chosen[!is.na(index), ]; index <- index[!is.na(index)]
+      chosen <- chosen[chosen$at >= from[index] & chosen$at < until[index], ]
       chosen$value <- chosen[[q$property]]
       result <- compare_quantiles(units, chosen, q, v, control, as.numeric(q$quantile), level)
     } else if (q$kind == "ratio") {
@@ -245,6 +245,6 @@ for (row in seq_len(nrow(questions))) {
     ratio <- result$difference / result$standard_error
     result$probability_above <- pnorm(ratio)
     result$loss <- result$standard_error * (dnorm(ratio) - ratio * pnorm(-ratio))
-    for (figure in names(result)) say(q$question, v, figure, result[[figure]])
+    for (figure in names(result)) put(q$question, v, figure, result[[figure]])
   }
 }

@@ -7,14 +7,14 @@ import type { Loose } from '../../support/api.ts'
 import { eachDatabase, oneDatabase } from '../../support/app.ts'
 import { scaleOf } from '../../support/scale.ts'
 import { type ClockedApp, openClockedApp } from '../../totals/set-clock.ts'
-import { GREEN_EFFECT, makeWorld, type World } from './world.ts'
+import { GREEN_EFFECT, type Simulation, simulate } from './simulation.ts'
 
 const hasR = spawnSync('Rscript', ['--version']).status === 0
 if (!hasR)
-  console.log('R is not installed (Debian: r-base-core): results are not held against an independent computation')
+  console.log('R is not installed (Debian: r-base-core): results are not compared with an independent computation')
 
-/** A metric as the R script is told of it; filters as `property~ge|eq|ne~value`. */
-type Asked = Partial<
+/** A metric in the columns that the R script reads. A filter is written as `property~ge|eq|ne~value`. */
+type MetricRow = Partial<
   Record<
     | 'kind'
     | 'type'
@@ -38,7 +38,7 @@ type Asked = Partial<
     string
   >
 >
-const METRICS: Record<string, Asked> = {
+const METRICS: Record<string, MetricRow> = {
   buyers: { type: 'purchase', binary: 'yes', covariate_days: '14' },
   'big-buyers': { type: 'purchase', filter: 'amount~ge~20', binary: 'yes', until_hours: '72' },
   views: { type: 'view', covariate_days: '7' },
@@ -91,7 +91,7 @@ const COLUMNS = [
   'from',
   'where',
 ]
-const DEFAULTS: Asked = {
+const DEFAULTS: MetricRow = {
   kind: 'mean',
   count: 'no',
   den_count: 'no',
@@ -104,15 +104,15 @@ const DEFAULTS: Asked = {
 const TOLERANCE = 1e-9
 
 describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [oneDatabase()])(
-  'results, held against an independent computation from the exports (%s)',
+  'results, compared with an independent computation from the exports (%s)',
   (backend) => {
     let app: ClockedApp
-    let world: World
+    let simulation: Simulation
     const folder = mkdtempSync(join(tmpdir(), 'witness-'))
     beforeAll(async () => {
       app = await openClockedApp(backend, 'UTC')
-      world = await makeWorld(app)
-      // Counting all of it may take longer than an answer waits for.
+      simulation = await simulate(app)
+      // Counting all events may take longer than an answer waits.
       await app.platform.reporting.totals.catchUp()
     }, 300_000)
     afterAll(async () => {
@@ -126,8 +126,8 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       return response.text()
     }
 
-    /** Answers of base R, by question, variant and figure. */
-    async function askR(experiment: World['steady'], questions: Record<string, Asked>, level: number) {
+    /** Computes the figures with base R. @returns them by question, variant and name of the figure */
+    async function computeInR(experiment: Simulation['steady'], questions: Record<string, MetricRow>, level: number) {
       writeFileSync(join(folder, 'events.csv'), await exported('/events/export?format=csv'))
       writeFileSync(
         join(folder, 'assignments.csv'),
@@ -137,13 +137,11 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
         const row: Record<string, string> = {
           ...DEFAULTS,
           ...asked,
-          ...{
-            question,
-            experiment: String(experiment.id),
-            control: String(experiment.variants.control),
-            level: String(level),
-            tuning: '2000',
-          },
+          question,
+          experiment: String(experiment.id),
+          control: String(experiment.variants.control),
+          level: String(level),
+          tuning: '2000',
           variants: Object.values(experiment.variants).join(' '),
         }
         return COLUMNS.map((column) => row[column] ?? '').join(',')
@@ -163,7 +161,7 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       return figures
     }
 
-    /** What the platform says, under the names that the script uses. */
+    /** Lists the figures of the platform's answer under the names that the script uses. */
     function figuresOf(key: string, { metrics }: { metrics: Loose[] }): Map<string, number | null> {
       const metric = metrics.find((one) => one.key === key)
       const figures = new Map<string, number | null>()
@@ -184,21 +182,21 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
         put('loss', bayesian?.expected_loss)
         put('theta', cuped?.theta)
         put('reduction', cuped?.variance_reduction)
-        // The interval of two plain rates is Newcombe's.
+        // The platform gives two plain rates Newcombe's interval, which the script does not compute.
         if (metric.kind !== 'proportion') put('lower', interval?.lower)
       }
       return figures
     }
 
-    /** Figures that both give, each within the tolerance of the other. @returns how many */
-    function compare(key: string, ours: Map<string, number | null>, theirs: Map<string, number>, asked = ''): number {
+    /** Compares the figures that both sides give, within the tolerance. @returns the number of compared figures */
+    function compare(key: string, ours: Map<string, number | null>, theirs: Map<string, number>, options = ''): number {
       let compared = 0
       for (const [name, value] of ours) {
         const other = theirs.get(`${key} ${name}`)
         const isMissing = value === null && other === undefined
         if (isMissing || (value === null && /always_valid/.test(name))) continue
         const error = Math.abs((value as number) - (other as number)) / Math.max(1e-3, Math.abs(other as number))
-        expect(error, `${key} ${asked}, variant ${name}: ${value} and ${other}`).toBeLessThan(TOLERANCE)
+        expect(error, `${key} ${options}, variant ${name}: ${value} and ${other}`).toBeLessThan(TOLERANCE)
         compared++
       }
       return compared
@@ -207,8 +205,8 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
     test.each(['steady', 'moved'] as const)(
       'agree for every kind of metric, with windows, caps, covariates and periods: the %s experiment',
       async (which) => {
-        const experiment = world[which]
-        const theirs = await askR(experiment, METRICS, 0.95)
+        const experiment = simulation[which]
+        const theirs = await computeInR(experiment, METRICS, 0.95)
         const answer = await app.api.results(experiment)
         expect(answer.data_through).toBeNull()
         let compared = 0
@@ -217,11 +215,11 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       },
     )
 
-    test('find the effect that was simulated, and none where there is none', async () => {
-      const { metrics } = await app.api.results(world.steady)
+    test('find the simulated effect, and no effect where none was simulated', async () => {
+      const { metrics } = await app.api.results(simulation.steady)
       const orders = metrics.find(({ key }: Loose) => key === 'order-value')
       const upliftOf = (variant: string) =>
-        orders.comparisons.find(({ variant_id }: Loose) => variant_id === world.steady.variants[variant]).uplift
+        orders.comparisons.find(({ variant_id }: Loose) => variant_id === simulation.steady.variants[variant]).uplift
       const { lower, upper } = upliftOf('green').interval
       expect(lower).toBeGreaterThan(0)
       expect(lower).toBeLessThan(GREEN_EFFECT - 1)
@@ -240,10 +238,13 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
           const asked = Object.fromEntries(
             keys.map((key) => [key, { ...METRICS[key], where: `${dimension}=${value}` }]),
           )
-          const theirs = await askR(world.moved, asked, 0.9)
-          const broken = await app.api.results(world.moved, { dimension, confidence_level: 0.9 })
+          const theirs = await computeInR(simulation.moved, asked, 0.9)
+          const broken = await app.api.results(simulation.moved, { dimension, confidence_level: 0.9 })
           const segment = broken.segments.find((one: Loose) => one.value === value)
-          const filtered = await app.api.results(world.moved, { where: { [dimension]: value }, confidence_level: 0.9 })
+          const filtered = await app.api.results(simulation.moved, {
+            where: { [dimension]: value },
+            confidence_level: 0.9,
+          })
           for (const key of keys) {
             expect(compare(key, figuresOf(key, segment), theirs)).toBeGreaterThan(10)
             expect(compare(key, figuresOf(key, filtered), theirs)).toBeGreaterThan(10)
@@ -251,20 +252,20 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
         }
     })
 
-    test('agree where events are read: another window, an earlier time, later users, users with two values', async () => {
-      const { steady, ended } = world
+    test('agree where events are read: another window, an earlier time, later users', async () => {
+      const { steady, ended } = simulation
       const asOf = new Date(ended + 1000).toISOString()
       const from = new Date(ended - 5 * 86_400_000).toISOString()
       const keys = Object.keys(METRICS).filter((key) => key !== 'back-on-day-2')
-      const cases: [object, (asked: Asked) => Asked][] = [
+      const cases: [object, (asked: MetricRow) => MetricRow][] = [
         [{ window_hours: 50 }, (asked) => ({ ...asked, until_hours: '50' })],
         [{ as_of: asOf }, (asked) => ({ ...asked, as_of: asOf })],
         [{ from }, (asked) => ({ ...asked, from })],
       ]
       for (const [options, change] of cases) {
-        const theirs = await askR(
+        const theirs = await computeInR(
           steady,
-          Object.fromEntries(keys.map((key) => [key, change(METRICS[key] as Asked)])),
+          Object.fromEntries(keys.map((key) => [key, change(METRICS[key] as MetricRow)])),
           0.95,
         )
         const answer = await app.api.results(steady, options)

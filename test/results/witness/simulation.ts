@@ -3,25 +3,26 @@ import { createRandom, type Random } from '../../lab/random.ts'
 import type { Loose } from '../../support/api.ts'
 import type { ClockedApp } from '../../totals/set-clock.ts'
 
-/** Two experiments over the same users, with known effects, everything recorded through HTTP in no order at all. */
+/** Simulates two experiments over the same users, with known effects. All events are sent over HTTP in random order. */
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
-export const BEGINNING = Date.UTC(2026, 2, 2, 10)
+const BEGINNING = Date.UTC(2026, 2, 2, 10)
 const USERS = 600
 const BATCH = 500
 
 type Variants = Record<string, number>
-export type World = {
-  /** Of one period, and of two. */
+export type Simulation = {
+  /** An experiment with one allocation period. */
   steady: { id: number; variants: Variants }
+  /** An experiment with two allocation periods. */
   moved: { id: number; variants: Variants }
   metrics: Record<string, number>
   ended: number
 }
 
-/** What is measured, of every kind. */
-export const DEFINITIONS: Record<string, object> = {
+/** Metrics of every kind. */
+const DEFINITIONS: Record<string, object> = {
   buyers: { type: 'proportion', event_type: 'purchase' },
   'big-buyers': {
     type: 'proportion',
@@ -51,7 +52,7 @@ export const DEFINITIONS: Record<string, object> = {
   latency: { type: 'quantile', event_type: 'request', property: 'ms', quantile: 0.9, window_hours: 120 },
 }
 
-export async function makeWorld(app: ClockedApp): Promise<World> {
+export async function simulate(app: ClockedApp): Promise<Simulation> {
   const { api } = app
   const random = createRandom(2026)
   await app.setClock(BEGINNING - 20 * DAY)
@@ -64,9 +65,9 @@ export async function makeWorld(app: ClockedApp): Promise<World> {
   const moved = await api.makeExperiment(shares, settings)
   for (const { id } of [steady, moved])
     await api.ok('PUT', `/api/experiments/${id}/metrics`, {
-      metrics: Object.values(metrics).map((metric_id, place) => ({
+      metrics: Object.values(metrics).map((metric_id, index) => ({
         metric_id,
-        role: place === 0 ? 'primary' : place < 8 ? 'secondary' : 'guardrail',
+        role: index === 0 ? 'primary' : index < 8 ? 'secondary' : 'guardrail',
       })),
     })
   const events: Loose[] = []
@@ -80,16 +81,16 @@ export async function makeWorld(app: ClockedApp): Promise<World> {
       ...(tag === null ? {} : { experiment_id: tag }),
     })
 
-  for (let user = 0; user < USERS; user++) live(random, `user ${user}`, BEGINNING - 18 * DAY, 18 * DAY, 1, record)
+  for (let user = 0; user < USERS; user++) act(random, `user ${user}`, BEGINNING - 18 * DAY, 18 * DAY, 1, record)
   await send(app, events.splice(0), random)
 
   await app.setClock(BEGINNING)
   for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/start`)
   let clock = BEGINNING
-  const meet = async (user: number) => {
+  const expose = async (user: number) => {
     clock += 11 * 60_000
     await app.setClock(clock)
-    // Some look twice, the second time by an id that turns out to be theirs.
+    // Every fortieth user checks twice: the first id becomes an alias of the second.
     let variant: number | undefined
     for (const user_id of user % 40 === 7 ? [`visitor ${user}`, `user ${user}`] : [`user ${user}`]) {
       const { eligible_experiment_ids } = await api.ok('POST', '/api/experiments/check-eligibility', {
@@ -100,11 +101,11 @@ export async function makeWorld(app: ClockedApp): Promise<World> {
       variant = eligible_experiment_ids[steady.id]?.variant_id
     }
     const effect = variant === steady.variants.green ? GREEN_EFFECT : 1
-    live(random, `user ${user}`, clock, 11 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
+    act(random, `user ${user}`, clock, 11 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
   }
-  for (let user = 0; user < USERS / 2; user++) await meet(user)
+  for (let user = 0; user < USERS / 2; user++) await expose(user)
   await api.allocate(moved, { control: 20, blue: 40, green: 40 })
-  for (let user = USERS / 2; user < USERS; user++) await meet(user)
+  for (let user = USERS / 2; user < USERS; user++) await expose(user)
   for (let user = 7; user < USERS; user += 40)
     await api.ok('POST', '/api/users/alias', { alias_id: `visitor ${user}`, user_id: `user ${user}` })
 
@@ -120,44 +121,44 @@ export async function makeWorld(app: ClockedApp): Promise<World> {
   for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/complete`)
   await app.setClock(ended + 15 * DAY)
   await send(app, [...after, ...late], random)
-  await exportable(app)
+  await waitUntilExportable(app)
   return { steady, moved, metrics, ended }
 }
 
-/** Exports hold what is below the horizon: a transaction anywhere in the cluster may hold that back for a moment. */
-async function exportable({ platform }: ClockedApp) {
+/** Waits until exports hold all events: an open transaction anywhere in the cluster holds the newest ones back. */
+async function waitUntilExportable({ platform }: ClockedApp) {
   const open = 'select 1 from events e where e.xid >= recorded_horizon() limit 1'
   for (let waited = 0; waited < 600; waited++) {
     if ((await platform.orm.em.fork().execute(open)).length === 0) return
     await sleep(50)
   }
-  throw new Error('A transaction does not end that began before the events were stored')
+  throw new Error('A transaction that began before the events were stored does not end')
 }
 
-/** How much more a purchase of the steady experiment's green variant amounts to. */
+/** The factor by which the steady experiment's green variant raises the amount of a purchase. */
 export const GREEN_EFFECT = 1.5
 
-type Record_ = (user_id: string, type: string, at: number, properties: object | null, tag?: number | null) => void
+type RecordEvent = (user_id: string, type: string, at: number, properties: object | null, tag?: number | null) => void
 
-/** What a user does in a time: purchases, views and requests, some on the very edges of windows. */
-function live(
+/** Records a user's purchases, views and requests in a time, some of them exactly at the edges of windows. */
+function act(
   random: Random,
   user_id: string,
   from: number,
   length: number,
   effect: number,
-  record: Record_,
+  record: RecordEvent,
   tags: (number | null)[] = [null],
   exposed?: number,
 ) {
-  const taste = 0.5 + random.uniform()
+  const activity = 0.5 + random.uniform()
   const times = (mean: number) =>
     Array.from(
-      { length: Math.floor(mean * taste * 2 * random.uniform()) },
+      { length: Math.floor(mean * activity * 2 * random.uniform()) },
       () => from + Math.floor(random.uniform() * length),
     )
   const tag = () => tags[Math.floor(random.uniform() * tags.length)] ?? null
-  const amount = () => Math.round(100 * effect * (5 + 30 * taste * random.uniform())) / 100
+  const amount = () => Math.round(100 * effect * (5 + 30 * activity * random.uniform())) / 100
   const edges =
     exposed === undefined || random.uniform() > 0.2
       ? []
@@ -174,13 +175,13 @@ function live(
     )
   for (const at of [...times(5), ...edges]) record(user_id, 'view', at, null, tag())
   for (const at of times(6))
-    record(user_id, 'request', at, { ms: Math.round(1000 * Math.exp(1 + taste + random.normal())) / 1000 }, tag())
+    record(user_id, 'request', at, { ms: Math.round(1000 * Math.exp(1 + activity + random.normal())) / 1000 }, tag())
 }
 
 async function send({ api }: ClockedApp, events: readonly Loose[], random: Random) {
   const shuffled = events
-    .map((event) => ({ event, place: random.uniform() }))
-    .sort((one, other) => one.place - other.place)
+    .map((event) => ({ event, rank: random.uniform() }))
+    .sort((one, other) => one.rank - other.rank)
   for (let start = 0; start < shuffled.length; start += BATCH) {
     const { rejected, results } = await api.ok('POST', '/api/events/batch', {
       events: shuffled.slice(start, start + BATCH).map(({ event }) => event),
