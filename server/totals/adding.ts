@@ -12,18 +12,18 @@ import {
 } from './columns.ts'
 import { columns } from './counting.ts'
 
-/** How rows of people add up to the totals of variants, as parts of a statement. */
+/** Adds up rows of persons to the totals of variants. Functions make parts of a statement. */
 
-/** Rows `x` once for everybody, and once for each dimension that they have a value of. */
-export const dimensionsOf = (x: string) => sql`cross join lateral (
+/** Repeats each row `x` once for all users (dimension ''), and once for each dimension that has a value in the row. */
+const dimensionsOf = (x: string) => sql`cross join lateral (
   select '' as dimension, '' as dimension_value
   union all select d.key, d.value from jsonb_each_text(coalesce(${sql.ref(`${x}.dimensions`)}, '{}')) d) d`
 
-/** People who count: they met a variant and nothing leaves them out. */
+/** The condition that a unit counts: the person met a variant and is not excluded. */
 export const isCounted = (u: string) =>
   sql`${sql.ref(`${u}.exposed_at`)} is not null and ${sql.ref(`${u}.excluded_reason`)} is null`
 
-/** Which people are counted in a column of `variant_units`, over rows `x` of units. */
+/** The condition on rows `x` of units for each column of `variant_units`. */
 const IS_COUNTED_AS: Record<Exclude<UnitCountColumn, ExclusionColumn>, RawBuilder<unknown>> = {
   assigned: sql`true`,
   drawn: sql`not x.is_external`,
@@ -37,7 +37,7 @@ const IS_COUNTED_IN = new Map<string, RawBuilder<unknown>>([
   ...Object.entries(IS_COUNTED_AS),
   ...Object.entries(EXCLUSIONS).map(([reason, name]) => [snakeCase(name), isExcludedFor(reason)] as const),
 ])
-/** The sums for `variant_units`, over rows `x` with a sign of 1 or -1. */
+/** The columns of `variant_units`, summed over rows `x` with a sign of 1 or -1. */
 const unitCounts = sql.join(
   UNIT_COUNT_COLUMNS.map(
     (name) => sql`coalesce(sum(x.sign) filter (where ${IS_COUNTED_IN.get(name)}), 0) as ${sql.ref(name)}`,
@@ -59,25 +59,26 @@ function totalOf(name: string) {
   if (!product) return sql`sum(x.sign * ${sql.ref(`x.${name}`)})`
   return sql`sum(x.sign * ${sql.ref(`x.${product.one}`)} * ${sql.ref(`x.${product.other}`)})`
 }
-/** The sums for `variant_metrics`, likewise. */
+/** The columns of `variant_metrics`, summed over rows `x` with a sign of 1 or -1. */
 const metricSums = sql.join(TOTAL_COLUMNS.map((name) => sql`${totalOf(name)} as ${sql.ref(name)}`))
 
 const CELL = sql`x.run_id, x.period, x.variant_id, d.dimension, d.dimension_value`
 
-/** Rows of `variant_units` that signed rows of units make. */
+/** Adds up signed rows of units to rows of `variant_units`. */
 export const unitTotals = (signed: RawBuilder<unknown>) => sql`
   select ${CELL}, ${unitCounts} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}`
 
-/** Rows of `variant_metrics` that signed rows of units, joined with what they did, make. */
+/** Adds up signed rows of units with their amounts to rows of `variant_metrics`. */
 export const metricTotals = (signed: RawBuilder<unknown>) => sql`
   select ${CELL}, x.measure_id, ${metricSums} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
 
-/** Signed rows of units and of what those who count did, from a pair of CTEs. */
+/** Selects rows of units from a CTE, each with this sign. */
 export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') => sql`
   select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, u.is_external, u.exposed_at,
     u.excluded_reason,
     u.claims_other
   from ${sql.table(units)} u`
+/** Selects the amounts of the units that count from a pair of CTEs, each row with this sign. */
 export const signedMetrics = (
   sign: 1 | -1,
   units: 'fresh_unit' | 'stored_unit',
@@ -88,7 +89,7 @@ export const signedMetrics = (
   from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id and m.run_id = u.run_id
   where ${isCounted('u')}`
 
-/** Rows of `variant_units` and of `variant_metrics` by which the fresh people differ from the stored ones. */
+/** The changes of `variant_units` and `variant_metrics`: recounted units (`fresh_unit`) minus stored ones. */
 export const unitChanges = unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)
 export const metricChanges = metricTotals(sql`
   ${signedMetrics(1, 'fresh_unit', 'fresh_metric')}

@@ -6,20 +6,20 @@ import { countsAfter, countsBefore, cursorOf, isUnfit, numberOf, takes } from '.
 import type { Batch } from './progress.ts'
 import { putMetrics } from './queries.ts'
 
-/** The statements by which the fold adds a batch of events, where adding is all there is to it. */
+/** The statements of the fold that add a batch of events to totals, for persons who need no recount. */
 
 const inBatch = ({ from, to }: Batch) => sql`(e.xid, e.id) > ${cursorOf(from)} and (e.xid, e.id) <= ${cursorOf(to)}`
 
 /**
- * Adds a batch's events to what users did per day, and to what happened in experiments per quarter of an hour.
+ * Adds a batch's events to the sums per user and day, and to the sums per experiment and quarter of an hour.
  *
- * An example, where ann orders for 5 at 10:01 and for 7 at 10:20, and the second event names experiment 1:
+ * An example: ann orders for 5 at 10:01 and for 7 at 10:20, and the second event names experiment 1:
  *
  *     batch            both events, with the number of the type and the value
  *     user_days        (ann, order, that day): events +2, value +12
  *     event_quarters   (experiment 1, 10:15, order): events +1, value +7
  */
-export async function addPlainly(em: EntityManager, batch: Batch, timeZone: string) {
+export async function addToDays(em: EntityManager, batch: Batch, timeZone: string) {
   await execute(
     em,
     sql`
@@ -48,26 +48,26 @@ export async function addPlainly(em: EntityManager, batch: Batch, timeZone: stri
   )
 }
 
-/** The columns of a unit `u` that stand beside an event. */
+/** The columns of a unit `u` that are joined to each event. */
 const ofUnit = sql`u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason,
   u.claims_other, u.exposed_by`
 
 /**
- * Adds a batch's events to what people did in their runs, where adding is all there is to it.
+ * Adds a batch's events to the amounts of persons in their runs, except for persons who need a recount.
  *
- * An example, with a measure of revenue in run 1, where ann and bob met blue at 10:00 and ann has bought for 5 before:
+ * An example: run 1 has a measure of revenue, ann and bob met blue at 10:00, and ann has bought for 5 before:
  *
  *     events      ann: order of 7 at 11:00; bob: order of 9 at 09:00; bob: a click at 12:00 that names green
  *     batch       ann's and bob's orders with the part of the measure that takes them, and the click
- *     found       each beside the unit of the person: blue, exposed 10:00
+ *     found       each event with the unit of its person: blue, exposed 10:00
  *     met         ann's order is after the exposure, bob's order before it, bob's click names another variant
- *     another     bob, who is to be counted anew
+ *     another     bob, who must be recounted
  *     added       (ann, revenue: 1 event, num 7, where events_before 1 and num_before 5)
  *     totals      blue, revenue: +1 event, num +7, num_num +119, since 12 x 12 replaces 5 x 5
  *
- * @param except people who are counted anew anyway
- * @returns more people to be counted anew: events of theirs name another variant than they are counted under, or lie
- *   in the time before the exposure that a covariate looks at
+ * @param except persons who are recounted anyway
+ * @returns further persons who must be recounted: they have events that name another variant than the one in which they
+ *   count, or events before the exposure, in the time that a covariate covers
  */
 export async function addToUnits(em: EntityManager, batch: Batch, except: readonly string[]): Promise<string[]> {
   const rows = await execute(
@@ -85,7 +85,8 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
         where ${inBatch(batch)} and (m.measure_id is not null or e.variant_id is not null)),
       found as materialized (
-        -- An event that names an experiment concerns its runs, any other all runs of the person; any_tag takes both.
+        -- An event that names an experiment counts in its runs, any other event in all runs of the person. A measure
+        -- with any_tag takes both.
         select e.*, r.id as run_id, r.started_at, r.ended_at, ${ofUnit}, true as is_own
         from batch e
         join runs r on r.experiment_id = e.experiment_id and r.frozen_at is null
@@ -164,15 +165,15 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
 }
 
 /**
- * Finds people of a batch who did more on a day than an experiment that they are in allows.
+ * Finds persons with an event in the batch who exceed the number of events per day that an experiment of theirs allows.
  *
- * An example, where run 1 allows 100 events a day and ann, who is also `device`, did 60 under each id on Monday:
+ * An example: run 1 allows 100 events a day, and ann has 60 events on Monday under each of her ids `ann` and `device`:
  *
  *     limited   (run 1, 100)
- *     batch     (ann, Monday): one of the events is hers
- *     found     ann, since 60 + 60 is above 100, unless she is left out for it already
+ *     batch     (ann, Monday): the batch holds one of the events
+ *     result    ann, since 60 + 60 is above 100, unless she is excluded for this reason already
  */
-export async function findBusy(em: EntityManager, batch: Batch, timeZone: string): Promise<string[]> {
+export async function findOverLimit(em: EntityManager, batch: Batch, timeZone: string): Promise<string[]> {
   const rows = await execute(
     em,
     sql<{ user_id: string }>`

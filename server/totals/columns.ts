@@ -3,11 +3,11 @@ import { type SnakeCase, snakeCase } from '../analysis/snake-case.ts'
 import { AMOUNTS, PRODUCTS, SUMS, TOTALS } from '../analysis/sums.ts'
 import type { MeasureDefinition, MeasurePart } from '../metrics/measure.ts'
 
-/** The columns of the tables of totals, each once: entities, statements and answers are made of these lists. */
+/** Lists every column of the tables of totals once. Entities, statements and answers are made of these lists. */
 
 const columnsOf = <Name extends string>(names: readonly Name[]) => names.map((name) => snakeCase(name))
 
-/** `measures` after its key, with the types that records of them have in a statement. */
+/** The columns of `measures` after its key, with their types in record sets. */
 export const MEASURE_COLUMNS = {
   is_binary: 'boolean',
   from_ms: 'bigint',
@@ -17,7 +17,7 @@ export const MEASURE_COLUMNS = {
 } as const satisfies Record<keyof Omit<MeasureDefinition, 'parts'>, string>
 export type MeasureColumn = keyof typeof MEASURE_COLUMNS
 
-/** `measure_parts` after the measure, likewise; a filter is text that is cast to jsonpath. */
+/** The columns of `measure_parts` after the measure, with their types in record sets. A filter is cast to jsonpath. */
 export const PART_COLUMNS = {
   part: 'int',
   type: 'text',
@@ -28,9 +28,10 @@ export const PART_COLUMNS = {
 } as const satisfies Record<keyof MeasurePart, string>
 export type PartColumn = keyof typeof PART_COLUMNS
 
-/** `unit_metrics`: a user's amounts, and what else is kept of a user in one measure. */
+/** The columns of the amounts of a person in a measure. */
 export const AMOUNT_COLUMNS = columnsOf(AMOUNTS)
 export type AmountColumn = (typeof AMOUNT_COLUMNS)[number]
+/** The columns of `unit_metrics`. */
 export const UNIT_METRIC_COLUMNS = [
   'user_id',
   'run_id',
@@ -43,7 +44,7 @@ export const UNIT_METRIC_COLUMNS = [
   'last_at',
 ] as const
 
-/** `units`. */
+/** The columns of `units`. */
 export const UNIT_COLUMNS = [
   'user_id',
   'run_id',
@@ -57,12 +58,12 @@ export const UNIT_COLUMNS = [
   'dimensions',
 ] as const
 
-/** The key of `variant_units`, and with the measure that of `variant_metrics`. */
+/** The key of `variant_units`. With the measure's id, this is the key of `variant_metrics`. */
 export const CELL_COLUMNS = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value'] as const
 
-/** `variant_units` after its key. */
 export type ExclusionColumn = SnakeCase<ExclusionCount>
 export const EXCLUSION_COLUMNS = columnsOf(Object.values(EXCLUSIONS))
+/** The columns of `variant_units` after its key. */
 export const UNIT_COUNT_COLUMNS = [
   'assigned',
   'drawn',
@@ -74,16 +75,18 @@ export const UNIT_COUNT_COLUMNS = [
 ] as const
 export type UnitCountColumn = (typeof UNIT_COUNT_COLUMNS)[number]
 
-/** `variant_metrics` after its key; the sums among them with the amounts that they are of. */
+/** The columns of `variant_metrics` that hold sums of amounts or of products of amounts. */
 export const SUM_COLUMNS = columnsOf(SUMS)
 export type SumColumn = (typeof SUM_COLUMNS)[number]
+/** The columns of the products, each with the columns of its two amounts. */
 export const PRODUCT_COLUMNS = PRODUCTS.map(({ name, one, other }) => ({
   column: snakeCase(name),
   one: snakeCase(one),
   other: snakeCase(other),
 }))
+/** The columns of `variant_metrics` after its key. */
 export const TOTAL_COLUMNS = columnsOf(TOTALS)
-/** The column that a figure of a metric stands in. */
+/** The column of each figure of a metric. */
 export const columnOf = Object.fromEntries(TOTALS.map((name) => [name, snakeCase(name)])) as {
   [Name in (typeof TOTALS)[number]]: SnakeCase<Name>
 }

@@ -11,11 +11,12 @@ import {
 } from './columns.ts'
 
 /**
- * The one definition of what raw rows count for, as parts of a statement. The fold, the filling in of a new measure,
- * the unfolded events of an answer, `rebuild` and `verify` are all made of it.
+ * Defines, for the whole platform, what raw rows count for. Functions make parts of a statement, of which the fold, the
+ * filling in of a new measure, the recount of unfolded events in an answer, `rebuild` and `verify` consist. A person is
+ * a user with all aliases.
  */
 
-/** A position in the order of transactions: events up to and including it are counted; null: all that is stored. */
+/** A position in the order of transactions. Events up to and including the position are counted; null: all events. */
 export type Cursor = { xid: string; id: number }
 
 export const cursorOf = ({ xid, id }: Cursor) => sql`(${xid}::text::xid8, ${String(id)}::text::bigint)`
@@ -23,8 +24,8 @@ const until = (upTo: Cursor | null) => (upTo === null ? sql`` : sql`and (e.xid, 
 const ofRun = (runId: number | null) => (runId === null ? sql`` : sql`and r.id = ${runId}::int`)
 
 /**
- * CTEs of the people that these ids belong to: `given` (id), `person` (id; an owner and the aliases are one) and
- * `touched` (id), both of them: under an id that became an alias something may be stored still.
+ * Makes the CTEs of the persons that these ids belong to: `given` (id), `person` (id of the owner of an alias) and
+ * `touched` (both ids). The alias's own id is needed too: totals may still hold rows under an id that became an alias.
  */
 export const people = (ids: readonly string[]) => sql`
   given as materialized (select i.id from ${list(ids)} as i (id)),
@@ -37,7 +38,7 @@ export const columns = (names: readonly string[], prefix?: string) =>
   sql.join(names.map((name) => sql.ref(prefix ? `${prefix}.${name}` : name)))
 
 export const measureColumns = (m: string) => columns(Object.keys(MEASURE_COLUMNS), m)
-/** The columns of a part, from `measure_parts` or from records of it. */
+/** The columns of a measure's part, from `measure_parts` or from a record set. */
 export const partColumns = (p: string) =>
   sql.join(
     Object.keys(PART_COLUMNS).map((name) =>
@@ -45,28 +46,30 @@ export const partColumns = (p: string) =>
     ),
   )
 
-/** A number of milliseconds as an interval. */
-export const ms = (column: string) => sql`${sql.ref(column)} * interval '1 millisecond'`
+/** Converts a number of milliseconds to an interval. */
+const ms = (column: string) => sql`${sql.ref(column)} * interval '1 millisecond'`
 
-/** The number that part `m` of a measure reads of an event `e`, and a test that the number is missing. */
+/** The number that part `m` of a measure reads from an event `e`; null where the event has none. */
 export const numberOf = sql`case when not m.is_count then event_number(e.properties, m.property)
   when m.property is null or event_number(e.properties, m.property) is not null then 1 end`
+/** The condition that event `e` has no usable number for part `m`. */
 export const isUnfit = sql`not m.is_count and event_unfit(e.properties, m.property)`
-/** A test that part `m` takes an event `e` at all. */
+/** The condition that the filter of part `m` accepts event `e`. */
 export const takes = sql`(m.filter is null or jsonb_path_exists(coalesce(e.properties, '{}'), m.filter, '{}', true))`
-/** When an event `e` counts for `m`, of a person `u` of a run: after the exposure, or before it as covariate. */
+/** The condition that event `e` of person `u` counts for measure `m`: at or after the exposure. */
 export const countsAfter = sql`(e.timestamp >= u.exposed_at + ${ms('m.from_ms')}
   and case when m.until_ms is not null then e.timestamp < u.exposed_at + ${ms('m.until_ms')}
     else u.ended_at is null or e.timestamp < u.ended_at end)`
+/** The condition that event `e` of person `u` counts for the covariate of measure `m`: before the exposure. */
 export const countsBefore = sql`(e.timestamp < u.exposed_at and e.timestamp >= u.exposed_at - ${ms('m.before_ms')})`
 
-/** The sum of the events of a part that meet a condition; 1 for any number of them where the measure is binary. */
+/** Adds up the numbers of a part's events that meet a condition; at most 1 where the measure is binary. */
 const amountOf = (part: 1 | 2, which: RawBuilder<unknown>) => {
   const sum = sql`coalesce(sum(a.number) filter (where ${which} and a.part = ${sql.lit(part)}), 0)`
   return part === 1 ? sql`case when a.is_binary then least(${sum}, 1) else ${sum} end` : sum
 }
 
-/** The amounts of a person, over rows `a` of what the person did. */
+/** The amounts of a person, over the person's events `a`. */
 const AMOUNTS: Record<AmountColumn, RawBuilder<unknown>> = {
   num: amountOf(1, sql`a.is_after`),
   den: amountOf(2, sql`a.is_after`),
@@ -74,24 +77,25 @@ const AMOUNTS: Record<AmountColumn, RawBuilder<unknown>> = {
   pre_den: amountOf(2, sql`not a.is_after`),
 }
 
-/** The measures of runs `r`, a row for each of their parts. */
+/** The measures of all runs, one row per part. */
 const measuresOfRuns = sql`
   select rm.run_id, m.id as measure_id, ${measureColumns('m')}, ${partColumns('p')}
   from run_metrics rm join measures m on m.id = rm.measure_id join measure_parts p on p.measure_id = m.id`
 
-/** How raw rows are looked at where an answer asks for more than totals hold: parts of the statement. */
+/** Filters raw rows for questions that totals cannot answer. Each field is a part of the statement. */
 export type RawFilter = {
+  /** Selects measures; null: the measures of the runs. */
   measures: RawBuilder<unknown> | null
-  /**
-   * Conditions of runs `r`, further ones of assignments `a` and of events `e`, and the time at which an assignment was
-   * exposed.
-   */
+  /** The condition on runs `r`. */
   runs: RawBuilder<unknown>
+  /** Further conditions on assignments `a`. */
   assigned: RawBuilder<unknown>
+  /** Further conditions on events `e`. */
   happened: RawBuilder<unknown>
+  /** The time at which assignment `a` was exposed. */
   exposed: RawBuilder<unknown>
 }
-export const NO_RAW_FILTER: RawFilter = {
+const NO_RAW_FILTER: RawFilter = {
   measures: null,
   runs: sql`r.frozen_at is null`,
   assigned: sql``,
@@ -99,7 +103,9 @@ export const NO_RAW_FILTER: RawFilter = {
   exposed: sql`a.exposed_at`,
 }
 
-/** When a reason leaves a person out, over the person's assignments `h` in a run. Too many events (rate) come later. */
+/**
+ * The condition of each reason to exclude a person, over the person's assignments `h` in a run. `busy` finds `rate`.
+ */
 const IS_EXCLUDED: Record<Exclude<ExclusionReason, 'rate'>, RawBuilder<unknown>> = {
   override: sql`bool_or(h.excluded_reason = 'override')`,
   hand: sql`bool_or(h.by_hand)`,
@@ -113,16 +119,16 @@ const firstReason = sql`case ${sql.join(
   ),
   sql` `,
 )} end`
-/** The reasons that go before too many events. */
+/** The reasons that precede `rate`. */
 const beforeRate = sql.join(
   EXCLUSION_REASONS.slice(0, EXCLUSION_REASONS.indexOf('rate')).map((reason) => sql.lit(reason)),
 )
 
 /**
- * CTEs after `person`: `fresh_unit`, a row per person and run that is not frozen, and `fresh_metric`, what the exposed
- * ones did.
+ * Makes the CTEs that count raw rows, after the CTE `person`: `fresh_unit` has a row per person and run that is not
+ * frozen, `fresh_metric` the amounts of the exposed persons.
  *
- * An example, of ann, who is also `device`, and a measure of revenue that looks a day before the exposure:
+ * An example: ann has the alias `device`, and a measure of revenue has a covariate of the day before exposure:
  *
  *     assignments   device: blue, exposed 10:00          ann: blue, exposed 12:00
  *     events        device: order of 5 at 11:00          ann: order of 7 at 13:00, order of 1 at 09:00
@@ -133,14 +139,16 @@ const beforeRate = sql.join(
  *     acted         5 and 7 after the exposure, 1 before
  *     fresh_metric  (ann, revenue: events 2, num 12, pre_num 1)
  *
- * - They met the variant at the earliest exposure by any of their ids. Two variants make a crossover; whoever was
- *   decided elsewhere and crossed stands under the variant that the earliest event names, whichever arrived first.
+ * - The exposure of a person is the earliest exposure under any of the person's ids.
+ * - A person with two variants is a crossover. A crossover whose variant events decided counts under the variant that
+ *   the earliest event names, in whichever order the events arrived.
  * - Period and dimensions are those of the earliest assignment.
- * - An event counts at or after the exposure and before the run's end, or in the measure's window, where it names the
- *   experiment or none.
- * - Whoever was left out by hand, by an attribute, or for too many events on a day is left out under every id.
- * @param runId of the only run to be looked at; null: all
- * @param rawFilter how raw rows are looked at, where it is not as totals do
+ * - An event counts if it names the experiment or none, at or after the exposure, and before the run's end or within
+ *   the measure's window.
+ * - A person who is excluded by hand, by an attribute, or for too many events on a day is excluded under every id.
+ * @param upTo the last event that is counted; null: all events are
+ * @param runId counts in this run only; null: in all runs
+ * @param rawFilter filters the raw rows
  */
 export const counted = (upTo: Cursor | null, runId: number | null = null, rawFilter: RawFilter = NO_RAW_FILTER) => sql`
   ids as materialized (
@@ -231,7 +239,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     from acted a group by a.user_id, a.run_id, a.measure_id, a.is_binary)`
 
 /**
- * CTEs after `touched`: `stored_unit` and `stored_metric`, what totals say of these people in runs that are not frozen.
+ * Makes the CTEs `stored_unit` and `stored_metric`, after `touched`: the stored rows of these persons in unfrozen runs.
  */
 export const stored = (runId: number | null = null) => sql`
   stored_unit as materialized (

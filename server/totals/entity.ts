@@ -13,8 +13,8 @@ import {
 } from './columns.ts'
 
 /**
- * How far totals have got: every event up to (event_xid, event_id), every assignment changed before assignment_xid. One
- * row.
+ * The cursor of the totals, in one row. Totals hold every event up to (event_xid, event_id), and every assignment that
+ * changed before assignment_xid.
  */
 export const FoldState = defineEntity({
   name: 'FoldState',
@@ -24,14 +24,17 @@ export const FoldState = defineEntity({
     event_xid: p.text().columnType('xid8'),
     event_id: p.bigint('number'),
     assignment_xid: p.text().columnType('xid8'),
-    /** Raw events from before were dropped: totals alone know of them. */
+    /** Raw events before this time were dropped: only totals still hold them. */
     events_since: p.datetime().columnType('timestamptz').strictNullable(),
     folded_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
   checks: [{ name: 'fold_state_single_row', expression: 'id = 1' }],
 })
 
-/** A reason to count people anew, beside their assignments: a link, an erasure, the end of a run. Gone when folded. */
+/**
+ * A reason to recount persons, apart from changed assignments: a new alias, an erasure, or the end of a run. The fold
+ * deletes the entry.
+ */
 export const FoldEntry = defineEntity({
   name: 'FoldEntry',
   tableName: 'fold_log',
@@ -39,14 +42,14 @@ export const FoldEntry = defineEntity({
     id: p.bigint('number').primary().generated('by default as identity'),
     xid: p.text().columnType('xid8').defaultRaw('recorded_xid()'),
     user_id: p.text().collation('C').strictNullable(),
-    /** The random id that replaced an erased one. */
+    /** The random id that replaced the erased id. */
     replacement: p.text().collation('C').strictNullable(),
     run_id: p.integer().strictNullable(),
   },
 })
 
 const measureColumns = {
-  /** 1 for whoever has an event, whatever they add up to. */
+  /** A person with an event has the value 1, whatever the events add up to. */
   is_binary: p.boolean().default(false),
   from_ms: p.bigint('number').defaultRaw('0'),
   until_ms: p.bigint('number').strictNullable(),
@@ -56,16 +59,16 @@ const measureColumns = {
 } satisfies Record<MeasureColumn, unknown>
 
 /**
- * A measure says what is added up per user: the events of one type, or a metric's definition. Times count from the
- * exposure, in milliseconds: from `from_ms` on, before `until_ms` (null: the run's end), and as covariate the
- * `before_ms` before it.
+ * A measure: what is added up per person, for one event type or for a metric's definition. Events count from `from_ms`
+ * on and before `until_ms` (null: before the run's end), in milliseconds since the exposure. The covariate counts
+ * events in the `before_ms` milliseconds before the exposure.
  */
 export const Measure = defineEntity({
   name: 'Measure',
   tableName: 'measures',
   properties: {
     id: p.integer().primary().generated('by default as identity'),
-    /** The type of events, or the definition in canonical form. */
+    /** The event type, or the definition in canonical form. */
     key: p.text().collation('C').unique(),
     ...measureColumns,
   },
@@ -74,17 +77,17 @@ export const Measure = defineEntity({
 const partColumns = {
   part: p.integer().primary().autoincrement(false),
   type: p.text().collation('C').index(),
-  /** The condition on the properties of the events; null: all count. */
+  /** The condition on an event's properties; null: all events count. */
   filter: p.text().columnType('jsonpath').strictNullable(),
-  /** The property that is added up; null: each event counts 1. */
+  /** The property that is added up; null: each event counts as 1. */
   property: p.text().strictNullable(),
-  /** The events that have the property are counted, rather than added up. */
+  /** Events with the property are counted, and its values are not added up. */
   is_count: p.boolean().default(false),
-  /** The properties of events that the filter looks at. */
+  /** The properties that the filter reads. */
   reads: p.array().defaultRaw(`'{}'`),
 } satisfies Record<PartColumn, unknown>
 
-/** Part 1 is the value, or the numerator of a ratio; part 2 is the denominator. */
+/** A part of a measure. Part 1 is the value, or the numerator of a ratio; part 2 is the denominator. */
 export const MeasurePart = defineEntity({
   name: 'MeasurePart',
   tableName: 'measure_parts',
@@ -95,7 +98,10 @@ export const MeasurePart = defineEntity({
   },
 })
 
-/** A measure of a run: used once it is ready, filled in until then in the order of user ids. */
+/**
+ * A measure of a run. Answers use the measure once it is ready. Until then, past events are filled in, in the order of
+ * user ids, up to the id `filled_to`.
+ */
 export const RunMetric = defineEntity({
   name: 'RunMetric',
   tableName: 'run_metrics',
@@ -110,11 +116,11 @@ export const RunMetric = defineEntity({
 const sums = {
   events: p.bigint('number'),
   value: p.decimal('string').columnType('numeric'),
-  /** Events whose `value` is no number of at most 1e12. */
+  /** The number of events whose `value` is not a number of at most 1e12. */
   unusable: p.bigint('number'),
 }
 
-/** Per user id, type and day; days are cut in the platform's time zone. Knows nothing of experiments. */
+/** The events per user id, type and day, in the platform's time zone, independent of experiments. */
 export const UserDay = defineEntity({
   name: 'UserDay',
   tableName: 'user_days',
@@ -126,7 +132,7 @@ export const UserDay = defineEntity({
   },
 })
 
-/** A person in a run, an owner and the aliases being one, as the variants' totals count them. */
+/** A person (a user with all aliases) in a run, as counted in the variants' totals. */
 export const Unit = defineEntity({
   name: 'Unit',
   tableName: 'units',
@@ -139,7 +145,7 @@ export const Unit = defineEntity({
     is_external: p.boolean(),
     excluded_reason: p.text().$type<ExclusionReason>().strictNullable(),
     claims_other: p.boolean(),
-    /** The type of the event that exposed them, where one did. */
+    /** The type of the event that exposed the person; null where none did. */
     exposed_by: p.text().strictNullable(),
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
   },
@@ -151,7 +157,7 @@ const zero = () => amount().default(0)
 const amountColumns = {
   num: amount(),
   den: zero(),
-  /** The same before the exposure. */
+  /** The same amounts before the exposure. */
   pre_num: zero(),
   pre_den: zero(),
 } satisfies Record<AmountColumn, unknown>
@@ -164,18 +170,19 @@ export const UnitMetric = defineEntity({
     user_id: p.text().primary().collation('C'),
     run_id: p.integer().primary().autoincrement(false),
     measure_id: p.integer().primary().autoincrement(false),
-    /** Events of the first part; events of any part without the number that was to be read. */
+    /** The number of events of part 1. */
     events: p.bigint('number'),
+    /** The number of events of any part without a usable number. */
     unusable: p.bigint('number'),
     ...amountColumns,
-    /** An event of the type exposed them. */
+    /** An event that the measure counts exposed the person. */
     exposing: p.boolean().default(false),
     first_at: p.datetime().columnType('timestamptz').strictNullable(),
     last_at: p.datetime().columnType('timestamptz').strictNullable(),
   },
 })
 
-/** One value of one dimension; of everybody both are empty. */
+/** A value of a dimension. For all users, both are empty. */
 const dimension = {
   dimension: p.text().primary(),
   dimension_value: p.text().primary(),
@@ -186,7 +193,9 @@ const cell = {
 }
 
 const count = () => p.bigint('number')
-/** The first two columns are as old as the table; the others came later, with a default. */
+/**
+ * Counts of excluded users. Two of the columns are as old as the table; the others were added later, with a default.
+ */
 const exclusionColumns = Object.fromEntries(
   EXCLUSION_COLUMNS.map((name) => [
     name,
@@ -195,21 +204,20 @@ const exclusionColumns = Object.fromEntries(
 ) as Record<ExclusionColumn, ReturnType<typeof count>>
 
 const countColumns = {
-  /**
-   * People with a stored assignment; people whom the platform drew; those of them who met the variant: before any
-   * exclusion.
-   */
+  /** Persons with an assignment, excluded or not. */
   assigned: count(),
+  /** Persons whose variant the platform drew, excluded or not. */
   drawn: count(),
+  /** Persons whose variant the platform drew and who met the variant, excluded or not. */
   drawn_exposed: count(),
-  /** Exposed and not excluded: the n of every statistic. */
+  /** Exposed persons who are not excluded: the n of every statistic. */
   users: count(),
-  /** The columns below count the exposed, excluded or not. */
+  /** The columns below count exposed persons, excluded or not. */
   externally_decided: count(),
   claimed_other: count(),
 } satisfies Record<Exclude<UnitCountColumn, ExclusionColumn>, unknown>
 
-/** How many people of a variant there are, by the reasons for which they count or do not. */
+/** The numbers of persons in a variant: counted ones, and excluded ones by reason. */
 export const VariantUnits = defineEntity({
   name: 'VariantUnits',
   tableName: 'variant_units',
@@ -227,14 +235,15 @@ const sumColumns = Object.fromEntries(
 ) as Record<SumColumn, ReturnType<typeof amount>>
 
 const counterColumns = {
-  /** People with an event at all; and those whom such an event exposed. */
+  /** Persons with an event. */
   users: count(),
+  /** Persons with an event, whom such an event exposed. */
   exposing: count().defaultRaw('0'),
   events: amount(),
   unusable: count(),
 } satisfies Record<Counter, unknown>
 
-/** Sufficient statistics of a variant for one measure: sums, and sums of products; n is that of `variant_units`. */
+/** Sufficient statistics of a variant for one measure: sums, and sums of products. `variant_units` has the n. */
 export const VariantMetrics = defineEntity({
   name: 'VariantMetrics',
   tableName: 'variant_metrics',
@@ -248,7 +257,7 @@ export const VariantMetrics = defineEntity({
   },
 })
 
-/** Events that name an experiment, per quarter of an hour; variant 0: they name none and the user had none. */
+/** Events that name an experiment, per quarter of an hour. Variant 0: the event names none, and the user had none. */
 export const EventQuarter = defineEntity({
   name: 'EventQuarter',
   tableName: 'event_quarters',

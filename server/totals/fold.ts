@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { tryLock } from '../database/locks.ts'
-import { addPlainly, addToUnits, findBusy } from './batch.ts'
+import { addToDays, addToUnits, findOverLimit } from './batch.ts'
 import {
   type Batch,
   findAfterEnd,
@@ -14,21 +14,22 @@ import {
   readBatch,
   takeLog,
 } from './progress.ts'
-import { countAnew, moveErased, nameTypes } from './queries.ts'
+import { moveErased, recount, registerTypes } from './queries.ts'
 
-/** How many people one statement counts anew: enough that planning it is a small part. */
+/** How many persons one statement recounts: enough that its planning takes a small part of the time. */
 const CHUNK = 500
 
-/** How much one pass takes at most; a transaction's assignments are taken whole. */
+/** The most events and users that one pass takes. The assignments of one transaction are never divided. */
 export type Limits = { events: number; users: number }
 
-/** The work of a pass; 'busy' where another process is at it. */
+/** The work that a pass did; 'busy' where another process is folding. */
 export type Pass = 'busy' | { events: number; users: number; more: boolean }
 
 /**
- * One pass, one transaction: takes settled events, changed assignments and what else makes people be counted anew, and
- * moves totals and cursor together, so that a crash repeats a pass whole or not at all. Events are added where adding
- * is all there is to it; whoever's assignments changed is counted anew from the raw rows, by `counting.ts` alone.
+ * Runs one pass of the fold in one transaction. The pass takes settled events, changed assignments and other reasons
+ * for a recount. Persons with changed assignments or such a reason are recounted from raw rows by `counting.ts`; for
+ * all others, the events are added. Totals and cursor move together, so that a crash undoes a pass completely or not at
+ * all.
  */
 export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promise<Pass> {
   return orm.em.fork().transactional(async (em): Promise<Pass> => {
@@ -38,22 +39,25 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
     const logged = await settleLog(em, batch)
     const changed = await findChanged(em, batch, limits.users)
     const named = [...new Set([...logged, ...changed.userIds])]
-    const anew = named.length === 0 ? [] : await findPeople(em, named)
+    const recounted = named.length === 0 ? [] : await findPeople(em, named)
     if (batch.events > 0) {
-      await nameTypes(em, batch.types)
-      await addPlainly(em, batch, timeZone)
-      const busy = await findBusy(em, batch, timeZone)
-      if (busy.length > 0) anew.push(...(await findPeople(em, busy)))
-      anew.push(...(await addToUnits(em, batch, anew)))
+      await registerTypes(em, batch.types)
+      await addToDays(em, batch, timeZone)
+      const overLimit = await findOverLimit(em, batch, timeZone)
+      if (overLimit.length > 0) recounted.push(...(await findPeople(em, overLimit)))
+      recounted.push(...(await addToUnits(em, batch, recounted)))
     }
-    for (let start = 0; start < anew.length; start += CHUNK)
-      await countAnew(em, anew.slice(start, start + CHUNK), batch.to)
+    for (let start = 0; start < recounted.length; start += CHUNK)
+      await recount(em, recounted.slice(start, start + CHUNK), batch.to)
     await moveCursor(em, batch.to, changed.next)
-    return { events: batch.events, users: anew.length, more: batch.more || changed.more }
+    return { events: batch.events, users: recounted.length, more: batch.more || changed.more }
   })
 }
 
-/** @returns users to be counted anew: those who were joined or erased, and those who did something after a run's end */
+/**
+ * Takes the log of reasons for a recount, and moves the rows of erased users to their random ids.
+ * @returns users who must be recounted: joined or erased users, and users with events after a run's end
+ */
 async function settleLog(em: EntityManager, batch: Batch): Promise<string[]> {
   const userIds: string[] = []
   for (const { user_id, replacement, run_id } of await takeLog(em, batch.horizon)) {
@@ -67,10 +71,10 @@ async function settleLog(em: EntityManager, batch: Batch): Promise<string[]> {
   return userIds
 }
 
-/** How many users were filled in; 'busy' where another process changes totals, 'done' where no metric is pending. */
+/** How many users were filled in; 'busy' where another process changes totals, 'done' where no measure is pending. */
 export type Filled = 'busy' | 'done' | { users: number }
 
-/** Counts the next users of a run that has a metric which is not ready. @param runId null: of any run */
+/** Counts the next users of a run with a measure that is not ready. @param runId null: of any run */
 export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): Promise<Filled> {
   return orm.em.fork().transactional(async (em): Promise<Filled> => {
     if (!(await tryLock(em, 'fold'))) return 'busy'
@@ -79,7 +83,7 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
     await planForChunks(em)
     const { from } = await readBatch(em, 1)
     const userIds = await findUsers(em, pending, limits.users)
-    if (userIds.length > 0) await countAnew(em, userIds, from)
+    if (userIds.length > 0) await recount(em, userIds, from)
     const last = userIds.length < limits.users ? null : (userIds.at(-1) as string)
     await noteFilled(em, pending.run_id, last)
     return { users: userIds.length }
@@ -87,9 +91,10 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
 }
 
 /**
- * Counts what no pass has counted of these people in one run, whose totals are to be final; by whoever holds the lock.
+ * Recounts persons in one run from all raw events, so that the run's totals are final. The caller holds the lock
+ * `fold`.
  */
 export async function finishRun(em: EntityManager, runId: number, userIds: readonly string[]) {
   for (let start = 0; start < userIds.length; start += CHUNK)
-    await countAnew(em, await findPeople(em, userIds.slice(start, start + CHUNK)), null, runId)
+    await recount(em, await findPeople(em, userIds.slice(start, start + CHUNK)), null, runId)
 }

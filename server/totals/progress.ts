@@ -3,31 +3,31 @@ import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import { type Cursor, cursorOf, people } from './counting.ts'
 
-/** How far totals have got, and what is next. */
+/** Reads and moves the cursor of the totals, and finds what the fold has to do next. */
 
 /**
- * How statements over chunks are planned until the transaction ends: nobody has counted the rows of a chunk, and where
- * few are expected chunks would be joined by looking at every pair; compiling the plan would take longer than running
- * it.
+ * Turns off nested loops and the JIT compiler until the transaction ends. PostgreSQL has no statistics on a chunk's
+ * rows: expecting few, the planner would join chunks by nested loops over every pair, and compiling the plan would take
+ * longer than running it.
  */
 export const planForChunks = (em: EntityManager) =>
   em.execute(`select set_config('jit', 'off', true), set_config('enable_nestloop', 'off', true)`)
 
-/** The events of one pass: from the cursor to the end of what is settled, or to the most that was asked for. */
+/** The events of one pass: from the cursor to the last settled event, but at most as many as requested. */
 export type Batch = {
   from: Cursor
   /** The last event of the pass; `from` where there is none. */
   to: Cursor
   events: number
   types: string[]
-  /** There are more events than were asked for. */
+  /** The pass reached the requested number of events, so that there may be more. */
   more: boolean
-  /** Every transaction below is settled: committed and visible, or gone. */
+  /** Every transaction below this id is settled: committed and visible, or rolled back. */
   horizon: string
   assignment_xid: string
 }
 
-/** @param maxEvents of one pass */
+/** Reads the bounds of the next pass. @param maxEvents the most events of the pass */
 export async function readBatch(em: EntityManager, maxEvents: number): Promise<Batch> {
   const rows = await execute(
     em,
@@ -55,7 +55,7 @@ export async function readBatch(em: EntityManager, maxEvents: number): Promise<B
       from state s left join (select b.xid, b.id from batch b order by b.xid desc, b.id desc limit 1) last on true`,
   )
   const row = rows[0]
-  if (!row) throw new Error('The state of the totals is missing')
+  if (!row) throw new Error('The table fold_state has no row: restore the database from a backup')
   const from = { xid: row.event_xid, id: Number(row.event_id) }
   return {
     from,
@@ -68,9 +68,11 @@ export async function readBatch(em: EntityManager, maxEvents: number): Promise<B
   }
 }
 
-export type LogEntry = { id: number; user_id: string | null; replacement: string | null; run_id: number | null }
+type LogEntry = { id: number; user_id: string | null; replacement: string | null; run_id: number | null }
 
-/** Takes what makes people be counted anew, as far as it is settled, in the order in which it happened. */
+/**
+ * Deletes and returns the settled entries of the log of reasons for a recount, in the order in which they were made.
+ */
 export async function takeLog(em: EntityManager, horizon: string): Promise<LogEntry[]> {
   const rows = await execute(
     em,
@@ -82,8 +84,9 @@ export async function takeLog(em: EntityManager, horizon: string): Promise<LogEn
 }
 
 /**
- * Users whose events lie after the end of a run that has ended, and may have been counted before it had.
- * @param upTo the last event of a pass that did not see the end; null: all that are stored
+ * Finds users with events after the end of a run. Totals may hold these events, if they were counted before the run
+ * ended.
+ * @param upTo the last event that was counted before the end; null: all stored events
  */
 export async function findAfterEnd(em: EntityManager, runId: number, upTo: Cursor | null): Promise<string[]> {
   const until = upTo === null ? sql`` : sql`and (e.xid, e.id) <= ${cursorOf(upTo)}`
@@ -103,16 +106,15 @@ export async function findAfterEnd(em: EntityManager, runId: number, upTo: Curso
 }
 
 /**
- * Finds users whose assignments changed, from a transaction on: all of a transaction's or none.
+ * Finds users whose assignments changed since the last pass. The users of one transaction are taken all or not at all.
  *
- * An example, where transaction 7 changed ann and bob, 8 changed cat, 9 is the horizon, and at most 2 users are asked
- * for:
+ * An example: transaction 7 changed ann and bob, 8 changed cat, 9 is the horizon, and at most 2 users are requested:
  *
  *     cut     8: the transaction of the third user
- *     until   8: everything before is taken
- *     row     user_ids ann, bob; next 8. With at most 1 user cut is 7 itself, which is taken whole: until is 8 again
+ *     until   8: all transactions before 8 are taken
+ *     row     user_ids ann, bob; next 8. With at most 1 user, cut is 7 itself, which is taken whole: until is 8 again
  *
- * @returns and the transaction to begin with next
+ * @returns the users, and the transaction with which the next pass begins
  */
 export async function findChanged(
   em: EntityManager,
@@ -127,7 +129,7 @@ export async function findChanged(
         where a.xid >= ${from}::text::xid8 and a.xid < ${horizon}::text::xid8
         order by a.xid offset ${max}::int limit 1),
       until as materialized (
-        -- A transaction larger than that is taken whole.
+        -- A transaction with more users than requested is taken whole.
         select coalesce(
           case when cut.xid = ${from}::text::xid8 then (
             select min(a.xid) from assignments a where a.xid > cut.xid and a.xid < ${horizon}::text::xid8)
@@ -143,7 +145,7 @@ export async function findChanged(
   return { userIds, next, more: next !== horizon }
 }
 
-/** Notes how far totals have got. */
+/** Stores the new cursor. */
 export async function moveCursor(em: EntityManager, to: Cursor, assignmentXid: string) {
   await execute(
     em,
@@ -153,19 +155,19 @@ export async function moveCursor(em: EntityManager, to: Cursor, assignmentXid: s
   )
 }
 
-/** The people that ids belong to, and the ids themselves. */
+/** Finds the persons that ids belong to. @returns the ids of the persons, and the given ids */
 export async function findPeople(em: EntityManager, userIds: readonly string[]): Promise<string[]> {
   const rows = await execute(em, sql<{ id: string }>`with ${people(userIds)} select touched.id from touched`)
   return rows.map((row) => row.id)
 }
 
-/** Events above the cursor of the totals `s`. */
+/** The condition that event `e` is after the cursor of the totals `s`. */
 const aboveCursor = sql`(e.xid, e.id) > (s.event_xid, s.event_id)`
 
 /**
- * Tells whether anything is not in the totals yet. Asks for it in order, not by `exists`: so the planner looks at the
- * end of an index also where nobody has counted the rows, and never through the table.
- * @param before only what earlier transactions stored; null: everything
+ * Tells whether any stored row is not in the totals yet. The statement uses `order by … limit 1` and not `exists`: so
+ * the planner reads the end of an index even without statistics, and never scans the table.
+ * @param before considers only rows of earlier transactions; null: all rows
  */
 export async function isBehind(em: EntityManager, before: string | null): Promise<boolean> {
   const earlier = (xid: string) => (before === null ? sql`` : sql`and ${sql.ref(xid)} < ${before}::text::xid8`)
@@ -180,13 +182,13 @@ export async function isBehind(em: EntityManager, before: string | null): Promis
   return rows[0]?.behind ?? false
 }
 
-/** Reads the position of the next transaction. */
+/** Reads the id of the next transaction. */
 export async function readNextXid(em: EntityManager): Promise<string> {
   const rows = await execute(em, sql<{ xid: string }>`select recorded_next()::text as xid`)
   return rows[0]?.xid as string
 }
 
-/** Changes whenever totals do. */
+/** Reads a text that changes whenever totals change. */
 export async function readMark(em: EntityManager): Promise<string> {
   const rows = await execute(
     em,
@@ -201,7 +203,7 @@ export async function readMark(em: EntityManager): Promise<string> {
 
 export type FoldState = { lag_seconds: number; tail: number }
 
-/** @returns how old the oldest event is that no total holds, and how many there are, at most `max` */
+/** Reads the age of the oldest event that totals do not hold yet, and the number of such events, at most `max`. */
 export async function readFoldState(em: EntityManager, max: number): Promise<FoldState> {
   const rows = await execute(
     em,
@@ -217,9 +219,9 @@ export async function readFoldState(em: EntityManager, max: number): Promise<Fol
   return rows[0] as FoldState
 }
 
-export type PendingRun = { run_id: number; filled_to: string | null }
+type PendingRun = { run_id: number; filled_to: string | null }
 
-/** A run with a metric that is not ready: who was counted for it already. */
+/** Finds a run with a measure that is not ready, and the last user id that was filled in. @param runId null: any run */
 export async function findPending(em: EntityManager, runId: number | null): Promise<PendingRun | undefined> {
   const rows = await execute(
     em,
@@ -232,7 +234,7 @@ export async function findPending(em: EntityManager, runId: number | null): Prom
   return rows[0]
 }
 
-/** The next users of a run, in ascending order. */
+/** Finds the next users of a run to fill in, in ascending order of ids. */
 export async function findUsers(em: EntityManager, { run_id, filled_to }: PendingRun, max: number): Promise<string[]> {
   const rows = await execute(
     em,
@@ -243,7 +245,7 @@ export async function findUsers(em: EntityManager, { run_id, filled_to }: Pendin
   return rows.map((row) => row.user_id)
 }
 
-/** Notes how far the filling in of a run has got. @param filledTo null: it is complete */
+/** Stores the last user id that was filled in for a run. @param filledTo null: the measures are complete */
 export async function noteFilled(em: EntityManager, runId: number, filledTo: string | null) {
   await execute(
     em,

@@ -5,10 +5,10 @@ import { metricChanges, unitChanges } from './adding.ts'
 import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS, UNIT_COUNT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
 import { type Cursor, columns, counted, people, stored } from './counting.ts'
 
-/** The statements by which a pass of the fold changes totals. */
+/** The statements of the fold that change totals. */
 
-/** Gives numbers to types of events that have none. */
-export async function nameTypes(em: EntityManager, types: readonly string[]) {
+/** Stores event types that are new, so that each has an id. */
+export async function registerTypes(em: EntityManager, types: readonly string[]) {
   await execute(
     em,
     sql`
@@ -19,7 +19,10 @@ export async function nameTypes(em: EntityManager, types: readonly string[]) {
   )
 }
 
-/** Moves what an erased user did to the random id. Frozen runs are not counted anew, and keep it. */
+/**
+ * Moves an erased user's days, and the user's units in frozen runs, to the random id. Units in other runs need no move:
+ * the fold recounts them.
+ */
 export async function moveErased(em: EntityManager, userId: string, replacement: string) {
   for (const table of ['units', 'unit_metrics'])
     await execute(
@@ -51,12 +54,13 @@ const isZero = (names: readonly string[], prefix: string) =>
     sql` and `,
   )
 
-/** Adds rows of totals to a table, all zeros left out. */
+/** Adds rows to `variant_units`, except rows that are 0 in all columns. */
 const putUnits = (rows: string) => sql`
   insert into variant_units as v (${columns(CELL_COLUMNS)}, ${columns(UNIT_COUNT_COLUMNS)})
   select ${columns(CELL_COLUMNS, 'x')}, ${columns(UNIT_COUNT_COLUMNS, 'x')}
   from ${sql.table(rows)} x where not (${isZero(UNIT_COUNT_COLUMNS, 'x')})
   on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNT_COLUMNS, 'v')}`
+/** Adds rows to `variant_metrics`, except rows that are 0 in all columns. */
 export const putMetrics = (rows: string) => sql`
   insert into variant_metrics as v (${columns(CELL_COLUMNS)}, measure_id, ${columns(TOTAL_COLUMNS)})
   select ${columns(CELL_COLUMNS, 'x')}, x.measure_id, ${columns(TOTAL_COLUMNS, 'x')}
@@ -64,24 +68,26 @@ export const putMetrics = (rows: string) => sql`
   on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period)
     do update set ${addUp(TOTAL_COLUMNS, 'v')}`
 
+/** Overwrites the columns after the key. */
 const overwrite = (names: readonly string[]) =>
   sql.join(names.slice(names.indexOf('run_id') + 1).map((name) => sql`${sql.ref(name)} = excluded.${sql.ref(name)}`))
 
 /**
- * Counts people anew from their raw events up to the cursor, and moves totals by what that changes.
+ * Recounts persons from their raw events up to the cursor, and changes totals by the difference.
  *
- * An example, of ann, who was counted under blue and is excluded now:
+ * An example: ann was counted under blue and is excluded now:
  *
  *     fresh_unit    (ann, blue, excluded_reason hand)     stored_unit    (ann, blue, excluded_reason null)
  *     fresh_metric  (ann, revenue: num 12)                stored_metric  (ann, revenue: num 12)
  *     unit_totals   blue: users -1, excluded_by_hand +1
  *     metric_totals blue, revenue: users -1, num -12, num_num -144
- *     put_units     (ann, blue, excluded_reason hand); put_metrics has no row, since nothing of it changed
+ *     put_units     (ann, blue, excluded_reason hand); put_metrics has no row, since her amounts did not change
  *
- * @param upTo null: from all that is stored
- * @param runId in this run only; null: in all
+ * @param userIds persons and their former ids, as `findPeople` returns them
+ * @param upTo the last event that is counted; null: all stored events are
+ * @param runId recounts in this run only; null: in all runs
  */
-export async function countAnew(
+export async function recount(
   em: EntityManager,
   userIds: readonly string[],
   upTo: Cursor | null,

@@ -7,23 +7,24 @@ import { columns } from './counting.ts'
 import { moveCursor, planForChunks, readBatch, takeLog } from './progress.ts'
 import { moveErased } from './queries.ts'
 import {
-  comparing,
   days,
+  findUsersAfter,
   metricColumns,
   metricSums,
+  overPersons,
   quarters,
   readScope,
   unitColumns,
   unitSums,
-  usersAfter,
 } from './whole.ts'
 
 const CHUNK = 5000
 
 /**
- * Makes all totals of the runs that are not frozen anew from the raw rows, in one transaction: answers come from the
- * old ones until it ends, and what is stored meanwhile is folded afterwards. What raw rows no longer tell of is kept.
- * @param progress receives how many users are done
+ * Computes all totals of unfrozen runs again from raw rows, in one transaction. Answers are read from the old totals
+ * until the transaction ends, and events that arrive meanwhile are folded afterwards. Days whose raw events were
+ * dropped keep their totals.
+ * @param progress receives the number of users that are done
  */
 export function rebuildTotals(orm: MikroORM, progress: (users: number) => void): Promise<void> {
   return orm.em.fork().transactional(async (em) => {
@@ -45,13 +46,13 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
 
     let users = 0
     for (let last: string | undefined = ''; last !== undefined; ) {
-      const userIds = await usersAfter(em, last, CHUNK)
+      const userIds = await findUsersAfter(em, last, CHUNK)
       if (userIds.length > 0) {
         await execute(
           em,
           sql`insert into user_days (user_id, type_id, day, events, value, unusable) ${days(scope, userIds)}`,
         )
-        await execute(em, comparing(userIds, scope.upTo, storeUnits))
+        await execute(em, overPersons(userIds, scope.upTo, storeUnits))
       }
       users += userIds.length
       progress(users)
@@ -73,10 +74,10 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
   })
 }
 
-/** Moves the cursor to the end of what is settled: all of that is counted from the raw rows now. */
+/** Moves the cursor to the horizon: the rebuild counts all settled rows. */
 async function takeEverything(em: EntityManager) {
   const { horizon } = await readBatch(em, 1)
-  // Days whose raw events were dropped are kept, and belong to the random id too.
+  // Days whose raw events were dropped are kept, so their rows must move to the random id.
   for (const { user_id, replacement } of await takeLog(em, horizon))
     if (user_id !== null && replacement !== null) await moveErased(em, user_id, replacement)
   await execute(
@@ -88,7 +89,7 @@ async function takeEverything(em: EntityManager) {
   await moveCursor(em, { xid: horizon, id: 0 }, horizon)
 }
 
-/** Two chunks that name the same person by different ids count the same. */
+/** Stores the units of a chunk. Two chunks may hold the same person under different ids: both count the same. */
 const storeUnits = sql`,
   put_units as (
     insert into units (${columns(UNIT_COLUMNS)})

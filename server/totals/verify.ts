@@ -5,9 +5,10 @@ import { UNIT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
 import { columns } from './counting.ts'
 import { planForChunks } from './progress.ts'
 import {
-  comparing,
   days,
+  findUsersAfter,
   metricSums,
+  overPersons,
   quarters,
   readScope,
   type Scope,
@@ -16,24 +17,24 @@ import {
   storedQuarters,
   storedUnitSums,
   unitSums,
-  usersAfter,
 } from './whole.ts'
 
 const CHUNK = 2000
 
 /**
- * Compares all totals with what the raw rows say, in one snapshot: what is not folded yet is left out on both sides.
- * @returns the first difference, in words; null where there is none
+ * Compares all totals with the figures computed from raw rows, in one snapshot. Rows that are not folded yet are left
+ * out on both sides.
+ * @returns a sentence with the first difference; null where there is none
  */
 export function verifyTotals(em: EntityManager): Promise<string | null> {
   return em.transactional(
     async (em) => {
       await planForChunks(em)
       const scope = await readScope(em)
-      const moving = await readMoving(em)
+      const outdated = await findOutdated(em)
       for (let last: string | undefined = ''; last !== undefined; ) {
-        const userIds = await usersAfter(em, last, CHUNK)
-        const settled = userIds.filter((id) => !moving.has(id))
+        const userIds = await findUsersAfter(em, last, CHUNK)
+        const settled = userIds.filter((id) => !outdated.has(id))
         const difference = settled.length === 0 ? null : await comparePeople(em, settled, scope)
         if (difference) return difference
         last = userIds.at(-1)
@@ -48,8 +49,8 @@ export function verifyTotals(em: EntityManager): Promise<string | null> {
   )
 }
 
-/** Reads the people who are still to be counted anew, so that their totals are old. */
-async function readMoving(em: EntityManager): Promise<Set<string>> {
+/** Reads the persons who must still be recounted, so that their totals are out of date. */
+async function findOutdated(em: EntityManager): Promise<Set<string>> {
   const rows = await execute(
     em,
     sql<{ id: string }>`
@@ -64,10 +65,10 @@ async function readMoving(em: EntityManager): Promise<Set<string>> {
 }
 
 async function comparePeople(em: EntityManager, userIds: readonly string[], scope: Scope): Promise<string | null> {
-  const ofPeople = (statement: RawBuilder<unknown>) => comparing(userIds, scope.upTo, statement)
+  const ofPeople = (statement: RawBuilder<unknown>) => overPersons(userIds, scope.upTo, statement)
   const unit = columns(UNIT_COLUMNS, 'u')
   const metric = columns(UNIT_METRIC_COLUMNS, 'm')
-  // A metric that is being filled in is complete for nobody but those who were counted since.
+  // A measure that is still being filled in is complete only for some persons, so it is not compared.
   const ready = sql`join run_metrics rm on rm.run_id = m.run_id and rm.measure_id = m.measure_id
     and rm.ready_at is not null`
   const filled = sql`join run_metrics rm on rm.run_id = u.run_id and rm.ready_at is not null`
@@ -88,7 +89,7 @@ async function comparePeople(em: EntityManager, userIds: readonly string[], scop
   )
 }
 
-/** @returns a row that only one side has, in words, with the other side's row of the same key where there is one */
+/** @returns one row that only raw rows give and one that only totals have, as text; null where both sides are equal */
 async function compare(
   em: EntityManager,
   table: string,

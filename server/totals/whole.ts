@@ -5,11 +5,11 @@ import { metricTotals, signedMetrics, signedUnits, unitTotals } from './adding.t
 import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COUNT_COLUMNS } from './columns.ts'
 import { type Cursor, columns, counted, cursorOf, people, stored } from './counting.ts'
 
-/** All totals from all raw rows, as `rebuild` writes them and `verify` compares them. */
+/** Computes all totals from all raw rows: `rebuild` writes them, and `verify` compares them with the stored totals. */
 
 const UNIT_TOTALS = [...CELL_COLUMNS, ...UNIT_COUNT_COLUMNS]
 const METRIC_TOTALS = [...CELL_COLUMNS, 'measure_id', ...TOTAL_COLUMNS]
-/** The columns of the variants' totals, in the order in which the statements below give them. */
+/** The columns of the variants' totals, in the order of the statements below. */
 export const unitColumns = columns(UNIT_TOTALS)
 export const metricColumns = columns(METRIC_TOTALS)
 const hasAny = (names: readonly string[]) =>
@@ -18,12 +18,12 @@ const hasAny = (names: readonly string[]) =>
     sql` or `,
   )
 
-/** Units, and what those who count did, as totals hold them; of runs that are not frozen. */
+/** The stored units of unfrozen runs, and their amounts. */
 const allUnits = sql`select u.* from units u join runs r on r.id = u.run_id where r.frozen_at is null`
 const allMetrics = sql`select m.* from unit_metrics m join runs r on r.id = m.run_id where r.frozen_at is null`
 const everybody = sql`stored_unit as not materialized (${allUnits}), stored_metric as not materialized (${allMetrics})`
 
-/** The variants' totals that the stored units add up to. */
+/** Adds up the stored units to the totals of variants. */
 export const unitSums = sql`
   select ${columns(UNIT_TOTALS, 'x')} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x
     where ${hasAny(UNIT_COUNT_COLUMNS)}`
@@ -31,7 +31,7 @@ export const metricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')}
     from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
   where ${hasAny(TOTAL_COLUMNS)}`
-/** And those that are stored. */
+/** Selects the stored totals of variants. */
 export const storedUnitSums = sql`
   select ${columns(UNIT_TOTALS, 'x')} from variant_units x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(UNIT_COUNT_COLUMNS)})`
@@ -39,14 +39,14 @@ export const storedMetricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')} from variant_metrics x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(TOTAL_COLUMNS)})`
 
-/** Raw events that are folded and that raw rows still tell of; and the days and quarters that these make. */
+/** The raw events that are folded and not dropped: from `since` (null: the first) up to the cursor. */
 export type Scope = { upTo: Cursor; since: Date | null; timeZone: string }
 const since = ({ since }: Scope) => sql`${(since ?? new Date(0)).toISOString()}::timestamptz`
 const folded = (scope: Scope) => sql`(e.xid, e.id) <= ${cursorOf(scope.upTo)} and e.timestamp >= ${since(scope)}`
 
 const each = (userIds: readonly string[]) => sql`${list(userIds)} as i (id)`
 
-/** The events of these users per day. */
+/** Adds up the raw events of these users per day. */
 export const days = (scope: Scope, userIds: readonly string[]) => sql`
   select i.id as user_id, t.id as type_id, (e.timestamp at time zone ${scope.timeZone})::date as day,
     count(*) as events,
@@ -72,8 +72,8 @@ export const storedQuarters = (scope: Scope) => sql`
   select q.experiment_id, q.quarter, q.variant_id, q.type_id, q.events, q.value from event_quarters q
   where q.quarter >= ${since(scope)}`
 
-/** The users after one, in ascending order, of whom raw rows or totals tell. */
-export async function usersAfter(em: EntityManager, last: string, max: number): Promise<string[]> {
+/** Finds the next users with raw rows or totals, after the id `last`, in ascending order of ids. */
+export async function findUsersAfter(em: EntityManager, last: string, max: number): Promise<string[]> {
   const next = (table: string) => sql`
     select x.user_id from (
       select distinct y.user_id from ${sql.table(table)} y where y.user_id > ${last}
@@ -89,10 +89,11 @@ export async function usersAfter(em: EntityManager, last: string, max: number): 
   return rows.map((row) => row.user_id)
 }
 
-/** A statement over what raw rows and totals say of these users. */
-export const comparing = (userIds: readonly string[], upTo: Cursor, statement: RawBuilder<unknown>) =>
+/** Runs a statement over the counted raw rows (`fresh_…`) and the stored totals (`stored_…`) of these users. */
+export const overPersons = (userIds: readonly string[], upTo: Cursor, statement: RawBuilder<unknown>) =>
   sql`with ${people(userIds)}, ${counted(upTo)}, ${stored()} ${statement}`
 
+/** Reads the bounds of the raw events that totals hold. */
 export async function readScope(em: EntityManager): Promise<Scope> {
   const rows = await execute(
     em,
@@ -102,7 +103,7 @@ export async function readScope(em: EntityManager): Promise<Scope> {
       from fold_state s cross join platform p`,
   )
   const row = rows[0]
-  if (!row) throw new Error('The state of the totals is missing')
+  if (!row) throw new Error('The table fold_state has no row: restore the database from a backup')
   return {
     upTo: { xid: row.xid, id: Number(row.id) },
     since: row.since === null ? null : new Date(row.since),

@@ -6,36 +6,34 @@ import { type Filled, fillOnce, foldOnce, type Limits, type Pass } from './fold.
 import { type FoldState, isBehind, readFoldState, readNextXid } from './progress.ts'
 
 /**
- * Keeps running totals up to date in the background, one process at a time. `settle` and `fill` have loops of their own: a
- * caller waits for one result until its deadline, without the pauses of the background job.
+ * Keeps running totals up to date in the background, in one process at a time. `settle` and `fill` have loops of their
+ * own: their callers wait until a deadline, without the pauses of the background job.
  */
 export type Totals = {
-  /**
-   * Brings everything into the totals that was stored before the call. @returns false where that took longer than
-   * allowed
-   */
+  /** Folds everything that was stored before the call. @returns false where the time was too short */
   settle: (withinMs: number) => Promise<boolean>
-  /** Resolves when everything that was stored before the call is in the totals, and every metric is filled in. */
+  /** Folds everything that was stored before the call, and fills in every measure. Waits without a deadline. */
   catchUp: () => Promise<void>
-  /** Fills in what a run is newly measured by. @returns false where that took longer than allowed; it goes on */
+  /** Fills in the new measures of a run. @returns false where the time was too short; the background job goes on */
   fill: (runId: number, withinMs: number) => Promise<boolean>
   state: () => Promise<FoldState>
   close: () => Promise<void>
 }
 
-/** How long a pass may hold up whoever waits for the embedded database's one connection, and how long on PostgreSQL. */
+/** How long a pass should take: it blocks all requests on the embedded database's one connection, not on PostgreSQL. */
 const TARGET_MS = { embedded: 30, postgres: 400 }
 const LEAST: Limits = { events: 50, users: 20 }
 const MOST: Limits = { events: 20_000, users: 2000 }
 const PAUSE_MS = { least: 50, most: 500 }
 const BUSY_MS = 10
-/** Longer tails are not counted to their end. */
+/** The most unfolded events that `state` counts. */
 const MAX_UNFOLDED = 100_000
 
+/** Starts the background job. */
 export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZone: string; log: Logger }): Totals {
   const { orm, timeZone, log } = options
   const targetMs = options.embedded ? TARGET_MS.embedded : TARGET_MS.postgres
-  /** Each pass is as large as the one before says that the time allows. */
+  /** The limits of the next pass, adapted to the time that the last pass took. */
   let limits: Limits = { events: 500, users: 100 }
 
   function adapt(tookMs: number, did: Limits) {
@@ -60,7 +58,7 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     return filled
   }
 
-  /** @returns whether there is more to do at once */
+  /** Runs one pass, or fills in measures if there is nothing to fold. @returns true where there is more to do now */
   async function step(): Promise<boolean> {
     if (!(await isBehind(orm.em.fork(), null))) {
       return typeof (await fillNext(null)) === 'object'
@@ -70,7 +68,9 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
   }
 
   let pauseMs = PAUSE_MS.least
-  /** Grows while there is nothing to do. Between two passes whoever waits for the connection has a turn, at 0 too. */
+  /**
+   * Grows while there is nothing to do. A pause of 0 lets waiting requests use the connection between two passes, too.
+   */
   function nextPause(more: boolean | undefined): number {
     if (more === undefined) pauseMs = PAUSE_MS.most
     else pauseMs = more ? 0 : Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.least, pauseMs * 1.5))
@@ -93,7 +93,7 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     const before = await readNextXid(orm.em.fork())
     while (await isBehind(orm.em.fork(), before)) {
       if (performance.now() >= until) return false
-      // What is left when a pass finds nothing waits for a transaction that began earlier.
+      // Where a pass finds nothing, the remaining rows wait for an older transaction to end.
       if (!(await step())) await sleep(BUSY_MS)
     }
     return true
