@@ -39,18 +39,18 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
     const logged = await settleLog(em, batch)
     const changed = await findChanged(em, batch, limits.users)
     const named = [...new Set([...logged, ...changed.userIds])]
-    const recounted = named.length === 0 ? [] : await findPeople(em, named)
+    const toRecount = named.length === 0 ? [] : await findPeople(em, named)
     if (batch.events > 0) {
       await registerTypes(em, batch.types)
       await addToDays(em, batch, timeZone)
       const overLimit = await findOverLimit(em, batch, timeZone)
-      if (overLimit.length > 0) recounted.push(...(await findPeople(em, overLimit)))
-      recounted.push(...(await addToUnits(em, batch, recounted)))
+      if (overLimit.length > 0) toRecount.push(...(await findPeople(em, overLimit)))
+      toRecount.push(...(await addToUnits(em, batch, toRecount)))
     }
-    for (let start = 0; start < recounted.length; start += CHUNK)
-      await recount(em, recounted.slice(start, start + CHUNK), batch.to)
+    for (let start = 0; start < toRecount.length; start += CHUNK)
+      await recount(em, toRecount.slice(start, start + CHUNK), batch.to)
     await moveCursor(em, batch.to, changed.next)
-    return { events: batch.events, users: recounted.length, more: batch.more || changed.more }
+    return { events: batch.events, users: toRecount.length, more: batch.more || changed.more }
   })
 }
 

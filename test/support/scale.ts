@@ -74,7 +74,7 @@ export const stories = {
   },
   totals: {
     file: 'test/totals/property.test.ts',
-    of: 'random stories on PostgreSQL, a quarter as many on the embedded database',
+    of: 'random scenarios on PostgreSQL, a quarter as many on the embedded database',
     quick: 4,
     soak: 40,
     seed: 1,

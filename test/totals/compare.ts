@@ -7,14 +7,14 @@ import { recomputeResults } from './recompute-results.ts'
 import { readTotals } from './stored.ts'
 import { differences, linesOf } from './totals.ts'
 
-export const queryOf =
+const queryOf =
   ({ platform }: TestApp): Query =>
   (statement) =>
     platform.orm.em.fork().execute(statement)
 
 /**
- * Folds all there is, and compares every total with the recomputation.
- * @returns the totals, one line each
+ * Folds all events, and compares every total with the recomputation.
+ * @returns the totals, one line per row
  * @throws Error with every line that differs
  */
 export async function compareTotals(app: TestApp): Promise<string[]> {
@@ -25,29 +25,37 @@ export async function compareTotals(app: TestApp): Promise<string[]> {
   const verified = await verifyTotals(app.platform.orm.em.fork())
   const found = differences(expected, actual)
   if (found.length > 0 || verified !== null)
-    throw new Error(`Totals (- recomputed, + stored):\n${found.join('\n')}\nverify says: ${verified ?? 'nothing'}`)
+    throw new Error(
+      `Totals (- recomputed, + stored):\n${found.join('\n')}\nverifyTotals: ${verified ?? 'no difference'}`,
+    )
   return actual
 }
 
-/** @throws Error where the answer is not what is recorded */
+/** Compares the counts of an answer with the recomputed counts. @throws Error where they differ */
 export async function compareResults(app: TestApp, experimentId: number, type: string) {
   const answer = await app.api.results({ id: experimentId }, { conversion_event_type: type })
   const fault = resultsFault(await readRaw(queryOf(app)), answer, experimentId, type)
   if (fault !== null) throw new Error(fault)
 }
 
-/** What is wrong with a results answer, in words; null where nothing is. */
+/** Compares the counts of an answer with the recomputed ones. @returns the difference in words; null where none is */
 export function resultsFault(raw: Raw, answer: Loose, experimentId: number, type: string): string | null {
   const { variants, run, externally_decided, crossovers, overridden, claimed_other, data_through } = answer
   const counts = {
     run,
     variants: variants.map(({ variant_id, total_users, conversions }: Loose) => ({
-      ...{ variant_id, total_users, conversions },
+      variant_id,
+      total_users,
+      conversions,
     })),
-    ...{ externally_decided, crossovers, overridden, claimed_other },
+    externally_decided,
+    crossovers,
+    overridden,
+    claimed_other,
   }
   const [expected, actual] = [JSON.stringify(recomputeResults(raw, experimentId, type)), JSON.stringify(counts)]
-  if (data_through !== null) return `Results of experiment ${experimentId} are only those up to ${data_through}`
+  if (data_through !== null)
+    return `Results of experiment ${experimentId} count only events received before ${data_through}`
   return actual === expected
     ? null
     : `Results of experiment ${experimentId} for ${type}: expected\n  ${expected}, answered\n  ${actual}`

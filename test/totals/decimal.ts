@@ -1,6 +1,6 @@
-/** Decimals as whole numbers of their last place: no sum is ever rounded. */
+/** Computes with decimals as integers, so that no sum is rounded. */
 
-/** How many billionths one is; a value is kept to nine decimals. */
+/** The number of billionths in 1. Totals keep values to nine decimals. */
 const BILLION = 1_000_000_000n
 const LARGEST = 10n ** 12n
 
@@ -12,7 +12,7 @@ function read(text: string): Decimal {
   return { digits: BigInt(whole + fraction), places: fraction.length }
 }
 
-/** In billionths, the last one rounded half away from zero; null where it is further than 1e12 from zero. */
+/** Converts a number to billionths, rounded half away from zero; null where the number is beyond -1e12 to 1e12. */
 export function billionths(text: string): bigint | null {
   const { digits, places } = read(text)
   const size = digits < 0n ? -digits : digits
@@ -22,13 +22,13 @@ export function billionths(text: string): bigint | null {
   return text.startsWith('-') ? -rounded : rounded
 }
 
-/** A number of 10^-`places`, as it is written without needless zeros: 12.5, -3, 0. */
+/** Writes an integer of 10^-`places` as a decimal without trailing zeros: 12.5, -3, 0. */
 export function write(digits: bigint, places: number): string {
   const text = (digits < 0n ? -digits : digits).toString().padStart(places + 1, '0')
   return plain(`${digits < 0n ? '-' : ''}${text.slice(0, text.length - places)}.${text.slice(text.length - places)}`)
 }
 
-/** The same number without needless zeros. */
+/** Removes trailing zeros. */
 export function plain(text: string): string {
   const short = text.includes('.') ? text.replace(/\.?0*$/, '') : text
   return short === '-0' ? '0' : short

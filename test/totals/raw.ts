@@ -1,16 +1,16 @@
-/** What is recorded, as it stands in the tables that totals are made from. Times in milliseconds since 1970, UTC. */
+/** The raw rows from which totals are made. Times are in milliseconds since 1970, UTC. */
 export type Raw = {
   events: RawEvent[]
   assignments: RawAssignment[]
-  /** Owners by alias. */
+  /** The owner of each alias. */
   aliases: ReadonlyMap<string, string>
   runs: RawRun[]
   variants: { id: number; experiment_id: number }[]
-  /** What runs are measured by. */
+  /** The measures of runs. */
   measures: RawMeasure[]
-  /** Whom somebody left out by hand. */
+  /** Users who were excluded by hand. */
   excluded: { experiment_id: number; user_id: string }[]
-  /** Where days are cut. */
+  /** The time zone that separates days. */
   time_zone: string
 }
 
@@ -21,7 +21,7 @@ export type RawEvent = {
   variant_id: number | null
   type: string
   at: number
-  /** What JSON holds in each of the properties, and its text. */
+  /** The JSON type and the text of each property. */
   properties: Record<string, Property>
 }
 export type Property = { kind: 'number' | 'string' | 'boolean' | 'object' | 'array' | 'null'; text: string | null }
@@ -43,7 +43,7 @@ export type RawAssignment = {
   variant_id: number
   period: number
   source: 'hash' | 'event' | 'alias'
-  /** What the earliest event named, of one that events decided. */
+  /** The variant that the earliest event named, if events decided the assignment. */
   first_variant_id: number | null
   assigned_at: number
   exposed_at: number | null
@@ -61,7 +61,7 @@ export type RawRun = {
   max_daily_events: number | null
 }
 
-/** Asks a database. */
+/** Runs a statement on a database. */
 export type Query = <Row>(statement: string) => Promise<Row[]>
 
 const ms = (column: string) => `(extract(epoch from ${column}) * 1000)::float8`

@@ -1,7 +1,7 @@
 import type { Raw } from './raw.ts'
 import { eventsOf, isAnalysed, peopleOf, unitsOf } from './recompute.ts'
 
-/** The counts of a results answer, of the experiment's latest run, counted anew. */
+/** Computes the counts of a results answer for the experiment's latest run from raw rows. */
 export function recomputeResults(raw: Raw, experimentId: number, eventType: string) {
   const run = raw.runs.filter(({ experiment_id }) => experiment_id === experimentId).at(-1)
   const units = unitsOf(raw, peopleOf(raw)).filter((unit) => unit.run === run && unit.row.exposed_at !== null)

@@ -13,8 +13,8 @@ import {
 } from './totals.ts'
 
 /**
- * What the totals mean: everything counted anew from what is recorded, one person after the other, without a thought of
- * speed. Whatever the platform keeps up while events come in must be this, to the last decimal.
+ * Computes all totals from raw rows, one person after the other. The code is simple and slow, and shares nothing with
+ * the platform. The totals that the platform keeps must equal these, to the last decimal.
  */
 export function recompute(raw: Raw): Totals {
   const people = peopleOf(raw)
@@ -22,15 +22,19 @@ export function recompute(raw: Raw): Totals {
   const metrics = units.flatMap((unit) => metricsOf(raw, unit))
   return {
     unit: units.map(({ row }) => row),
-    unit_metric: metrics.map(({ unit: { row }, measure, did }) => ({
-      ...{ run: row.run, user: row.user, measure, events: did.events, unusable: did.unusable, exposing: did.exposing },
-      ...{
-        num: write(did.num, 9),
-        den: write(did.den, 9),
-        pre_num: write(did.pre_num, 9),
-        pre_den: write(did.pre_den, 9),
-      },
-      ...{ first_at: did.first_at, last_at: did.last_at },
+    unit_metric: metrics.map(({ unit: { row }, measure, sums }) => ({
+      run: row.run,
+      user: row.user,
+      measure,
+      events: sums.events,
+      unusable: sums.unusable,
+      exposing: sums.exposing,
+      num: write(sums.num, 9),
+      den: write(sums.den, 9),
+      pre_num: write(sums.pre_num, 9),
+      pre_den: write(sums.pre_den, 9),
+      first_at: sums.first_at,
+      last_at: sums.last_at,
     })),
     user_day: userDaysOf(raw),
     variant_units: variantUnitsOf(units),
@@ -39,11 +43,11 @@ export function recompute(raw: Raw): Totals {
   }
 }
 
-/** A user with all aliases: the events of every id, by time. */
-type UserProfile = { id: string; events: RawEvent[]; assignments: RawAssignment[] }
+/** A user with all aliases: the events under every id, in the order of time. */
+type Person = { id: string; events: RawEvent[]; assignments: RawAssignment[] }
 
-export function peopleOf(raw: Raw): UserProfile[] {
-  const people = new Map<string, UserProfile>()
+export function peopleOf(raw: Raw): Person[] {
+  const people = new Map<string, Person>()
   const personOf = (userId: string) => {
     const id = raw.aliases.get(userId) ?? userId
     const person = people.get(id) ?? { id, events: [], assignments: [] }
@@ -57,9 +61,9 @@ export function peopleOf(raw: Raw): UserProfile[] {
 }
 
 /** A person in a run. */
-export type CountedUnit = { run: RawRun; person: UserProfile; row: UnitRow; dimensions: Record<string, string> }
+type CountedUnit = { run: RawRun; person: Person; row: UnitRow; dimensions: Record<string, string> }
 
-export function unitsOf(raw: Raw, people: readonly UserProfile[]): CountedUnit[] {
+export function unitsOf(raw: Raw, people: readonly Person[]): CountedUnit[] {
   return people.flatMap((person) =>
     raw.runs.flatMap((run) => {
       const assignments = person.assignments.filter((assignment) => assignment.run_id === run.id)
@@ -68,7 +72,7 @@ export function unitsOf(raw: Raw, people: readonly UserProfile[]): CountedUnit[]
   )
 }
 
-function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonly RawAssignment[]): CountedUnit {
+function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly RawAssignment[]): CountedUnit {
   const exposed = assignments.filter(({ exposed_at }) => exposed_at !== null)
   const met = new Set(exposed.map(({ variant_id }) => variant_id))
   const isExternal = assignments.some(({ source }) => source === 'event')
@@ -76,13 +80,13 @@ function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonl
   const isMarked = assignments.some(
     ({ dimensions }) => dimensions.is_bot === 'true' || dimensions.is_internal === 'true',
   )
-  const byHand = assignments.some(({ user_id }) =>
+  const isExcludedByHand = assignments.some(({ user_id }) =>
     raw.excluded.some((row) => row.user_id === user_id && row.experiment_id === run.experiment_id),
   )
   const isCrossed = has('crossover') || met.size > 1
   const excluded = has('override')
     ? 'override'
-    : byHand
+    : isExcludedByHand
       ? 'hand'
       : isMarked
         ? 'attribute'
@@ -94,7 +98,7 @@ function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonl
   const naming = person.events.filter((event) => isDuring(run, event) && namesVariantOf(run, event))
   const least = Math.min(...(exposed.length > 0 ? exposed : assignments).map(({ variant_id }) => variant_id))
   const exposedAt = exposed.length > 0 ? Math.min(...exposed.map(({ exposed_at }) => exposed_at as number)) : null
-  const shower = exposed.reduce<RawAssignment | undefined>(
+  const earliest = exposed.reduce<RawAssignment | undefined>(
     (a, b) => (a && (a.exposed_at as number) <= (b.exposed_at as number) ? a : b),
     undefined,
   )
@@ -108,7 +112,8 @@ function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonl
     row: {
       run: nameOf(run),
       user: person.id,
-      variant: isExternal && isCrossed && !has('override') && !byHand && !isMarked ? firstNamed(assignments) : least,
+      variant:
+        isExternal && isCrossed && !has('override') && !isExcludedByHand && !isMarked ? firstNamed(assignments) : least,
       period: first.period,
       exposed_at: exposedAt,
       is_external: isExternal,
@@ -116,7 +121,7 @@ function unitOf(raw: Raw, run: RawRun, person: UserProfile, assignments: readonl
       claims_other:
         !isExternal && exposed.length > 0 && naming.some(({ variant_id }) => !met.has(variant_id as number)),
       exposed_by:
-        shower?.exposure_source === 'event'
+        earliest?.exposure_source === 'event'
           ? (naming.find(({ at }) => at >= (exposedAt as number))?.type ?? null)
           : null,
       dimensions: sortedJson(first.dimensions),
@@ -130,8 +135,8 @@ const isDuring = (run: RawRun, event: RawEvent) => event.at >= run.started_at &&
 const namesVariantOf = (run: RawRun, { experiment_id, variant_id }: RawEvent) =>
   experiment_id === run.experiment_id && variant_id !== null
 
-/** Whether a person did more on a day of the run than is allowed. */
-function isBusy({ time_zone }: Raw, run: RawRun, { events }: UserProfile): boolean {
+/** Tells whether a person has more events on a day of the run than the experiment allows. */
+function isBusy({ time_zone }: Raw, run: RawRun, { events }: Person): boolean {
   if (run.max_daily_events === null) return false
   const day = dayIn(time_zone)
   const counts = new Map<string, number>()
@@ -140,14 +145,14 @@ function isBusy({ time_zone }: Raw, run: RawRun, { events }: UserProfile): boole
   return Math.max(0, ...counts.values()) > run.max_daily_events
 }
 
-/** Who is seen with two variants, decided elsewhere, counts in the one that is named first by time. */
+/** Returns the variant that the earliest event named: a crossover whose variant events decided counts there. */
 function firstNamed(assignments: readonly RawAssignment[]): number {
   const earliest = Math.min(...assignments.map(({ assigned_at }) => assigned_at))
   const first = assignments.filter(({ assigned_at }) => assigned_at === earliest)
   return Math.min(...first.map(({ first_variant_id, variant_id }) => first_variant_id ?? variant_id))
 }
 
-/** Values in billionths; those that no metric reads are counted as unusable. */
+/** The value is in billionths. Values that are not usable numbers are counted. */
 type Sum = { events: number; value: bigint; unusable: number }
 const written = ({ events, value, unusable }: Sum) => ({ events, value: write(value, 9), unusable })
 
@@ -161,15 +166,15 @@ function sumOf(events: readonly RawEvent[]): Sum {
   return sum
 }
 
-/** In billionths. */
+/** Returns the number in a property, in billionths; null where it holds no usable number. */
 function numberOf({ properties }: RawEvent, property: string): bigint | null {
   const found = properties[property]
   return found?.kind === 'number' ? billionths(found.text as string) : null
 }
 
-/** What a person did for a measure of a run: after the exposure, and before it. Amounts in billionths. */
-type CountedMetric = { unit: CountedUnit; measure: string; did: Did }
-type Did = {
+/** A person's amounts for a measure of a run, after the exposure and before it, in billionths. */
+type CountedMetric = { unit: CountedUnit; measure: string; sums: PersonSums }
+type PersonSums = {
   events: number
   unusable: number
   exposing: boolean
@@ -187,12 +192,12 @@ function metricsOf(raw: Raw, unit: CountedUnit): CountedMetric[] {
   return raw.measures
     .filter((measure) => measure.run_id === unit.run.id)
     .flatMap((measure) => {
-      const did = didOf(unit, measure)
-      return did ? [{ unit, measure: measure.key, did }] : []
+      const sums = sumsOfPerson(unit, measure)
+      return sums ? [{ unit, measure: measure.key, sums }] : []
     })
 }
 
-function didOf({ run, person, row }: CountedUnit, measure: RawMeasure): Did | null {
+function sumsOfPerson({ run, person, row }: CountedUnit, measure: RawMeasure): PersonSums | null {
   const exposedAt = row.exposed_at as number
   const until = measure.until_ms === null ? (run.ended_at ?? Infinity) : exposedAt + measure.until_ms
   const taken = measure.parts.flatMap((part) =>
@@ -225,7 +230,10 @@ function didOf({ run, person, row }: CountedUnit, measure: RawMeasure): Did | nu
         numberOf(event, part.property as string) === null,
     ).length,
     exposing: counting.some(({ part }) => part.type === row.exposed_by),
-    ...{ num: amount(after, 1), den: amount(after, 2), pre_num: amount(before, 1), pre_den: amount(before, 2) },
+    num: amount(after, 1),
+    den: amount(after, 2),
+    pre_num: amount(before, 1),
+    pre_den: amount(before, 2),
     first_at: main.length > 0 ? Math.min(...main.map(({ at }) => at)) : null,
     last_at: main.length > 0 ? Math.max(...main.map(({ at }) => at)) : null,
   }
@@ -237,14 +245,14 @@ function amountOf({ property, is_count }: RawMeasure['parts'][number], event: Ra
   return property === null || number !== null ? ONE : 0n
 }
 
-/** What a filter looks at: the property, or each element of one that is an array. */
+/** Lists the values that a filter compares: the property, or each element of an array. */
 const scalarsOf = (property: Property | undefined): unknown[] => {
   if (!property) return []
   if (property.kind === 'array') return JSON.parse(property.text as string)
   return [property.kind === 'number' ? Number(property.text) : property.text]
 }
 
-/** The filters that stories use, by their compiled form: what they mean, said once more. */
+/** The meaning of the filters that scenarios use, by their compiled form. */
 const FILTERS: Record<string, (event: RawEvent) => boolean> = {
   '$?(@."other" == 1)': ({ properties }) => scalarsOf(properties.other).includes(1),
   '$?(@."value" > 0)': ({ properties }) =>
@@ -255,11 +263,11 @@ const FILTERS: Record<string, (event: RawEvent) => boolean> = {
 function matches(filter: string | null, event: RawEvent): boolean {
   if (filter === null) return true
   const test = FILTERS[filter]
-  if (!test) throw new Error(`A filter that the recomputation does not know: ${filter}`)
+  if (!test) throw new Error(`The recomputation does not know the filter ${filter}: add its meaning to FILTERS`)
   return test(event)
 }
 
-/** The events of a person that count in the run: those that name its experiment or none. */
+/** Lists the events of a person that count in the run: they name its experiment or none, after the exposure. */
 export const eventsOf = ({ run, person, row }: CountedUnit) =>
   person.events.filter(
     (event) =>
@@ -269,16 +277,19 @@ export const eventsOf = ({ run, person, row }: CountedUnit) =>
       (event.experiment_id === null || event.experiment_id === run.experiment_id),
   )
 
-/** Where a person counts: among everybody, and by each dimension. */
+/** Lists the cells in which a person counts: all users, and each dimension's value. */
 const cellsOf = ({ row, dimensions }: CountedUnit): Cell[] =>
   [['', ''] as const, ...Object.entries(dimensions)].map(([dimension, dimension_value]) => ({
-    ...{ run: row.run, period: row.period, variant: row.variant },
-    ...{ dimension, dimension_value },
+    run: row.run,
+    period: row.period,
+    variant: row.variant,
+    dimension,
+    dimension_value,
   }))
 
 export const isAnalysed = ({ exposed_at, excluded_reason }: UnitRow) => exposed_at !== null && excluded_reason === null
 
-/** What is grouped by key, in the order in which the keys came up. */
+/** Groups items by their keys, in the order in which the keys first appear. */
 function group<Item, Key extends object>(items: readonly Item[], keysOf: (item: Item) => readonly Key[]) {
   const groups = new Map<string, { key: Key; items: Item[] }>()
   for (const item of items)
@@ -316,19 +327,19 @@ function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[]
   const analysed = metrics.filter(({ unit }) => isAnalysed(unit.row))
   const cells = ({ unit, measure }: CountedMetric) => cellsOf(unit).map((cell) => ({ ...cell, measure }))
   return group(analysed, cells).map(({ key, items }) => {
-    const count = (counts: (did: Did) => boolean) => items.filter(({ did }) => counts(did)).length
-    const total = (of: (did: Did) => bigint) => items.reduce((sum, { did }) => sum + of(did), 0n)
+    const count = (counts: (sums: PersonSums) => boolean) => items.filter(({ sums }) => counts(sums)).length
+    const total = (of: (sums: PersonSums) => bigint) => items.reduce((sum, { sums }) => sum + of(sums), 0n)
     const amounts = AMOUNTS.map((name) => [
       name,
       write(
-        total((did) => did[name]),
+        total((sums) => sums[name]),
         9,
       ),
     ])
     const products = PAIRS.map(([one, other]) => [
       `${one}_${other}`,
       write(
-        total((did) => did[one] * did[other]),
+        total((sums) => sums[one] * sums[other]),
         18,
       ),
     ])
@@ -343,7 +354,7 @@ function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[]
   })
 }
 
-// Of all languages this one writes a day as ISO 8601 does.
+// The locale en-CA writes a day in ISO 8601.
 const dayIn = (timeZone: string) => new Intl.DateTimeFormat('en-CA', { timeZone })
 
 function userDaysOf(raw: Raw): Totals['user_day'] {

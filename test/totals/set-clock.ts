@@ -1,10 +1,10 @@
 import { type Backend, freshDatabase, openApp, type TestApp } from '../support/app.ts'
 import { administer } from '../support/services.ts'
 
-/** A platform whose clock stands still until it is set, so that two of them can live through the very same moments. */
+/** A platform whose clock stands still until it is set, so that two platforms can run at identical times. */
 export type ClockedApp = TestApp & { setClock: (milliseconds: number) => Promise<void> }
 
-/** Takes the place of PostgreSQL's clock for whoever asks it by name, and for the platform's own `now_ms()`. */
+/** Replaces PostgreSQL's clock functions for statements that name no schema, and the platform's `now_ms()`. */
 const CLOCK = [
   `create schema set_clock`,
   `create table set_clock.clock (at timestamptz not null)`,
@@ -16,7 +16,7 @@ const CLOCK = [
 ]
 const SEARCH_PATH = 'set_clock, public, pg_catalog'
 
-/** @param timeZone where days are cut */
+/** Opens a platform with its own clock. @param timeZone the time zone that separates days */
 export async function openClockedApp(backend: Backend, timeZone: string): Promise<ClockedApp> {
   const app = await (backend === 'postgres' ? openOnPostgres(timeZone) : openEmbedded(timeZone))
   return Object.assign(app, {
@@ -41,7 +41,7 @@ async function openOnPostgres(timeZone: string) {
 
 async function openEmbedded(timeZone: string) {
   const app = await openApp('embedded', { TIME_ZONE: timeZone })
-  // It has one connection, whose settings stay.
+  // The embedded database has one connection, so that its settings stay.
   for (const statement of [...CLOCK, `set search_path to ${SEARCH_PATH}`])
     await app.platform.orm.em.fork().execute(statement)
   return app

@@ -41,7 +41,7 @@ const STATEMENTS: Record<keyof Totals, string> = {
 
 const DECIMALS = ['value', ...AMOUNTS, ...products]
 
-/** The totals as they stand in their tables. */
+/** Reads the stored totals. */
 export async function readTotals(query: Query): Promise<Totals> {
   const tables = Object.keys(STATEMENTS) as (keyof Totals)[]
   const read = async (table: keyof Totals) => {
@@ -53,7 +53,7 @@ export async function readTotals(query: Query): Promise<Totals> {
   return Object.fromEntries(entries)
 }
 
-/** Decimals and dimensions, written as the recomputation writes them. */
+/** Writes decimals and dimensions as the recomputation writes them. */
 function written(row: Record<string, unknown>) {
   const fields = Object.entries(row).flatMap(([name, value]) => {
     if (name === 'dimensions') return [[name, sortedJson(JSON.parse(String(value)))]]

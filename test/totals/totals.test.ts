@@ -8,8 +8,8 @@ const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).
 const rows = (app: TestApp, statement: string) => app.platform.orm.em.fork().execute(statement)
 const verify = ({ platform }: TestApp) => verifyTotals(platform.orm.em.fork())
 
-/** Something of everything that totals know. */
-async function story(api: TestApi) {
+/** Records users, events and assignments that change every table of totals. */
+async function recordUsers(api: TestApi) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { dimensions: ['plan'] })
   const { id: experiment_id, variants } = experiment
   for (let index = 0; index < 20; index++) {
@@ -34,9 +34,9 @@ async function story(api: TestApi) {
 }
 
 onEachDatabase('running totals', (app) => {
-  test('are what the raw rows say, whatever happened, and an answer is the same before they are folded and after', async () => {
+  test('equal the raw rows after every kind of change, and answers are the same before and after the fold', async () => {
     const { api, platform } = app()
-    const experiment = await story(api)
+    const experiment = await recordUsers(api)
     const before = await api.results(experiment)
     await platform.reporting.totals.catchUp()
     expect(await api.results(experiment)).toEqual(before)
@@ -57,9 +57,9 @@ onEachDatabase('running totals', (app) => {
     expect(await verify(app())).toBeNull()
   })
 
-  test('that are wrong are found, and made anew from the raw rows', async () => {
+  test('are found and rebuilt from raw rows where they are wrong', async () => {
     const { api, platform } = app()
-    const experiment = await story(api)
+    const experiment = await recordUsers(api)
     const right = await api.results(experiment)
     await platform.reporting.totals.catchUp()
     const faults = [
@@ -79,9 +79,9 @@ onEachDatabase('running totals', (app) => {
     expect(await api.results(experiment)).toEqual(right)
   })
 
-  test('of an event type that nobody asked for before are counted at the first question', async () => {
+  test('of a new event type are counted at the first question about it', async () => {
     const { api, platform } = app()
-    const experiment = await story(api)
+    const experiment = await recordUsers(api)
     await platform.reporting.totals.catchUp()
     const results = await api.results(experiment, { conversion_event_type: 'view' })
     expect(results.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(20)

@@ -1,4 +1,4 @@
-/** Totals as the proofs compare them: the same rows from the tables and from the recomputation. */
+/** Totals in the form in which tests compare stored and recomputed ones. */
 export type Totals = {
   unit: UnitRow[]
   unit_metric: UnitMetricRow[]
@@ -8,7 +8,10 @@ export type Totals = {
   event_quarter: EventQuarterRow[]
 }
 
-/** Runs by experiment and number, such as `3/1`. Times in milliseconds since 1970, decimals as text without needless zeros. */
+/**
+ * A row of `units`. A run is written as experiment and number, such as `3/1`; times are in milliseconds since 1970, and
+ * decimals are text without trailing zeros.
+ */
 export type UnitRow = {
   run: string
   user: string
@@ -19,12 +22,12 @@ export type UnitRow = {
   excluded_reason: string | null
   claims_other: boolean
   exposed_by: string | null
-  /** As JSON, by name. */
+  /** JSON, sorted by name. */
   dimensions: string
 }
 export type Sums = { events: number; value: string; unusable: number }
-/** Of a measure, by its key. */
-export type UnitMetricRow = {
+/** A row of `unit_metrics`. A measure is given by its key. */
+type UnitMetricRow = {
   run: string
   user: string
   measure: string
@@ -37,9 +40,9 @@ export type UnitMetricRow = {
   }
 export const AMOUNTS = ['num', 'den', 'pre_num', 'pre_den'] as const
 export type Amounts = Record<(typeof AMOUNTS)[number], string>
-/** Any two of the amounts, in their order. */
-export const PAIRS = AMOUNTS.flatMap((one, place) => AMOUNTS.slice(place).map((other) => [one, other] as const))
-export type UserDayRow = { user: string; type: string; day: string } & Sums
+/** All pairs of amounts. */
+export const PAIRS = AMOUNTS.flatMap((one, index) => AMOUNTS.slice(index).map((other) => [one, other] as const))
+type UserDayRow = { user: string; type: string; day: string } & Sums
 export type Cell = { run: string; period: number; variant: number; dimension: string; dimension_value: string }
 export type VariantUnitsRow = Cell & {
   assigned: number
@@ -54,7 +57,7 @@ export type VariantUnitsRow = Cell & {
   excluded_by_attribute: number
   excluded_by_rate: number
 }
-/** With the sums of products, such as `num_pre_num`. */
+/** A row of `variant_metrics`, with the sums of products, such as `num_pre_num`. */
 export type VariantMetricRow = Cell & {
   measure: string
   users: number
@@ -63,8 +66,8 @@ export type VariantMetricRow = Cell & {
   unusable: number
 } & Amounts &
   Record<string, string | number>
-/** Variant 0: none is named. */
-export type EventQuarterRow = {
+/** A row of `event_quarters`. Variant 0: the event names none. */
+type EventQuarterRow = {
   experiment: number
   quarter: string
   variant: number
@@ -73,7 +76,7 @@ export type EventQuarterRow = {
   value: string
 }
 
-/** What rows count; those that count nothing may be missing or zero. A unit is there or not, and what it did. */
+/** The counts of each table: a row in which all counts are 0 may be missing. Tables without counts keep every row. */
 const COUNTS: Record<keyof Totals, readonly string[]> = {
   unit: [],
   unit_metric: [],
@@ -89,7 +92,7 @@ const COUNTS: Record<keyof Totals, readonly string[]> = {
   event_quarter: ['events', 'value'],
 }
 
-/** One line for each row that counts anything, sorted. */
+/** Writes one line for each row with a count above 0, sorted. */
 export function linesOf(totals: Totals): string[] {
   const lines: string[] = []
   for (const [table, rows] of Object.entries(totals) as [keyof Totals, Record<string, unknown>[]][])
@@ -103,9 +106,9 @@ export function linesOf(totals: Totals): string[] {
 }
 
 /**
- * What must be the same in whichever order events arrived. Random ids take the place of erased ones: who is who among them
- * cannot be compared between two databases. An event that names an experiment and no variant is stored with the one that
- * its user had when it arrived, so quarters of an hour are not compared by variant.
+ * Selects and rewrites the lines that must not depend on the order of arrival. Random ids replace erased ids, so the
+ * ids differ between two databases. An event that names an experiment and no variant is stored with the variant that
+ * its user had on arrival, so quarters of an hour are left out.
  */
 export const ofAnyOrder = (lines: readonly string[]) =>
   lines
@@ -113,7 +116,7 @@ export const ofAnyOrder = (lines: readonly string[]) =>
     .map((line) => line.replace(/erased_[0-9a-f-]{36}/g, 'erased'))
     .sort()
 
-/** Lines that only one of the two has: `- …` where it is expected and missing, `+ …` where it is there and should not be. */
+/** Lists lines that only one side has: `- …` is expected and missing, `+ …` is unexpected. */
 export function differences(expected: readonly string[], actual: readonly string[]): string[] {
   const left = new Map<string, number>()
   for (const line of expected) left.set(line, (left.get(line) ?? 0) + 1)

@@ -1,36 +1,36 @@
 import fc from 'fast-check'
 
-/** What happens to a platform: a sequence of operations, the events between two others of which may come in any order. */
-export type Story = {
-  /** What user ids are made of: other ids, other draws. */
+/** A random sequence of operations on a platform. The events between two actions may arrive in any order. */
+export type Scenario = {
+  /** A part of each user id: other ids are drawn to other variants. */
   seed: number
   operations: Operation[]
 }
-export type Operation = EventPlan | Repeat | Fold | Act
+export type Operation = EventPlan | Repeat | Fold | Action
 
-/** Experiments, variants and users by their place; places beyond the last count from the first again. */
+/** Experiments, variants and users are given by index, modulo the number of items. */
 export type EventPlan = {
   kind: 'event'
   user: number
-  /** null: the event names none. */
+  /** null: the event names no experiment. */
   experiment: number | null
   variant: number | null
   type: (typeof TYPES)[number]
-  /** From now, or from the moment of an act before it; null: the platform's clock says when. */
+  /** The offset in ms from now, or from the moment of an earlier action; null: the platform's clock gives the time. */
   when: { moment: number | null; offset: number } | null
   value: number
   hasId: boolean
 }
-/** The very same event once more: one of those before it, counted back. */
+/** Sends an earlier event once more. @param back how many events lie between the two */
 export type Repeat = { kind: 'repeat'; back: number }
-/** Some of what waits is folded into the totals, or all of it. */
+/** Folds some unfolded events into the totals, or all. */
 export type Fold = { kind: 'fold'; all: boolean }
-/** What decides or changes something, after some milliseconds. */
-export type Act = { after: number } & (
+/** A request that decides or changes something, `after` so many milliseconds. */
+export type Action = { after: number } & (
   | { kind: 'check'; user: number; experiments: number[]; expose: boolean; attributes: number }
   | { kind: 'allocate'; experiment: number; shares: number }
   | { kind: 'enable'; experiment: number; variant: number; enabled: boolean }
-  | { kind: 'start' | 'pause' | 'resume' | 'complete' | 'run anew'; experiment: number }
+  | { kind: 'start' | 'pause' | 'resume' | 'complete' | 'new run'; experiment: number }
   | { kind: 'join'; alias: number; user: number }
   | { kind: 'erase'; user: number }
   | { kind: 'force' | 'release'; experiment: number; user: number; variant: number }
@@ -41,7 +41,7 @@ export type Act = { after: number } & (
 )
 
 export const TYPES = ['conversion', 'purchase', 'view', '$exposure'] as const
-/** What an event's properties are: usable values of every size, unusable ones, and none. */
+/** The properties of events: usable values of every size, unusable values, and none. */
 export const PROPERTIES: readonly (object | null)[] = [
   null,
   { other: 1 },
@@ -76,7 +76,7 @@ export const ATTRIBUTES: readonly object[] = [
   { is_bot: true, plan: 'gold' },
   { is_bot: false, is_internal: true },
 ]
-/** Metrics of every kind that totals hold; the first of them the experiments begin with. */
+/** Metrics of every kind that totals hold. The experiments begin with the first ones. */
 export const METRICS: readonly object[] = [
   { type: 'sum', event_type: 'purchase', property: 'value', covariate_days: 1 },
   { type: 'proportion', event_type: 'purchase', filter: { value: { $gt: 0 } }, window_hours: 3, covariate_days: 1 },
@@ -107,10 +107,10 @@ const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 
-const place = (below: number) => fc.nat({ max: below - 1 })
-const user = place(5)
-const experiment = place(3)
-const variant = place(3)
+const index = (below: number) => fc.nat({ max: below - 1 })
+const user = index(5)
+const experiment = index(3)
+const variant = index(3)
 const anyOf = <T>(...items: T[]) => fc.constantFrom(...items)
 const after = anyOf(0, 1, SECOND, MINUTE, 20 * MINUTE, 5 * HOUR, 20 * HOUR)
 
@@ -127,10 +127,10 @@ const event: fc.Arbitrary<EventPlan> = fc.record({
     }),
     { freq: 5 },
   ),
-  value: place(PROPERTIES.length),
+  value: index(PROPERTIES.length),
   hasId: fc.boolean(),
 })
-const act: fc.Arbitrary<Act> = fc.oneof(
+const action: fc.Arbitrary<Action> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
@@ -139,12 +139,12 @@ const act: fc.Arbitrary<Act> = fc.oneof(
       user,
       experiments: fc.uniqueArray(experiment, { minLength: 1 }),
       expose: fc.boolean(),
-      attributes: place(ATTRIBUTES.length),
+      attributes: index(ATTRIBUTES.length),
     }),
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: anyOf('allocate' as const), after, experiment, shares: place(SHARES.length) }),
+    arbitrary: fc.record({ kind: anyOf('allocate' as const), after, experiment, shares: index(SHARES.length) }),
   },
   {
     weight: 1,
@@ -153,7 +153,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
-      kind: anyOf('start' as const, 'pause' as const, 'resume' as const, 'complete' as const, 'run anew' as const),
+      kind: anyOf('start' as const, 'pause' as const, 'resume' as const, 'complete' as const, 'new run' as const),
       after,
       experiment,
     }),
@@ -167,17 +167,17 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 2, arbitrary: fc.record({ kind: anyOf('exclude' as const, 'include' as const), after, experiment, user }) },
   {
     weight: 1,
-    arbitrary: fc.record({ kind: anyOf('attach' as const), after, experiment, metric: place(METRICS.length) }),
+    arbitrary: fc.record({ kind: anyOf('attach' as const), after, experiment, metric: index(METRICS.length) }),
   },
   {
     weight: 2,
-    arbitrary: fc.record({ kind: anyOf('profile' as const), after, user, profile: place(PROFILES.length) }),
+    arbitrary: fc.record({ kind: anyOf('profile' as const), after, user, profile: index(PROFILES.length) }),
   },
   { weight: 3, arbitrary: fc.record({ kind: anyOf('ask' as const), after, experiment, type: anyOf(...TYPES) }) },
 )
 
-/** Stories of so many operations, three quarters of them events. */
-export const stories = (length: number): fc.Arbitrary<Story> =>
+/** Generates scenarios of `length` / 2 to `length` operations, of which three quarters are events or folds. */
+export const scenarios = (length: number): fc.Arbitrary<Scenario> =>
   fc.record({
     seed: fc.noShrink(fc.nat()),
     operations: fc.array(
@@ -185,7 +185,7 @@ export const stories = (length: number): fc.Arbitrary<Story> =>
         { weight: 64, arbitrary: event },
         { weight: 6, arbitrary: fc.record({ kind: fc.constant('repeat' as const), back: fc.nat({ max: 20 }) }) },
         { weight: 6, arbitrary: fc.record({ kind: fc.constant('fold' as const), all: fc.boolean() }) },
-        { weight: 24, arbitrary: act },
+        { weight: 24, arbitrary: action },
       ),
       { minLength: length / 2, maxLength: length },
     ),
