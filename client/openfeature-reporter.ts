@@ -122,7 +122,7 @@ export function createReporter(options: ReporterOptions): Reporter {
   function reportLost(lost: LostEvent) {
     try {
       if (options.onError) options.onError(lost)
-      else console.warn(`Event ${lost.event.type} is not recorded (${lost.reason}): ${lost.message}`)
+      else console.warn(`Event ${lost.event.type} was lost (${lost.reason}): ${lost.message}`)
     } catch {
       // An error in onError must not break the application.
     }
@@ -252,7 +252,7 @@ export function createReporter(options: ReporterOptions): Reporter {
     isClosed = true
     clearTimeout(timer)
     for (const entry of [...inFlight, ...[...hideRequests.values()].flat(), ...waiting])
-      drop(entry, 'closed', 'The reporter closed before the platform confirmed the event')
+      drop(entry, 'closed', 'The reporter closed before the event was confirmed')
     waiting = []
     // Without this, Node would wait for an answer that nothing reads.
     abort.abort()
