@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { execute, rows } from '../database/sql.ts'
 import type { MetricDefinition, Role } from './schema.ts'
 
-/** A metric as an experiment has it. */
+/** A metric that is attached to an experiment, in its current version. */
 export type Attached = {
   metric_id: number
   key: string
@@ -12,11 +12,11 @@ export type Attached = {
   role: Role
   definition: MetricDefinition
   measure_id: number | null
-  /** Every run that is not frozen has it counted. */
+  /** Every unfrozen run has counted the metric's past events. */
   ready: boolean
 }
 
-/** The metrics of an experiment, in their order. */
+/** Reads the metrics of an experiment, in the order of the experiment. */
 export async function readAttached(em: EntityManager, experimentId: number): Promise<Attached[]> {
   return execute(
     em,
@@ -32,7 +32,7 @@ export async function readAttached(em: EntityManager, experimentId: number): Pro
   )
 }
 
-/** Metrics as a run was frozen with them; one that was deleted since is left out. */
+/** Reads metrics in the versions with which a run was frozen. A metric that was deleted since is left out. */
 export async function readVersions(
   em: EntityManager,
   kept: readonly { key: string; version: number | null; role: Role }[],

@@ -2,7 +2,7 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core'
 import { Experiment } from '../experiments/entity.ts'
 import type { MetricDefinition, Role } from './schema.ts'
 
-/** A metric of the catalogue; what it means is its current version's. */
+/** A metric of the catalogue. Its current version holds the definition. */
 export const Metric = defineEntity({
   name: 'Metric',
   tableName: 'metrics',
@@ -25,7 +25,7 @@ export const MetricVersion = defineEntity({
       p.manyToOne(Metric).primary().mapToPk().fieldName('metric_id').updateRule('no action').deleteRule('cascade'),
     version: p.integer().primary().autoincrement(false),
     definition: p.json().columnType('jsonb').$type<MetricDefinition>(),
-    /** What totals hold for it; null: it is read from events whenever it is asked for. */
+    /** The measure that totals hold; null: the metric is read from events. */
     measure_id: p.integer().strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },

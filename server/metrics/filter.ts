@@ -1,7 +1,7 @@
 import { invalid } from '../errors.ts'
 import type { Json } from '../wire.ts'
 
-/** Conditions on the properties of events, compiled to PostgreSQL's path language, which the fold evaluates. */
+/** Compiles conditions on the properties of events to PostgreSQL's path language, which the fold evaluates. */
 
 const MAX_CONDITIONS = 20
 const MAX_VALUES = 100
@@ -13,10 +13,11 @@ const isObject = (value: Json): value is Record<string, Json> =>
   value !== null && typeof value === 'object' && !Array.isArray(value)
 
 /**
- * @param path of the filter in the input, for faults
- * @returns a path expression that finds the properties where they match, and the properties that it looks at; null:
- *   all match
- * @throws DomainError BAD_REQUEST naming the path of a fault
+ * Compiles a filter to a path expression.
+ * @param path the path of the filter in the input, for errors
+ * @returns an expression that finds something in the properties that match, and the names of the properties that the
+ *   expression reads; null: all events match
+ * @throws DomainError BAD_REQUEST with the path of the faulty condition
  */
 export function compileFilter(
   filter: Record<string, Json> | null | undefined,
@@ -30,23 +31,25 @@ export function compileFilter(
 }
 
 function conditionsOf(property: string, asked: Json, path: readonly (string | number)[]): string[] {
-  if (property.startsWith('$')) throw invalid('is no property; operators stand below one', ...path)
+  if (property.startsWith('$'))
+    throw invalid('is an operator and not a property: write { property: { operator: value } }', ...path)
   const at = `@.${JSON.stringify(property)}`
   if (isScalar(asked)) return [equals(at, asked)]
-  if (!isObject(asked)) throw invalid('must be a value or an object of operators', ...path)
+  if (!isObject(asked))
+    throw invalid('must be a string, a number, true, false, null or an object of operators', ...path)
   const operators = Object.entries(asked)
-  if (operators.length === 0) throw invalid('needs an operator', ...path)
+  if (operators.length === 0) throw invalid('must hold an operator, such as $eq', ...path)
   return operators.map(([operator, operand]) => condition(at, operator, operand, [...path, operator]))
 }
 
 function condition(at: string, operator: string, operand: Json, path: readonly (string | number)[]): string {
   const scalar = () => {
-    if (!isScalar(operand)) throw invalid('takes a string, a number, true, false or null', ...path)
+    if (!isScalar(operand)) throw invalid('must be a string, a number, true, false or null', ...path)
     return operand
   }
   const list = () => {
     if (!Array.isArray(operand) || !operand.every(isScalar) || operand.length === 0 || operand.length > MAX_VALUES)
-      throw invalid(`takes a list of 1 to ${MAX_VALUES} values`, ...path)
+      throw invalid(`must be a list of 1 to ${MAX_VALUES} values: strings, numbers, true, false or null`, ...path)
     return `(${(operand as Scalar[]).map((value) => equals(at, value)).join(' || ')})`
   }
   if (operator === '$eq') return equals(at, scalar())
@@ -54,15 +57,15 @@ function condition(at: string, operator: string, operand: Json, path: readonly (
   if (operator === '$in') return list()
   if (operator === '$nin') return not(list())
   if (operator === '$exists') {
-    if (typeof operand !== 'boolean') throw invalid('takes true or false', ...path)
+    if (typeof operand !== 'boolean') throw invalid('must be true or false', ...path)
     return operand ? `exists(${at})` : `!(exists(${at}))`
   }
   const sign = COMPARISONS[operator]
   if (!sign) throw invalid('is not one of $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte and $exists', ...path)
-  if (typeof operand !== 'number' && typeof operand !== 'string') throw invalid('takes a number or a string', ...path)
+  if (typeof operand !== 'number' && typeof operand !== 'string') throw invalid('must be a number or a string', ...path)
   return `${at} ${sign} ${JSON.stringify(operand)}`
 }
 
 const equals = (at: string, value: Scalar) => `${at} == ${JSON.stringify(value)}`
-/** Values that cannot be compared are not equal. */
+/** Negates a test. Values that cannot be compared are not equal, so an unknown result counts as false. */
 const not = (test: string) => `(!(${test}) || ((${test}) is unknown))`

@@ -3,10 +3,7 @@ import type { MetricDefinition } from './schema.ts'
 
 export type { MetricDefinition }
 
-/**
- * The compiled form of a definition: what is added up per user, in the shape of `measures` and `measure_parts`. A field
- * that is added here is asked for by `totals/columns.ts` and `totals/entity.ts`.
- */
+/** A part of a measure, in the shape of `measure_parts`. */
 export type MeasurePart = {
   part: 1 | 2
   type: string
@@ -15,6 +12,10 @@ export type MeasurePart = {
   is_count: boolean
   reads: string[]
 }
+/**
+ * The compiled form of a definition: what is added up per user, in the shape of `measures`. The compiler demands a new
+ * field in `totals/columns.ts` and `totals/entity.ts`, too.
+ */
 export type MeasureDefinition = {
   is_binary: boolean
   from_ms: number
@@ -24,7 +25,7 @@ export type MeasureDefinition = {
   parts: MeasurePart[]
 }
 
-/** Compiles what events of a metric are read for. The order of the fields is that of stored keys: see `keyOf`. */
+/** Compiles a definition. The order of the fields must not change: stored keys have it, see `keyOf`. */
 export function readingOf(definition: MetricDefinition): MeasureDefinition {
   const type = typeOf(definition)
   return {
@@ -36,21 +37,21 @@ export function readingOf(definition: MetricDefinition): MeasureDefinition {
 }
 
 /**
- * Compiles what totals hold of a metric.
- * @returns null for a quantile, of which nothing can be added up
- * @throws DomainError BAD_REQUEST for a filter that is none
+ * Compiles the measure that totals hold for a metric.
+ * @returns null for a quantile, which totals cannot hold
+ * @throws DomainError BAD_REQUEST for an invalid filter
  */
 export function measureOf(definition: MetricDefinition): MeasureDefinition | null {
   const reading = readingOf(definition)
   return typeOf(definition).isAddedUp ? reading : null
 }
 
-/** How long after the exposure events count, in milliseconds; null: until the run's end. */
+/** Returns how long after the exposure events count, in milliseconds; null: until the run's end. */
 export const windowMs = (definition: MetricDefinition) => typeOf(definition).windowOf(definition).until_ms
 
-/** Tells whether CUPED adjusts the metric by the time before the exposure. */
+/** Tells whether CUPED adjusts the metric by its values before the exposure. */
 export const hasCovariate = (definition: MetricDefinition) =>
   'covariate_days' in definition && definition.covariate_days > 0
 
-/** The same for the same measure, however the definition was written. */
+/** Writes the key of a measure. Definitions that compile to the same measure have the same key. */
 export const keyOf = (measure: MeasureDefinition) => `definition:${JSON.stringify(measure)}`

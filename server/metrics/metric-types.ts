@@ -3,31 +3,31 @@ import { compileFilter } from './filter.ts'
 import type { MeasureDefinition, MeasurePart } from './measure.ts'
 import type { MetricDefinition } from './schema.ts'
 
-/** How each type of metric is measured: all that differs from type to type is in one record. */
+/** Defines how each type of metric is measured: one record per type holds all that differs between types. */
 
-export const HOUR_MS = 3_600_000
-export const DAY_MS = 24 * HOUR_MS
+const HOUR_MS = 3_600_000
+const DAY_MS = 24 * HOUR_MS
 
 type Window = Pick<MeasureDefinition, 'from_ms' | 'until_ms' | 'before_ms'>
 
 type TypeStrategy<Definition> = {
-  /** The kind of its values, which says how they are analysed and planned for. */
+  /** The kind of values, which determines the analysis and the planning. */
   kind: Kind
-  /** The value of a user is 1 with an event and 0 without. */
+  /** A user with an event has the value 1, any other user 0. */
   isBinary: boolean
-  /** Values of users are added up, so that totals hold them; otherwise single events are read. */
+  /** Values are added up, so that totals hold them; otherwise answers read single events. */
   isAddedUp: boolean
-  /** @throws DomainError BAD_REQUEST for a filter that is none */
+  /** @throws DomainError BAD_REQUEST for an invalid filter */
   partsOf: (definition: Definition) => MeasurePart[]
-  /** The events that count, by the time between them and the exposure. */
+  /** Returns the times since the exposure in which events count. */
   windowOf: (definition: Definition) => Window
-  /** The definition with another window, where it has one that can be set. */
+  /** Returns the definition with another window; unchanged where the type has a fixed window. */
   within: (definition: Definition, hours: number) => Definition
 }
 
 type Source = { event_type: string; filter?: Parameters<typeof compileFilter>[0]; property?: string | null | undefined }
 
-/** @param path of the part in the definition, for faults */
+/** Compiles a part of a measure. @param path the path of the part in the definition, for errors */
 function partOf(part: 1 | 2, source: Source, isCount: boolean, ...path: string[]): MeasurePart {
   const filter = compileFilter(source.filter, ['definition', ...path, 'filter'])
   return {
@@ -113,6 +113,9 @@ export const METRIC_TYPES = {
   },
 } satisfies { [Type in MetricDefinition['type']]: TypeStrategy<DefinitionOf<Type>> }
 
-/** The record pairs every type with its own definition, which TypeScript does not follow through an index. */
+/**
+ * Returns the strategy of a definition's type. The cast is needed because TypeScript does not relate an indexed entry
+ * of the record to the type of the definition.
+ */
 export const typeOf = <Definition extends MetricDefinition>(definition: Definition) =>
   METRIC_TYPES[definition.type] as unknown as TypeStrategy<Definition>

@@ -15,12 +15,12 @@ export const metricsRouter = router({
     .output(wire.metric)
     .mutation(({ ctx, input }) => ctx.audited((em) => metrics.createMetric(em, input))),
   list: read
-    .meta({ openapi: { method: 'GET', path: '/metrics', tags, summary: 'All metrics' }, list: true })
+    .meta({ openapi: { method: 'GET', path: '/metrics', tags, summary: 'List metrics' }, list: true })
     .input(wire.listMetrics)
     .output(z.array(wire.metric))
     .query(({ ctx, input }) => metrics.listMetrics(ctx.em, input)),
   get: read
-    .meta({ openapi: { method: 'GET', path: '/metrics/{metric_id}', tags, summary: 'One metric' } })
+    .meta({ openapi: { method: 'GET', path: '/metrics/{metric_id}', tags, summary: 'Read a metric' } })
     .input(wire.metricId)
     .output(wire.metric)
     .query(({ ctx, input }) => metrics.getMetric(ctx.em, input.metric_id)),
@@ -30,7 +30,7 @@ export const metricsRouter = router({
         method: 'GET',
         path: '/metrics/{metric_id}/versions',
         tags,
-        summary: 'What a metric meant, version by version',
+        summary: 'List the versions of a metric',
       },
     })
     .input(wire.metricId)
@@ -49,7 +49,7 @@ export const metricsRouter = router({
         method: 'DELETE',
         path: '/metrics/{metric_id}',
         tags,
-        summary: 'Delete a metric that no experiment has',
+        summary: 'Delete a metric that is attached to no experiment',
       },
     })
     .input(wire.metricId)
@@ -61,7 +61,7 @@ export const metricsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/metrics',
         tags,
-        summary: 'What an experiment is measured by',
+        summary: 'List the metrics of an experiment',
       },
     })
     .input(wire.experimentMetrics)
@@ -73,7 +73,7 @@ export const metricsRouter = router({
         method: 'PUT',
         path: '/experiments/{experiment_id}/metrics',
         tags,
-        summary: 'Set what an experiment is measured by',
+        summary: 'Set the metrics of an experiment',
       },
     })
     .input(wire.setMetrics)

@@ -17,30 +17,37 @@ const DAY_LIMIT = 366
 
 const key = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9_-]{0,99}$/, 'lower-case letters, digits, - and _, at most 100')
-  .meta({ description: 'Unique; what results name it by', examples: ['revenue-per-user'] })
-const eventType = label().meta({ description: 'The type of events that it reads', examples: ['purchase'] })
-const property = label(100).meta({ description: 'The property of an event that is read', examples: ['amount'] })
+  .regex(
+    /^[a-z0-9][a-z0-9_-]{0,99}$/,
+    'must be at most 100 lower-case letters, digits, - and _, and begin with a letter or a digit',
+  )
+  .meta({ description: 'Unique key of the metric, which results and questions name', examples: ['revenue-per-user'] })
+const eventType = label().meta({ description: 'The type of the events that count', examples: ['purchase'] })
+const property = label(100).meta({
+  description: 'The numeric property of an event that is added up or ranked',
+  examples: ['amount'],
+})
 const filter = clearable(jsonObject).meta({
   description:
-    'Which of the events, by their properties: a value each, or $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $exists; null: all',
+    'Conditions on the properties of events: a value per property, or $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte, $exists; null: all events count',
   examples: [{ currency: 'USD', amount: { $gte: 1 } }],
 })
-export const direction = z.enum(['increase', 'decrease']).meta({ description: 'Which is good' })
+export const direction = z.enum(['increase', 'decrease']).meta({ description: 'The direction of a good change' })
 
 const common = {
   any_tag: withDefault(z.boolean(), false).meta({
-    description: 'Whether events count that name another experiment; otherwise only those that name this one or none',
+    description:
+      'true: events that name another experiment count, too; false: only events that name this experiment or none',
   }),
   direction: withDefault(direction, 'increase'),
   minimum_detectable_effect: clearable(z.number().gt(0).max(10)).meta({
-    description: 'The smallest relative uplift worth finding, which planning aims at',
+    description: 'The smallest relative uplift worth finding; planning aims at it',
     examples: [0.05],
   }),
   guardrail_margin: clearable(
     z.object({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
   ).meta({
-    description: 'How much worse a guardrail may be; 5 % unless given',
+    description: 'How much worse a guardrail may be; default 5 % of the control',
     examples: [{ type: 'relative', size: 0.02 }],
   }),
 }
@@ -55,16 +62,16 @@ const window = clearable(
   examples: [168],
 })
 const covariate = withDefault(z.int().min(0).max(90), 14).meta({
-  description: 'How many days before the exposure CUPED looks at; 0: no covariate',
+  description: "CUPED adjusts each user's value by the same metric in these days before exposure; 0: no CUPED",
 })
 const cap = clearable(z.number().gt(0.5).lt(1)).meta({
-  description: 'Values per user above this quantile of those of all users are set to it; null: no cap',
+  description: "Values per user above this quantile of all users' values are set to the quantile; null: no cap",
   examples: [0.99],
 })
 const oneType = { event_type: eventType, filter }
 const part = z.object({
   ...oneType,
-  property: clearable(property).meta({ description: 'What is added up; null: the events are counted' }),
+  property: clearable(property).meta({ description: 'The property that is added up; null: events are counted' }),
 })
 
 export const metricDefinition = z
@@ -99,11 +106,9 @@ export const metricDefinition = z
     z.object({
       type: z.literal('retention'),
       ...oneType,
-      day: z
-        .int()
-        .min(1)
-        .max(DAY_LIMIT)
-        .meta({ description: 'Active from so many times 24 hours after the exposure on, and for 24 hours' }),
+      day: z.int().min(1).max(DAY_LIMIT).meta({
+        description: 'A user is retained with an event in the 24 hours that begin day x 24 hours after exposure',
+      }),
       ...common,
     }),
     z.object({
@@ -122,13 +127,13 @@ export const metricDefinition = z
   .meta({
     id: 'MetricDefinition',
     description:
-      'proportion: users with an event; count: events per user; sum: of a property per user; mean: of a property per event; ratio: of two sums or counts; retention: users active on a day after the exposure; quantile: of a property over events',
+      'proportion: rate of users with an event; count: events per user; sum: sum of a property per user; mean: mean of a property over events; ratio: ratio of two sums or counts; retention: rate of users with an event on a day after exposure; quantile: quantile of a property over events',
     examples: [{ type: 'sum', event_type: 'purchase', property: 'amount', window_hours: 168, cap: 0.99 }],
   })
 export type MetricDefinition = z.output<typeof metricDefinition>
 
 export const role = z.enum(['primary', 'secondary', 'guardrail']).meta({
-  description: 'primary decides; secondary is looked at; a guardrail must not get worse',
+  description: 'primary: decides; secondary: is reported only; guardrail: must not get worse',
 })
 export type Role = z.output<typeof role>
 
@@ -139,7 +144,7 @@ export const metric = z
     name: z.string(),
     description: z.string().nullable(),
     version: z.int(),
-    definition: storedObject.meta({ description: 'As given, with its defaults' }),
+    definition: storedObject.meta({ description: 'The definition as given, with defaults' }),
     created_at: timestamp,
   })
   .meta({ id: 'Metric' })
@@ -150,7 +155,7 @@ export const metricVersion = z
 
 export const createMetric = z
   .object({
-    key: optional(key).meta({ description: 'Derived from the name unless given' }),
+    key: optional(key).meta({ description: 'Default: derived from the name' }),
     name: name.meta({ examples: ['Revenue per user'] }),
     description: optional(text),
     definition: metricDefinition,
@@ -165,7 +170,7 @@ export const updateMetric = z
     name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
     description: clearable(text).meta({ description: 'null clears it' }),
     definition: optional(metricDefinition).meta({
-      description: 'Another one makes the next version; refused while an unfrozen run is measured by it',
+      description: 'A changed definition makes the next version; refused while the metric measures an unfrozen run',
     }),
   })
   .meta({ id: 'UpdateMetric' })
@@ -179,9 +184,7 @@ export const attachedMetric = z
     version: z.int(),
     role,
     definition: storedObject,
-    status: z
-      .enum(['ready', 'computing'])
-      .meta({ description: 'computing: what was recorded before is being counted' }),
+    status: z.enum(['ready', 'computing']).meta({ description: 'computing: past events are being counted' }),
   })
   .meta({ id: 'AttachedMetric' })
 export type AttachedMetric = z.output<typeof attachedMetric>
@@ -192,7 +195,7 @@ export const setMetrics = z
     metrics: z
       .array(z.object({ metric_id: id, role }))
       .max(50)
-      .meta({ description: 'All of them, in the order in which results give them' }),
+      .meta({ description: 'All metrics of the experiment, in the order of results' }),
   })
   .meta({ id: 'SetExperimentMetrics', examples: [{ metrics: [{ metric_id: 1, role: 'primary' }] }] })
 export type SetMetrics = z.output<typeof setMetrics>

@@ -16,8 +16,12 @@ import type {
   SetMetrics,
   UpdateMetric,
 } from './schema.ts'
-import { findUsers, measureRuns, storeMeasure } from './store.ts'
+import { findMeasured, measureRuns, storeMeasure } from './store.ts'
 
+/**
+ * Creates a metric in version 1. @throws DomainError BAD_REQUEST for an invalid filter; a taken key or name is a
+ * CONFLICT
+ */
 export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
   const key = input.key ?? (await deriveKey(em, input.name))
   const metric = em.create(Metric, { key, name: input.name, description: input.description ?? null })
@@ -79,13 +83,16 @@ export async function listVersions(em: EntityManager, metricId: number) {
   return versions.map(({ version, definition, created_at }) => ({ version, definition: { ...definition }, created_at }))
 }
 
-/** Another definition is another version: what a frozen result was computed by stays on record. */
+/**
+ * Changes a metric. A changed definition makes a new version; older versions are kept, since frozen results name them.
+ * @throws DomainError NOT_FOUND; CONFLICT if the definition changes while the metric measures an unfrozen run
+ */
 export async function updateMetric(em: EntityManager, input: UpdateMetric): Promise<MetricAnswer> {
   const metric = await find(em, input.metric_id)
   const before = await definitionOf(em, metric)
   const definition = input.definition ?? before
   if (!isDeepStrictEqual(JSON.parse(JSON.stringify(definition)), before)) {
-    await expectUnused(em, metric, 'changed')
+    await expectUnused(em, metric)
     metric.version++
     await addVersion(em, metric, definition)
   }
@@ -94,27 +101,31 @@ export async function updateMetric(em: EntityManager, input: UpdateMetric): Prom
   return answerOf(metric, definition)
 }
 
-/** @throws DomainError CONFLICT naming the experiments that are measured by it */
-async function expectUnused(em: EntityManager, { id, key }: Metric, verb: string) {
-  const users = await findUsers(em, id)
-  if (users.length > 0)
+/** @throws DomainError CONFLICT naming the experiments with an unfrozen run that the metric measures */
+async function expectUnused(em: EntityManager, { id, key }: Metric) {
+  const experimentIds = await findMeasured(em, id)
+  if (experimentIds.length > 0)
     throw conflict(
-      `Metric ${key} measures experiment ${users.join(', ')} and cannot be ${verb} before the results are frozen; make another metric`,
+      `Metric ${key} measures experiment ${experimentIds.join(', ')} and cannot be changed before the results are frozen: create another metric`,
     )
 }
 
-/** One that no experiment has is gone with its versions. */
+/**
+ * Deletes a metric with its versions. @throws DomainError NOT_FOUND; CONFLICT if the metric is attached to an
+ * experiment
+ */
 export async function deleteMetric(em: EntityManager, metricId: number) {
   const metric = await find(em, metricId)
   const attached = await em.find(ExperimentMetric, { metric_id: metricId }, { orderBy: { experiment_id: 'asc' } })
   if (attached.length > 0)
     throw conflict(
-      `Metric ${metric.key} is one of experiment ${attached.map(({ experiment_id }) => experiment_id).join(', ')} and cannot be deleted`,
+      `Metric ${metric.key} is attached to experiment ${attached.map(({ experiment_id }) => experiment_id).join(', ')}: detach it first`,
     )
   await em.remove(metric).flush()
   return { message: 'Metric deleted successfully' }
 }
 
+/** Lists the metrics of an experiment. @throws DomainError NOT_FOUND for an unknown experiment */
 export async function listAttached(em: EntityManager, experimentId: number): Promise<AttachedMetric[]> {
   if (!(await em.findOne(Experiment, experimentId))) throw notFound('Experiment', experimentId)
   const attached = await readAttached(em, experimentId)
@@ -130,12 +141,15 @@ export async function listAttached(em: EntityManager, experimentId: number): Pro
 }
 
 /**
- * Sets what an experiment is measured by. While a run is unfinished the primary metrics are those that it was planned
- * with, and none that it is measured by goes away; others may come.
+ * Sets the metrics of an experiment. While a run is unfinished, its metrics and their roles stay, and only secondary
+ * and guardrail metrics may be added.
+ * @throws DomainError NOT_FOUND for an unknown experiment; BAD_REQUEST for an unknown or repeated metric; CONFLICT if
+ *   the experiment is archived, or an unfinished run forbids the change
  */
 export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<AttachedMetric[]> {
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and stays as it is`)
+  if (experiment.status === 'archived')
+    throw conflict(`Experiment ${experiment.id} is archived: its metrics cannot change`)
   const ids = input.metrics.map(({ metric_id }) => metric_id)
   const known = new Set((await em.find(Metric, { id: { $in: ids } })).map(({ id }) => id))
   for (const [index, id] of ids.entries()) {
@@ -153,19 +167,19 @@ export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<
   return listAttached(em, experiment.id)
 }
 
+/** @throws DomainError CONFLICT for a change that an unfinished run forbids */
 function expectKept({ id, status }: Experiment, before: readonly ExperimentMetric[], { metrics }: SetMetrics) {
   for (const { metric_id, role } of before) {
     const after = metrics.find((metric) => metric.metric_id === metric_id)
-    if (!after)
-      throw conflict(`Metric ${metric_id} measures experiment ${id} while it is ${status} and cannot be taken away`)
+    if (!after) throw conflict(`Metric ${metric_id} cannot be detached from experiment ${id}, which is ${status}`)
     if (after.role !== role)
-      throw conflict(`Metric ${metric_id} is a ${role} metric of experiment ${id} while it is ${status}`)
+      throw conflict(`Metric ${metric_id} must stay ${role} in experiment ${id}, which is ${status}`)
   }
   const added = metrics.find(
     ({ metric_id, role }) => role === 'primary' && !before.some((row) => row.metric_id === metric_id),
   )
   if (added)
     throw conflict(
-      `The primary metrics of experiment ${id} are fixed while it is ${status}: add metric ${added.metric_id} as secondary`,
+      `Experiment ${id} is ${status}: its primary metrics cannot change; add metric ${added.metric_id} as secondary`,
     )
 }

@@ -5,7 +5,7 @@ import { MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.ts'
 import { columns, measureColumns, partColumns } from '../totals/counting.ts'
 import { keyOf, type MeasureDefinition } from './measure.ts'
 
-/** Stores a measure where it is new. @returns its number */
+/** Stores a measure, unless it is stored already. @returns the id of the measure */
 export async function storeMeasure(em: EntityManager, measure: MeasureDefinition): Promise<number> {
   const [stored] = await execute(
     em,
@@ -23,7 +23,9 @@ export async function storeMeasure(em: EntityManager, measure: MeasureDefinition
   return (stored as { id: number }).id
 }
 
-/** Has the runs of an experiment that are not frozen measured by its metrics; what is new to them is filled in. */
+/**
+ * Adds the measures of an experiment's metrics to its unfrozen runs. The fold fills in past events of runs with users.
+ */
 export async function measureRuns(em: EntityManager, experimentId: number) {
   await execute(
     em,
@@ -40,8 +42,8 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
   )
 }
 
-/** Experiments that have a metric and a run that is not frozen. */
-export async function findUsers(em: EntityManager, metricId: number): Promise<number[]> {
+/** Finds the experiments with an unfrozen run that a metric measures. @returns ids in ascending order */
+export async function findMeasured(em: EntityManager, metricId: number): Promise<number[]> {
   const found = await execute(
     em,
     sql<{ id: number }>`

@@ -8,8 +8,8 @@ import { REDIS_URL } from '../support/services.ts'
 
 const TTL_SECONDS = 1
 
-/** A world of named values with versions, and processes that cache them. */
-async function makeWorld() {
+/** Makes a store of named values with versions, and processes that cache the values. */
+async function makeStore() {
   const namespace = randomUUID()
   const caches: Cache[] = []
   const stored = new Map<string, string>()
@@ -36,14 +36,14 @@ async function makeWorld() {
   }
   return {
     startProcess,
-    /** Tells whether the process finds the subject in Redis. */
+    /** Tells whether a process finds the subject in Redis. */
     finds: async (process: ReadThrough<string | null>, subject: string) => {
       process.forget(subject)
       const before = loads
       await process.fetch(subject)
       return loads === before
     },
-    store: (subject: string, value: string) => void stored.set(subject, value),
+    set: (subject: string, value: string) => void stored.set(subject, value),
     change: (subject: string, value: string) => {
       stored.set(subject, value)
       changedAt.set(subject, ++version)
@@ -53,72 +53,72 @@ async function makeWorld() {
 }
 
 onPostgres('a read-through cache', () => {
-  const worlds: Awaited<ReturnType<typeof makeWorld>>[] = []
+  const stores: Awaited<ReturnType<typeof makeStore>>[] = []
   const open = async () => {
-    const world = await makeWorld()
-    worlds.push(world)
-    return world
+    const store = await makeStore()
+    stores.push(store)
+    return store
   }
-  afterAll(async () => void (await Promise.all(worlds.map((world) => world.close()))))
+  afterAll(async () => void (await Promise.all(stores.map((store) => store.close()))))
 
-  test('shares what one process loaded with the others', async () => {
-    const world = await open()
-    const [one, two] = [await world.startProcess(), await world.startProcess()]
-    world.store('a', 'first')
+  test('shares a value that one process loaded with other processes', async () => {
+    const store = await open()
+    const [one, two] = [await store.startProcess(), await store.startProcess()]
+    store.set('a', 'first')
     expect(one.peek('a')).toBeUndefined()
     expect(await one.fetch('a')).toBe('first')
-    await expect.poll(() => world.finds(two, 'a')).toBe(true)
+    await expect.poll(() => store.finds(two, 'a')).toBe(true)
     expect([one.peek('a'), two.peek('a')]).toEqual(['first', 'first'])
   })
 
-  test('believes no entry from before a change, in the process or in Redis', async () => {
-    const world = await open()
-    const [one, two] = [await world.startProcess(), await world.startProcess()]
-    world.store('a', 'first')
+  test('ignores entries from before a change, both in the process and in Redis', async () => {
+    const store = await open()
+    const [one, two] = [await store.startProcess(), await store.startProcess()]
+    store.set('a', 'first')
     await one.fetch('a')
-    await expect.poll(() => world.finds(two, 'a')).toBe(true)
-    world.change('a', 'second')
+    await expect.poll(() => store.finds(two, 'a')).toBe(true)
+    store.change('a', 'second')
     expect([one.peek('a'), two.peek('a')]).toEqual([undefined, undefined])
     expect([await two.fetch('a'), await one.fetch('a')]).toEqual(['second', 'second'])
   })
 
   test('does not keep a value whose subject changed while it was fetched', async () => {
-    const world = await open()
-    const one = await world.startProcess()
-    world.store('a', 'first')
+    const store = await open()
+    const one = await store.startProcess()
+    store.set('a', 'first')
     const fetching = one.fetch('a')
-    world.change('a', 'second')
+    store.change('a', 'second')
     await fetching
     expect(one.peek('a')).toBeUndefined()
     expect(await one.fetch('a')).toBe('second')
   })
 
-  test('keeps a negative value in the process alone, and apart', async () => {
-    const world = await open()
-    const [one, two] = [await world.startProcess(), await world.startProcess()]
+  test('keeps negative values in the process only, apart from other values', async () => {
+    const store = await open()
+    const [one, two] = [await store.startProcess(), await store.startProcess()]
     expect(await one.fetch('nobody')).toBeNull()
     expect([one.peek('nobody'), one.peekNegative('nobody')]).toEqual([undefined, null])
-    world.store('nobody', 'somebody')
+    store.set('nobody', 'somebody')
     expect(await two.fetch('nobody')).toBe('somebody')
   })
 
-  test('ends an entry after its lifetime, and can still give it then', async () => {
-    const world = await open()
-    const one = await world.startProcess()
-    world.store('a', 'first')
+  test('expires an entry after its lifetime, and can still return the expired entry', async () => {
+    const store = await open()
+    const one = await store.startProcess()
+    store.set('a', 'first')
     await one.fetch('a')
     await new Promise((resolve) => setTimeout(resolve, TTL_SECONDS * 1000 + 50))
     expect([one.peek('a'), one.peekExpired('a')]).toEqual([undefined, 'first'])
-    world.change('a', 'second')
+    store.change('a', 'second')
     expect(one.peekExpired('a')).toBeUndefined()
   })
 
-  test('believes nothing from before a clear, also what was being fetched or is in Redis', async () => {
-    const world = await open()
-    const one = await world.startProcess()
-    world.store('a', 'first')
-    await expect.poll(() => world.finds(one, 'a')).toBe(true)
-    world.store('a', 'second')
+  test('ignores every entry from before a clear, including fetches under way and entries in Redis', async () => {
+    const store = await open()
+    const one = await store.startProcess()
+    store.set('a', 'first')
+    await expect.poll(() => store.finds(one, 'a')).toBe(true)
+    store.set('a', 'second')
     const fetching = one.fetch('a')
     one.clear()
     await fetching

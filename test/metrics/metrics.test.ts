@@ -10,12 +10,12 @@ const attach = (api: TestApi, experiment: { id: number }, roles: Record<number, 
   api.call('PUT', `/api/experiments/${experiment.id}/metrics`, {
     metrics: Object.entries(roles).map(([id, role]) => ({ metric_id: Number(id), role })),
   })
-/** A result of one metric, by its key. */
+/** Reads the result of one metric. */
 const resultOf = async (api: TestApi, experiment: { id: number }, key: string) =>
   (await api.results(experiment)).metrics.find((metric: { key: string }) => metric.key === key)
 
 onEachDatabase('metrics', (app) => {
-  test('are defined once and listed with their defaults; another definition is another version', async () => {
+  test('are defined once and listed with defaults; a changed definition makes a new version', async () => {
     const { api } = app()
     const metric = await makeMetric(api, REVENUE, { key: 'revenue', description: 'What a user spends' })
     expect(metric).toMatchObject({
@@ -48,24 +48,24 @@ onEachDatabase('metrics', (app) => {
   })
 
   test.each([
-    ['a type that there is not', { type: 'median', event_type: 'x' }],
-    ['no property to add up', { type: 'sum', event_type: 'x' }],
+    ['an unknown type', { type: 'median', event_type: 'x' }],
+    ['a missing property', { type: 'sum', event_type: 'x' }],
     ['a window below zero', { ...REVENUE, window_hours: -1 }],
-    ['a cap that is no quantile', { ...REVENUE, cap: 1.5 }],
+    ['a cap above 1', { ...REVENUE, cap: 1.5 }],
     ['a quantile of 1', { type: 'quantile', event_type: 'x', property: 'ms', quantile: 1 }],
     ['retention on day 0', { type: 'retention', event_type: 'x', day: 0 }],
-    ['an operator that there is not', { ...REVENUE, filter: { amount: { $near: 3 } } }],
+    ['an unknown operator', { ...REVENUE, filter: { amount: { $near: 3 } } }],
     ['a filter that is a list', { ...REVENUE, filter: { amount: [1, 2] } }],
     ['a comparison with an object', { ...REVENUE, filter: { amount: { $gt: { a: 1 } } } }],
-    ['a margin of nothing', { ...REVENUE, guardrail_margin: { type: 'relative', size: 0 } }],
-  ])('are refused with %s, and the fault is named', async (_what, definition) => {
+    ['a margin of 0', { ...REVENUE, guardrail_margin: { type: 'relative', size: 0 } }],
+  ])('are refused with %s, and the error names the field', async (_what, definition) => {
     const { api } = app()
     const { status, body } = await api.call('POST', '/api/metrics', { name: 'bad', definition })
     expect(status).toBe(400)
     expect(body.issues[0].path[0]).toBe('definition')
   })
 
-  test('of an experiment that runs cannot be changed, deleted or taken away; others may be added, but none that decides', async () => {
+  test('of a running experiment cannot be changed, deleted or detached; others may be added, but not as primary', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const [primary, extra] = [await makeMetric(api), await makeMetric(api)]
@@ -88,7 +88,7 @@ onEachDatabase('metrics', (app) => {
     expect(await api.ok('GET', `/api/experiments/${experiment.id}/metrics`)).toEqual(added.body)
   })
 
-  test('that are unknown or named twice are refused by their place', async () => {
+  test('that are unknown or named twice are refused, and the error names the index', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
     const metric = await makeMetric(api)
@@ -105,7 +105,7 @@ onEachDatabase('metrics', (app) => {
     expect((await api.call('GET', '/api/experiments/2000000000/metrics')).status).toBe(404)
   })
 
-  test('added to a run are counted from its beginning, and say that they are being computed until then', async () => {
+  test('added to a run are counted from its beginning, and have the status computing until then', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
     for (let user = 0; user < 40; user++) {
@@ -116,14 +116,14 @@ onEachDatabase('metrics', (app) => {
     const metric = await makeMetric(api)
     const { body } = await attach(api, experiment, { [metric.id]: 'secondary' })
     expect(body).toMatchObject([{ status: 'computing' }])
-    // In one answer: the next may find it ready.
+    // Both figures are read from one answer: in the next answer the metric may be ready.
     const { metrics, warnings } = await api.results(experiment)
     const { status } = metrics.find(({ key }: { key: string }) => key === metric.key)
     expect(warnings.some((warning: string) => warning.includes('is being computed'))).toBe(status === 'computing')
     await platform.reporting.totals.catchUp()
-    const whole = await resultOf(api, experiment, metric.key)
-    expect(whole.status).toBe('ready')
-    const total = whole.variants.reduce(
+    const counted = await resultOf(api, experiment, metric.key)
+    expect(counted.status).toBe('ready')
+    const total = counted.variants.reduce(
       (sum: number, { users, level }: { users: number; level: number }) => sum + users * level,
       0,
     )
@@ -131,7 +131,7 @@ onEachDatabase('metrics', (app) => {
     expect(await api.ok('GET', `/api/experiments/${experiment.id}/metrics`)).toMatchObject([{ status: 'ready' }])
   })
 
-  test('decide by the definition that they had when the run began, which the plan names', async () => {
+  test('decide by their definition at the start of the run, and the plan names this version', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(
       { control: 50, treatment: 50 },
@@ -168,7 +168,7 @@ onEachDatabase('metrics', (app) => {
     expect(await api.ok('GET', `${path}/checklist`)).toMatchObject({ is_locked: true, plan: before.plan })
   })
 
-  test('are planned for with what real traffic did', async () => {
+  test('are planned with a baseline from recorded events', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment(
       { control: 50, treatment: 50 },
@@ -184,18 +184,18 @@ onEachDatabase('metrics', (app) => {
     const { planner, items, is_ready } = await api.ok('GET', `/api/experiments/${experiment.id}/checklist`)
     expect(planner.reason).toBeNull()
     expect(planner.baseline.level).toBeCloseTo(20 / planner.baseline.users, 9)
-    const asked = await api.ok('POST', '/api/planning/sample-size', {
+    const expected = await api.ok('POST', '/api/planning/sample-size', {
       metric: { type: 'proportion', rate: planner.baseline.level },
       relative_effect: 0.1,
       allocation: [50, 50],
       daily_users: planner.baseline.daily_users,
       tuning: 100,
     })
-    expect(planner).toMatchObject({ total_users: asked.total_users, users: asked.users, days: asked.days })
+    expect(planner).toMatchObject({ total_users: expected.total_users, users: expected.users, days: expected.days })
     expect(is_ready).toBe(false)
     expect(items.find(({ item }: { item: string }) => item === 'planned_users')).toMatchObject({
       is_met: false,
-      message: expect.stringContaining(`about ${asked.total_users} are needed`),
+      message: expect.stringContaining(`about ${expected.total_users} are needed`),
     })
   })
 })
