@@ -94,7 +94,7 @@ function describe(
 ): MetricComparison {
   const { status, test, effect, difference } = comparison
   const { confidenceLevel } = question
-  const shown = {
+  const described = {
     variantId: treatment.variantId,
     status,
     reason: status === 'ok' ? null : REASONS[status],
@@ -106,7 +106,7 @@ function describe(
   }
   if (!test || !effect || difference === null)
     return {
-      ...shown,
+      ...described,
       standardError: null,
       interval: null,
       pValue: null,
@@ -121,7 +121,7 @@ function describe(
   const isPlain = !cuped && periods.length === 1
   const rates = strategyOf(metric).isRate && isPlain ? ([rateOf(control), rateOf(treatment)] as const) : null
   return {
-    ...shown,
+    ...described,
     standardError: test.standardError,
     interval: bounds(rates ? newcombeInterval(...rates, confidenceLevel) : test.interval) ?? bounds(test.interval),
     pValue: test.pValue,

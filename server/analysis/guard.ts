@@ -29,18 +29,18 @@ export function guard(
   const alpha = 1 - confidenceLevel
   if (method !== 'sequential') {
     const [control, treatment] = (plain ?? []).map(asLevel)
-    const shown =
+    const nonInferior =
       control && treatment
         ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
         : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
-    const verdict = guardrailVerdict(isWorse && test.pValue < alpha, shown?.isNonInferior ?? false)
-    return { verdict, pValue: shown?.pValue ?? null, bound: shown?.oneSidedBound ?? null }
+    const verdict = guardrailVerdict(isWorse && test.pValue < alpha, nonInferior?.isNonInferior ?? false)
+    return { verdict, pValue: nonInferior?.pValue ?? null, bound: nonInferior?.oneSidedBound ?? null }
   }
   if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
   const distance = distanceToMargin(effect, margin, direction)
   const { difference } = effect
   const sequence = confidenceSequence({ difference, standardError: test.standardError, n }, confidenceLevel, tuning)
-  const shown =
+  const nonInferior =
     distance &&
     confidenceSequence(
       { difference: distance.distance, standardError: Math.sqrt(distance.variance), n },
@@ -48,7 +48,7 @@ export function guard(
       tuning,
     )
   return {
-    verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, shown !== null && shown.lowerBound > 0),
+    verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, nonInferior !== null && nonInferior.lowerBound > 0),
     pValue: null,
     bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
   }

@@ -25,19 +25,19 @@ export function compileFilter(
 ): { expression: string; reads: string[] } | null {
   const entries = Object.entries(filter ?? {})
   if (entries.length === 0) return null
-  const conditions = entries.flatMap(([property, asked]) => conditionsOf(property, asked, [...path, property]))
+  const conditions = entries.flatMap(([property, value]) => conditionsOf(property, value, [...path, property]))
   if (conditions.length > MAX_CONDITIONS) throw invalid(`must not hold more than ${MAX_CONDITIONS} conditions`, ...path)
   return { expression: `$ ? (${conditions.join(' && ')})`, reads: entries.map(([property]) => property).sort() }
 }
 
-function conditionsOf(property: string, asked: Json, path: readonly (string | number)[]): string[] {
+function conditionsOf(property: string, value: Json, path: readonly (string | number)[]): string[] {
   if (property.startsWith('$'))
     throw invalid('is an operator and not a property: write { property: { operator: value } }', ...path)
   const at = `@.${JSON.stringify(property)}`
-  if (isScalar(asked)) return [equals(at, asked)]
-  if (!isObject(asked))
+  if (isScalar(value)) return [equals(at, value)]
+  if (!isObject(value))
     throw invalid('must be a string, a number, true, false, null or an object of operators', ...path)
-  const operators = Object.entries(asked)
+  const operators = Object.entries(value)
   if (operators.length === 0) throw invalid('must hold an operator, such as $eq', ...path)
   return operators.map(([operator, operand]) => condition(at, operator, operand, [...path, operator]))
 }

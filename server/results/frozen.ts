@@ -22,8 +22,8 @@ type Frozen = { statistics: Stored; answer: SentAnswer }
  * have the same form.
  */
 function questionKey({ experiment_id: _, run: __, ...question }: GetResults): string {
-  const given = Object.entries(question).filter(([, value]) => value != null)
-  return JSON.stringify(given.toSorted(([one], [other]) => (one < other ? -1 : 1)))
+  const fields = Object.entries(question).filter(([, value]) => value != null)
+  return JSON.stringify(fields.toSorted(([one], [other]) => (one < other ? -1 : 1)))
 }
 
 export async function findFrozen(em: EntityManager, runId: number, question: GetResults): Promise<Frozen | null> {

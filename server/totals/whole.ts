@@ -21,15 +21,15 @@ const hasAny = (names: readonly string[]) =>
 /** The stored units of unfrozen runs, and their amounts. */
 const allUnits = sql`select u.* from units u join runs r on r.id = u.run_id where r.frozen_at is null`
 const allMetrics = sql`select m.* from unit_metrics m join runs r on r.id = m.run_id where r.frozen_at is null`
-const everybody = sql`stored_unit as not materialized (${allUnits}), stored_metric as not materialized (${allMetrics})`
+const storedRows = sql`stored_unit as not materialized (${allUnits}), stored_metric as not materialized (${allMetrics})`
 
 /** Adds up the stored units to the totals of variants. */
 export const unitSums = sql`
-  select ${columns(UNIT_TOTALS, 'x')} from (with ${everybody} ${unitTotals(signedUnits(1, 'stored_unit'))}) x
+  select ${columns(UNIT_TOTALS, 'x')} from (with ${storedRows} ${unitTotals(signedUnits(1, 'stored_unit'))}) x
     where ${hasAny(UNIT_COUNT_COLUMNS)}`
 export const metricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')}
-    from (with ${everybody} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
+    from (with ${storedRows} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
   where ${hasAny(TOTAL_COLUMNS)}`
 /** Selects the stored totals of variants. */
 export const storedUnitSums = sql`

@@ -21,12 +21,12 @@ const changed = (kept: Loose, change: (copy: Loose) => void): Loose => {
 }
 
 test('statistics of format 1 give the answer that was stored with them', () => {
-  for (const { statistics, answer: given } of [BEFORE.plain, BEFORE.by_plan]) {
+  for (const { statistics, answer: stored } of [BEFORE.plain, BEFORE.by_plan]) {
     expect(statistics.format).toBeUndefined()
     const present = upgrade(structuredClone(statistics))
     expect(present.format).toBe(2)
     expect(upgrade(present)).toBe(present)
-    expect(JSON.parse(JSON.stringify(snakeCased(answer(present))))).toEqual(given)
+    expect(JSON.parse(JSON.stringify(snakeCased(answer(present))))).toEqual(stored)
   }
   expect(upgrade(BEFORE.by_plan.statistics).question.departs).toEqual(['method'])
 })

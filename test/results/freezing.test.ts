@@ -67,7 +67,7 @@ onOneDatabase('frozen results', (app) => {
     for (const field of ['variants', 'sample_ratio', 'decision']) expect(atOnce[field]).toEqual(settling[field])
     expect((await api.call('POST', `${path}/freeze`)).status).toBe(409)
     const broken = { dimension: 'plan' }
-    const asked = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
+    const frozenAnswers = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
     const before = await api.results(live.experiment)
 
     await disturb(app(), frozen, during)
@@ -76,7 +76,7 @@ onOneDatabase('frozen results', (app) => {
       .fork()
       .execute(`update frozen_results set statistics = jsonb_set(statistics, '{engineVersion}', '"0.0.1"')`)
     const again = [await api.results(frozen.experiment), await api.results(frozen.experiment, broken)]
-    expect(JSON.stringify(again)).toBe(JSON.stringify(asked))
+    expect(JSON.stringify(again)).toBe(JSON.stringify(frozenAnswers))
     expect(again[0].experiment_name).not.toContain('renamed')
 
     for (const user_id of live.users.slice(0, 20))
@@ -85,7 +85,7 @@ onOneDatabase('frozen results', (app) => {
     // A new question is answered from the totals of the frozen run.
     const { metrics, warnings } = await api.results(frozen.experiment, { dimension: 'country_code' })
     expect(metrics).toEqual(
-      asked[0].metrics.map((metric: Loose) => ({
+      frozenAnswers[0].metrics.map((metric: Loose) => ({
         ...metric,
         cost: metric.source === 'users' ? expect.anything() : metric.cost,
       })),

@@ -133,10 +133,10 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
         join(folder, 'assignments.csv'),
         await exported(`/experiments/${experiment.id}/assignments/export?format=csv`),
       )
-      const lines = Object.entries(questions).map(([question, asked]) => {
+      const lines = Object.entries(questions).map(([question, metric]) => {
         const row: Record<string, string> = {
           ...DEFAULTS,
-          ...asked,
+          ...metric,
           question,
           experiment: String(experiment.id),
           control: String(experiment.variants.control),
@@ -235,10 +235,10 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       ] as const)
         for (const value of values) {
           const keys = ['buyers', 'views', 'revenue', 'order-value', 'revenue-per-view']
-          const asked = Object.fromEntries(
+          const questions = Object.fromEntries(
             keys.map((key) => [key, { ...METRICS[key], where: `${dimension}=${value}` }]),
           )
-          const theirs = await computeInR(simulation.moved, asked, 0.9)
+          const theirs = await computeInR(simulation.moved, questions, 0.9)
           const broken = await app.api.results(simulation.moved, { dimension, confidence_level: 0.9 })
           const segment = broken.segments.find((one: Loose) => one.value === value)
           const filtered = await app.api.results(simulation.moved, {
@@ -257,10 +257,10 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       const asOf = new Date(ended + 1000).toISOString()
       const from = new Date(ended - 5 * 86_400_000).toISOString()
       const keys = Object.keys(METRICS).filter((key) => key !== 'back-on-day-2')
-      const cases: [object, (asked: MetricRow) => MetricRow][] = [
-        [{ window_hours: 50 }, (asked) => ({ ...asked, until_hours: '50' })],
-        [{ as_of: asOf }, (asked) => ({ ...asked, as_of: asOf })],
-        [{ from }, (asked) => ({ ...asked, from })],
+      const cases: [object, (metric: MetricRow) => MetricRow][] = [
+        [{ window_hours: 50 }, (metric) => ({ ...metric, until_hours: '50' })],
+        [{ as_of: asOf }, (metric) => ({ ...metric, as_of: asOf })],
+        [{ from }, (metric) => ({ ...metric, from })],
       ]
       for (const [options, change] of cases) {
         const theirs = await computeInR(
