@@ -3,7 +3,8 @@ import type { KeyRing } from '../auth/key-ring.ts'
 import { isDatabaseUnavailable, isTransient } from '../database/errors.ts'
 import type { Poller } from '../database/poller.ts'
 import { readMark } from '../totals/progress.ts'
-import type { GetResults, Results } from './schema.ts'
+import type { GetResults } from './question-schema.ts'
+import type { Results } from './schema.ts'
 import { getResults, type Reporting } from './service.ts'
 
 /** The parts of the platform that a subscription needs to poll for changes. */

@@ -5,7 +5,7 @@ import type { RunStatistics } from '../analysis/statistics.ts'
 import type { Stored } from '../analysis/upgrade.ts'
 import type { Json } from '../wire.ts'
 import { FrozenResult } from './entity.ts'
-import type { GetResults } from './schema.ts'
+import type { GetResults } from './question-schema.ts'
 
 /**
  * Stores the answers of frozen runs. The first answer to a question is stored for good, whatever changes afterwards.

@@ -8,8 +8,8 @@ import { readAttached, readVersions } from '../metrics/attached.ts'
 import { Segment } from '../segments/entity.ts'
 import { findFrozen } from './frozen.ts'
 import { declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
+import { type GetResults, getResults } from './question-schema.ts'
 import { findMeasuredTypes } from './register.ts'
-import { type GetResults, getResults as questionSchema } from './schema.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 
 /** Finds the run of a question and everything that must be measured to answer. Reads only. */
@@ -35,7 +35,7 @@ export async function findRun(em: EntityManager, input: Pick<GetResults, 'experi
 
 /** Makes the plain question, which has no options. Every run is frozen with the answer to this question. */
 export const plainQuestion = (experimentId: number, run?: number): GetResults =>
-  questionSchema.parse({ experiment_id: experimentId, run })
+  getResults.parse({ experiment_id: experimentId, run })
 
 /**
  * Resolves a question about a run to a query.

@@ -1,6 +1,7 @@
 import { keyedProcedure, router, translated } from '../trpc.ts'
 import { followResults } from './follow.ts'
 import { exportFrozen, freezeResults } from './freeze.ts'
+import * as questionWire from './question-schema.ts'
 import * as wire from './schema.ts'
 import { getSeries } from './series.ts'
 import * as seriesWire from './series-schema.ts'
@@ -20,7 +21,7 @@ export const resultsRouter = router({
       },
       getTwin: true,
     })
-    .input(wire.getResults)
+    .input(questionWire.getResults)
     .output(wire.results)
     .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform.reporting, input)),
   series: read
@@ -36,7 +37,7 @@ export const resultsRouter = router({
     .input(seriesWire.getSeries)
     .output(seriesWire.resultsSeries)
     .query(({ ctx, input }) => getSeries(ctx.em, ctx.platform.reporting, input)),
-  follow: read.input(wire.getResults).subscription(async function* ({ ctx, input, signal }) {
+  follow: read.input(questionWire.getResults).subscription(async function* ({ ctx, input, signal }) {
     const { reporting, following } = ctx.platform
     yield* translated(followResults(reporting, following, ctx.token, input, signal))
   }),
@@ -49,7 +50,7 @@ export const resultsRouter = router({
         summary: 'Freeze the results of a completed run now, without waiting for late events',
       },
     })
-    .input(wire.freezeResults)
+    .input(questionWire.freezeResults)
     .output(wire.results)
     .mutation(({ ctx, input }) => freezeResults(ctx.platform.orm, ctx.platform.reporting, input)),
   frozen: read
@@ -62,7 +63,7 @@ export const resultsRouter = router({
       },
       getTwin: true,
     })
-    .input(wire.getResults)
+    .input(questionWire.getResults)
     .output(wire.frozenResults)
     .query(({ ctx, input }) => exportFrozen(ctx.em, input)),
 })

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { id, label, optional } from '../wire.ts'
-import { comparison, documentedQuestion, figure, furtherQuestion, interval } from './schema.ts'
+import { documentedQuestion, furtherQuestion } from './question-schema.ts'
+import { comparison, figure, interval } from './schema.ts'
 
 export const getSeries = z
   .object({

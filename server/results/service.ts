@@ -4,10 +4,11 @@ import { snakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, type SentAnswer, storeFrozen } from './frozen.ts'
+import type { GetResults } from './question-schema.ts'
 import { read } from './read.ts'
 import { register } from './register.ts'
 import { type Found, findRun, plainQuestion, resolve } from './resolve.ts'
-import type { GetResults, Results } from './schema.ts'
+import type { Results } from './schema.ts'
 
 /** The parts of the platform that reading results needs. Days are separated in `timeZone`. */
 export type Reporting = { readonly totals: Totals; readonly timeZone: string }
