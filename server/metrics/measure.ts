@@ -1,29 +1,8 @@
+import type { MeasureDefinition } from './measure-definition.ts'
 import { typeOf } from './metric-types.ts'
 import type { MetricDefinition } from './schema.ts'
 
 export type { MetricDefinition }
-
-/** A part of a measure, in the shape of `measure_parts`. */
-export type MeasurePart = {
-  part: 1 | 2
-  type: string
-  filter: string | null
-  property: string | null
-  is_count: boolean
-  reads: string[]
-}
-/**
- * The compiled form of a definition: what is added up per user, in the shape of `measures`. The compiler demands a new
- * field in `totals/columns.ts` and `totals/entity.ts`, too.
- */
-export type MeasureDefinition = {
-  is_binary: boolean
-  from_ms: number
-  until_ms: number | null
-  before_ms: number
-  any_tag: boolean
-  parts: MeasurePart[]
-}
 
 /** Compiles a definition. The order of the fields must not change: stored keys have it, see `keyOf`. */
 export function readingOf(definition: MetricDefinition): MeasureDefinition {

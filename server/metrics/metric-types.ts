@@ -1,6 +1,6 @@
 import type { Kind } from '../analysis/statistics.ts'
 import { compileFilter } from './filter.ts'
-import type { MeasureDefinition, MeasurePart } from './measure.ts'
+import type { MeasureDefinition, MeasurePart } from './measure-definition.ts'
 import type { MetricDefinition } from './schema.ts'
 
 /** Defines how each type of metric is measured: one record per type holds all that differs between types. */

@@ -3,7 +3,8 @@ import { sql } from 'kysely'
 import { execute, rows } from '../database/sql.ts'
 import { MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.ts'
 import { columns, measureColumns, partColumns } from '../totals/counting.ts'
-import { keyOf, type MeasureDefinition } from './measure.ts'
+import { keyOf } from './measure.ts'
+import type { MeasureDefinition } from './measure-definition.ts'
 
 /** Stores a measure, unless it is stored already. @returns the id of the measure */
 export async function storeMeasure(em: EntityManager, measure: MeasureDefinition): Promise<number> {

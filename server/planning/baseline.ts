@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, rows } from '../database/sql.ts'
-import type { MeasureDefinition } from '../metrics/measure.ts'
+import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { covariance, mean, variance } from '../statistics/moments.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
 import { PART_COLUMNS } from '../totals/columns.ts'

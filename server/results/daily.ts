@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { execute } from '../database/sql.ts'
-import type { MeasureDefinition } from '../metrics/measure.ts'
+import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { isCounted } from '../totals/adding.ts'
 import { AMOUNT_COLUMNS, PRODUCT_COLUMNS, SUM_COLUMNS, type SumColumn } from '../totals/columns.ts'
 import { counted } from '../totals/counting.ts'

@@ -1,6 +1,7 @@
 import type { MetricRole, QuantileMetric, SummedMetric } from '../analysis/statistics.ts'
 import type { Attached } from '../metrics/attached.ts'
-import { hasCovariate, type MeasureDefinition, type MetricDefinition, readingOf } from '../metrics/measure.ts'
+import { hasCovariate, type MetricDefinition, readingOf } from '../metrics/measure.ts'
+import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
 /** A metric whose figures are not read yet. */

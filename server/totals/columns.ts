@@ -1,7 +1,7 @@
 import { EXCLUSIONS, type ExclusionCount } from '../analysis/exclusions.ts'
 import { type SnakeCase, snakeCase } from '../analysis/snake-case.ts'
 import { AMOUNTS, PRODUCTS, SUMS, TOTALS } from '../analysis/sums.ts'
-import type { MeasureDefinition, MeasurePart } from '../metrics/measure.ts'
+import type { MeasureDefinition, MeasurePart } from '../metrics/measure-definition.ts'
 
 /** Lists every column of the tables of totals once. Entities, statements and answers are made of these lists. */
 
