@@ -72,7 +72,7 @@ export function recallAnswers(deciding: Deciding, check: Check): Answer[] | null
 }
 
 /** The answer to a check of one experiment. */
-export type Recalled = {
+type Recalled = {
   experiment: ExperimentDefinition
   variant: VariantDefinition
   /** Undefined for an override or a shipped variant. */

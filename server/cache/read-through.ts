@@ -19,7 +19,7 @@ export type Changes = {
 export const UNVERSIONED: Changes = { version: () => 0, changedAt: () => 0 }
 
 /** Entries in the memory of this process. */
-export type ProcessEntries<Value> = {
+type ProcessEntries<Value> = {
   get: (subject: string) => Value | undefined
   /** Gets a value even after its lifetime. */
   getExpired: (subject: string) => Value | undefined
@@ -56,7 +56,7 @@ export function createProcessEntries<Value>(options: {
 }
 
 /** Entries in Redis, which all processes share. */
-export type RedisEntries<Stored> = {
+type RedisEntries<Stored> = {
   get: (subject: string) => Promise<Stored | undefined>
   /** @param version the result of `changes.version()` before the value was read or stored */
   set: (subject: string, stored: Stored, version: number) => void

@@ -6,7 +6,7 @@ import type { StoredFlag, StoredSegment } from './stored.ts'
 /** SQL: the columns of `StoredFlag`, of a flag `f`. */
 export const flagColumns = sql`f.key, f.version, f.type, f.enabled, f.default_value, f.rules`
 
-export type FlagHistoryRow = {
+type FlagHistoryRow = {
   version: number
   /** Milliseconds since 1970, UTC. */
   from: number

@@ -52,7 +52,7 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
 }
 
 /** One version of an experiment, as the history stores it. */
-export type HistoricDefinition = StoredExperiment & {
+type HistoricDefinition = StoredExperiment & {
   /** The segments that the experiment targets, and those that rules name, at any depth. */
   segments: StoredSegment[]
 }
@@ -107,7 +107,7 @@ export async function readVersions(em: EntityManager): Promise<Versions> {
   return rows[0] as Versions
 }
 
-export type Identity = { identity: string; time_zone: string; stream_secret: string }
+type Identity = { identity: string; time_zone: string; stream_secret: string }
 
 /**
  * Reads the identity of this database, which differs from that of any copy of the database. Keys of the shared cache

@@ -31,7 +31,7 @@ export async function loadPrerequisites(em: EntityManager): Promise<Map<number, 
 export const deleteHistory = (em: EntityManager, experimentId: number) =>
   execute(em, sql`delete from definition_history where experiment_id = ${experimentId}`)
 
-export type StoredDecision = { run_id: number; user_id: string; variant_id: number }
+type StoredDecision = { run_id: number; user_id: string; variant_id: number }
 
 /** Reads the assignments of these users in these runs. Uses the index (user_id). */
 export const readDecisions = (em: EntityManager, runIds: readonly number[], userIds: readonly string[]) =>

@@ -53,7 +53,7 @@ export const variant = z
   })
   .meta({ id: 'Variant' })
 
-export const allocationPeriod = z
+const allocationPeriod = z
   .object({
     number: z.int(),
     from: timestamp,

@@ -12,7 +12,7 @@ import { type FlagRule, type GivenRule, MOST_SEGMENTS } from './schema.ts'
 const MOST_CHARACTERS = 131_072
 
 /** The rules of a flag as they are stored, with the ids of the segments and experiments that the rules name. */
-export type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
+type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids: number[] }
 
 /**
  * Checks the rules of a flag before they are stored. The segments and experiments that the rules name are locked, so

@@ -3,10 +3,10 @@ import { sql } from 'kysely'
 import { execute, list, rows } from '../database/sql.ts'
 
 /** A user id, and the random id that replaces it. */
-export type Replacement = { user_id: string; replacement: string }
+type Replacement = { user_id: string; replacement: string }
 
 /** The result of an erasure. */
-export type ErasedRows = {
+type ErasedRows = {
   /** The number of rows that were stored under the ids. */
   stored: number
   /** True if an override was in force, so that definitions must get a new version. */

@@ -30,7 +30,7 @@ export type AliasWriter = {
 }
 
 /** The versions that a transaction raised: that of the profiles, and that of the definitions if it changed. */
-export type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
+type Raised = { userIds: readonly string[]; profiles: number; definitions: number | null }
 
 /**
  * Drops the cached data of users who were joined or erased, in this process and the others. Call this after the commit.

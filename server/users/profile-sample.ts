@@ -29,7 +29,7 @@ export type Profile = {
 }
 
 /** A sample of the stored profiles, which is read chunk by chunk. */
-export type ProfileSample = {
+type ProfileSample = {
   /** The number of stored profiles. */
   readonly profiles: number
   /** True if the sample is smaller than the number of stored profiles. */

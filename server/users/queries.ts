@@ -67,7 +67,7 @@ export async function countProfiles(em: EntityManager, from: number, to: number)
   return row?.count ?? 0
 }
 
-export type SampledProfile = Omit<StoredProfile, 'known'>
+type SampledProfile = Omit<StoredProfile, 'known'>
 
 /** Reads a random share (0 to 1) of the profiles on a range of pages, half-open, as `loadProfiles` does. */
 export function readProfiles(em: EntityManager, from: number, to: number, share: number): Promise<SampledProfile[]> {

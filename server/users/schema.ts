@@ -11,7 +11,7 @@ import {
 } from '../wire.ts'
 
 /** The columns of a profile. `attributes` must not use these names. */
-export const PROFILE_FIELDS = [
+const PROFILE_FIELDS = [
   'id',
   'first_name',
   'last_name',
