@@ -11,15 +11,7 @@ import {
 } from '../wire.ts'
 
 /** The columns of a profile. `attributes` must not use these names. */
-const PROFILE_FIELDS = [
-  'id',
-  'first_name',
-  'last_name',
-  'email',
-  'is_premium',
-  'country_code',
-  'created_at',
-] as const
+const PROFILE_FIELDS = ['id', 'first_name', 'last_name', 'email', 'is_premium', 'country_code', 'created_at'] as const
 
 const countryCode = z
   .string()

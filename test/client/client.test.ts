@@ -197,11 +197,7 @@ describe('the typed client', () => {
         client.experiments.addVariant.mutate({ experiment_id: experiment.id, name: '', percent_allocated: 101 }),
       )
       expect(error.data).toMatchObject({ code: 'BAD_REQUEST', httpStatus: 400 })
-      expect(error.data?.issues?.map(({ path }) => path.join('.')).sort()).toEqual([
-        'name',
-        'name',
-        'percent_allocated',
-      ])
+      expect(error.data?.issues?.map(({ path }) => path.join('.')).sort()).toEqual(['name', 'percent_allocated'])
       expect(error.data?.issues?.every(({ message }) => message.length > 0)).toBe(true)
     })
 
