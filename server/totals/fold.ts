@@ -85,7 +85,7 @@ export function fillOnce(orm: MikroORM, limits: Limits, runId: number | null): P
     const userIds = await findUsers(em, pending, limits.users)
     if (userIds.length > 0) await recount(em, userIds, from)
     const last = userIds.length < limits.users ? null : (userIds.at(-1) as string)
-    await noteFilled(em, pending.run_id, last)
+    await noteFilled(em, pending, last)
     return { users: userIds.length }
   })
 }

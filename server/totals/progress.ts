@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
-import { execute } from '../database/sql.ts'
+import { execute, list } from '../database/sql.ts'
 import { type Cursor, cursorOf, people } from './counting.ts'
 
 /** Reads and moves the cursor of the totals, and finds what the fold has to do next. */
@@ -219,14 +219,15 @@ export async function readFoldState(em: EntityManager, max: number): Promise<Fol
   return rows[0] as FoldState
 }
 
-type PendingRun = { run_id: number; filled_to: string | null }
+type PendingRun = { run_id: number; measure_ids: number[]; filled_to: string | null }
 
-/** Finds a run with a measure that is not ready, and the last user id that was filled in. @param runId null: any run */
+/** Finds a run with measures that are not ready, and the last user id that all of them hold. @param runId null: any run */
 export async function findPending(em: EntityManager, runId: number | null): Promise<PendingRun | undefined> {
   const rows = await execute(
     em,
     sql<PendingRun>`
-      select rm.run_id, (array_agg(rm.filled_to order by rm.filled_to nulls first))[1] as filled_to
+      select rm.run_id, json_agg(rm.measure_id) as measure_ids,
+        (array_agg(rm.filled_to order by rm.filled_to nulls first))[1] as filled_to
       from run_metrics rm
       where rm.ready_at is null ${runId === null ? sql`` : sql`and rm.run_id = ${runId}`}
       group by rm.run_id order by rm.run_id limit 1`,
@@ -245,12 +246,16 @@ export async function findUsers(em: EntityManager, { run_id, filled_to }: Pendin
   return rows.map((row) => row.user_id)
 }
 
-/** Stores the last user id that was filled in for a run. @param filledTo null: the measures are complete */
-export async function noteFilled(em: EntityManager, runId: number, filledTo: string | null) {
+/**
+ * Stores the last user id that the measures hold. Measures that were registered since they were found are left pending:
+ * the recount may not have seen them.
+ * @param filledTo null: the measures are complete
+ */
+export async function noteFilled(em: EntityManager, { run_id, measure_ids }: PendingRun, filledTo: string | null) {
   await execute(
     em,
     sql`
       update run_metrics set filled_to = ${filledTo}::text, ready_at = ${filledTo === null ? sql`now_ms()` : sql`null`}
-      where run_id = ${runId} and ready_at is null`,
+      where run_id = ${run_id} and measure_id in (select i.id::int from ${list(measure_ids)} as i (id))`,
   )
 }
