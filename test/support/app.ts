@@ -1,4 +1,4 @@
-import { existsSync, openAsBlob, renameSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, inject } from 'vitest'
@@ -51,7 +51,8 @@ async function migratedImage(timeZone = 'UTC'): Promise<Blob> {
     writeFileSync(made, Buffer.from(await image.arrayBuffer()))
     renameSync(made, file)
   }
-  return openAsBlob(file)
+  // The bytes are read here: a Blob of the file cannot be read any more once another worker has replaced the file.
+  return new Blob([readFileSync(file)])
 }
 
 export const hasPostgres = () => inject('template') !== null
