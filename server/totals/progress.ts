@@ -106,7 +106,8 @@ export async function findAfterEnd(em: EntityManager, runId: number, upTo: Curso
 }
 
 /**
- * Finds users whose assignments changed since the last pass. The users of one transaction are taken all or not at all.
+ * Finds users whose assignments changed since the last pass. The users of one transaction are taken all or not at all,
+ * and only with all of its events: an event that is added later does not say that it exposed its user.
  *
  * An example: transaction 7 changed ann and bob, 8 changed cat, 9 is the horizon, and at most 2 users are requested:
  *
@@ -118,23 +119,25 @@ export async function findAfterEnd(em: EntityManager, runId: number, upTo: Curso
  */
 export async function findChanged(
   em: EntityManager,
-  { assignment_xid: from, horizon }: Batch,
+  { assignment_xid: from, horizon, to, more: isCut }: Batch,
   max: number,
 ): Promise<{ userIds: string[]; next: string; more: boolean }> {
+  // A cut batch may hold the last transaction in part.
+  const complete = isCut ? (BigInt(to.xid) > BigInt(from) ? to.xid : from) : horizon
   const rows = await execute(
     em,
     sql<{ next: string; user_ids: string[] }>`
       with cut as materialized (
         select a.xid from assignments a
-        where a.xid >= ${from}::text::xid8 and a.xid < ${horizon}::text::xid8
+        where a.xid >= ${from}::text::xid8 and a.xid < ${complete}::text::xid8
         order by a.xid offset ${max}::int limit 1),
       until as materialized (
         -- A transaction with more users than requested is taken whole.
         select coalesce(
           case when cut.xid = ${from}::text::xid8 then (
-            select min(a.xid) from assignments a where a.xid > cut.xid and a.xid < ${horizon}::text::xid8)
+            select min(a.xid) from assignments a where a.xid > cut.xid and a.xid < ${complete}::text::xid8)
               else cut.xid end,
-          ${horizon}::text::xid8) as xid
+          ${complete}::text::xid8) as xid
         from (select 1) one left join cut on true)
       select until.xid::text as next, coalesce((
         select json_agg(distinct a.user_id) from assignments a
@@ -142,7 +145,7 @@ export async function findChanged(
       from until`,
   )
   const { next, user_ids: userIds } = rows[0] as { next: string; user_ids: string[] }
-  return { userIds, next, more: next !== horizon }
+  return { userIds, next, more: next !== complete }
 }
 
 /** Stores the new cursor. */
