@@ -32,9 +32,12 @@ function checkAnswers(answers: unknown[]) {
   expect(plan).toMatchObject({ total_users: 2 * plan.users[0], days: Math.ceil(plan.total_users / 2000) })
   expect(attached).toMatchObject([{ role: 'secondary', definition: { type: 'sum', window_hours: 168 } }])
   expect(checklist).toMatchObject({ is_locked: true, plan: { method: 'sequential' } })
-  expect(broken).toMatchObject({ decision: { outcome: 'continue' }, segments: [] })
+  expect(broken).toMatchObject({
+    decision: { outcome: 'continue' },
+    segments: [{ dimension: 'country_code', value: 'US' }],
+  })
   expect(series.days).toHaveLength(1)
-  expect(one).toMatchObject({ key: flag.key, reason: expect.stringMatching(/SPLIT|STATIC/) })
+  expect(one).toMatchObject({ key: flag.key, value: true, reason: 'TARGETING_MATCH' })
   expect(all.flags).toContainEqual(one)
   expect(all.flags.length).toBeGreaterThanOrEqual(2)
 }

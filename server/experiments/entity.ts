@@ -78,7 +78,7 @@ export const Experiment = defineEntity({
     payload_type: p.text().$type<ValueType>().strictNullable().default(null),
     payload_schema: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     shipped_variant_id: p.integer().strictNullable().default(null),
-    /** Names of attributes that results can be broken down by, besides country_code and is_premium. */
+    /** Names of attributes that results can be broken down by, besides those of `COMMON_DIMENSIONS`. */
     dimensions: p.array().defaultRaw(`'{}'`),
     /** The plan of the analysis. A run copies the plan when it starts. */
     analysis_method: p.text().$type<AnalysisMethod>().default(SETTINGS.analysis_method.default),

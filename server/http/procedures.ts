@@ -44,7 +44,7 @@ export function restProcedures(): RestProcedure[] {
 
 /**
  * Calls the steps of a procedure in order: guard, input, resolver, output. tRPC's own chain copies its options several
- * times per step, which took 22 % of the CPU time of a decision (`npm run bench -- decisions --profile`).
+ * times per step, which took 22 % of the CPU time of a decision (`npm run bench -- decisions --profile one`).
  * @throws Error for a procedure with a further middleware, which this function would skip
  */
 function callOf(name: string, { meta, inputs, output, resolver, middlewares }: Definition): RestProcedure['call'] {

@@ -43,7 +43,8 @@ export const furtherQuestion = {
   }),
   dimension: optional(label(100)).meta({
     description:
-      'Break down by country_code, is_premium or a declared dimension; a breakdown is exploratory and decides nothing',
+      'Break down by country_code, is_premium, is_bot, is_internal or a declared dimension; a breakdown is exploratory ' +
+      'and decides nothing',
     examples: ['country_code'],
   }),
   where: optional(z.record(label(100), z.union([comparand, z.number(), z.boolean()]))).meta({
