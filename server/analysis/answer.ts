@@ -107,7 +107,7 @@ function documented({ variants, units, conversions, question }: RunStatistics) {
         variant_name: variantName,
         is_control: isControl,
         total_users: units.reduce((sum, row) => sum + (row.variantId === variantId ? row.users : 0), 0),
-        conversions: conversions.find((row) => row.variantId === variantId)?.users ?? 0,
+        conversions: conversions.reduce((total, row) => total + (row.variantId === variantId ? row.users : 0), 0),
       })),
     confidenceLevel: question.confidenceLevel,
     significanceThreshold: question.significanceThreshold,

@@ -111,6 +111,21 @@ onEachDatabase('results', (app) => {
     expect(variants.map((row: { conversions: number }) => row.conversions)).toEqual([5, 5])
   })
 
+  test('count the conversions of all allocation periods', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
+    const convert = async (user_id: string) => {
+      await api.variantOf(user_id, experiment)
+      await api.record({ user_id, experiment_id: experiment.id, type: 'conversion' })
+    }
+    for (let user = 0; user < 10; user++) await convert(`first ${user}`)
+    await api.allocate(experiment, { control: 20, treatment: 80 })
+    for (let user = 0; user < 10; user++) await convert(`second ${user}`)
+    const { variants } = await api.results(experiment)
+    for (const { conversions, total_users } of variants) expect(conversions).toBe(total_users)
+    expect(variants.reduce((sum: number, { conversions }: { conversions: number }) => sum + conversions, 0)).toBe(20)
+  })
+
   test('list every variant with 0 users before the first run', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
