@@ -130,8 +130,8 @@ export const SETTINGS = {
   dimensions: setting({
     input: optional(distinct(z.array(label(100)).max(10))).meta({
       description:
-        'Attributes that results can be broken down by, besides country_code, is_premium, is_bot and is_internal. Their ' +
-        'values are recorded at each decision, from now on',
+        'Attributes that results can be broken down by, besides country_code, is_premium, is_bot and is_internal. ' +
+        'Their values are recorded at each decision, from now on',
       examples: [['plan']],
     }),
     output: z.array(z.string()),
