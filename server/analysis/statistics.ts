@@ -1,3 +1,4 @@
+import type { QuantileSummary } from '../statistics/quantile.ts'
 import type { ExclusionReason } from './exclusions.ts'
 import type { Totals } from './sums.ts'
 
@@ -121,25 +122,8 @@ export type Kind = MetricStatistics['kind']
 
 export type MetricSums = CellKey & Totals
 
-/**
- * The figures of a quantile in one variant. `quantileLower` and `quantileUpper` are the order statistics around it. The
- * sums run over users: N is a user's number of events, J the number of those at or below the quantile.
- */
-export type QuantileSums = {
-  variantId: number
-  /** The number of events. */
-  n: number
-  /** The number of users with events. */
-  clusters: number
-  quantile: number
-  quantileLower: number
-  quantileUpper: number
-  sumJ: number
-  sumSqJ: number
-  sumN: number
-  sumSqN: number
-  sumJN: number
-}
+/** The figures of a quantile in one variant. */
+export type QuantileSums = QuantileSummary & { variantId: number }
 
 /** The users who share a value, such as a country or a day, counted by variant and period. */
 export type Suspect = { by: string; value: string; counts: (CellKey & { drawn: number; drawnExposed: number })[] }

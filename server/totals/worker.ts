@@ -93,7 +93,7 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     const before = await readNextXid(orm.em.fork())
     while (await isBehind(orm.em.fork(), before)) {
       if (performance.now() >= until) return false
-      // Where a pass finds nothing, the remaining rows wait for an older transaction to end.
+      // If a pass finds nothing, the remaining rows wait for an older transaction to end.
       if (!(await step())) await sleep(BUSY_MS)
     }
     return true

@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
 import type { Attributes } from '../evaluation/condition.ts'
+import type { UserProfile } from './profile-cache.ts'
 import { countPages, countProfiles, readProfiles } from './queries.ts'
 
 /**
@@ -20,13 +21,7 @@ const SPREAD = 4
 const WORK_MS = 10
 
 /** A stored profile as decisions read it. */
-export type Profile = {
-  readonly userId: string
-  /** The owner of the id; the id itself if it is not an alias. */
-  readonly ownerId: string
-  readonly attributes: Attributes
-  readonly segmentIds: ReadonlySet<number>
-}
+export type Profile = Omit<UserProfile, 'known'> & { readonly userId: string }
 
 /** A sample of the stored profiles, which is read chunk by chunk. */
 type ProfileSample = {
