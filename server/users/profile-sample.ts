@@ -1,6 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
-import type { Attributes } from '../evaluation/condition.ts'
 import type { UserProfile } from './profile-cache.ts'
 import { countPages, countProfiles, readProfiles } from './queries.ts'
 
