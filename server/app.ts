@@ -21,6 +21,7 @@ import { createRecorder } from './events/recorder.ts'
 import { createEventTail } from './events/tail.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
+import { corsOptions } from './http/cors.ts'
 import { docsRoutes } from './http/docs.ts'
 import { createEventStreams } from './http/event-streams.ts'
 import { exportRoutes } from './http/exports.ts'
@@ -42,7 +43,6 @@ const BODY_BYTES = 1024 * 1024
 const DRAIN_POLL_MS = 20
 /** Connections of the pool that only decisions, events and totals use. */
 const RESERVED_CONNECTIONS = 4
-const PREFLIGHT_SECONDS = 600
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
 const MAX_PARAM_LENGTH = 8192
 
@@ -179,15 +179,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   handleFaults(http)
   limitIntake(http)
   readJson(http, parseJson)
-  if (config.corsOrigins.length > 0)
-    await http.register(cors, {
-      origin: config.corsOrigins,
-      allowedHeaders: ['content-type', 'authorization', 'x-api-key', 'if-none-match'],
-      exposedHeaders: ['etag', 'link', 'retry-after'],
-      methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      // Without this, browsers would send a preflight request before nearly every request.
-      maxAge: PREFLIGHT_SECONDS,
-    })
+  if (config.corsOrigins.length > 0) await http.register(cors, corsOptions(config.corsOrigins))
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)
   http.register(async (scope) => restRoutes(scope, platform), { prefix: '/api' })

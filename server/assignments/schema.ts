@@ -19,12 +19,15 @@ const expose = optional(z.boolean()).meta({
   description: 'false: decides now without exposing the user; report the exposure later by an event',
 })
 
+/** The most experiments of one check. */
+export const MAX_EXPERIMENTS = 1000
+
 export const checkEligibility = z
   .object({
     user_id: userId,
     experiment_ids: z
       .array(id)
-      .max(1000)
+      .max(MAX_EXPERIMENTS)
       .meta({ examples: [[1, 2, 3]] }),
     attributes,
     expose,

@@ -4,16 +4,17 @@ import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { Remembered, RememberedRuns } from './memory.ts'
 
-/** A request for the variants of one user. With `preview` it stores nothing, exposes nobody and starts nothing. */
-export type Check = {
+/** How variants of one user are asked for. With `preview` the check stores nothing, exposes nobody, starts nothing. */
+export type UserCheck = {
   user_id: string
-  experiment_ids: readonly number[]
   attributes?: Record<string, Json> | null | undefined
   expose?: boolean | null | undefined
   preview?: boolean | null | undefined
   /** false: the check starts no draft. In a draft, only users with an override get a variant. */
   starts?: boolean
 }
+/** A request for the variants of one user. */
+export type Check = UserCheck & { experiment_ids: readonly number[] }
 
 /**
  * The variant of a user in one experiment.
@@ -33,11 +34,11 @@ export const storedIn = (experiment: ExperimentDefinition, runs: RememberedRuns 
   experiment.run ? runs?.get(experiment.run.id) : undefined
 
 /** Tells whether the exposure must be stored before the variant is returned. */
-export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: Check) =>
+export const mustExpose = (experiment: ExperimentDefinition, stored: Remembered | undefined, check: UserCheck) =>
   stored !== undefined && !stored.exposed && experiment.exposesOnCheck && check.expose !== false && !check.preview
 
 /** Makes the subject that evaluation reads, from a profile and the attributes of a check. */
-export const subjectOf = (profile: UserProfile, check: Check, runs: RememberedRuns): Subject => ({
+export const subjectOf = (profile: UserProfile, check: UserCheck, runs: RememberedRuns): Subject => ({
   userId: profile.ownerId,
   askedId: check.user_id,
   // Rules compare `id` with user ids, so the attribute `id` of a call is replaced: no call can pose as another user.
@@ -57,7 +58,7 @@ const NO_LONGER_TARGETED: Decision = { outcome: 'left out', reason: 'no longer t
  */
 export function settleStored(
   experiment: ExperimentDefinition,
-  check: Check,
+  check: UserCheck,
   stored: Remembered | undefined,
   subject: Subject | undefined,
 ): Decision | null {

@@ -1,6 +1,7 @@
 import type { Condition } from '../evaluation/condition.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import type { FlagAnswer, FlagDefinition, FlagReason, FlagRule, Serve } from '../evaluation/flag.ts'
+import { profileReadsOf } from '../evaluation/targeting.ts'
 import { compileTargeting, type OnBadRule } from './compile.ts'
 import type { StoredFlag, StoredFlagRule } from './stored.ts'
 
@@ -15,7 +16,7 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
   const { key, version, type, enabled, default_value } = stored
   if (!enabled) {
     const fallback = answerOf(key, 'DISABLED', undefined, null)
-    return { key, version, type, fallback, rules: [], reads: [], readsSegments: false }
+    return { key, version, type, fallback, rules: [], profileReads: profileReadsOf([]) }
   }
   const rules = stored.rules.map((rule): FlagRule => {
     const where = `flag ${key}, rule ${rule.id}`
@@ -27,7 +28,14 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
       serve: serveOf(stored, rule, surroundings),
     }
   })
-  return { key, version, type, fallback: answerOf(key, 'STATIC', default_value, null), rules, ...readBy(rules) }
+  return {
+    key,
+    version,
+    type,
+    fallback: answerOf(key, 'STATIC', default_value, null),
+    rules,
+    profileReads: profileReadsOf(rules),
+  }
 }
 
 const answerOf = (key: string, reason: FlagReason, value: unknown, rule: string | null): FlagAnswer => ({
@@ -56,13 +64,4 @@ function serveOf({ key, default_value }: StoredFlag, rule: StoredFlagRule, { exp
     return [variant.id, { ...answerOf(key, 'SPLIT', given, id), experiment: variant.asFlag.experiment }]
   })
   return { kind: 'experiment', experimentId: experiment.experiment_id, answers: new Map(answers) }
-}
-
-/** Lists the attributes that the rules read, and tells whether the rules read segments. */
-function readBy(rules: readonly FlagRule[]): Pick<FlagDefinition, 'reads' | 'readsSegments'> {
-  const names = rules.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
-  return {
-    reads: [...new Set(names)].filter((name) => name !== 'id'),
-    readsSegments: rules.some(({ segments, groups }) => segments.length > 0 || groups.size > 0),
-  }
 }

@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache'
 import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
-import type { Targeting } from '../evaluation/targeting.ts'
+import { profileReadsOf, type Targeting } from '../evaluation/targeting.ts'
 import type { StoredExperiment, StoredSegment } from './stored.ts'
 
 /** Is called for a stored rule that does not compile. Such a rule matches nobody, never everybody. */
@@ -123,6 +123,7 @@ export function compileExperiment(
     ...targeting,
     codeDefault: { key: stored.key, reason: 'SPLIT', value: undefined, rule: null, experiment: null },
     dimensions: [...COMMON_DIMENSIONS, ...(stored.dimensions ?? [])],
+    profileReads: profileReadsOf([targeting]),
     leavesOut: stored.on_ineligible === 'leave_out',
     reads: [...new Set(all.flatMap((rule) => rule.reads))],
     readsSegments: [...new Set([...stored.segment_ids, ...groups.keys()])],

@@ -1,6 +1,6 @@
 import type { FlagAnswer } from './flag.ts'
 import type { Range } from './layer.ts'
-import type { Targeted, Targeting } from './targeting.ts'
+import type { ProfileReads, Targeted, Targeting } from './targeting.ts'
 
 /** The part of a check's answer that describes the variant. */
 type VariantAnswer = { readonly variant_id: number; readonly variant_name: string; readonly payload: unknown }
@@ -64,6 +64,7 @@ export type ExperimentDefinition = Targeting & {
   }[]
   /** True if an assigned user who stops matching gets no variant until they match again. */
   readonly leavesOut: boolean
+  readonly profileReads: ProfileReads
   /** Attributes that are stored with a decision; results can be broken down by them. */
   readonly dimensions: readonly string[]
   /** Paths of the attributes that targeting reads. */

@@ -1,6 +1,6 @@
 import { pickByPosition } from './allocation.ts'
 import { position, rolloutText } from './position.ts'
-import { isInSegment, meetsCondition, type Targeted, type Targeting } from './targeting.ts'
+import { isInSegment, meetsCondition, type ProfileReads, type Targeted, type Targeting } from './targeting.ts'
 
 export type FlagType = 'boolean' | 'string' | 'number' | 'object'
 /**
@@ -57,10 +57,7 @@ export type FlagDefinition = {
   readonly fallback: FlagAnswer
   /** In the order of their evaluation; empty if the flag is switched off. */
   readonly rules: readonly FlagRule[]
-  /** The attributes that rules read, by the first step of their paths, without the id. */
-  readonly reads: readonly string[]
-  /** True if a rule reads hand-made memberships of segments. */
-  readonly readsSegments: boolean
+  readonly profileReads: ProfileReads
 }
 
 /** The user of an evaluation. Without an id, only the attributes of the call are known. */
@@ -93,13 +90,6 @@ export function evaluateFlag(
     if (answer !== null) return answer
   }
   return flag.fallback
-}
-
-/** True if a rule may read something that the call's attributes lack, so that the stored profile is needed. */
-export function readsProfile({ reads, readsSegments }: FlagDefinition, attributes: Targeted['attributes']): boolean {
-  if (readsSegments) return true
-  for (const name of reads) if (!Object.hasOwn(attributes, name)) return true
-  return false
 }
 
 export const isInForce = ({ from, until }: FlagRule, at: number): boolean => from <= at && at < until

@@ -19,6 +19,29 @@ export type Targeted = {
   readonly inSegments?: Map<number, boolean>
 }
 
+/** What targeting reads of a stored profile, besides the user's id. */
+export type ProfileReads = {
+  /** Attributes, by the first step of their paths. */
+  readonly attributes: readonly string[]
+  /** True if targeting reads hand-made memberships of segments. */
+  readonly memberships: boolean
+}
+
+export function profileReadsOf(targetings: readonly Targeting[]): ProfileReads {
+  const names = targetings.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
+  return {
+    attributes: [...new Set(names)].filter((name) => name !== 'id'),
+    memberships: targetings.some(({ segments, groups }) => segments.length > 0 || groups.size > 0),
+  }
+}
+
+/** True if targeting may read something that the call's attributes lack, so that the stored profile is needed. */
+export function needsProfile({ attributes, memberships }: ProfileReads, given: Targeted['attributes']): boolean {
+  if (memberships) return true
+  for (const name of attributes) if (!Object.hasOwn(given, name)) return true
+  return false
+}
+
 export const meetsCondition = (targeting: Targeting, targeted: Targeted): boolean =>
   targeting.condition.holds(targeted.attributes, inSegmentOf(targeting, targeted))
 

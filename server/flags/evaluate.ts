@@ -1,18 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Deciding } from '../assignments/decide.ts'
-import { recallOne } from '../assignments/recall.ts'
 import { answerCheck } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
 import { unavailable, unknownUser } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
-import {
-  evaluateFlag,
-  type FlagAnswer,
-  type FlagDefinition,
-  type FlagSubject,
-  readsProfile,
-} from '../evaluation/flag.ts'
+import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
+import { needsProfile } from '../evaluation/targeting.ts'
 import type { UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
@@ -47,11 +41,11 @@ export type Evaluated = { readonly answer: FlagAnswer; readonly exposure: Exposu
 type Given = { readonly variantId: number; readonly exposure: Exposure } | null
 /** The variants that experiments give, by experiment id, with the version of the experiment that decided. */
 type Decided = Map<number, { given: Given; version: number | undefined }>
-type Entry = FlagDefinition | ExperimentDefinition
+export type Entry = FlagDefinition | ExperimentDefinition
 
-const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
+export const isExperiment = (entry: Entry): entry is ExperimentDefinition => 'variants' in entry
 /** Tells whether an entry needs the user to be looked up first. An experiment looks the user up itself. */
-const needsUser = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
+export const needsUser = (entry: Entry) => !isExperiment(entry) && entry.rules.length > 0
 
 /**
  * Evaluates flags, and experiments read as flags, for one user. Decisions of experiments are stored before they are
@@ -127,7 +121,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
   let reads = false
   for (const [, entry] of entriesOf(deciding, check)) {
     needs ||= needsUser(entry)
-    reads ||= !isExperiment(entry) && readsProfile(entry, attributes)
+    reads ||= !isExperiment(entry) && needsProfile(entry.profileReads, attributes)
   }
   if (!needs) return anonymous(check)
   const ownerId = reads ? undefined : profiles.peekOwner(user_id)
@@ -137,7 +131,7 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
-const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
+export const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
   // Rules compare `id` with user ids, so the attribute `id` of a call is dropped: no call can pose as a user.
@@ -145,13 +139,16 @@ function anonymous({ attributes }: FlagCheck): FlagSubject {
   return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
 }
 
-const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
+export const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
   userId: ownerId,
   attributes: { ...attributes, id: ownerId },
   segmentIds: inNoSegment,
 })
 
-const subjectWith = ({ ownerId, attributes, segmentIds }: UserProfile, more: FlagCheck['attributes']): FlagSubject => ({
+export const subjectWith = (
+  { ownerId, attributes, segmentIds }: UserProfile,
+  more: FlagCheck['attributes'],
+): FlagSubject => ({
   userId: ownerId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
@@ -163,7 +160,7 @@ const subjectWith = ({ ownerId, attributes, segmentIds }: UserProfile, more: Fla
  * @param variantIn gives the variant of an experiment; undefined if the experiment has not decided yet
  * @returns the id of an experiment that has to decide first, if there is one
  */
-function evaluateEntry(
+export function evaluateEntry(
   entry: Entry,
   subject: FlagSubject,
   variantIn: (experimentId: number) => Given | undefined,
@@ -211,50 +208,8 @@ async function decideMissing(
   }
 }
 
-const exposureOf = ({ exposesOnCheck }: ExperimentDefinition, isStored: boolean, expose: boolean): Exposure =>
+export const exposureOf = ({ exposesOnCheck }: ExperimentDefinition, isStored: boolean, expose: boolean): Exposure =>
   !isStored ? 'none' : expose && exposesOnCheck ? 'recorded' : 'report'
-
-/**
- * Evaluates one flag from the memory of this process, and exposes the user.
- * @returns undefined if anything has to be looked up or stored, or if the key is unknown
- */
-export function evaluateFromMemory(
-  deciding: Deciding,
-  key: string,
-  userId: string,
-  attributes: Record<string, Json>,
-): Evaluated | undefined {
-  const entry = deciding.watch.snapshot().byKey.get(key)
-  if (!entry) return undefined
-  if (!isExperiment(entry) && entry.rules.length === 0) return { answer: entry.fallback, exposure: 'none' }
-  const subject = isExperiment(entry) ? nobody : remembered(deciding, entry, userId, attributes)
-  if (!subject) return undefined
-  const check = { user_id: userId, attributes, expose: true }
-  const found = evaluateEntry(entry, subject, (id) => {
-    const recalled = recallOne(deciding, check, id)
-    if (!recalled) return recalled
-    return {
-      variantId: recalled.variant.id,
-      exposure: exposureOf(recalled.experiment, recalled.stored !== undefined, true),
-    }
-  })
-  return typeof found === 'number' ? undefined : found
-}
-
-/** Gets the user from memory. @returns undefined if this process does not remember what the flag reads */
-function remembered(
-  { profiles }: Deciding,
-  flag: FlagDefinition,
-  userId: string,
-  attributes: Record<string, Json>,
-): FlagSubject | undefined {
-  if (!readsProfile(flag, attributes)) {
-    const ownerId = profiles.peekOwner(userId)
-    return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
-  }
-  const profile = profiles.peekWithNegatives(userId)
-  return profile && subjectWith(profile, attributes)
-}
 
 /** Evaluates flags for REST and tRPC; see `evaluate`. Flags that need a user are left out. */
 export async function evaluateFlags(deciding: Deciding, actor: string, input: EvaluateFlags): Promise<EvaluatedFlags> {

@@ -1,5 +1,5 @@
 import type { Evaluated, Exposure } from '../flags/evaluate.ts'
-import { ATTRIBUTE_LIMITS, type Json, jsonFault, userId } from '../wire.ts'
+import { ATTRIBUTE_LIMITS, isUserId, type Json, jsonFault, userId } from '../wire.ts'
 import type { ErrorCode, OfrepEvaluation, OfrepFailure } from './ofrep-schema.ts'
 
 /**
@@ -36,12 +36,11 @@ export function readContext(body: unknown): EvaluationContext {
   if (fault) throw new OfrepFault(400, 'INVALID_CONTEXT', `context: ${fault}`)
   if (targetingKey === null || targetingKey === '')
     return { userId: null, attributes: attributes as Record<string, Json> }
-  const parsed = userId.safeParse(targetingKey)
-  if (!parsed.success) {
-    const [issue] = parsed.error.issues
+  if (!isUserId(targetingKey)) {
+    const [issue] = userId.safeParse(targetingKey).error?.issues ?? []
     throw new OfrepFault(400, 'INVALID_CONTEXT', `context.targetingKey: ${issue?.message}`)
   }
-  return { userId: parsed.data, attributes: attributes as Record<string, Json> }
+  return { userId: targetingKey, attributes: attributes as Record<string, Json> }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import type { OutgoingHttpHeaders } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import rateLimit from '@fastify/rate-limit'
@@ -10,15 +9,13 @@ import type { EventStreams } from './event-streams.ts'
 import { asTrpc, RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
 import { failureJson, OfrepFault, readContext, successJson, TARGETING_KEY_MISSING } from './ofrep-answers.ts'
-import type { ErrorCode, OfrepBulkEvaluation } from './ofrep-schema.ts'
-import { isWindowGood, keyOfToken, streamToken, windowOf } from './stream-token.ts'
+import { STREAM_PATH, writeBulk } from './ofrep-bulk.ts'
+import type { ErrorCode } from './ofrep-schema.ts'
+import { keyOfToken } from './stream-token.ts'
 
 /** Serves OpenFeature's Remote Evaluation Protocol 0.3, below the prefix of its Fastify scope (/ofrep/v1). */
 
 const JSON_TYPE = 'application/json; charset=utf-8'
-const STREAM_PATH = '/event-stream'
-/** The time without a visible page after which a client should close its stream. */
-const INACTIVITY_SECONDS = 120
 
 type Request = FastifyRequest<{ Params: { '*'?: string }; Querystring: Record<string, unknown> }>
 
@@ -38,13 +35,15 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
     const fault = new OfrepFault(404, 'GENERAL', `There is no ${request.method} ${path}`)
     return sendOfrepFault(platform, undecodedKey(path), reply, fault)
   })
-  app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply, app.prefix))
+  app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply))
   // The server provider sends the key as it is, slashes included.
   app.post('/evaluate/flags/*', (request: Request, reply) => evaluateOne(platform, request, reply))
   // Without this option, Fastify would answer HEAD by a stream without events. There is no rate limit, because an
   // EventSource sends no key, and one limit would apply to all users behind a proxy.
   const options = { exposeHeadRoute: false, config: { rateLimit: false as const } }
-  app.get(STREAM_PATH, options, (request: Request, reply) => openStream(platform, streams, request, reply))
+  app.get(STREAM_PATH.slice(app.prefix.length), options, (request: Request, reply) =>
+    openStream(platform, streams, request, reply),
+  )
 }
 
 const keyOf = (request: Request) => request.params['*'] || undefined
@@ -68,31 +67,18 @@ async function evaluateOne(platform: Platform, request: Request, reply: FastifyR
 }
 
 /** Evaluates all flags. Decisions are stored, so that they cannot change later, but no exposure is recorded. */
-async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply, prefix: string) {
+async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply) {
   const { actor, caller } = await callerOf(platform, request)
   const { userId, attributes } = readContext(request.body)
   const current = await catchUp(platform.definitions, request.query.flagConfigEtag)
   const results = await evaluate(platform.deciding, actor, { user_id: userId, keys: null, attributes, expose: false })
-  const flags = Array.from(results, ([key, result]) =>
-    result === 'user needed'
-      ? failureJson(key, 'TARGETING_KEY_MISSING', TARGETING_KEY_MISSING)
-      : successJson(result, userId),
-  ).join()
   const keyId = caller?.id
   if (keyId == null) throw new Error('A caller without an API key passed the check of the scope evaluate')
-  // The digest includes the key, because the link to the stream belongs to it.
-  const digest = createHash('sha256')
-    .update(`${keyId}\n${userId ?? ''}\n${flags}`)
-    .digest('base64url')
-  const now = Date.now()
-  const known = current ? tagHeld(request.headers['if-none-match'], digest, now) : undefined
-  reply.header('etag', `"${known ?? `${digest}.${windowOf(now).toString(36)}`}"`)
-  if (known !== undefined) return reply.code(304).send()
-  const requestUri = `${prefix}${STREAM_PATH}?token=${streamToken(platform.streamSecret, keyId, now)}`
-  const eventStreams: OfrepBulkEvaluation['eventStreams'] = [
-    { type: 'sse', endpoint: { requestUri }, inactivityDelaySec: INACTIVITY_SECONDS },
-  ]
-  return reply.type(JSON_TYPE).send(`{"flags":[${flags}],"eventStreams":${JSON.stringify(eventStreams)}}`)
+  const ifNoneMatch = current ? request.headers['if-none-match'] : undefined
+  const { streamSecret } = platform
+  const { etag, json } = writeBulk(results, { userId, keyId, streamSecret, ifNoneMatch })
+  reply.header('etag', etag)
+  return json === null ? reply.code(304).send() : reply.type(JSON_TYPE).send(json)
 }
 
 /** The most by which the clock of the process that notified a client may be ahead of this process's clock. */
@@ -114,21 +100,6 @@ async function catchUp({ watch }: Platform['definitions'], notified: unknown): P
   if (ahead > 0) await sleep(ahead)
   if (watch.snapshot().version < version) await watch.refresh().catch(() => {})
   return watch.snapshot().version >= version
-}
-
-/**
- * Finds a tag of the client that stands for this answer and for a link to the stream that is still valid. The tag holds
- * the time window of the link. The header may hold several tags, also weak or unquoted ones.
- * @returns undefined when the client has no such tag
- */
-function tagHeld(ifNoneMatch: string | undefined, digest: string, now: number): string | undefined {
-  const tags = (ifNoneMatch ?? '')
-    .split(',')
-    .map((tag) => /^\s*(?:W\/)?"?([\w-]{43}\.[0-9a-z]{1,8})"?\s*$/.exec(tag)?.[1])
-  return tags.find((tag) => {
-    const [known, window = ''] = tag?.split('.') ?? []
-    return known === digest && isWindowGood(Number.parseInt(window, 36), now)
-  })
 }
 
 async function openStream(platform: Platform, streams: EventStreams, request: Request, reply: FastifyReply) {

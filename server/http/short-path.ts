@@ -1,132 +1,88 @@
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
-import { assignmentJson, eligibilityJson } from '../assignments/service.ts'
-import { bearerToken, type Platform, tokenOf } from '../context.ts'
-import { evaluateFromMemory } from '../flags/evaluate.ts'
-import { admits } from '../trpc.ts'
-import { ATTRIBUTE_LIMITS, type Json, jsonFault } from '../wire.ts'
+import type { IncomingHttpHeaders, IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http'
+import type { Platform } from '../context.ts'
+import { corsHeadersBy } from './cors.ts'
 import { parseJson } from './json.ts'
-import { successJson } from './ofrep-answers.ts'
+import { answerGet, answerPost, type Short } from './short-answers.ts'
 
-const CHECK = '/api/experiments/check-eligibility'
-/** Matches the path of one flag whose key has only characters that a URL does not escape; no query may follow. */
-const EVALUATION = /^\/ofrep\/v1\/evaluate\/flags\/([\w.-]{1,100})$/
-/** Larger bodies, and bodies that arrive in several chunks, are left to the procedure. */
-const MAX_BYTES = 16_384
-/** The procedure checks longer lists for repeated ids; here the check is quadratic. */
-const MAX_IDS = 32
+/** Larger bodies are left to the procedure, which counts the memory that they take. */
+const MAX_BYTES = 64 * 1024
+const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
 /**
- * Answers eligibility checks, reads of assignments and evaluations of single flags for known users without Fastify and
- * tRPC. The check of the key and the decision from memory are the same functions as in the procedure; only its schemas
- * are skipped. Every other request, and every invalid one, is left to the procedure, which reads the request from its
- * beginning. This saves a quarter of the cost of such a request, which keeps the throughput above 0.70 of bare
- * node:http (`npm run bench -- decisions`).
+ * Answers the requests that applications send most, and that stored decisions settle, without Fastify and tRPC: see
+ * `short-answers.ts`. Every other request, and every invalid one, is left to the procedure, which reads the request from
+ * its beginning. The check of the key and the decision are the same functions as in the procedure; a decoder replaces
+ * the schemas. This saves two thirds of the cost of such a request (`npm run bench -- decisions`).
  * @param isOpen false while the server is closing
  */
 export function answerShortly(server: Server, platform: Platform, isOpen: () => boolean) {
   const [usual] = server.listeners('request') as RequestListener[]
   if (!usual) throw new Error('The server has no request listener to which other requests could be passed')
+  const corsHeaders = corsHeadersBy(platform.config.corsOrigins)
   server.removeListener('request', usual)
   server.on('request', (request, response) => {
-    const assignment = request.method === 'GET' && isOpen() ? assignmentOf(platform, request) : null
-    if (assignment !== null) return send(response, assignment)
-    const answerOf = isOpen() ? answererOf(platform, request) : null
-    const length = answerOf === null ? null : bytesOfShortBody(request)
-    if (answerOf === null || length === null) return usual(request, response)
-    request.once('readable', () => {
-      const bytes: Buffer | null = request.read()
-      const body = bytes?.length === length ? plainObject(bytes) : null
-      const json = body === null ? null : answerOf(body)
-      if (json !== null) return send(response, json)
-      if (bytes !== null) request.unshift(bytes)
-      usual(request, response)
+    const leave = () => usual(request, response)
+    const reply = (answer: Short) => send(response, answer, corsHeaders(request.headers.origin))
+    if (!isOpen()) return leave()
+    if (request.method === 'GET') {
+      const answer = answerGet(platform, request)
+      return answer === null ? leave() : reply(answer)
+    }
+    const answerOf = request.method === 'POST' ? answerPost(platform, request) : null
+    const length = answerOf === null ? null : bytesOfShortBody(request.headers)
+    if (answerOf === null || length === null) return leave()
+    readBody(request, length, (bytes) => {
+      const body = parsed(bytes)
+      const answer = body === undefined ? null : answerOf(body)
+      if (answer !== null) return reply(answer)
+      request.unshift(bytes)
+      leave()
     })
   })
 }
 
-/** Matches the path of an assignment whose ids neither a URL nor JSON escapes; no query may follow. */
-const ASSIGNMENT = /^\/api\/experiments\/([1-9]\d{0,8})\/assignment\/([\w.~-]{1,256})$/
-
-function assignmentOf(platform: Platform, { url, headers }: IncomingMessage): string | null {
-  const [, experimentId, userId] = (headers.origin === undefined && ASSIGNMENT.exec(url ?? '')) || []
-  if (
-    experimentId === undefined ||
-    userId === undefined ||
-    !mayEvaluate(platform.keyRing, bearerToken(headers.authorization))
-  )
-    return null
-  return assignmentJson(platform.deciding, Number(experimentId), userId)
-}
-
-function mayEvaluate(keyRing: Platform['keyRing'], token: string | undefined): boolean {
-  const caller = token === undefined ? undefined : keyRing.peek(token)
-  return caller !== undefined && admits(caller, 'evaluate')
-}
-
-type Body = Record<string, unknown>
-
-/** Finds the function that answers a POST of this URL from its body. @returns null to leave it to the procedure */
-function answererOf(
-  platform: Platform,
-  { method, url = '', headers }: IncomingMessage,
-): ((body: Body) => string | null) | null {
-  if (method !== 'POST') return null
-  const token = bearerToken(headers.authorization)
-  const { config, keyRing, deciding } = platform
-  if (url === CHECK) return (body) => (mayEvaluate(keyRing, token) ? checkJson(deciding, body) : null)
-  const key = config.ofrepRateLimit === undefined ? EVALUATION.exec(url)?.[1] : undefined
-  if (key === undefined) return null
-  const either = tokenOf(headers)
-  return (body) => (mayEvaluate(keyRing, either) ? evaluationJson(deciding, key, body) : null)
-}
-
-const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
-
 /** Reads the length of a short JSON body from the headers. @returns null to leave the request to the procedure */
-function bytesOfShortBody({ headers }: IncomingMessage): number | null {
-  // A browser of another origin needs CORS headers, which only Fastify sends.
-  if (headers.origin !== undefined || headers['content-encoding'] !== undefined) return null
-  if (!JSON_TYPE.test(headers['content-type'] ?? '')) return null
+function bytesOfShortBody(headers: IncomingHttpHeaders): number | null {
+  if (headers['content-encoding'] !== undefined || !JSON_TYPE.test(headers['content-type'] ?? '')) return null
   const length = Number(headers['content-length'])
   return length > 0 && length <= MAX_BYTES ? length : null
 }
 
-function send(response: ServerResponse, json: string) {
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(json) }
-  response.writeHead(200, headers).end(json)
+/** Collects a body, which may arrive in several chunks. A request that is cut off gets no answer. */
+function readBody(request: IncomingMessage, length: number, done: (bytes: Buffer) => void) {
+  const chunks: Buffer[] = []
+  let received = 0
+  const collect = () => {
+    while (received < length) {
+      const chunk: Buffer | null = request.read()
+      if (chunk === null) {
+        request.once('readable', collect)
+        return
+      }
+      chunks.push(chunk)
+      received += chunk.length
+    }
+    done(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks))
+  }
+  request.once('readable', collect)
 }
 
-function plainObject(bytes: Buffer): Body | null {
+function parsed(bytes: Buffer): unknown {
   try {
-    const body = parseJson(bytes)
-    return typeof body === 'object' && body !== null && !Array.isArray(body) ? (body as Body) : null
+    return parseJson(bytes)
   } catch {
-    return null
+    return undefined
   }
 }
 
-/** Answers a check with a user id, distinct experiment ids and `expose`. @returns null to leave it to the procedure */
-function checkJson(deciding: Platform['deciding'], body: Body): string | null {
-  const { user_id, experiment_ids, attributes, expose, preview } = body
-  if (typeof user_id !== 'string' || attributes != null || preview != null) return null
-  if (expose != null && typeof expose !== 'boolean') return null
-  if (!Array.isArray(experiment_ids) || experiment_ids.length > MAX_IDS) return null
-  for (let index = 0; index < experiment_ids.length; index++) {
-    const id: unknown = experiment_ids[index]
-    if (!Number.isInteger(id) || (id as number) < 1 || experiment_ids.indexOf(id) !== index) return null
+function send(response: ServerResponse, { json, etag }: Short, corsHeaders: Record<string, string>) {
+  const headers: Record<string, string | number> = { ...corsHeaders }
+  if (etag !== undefined) headers.etag = etag
+  if (json === null) {
+    response.writeHead(304, headers).end()
+    return
   }
-  return eligibilityJson(deciding, { user_id, experiment_ids: experiment_ids as number[], expose })
-}
-
-/** Matches ids that need no further check. */
-const PLAIN_ID = /^[\w.~@:+-]{1,256}$/
-
-/** Evaluates one flag for a named user. @returns null to leave the evaluation to the procedure */
-function evaluationJson(deciding: Platform['deciding'], key: string, { context }: Body): string | null {
-  if (typeof context !== 'object' || context === null || Array.isArray(context)) return null
-  const { targetingKey, ...attributes } = context as Body
-  if (typeof targetingKey !== 'string' || !PLAIN_ID.test(targetingKey)) return null
-  if (jsonFault(attributes, ATTRIBUTE_LIMITS) !== null) return null
-  const found = evaluateFromMemory(deciding, key, targetingKey, attributes as Record<string, Json>)
-  return found === undefined || found === 'user needed' ? null : successJson(found)
+  headers['content-type'] = 'application/json; charset=utf-8'
+  headers['content-length'] = Buffer.byteLength(json)
+  response.writeHead(200, headers).end(json)
 }

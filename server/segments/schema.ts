@@ -3,6 +3,7 @@ import {
   clearable,
   condition,
   id,
+  isUserId,
   limit,
   name,
   optional,
@@ -83,10 +84,6 @@ export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
 const MOST_ISSUES = 20
-/** Matches most user ids. The match is 5 times as fast as the schema, which checks the other ids. */
-const plainId = /^[\x20-\x7e]{1,256}$/
-const isPlainId = (item: unknown) => typeof item === 'string' && plainId.test(item)
-
 /** A list of user ids; at most 20 faults are reported. */
 const userIds = z
   .array(z.unknown())
@@ -96,7 +93,7 @@ const userIds = z
       return
     }
     for (const [index, item] of items.entries()) {
-      if (isPlainId(item)) continue
+      if (isUserId(item)) continue
       const fault = userId.safeParse(item).error?.issues[0]
       if (fault) ctx.addIssue({ code: 'custom', message: fault.message, path: [index] })
       if (ctx.issues.length >= MOST_ISSUES) return

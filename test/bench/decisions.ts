@@ -1,4 +1,5 @@
 import { median } from 'simple-statistics'
+import { knownUserCases, newUsers } from './check-cases.ts'
 import { bulkOfTwenty, singleExperiment, singleFlag } from './flag-cases.ts'
 import { CHECK, findGenerator, type Generator, type Traffic } from './load.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
@@ -10,14 +11,20 @@ const HELP = `npm run bench -- decisions [options]
 
 How many decisions does one process answer, compared with bare node:http and plain Fastify?
 POST /api/experiments/check-eligibility, PostgreSQL + Redis.
-  one, ten  known users, with a stored assignment in each of the experiments asked for
-  first     new users, in one experiment: every decision is committed, with its fence, before it is answered
+Known users, with a stored assignment in each experiment asked for:
+  attributes  six attributes: country, plan, app version, device, a date, a boolean
+  condition   the same, and a condition on two of them
+  three       the same attributes, three experiments
+  leave-out   an experiment that leaves out users who stop meeting its condition
+  one, ten    no attributes
+New users:
+  first       in one experiment: every decision is committed, with its fence, before it is answered
 OpenFeature's remote evaluation protocol, as a server provider sends it, for known users:
   ofrep       one experiment, read as a flag
   ofrep-flag  one flag with a condition and a rollout
   ofrep-bulk  all of 12 flags and 8 experiments
 
-  --cases one,ten,first,ofrep,ofrep-flag,ofrep-bulk
+  --cases attributes,condition,three,leave-out,one,ten,first,ofrep,ofrep-flag,ofrep-bulk
   --profile CASE         a CPU profile of the server under this case's load instead of the comparison
   --rounds 5             each round loads every server once
   --seconds 4            of load per server and round
@@ -27,14 +34,19 @@ OpenFeature's remote evaluation protocol, as a server provider sends it, for kno
 
 /** The targets of the platform, by case: a share of node:http's rate, or a rate. */
 const TARGETS: Record<string, string> = {
+  attributes: 'at least 0.60',
+  condition: 'at least 0.60',
+  three: 'at least 0.60',
+  'leave-out': 'at least 0.50',
   one: 'at least 0.70',
   first: 'at least 6,000 decisions per second',
   ofrep: 'at least 0.60',
+  'ofrep-bulk': 'at least 0.35',
 }
 const WARM_UP_SECONDS = 3
 
 const DEFAULTS = {
-  cases: 'one,ten,first,ofrep,ofrep-flag,ofrep-bulk',
+  cases: 'attributes,condition,three,leave-out,one,ten,first,ofrep,ofrep-flag,ofrep-bulk',
   profile: '',
   rounds: 5,
   seconds: 4,
@@ -58,8 +70,7 @@ export async function benchDecisions(args: string[]): Promise<void> {
   const options = readOptions(args, HELP, DEFAULTS)
   if (!options) return
   const cases: Record<string, (platform: BenchPlatform, options: Options) => Promise<Case>> = {
-    one: (platform) => knownUsers(platform, options, 1),
-    ten: (platform) => knownUsers(platform, options, 10),
+    ...knownUserCases,
     first: newUsers,
     ofrep: singleExperiment,
     'ofrep-flag': singleFlag,
@@ -79,56 +90,6 @@ export async function benchDecisions(args: string[]): Promise<void> {
       await platform.close()
     }
   }
-}
-
-async function knownUsers(platform: BenchPlatform, options: Options, experiments: number): Promise<Case> {
-  const experimentIds: number[] = []
-  while (experimentIds.length < experiments) experimentIds.push(await platform.makeExperiment())
-  let enrolled = 0
-  const enrol = async () => {
-    while (enrolled < options.users) await check(platform, `user_${++enrolled}`, experimentIds, { attributes: {} })
-  }
-  await Promise.all(Array.from({ length: options.connections }, enrol))
-  const { token } = platform
-  const { users: known, connections } = options
-  return {
-    title: `Decisions for ${known} known users at random, ${experiments} experiments per check`,
-    answer: await check(platform, 'user_1', experimentIds),
-    next: () => ({ token, experimentIds, connections, users: { known } }),
-  }
-}
-
-async function newUsers(platform: BenchPlatform, options: Options): Promise<Case> {
-  const experimentIds = [await platform.makeExperiment()]
-  let loads = 0
-  return {
-    title: 'First-time decisions in one experiment, each committed and fenced before it is answered',
-    answer: await check(platform, 'somebody', experimentIds, { attributes: {} }),
-    next: () => ({
-      token: platform.token,
-      experimentIds,
-      connections: options['first-connections'],
-      users: { newWithPrefix: `new_${++loads}_` },
-    }),
-    verify: async ({ users }, answered, unanswered) => {
-      const prefix = 'newWithPrefix' in users ? users.newWithPrefix : ''
-      const [stored] = await platform.query<{ rows: number }>(
-        'select count(*)::int as rows from assignments a where starts_with(a.user_id, $1)',
-        [prefix],
-      )
-      const rows = stored?.rows ?? 0
-      if (rows < answered || rows > answered + unanswered)
-        throw new Error(`${answered} users got a variant, but ${rows} assignments are stored`)
-    },
-  }
-}
-
-async function check(platform: BenchPlatform, user_id: string, experiment_ids: number[], more: object = {}) {
-  const body = { user_id, experiment_ids, ...more }
-  const answer = await platform.post<{ eligible_experiment_ids: object }>('/experiments/check-eligibility', body)
-  if (Object.keys(answer.eligible_experiment_ids).length !== experiment_ids.length)
-    throw new Error(`${user_id} is not in every experiment: ${JSON.stringify(answer)}`)
-  return answer
 }
 
 async function measure(server: ServerProcess, generator: Generator, traffic: Traffic, seconds: number) {

@@ -11,8 +11,12 @@ export type BenchPlatform = {
   /** Calls the REST API. @throws Error if the call fails */
   post: <T>(path: string, body: object) => Promise<T>
   query: <T = unknown>(statement: string, values?: unknown[]) => Promise<T[]>
-  /** Creates an experiment with `control` and `treatment` at 50 % each, which a check starts. @returns its id */
-  makeExperiment: () => Promise<number>
+  /**
+   * Creates an experiment with `control` and `treatment` at 50 % each, which a check starts.
+   * @param settings further fields of the experiment
+   * @returns its id
+   */
+  makeExperiment: (settings?: object) => Promise<number>
   /** Starts another process of the platform with the same database. */
   startAnother: () => Promise<ServerProcess>
   /** Starts one of `servers/`. */
@@ -66,8 +70,8 @@ export async function openPlatform(): Promise<BenchPlatform> {
       post,
       query: async <T>(statement: string, values: unknown[] = []) =>
         (await database.query(statement, values)).rows as T[],
-      makeExperiment: async () => {
-        const { id } = await post<{ id: number }>('/experiments', { name: `experiment ${++experiments}` })
+      makeExperiment: async (settings: object = {}) => {
+        const { id } = await post<{ id: number }>('/experiments', { name: `experiment ${++experiments}`, ...settings })
         await post(`/experiments/${id}/variants`, { name: 'control', percent_allocated: 50 })
         await post(`/experiments/${id}/variants`, { name: 'treatment', percent_allocated: 50 })
         return id

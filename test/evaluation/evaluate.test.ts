@@ -45,6 +45,7 @@ const experiment = (change: Partial<ExperimentDefinition> = {}): ExperimentDefin
   dimensions: [],
   reads: [],
   readsSegments: [],
+  profileReads: { attributes: [], memberships: false },
   depth: 0,
   ...change,
 })
