@@ -45,7 +45,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     is: (path) => path.startsWith('server/http/'),
     may: (to, from) =>
       /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to) ||
-      (from === 'server/http/short-path.ts' && /\/(service|evaluate)\.ts$/.test(to)) ||
+      (from === 'server/http/short-answers.ts' && /\/(decode|recall|service)\.ts$/.test(to)) ||
       (from.startsWith('server/http/ofrep') && to === 'server/flags/evaluate.ts') ||
       (/^server\/http\/(exports|uploads|streams-openapi)\.ts$/.test(from) &&
         /^server\/(events|assignments)\/(export|import|schema)\.ts$/.test(to)) ||

@@ -1,8 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { decodeCheck } from '../assignments/decode.ts'
 import { assignmentJson, eligibilityJson } from '../assignments/service.ts'
-import type { Caller } from '../auth/key-ring.ts'
-import { bearerToken, type Platform, tokenOf } from '../context.ts'
+import { bearerToken, type Context, type Platform, tokenOf } from '../context.ts'
 import { recallFlag, recallFlags } from '../flags/recall.ts'
 import { admits } from '../trpc.ts'
 import { isUserId } from '../wire.ts'
@@ -14,6 +13,7 @@ import { type BulkAnswer, writeBulk } from './ofrep-bulk.ts'
 /** A JSON body with its entity tag; a body of null for an answer that the client has already (304). */
 export type Short = { readonly json: string | null; readonly etag?: string }
 
+type Caller = NonNullable<Context['caller']>
 /** Answers a POST from its parsed body. */
 type AnswerOf = (body: unknown) => Short | null
 

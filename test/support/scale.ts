@@ -86,6 +86,13 @@ export const stories = {
     soak: 500_000,
     seed: 1,
   },
+  decoder: {
+    file: 'test/assignments/decode.test.ts',
+    of: 'bodies that the decoder of checks and the schema read alike',
+    quick: 25_000,
+    soak: 1_000_000,
+    seed: 17,
+  },
   'bad input': {
     file: 'test/bad-input/bad-input.test.ts',
     of: 'rounds of bad requests to every route',
