@@ -1,5 +1,5 @@
 import type { Deciding } from '../assignments/decide.ts'
-import { type Recalled, recallIn } from '../assignments/recall.ts'
+import { type Known, type Recalled, recallConfirmed, recallIn } from '../assignments/recall.ts'
 import type { FlagSubject } from '../evaluation/flag.ts'
 import { needsProfile } from '../evaluation/targeting.ts'
 import type { Json } from '../wire.ts'
@@ -26,40 +26,38 @@ type Asking = {
 }
 
 /**
- * Evaluates one flag, or one experiment read as a flag.
- * @returns undefined if anything has to be looked up or stored, or if the key is unknown
+ * Evaluates flags, and experiments read as flags; see `recallConfirmed`.
+ * @param key one key; null for all keys
+ * @returns answers in the order of the keys; undefined if anything has to be looked up, drawn or stored, or if the key is
+ *   unknown
  */
-export function recallFlag(deciding: Deciding, key: string, asking: Asking): Evaluated | undefined {
-  const entry = deciding.watch.snapshot().byKey.get(key)
-  if (!entry) return undefined
-  const subject = recallSubject(deciding, [entry], asking)
-  return subject && evaluateWith(deciding, entry, subject, asking)
-}
+export const recallFlags = (deciding: Deciding, key: string | null, asking: Asking) =>
+  recallConfirmed(deciding, asking.user_id, (known) => evaluateEach(deciding, key, asking, known))
 
-/**
- * Evaluates all flags, and all experiments read as flags.
- * @returns answers in the order of their keys; undefined if anything has to be looked up or stored
- */
-export function recallFlags(deciding: Deciding, asking: Asking): [key: string, Evaluated][] | undefined {
+function evaluateEach(
+  deciding: Deciding,
+  key: string | null,
+  asking: Asking,
+  known: Known,
+): [key: string, Evaluated][] | undefined {
   const { byKey } = deciding.watch.snapshot()
-  const subject = recallSubject(deciding, byKey.values(), asking)
+  const entry = key === null ? undefined : byKey.get(key)
+  if (key !== null && !entry) return undefined
+  const entries: Iterable<readonly [string, Entry]> = key !== null && entry ? [[key, entry]] : byKey
+  const subject = recallSubject(deciding, entries, asking)
   if (!subject) return undefined
+  const check = { ...asking, starts: false }
+  const variantIn = (experimentId: number) => {
+    const recalled = recallIn(deciding, check, experimentId, known)
+    return recalled && givenBy(recalled, asking)
+  }
   const answers: [string, Evaluated][] = []
-  for (const [key, entry] of byKey) {
-    const found = evaluateWith(deciding, entry, subject, asking)
-    if (found === undefined) return undefined
-    answers.push([key, found])
+  for (const [name, each] of entries) {
+    const found = evaluateEntry(each, subject, variantIn)
+    if (typeof found === 'number') return undefined
+    answers.push([name, found])
   }
   return answers
-}
-
-function evaluateWith(deciding: Deciding, entry: Entry, subject: FlagSubject, asking: Asking): Evaluated | undefined {
-  const found = evaluateEntry(entry, subject, (experimentId) => {
-    const runs = deciding.memory.peek(asking.user_id)
-    const recalled = runs && recallIn(deciding, asking, runs, experimentId)
-    return recalled && givenBy(recalled, asking)
-  })
-  return typeof found === 'number' ? undefined : found
 }
 
 const givenBy = ({ experiment, variant, stored }: Recalled, { expose }: Asking) => ({
@@ -70,12 +68,12 @@ const givenBy = ({ experiment, variant, stored }: Recalled, { expose }: Asking) 
 /** Gets the user from memory. @returns undefined if this process does not remember what the flags read */
 function recallSubject(
   { profiles }: Deciding,
-  entries: Iterable<Entry>,
+  entries: Iterable<readonly [string, Entry]>,
   { user_id, attributes }: Asking,
 ): FlagSubject | undefined {
   let needs = false
   let reads = false
-  for (const entry of entries) {
+  for (const [, entry] of entries) {
     needs ||= needsUser(entry)
     reads ||= !isExperiment(entry) && needsProfile(entry.profileReads, attributes)
   }

@@ -2,11 +2,11 @@ import type { IncomingMessage } from 'node:http'
 import { decodeCheck } from '../assignments/decode.ts'
 import { assignmentJson, eligibilityJson } from '../assignments/service.ts'
 import { bearerToken, type Context, type Platform, tokenOf } from '../context.ts'
-import { recallFlag, recallFlags } from '../flags/recall.ts'
+import { recallFlags } from '../flags/recall.ts'
 import { admits } from '../trpc.ts'
 import { isUserId } from '../wire.ts'
 import { OfrepFault, readContext, successJson } from './ofrep-answers.ts'
-import { type BulkAnswer, writeBulk } from './ofrep-bulk.ts'
+import { writeBulk } from './ofrep-bulk.ts'
 
 /** The answers that the memory of this process settles. Every function returns null to leave the request to a route. */
 
@@ -14,8 +14,10 @@ import { type BulkAnswer, writeBulk } from './ofrep-bulk.ts'
 export type Short = { readonly json: string | null; readonly etag?: string }
 
 type Caller = NonNullable<Context['caller']>
+/** An answer at once, or after what it says has been confirmed. */
+type Later = Short | null | Promise<Short | null>
 /** Answers a POST from its parsed body. */
-type AnswerOf = (body: unknown) => Short | null
+type AnswerOf = (body: unknown) => Later
 
 const CHECK = /^\/api\/experiments\/check-eligibility\/?$/
 const ASSIGNMENT = /^\/api\/experiments\/([1-9]\d{0,8})\/assignment\/([^/?#]{1,2000})\/?$/
@@ -67,16 +69,33 @@ function decoded(encoded: string): string | null {
   }
 }
 
-function checked({ deciding }: Platform, body: unknown): Short | null {
-  const check = decodeCheck(body)
-  const json = check && eligibilityJson(deciding, check)
-  return json === null ? null : { json }
+/**
+ * Writes what was made from memory, at once or after its confirmation. If the confirmation fails, the route makes the
+ * answer again, and answers the fault.
+ */
+function written<Made>(made: Made | undefined | Promise<Made | undefined>, write: (made: Made) => Short | null): Later {
+  if (made === undefined) return null
+  if (!(made instanceof Promise)) return write(made)
+  return made.then(
+    (confirmed) => (confirmed === undefined ? null : write(confirmed)),
+    () => null,
+  )
 }
 
-function evaluatedOne({ deciding }: Platform, key: string, body: unknown): Short | null {
+function checked({ deciding }: Platform, body: unknown): Later {
+  const check = decodeCheck(body)
+  return check && written(eligibilityJson(deciding, check), (json) => ({ json }))
+}
+
+function evaluatedOne({ deciding }: Platform, key: string, body: unknown): Later {
   const asking = askingOf(body, true)
-  const found = asking && recallFlag(deciding, key, asking)
-  return found == null || found === 'user needed' ? null : { json: successJson(found) }
+  return (
+    asking &&
+    written(recallFlags(deciding, key, asking), ([found]) => {
+      const evaluated = found?.[1]
+      return evaluated === undefined || evaluated === 'user needed' ? null : { json: successJson(evaluated) }
+    })
+  )
 }
 
 function evaluatedAll(
@@ -84,11 +103,13 @@ function evaluatedAll(
   { id: keyId }: Caller,
   body: unknown,
   ifNoneMatch: string | undefined,
-): BulkAnswer | null {
-  const asking = askingOf(body, false)
-  const found = asking && recallFlags(deciding, asking)
-  if (!found || keyId === null) return null
-  return writeBulk(found, { userId: asking.user_id, keyId, streamSecret, ifNoneMatch })
+): Later {
+  const asking = keyId === null ? null : askingOf(body, false)
+  if (asking === null || keyId === null) return null
+  const { user_id: userId } = asking
+  return written(recallFlags(deciding, null, asking), (found) =>
+    writeBulk(found, { userId, keyId, streamSecret, ifNoneMatch }),
+  )
 }
 
 /** Reads the context of an evaluation for one user. */

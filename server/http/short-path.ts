@@ -34,9 +34,11 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
     readBody(request, length, (bytes) => {
       const body = parsed(bytes)
       const answer = body === undefined ? null : answerOf(body)
-      if (answer !== null) return reply(answer)
+      if (answer !== null && !(answer instanceof Promise)) return reply(answer)
+      // The body is given back in the turn in which it was read: later the stream would have ended.
       request.unshift(bytes)
-      leave()
+      if (answer === null) leave()
+      else answer.then((confirmed) => (confirmed === null ? leave() : reply(confirmed)))
     })
   })
 }

@@ -1,6 +1,6 @@
 import { median } from 'simple-statistics'
 import { knownUserCases, newUsers } from './check-cases.ts'
-import { bulkOfTwenty, singleExperiment, singleFlag } from './flag-cases.ts'
+import { bulkOfSome, bulkOfTwenty, singleExperiment, singleFlag } from './flag-cases.ts'
 import { CHECK, findGenerator, type Generator, type Traffic } from './load.ts'
 import { type BenchPlatform, openPlatform } from './platform.ts'
 import { selfTimes } from './profile.ts'
@@ -16,6 +16,7 @@ Known users, with a stored assignment in each experiment asked for:
   condition   the same, and a condition on two of them
   three       the same attributes, three experiments
   leave-out   an experiment that leaves out users who stop meeting its condition
+  partly      three experiments, two of which are for other users
   one, ten    no attributes
 New users:
   first       in one experiment: every decision is committed, with its fence, before it is answered
@@ -23,8 +24,9 @@ OpenFeature's remote evaluation protocol, as a server provider sends it, for kno
   ofrep       one experiment, read as a flag
   ofrep-flag  one flag with a condition and a rollout
   ofrep-bulk  all of 12 flags and 8 experiments
+  ofrep-some  the same, and 4 of the experiments are drafts or for other users
 
-  --cases attributes,condition,three,leave-out,one,ten,first,ofrep,ofrep-flag,ofrep-bulk
+  --cases attributes,condition,three,leave-out,partly,one,ten,first,ofrep,ofrep-flag,ofrep-bulk,ofrep-some
   --profile CASE         a CPU profile of the server under this case's load instead of the comparison
   --rounds 5             each round loads every server once
   --seconds 4            of load per server and round
@@ -46,7 +48,7 @@ const TARGETS: Record<string, string> = {
 const WARM_UP_SECONDS = 3
 
 const DEFAULTS = {
-  cases: 'attributes,condition,three,leave-out,one,ten,first,ofrep,ofrep-flag,ofrep-bulk',
+  cases: 'attributes,condition,three,leave-out,partly,one,ten,first,ofrep,ofrep-flag,ofrep-bulk,ofrep-some',
   profile: '',
   rounds: 5,
   seconds: 4,
@@ -75,6 +77,7 @@ export async function benchDecisions(args: string[]): Promise<void> {
     ofrep: singleExperiment,
     'ofrep-flag': singleFlag,
     'ofrep-bulk': bulkOfTwenty,
+    'ofrep-some': bulkOfSome,
   }
   const names = (options.profile || options.cases).split(',')
   for (const name of names)

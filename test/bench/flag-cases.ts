@@ -28,9 +28,20 @@ export async function bulkOfTwenty(platform: BenchPlatform, options: Options): P
   return knownUsers(platform, options, BULK, `All of ${FLAGS} flags and ${EXPERIMENTS} experiments`)
 }
 
+/** As on most platforms: some experiments have not started, and others are for other users. */
+export async function bulkOfSome(platform: BenchPlatform, options: Options): Promise<Case> {
+  for (let flag = 1; flag <= FLAGS; flag++) await makeFlag(platform, `flag-${flag}`)
+  for (let experiment = 1; experiment <= EXPERIMENTS; experiment++) {
+    if (experiment <= 2) await platform.makeExperiment()
+    else await startExperiment(platform, experiment <= 4 ? { condition: { plan: 'platinum' } } : {})
+  }
+  const title = `All of ${FLAGS} flags and ${EXPERIMENTS} experiments, of which 2 are drafts and 2 for other users`
+  return knownUsers(platform, options, BULK, title)
+}
+
 /** @returns the experiment's key */
-async function startExperiment(platform: BenchPlatform): Promise<string> {
-  const id = await platform.makeExperiment()
+async function startExperiment(platform: BenchPlatform, settings: object = {}): Promise<string> {
+  const id = await platform.makeExperiment(settings)
   const { key } = await platform.post<{ key: string }>(`/experiments/${id}/start`, {})
   return key
 }
@@ -58,8 +69,8 @@ async function knownUsers(platform: BenchPlatform, options: Options, path: strin
     })
     const answer = (await response.json()) as Answer
     const flags = answer.flags ?? [answer]
-    if (!response.ok || flags.some(({ value }) => value === undefined))
-      throw new Error(`${user} does not get every flag: ${JSON.stringify(answer)}`)
+    if (!response.ok || flags.every(({ value }) => value === undefined))
+      throw new Error(`${user} gets no flag: ${JSON.stringify(answer)}`)
     return answer
   }
   let evaluated = 0

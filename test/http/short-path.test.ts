@@ -3,8 +3,9 @@ import { type AddressInfo, connect } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { answerShortly } from '../../server/http/short-path.ts'
 import { createApi, type TestApi } from '../support/api.ts'
-import { oneDatabase, onOneDatabase, openApp, type TestApp } from '../support/app.ts'
+import { freshDatabase, oneDatabase, onOneDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 import { skipTime } from '../support/clock.ts'
+import { holdBack } from '../support/hold-back.ts'
 
 const CHECK = '/api/experiments/check-eligibility'
 const BULK = '/ofrep/v1/evaluate/flags'
@@ -304,6 +305,32 @@ describe('the short path', () => {
     expect(await wayOf(() => api.variantOf('slow', experiment))).toBe('short')
   })
 
+  test('answers that a user has no variant once it has read the versions and the assignments', async () => {
+    const { api, wayOf, forgetProfiles } = watched
+    const joined = await api.makeExperiment()
+    const others = await api.makeExperiment(undefined, { condition: { plan: 'platinum' } })
+    const few = await api.makeExperiment(undefined, { traffic_percent: 0 })
+    const check = { user_id: 'partly', experiment_ids: [joined.id, others.id, few.id], attributes: ATTRIBUTES }
+    await api.ok('POST', CHECK, check)
+    await forgetProfiles()
+    const variants = (await api.ok('POST', CHECK, check)).eligible_experiment_ids
+    expect(Object.keys(variants)).toEqual([String(joined.id)])
+    const again = async () => expect((await api.ok('POST', CHECK, check)).eligible_experiment_ids).toEqual(variants)
+    expect(await wayOf(again)).toBe('short')
+    await api.ok('POST', `/api/experiments/${others.id}/pause`)
+    expect(await wayOf(again)).toBe('short')
+    await api.ok('POST', `/api/experiments/${others.id}/complete`)
+    expect(await wayOf(again)).toBe('short')
+    // A draw that gives a variant has to be stored, with the profile that it read.
+    await api.ok('PUT', `/api/experiments/${few.id}`, { traffic_percent: 100 })
+    let drawn = {}
+    const draw = async () => {
+      drawn = (await api.ok('POST', CHECK, check)).eligible_experiment_ids
+    }
+    expect(await wayOf(draw)).toBe('usual')
+    expect(Object.keys(drawn)).toEqual([String(joined.id), String(few.id)])
+  })
+
   test('refuses requests without a key and keys without the scope', async () => {
     const { api } = watched
     const experiment = await api.makeExperiment()
@@ -355,6 +382,40 @@ describe.each([
       }
     close()
     await app.close()
+  })
+})
+
+onPostgres('the short path of one of two processes', () => {
+  test('finds the decision that the other process has stored, and the definitions that it has changed', async () => {
+    const environment = await freshDatabase('postgres')
+    const [app, other] = [await openApp('postgres', environment), await openApp('postgres', environment)]
+    const { api, wayOf, close } = await openWatched(app)
+    const joined = await api.makeExperiment()
+    const targeted = await api.makeExperiment(undefined, { condition: { plan: 'gold' } })
+    const silver = { attributes: { ...ATTRIBUTES, plan: 'silver' } }
+    await api.variantOf('ada', joined)
+    expect(await api.variantOf('ada', targeted, silver)).toBeUndefined()
+    const ask = async (expected: number | undefined) =>
+      expect(await api.variantOf('ada', targeted, silver)).toBe(expected)
+    expect(await wayOf(() => ask(undefined))).toBe('short')
+
+    await other.platform.definitions.watch.refresh()
+    const stored = await other.api.variantOf('ada', targeted, { attributes: ATTRIBUTES })
+    expect(stored).toBeDefined()
+    expect(await wayOf(() => ask(stored))).toBe('short')
+
+    await api.variantOf('bob', joined)
+    await api.variantOf('bob', targeted, silver)
+    holdBack(app)
+    await other.api.ok('PUT', `/api/experiments/${targeted.id}`, { condition: { plan: 'silver' } })
+    let drawn: number | undefined
+    const askBob = async () => {
+      drawn = await api.variantOf('bob', targeted, silver)
+    }
+    expect(await wayOf(askBob)).toBe('usual')
+    expect(drawn).toBeDefined()
+    close()
+    await Promise.all([app.close(), other.close()])
   })
 })
 
@@ -429,6 +490,19 @@ describe('the short path of bulk evaluations', () => {
     expect(await wayOf(() => ask(context, `/${key}`))).toBe('usual')
     expect(await exposed()).toBe(1)
     expect(await wayOf(() => ask(context, `/${key}`))).toBe('short')
+  })
+
+  test('answers for drafts, and for experiments of other users', async () => {
+    const { api, wayOf } = watched
+    const draft = await api.makeExperiment()
+    const others = await api.makeExperiment(undefined, { condition: { plan: 'platinum' } })
+    await api.ok('POST', `/api/experiments/${others.id}/start`)
+    const context = { targetingKey: 'passer-by', ...ATTRIBUTES }
+    const usual = await ask(context, '?')
+    expect(await wayOf(async () => expect(await ask(context)).toEqual(usual))).toBe('short')
+    const { key } = await api.ok('GET', `/api/experiments/${draft.id}`)
+    expect(await wayOf(() => ask(context, `/${key}`))).toBe('short')
+    expect((await api.ok('GET', `/api/experiments/${draft.id}`)).status).toBe('draft')
   })
 
   test('is left to the route if a flag reads what only the profile has, unless the profile is remembered', async () => {
