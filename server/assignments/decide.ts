@@ -41,7 +41,8 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
 
   for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
     const profilesVersion = watch.seenVersion(check.user_id)
-    const profile = await profiles.read(check.user_id)
+    const presumed = attempt === 1 && isPresumablyNew(deciding, check)
+    const profile = presumed ? newProfile(check.user_id) : await profiles.read(check.user_id)
     if (!profile.known && !check.attributes) throw unknownUser(check.user_id)
     const { experiments } = watch.snapshot()
     const wanted = ids.flatMap((id) => experiments.get(id) ?? [])
@@ -52,12 +53,15 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
     }
     let runs = memory.peek(check.user_id)
     const mustDraw = wanted.some((experiment) => dependsOnStored(experiment) && !storedIn(experiment, runs))
-    if (mustDraw) runs = await memory.load(check.user_id)
+    // Nothing is stored in any run for a user under whose id nothing is stored at all.
+    if (mustDraw && profile.known) runs = await memory.load(check.user_id)
     // An alias draws as its owner. The owner's assignments then take precedence over the alias's own assignments.
     const isAlias = profile.ownerId !== check.user_id
     const owned = isAlias && mustDraw ? await memory.load(profile.ownerId) : undefined
-    const request = { check, profile, profilesVersion, owned }
+    const request = { check, profile, profilesVersion, owned, presumed }
     const { answers, moved } = await decideAll(deciding, request, wanted, runs ?? new Map())
+    if (request.presumed) continue
+    if (presumed) profiles.noteNew(check.user_id, profilesVersion)
     if (answers.length === wanted.length && answers.every((answer) => answer.fenced)) return answers
     // An answer without a stored row holds only if the snapshot was current during this request.
     const { experiments: now } = await watch.refresh()
@@ -66,6 +70,26 @@ export async function decide(deciding: Deciding, actor: string, check: Check): P
   }
   throw unavailable('Definitions changed too often during this decision; try again soon')
 }
+
+/**
+ * Tells whether to decide without a look-up of the user: a check with attributes, for a user of whom this process knows
+ * nothing. Most such users are new, and storing the decision verifies it in the same statement.
+ */
+const isPresumablyNew = ({ profiles, memory }: Deciding, { user_id, attributes, preview }: Check) =>
+  attributes != null &&
+  !preview &&
+  memory.peek(user_id) === undefined &&
+  profiles.peek(user_id) === undefined &&
+  (profiles.peekOwner(user_id) ?? user_id) === user_id &&
+  !profiles.isKnown(user_id)
+
+/** Makes the profile of a user under whose id nothing is stored. */
+const newProfile = (userId: string): UserProfile => ({
+  known: false,
+  ownerId: userId,
+  attributes: { id: userId },
+  segmentIds: new Set(),
+})
 
 /**
  * Lists the drafts that a check starts: the experiments of the check and their holdouts. An experiment that forces a
@@ -78,8 +102,16 @@ function startedBy(wanted: readonly ExperimentDefinition[], userId: string): Exp
   return [...new Set([...undecided, ...holdouts])].filter(startsOnCheck)
 }
 
-/** One check with the user's profile. `owned` holds the owner's assignments if an alias has to be drawn. */
-type Request = { check: Check; profile: UserProfile; profilesVersion: number; owned: RememberedRuns | undefined }
+/** One check with the user's profile. */
+type Request = {
+  readonly check: Check
+  readonly profile: UserProfile
+  readonly profilesVersion: number
+  /** The owner's assignments if an alias has to be drawn. */
+  readonly owned: RememberedRuns | undefined
+  /** True while the user is presumed to be new, which no stored decision has verified yet. */
+  presumed: boolean
+}
 
 /**
  * Decides the experiments of a check by ascending depth: first the holdouts of experiments that have to be drawn, then
@@ -185,10 +217,11 @@ function settle(
  */
 async function store(
   { writer, memory }: Deciding,
-  { check, profilesVersion }: Request,
+  request: Request,
   subject: Subject,
   settled: Settled,
 ): Promise<Settled | null | 'moved'> {
+  const { check, profilesVersion } = request
   const { experiment, outcome, variant } = settled
   if (outcome !== 'drawn' || !experiment.run || check.preview) return settled
   const row = await writer.store({
@@ -204,8 +237,10 @@ async function store(
     expose: experiment.kind === 'holdout' || (experiment.exposesOnCheck && check.expose !== false),
     profiles_version: profilesVersion,
     asked_id: check.user_id,
+    presumes_new: request.presumed,
   })
   if (row === 'moved') return 'moved'
+  request.presumed = false
   if (subject.userId === check.user_id) return settle(check, experiment, subject, row)
   const owned = { ...row, holderId: subject.userId }
   memory.rememberOf(check.user_id, experiment.run.id, owned, profilesVersion)

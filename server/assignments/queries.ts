@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list, rows } from '../database/sql.ts'
-import { EXPOSURE_EVENT, type Json } from '../wire.ts'
+import type { Json } from '../wire.ts'
 
 export type StoredAssignment = {
   run_id: number
@@ -26,7 +26,8 @@ export type StoredAssignment = {
 const assignmentsOf = (where: string) =>
   sql`cross join lateral (select x.* from assignments x where ${sql.raw(where)} offset 0) a`
 
-const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
+/** SQL: the columns of `StoredAssignment` of a row `a`, without `user_id`. */
+export const columns = sql`a.run_id, a.user_id as holder_id, a.variant_id, a.exposed_at is not null as exposed,
   case when a.source <> 'event' and a.exposure_source = 'check'
     then (extract(epoch from a.exposed_at) * 1000)::float8 end as settled_at,
   (extract(epoch from a.assigned_at) * 1000)::float8 as assigned_at`
@@ -46,71 +47,6 @@ export function loadAssignments(em: EntityManager, userIds: readonly string[]): 
     join experiments e on e.id = r.experiment_id
     where e.status <> 'archived'
     order by a.user_id = i.user_id`
-  return execute(em, statement)
-}
-
-/** A drawn decision, with the version of the experiment by which it was drawn. */
-export type NewAssignment = {
-  run_id: number
-  user_id: string
-  variant_id: number
-  period: number
-  experiment_id: number
-  definition_version: number
-  attributes: Record<string, Json> | null
-  segment_ids: number[] | null
-  /** The attributes that results are broken down by. */
-  dimensions: Record<string, Json>
-  expose: boolean
-  /** The version of the profiles when the user was read. */
-  profiles_version: number
-  /** The id that the caller gave: an alias of `user_id`, or `user_id` itself. */
-  asked_id: string
-}
-
-/**
- * Stores decisions, sorted by key; the first stored decision wins. A report of the exposure may have arrived earlier,
- * from a sender whose clock is ahead: the row is then stored as exposed.
- * @returns the rows that this call stored
- */
-export function insertAssignments(
-  em: EntityManager,
-  assignments: readonly NewAssignment[],
-): Promise<StoredAssignment[]> {
-  const decided = rows(assignments, 'i', {
-    run_id: 'int',
-    user_id: 'text',
-    variant_id: 'int',
-    period: 'int',
-    experiment_id: 'int',
-    definition_version: 'int',
-    attributes: 'jsonb',
-    segment_ids: 'int[]',
-    dimensions: 'jsonb',
-    expose: 'boolean',
-  })
-  const statement = sql<StoredAssignment>`
-    insert into assignments as a (
-      run_id, user_id, variant_id, period, source, assigned_at, definition_version, attributes, segment_ids, dimensions,
-      exposed_at, exposure_source, excluded_reason)
-    select i.run_id, i.user_id, i.variant_id, i.period, 'hash', now_ms(), i.definition_version, i.attributes,
-      i.segment_ids, dimensions_of(i.dimensions, array(select jsonb_object_keys(i.dimensions))),
-      coalesce(met.at, reported.at),
-      case when i.expose then 'check' when reported.at is not null then 'report' end,
-      case when exists (
-        select 1 from overrides o join runs r on r.id = i.run_id
-        where o.user_id in (select i.user_id union all select l.alias_id from aliases l where l.user_id = i.user_id)
-          and o.experiment_id = i.experiment_id
-          and (o.removed_at is null or o.removed_at >= r.started_at)) then 'override' end
-    from ${decided}
-    left join lateral (select now_ms() as at where i.expose) met on true
-    left join lateral (
-      select min(e.timestamp) as at from events e
-      where not i.expose and e.user_id = i.user_id and e.experiment_id = i.experiment_id
-        and e.type = ${EXPOSURE_EVENT} and e.timestamp >= now_ms()) reported on true
-    order by i.run_id, i.user_id collate "C"
-    on conflict (run_id, user_id) do nothing
-    returning a.user_id, ${columns}`
   return execute(em, statement)
 }
 

@@ -1,24 +1,17 @@
 import type { MikroORM } from '@mikro-orm/sql'
 import { createGroupCommit } from '../database/group-commit.ts'
-import { fenceProfiles } from '../definitions/profile-fence.ts'
-import { lockVersions } from '../definitions/queries.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { type AssignmentMemory, type Remembered, rememberedOf } from './memory.ts'
-import {
-  type AssignmentKey,
-  exposeAssignments,
-  insertAssignments,
-  type NewAssignment,
-  readAssignments,
-  type StoredAssignment,
-} from './queries.ts'
+import { type AssignmentKey, exposeAssignments, readAssignments, type StoredAssignment } from './queries.ts'
+import { type NewAssignment, storeDecisions } from './store-decisions.ts'
 
-/** Stores decisions and exposures. Calls that arrive within two milliseconds share one transaction. */
+/** Stores decisions and exposures. Calls that arrive while transactions are under way share the next one. */
 export type AssignmentWriter = {
   /**
    * Stores a decision.
    * @returns the stored decision, which is another one if a concurrent call was first; 'moved' if the experiment
-   * changed or the user was erased or joined since the decision, so that the caller has to decide again
+   * changed, the user was erased or joined since the decision, or the user is not new although presumed to be, so that
+   * the caller has to decide again
    */
   store: (assignment: NewAssignment) => Promise<Remembered | 'moved'>
   /** Stores the exposure of an assignment, unless an exposure is stored already. */
@@ -37,32 +30,22 @@ export function createAssignmentWriter(options: {
   concurrency: number
 }): AssignmentWriter {
   const { orm, memory, watch } = options
-  const limits = { waitMs: 2, maxWeight: 500, maxWaiting: 20_000, concurrency: options.concurrency }
+  const limits = { maxWeight: 500, maxWaiting: 20_000, concurrency: options.concurrency }
 
   const stores = createGroupCommit<NewAssignment, Remembered | 'moved'>({
     ...limits,
     write: async (items) => {
       const profilesVersion = watch.profilesVersion()
-      const { current, stored } = await orm.em.fork().transactional(async (em) => {
-        const hasChanged = await fenceProfiles(em, items)
-        const versions = await lockVersions(em, [...new Set(items.map((item) => item.experiment_id))])
-        const current = items.filter(
-          (item) => versions.get(item.experiment_id) === item.definition_version && !hasChanged(item),
-        )
-        const distinct = new Map<string, NewAssignment>()
-        for (const item of current) {
-          const sameKey = distinct.get(keyOf(item))
-          if (!sameKey || (item.expose && !sameKey.expose)) distinct.set(keyOf(item), item)
-        }
-        const inserted = distinct.size > 0 ? await insertAssignments(em, [...distinct.values()]) : []
-        const stored = new Map(inserted.map((row) => [keyOf(row), row]))
-        const others = [...distinct.values()].filter((item) => !stored.has(keyOf(item)))
-        if (others.length > 0) for (const row of await readAssignments(em, others)) stored.set(keyOf(row), row)
-        return { current: new Set(current), stored }
-      })
-      memory.remember([...stored.values()], profilesVersion)
-      return items.map((item) => {
-        const row = current.has(item) ? stored.get(keyOf(item)) : undefined
+      const em = orm.em.fork()
+      const { stored, moved } = await storeDecisions(em, items)
+      const refused = new Set(moved)
+      const byKey = new Map(stored.map((row) => [keyOf(row), row]))
+      const met = items.filter((item, index) => !refused.has(index) && !byKey.has(keyOf(item)))
+      if (met.length > 0) for (const row of await readAssignments(em, met)) byKey.set(keyOf(row), row)
+      memory.remember([...byKey.values()], profilesVersion)
+      return items.map((item, index) => {
+        // No row is left if the user was erased after the row that this decision met was stored.
+        const row = refused.has(index) ? undefined : byKey.get(keyOf(item))
         return row ? rememberedOf(row) : 'moved'
       })
     },

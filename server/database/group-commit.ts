@@ -3,10 +3,12 @@ import { isDatabaseUnavailable } from './errors.ts'
 import { retried } from './retry.ts'
 
 /**
- * Stores items that arrive together in one transaction, as a group, and answers each caller after the commit. When a
- * group fails, its items are stored one by one, so that a bad item fails only for its own caller.
+ * Stores items in groups, each group in one transaction, and answers each caller after the commit. Items that arrive in
+ * one turn of the event loop make a group, which is written at once while fewer than `concurrency` groups are under way.
+ * Otherwise items wait, and make the next group: the busier the database, the larger the groups, without any timer. When
+ * a group fails, its items are stored one by one, so that a bad item fails only for its own caller.
  * @param write stores all items in one transaction and returns one result for each item, in the same order
- * @param waitMs the time for which the first item of a group waits for others
+ * @param waitMs how long a group waits for more items although it could be written; default: 0
  * @param weigh the weight of an item in a group; default: 1
  * @param sizeOf the bytes of memory that an item needs until it is stored; default: 0
  * @param maxWeight the largest weight of a group; an item that weighs more makes a group of its own
@@ -16,7 +18,7 @@ import { retried } from './retry.ts'
  */
 export function createGroupCommit<Item, Result>(options: {
   write: (items: Item[]) => Promise<Result[]>
-  waitMs: number
+  waitMs?: number
   weigh?: (item: Item) => number
   sizeOf?: (item: Item) => number
   maxWeight: number
@@ -24,7 +26,7 @@ export function createGroupCommit<Item, Result>(options: {
   maxBytes?: number
   concurrency: number
 }) {
-  const { weigh = () => 1, sizeOf = () => 0, maxBytes = Number.POSITIVE_INFINITY } = options
+  const { waitMs = 0, weigh = () => 1, sizeOf = () => 0, maxBytes = Number.POSITIVE_INFINITY } = options
   type Waiting = {
     item: Item
     weight: number
@@ -36,13 +38,16 @@ export function createGroupCommit<Item, Result>(options: {
   let weight = 0
   /** The bytes of all items in memory: of those that wait and of those that are being stored. */
   let bytes = 0
-  let timer: NodeJS.Timeout | undefined
+  /** Whether the flush of the next group is scheduled. */
+  let isScheduled = false
   let underWay = 0
   let idle: (() => void) | undefined
 
   const schedule = () => {
-    if (timer || waiting.length === 0 || underWay >= options.concurrency) return
-    timer = setTimeout(flush, weight >= options.maxWeight ? 0 : options.waitMs)
+    if (isScheduled || waiting.length === 0 || underWay >= options.concurrency) return
+    isScheduled = true
+    if (waitMs === 0 || weight >= options.maxWeight) setImmediate(flush)
+    else setTimeout(flush, waitMs)
   }
 
   function takeGroup(): Waiting[] {
@@ -58,7 +63,7 @@ export function createGroupCommit<Item, Result>(options: {
   }
 
   async function flush() {
-    timer = undefined
+    isScheduled = false
     const group = takeGroup()
     underWay++
     schedule()

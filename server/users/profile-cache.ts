@@ -57,6 +57,11 @@ export type ProfileCache = {
    */
   peekOwner: (userId: string) => string | undefined
   /**
+   * Remembers that the user was new when a first row was stored: the id is no alias, and is known from now on.
+   * @param version the version of the profiles before the row was stored
+   */
+  noteNew: (userId: string, version: number) => void
+  /**
    * Drops the cached profile of a user, in this process and the others.
    * @param version the version of the profiles after an erasure or a login; absent for other changes
    */
@@ -119,6 +124,10 @@ export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch
     peekWithNegatives,
     isKnown: (userId) => knowns.get(userId) ?? false,
     peekOwner: owners.get,
+    noteNew: (userId, version) => {
+      owners.set(userId, userId, version)
+      knowns.set(userId, true, version)
+    },
     changed,
     changedMany: async (userIds) => {
       if (userIds.length <= MOST_MESSAGES) return void (await Promise.all(userIds.map((userId) => changed(userId))))

@@ -2,7 +2,21 @@ import { describe, expect, test } from 'vitest'
 import { createGroupCommit } from '../../server/database/group-commit.ts'
 
 const sleep = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-const limits = { waitMs: 2, maxWeight: 10, maxWaiting: 100, concurrency: 1 }
+/** Waits until everything that is scheduled for this turn of the event loop has run. */
+const nextTurn = () => new Promise((resolve) => setImmediate(resolve))
+const limits = { maxWeight: 10, maxWaiting: 100, concurrency: 1 }
+
+/** Makes a group commit whose writes begin at once and end when `commit` is called. */
+function heldUp(options: { waitMs?: number; maxWeight: number; maxWaiting: number; concurrency: number }) {
+  const groups: number[][] = []
+  const { promise: committed, resolve: commit } = Promise.withResolvers<void>()
+  const write = async (items: number[]) => {
+    groups.push(items)
+    await committed
+    return items
+  }
+  return { groups, commit, group: createGroupCommit<number, number>({ ...options, write }) }
+}
 
 describe('a group commit', () => {
   test('writes items that arrive together in order and at once, and answers each with its result', async () => {
@@ -19,6 +33,46 @@ describe('a group commit', () => {
     expect(answers).toEqual(Array.from({ length: 25 }, (_, item) => `stored ${item}`))
     expect(groups.flat()).toEqual(Array.from({ length: 25 }, (_, item) => item))
     expect(groups.map((items) => items.length)).toEqual([10, 10, 5])
+  })
+
+  test('writes the first item of an idle writer at once, and those that arrive meanwhile as the next group', async () => {
+    const { groups, commit, group } = heldUp(limits)
+    const answers = [group.add(1)]
+    await nextTurn()
+    expect(groups).toEqual([[1]])
+    for (const item of [2, 3, 4]) {
+      answers.push(group.add(item))
+      await nextTurn()
+    }
+    expect(groups).toEqual([[1]])
+    commit()
+    expect(await Promise.all(answers)).toEqual([1, 2, 3, 4])
+    expect(groups).toEqual([[1], [2, 3, 4]])
+  })
+
+  test('writes at most `concurrency` groups at the same time, and no group above the largest weight', async () => {
+    const { groups, commit, group } = heldUp({ ...limits, maxWeight: 2, concurrency: 2 })
+    const answers = [1, 2, 3, 4, 5].map((item) => group.add(item))
+    await nextTurn()
+    await nextTurn()
+    await nextTurn()
+    expect(groups).toEqual([
+      [1, 2],
+      [3, 4],
+    ])
+    commit()
+    await Promise.all(answers)
+    expect(groups).toEqual([[1, 2], [3, 4], [5]])
+  })
+
+  test('waits for more items before it writes, if it is told to', async () => {
+    const { groups, commit, group } = heldUp({ ...limits, waitMs: 50 })
+    commit()
+    const first = group.add(1)
+    await nextTurn()
+    expect(groups).toEqual([])
+    await Promise.all([first, group.add(2)])
+    expect(groups).toEqual([[1, 2]])
   })
 
   test('writes the items of a failed group one by one, so that a bad item fails only for its sender', async () => {
