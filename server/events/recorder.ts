@@ -82,7 +82,6 @@ export function createRecorder(options: { orm: MikroORM; concurrency: number }):
   }
 
   const group = createGroupCommit<readonly NewEvent[], Recorded[]>({
-    waitMs: 1,
     weigh: (events) => events.length,
     sizeOf: (events) => events.reduce((bytes, event) => bytes + EVENT_BYTES + event.size, 0),
     maxWeight: 1000,

@@ -4,7 +4,7 @@ import type { BenchPlatform } from './platform.ts'
 
 /** The cases of `npm run bench -- decisions` that check eligibility. */
 
-type Options = { users: number; connections: number; 'first-connections': number }
+type Options = { users: number; connections: number }
 
 /** What an application knows of its user at every request. */
 const ATTRIBUTES = {
@@ -81,17 +81,18 @@ export const knownUserCases = Object.fromEntries(
   ]),
 )
 
-export async function newUsers(platform: BenchPlatform, options: Options): Promise<Case> {
+let newUserLoads = 0
+
+export async function newUsers(platform: BenchPlatform, connections: number): Promise<Case> {
   const experimentIds = [await platform.makeExperiment()]
-  let loads = 0
   return {
     title: 'First-time decisions in one experiment, each committed and fenced before it is answered',
     answer: await check(platform, { user_id: 'somebody', experiment_ids: experimentIds, attributes: {} }),
     next: () => ({
       token: platform.token,
       experimentIds,
-      connections: options['first-connections'],
-      users: { newWithPrefix: `new_${++loads}_` },
+      connections,
+      users: { newWithPrefix: `new_${++newUserLoads}_` },
     }),
     verify: async ({ users }, answered, unanswered) => {
       const prefix = 'newWithPrefix' in users ? users.newWithPrefix : ''
