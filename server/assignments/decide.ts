@@ -29,7 +29,8 @@ const dependsOnStored = ({ status, layer, holdout, prerequisites }: ExperimentDe
   (status === 'draft' && (layer !== null || holdout !== null || prerequisites.length > 0))
 
 /**
- * Decides a check. New decisions are stored before they are returned, and the first stored decision wins.
+ * Decides a check. New decisions are stored before they are returned, and the first stored decision wins. A user who is
+ * presumably new is looked up only if the presumption turns out wrong, or if no decision is stored that verifies it.
  * @param actor the name in the audit log if the check starts a draft
  * @throws DomainError NOT_FOUND for an unknown user, unless the call carries attributes; SERVICE_UNAVAILABLE if the
  * definitions keep changing during the call

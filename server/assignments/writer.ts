@@ -5,7 +5,10 @@ import { type AssignmentMemory, type Remembered, rememberedOf } from './memory.t
 import { type AssignmentKey, exposeAssignments, readAssignments, type StoredAssignment } from './queries.ts'
 import { type NewAssignment, storeDecisions } from './store-decisions.ts'
 
-/** Stores decisions and exposures. Calls that arrive while transactions are under way share the next one. */
+/**
+ * Stores decisions and exposures. Nothing waits while fewer than `concurrency` transactions are under way; calls that
+ * arrive meanwhile share the next one.
+ */
 export type AssignmentWriter = {
   /**
    * Stores a decision.

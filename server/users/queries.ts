@@ -39,10 +39,10 @@ export function loadProfiles(em: EntityManager, userIds: readonly string[]): Pro
       select array_agg(distinct s.segment_id) as segment_ids from user_segments s
       where s.user_id in (i.user_id, l.user_id)) m on true
     cross join lateral (select l.user_id is not null or own.attributes is not null or m.segment_ids is not null
-      or exists (select 1 from assignments a where a.user_id = i.user_id)
-      or exists (select 1 from overrides o where o.user_id = i.user_id)
-      or exists (select 1 from aliases o where o.user_id = i.user_id)
-      or exists (select 1 from events e where e.user_id = i.user_id) as known) known`
+      or exists (select 1 from assignments a where a.user_id = i.user_id offset 0)
+      or exists (select 1 from overrides o where o.user_id = i.user_id offset 0)
+      or exists (select 1 from aliases o where o.user_id = i.user_id offset 0)
+      or exists (select 1 from events e where e.user_id = i.user_id offset 0) as known) known`
   return execute(em, statement)
 }
 
