@@ -4,11 +4,24 @@ import type { BenchPlatform } from './platform.ts'
 /**
  * Starts experiments by one user's check, and assigns all users in each experiment. Users with an even number get the
  * first variant, the others the second.
+ * @param metricIds metrics that are attached to each experiment before it starts
  */
-export async function enrolEverybody(platform: BenchPlatform, count: number, users: number): Promise<Population> {
+export async function enrolEverybody(
+  platform: BenchPlatform,
+  count: number,
+  users: number,
+  metricIds: readonly number[] = [],
+): Promise<Population> {
   const { post, query } = platform
   const experimentIds: number[] = []
-  while (experimentIds.length < count) experimentIds.push(await platform.makeExperiment())
+  while (experimentIds.length < count) {
+    const id = await platform.makeExperiment()
+    if (metricIds.length > 0)
+      await platform.put(`/experiments/${id}/metrics`, {
+        metrics: metricIds.map((metric_id, index) => ({ metric_id, role: index === 0 ? 'primary' : 'secondary' })),
+      })
+    experimentIds.push(id)
+  }
   await post('/experiments/check-eligibility', {
     user_id: 'somebody',
     experiment_ids: experimentIds,

@@ -96,14 +96,9 @@ async function makeExperiment(platform: BenchPlatform, name: string, metricIds: 
   const { id } = await platform.post<{ id: number }>('/experiments', { name, auto_start: false })
   for (const variant of ['control', 'one', 'two', 'three'])
     await platform.post(`/experiments/${id}/variants`, { name: variant, percent_allocated: 25 })
-  const response = await fetch(`${platform.server.url}/api/experiments/${id}/metrics`, {
-    method: 'PUT',
-    headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
-    body: JSON.stringify({
-      metrics: metricIds.map((metric_id, index) => ({ metric_id, role: index === 0 ? 'primary' : 'secondary' })),
-    }),
+  await platform.put(`/experiments/${id}/metrics`, {
+    metrics: metricIds.map((metric_id, index) => ({ metric_id, role: index === 0 ? 'primary' : 'secondary' })),
   })
-  if (!response.ok) throw new Error(await response.text())
   await platform.post(`/experiments/${id}/start`, {})
   return id
 }

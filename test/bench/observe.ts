@@ -1,10 +1,21 @@
 import { Session } from 'node:inspector/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { readStatements, timeStatements } from './statements.ts'
 
 /**
- * Is preloaded into every server of a bench. Reports the server's CPU time, memory and stalls, and profiles the server.
+ * Is preloaded into every server of a bench. Reports the server's CPU time, memory, stalls and SQL statements, and
+ * profiles the server.
  */
-export type Question = 'cpu' | 'memory' | 'collect' | 'stalls' | 'stalled' | 'profile' | 'profiled'
+export type Question =
+  | 'cpu'
+  | 'memory'
+  | 'collect'
+  | 'stalls'
+  | 'stalled'
+  | 'profile'
+  | 'profiled'
+  | 'time statements'
+  | 'statements'
 
 export type Memory = { rssBytes: number; peakRssBytes: number; heapBytes: number }
 
@@ -54,6 +65,10 @@ async function answer(question: Question): Promise<unknown> {
       return inspector().post('Profiler.start')
     case 'profiled':
       return (await inspector().post('Profiler.stop')).profile
+    case 'time statements':
+      return timeStatements()
+    case 'statements':
+      return readStatements()
   }
 }
 

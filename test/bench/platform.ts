@@ -10,6 +10,7 @@ export type BenchPlatform = {
   databaseUrl: string
   /** Calls the REST API. @throws Error if the call fails */
   post: <T>(path: string, body: object) => Promise<T>
+  put: <T>(path: string, body: object) => Promise<T>
   query: <T = unknown>(statement: string, values?: unknown[]) => Promise<T[]>
   /**
    * Creates an experiment with `control` and `treatment` at 50 % each, which a check starts.
@@ -53,21 +54,23 @@ export async function openPlatform(): Promise<BenchPlatform> {
         WORKERS: '1',
       })
     const server = await startAnother()
-    const post = async <T>(path: string, body: object): Promise<T> => {
+    const send = async <T>(method: 'POST' | 'PUT', path: string, body: object): Promise<T> => {
       const response = await fetch(`${server.url}/api${path}`, {
-        method: 'POST',
+        method,
         headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
         body: JSON.stringify(body),
       })
       if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`)
       return (await response.json()) as T
     }
+    const post = <T>(path: string, body: object) => send<T>('POST', path, body)
     let experiments = 0
     const platform: BenchPlatform = {
       server,
       token: '',
       databaseUrl: url,
       post,
+      put: (path, body) => send('PUT', path, body),
       query: async <T>(statement: string, values: unknown[] = []) =>
         (await database.query(statement, values)).rows as T[],
       makeExperiment: async (settings: object = {}) => {

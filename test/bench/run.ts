@@ -7,6 +7,7 @@ import { benchResults } from './results.ts'
 import { benchSnapshot } from './snapshot.ts'
 import { benchStatistics } from './statistics.ts'
 import { benchStreams } from './streams.ts'
+import { benchTotals } from './totals.ts'
 
 /** Runs `npm run bench -- <name> [options]`. Each bench answers one question and prints a table. */
 const benches: Record<string, (options: string[]) => Promise<void>> = {
@@ -19,6 +20,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   snapshot: benchSnapshot,
   statistics: benchStatistics,
   streams: benchStreams,
+  totals: benchTotals,
 }
 
 const [name = '', ...options] = process.argv.slice(2)
