@@ -7,6 +7,7 @@ import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { quantileRank } from '../statistics/winsorization.ts'
 import { isCounted } from '../totals/adding.ts'
 import { columns, counted, people } from '../totals/counting.ts'
+import { planForChunks } from '../totals/progress.ts'
 import { chunksOf } from './chunks.ts'
 import { asMeasures, rawFilterOf, type View } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
@@ -34,13 +35,13 @@ const valueFields = sql`'variant_id', u.variant_id, 'period', u.period, 'events'
   'exposing', m.exposing,
   'num', m.num, 'pre_num', m.pre_num`
 /** Selects the values of all counted users for one measure, and the number of counted users with or without a value. */
-const valuesOf = (units: string, metrics: string, which: RawBuilder<unknown> = sql``) => sql<Values>`
+const valuesOf = (units: string, metrics: string) => sql<Values>`
   select (select count(*) from ${sql.table(units)} u where ${isCounted('u')})::int as users, coalesce((
     select json_agg(json_build_object(${valueFields}))
-    from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id ${which}
+    from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id
       where ${isCounted('u')}), '[]') as found`
 const UNIT_FIELDS = ['user_id', 'variant_id', 'period', 'exposed_at', 'excluded_reason']
-const METRIC_FIELDS = ['user_id', 'measure_id', 'events', 'unusable', 'exposing', 'num', 'pre_num']
+const METRIC_FIELDS = ['user_id', 'events', 'unusable', 'exposing', 'num', 'pre_num']
 type Values = { users: number; found: Value[] }
 
 /**
@@ -59,16 +60,19 @@ export async function readCapped(
   const corrected = userIds.length > 0
   const unfolded = sql`${people(userIds)}, ${counted(null, run.id)},`
   const except = corrected ? sql`and not exists (select 1 from touched t where t.id = x.user_id)` : sql``
-  const now = (table: string, fresh: string, names: readonly string[]) => sql`
-    select ${columns(names, 'x')} from ${sql.table(table)} x where x.run_id = ${run.id} ${except}
-    ${corrected ? sql`union all select ${columns(names, 'x')} from ${sql.table(fresh)} x` : sql``}`
+  const now = (table: string, fresh: string, names: readonly string[], which: RawBuilder<unknown> = sql`true`) => sql`
+    select ${columns(names, 'x')} from ${sql.table(table)} x where x.run_id = ${run.id} and ${which} ${except}
+    ${corrected ? sql`union all select ${columns(names, 'x')} from ${sql.table(fresh)} x where ${which}` : sql``}`
+  // Nested loops over all pairs of users and values would take seconds.
+  await planForChunks(em)
   const rows = await execute(
     em,
     sql<Values>`
       with ${corrected ? unfolded : sql``}
       unit_now as materialized (${now('units', 'fresh_unit', UNIT_FIELDS)}),
-      metric_now as materialized (${now('unit_metrics', 'fresh_metric', METRIC_FIELDS)})
-      ${valuesOf('unit_now', 'metric_now', sql`and m.measure_id = ${measureId}`)}`,
+      metric_now as materialized (
+        ${now('unit_metrics', 'fresh_metric', METRIC_FIELDS, sql`x.measure_id = ${measureId}`)})
+      ${valuesOf('unit_now', 'metric_now')}`,
   )
   return capValues(rows as Values[], fraction)
 }

@@ -1,6 +1,5 @@
 import { type EntityManager, IsolationLevel } from '@mikro-orm/sql'
 import type { RunStatistics } from '../analysis/statistics.ts'
-import type { Run } from '../experiments/entity.ts'
 import { findAfterEnd } from '../totals/progress.ts'
 import type { Totals } from '../totals/worker.ts'
 import { gather } from './gather.ts'
@@ -14,7 +13,7 @@ export const NO_CORRECTION: Correction = { userIds: [], dataThrough: null }
 
 /**
  * Reads totals and unfolded events in one snapshot. Where too many events are unfolded, as after a burst, waits up to a
- * second for the fold and reads again. Under continuous load, or where the fold is held up, the statistics are still
+ * second for the fold before it reads. Under continuous load, or where the fold is held up, the statistics are still
  * those of a moment ago, and `dataThrough` says of which.
  */
 export async function read(
@@ -22,25 +21,23 @@ export async function read(
   totals: Pick<Totals, 'settle'>,
   query: ResultsQuery,
 ): Promise<RunStatistics> {
-  const statistics = await readSnapshot(em, query)
-  if (statistics.dataThrough === null) return statistics
-  await totals.settle(SETTLE_MS)
-  return readSnapshot(em, query)
-}
-
-const readSnapshot = (em: EntityManager, query: ResultsQuery) =>
-  inSnapshot(em, async (em) => {
-    const { run } = query
-    // Raw events and frozen totals need no correction.
-    const isExact = run === null || run.frozen_at !== null || needsRaw(query)
-    return gather(em, query, isExact ? NO_CORRECTION : await readCorrection(em, run))
+  const current = await inSnapshot(em, async (em) => {
+    const correction = await correctionOf(em, query)
+    return correction.dataThrough === null ? gather(em, query, correction) : null
   })
+  if (current !== null) return current
+  await totals.settle(SETTLE_MS)
+  return inSnapshot(em, async (em) => gather(em, query, await correctionOf(em, query)))
+}
 
 /** Runs reads in a read-only transaction with one snapshot. */
 export const inSnapshot = <Result>(em: EntityManager, read: (em: EntityManager) => Promise<Result>): Promise<Result> =>
   em.transactional(read, { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true })
 
-async function readCorrection(em: EntityManager, run: Run): Promise<Correction> {
+async function correctionOf(em: EntityManager, query: ResultsQuery): Promise<Correction> {
+  const { run } = query
+  // Raw events and frozen totals need no correction.
+  if (run === null || run.frozen_at !== null || needsRaw(query)) return NO_CORRECTION
   const { userIds, ended, since } = await readUnfolded(em, run)
   const others = ended && userIds ? await findAfterEnd(em, run.id, null) : []
   return { userIds: [...(userIds ?? []), ...others], dataThrough: userIds === null ? new Date(since) : null }
