@@ -22,8 +22,10 @@ const CHUNK = 500
 /** The most events and users that one pass takes. The assignments of one transaction are never divided. */
 export type Limits = { events: number; users: number }
 
+/** The milliseconds that a part of a pass took, and whether the part reached its limit. */
+export type Part = { ms: number; isFull: boolean }
 /** The work that a pass did; 'busy' where another process is folding. */
-export type Pass = 'busy' | { events: number; users: number; more: boolean }
+export type Pass = 'busy' | { events: number; more: boolean; parts: { [Of in keyof Limits]: Part } }
 
 /**
  * Runs one pass of the fold in one transaction. The pass takes settled events, changed assignments and other reasons
@@ -33,6 +35,7 @@ export type Pass = 'busy' | { events: number; users: number; more: boolean }
  */
 export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promise<Pass> {
   return orm.em.fork().transactional(async (em): Promise<Pass> => {
+    const began = performance.now()
     if (!(await tryLock(em, 'fold'))) return 'busy'
     await planForChunks(em)
     const batch = await readBatch(em, limits.events)
@@ -47,10 +50,18 @@ export function foldOnce(orm: MikroORM, limits: Limits, timeZone: string): Promi
       if (overLimit.length > 0) toRecount.push(...(await findPeople(em, overLimit)))
       toRecount.push(...(await addToUnits(em, batch, toRecount)))
     }
+    const added = performance.now()
     for (let start = 0; start < toRecount.length; start += CHUNK)
       await recount(em, toRecount.slice(start, start + CHUNK), batch.to)
     await moveCursor(em, batch.to, changed.next)
-    return { events: batch.events, users: toRecount.length, more: batch.more || changed.more }
+    return {
+      events: batch.events,
+      more: batch.more || changed.more,
+      parts: {
+        events: { ms: added - began, isFull: batch.more },
+        users: { ms: performance.now() - added, isFull: changed.more },
+      },
+    }
   })
 }
 

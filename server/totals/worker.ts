@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import { inBackground } from '../database/background.ts'
-import { type Filled, fillOnce, foldOnce, type Limits, type Pass } from './fold.ts'
+import { type Filled, fillOnce, foldOnce, type Limits, type Part, type Pass } from './fold.ts'
 import { type FoldState, isBehind, readFoldState, readNextXid } from './progress.ts'
 
 /**
@@ -36,25 +36,33 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
   /** The limits of the next pass, adapted to the time that the last pass took. */
   let limits: Limits = { events: 500, users: 100 }
 
-  function adapt(tookMs: number, did: Limits) {
-    const next = (of: keyof Limits) => {
-      const factor = tookMs > targetMs ? 0.5 : tookMs < targetMs / 2 && did[of] >= limits[of] ? 1.5 : 1
+  /**
+   * Adapts each limit to the time of its own part: a slow addition of events must not shrink the number of users. A
+   * part may take the time that the other part leaves, and at least half of the target.
+   */
+  function adapt({ events, users }: { [Of in keyof Limits]: Part }) {
+    const next = (of: keyof Limits, { ms, isFull }: Part, other: Part) => {
+      const allowedMs = Math.max(targetMs / 2, targetMs - other.ms)
+      const factor = ms > allowedMs ? 0.5 : isFull && ms < allowedMs / 2 ? 1.5 : 1
       return Math.round(Math.min(MOST[of], Math.max(LEAST[of], limits[of] * factor)))
     }
-    limits = { events: next('events'), users: next('users') }
+    limits = { events: next('events', events, users), users: next('users', users, events) }
   }
 
   async function fold(): Promise<Pass> {
-    const began = performance.now()
     const pass = await foldOnce(orm, limits, timeZone)
-    if (pass !== 'busy') adapt(performance.now() - began, pass)
+    if (pass !== 'busy') adapt(pass.parts)
     return pass
   }
 
   async function fillNext(runId: number | null): Promise<Filled> {
     const began = performance.now()
     const filled = await fillOnce(orm, limits, runId)
-    if (typeof filled === 'object') adapt(performance.now() - began, { events: 0, users: filled.users })
+    if (typeof filled === 'object')
+      adapt({
+        events: { ms: 0, isFull: false },
+        users: { ms: performance.now() - began, isFull: filled.users >= limits.users },
+      })
     return filled
   }
 
