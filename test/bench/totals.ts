@@ -48,7 +48,7 @@ const STATEMENT_LENGTH = 90
 export async function benchTotals(args: string[]): Promise<void> {
   const options = readOptions(args, HELP, DEFAULTS)
   if (!options) return
-  const rows = []
+  const rows: Awaited<ReturnType<typeof measure>>[] = []
   for (let number = 1; number <= options.rounds; number++) {
     const platform = await openPlatform()
     try {
@@ -110,11 +110,11 @@ async function exposeEarlier({ query }: BenchPlatform) {
   await query(`update runs set started_at = started_at - make_interval(days => $1)`, [EXPOSED_DAYS + 1])
   await query(`update allocation_periods set "from" = "from" - make_interval(days => $1)`, [EXPOSED_DAYS + 1])
   await query(
-    `update assignments a set assigned_at = moved.at, exposed_at = moved.at
+    `update assignments a set assigned_at = moved.at, exposed_at = moved.at, dimensions = $2
      from (select a.user_id, date_trunc('milliseconds', now() - make_interval(days => $1) * random()) as at
        from (select distinct user_id from assignments) a) moved
      where a.user_id = moved.user_id`,
-    [EXPOSED_DAYS],
+    [EXPOSED_DAYS, { country_code: 'US' }],
   )
 }
 
@@ -137,7 +137,7 @@ async function load(platform: BenchPlatform, options: Options, { experiments, us
     platform.post('/experiments/check-eligibility', {
       user_id: `user_${number}`,
       experiment_ids: experimentIds,
-      attributes: { country_code: number % 3 === 0 ? 'DE' : 'US' },
+      attributes: { country_code: 'US' },
     })
   for (let step = 0, users = known; step < steps; step++) {
     const until = known + Math.round((options.new * (step + 1)) / steps)
