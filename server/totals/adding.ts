@@ -37,18 +37,16 @@ const IS_COUNTED_IN = new Map<string, RawBuilder<unknown>>([
   ...Object.entries(IS_COUNTED_AS),
   ...Object.entries(EXCLUSIONS).map(([reason, name]) => [snakeCase(name), isExcludedFor(reason)] as const),
 ])
-/** The columns of `variant_units`, summed over rows `x` with a sign of 1 or -1. */
+/** The columns of `variant_units`, over rows `x` of units. */
 const unitCounts = sql.join(
-  UNIT_COUNT_COLUMNS.map(
-    (name) => sql`coalesce(sum(x.sign) filter (where ${IS_COUNTED_IN.get(name)}), 0) as ${sql.ref(name)}`,
-  ),
+  UNIT_COUNT_COLUMNS.map((name) => sql`count(*) filter (where ${IS_COUNTED_IN.get(name)}) as ${sql.ref(name)}`),
 )
 
 const COUNTED: Record<Counter, RawBuilder<unknown>> = {
-  users: sql`coalesce(sum(x.sign) filter (where x.events > 0), 0)`,
-  exposing: sql`coalesce(sum(x.sign) filter (where x.events > 0 and x.exposing), 0)`,
-  events: sql`sum(x.sign * x.events)`,
-  unusable: sql`sum(x.sign * x.unusable)`,
+  users: sql`count(*) filter (where x.events > 0)`,
+  exposing: sql`count(*) filter (where x.events > 0 and x.exposing)`,
+  events: sql`sum(x.events)`,
+  unusable: sql`sum(x.unusable)`,
 }
 const PRODUCTS = new Map<string, (typeof PRODUCT_COLUMNS)[number]>(
   PRODUCT_COLUMNS.map((product) => [product.column, product]),
@@ -56,21 +54,31 @@ const PRODUCTS = new Map<string, (typeof PRODUCT_COLUMNS)[number]>(
 function totalOf(name: string) {
   if (name in COUNTED) return COUNTED[name as Counter]
   const product = PRODUCTS.get(name)
-  if (!product) return sql`sum(x.sign * ${sql.ref(`x.${name}`)})`
-  return sql`sum(x.sign * ${sql.ref(`x.${product.one}`)} * ${sql.ref(`x.${product.other}`)})`
+  return product
+    ? sql`sum(${sql.ref(`x.${product.one}`)} * ${sql.ref(`x.${product.other}`)})`
+    : sql`sum(${sql.ref(`x.${name}`)})`
 }
-/** The columns of `variant_metrics`, summed over rows `x` with a sign of 1 or -1. */
+/** The columns of `variant_metrics`, over rows `x` of units with their amounts. */
 const metricSums = sql.join(TOTAL_COLUMNS.map((name) => sql`${totalOf(name)} as ${sql.ref(name)}`))
 
 const CELL = sql`x.run_id, x.period, x.variant_id, d.dimension, d.dimension_value`
+const GROUP = sql`x.sign, x.run_id, x.period, x.variant_id, x.dimensions`
+const signed = (names: readonly string[]) =>
+  sql.join(names.map((name) => sql`sum(x.sign * ${sql.ref(`x.${name}`)}) as ${sql.ref(name)}`))
 
-/** Adds up signed rows of units to rows of `variant_units`. */
-export const unitTotals = (signed: RawBuilder<unknown>) => sql`
-  select ${CELL}, ${unitCounts} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}`
+/**
+ * Adds up signed rows of units to rows of `variant_units`. Rows with the same dimensions are added up first, so that
+ * each group, and not each row, is repeated for every dimension and multiplied by its sign.
+ */
+export const unitTotals = (rows: RawBuilder<unknown>) => sql`
+  select ${CELL}, ${signed(UNIT_COUNT_COLUMNS)}
+  from (select ${GROUP}, ${unitCounts} from (${rows}) x group by ${GROUP}) x ${dimensionsOf('x')} group by ${CELL}`
 
-/** Adds up signed rows of units with their amounts to rows of `variant_metrics`. */
-export const metricTotals = (signed: RawBuilder<unknown>) => sql`
-  select ${CELL}, x.measure_id, ${metricSums} from (${signed}) x ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
+/** Adds up signed rows of units with their amounts to rows of `variant_metrics`, likewise. */
+export const metricTotals = (rows: RawBuilder<unknown>) => sql`
+  select ${CELL}, x.measure_id, ${signed(TOTAL_COLUMNS)}
+  from (select ${GROUP}, x.measure_id, ${metricSums} from (${rows}) x group by ${GROUP}, x.measure_id) x
+  ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
 
 /** Selects rows of units from a CTE, each with this sign. */
 export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') => sql`
