@@ -2,7 +2,8 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { isCounted, metricTotals } from './adding.ts'
-import { countsAfter, countsBefore, cursorOf, isUnfit, numberOf, takes } from './counting.ts'
+import { UNIT_METRIC_COLUMNS } from './columns.ts'
+import { columns, countsAfter, countsBefore, cursorOf, isUnfit, numberOf, takes } from './counting.ts'
 import type { Batch } from './progress.ts'
 import { putMetrics } from './queries.ts'
 
@@ -33,7 +34,7 @@ export async function addToDays(em: EntityManager, batch: Batch, timeZone: strin
         select b.user_id, b.type_id, (b.timestamp at time zone ${timeZone})::date as day, count(*),
           coalesce(sum(b.value), 0),
           count(*) filter (where b.unusable)
-        from batch b group by b.user_id, b.type_id, day
+        from batch b group by b.user_id, b.type_id, day order by b.user_id, b.type_id, day
         on conflict (user_id, type_id, day) do update set events = d.events + excluded.events,
           value = d.value + excluded.value,
           unusable = d.unusable + excluded.unusable)
@@ -47,6 +48,9 @@ export async function addToDays(em: EntityManager, batch: Batch, timeZone: strin
         value = q.value + excluded.value`,
   )
 }
+
+/** The columns of `unit_metrics` that an addition changes: all but the amounts before the exposure. */
+const ADDED_COLUMNS = UNIT_METRIC_COLUMNS.filter((name) => name !== 'pre_num' && name !== 'pre_den')
 
 /** The columns of a unit `u` that are joined to each event. */
 const ofUnit = sql`u.variant_id as unit_variant_id, u.period, u.dimensions, u.exposed_at, u.excluded_reason,
@@ -84,7 +88,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         left join measure_parts m on m.type = e.type and ${takes}
         left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
         where ${inBatch(batch)} and (m.measure_id is not null or e.variant_id is not null)),
-      found as materialized (
+      found as not materialized (
         -- An event that names an experiment counts in its runs, any other event in all runs of the person. A measure
         -- with any_tag takes both.
         select e.*, r.id as run_id, r.started_at, r.ended_at, ${ofUnit}, true as is_own
@@ -133,15 +137,19 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           from met m
           where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
           group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted,
-            m.is_binary) a
+            m.is_binary
+          -- In the order of the index, so that look-ups and changes read each page once.
+          order by m.user_id, m.run_id, m.measure_id) a
         left join lateral (
           select m.events, m.num, m.den, m.pre_num, m.pre_den, m.exposing from unit_metrics m
           where m.user_id = a.user_id and m.run_id = a.run_id and m.measure_id = a.measure_id offset 0) b on true),
-      put as (
-        insert into unit_metrics as m (user_id, run_id, measure_id, events, unusable, num, den, exposing, first_at,
-          last_at)
-        select a.user_id, a.run_id, a.measure_id, a.events, a.unusable, a.num, a.den, a.exposing, a.first_at, a.last_at
-          from added a
+      -- Only the fold writes these rows, so that a first row needs no check for a conflict.
+      put_first as (
+        insert into unit_metrics (${columns(ADDED_COLUMNS)})
+        select ${columns(ADDED_COLUMNS, 'a')} from added a where a.is_first),
+      put_more as (
+        insert into unit_metrics as m (${columns(ADDED_COLUMNS)})
+        select ${columns(ADDED_COLUMNS, 'a')} from added a where not a.is_first
         on conflict (user_id, run_id, measure_id) do update set events = m.events + excluded.events,
           num = m.num + excluded.num,
           den = m.den + excluded.den, unusable = m.unusable + excluded.unusable,
