@@ -14,6 +14,7 @@ import {
   type UnitCountColumn,
 } from '../totals/columns.ts'
 import { counted, people, stored } from '../totals/counting.ts'
+import { planForChunks } from '../totals/progress.ts'
 import { metricColumns, unitColumns } from '../totals/whole.ts'
 
 /** Reads the totals of a run, corrected by unfolded events. The cost does not grow with the number of events. */
@@ -56,6 +57,8 @@ export async function readTotals(
     unit_unfolded as materialized (${unitChanges}),
     metric_unfolded as materialized (${metricChanges}),`
   const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
+  // Without statistics on the recounted rows, the planner would join them by nested loops that take seconds.
+  if (corrected) await planForChunks(em)
   const isMeasured = sql`x.measure_id in (select j.id::int from ${list(measureIds)} as j (id))`
   const andUnfolded = (table: 'unit_unfolded' | 'metric_unfolded', names: typeof unitColumns) =>
     corrected ? sql`union all select ${names} from ${sql.table(table)}` : sql``
