@@ -1,16 +1,18 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import { sum } from 'simple-statistics'
 import type { MetricSums, SummedMetric } from '../analysis/statistics.ts'
 import { NO_TOTALS } from '../analysis/sums.ts'
 import { execute } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { quantileRank } from '../statistics/winsorization.ts'
 import { isCounted } from '../totals/adding.ts'
-import { columns, counted, people } from '../totals/counting.ts'
+import { counted } from '../totals/counting.ts'
 import { planForChunks } from '../totals/progress.ts'
 import { chunksOf } from './chunks.ts'
 import { asMeasures, rawFilterOf, type View } from './raw.ts'
 import type { MeasuredRun } from './totals.ts'
+import { usersNow } from './users.ts'
 
 /**
  * Reads values per user and caps them at a quantile of all users' values. Every event may move the cap, so totals
@@ -20,29 +22,34 @@ import type { MeasuredRun } from './totals.ts'
 /** The sums of capped values and capped covariates, the caps, and the number of capped users. */
 type Capped = Pick<SummedMetric, 'sums'> & { caps: NonNullable<SummedMetric['caps']> }
 
-/** The figures of one user that the sums need. */
-type Value = {
+/**
+ * The users of a variant and period. Values and covariates are columns: an object per user would take most of the time
+ * of an answer.
+ */
+type Values = {
   variant_id: number
   period: number
+  /** Counted users, with or without a value. */
+  n: number
+  /** Users with an event, and those of them whom such an event exposed. */
+  users: number
+  exposing: number
   events: number
   unusable: number
-  exposing: boolean
-  num: number
-  pre_num: number
+  /** The values, and in the same order the covariates, of the users who have a value; null where nobody has. */
+  nums: number[] | null
+  pre_nums: number[] | null
 }
 
-const valueFields = sql`'variant_id', u.variant_id, 'period', u.period, 'events', m.events, 'unusable', m.unusable,
-  'exposing', m.exposing,
-  'num', m.num, 'pre_num', m.pre_num`
-/** Selects the values of all counted users for one measure, and the number of counted users with or without a value. */
-const valuesOf = (units: string, metrics: string) => sql<Values>`
-  select (select count(*) from ${sql.table(units)} u where ${isCounted('u')})::int as users, coalesce((
-    select json_agg(json_build_object(${valueFields}))
-    from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id
-      where ${isCounted('u')}), '[]') as found`
-const UNIT_FIELDS = ['user_id', 'variant_id', 'period', 'exposed_at', 'excluded_reason']
-const METRIC_FIELDS = ['user_id', 'events', 'unusable', 'exposing', 'num', 'pre_num']
-type Values = { users: number; found: Value[] }
+const VALUE_COLUMNS = ['events', 'unusable', 'exposing', 'num', 'pre_num']
+/** Selects the values of counted users for one measure. */
+const valuesOf = (units: RawBuilder<unknown>, metrics: string) => sql<Values>`
+  select u.variant_id, u.period, count(*)::int as n, (count(*) filter (where m.events > 0))::int as users,
+    (count(*) filter (where m.events > 0 and m.exposing))::int as exposing,
+    coalesce(sum(m.events), 0)::float8 as events, coalesce(sum(m.unusable), 0)::float8 as unusable,
+    json_agg(m.num) filter (where m.num is not null) as nums,
+    json_agg(m.pre_num) filter (where m.num is not null) as pre_nums
+  from ${units} u left join ${sql.table(metrics)} m on m.user_id = u.user_id group by u.variant_id, u.period`
 
 /**
  * Reads the values that totals keep per user for one measure, and caps them at a quantile of all users' values. The
@@ -57,24 +64,13 @@ export async function readCapped(
   fraction: number,
   userIds: readonly string[],
 ): Promise<Capped> {
-  const corrected = userIds.length > 0
-  const unfolded = sql`${people(userIds)}, ${counted(null, run.id)},`
-  const except = corrected ? sql`and not exists (select 1 from touched t where t.id = x.user_id)` : sql``
-  const now = (table: string, fresh: string, names: readonly string[], which: RawBuilder<unknown> = sql`true`) => sql`
-    select ${columns(names, 'x')} from ${sql.table(table)} x where x.run_id = ${run.id} and ${which} ${except}
-    ${corrected ? sql`union all select ${columns(names, 'x')} from ${sql.table(fresh)} x where ${which}` : sql``}`
-  // Nested loops over all pairs of users and values would take seconds.
   await planForChunks(em)
-  const rows = await execute(
+  const values = await execute(
     em,
     sql<Values>`
-      with ${corrected ? unfolded : sql``}
-      unit_now as materialized (${now('units', 'fresh_unit', UNIT_FIELDS)}),
-      metric_now as materialized (
-        ${now('unit_metrics', 'fresh_metric', METRIC_FIELDS, sql`x.measure_id = ${measureId}`)})
-      ${valuesOf('unit_now', 'metric_now')}`,
+      with ${usersNow(run, measureId, VALUE_COLUMNS, userIds)} ${valuesOf(sql`unit_now`, 'metric_now')}`,
   )
-  return capValues(rows as Values[], fraction)
+  return capValues(values, fraction)
 }
 
 /** Computes all values from raw events and caps them likewise. @param declared dimensions of the experiment */
@@ -86,48 +82,60 @@ export async function readCappedRaw(
   view: View,
   declared: readonly string[],
 ): Promise<Capped> {
-  const chunks: Values[] = []
-  for await (const person of chunksOf(em, run)) {
-    const rows = await execute(
-      em,
-      sql<Values>`
-        with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
-        ${valuesOf('fresh_unit', 'fresh_metric')}`,
+  const chunks: Values[][] = []
+  for await (const person of chunksOf(em, run))
+    chunks.push(
+      await execute(
+        em,
+        sql<Values>`
+          with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
+          ${valuesOf(sql`(select x.* from fresh_unit x where ${isCounted('x')})`, 'fresh_metric')}`,
+      ),
     )
-    chunks.push(...rows)
-  }
-  return capValues(chunks, fraction)
+  return capValues(chunks.flat(), fraction)
 }
 
-/** Caps the values and adds them up by variant and period. A counted user without a value has the value 0. */
-function capValues(chunks: readonly Values[], fraction: number): Capped {
-  const users = chunks.reduce((sum, chunk) => sum + chunk.users, 0)
-  const values = chunks.flatMap(({ found }) => found)
-  const capOf = (amount: 'num' | 'pre_num') => {
+/**
+ * Caps the values and adds them up by variant and period. A counted user without a value has the value 0. The sums are
+ * compensated, so that they do not depend on the order of the users.
+ */
+function capValues(rows: readonly Values[], fraction: number): Capped {
+  const users = sum(rows.map(({ n }) => n))
+  const valued = rows.flatMap(({ nums, pre_nums, ...row }) => (nums && pre_nums ? [{ ...row, nums, pre_nums }] : []))
+  const capOf = (column: 'nums' | 'pre_nums') => {
     if (users === 0) return null
     const all = new Float64Array(users)
-    for (const [index, value] of values.entries()) all[index] = value[amount]
+    let filled = 0
+    for (const row of valued) {
+      all.set(row[column], filled)
+      filled += row[column].length
+    }
     return all.sort()[quantileRank(users, fraction) - 1] as number
   }
-  const caps: Capped['caps'] = { outcome: capOf('num'), covariate: capOf('pre_num'), capped: {} }
-  const cells = new Map<string, MetricSums>()
-  for (const value of values) {
-    const { variant_id: variantId, period } = value
-    const num = Math.min(value.num, caps.outcome ?? Infinity)
-    const preNum = Math.min(value.pre_num, caps.covariate ?? Infinity)
-    caps.capped[variantId] = (caps.capped[variantId] ?? 0) + (value.num > num ? 1 : 0)
-    const key = `${variantId} ${period}`
-    const cell = cells.get(key) ?? { ...NO_TOTALS, variantId, period }
-    cell.users += value.events > 0 ? 1 : 0
-    cell.exposing += value.events > 0 && value.exposing ? 1 : 0
-    cell.events += value.events
-    cell.unusable += value.unusable
-    cell.num += num
-    cell.preNum += preNum
-    cell.numNum += num ** 2
-    cell.numPreNum += num * preNum
-    cell.preNumPreNum += preNum ** 2
-    cells.set(key, cell)
+  const caps: Capped['caps'] = { outcome: capOf('nums'), covariate: capOf('pre_nums'), capped: {} }
+  const sums: MetricSums[] = []
+  for (const cell of Map.groupBy(valued, ({ variant_id, period }) => `${variant_id} ${period}`).values()) {
+    const { variant_id: variantId, period } = cell[0] as Values
+    const upTo = (cap: number | null) => (num: number) => Math.min(num, cap ?? Infinity)
+    const nums = cell.flatMap((row) => row.nums.map(upTo(caps.outcome)))
+    const preNums = cell.flatMap((row) => row.pre_nums.map(upTo(caps.covariate)))
+    const capped = cell.flatMap((row) => row.nums).filter((num, index) => num > (nums[index] as number)).length
+    caps.capped[variantId] = (caps.capped[variantId] ?? 0) + capped
+    const add = (name: 'users' | 'exposing' | 'events' | 'unusable') => sum(cell.map((row) => row[name]))
+    sums.push({
+      ...NO_TOTALS,
+      variantId,
+      period,
+      users: add('users'),
+      exposing: add('exposing'),
+      events: add('events'),
+      unusable: add('unusable'),
+      num: sum(nums),
+      preNum: sum(preNums),
+      numNum: sum(nums.map((num) => num ** 2)),
+      numPreNum: sum(nums.map((num, index) => num * (preNums[index] as number))),
+      preNumPreNum: sum(preNums.map((num) => num ** 2)),
+    })
   }
-  return { caps, sums: [...cells.values()] }
+  return { caps, sums }
 }
