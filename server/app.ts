@@ -34,6 +34,7 @@ import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
 import { uploadRoutes } from './http/uploads.ts'
+import { measureQuantiles } from './metrics/store.ts'
 import { createFreezer } from './results/freeze.ts'
 import { createTotals } from './totals/worker.ts'
 import { createAliasWriter, createForget } from './users/aliases.ts'
@@ -75,6 +76,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
   try {
     await migrate(database, config.timeZone)
     await beginHistory(orm.em.fork())
+    await orm.em.fork().transactional(measureQuantiles)
     const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)

@@ -41,6 +41,7 @@ import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
+import { Migration0006Numbers } from './migrations/0006-numbers.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
 /** A query that takes longer fails, because the database is then frozen or unreachable. */
@@ -97,6 +98,7 @@ const migrations = [
   Migration0003Flags,
   Migration0004Totals,
   Migration0005Metrics,
+  Migration0006Numbers,
 ]
 
 /** An open database: its ORM, whether it is embedded, and the function that closes it. */

@@ -25,7 +25,7 @@ export const MetricVersion = defineEntity({
       p.manyToOne(Metric).primary().mapToPk().fieldName('metric_id').updateRule('no action').deleteRule('cascade'),
     version: p.integer().primary().autoincrement(false),
     definition: p.json().columnType('jsonb').$type<MetricDefinition>(),
-    /** The measure that totals hold; null: the metric is read from events. */
+    /** The measure that totals hold. Null until the next start for a quantile that an earlier version defined. */
     measure_id: p.integer().strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },

@@ -18,5 +18,7 @@ export type MeasureDefinition = {
   until_ms: number | null
   before_ms: number
   any_tag: boolean
+  /** The numbers of each user's events are kept beside their sum, for quantiles. */
+  keeps_numbers: boolean
   parts: MeasurePart[]
 }

@@ -4,25 +4,20 @@ import type { MetricDefinition } from './schema.ts'
 
 export type { MetricDefinition }
 
-/** Compiles a definition. The order of the fields must not change: stored keys have it, see `keyOf`. */
-export function readingOf(definition: MetricDefinition): MeasureDefinition {
+/**
+ * Compiles a definition to the measure that totals hold. The order of the fields must not change: stored keys have it,
+ * see `keyOf`.
+ * @throws DomainError BAD_REQUEST for an invalid filter
+ */
+export function measureOf(definition: MetricDefinition): MeasureDefinition {
   const type = typeOf(definition)
   return {
     is_binary: type.isBinary,
     ...type.windowOf(definition),
     any_tag: definition.any_tag,
+    keeps_numbers: type.keepsNumbers,
     parts: type.partsOf(definition),
   }
-}
-
-/**
- * Compiles the measure that totals hold for a metric.
- * @returns null for a quantile, which totals cannot hold
- * @throws DomainError BAD_REQUEST for an invalid filter
- */
-export function measureOf(definition: MetricDefinition): MeasureDefinition | null {
-  const reading = readingOf(definition)
-  return typeOf(definition).isAddedUp ? reading : null
 }
 
 /** Returns how long after the exposure events count, in milliseconds; null: until the run's end. */
@@ -32,5 +27,9 @@ export const windowMs = (definition: MetricDefinition) => typeOf(definition).win
 export const hasCovariate = (definition: MetricDefinition) =>
   'covariate_days' in definition && definition.covariate_days > 0
 
-/** Writes the key of a measure. Definitions that compile to the same measure have the same key. */
-export const keyOf = (measure: MeasureDefinition) => `definition:${JSON.stringify(measure)}`
+/**
+ * Writes the key of a measure. Definitions that compile to the same measure have the same key. Keys are older than
+ * `keeps_numbers`, so they name it only where it is true.
+ */
+export const keyOf = ({ keeps_numbers, ...measure }: MeasureDefinition) =>
+  `definition:${JSON.stringify(keeps_numbers ? { keeps_numbers, ...measure } : measure)}`

@@ -15,8 +15,8 @@ type TypeStrategy<Definition> = {
   kind: Kind
   /** A user with an event has the value 1, any other user 0. */
   isBinary: boolean
-  /** Values are added up, so that totals hold them; otherwise answers read single events. */
-  isAddedUp: boolean
+  /** The analysis needs the number of each event, and not only their sum per user. */
+  keepsNumbers: boolean
   /** @throws DomainError BAD_REQUEST for an invalid filter */
   partsOf: (definition: Definition) => MeasurePart[]
   /** Returns the times since the exposure in which events count. */
@@ -62,35 +62,35 @@ export const METRIC_TYPES = {
     ...windowed,
     kind: 'proportion',
     isBinary: true,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: (definition) => [eventsOf(definition)],
   },
   count: {
     ...windowed,
     kind: 'mean',
     isBinary: false,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: (definition) => [eventsOf(definition)],
   },
   sum: {
     ...windowed,
     kind: 'mean',
     isBinary: false,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: (definition) => [partOf(1, definition, false)],
   },
   mean: {
     ...windowed,
     kind: 'ratio',
     isBinary: false,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: (definition) => [partOf(1, definition, false), partOf(2, definition, true)],
   },
   ratio: {
     ...windowed,
     kind: 'ratio',
     isBinary: false,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: ({ numerator, denominator }) => [
       partOf(1, numerator, !numerator.property, 'numerator'),
       partOf(2, denominator, !denominator.property, 'denominator'),
@@ -99,7 +99,7 @@ export const METRIC_TYPES = {
   retention: {
     kind: 'proportion',
     isBinary: true,
-    isAddedUp: true,
+    keepsNumbers: false,
     partsOf: (definition) => [eventsOf(definition)],
     windowOf: ({ day }) => ({ from_ms: day * DAY_MS, until_ms: (day + 1) * DAY_MS, before_ms: 0 }),
     within: (definition) => definition,
@@ -108,7 +108,7 @@ export const METRIC_TYPES = {
     ...windowed,
     kind: 'quantile',
     isBinary: false,
-    isAddedUp: false,
+    keepsNumbers: true,
     partsOf: (definition) => [partOf(1, definition, false)],
   },
 } satisfies { [Type in MetricDefinition['type']]: TypeStrategy<DefinitionOf<Type>> }

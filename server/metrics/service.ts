@@ -36,8 +36,7 @@ async function deriveKey(em: EntityManager, name: string): Promise<string> {
 }
 
 async function addVersion(em: EntityManager, { id, version }: Metric, definition: MetricDefinition) {
-  const measure = measureOf(definition)
-  const measure_id = measure && (await storeMeasure(em, measure))
+  const measure_id = await storeMeasure(em, measureOf(definition))
   em.create(MetricVersion, { metric_id: id, version, definition, measure_id })
   await em.flush()
 }

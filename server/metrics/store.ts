@@ -3,7 +3,8 @@ import { sql } from 'kysely'
 import { execute, rows } from '../database/sql.ts'
 import { MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.ts'
 import { columns, measureColumns, partColumns } from '../totals/counting.ts'
-import { keyOf } from './measure.ts'
+import { ExperimentMetric, MetricVersion } from './entity.ts'
+import { keyOf, measureOf } from './measure.ts'
 import type { MeasureDefinition } from './measure-definition.ts'
 
 /** Stores a measure, unless it is stored already. @returns the id of the measure */
@@ -41,6 +42,20 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
       where x.experiment_id = ${experimentId} and v.measure_id is not null
       on conflict (run_id, measure_id) do nothing`,
   )
+}
+
+/**
+ * Stores the measures of quantiles that have none, because they were defined before totals kept numbers, and adds them to
+ * unfrozen runs.
+ */
+export async function measureQuantiles(em: EntityManager) {
+  const versions = await em.find(MetricVersion, { measure_id: null })
+  for (const version of versions) version.measure_id = await storeMeasure(em, measureOf(version.definition))
+  await em.flush()
+  const metricIds = versions.map(({ metric_id }) => metric_id)
+  const attached = await em.find(ExperimentMetric, { metric_id: { $in: metricIds } })
+  for (const experimentId of new Set(attached.map(({ experiment_id }) => experiment_id)))
+    await measureRuns(em, experimentId)
 }
 
 /** Finds the experiments with an unfrozen run that a metric measures. @returns ids in ascending order */

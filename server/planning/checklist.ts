@@ -63,13 +63,12 @@ async function askPlanner(
 ): Promise<Planner> {
   const nothing = { baseline: null, effect: null, total_users: null, users: null, days: null, weeks: null }
   if (!metric) return { ...nothing, reason: 'No primary metric is attached: attach one to plan for it' }
-  const measure = measureOf(metric.definition)
-  if (!measure)
+  if (typeOf(metric.definition).kind === 'quantile')
     return {
       ...nothing,
       reason: 'Users cannot be planned for a quantile, because its spread depends on the distribution of the values',
     }
-  const baseline = await readBaseline(em, measure)
+  const baseline = await readBaseline(em, measureOf(metric.definition))
   const effect = experiment.planned_effect ?? metric.definition.minimum_detectable_effect ?? DEFAULT_EFFECT
   const shown = { ...nothing, baseline, effect }
   if (allocation.length < 2)

@@ -6,8 +6,9 @@ import { NO_SUMS } from '../analysis/sums.ts'
 import type { Experiment, Run } from '../experiments/entity.ts'
 import { readCapped, readCappedRaw } from './caps.ts'
 import { ENGINE_VERSION } from './engine.ts'
+import { readQuantile, readQuantileRaw } from './quantiles.ts'
 import { type Correction, cellOf, declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
-import { readQuantile, readRaw } from './raw.ts'
+import { readRaw } from './raw.ts'
 import { readShape, type Shape } from './shape.ts'
 import type { Spec } from './specs.ts'
 import { findSuspects } from './suspects.ts'
@@ -122,17 +123,22 @@ async function metricOf(
   const { question, view, experiment } = query
   const declared = declaredOf(experiment)
   const users = units.reduce((sum, row) => sum + row.users, 0)
+  const readsRaw = rows.isRaw || cellOf(query) !== null
   const began = performance.now()
   const costNow = () => ({ milliseconds: Math.round(performance.now() - began), users })
   if (metric.kind === 'quantile') {
     const kept = keptQuantile(query, metric.key)
     if (kept) return kept
     const { quantile } = metric
-    const quantiles = await readQuantile(em, run, measure, quantile, question.confidenceLevel, view, declared)
-    return { ...metric, source: 'events', cost: costNow(), quantiles }
+    const level = question.confidenceLevel
+    const isRaw = readsRaw || measureId === null
+    const quantiles = isRaw
+      ? await readQuantileRaw(em, run, measure, quantile, level, view, declared)
+      : await readQuantile(em, run, measureId, quantile, level, correction.userIds)
+    return { ...metric, status: 'ready', source: isRaw ? 'events' : 'users', cost: costNow(), quantiles }
   }
   if (metric.cap !== null && metric.status === 'ready') {
-    const isRaw = rows.isRaw || cellOf(query) !== null || measureId === null
+    const isRaw = readsRaw || measureId === null
     const capped = isRaw
       ? await readCappedRaw(em, run, measure, metric.cap, view, declared)
       : await readCapped(em, run, measureId, metric.cap, correction.userIds)

@@ -1,10 +1,8 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import type { QuantileSums } from '../analysis/statistics.ts'
 import { execute, list, rows } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
-import { summarizeQuantile } from '../statistics/quantile.ts'
-import { isCounted, metricTotals, signedMetrics, signedUnits, unitTotals } from '../totals/adding.ts'
+import { metricTotals, signedMetrics, signedUnits, unitTotals } from '../totals/adding.ts'
 import { CELL_COLUMNS, MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.ts'
 import { counted, measureColumns, partColumns, type RawFilter } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
@@ -112,47 +110,4 @@ export async function readRaw(
   const cellOf = (row: UnitRow | MetricRow) =>
     JSON.stringify([...CELL_COLUMNS, 'measure_id'].map((name) => (row as Record<string, unknown>)[name]))
   return { units: addUp(units, cellOf, CELL_COLUMNS), metrics: addUp(metrics, cellOf, [...CELL_COLUMNS, 'measure_id']) }
-}
-
-/**
- * Reads the figures of a quantile for each variant from raw events: order statistics, and sums over users of their
- * events and of the events at or below the quantile. Variants with too few events are left out.
- * @param fraction of the events below the quantile, such as 0.95
- * @param confidenceLevel of the order statistics around the quantile
- * @param declared dimensions of the experiment
- */
-export async function readQuantile(
-  em: EntityManager,
-  run: MeasuredRun,
-  measure: MeasureDefinition,
-  fraction: number,
-  confidenceLevel: number,
-  view: View,
-  declared: readonly string[],
-): Promise<QuantileSums[]> {
-  const clusters = new Map<number, number[][]>()
-  for await (const person of chunksOf(em, run)) {
-    const rows = await execute(
-      em,
-      sql<{ variant_id: number; found: number[] }>`
-        with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
-        select u.variant_id, json_agg(a.number::float8) as found
-        from acted a join fresh_unit u on u.user_id = a.user_id
-        where a.is_after and a.number is not null and ${isCounted('u')}
-        group by a.user_id, u.variant_id`,
-    )
-    for (const { variant_id, found } of rows) {
-      const known = clusters.get(variant_id) ?? []
-      known.push(found)
-      clusters.set(variant_id, known)
-    }
-  }
-  return [...clusters]
-    .toSorted(([one], [other]) => one - other)
-    .flatMap(([variantId, values]) => {
-      const summary = summarizeQuantile(values, fraction, confidenceLevel)
-      if (!summary) return []
-      const { ranks: _, ...sums } = summary
-      return [{ variantId, ...sums }]
-    })
 }

@@ -6,6 +6,7 @@ import { Experiment, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
 import { readAttached, readVersions } from '../metrics/attached.ts'
 import { Segment } from '../segments/entity.ts'
+import { RunMetric } from '../totals/entity.ts'
 import { findFrozen } from './frozen.ts'
 import { declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
 import { type GetResults, getResults } from './question-schema.ts'
@@ -51,7 +52,11 @@ export async function resolve(
   const windowHours = input.window_hours ?? null
   const kept = run?.frozen_at ? await keptStatistics(em, experiment.id, run) : null
   const metrics = kept ? await readVersions(em, kept.metrics) : await readAttached(em, experiment.id)
-  const attached = metrics.map((metric) => specOf(metric, windowHours))
+  const attached = await withNumbers(
+    em,
+    run,
+    metrics.map((metric) => specOf(metric, windowHours)),
+  )
   expectKnown(experiment, attached, input.metrics ?? [])
   const query: ResultsQuery = {
     experiment,
@@ -106,6 +111,19 @@ async function specsOf(
   }
 }
 
+/**
+ * Leaves out the measures of quantiles whose numbers the run does not hold: they are answered from events. Past events
+ * may not be filled in yet, and runs that an earlier version froze hold none.
+ */
+async function withNumbers(em: EntityManager, run: Run | null, specs: readonly Spec[]): Promise<Spec[]> {
+  const ids = specs.flatMap(({ metric, measureId }) => (metric.kind === 'quantile' && measureId ? [measureId] : []))
+  const measured = run && ids.length > 0 ? await em.find(RunMetric, { run_id: run.id, measure_id: { $in: ids } }) : []
+  const held = new Set(measured.flatMap(({ measure_id, ready_at }) => (ready_at ? [measure_id] : [])))
+  return specs.map((spec) =>
+    spec.metric.kind === 'quantile' && !held.has(spec.measureId ?? 0) ? { ...spec, measureId: null } : spec,
+  )
+}
+
 /** Reads the statistics that a run was frozen with. */
 async function keptStatistics(em: EntityManager, experimentId: number, { id, number }: Run) {
   const frozen = await findFrozen(em, id, plainQuestion(experimentId, number))
@@ -115,8 +133,9 @@ async function keptStatistics(em: EntityManager, experimentId: number, { id, num
 /** Tells whether a part of the question is neither in the totals nor frozen, so that events must be read. */
 const readsEvents = (query: ResultsQuery) =>
   needsRaw(query) ||
-  query.specs.some(({ metric }) => metric.kind === 'quantile' && !keptQuantile(query, metric.key)) ||
-  [...query.specs, query.documented].some(({ metric, measureId }) => metric.kind !== 'quantile' && measureId === null)
+  [...query.specs, query.documented].some(
+    ({ metric, measureId }) => measureId === null && !(metric.kind === 'quantile' && keptQuantile(query, metric.key)),
+  )
 
 const ROLES: readonly MetricRole[] = ['primary', 'secondary', 'guardrail']
 

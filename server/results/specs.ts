@@ -1,6 +1,6 @@
 import type { MetricRole, QuantileMetric, SummedMetric } from '../analysis/statistics.ts'
 import type { Attached } from '../metrics/attached.ts'
-import { hasCovariate, type MetricDefinition, readingOf } from '../metrics/measure.ts'
+import { hasCovariate, type MetricDefinition, measureOf } from '../metrics/measure.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
@@ -25,7 +25,7 @@ const DEFAULT_MARGIN = { type: 'relative', size: 0.05 } as const
 export function specOf(attached: Attached, windowHours: number | null): Spec {
   const { definition: own, measure_id: measureId } = attached
   const definition = windowHours === null ? own : typeOf(own).within(own, windowHours)
-  return { metric: unreadOf(attached, definition), measureId, measure: readingOf(definition), plainType: null }
+  return { metric: unreadOf(attached, definition), measureId, measure: measureOf(definition), plainType: null }
 }
 
 function unreadOf({ key, name, version, role, ready }: Attached, definition: MetricDefinition): UnreadMetric {
@@ -51,7 +51,7 @@ export function plainSpec(
   measureId: number | null,
   windowHours: number | null,
 ): Spec {
-  const measure = readingOf({
+  const measure = measureOf({
     type: 'proportion',
     event_type: eventType,
     filter: null,

@@ -104,7 +104,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       met as materialized (
         select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions,
           ${isCounted('u')} as is_counted,
-          m.id as measure_id, m.is_binary, u.part, u.timestamp, u.number, u.unfit,
+          m.id as measure_id, m.is_binary, m.keeps_numbers, u.part, u.timestamp, u.number, u.unfit,
             coalesce(u.exposed_by = u.type, false) as exposing,
           coalesce(is_in.after, false) as is_after, coalesce(is_in.before, false) as is_before,
           u.is_own and u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other
@@ -121,7 +121,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           a.unusable,
           case when a.is_binary then least(a.num, 1) - least(a.num, coalesce(b.num, 0)) else a.num end as num, a.den,
             a.exposing,
-          a.first_at, a.last_at, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before,
+          a.first_at, a.last_at, a.numbers, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before,
             coalesce(b.den, 0) as den_before,
           coalesce(b.pre_num, 0) as pre_num, coalesce(b.pre_den, 0) as pre_den,
             coalesce(b.exposing, false) as exposing_before,
@@ -133,7 +133,8 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
             coalesce(sum(m.number) filter (where m.part = 1), 0) as num,
               coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
             bool_or(m.exposing) as exposing, min(m.timestamp) filter (where m.part = 1) as first_at,
-            max(m.timestamp) filter (where m.part = 1) as last_at
+            max(m.timestamp) filter (where m.part = 1) as last_at,
+            array_agg(m.number::float8) filter (where m.keeps_numbers and m.part = 1 and m.number is not null) as numbers
           from met m
           where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
           group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted,
@@ -154,7 +155,8 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           num = m.num + excluded.num,
           den = m.den + excluded.den, unusable = m.unusable + excluded.unusable,
             exposing = m.exposing or excluded.exposing,
-          first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at)),
+          first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at),
+          numbers = m.numbers || excluded.numbers),
       totals as materialized (${metricTotals(sql`
         select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id,
           a.events + a.events_before as events, a.unusable,

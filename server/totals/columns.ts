@@ -14,6 +14,7 @@ export const MEASURE_COLUMNS = {
   until_ms: 'bigint',
   before_ms: 'bigint',
   any_tag: 'boolean',
+  keeps_numbers: 'boolean',
 } as const satisfies Record<keyof Omit<MeasureDefinition, 'parts'>, string>
 export type MeasureColumn = keyof typeof MEASURE_COLUMNS
 
@@ -42,6 +43,7 @@ export const UNIT_METRIC_COLUMNS = [
   'exposing',
   'first_at',
   'last_at',
+  'numbers',
 ] as const
 
 /** The columns of `units`. */

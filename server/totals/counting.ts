@@ -221,7 +221,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     left join named n on n.user_id = u.user_id and n.run_id = u.run_id
     left join busy b on b.user_id = u.user_id and b.run_id = u.run_id),
   acted as materialized (
-    select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.type, e.timestamp, ${countsAfter} as is_after,
+    select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.keeps_numbers, m.type, e.timestamp, ${countsAfter} as is_after,
       ${numberOf} as number, ${isUnfit} as unfit, u.exposed_by = m.type as exposing
     from fresh_unit u
     join measure m on m.run_id = u.run_id
@@ -235,11 +235,16 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
       ${sql.join(AMOUNT_COLUMNS.map((name) => sql`${AMOUNTS[name]} as ${sql.ref(name)}`))},
       coalesce(bool_or(a.exposing), false) as exposing,
       min(a.timestamp) filter (where a.is_after and a.part = 1) as first_at,
-      max(a.timestamp) filter (where a.is_after and a.part = 1) as last_at
+      max(a.timestamp) filter (where a.is_after and a.part = 1) as last_at,
+      sorted_numbers(array_agg(a.number::float8) filter (where a.keeps_numbers and a.is_after and a.part = 1
+        and a.number is not null)) as numbers
     from acted a group by a.user_id, a.run_id, a.measure_id, a.is_binary)`
+
+const ALL_BUT_NUMBERS = UNIT_METRIC_COLUMNS.filter((name) => name !== 'numbers')
 
 /**
  * Makes the CTEs `stored_unit` and `stored_metric`, after `touched`: the stored rows of these persons in unfrozen runs.
+ * Numbers are sorted, as in `fresh_metric`, so that rows can be compared.
  */
 export const stored = (runId: number | null = null) => sql`
   stored_unit as materialized (
@@ -249,7 +254,7 @@ export const stored = (runId: number | null = null) => sql`
     join runs r on r.id = u.run_id
     where r.frozen_at is null ${ofRun(runId)}),
   stored_metric as materialized (
-    select ${columns(UNIT_METRIC_COLUMNS, 'm')}
+    select ${columns(ALL_BUT_NUMBERS, 'm')}, sorted_numbers(m.numbers) as numbers
     from touched
     cross join lateral (select m.* from unit_metrics m where m.user_id = touched.id offset 0) m
     join runs r on r.id = m.run_id

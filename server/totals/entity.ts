@@ -56,6 +56,8 @@ const measureColumns = {
   before_ms: p.bigint('number').defaultRaw('0'),
   /** Events that name another experiment count too. */
   any_tag: p.boolean().default(false),
+  /** The numbers of a person's events are kept, for quantiles. */
+  keeps_numbers: p.boolean().default(false),
 } satisfies Record<MeasureColumn, unknown>
 
 /**
@@ -179,6 +181,11 @@ export const UnitMetric = defineEntity({
     exposing: p.boolean().default(false),
     first_at: p.datetime().columnType('timestamptz').strictNullable(),
     last_at: p.datetime().columnType('timestamptz').strictNullable(),
+    /** The numbers of the events that `num` adds up, in any order, where the measure keeps them. */
+    numbers: p
+      .array((text) => Number(text))
+      .columnType('double precision[]')
+      .strictNullable(),
   },
 })
 

@@ -38,6 +38,31 @@ export async function compareResults(app: TestApp, experimentId: number, type: s
   if (fault !== null) throw new Error(fault)
 }
 
+/** Later than everything that tests record. */
+const LATER = '2100-01-01T00:00:00Z'
+
+/**
+ * Compares the figures of the attached metrics with those of the same question bounded by a time that is later than everything:
+ * totals cannot answer that question, so the platform reads raw events.
+ * @returns what the metrics were read from
+ * @throws Error where a figure differs in its last digit
+ */
+export async function compareWithRaw(app: TestApp, experimentId: number): Promise<Loose[]> {
+  // At a low level of confidence, few events have a quantile.
+  const ask = async (question: object): Promise<Loose[]> => {
+    const { metrics } = await app.api.results({ id: experimentId }, { confidence_level: 0.4, ...question })
+    return metrics.filter(({ version }: Loose) => version !== null)
+  }
+  const kept = await ask({})
+  const raw = await ask({ to: LATER })
+  for (const [index, metric] of kept.entries()) {
+    const [one, other] = [metric, raw[index]].map(({ source, cost, ...figures }) => JSON.stringify(figures))
+    if (metric.status === 'ready' && one !== other)
+      throw new Error(`Experiment ${experimentId}, from ${metric.source}:\n  ${one}, from events:\n  ${other}`)
+  }
+  return kept.map(({ key, kind, source }) => ({ key, kind, source }))
+}
+
 /** Compares the counts of an answer with the recomputed ones. @returns the difference in words; null where none is */
 export function resultsFault(raw: Raw, answer: Loose, experimentId: number, type: string): string | null {
   const { variants, run, externally_decided, crossovers, overridden, claimed_other, data_through } = answer

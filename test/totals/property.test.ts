@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { onEachDatabase } from '../support/app.ts'
 import { scaleOf } from '../support/scale.ts'
-import { compareResults, compareTotals } from './compare.ts'
+import { compareResults, compareTotals, compareWithRaw } from './compare.ts'
 import { replay, TIME_ZONE } from './replay.ts'
 import { type Scenario, scenarios, TYPES } from './scenario.ts'
 import { openClockedApp } from './set-clock.ts'
@@ -21,7 +21,11 @@ onEachDatabase('totals of random scenarios', (_app, backend) => {
     try {
       const answers = await replay(app, scenario, order)
       for (const experiment of [1, 2, 3]) for (const type of TYPES) await compareResults(app, experiment, type)
-      return { answers, totals: ofAnyOrder(await compareTotals(app)) }
+      const totals = ofAnyOrder(await compareTotals(app))
+      for (const experiment of [1, 2, 3])
+        for (const { kind, source } of await compareWithRaw(app, experiment))
+          if (kind === 'quantile') expect(['users', 'totals']).toContain(source)
+      return { answers, totals }
     } finally {
       await app.close()
     }

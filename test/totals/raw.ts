@@ -34,6 +34,7 @@ export type RawMeasure = {
   until_ms: number | null
   before_ms: number
   any_tag: boolean
+  keeps_numbers: boolean
   parts: { part: 1 | 2; type: string; filter: string | null; property: string | null; is_count: boolean }[]
 }
 
@@ -83,7 +84,7 @@ export async function readRaw(query: Query): Promise<Raw> {
   const variants = await query<Raw['variants'][number]>('select v.id, v.experiment_id from variants v order by v.id')
   const measures = await query<Omit<RawMeasure, 'parts'> & { parts: string }>(`
     select rm.run_id, m.key, m.is_binary, m.from_ms::float8 as from_ms, m.until_ms::float8 as until_ms, m.before_ms::float8 as before_ms,
-      m.any_tag, (
+      m.any_tag, m.keeps_numbers, (
         select json_agg(json_build_object('part', p.part, 'type', p.type, 'filter', p.filter::text, 'property', p.property,
           'is_count', p.is_count)) from measure_parts p where p.measure_id = m.id)::text as parts
     from run_metrics rm join measures m on m.id = rm.measure_id where rm.ready_at is not null`)

@@ -35,6 +35,7 @@ export function recompute(raw: Raw): Totals {
       pre_den: write(sums.pre_den, 9),
       first_at: sums.first_at,
       last_at: sums.last_at,
+      numbers: sums.numbers,
     })),
     user_day: userDaysOf(raw),
     variant_units: variantUnitsOf(units),
@@ -184,6 +185,7 @@ type PersonSums = {
   pre_den: bigint
   first_at: number | null
   last_at: number | null
+  numbers: string
 }
 const ONE = 1_000_000_000n
 
@@ -236,8 +238,17 @@ function sumsOfPerson({ run, person, row }: CountedUnit, measure: RawMeasure): P
     pre_den: amount(before, 2),
     first_at: main.length > 0 ? Math.min(...main.map(({ at }) => at)) : null,
     last_at: main.length > 0 ? Math.max(...main.map(({ at }) => at)) : null,
+    numbers: measure.keeps_numbers ? numbersOf(main, measure.parts[0]?.property as string) : '',
   }
 }
+
+const numbersOf = (events: readonly RawEvent[], property: string) =>
+  events
+    .map((event) => numberOf(event, property))
+    .filter((number) => number !== null)
+    .map((number) => Number(write(number, 9)))
+    .sort((one, other) => one - other)
+    .join(' ')
 
 function amountOf({ property, is_count }: RawMeasure['parts'][number], event: RawEvent): bigint {
   const number = property === null ? null : numberOf(event, property)

@@ -1,7 +1,7 @@
 import { foldOnce } from '../../server/totals/fold.ts'
 import { createRandom, type Random } from '../promises/scale/random.ts'
 import type { Loose } from '../support/api.ts'
-import { compareResults } from './compare.ts'
+import { compareResults, compareWithRaw } from './compare.ts'
 import {
   type Action,
   ATTRIBUTES,
@@ -86,7 +86,7 @@ async function makeExperiments({ app: { api }, experiments, metrics }: State) {
     metrics.push((await api.ok('POST', '/api/metrics', { name: `metric ${index}`, definition })).id)
   const make = async (shares: Record<string, number>, settings: object = {}) => {
     const { id, variants } = await api.makeExperiment(shares, settings)
-    const experiment = { id, variants: Object.values(variants), metrics: metrics.slice(0, 2) }
+    const experiment = { id, variants: Object.values(variants), metrics: metrics.slice(0, 3) }
     experiments.push(experiment)
     await api.ok('PUT', `/api/experiments/${id}/metrics`, attachments(experiment))
     return id
@@ -187,7 +187,12 @@ async function perform(state: State, action: Action) {
   state.clock += action.after
   state.moments.push(state.clock)
   await app.setClock(state.clock)
-  if (action.kind === 'ask') return compareResults(app, at(state.experiments, action.experiment).id, action.type)
+  if (action.kind === 'ask') {
+    const { id } = at(state.experiments, action.experiment)
+    await compareResults(app, id, action.type)
+    await compareWithRaw(app, id)
+    return
+  }
   for (const { method, path, body, allowed } of requestsOf(state, action)) {
     const { status, body: answer } = await app.api.call(method, path, body)
     if (status !== 200 && !allowed.includes(status))

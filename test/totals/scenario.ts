@@ -80,6 +80,7 @@ export const ATTRIBUTES: readonly object[] = [
 export const METRICS: readonly object[] = [
   { type: 'sum', event_type: 'purchase', property: 'value', covariate_days: 1 },
   { type: 'proportion', event_type: 'purchase', filter: { value: { $gt: 0 } }, window_hours: 3, covariate_days: 1 },
+  { type: 'quantile', event_type: 'purchase', property: 'value', quantile: 0.5, window_hours: 30 },
   {
     type: 'ratio',
     numerator: { event_type: 'purchase', property: 'value' },
@@ -90,6 +91,15 @@ export const METRICS: readonly object[] = [
   { type: 'mean', event_type: 'view', property: 'value', filter: { value: { $ne: '12' } }, covariate_days: 0 },
   { type: 'count', event_type: 'view', window_hours: 30, covariate_days: 1, any_tag: true },
   { type: 'retention', event_type: 'view', day: 1 },
+  {
+    type: 'quantile',
+    event_type: 'view',
+    property: 'value',
+    quantile: 0.6,
+    filter: { value: { $ne: '12' } },
+    any_tag: true,
+  },
+  { type: 'sum', event_type: 'view', property: 'value', cap: 0.7, covariate_days: 1 },
 ]
 export const PROFILES: readonly object[] = [
   { is_premium: true, country_code: 'FR', attributes: { plan: 'silver' } },

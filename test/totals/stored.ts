@@ -24,7 +24,8 @@ const STATEMENTS: Record<keyof Totals, string> = {
     x.is_external, x.excluded_reason, x.claims_other, x.exposed_by, coalesce(x.dimensions, '{}')::text as dimensions
     from units x join runs r on r.id = x.run_id`,
   unit_metric: `select ${run}, x.user_id as user, m.key as measure, ${counts('events unusable')}, ${decimals(amounts)},
-    x.exposing, ${ms('x.first_at')} as first_at, ${ms('x.last_at')} as last_at
+    x.exposing, ${ms('x.first_at')} as first_at, ${ms('x.last_at')} as last_at,
+    to_json(x.numbers)::text as numbers
     from unit_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
   user_day: `select x.user_id as user, t.name as type, x.day::text as day, ${counts('events unusable')}, ${decimals('value')}
     from user_days x join event_types t on t.id = x.type_id`,
@@ -53,9 +54,10 @@ export async function readTotals(query: Query): Promise<Totals> {
   return Object.fromEntries(entries)
 }
 
-/** Writes decimals and dimensions as the recomputation writes them. */
+/** Writes decimals, numbers and dimensions as the recomputation writes them. */
 function written(row: Record<string, unknown>) {
   const fields = Object.entries(row).flatMap(([name, value]) => {
+    if (name === 'numbers') return [[name, sortedNumbers(JSON.parse(String(value)))]]
     if (name === 'dimensions') return [[name, sortedJson(JSON.parse(String(value)))]]
     return DECIMALS.includes(name) || (name === 'events' && typeof value === 'string')
       ? [[name, plain(String(value))]]
@@ -63,6 +65,8 @@ function written(row: Record<string, unknown>) {
   })
   return Object.fromEntries(fields)
 }
+
+const sortedNumbers = (numbers: number[] | null) => (numbers ?? []).sort((one, other) => one - other).join(' ')
 
 export const sortedJson = (object: Record<string, string>) =>
   JSON.stringify(Object.fromEntries(Object.entries(object).sort(([a], [b]) => (a < b ? -1 : 1))))

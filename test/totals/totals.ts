@@ -37,6 +37,8 @@ type UnitMetricRow = {
 } & Amounts & {
     first_at: number | null
     last_at: number | null
+    /** The kept numbers of the events in ascending order, with blanks in between; empty where none are kept. */
+    numbers: string
   }
 export const AMOUNTS = ['num', 'den', 'pre_num', 'pre_den'] as const
 export type Amounts = Record<(typeof AMOUNTS)[number], string>
