@@ -31,8 +31,9 @@ export function usersNow(
         union all select ${selected} from ${sql.table(fresh)} x where ${which}`
       : stored
   }
+  // Not materialized: so the planner knows the number of rows, and hashes the users instead of sorting both sides.
   return sql`
     ${corrected ? sql`${people(userIds)}, ${counted(null, run.id)},` : sql``}
-    unit_now as materialized (${now('units', 'fresh_unit', ['variant_id', 'period'], isCounted('x'))}),
-    metric_now as materialized (${now('unit_metrics', 'fresh_metric', names, sql`x.measure_id = ${measureId}`)})`
+    unit_now as (${now('units', 'fresh_unit', ['variant_id', 'period'], isCounted('x'))}),
+    metric_now as (${now('unit_metrics', 'fresh_metric', names, sql`x.measure_id = ${measureId}`)})`
 }

@@ -20,9 +20,10 @@ Events are stored by SQL, then \`npm run rebuild\` makes the totals, and \`npm r
   --users 100000
   --answers 200          results requested at each size
   --each 9               results requested of the quantile and of the capped metric
+  --filters 15           pages requested of each filter; 0: none
   --stream 5             batches of 1,000 events per second, for the second figure`
 
-const DEFAULTS = { events: '10000,1000000,20000000', users: 100_000, answers: 200, each: 9, stream: 5 }
+const DEFAULTS = { events: '10000,1000000,20000000', users: 100_000, answers: 200, each: 9, filters: 15, stream: 5 }
 const EXPERIMENTS = 5
 const CHUNK = 250_000
 const TYPES = ['page_view', 'click', 'add_to_cart', 'conversion']
@@ -69,11 +70,13 @@ export async function benchResults(args: string[]): Promise<void> {
     }
     console.log(`\nA results answer, medians of ${options.answers} (and the 95th percentile), in ms`)
     console.table(rows)
-    const filters = await timeFilters(platform, population)
-    console.log(
-      `\nThe first page of 1,000 of an experiment's events at ${stored} events, in ms, and the indexes that PostgreSQL reads`,
-    )
-    console.table(filters)
+    const filters = options.filters === 0 ? [] : await timeFilters(platform, population, options.filters)
+    if (filters.length > 0) {
+      console.log(
+        `\nThe first page of 1,000 of an experiment's events at ${stored} events, in ms, and the indexes that PostgreSQL reads`,
+      )
+      console.table(filters)
+    }
     writeResult('results', { options, machine: machine(), rows, filters })
   } finally {
     await platform.close()
@@ -189,7 +192,7 @@ async function times(count: number, work: () => Promise<unknown>): Promise<numbe
 
 const figure = (taken: number[]) => `${round(median(taken), 1)} (${round(quantile(taken, 0.95), 1)})`
 
-async function timeFilters(platform: BenchPlatform, { experiments }: Population) {
+async function timeFilters(platform: BenchPlatform, { experiments }: Population, pages: number) {
   const { experimentId, variantIds } = experiments[0] as Population['experiments'][number]
   const at = (days: number) => new Date(Date.now() - days * 24 * 3600 * 1000).toISOString()
   const filters: Record<string, object> = {
@@ -217,7 +220,7 @@ async function timeFilters(platform: BenchPlatform, { experiments }: Population)
   const rows = []
   for (const [filter, body] of Object.entries(filters)) {
     const ask = () => platform.post(`/events/${experimentId}`, body)
-    const taken = await times(15, ask)
+    const taken = await times(pages, ask)
     rows.push({ filter, ms: figure(taken), reads: await indexesRead(platform, ask) })
   }
   return rows

@@ -95,6 +95,42 @@ onOneDatabase('a question about results', (app) => {
     expect(body.message).toContain('is defined by rules')
   })
 
+  test('about a quantile or a cap reads one row per user from totals, which outlive the events', async () => {
+    const { api, platform } = app()
+    const experiment = await makeExperimentWithUsers(api, 40)
+    const source = { event_type: `request ${experiment.id}`, property: 'ms' }
+    const metrics = []
+    for (const [name, definition] of Object.entries({
+      median: { type: 'quantile', ...source, quantile: 0.5 },
+      capped: { type: 'sum', ...source, cap: 0.9 },
+    }))
+      metrics.push(await api.ok('POST', '/api/metrics', { name: `${name} ${experiment.id}`, definition }))
+    await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+      metrics: metrics.map(({ id }) => ({ metric_id: id, role: 'secondary' })),
+    })
+    await platform.reporting.totals.catchUp()
+    for (let event = 0; event < 120; event++)
+      await api.record({
+        user_id: `asked ${experiment.id} ${(event * 7) % 40}`,
+        type: source.event_type,
+        properties: { ms: ((event * 37) % 101) / 4 },
+      })
+    const figuresOf = async (question: object = {}) => {
+      const answer = await api.results(experiment, { metrics: metrics.map(({ key }) => key), ...question })
+      return answer.metrics.slice(-2).map(({ cost: _, ...metric }: Loose) => metric)
+    }
+    const from = (source: string, figures: Loose[]) => figures.map((metric) => ({ ...metric, source }))
+
+    const unfolded = await figuresOf()
+    expect(unfolded).toMatchObject([{ kind: 'quantile', source: 'users' }, { source: 'users' }])
+    expect(unfolded[0].comparisons[0].status).toBe('ok')
+    await platform.reporting.totals.catchUp()
+    expect(await figuresOf()).toEqual(unfolded)
+    expect(await figuresOf({ to: '2100-01-01T00:00:00Z' })).toEqual(from('events', unfolded))
+    await platform.orm.em.fork().execute(`delete from events where type = '${source.event_type}'`)
+    expect(await figuresOf()).toEqual(unfolded)
+  })
+
   test('has an answer without NaN or infinite figures, for every status', async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
