@@ -49,7 +49,7 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
  * unfrozen runs.
  */
 export async function measureQuantiles(em: EntityManager) {
-  const versions = await em.find(MetricVersion, { measure_id: null })
+  const versions = await em.find(MetricVersion, { measure_id: null }, { orderBy: { metric_id: 'asc', version: 'asc' } })
   for (const version of versions) version.measure_id = await storeMeasure(em, measureOf(version.definition))
   await em.flush()
   const metricIds = versions.map(({ metric_id }) => metric_id)
