@@ -99,7 +99,7 @@ onOneDatabase('a question about results', (app) => {
     const { api, platform } = app()
     const experiment = await makeExperimentWithUsers(api, 40)
     const source = { event_type: `request ${experiment.id}`, property: 'ms' }
-    const metrics = []
+    const metrics: Loose[] = []
     for (const [name, definition] of Object.entries({
       median: { type: 'quantile', ...source, quantile: 0.5 },
       capped: { type: 'sum', ...source, cap: 0.9 },
