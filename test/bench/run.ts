@@ -1,4 +1,5 @@
 import { benchDecisions } from './decisions.ts'
+import { benchEmbedded } from './embedded.ts'
 import { benchEvaluate } from './evaluate.ts'
 import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
@@ -12,6 +13,7 @@ import { benchTotals } from './totals.ts'
 /** Runs `npm run bench -- <name> [options]`. Each bench answers one question and prints a table. */
 const benches: Record<string, (options: string[]) => Promise<void>> = {
   decisions: benchDecisions,
+  embedded: benchEmbedded,
   evaluate: benchEvaluate,
   events: benchEvents,
   memory: benchMemory,
