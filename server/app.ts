@@ -11,7 +11,7 @@ import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
 import { createConcurrencyLimit } from './database/concurrency-limit.ts'
 import { migrate } from './database/migrate.ts'
-import { openDatabase } from './database/orm.ts'
+import { type Database, openDatabase } from './database/orm.ts'
 import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
@@ -47,7 +47,12 @@ const RESERVED_CONNECTIONS = 4
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
 const MAX_PARAM_LENGTH = 8192
 
-export type App = { platform: Platform; http: FastifyInstance; close: () => Promise<void> }
+export type App = {
+  platform: Platform
+  http: FastifyInstance
+  watchDatabase: Database['watch']
+  close: () => Promise<void>
+}
 
 /**
  * Opens the database, Redis and HTTP, and connects all parts of the platform. Does not listen. `close` closes the parts
@@ -134,7 +139,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     }
     const http = await createHttp(platform)
     closers.push(() => http.close())
-    return { platform, http, close: closeAll }
+    return { platform, http, watchDatabase: database.watch, close: closeAll }
   } catch (error) {
     await closeAll()
     throw error

@@ -37,6 +37,10 @@ async function serve() {
   listenForTheEnd(async () => app?.close())
   try {
     app = await createApp(config, log)
+    app.watchDatabase((fault) => {
+      log.fatal(`${fault}: the process ends. All acknowledged data is in the folder: start the platform again`)
+      process.exit(1)
+    })
     await app.http.listen({ host: config.host, port: config.port })
     if (!cluster.isWorker) announce(app.http.listeningOrigin)
   } catch (error) {
@@ -95,7 +99,10 @@ async function lead() {
 function drainer(drain: () => Promise<void>) {
   return (reason: string) => {
     log.info(`${reason}: draining`)
-    setTimeout(() => process.exit(1), EXIT_AFTER_MS).unref()
+    setTimeout(() => {
+      log.error(`Draining takes longer than ${EXIT_AFTER_MS / 1000} seconds; the process ends`)
+      process.exit(1)
+    }, EXIT_AFTER_MS).unref()
     drain().then(
       () => process.exit(0),
       (error) => {

@@ -1,5 +1,5 @@
 import { Migrator } from '@mikro-orm/migrations'
-import { type PgliteConnection, PgliteDriver } from '@mikro-orm/pglite'
+import type { PgliteConnection } from '@mikro-orm/pglite'
 import { MikroORM } from '@mikro-orm/sql'
 import { Alert } from '../alerts/entity.ts'
 import { Assignment, Override } from '../assignments/entity.ts'
@@ -35,13 +35,14 @@ import {
 } from '../totals/entity.ts'
 import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './folder-lock.ts'
-import { driverFromImage } from './image-driver.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { Migration0006Numbers } from './migrations/0006-numbers.ts'
+import { openPglite, type PgliteClient } from './pglite-client.ts'
+import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
 /** A query that takes longer fails, because the database is then frozen or unreachable. */
@@ -101,8 +102,14 @@ const migrations = [
   Migration0006Numbers,
 ]
 
-/** An open database: its ORM, whether it is embedded, and the function that closes it. */
-export type Database = { orm: MikroORM; embedded: boolean; close: () => Promise<void> }
+/** An open database. */
+export type Database = {
+  orm: MikroORM
+  embedded: boolean
+  /** Calls back, once, when an embedded database has not answered for 30 seconds or its thread has died. */
+  watch: (onFailure: (fault: string) => void) => void
+  close: () => Promise<void>
+}
 
 /**
  * Opens the database that the URL names: `postgres://…`, `pglite:DIR` (embedded, in a folder) or `pglite:` (embedded,
@@ -146,26 +153,30 @@ export async function openDatabase(options: {
         application_name: 'experimentation-platform',
       },
     })
-    return { orm, embedded: false, close: () => orm.close() }
+    return { orm, embedded: false, watch: () => {}, close: () => orm.close() }
   }
   const folder = options.url.slice('pglite:'.length)
   const unlock = folder === '' ? () => {} : lockFolder(folder)
+  let client: PgliteClient | undefined
+  const close = async () => {
+    if (client && !client.closed) await client.close()
+    unlock()
+  }
   try {
-    const orm = await MikroORM.init({
-      ...shared,
-      driver: folder === '' && options.image ? driverFromImage(options.image) : PgliteDriver,
-      dbName: folder === '' ? 'memory://' : `${folder}/postgres`,
-    })
+    const dataDir = folder === '' ? 'memory://' : `${folder}/postgres`
+    client = await openPglite({ dataDir, image: folder === '' ? options.image : undefined })
+    const orm = await MikroORM.init({ ...shared, driver: driverFor(client), dbName: dataDir })
     return {
       orm,
       embedded: true,
+      watch: client.watch,
       close: async () => {
         await orm.close()
-        unlock()
+        await close()
       },
     }
   } catch (error) {
-    unlock()
+    await close()
     throw error
   }
 }
