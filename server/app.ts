@@ -42,6 +42,8 @@ import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_POLL_MS = 20
+/** The embedded database has one connection. Two answers about results share a pass of the fold. */
+const EMBEDDED_AT_ONCE = 2
 /** Connections of the pool that only decisions, events and totals use. */
 const RESERVED_CONNECTIONS = 4
 /** A user id has up to 256 characters of 12 bytes when percent-encoded; a tRPC batch names up to 100 procedures. */
@@ -118,7 +120,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     closers.push(freezer.close)
 
     const concurrencyLimit = createConcurrencyLimit(
-      database.embedded ? 1 : Math.max(1, config.databasePool - RESERVED_CONNECTIONS),
+      database.embedded ? EMBEDDED_AT_ONCE : Math.max(1, config.databasePool - RESERVED_CONNECTIONS),
     )
     const platform: Platform = {
       config,

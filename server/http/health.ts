@@ -3,6 +3,8 @@ import type { Platform } from '../context.ts'
 import type { FoldState } from '../totals/progress.ts'
 
 const PROBE_MS = 1000
+/** How long the state of the totals is kept: frequent health checks must not count unfolded events each time. */
+const TOTALS_KEPT_MS = 1000
 
 /**
  * Serves `/health/live`, which answers while the process runs, and `/health/ready`, which answers 503 only while the
@@ -31,7 +33,8 @@ export function healthRoutes(app: FastifyInstance, platform: Platform, isReady: 
 }
 
 /** Reads how far totals are behind; null when the database does not answer in time. */
-const totalsProbe = ({ totals }: Platform['reporting']) => probe<FoldState | null>(() => totals.state(), null)
+const totalsProbe = ({ totals }: Platform['reporting']) =>
+  probe<FoldState | null>(() => totals.state(), null, TOTALS_KEPT_MS)
 
 const databaseProbe = (orm: Platform['orm']) =>
   probe<'up' | 'down'>(async () => {
@@ -43,14 +46,17 @@ const databaseProbe = (orm: Platform['orm']) =>
  * Reads a state with a time limit of one second. Concurrent calls share one read, so that a frozen database cannot use
  * up the connections of the pool.
  * @param otherwise the state after an error or the time limit
+ * @param keptMs how long later calls get the state of the last read
  */
-function probe<State>(read: () => Promise<State>, otherwise: State): () => Promise<State> {
+function probe<State>(read: () => Promise<State>, otherwise: State, keptMs = 0): () => Promise<State> {
   let probing: Promise<State> | undefined
   return () => {
     probing ??= read()
       .catch(() => otherwise)
       .finally(() => {
-        probing = undefined
+        setTimeout(() => {
+          probing = undefined
+        }, keptMs).unref()
       })
     const late = new Promise<State>((resolve) => {
       setTimeout(() => resolve(otherwise), PROBE_MS).unref()

@@ -18,13 +18,15 @@ export const NO_CORRECTION: Correction = { userIds: [], dataThrough: null }
  */
 export async function read(
   em: EntityManager,
-  totals: Pick<Totals, 'settle'>,
+  totals: Pick<Totals, 'settle' | 'afterPass'>,
   query: ResultsQuery,
 ): Promise<RunStatistics> {
-  const current = await inSnapshot(em, async (em) => {
-    const correction = await correctionOf(em, query)
-    return correction.dataThrough === null ? gather(em, query, correction) : null
-  })
+  const current = await totals.afterPass(() =>
+    inSnapshot(em, async (em) => {
+      const correction = await correctionOf(em, query)
+      return correction.dataThrough === null ? gather(em, query, correction) : null
+    }),
+  )
   if (current !== null) return current
   await totals.settle(SETTLE_MS)
   return inSnapshot(em, async (em) => gather(em, query, await correctionOf(em, query)))

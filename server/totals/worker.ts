@@ -12,6 +12,11 @@ import { type FoldState, isBehind, readFoldState, readNextXid } from './progress
 export type Totals = {
   /** Folds everything that was stored before the call. @returns false where the time was too short */
   settle: (withinMs: number) => Promise<boolean>
+  /**
+   * Runs a read. On the embedded database a pass comes right before it if any row is unfolded: the pass costs less than
+   * the recount of unfolded events in an answer, and reads that wait at the same time share it.
+   */
+  afterPass: <Result>(read: () => Promise<Result>) => Promise<Result>
   /** Folds everything that was stored before the call, and fills in every measure. Waits without a deadline. */
   catchUp: () => Promise<void>
   /** Fills in the new measures of a run. @returns false where the time was too short; the background job goes on */
@@ -21,18 +26,22 @@ export type Totals = {
 }
 
 /** How long a pass should take: it blocks all requests on the embedded database's one connection, not on PostgreSQL. */
-const TARGET_MS = { embedded: 30, postgres: 400 }
-const LEAST: Limits = { events: 50, users: 20 }
+const TARGET_MS = { embedded: 50, postgres: 400 }
+/** The statements of a pass take some 15 ms on the embedded database even where they find little. */
+const LEAST: Limits = { events: 100, users: 50 }
 const MOST: Limits = { events: 20_000, users: 2000 }
-const PAUSE_MS = { least: 50, most: 500 }
+/** The embedded database's one connection is left to requests until there is enough to fold. */
+const LEAST_PAUSE_MS = { embedded: 200, postgres: 50 }
+const MOST_PAUSE_MS = 500
 const BUSY_MS = 10
-/** The most unfolded events that `state` counts. */
-const MAX_UNFOLDED = 100_000
+/** The most unfolded events that `state` counts: counting 10,000 takes the embedded database some 5 ms. */
+const MAX_UNFOLDED = 10_000
 
 /** Starts the background job. */
 export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZone: string; log: Logger }): Totals {
-  const { orm, timeZone, log } = options
-  const targetMs = options.embedded ? TARGET_MS.embedded : TARGET_MS.postgres
+  const { orm, timeZone, log, embedded } = options
+  const kind = embedded ? 'embedded' : 'postgres'
+  const targetMs = TARGET_MS[kind]
   /** The limits of the next pass, adapted to the time that the last pass took. */
   let limits: Limits = { events: 500, users: 100 }
 
@@ -72,16 +81,17 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
       return typeof (await fillNext(null)) === 'object'
     }
     const pass = await fold()
-    return pass !== 'busy' && (pass.more || pass.events > 0)
+    return pass !== 'busy' && (pass.more || (pass.events > 0 && !embedded))
   }
 
-  let pauseMs = PAUSE_MS.least
+  const leastPauseMs = LEAST_PAUSE_MS[kind]
+  let pauseMs = leastPauseMs
   /**
    * Grows while there is nothing to do. A pause of 0 lets waiting requests use the connection between two passes, too.
    */
   function nextPause(more: boolean | undefined): number {
-    if (more === undefined) pauseMs = PAUSE_MS.most
-    else pauseMs = more ? 0 : Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.least, pauseMs * 1.5))
+    if (more === undefined) pauseMs = MOST_PAUSE_MS
+    else pauseMs = more ? 0 : Math.min(MOST_PAUSE_MS, Math.max(leastPauseMs, pauseMs * 1.5))
     return pauseMs
   }
   const complaint = 'Totals cannot be brought up to date; trying again'
@@ -93,7 +103,6 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
       if (filled === 'done') return true
       if (performance.now() >= until) return false
       if (filled === 'busy') await sleep(BUSY_MS)
-      else if (options.embedded) await sleep(0)
     }
   }
 
@@ -107,7 +116,21 @@ export function createTotals(options: { orm: MikroORM; embedded: boolean; timeZo
     return true
   }
 
+  /** The pass that reads wait behind, until it has ended. */
+  let passing: Promise<void> | undefined
+  async function afterPass<Result>(read: () => Promise<Result>): Promise<Result> {
+    if (!embedded || (!passing && !(await isBehind(orm.em.fork(), null)))) return read()
+    // The pass and the read wait for the connection in this order. The answer is exact even where the pass fails.
+    passing ??= fold()
+      .catch(() => 'busy')
+      .then(() => {
+        passing = undefined
+      })
+    return read()
+  }
+
   return {
+    afterPass,
     settle: (withinMs) => settle(performance.now() + withinMs),
     catchUp: async () => {
       await settle(Number.POSITIVE_INFINITY)
