@@ -68,6 +68,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     pool: config.databasePool,
     image,
     warn: (message) => log.debug(message),
+    say: (message) => log.info(message),
   })
   const { orm } = database
   const closers: (() => Promise<unknown> | unknown)[] = [database.close]
@@ -81,7 +82,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     }
   }
   try {
-    await migrate(database, config.timeZone)
+    await migrate(database, config.timeZone, (message) => log.info(message))
     await beginHistory(orm.em.fork())
     await orm.em.fork().transactional(measureQuantiles)
     const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())

@@ -53,7 +53,7 @@ async function serve() {
 async function lead() {
   try {
     const database = await openDatabase({ url: config.databaseUrl, pool: 2 })
-    await migrate(database, config.timeZone)
+    await migrate(database, config.timeZone, (message) => log.info(message))
     await database.close()
   } catch (error) {
     log.fatal({ err: error }, 'The database cannot be migrated; the process ends')

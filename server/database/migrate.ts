@@ -6,10 +6,20 @@ import { continueTransactionIds } from './transaction-ids.ts'
  * Migrates the schema to the present version and ensures that the row of the platform exists. Many processes may call
  * this at the same time: one migrates while the others wait for a transaction-level advisory lock, which also works
  * through PgBouncer in transaction mode.
+ * @param say receives a message when there is something to migrate
  * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
  * @throws Error when the database was created with another time zone
  */
-export async function migrate({ orm, embedded }: Pick<Database, 'orm' | 'embedded'>, timeZone: string | undefined) {
+export async function migrate(
+  { orm, embedded }: Pick<Database, 'orm' | 'embedded'>,
+  timeZone: string | undefined,
+  say: (message: string) => void = () => {},
+) {
+  let isMigrating = false
+  orm.migrator.on('migrating', () => {
+    if (!isMigrating) say('Migrating the database …')
+    isMigrating = true
+  })
   // The embedded database has one connection, and its folder is locked already.
   if (embedded) await orm.migrator.up()
   await orm.em.fork().transactional(async (em) => {

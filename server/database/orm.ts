@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { Migrator } from '@mikro-orm/migrations'
 import type { PgliteConnection } from '@mikro-orm/pglite'
 import { MikroORM } from '@mikro-orm/sql'
@@ -41,10 +43,12 @@ import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { Migration0006Numbers } from './migrations/0006-numbers.ts'
-import { openPglite, type PgliteClient } from './pglite-client.ts'
+import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
+/** An embedded database that takes longer to open says so. */
+const SLOW_MS = 1000
 /** A query that takes longer fails, because the database is then frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
 
@@ -124,8 +128,10 @@ export async function openDatabase(options: {
   /** The dump that an embedded database in memory starts from, made by `dumpImage`. */
   image?: Blob | undefined
   warn?: (message: string) => void
+  /** Receives what the opening does if that may take seconds. */
+  say?: (message: string) => void
 }): Promise<Database> {
-  const warn = options.warn ?? (() => {})
+  const { warn = () => {}, say = () => {} } = options
   const shared = {
     entities,
     extensions: [Migrator],
@@ -157,15 +163,21 @@ export async function openDatabase(options: {
   }
   const folder = options.url.slice('pglite:'.length)
   const unlock = folder === '' ? () => {} : lockFolder(folder)
-  let client: PgliteClient | undefined
+  const dataDir = folder === '' ? 'memory://' : join(folder, 'postgres')
+  const isNew = folder !== '' && !existsSync(join(dataDir, 'PG_VERSION'))
+  if (isNew) say(`Creating the database in ${folder} (a few seconds) …`)
+  const slow = setTimeout(() => isNew || say(`Opening the database in ${folder || 'memory'} …`), SLOW_MS)
+  // The database opens in its thread while the ORM starts in this one.
+  const opening = openPglite({ dataDir, image: folder === '' ? options.image : undefined })
+  opening.catch(() => {}).finally(() => clearTimeout(slow))
   const close = async () => {
+    const client = await opening.catch(() => null)
     if (client && !client.closed) await client.close()
     unlock()
   }
   try {
-    const dataDir = folder === '' ? 'memory://' : `${folder}/postgres`
-    client = await openPglite({ dataDir, image: folder === '' ? options.image : undefined })
-    const orm = await MikroORM.init({ ...shared, driver: driverFor(client), dbName: dataDir })
+    const orm = await MikroORM.init({ ...shared, driver: driverFor(opening), dbName: dataDir })
+    const client = await opening
     return {
       orm,
       embedded: true,

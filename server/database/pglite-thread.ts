@@ -1,3 +1,5 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
 import type { Answer, Opening, Request } from './pglite-client.ts'
@@ -11,11 +13,18 @@ import type { Answer, Opening, Request } from './pglite-client.ts'
 const KEPT_AS_TEXT = [1082, 1114, 1184, 1186]
 
 const { dataDir, image } = workerData as Opening
+const start = existsSync(join(dataDir, 'PG_VERSION')) ? undefined : (image ?? (await emptyDatabase()))
 const database = await PGlite.create({
   dataDir,
-  ...(image ? { loadDataDir: image } : {}),
+  ...(start ? { loadDataDir: start } : {}),
   parsers: Object.fromEntries(KEPT_AS_TEXT.map((type) => [type, (text: string) => text])),
 })
+
+/** Reads the result of initdb, which PGlite publishes for each of its versions, and which takes seconds to make. */
+async function emptyDatabase(): Promise<Blob> {
+  const { dataDir } = await import('@electric-sql/pglite-prepopulatedfs')
+  return dataDir()
+}
 
 async function run(request: Request): Promise<unknown> {
   switch (request.kind) {

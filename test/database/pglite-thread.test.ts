@@ -93,8 +93,10 @@ describe('an embedded database that never answers again', () => {
   const url = `pglite:${folder}`
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-  test('leaves liveness answering, is reported as down, and does not outlive SIGTERM', async () => {
-    const first = await startServer({ DATABASE_URL: url })
+  test('is created with messages, leaves liveness answering, is reported as down, and does not outlive SIGTERM', async () => {
+    const first = await startServer({ DATABASE_URL: url, LOG_LEVEL: 'info' })
+    expect(first.output()).toContain(`Creating the database in ${folder}`)
+    expect(first.output()).toContain('Migrating the database')
     const { token } = await createApi(first.url)
     expect(await first.kill('SIGTERM')).toBe(0)
     const database = await openDatabase({ url, pool: 1 })
