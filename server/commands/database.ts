@@ -1,5 +1,5 @@
 import type { MikroORM } from '@mikro-orm/sql'
-import { type Config, readConfig } from '../config.ts'
+import { readConfig } from '../config.ts'
 import { migrate } from '../database/migrate.ts'
 import { openDatabase } from '../database/orm.ts'
 
@@ -9,14 +9,16 @@ import { openDatabase } from '../database/orm.ts'
  * @param command returns true when everything is in order
  */
 export async function runCommand(command: (orm: MikroORM) => Promise<boolean>) {
-  let config: Config
   try {
-    config = readConfig(process.env)
+    const config = readConfig(process.env)
     const database = await openDatabase({ url: config.databaseUrl, pool: 2, queryTimeoutMs: 0 })
-    await migrate(database, config.timeZone)
-    const isWell = await command(database.orm)
-    await database.close()
-    process.exitCode = isWell ? 0 : 1
+    try {
+      await migrate(database, config.timeZone)
+      process.exitCode = (await command(database.orm)) ? 0 : 1
+    } finally {
+      // The thread of an embedded database would keep the process alive.
+      await database.close()
+    }
   } catch (error) {
     console.error((error as Error).message)
     process.exitCode = 1

@@ -74,10 +74,12 @@ export async function benchEmbedded(args: string[]): Promise<void> {
       const load = await cases[name]?.(setup)
       if (load) rows.push(await measure(name, setup, load))
     }
-    console.log(
-      `\nThe embedded database; ${options.rounds} rounds of ${options.seconds} s, medians, longest waits in ms`,
-    )
-    console.table(rows)
+    if (rows.length > 0) {
+      console.log(
+        `\nThe embedded database; ${options.rounds} rounds of ${options.seconds} s, medians, longest waits in ms`,
+      )
+      console.table(rows)
+    }
     const starts = names.includes('start') ? await measureStarts(setup, folder) : undefined
     if (starts) console.table(starts)
     writeResult('embedded', { options, machine: machine(), rows, starts })
