@@ -151,6 +151,7 @@ export const Unit = defineEntity({
     exposed_by: p.text().strictNullable(),
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
   },
+  indexes: [{ properties: ['run_id', 'user_id'] }],
 })
 
 const amount = () => p.decimal('string').columnType('numeric')
@@ -187,6 +188,7 @@ export const UnitMetric = defineEntity({
       .columnType('double precision[]')
       .strictNullable(),
   },
+  indexes: [{ properties: ['run_id', 'measure_id', 'user_id'] }],
 })
 
 /** A value of a dimension. For all users, both are empty. */
