@@ -6,8 +6,8 @@ import { continueTransactionIds } from './transaction-ids.ts'
  * Migrates the schema to the present version and ensures that the row of the platform exists. Many processes may call
  * this at the same time: one migrates while the others wait for a transaction-level advisory lock, which also works
  * through PgBouncer in transaction mode.
- * @param say receives a message when there is something to migrate
  * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
+ * @param say receives a message when there is something to migrate
  * @throws Error when the database was created with another time zone
  */
 export async function migrate(

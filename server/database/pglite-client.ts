@@ -1,7 +1,10 @@
+import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 
 /** What the thread needs to open a database: its folder or `memory://`, and the dump that it starts from. */
-export type Opening = { dataDir: string; image?: Blob | undefined }
+type Opening = { dataDir: string; image?: Blob | undefined }
+/** The compiled code of PostgreSQL; the thread compiles it where there is none. */
+export type WorkerData = Opening & { code: WebAssembly.Module | undefined }
 
 type Work =
   | { kind: 'query'; sql: string; parameters: unknown[] | undefined }
@@ -32,13 +35,25 @@ const WATCH_EVERY_MS = 1000
 /** PostgreSQL's code of a server that has shut down; callers treat the database as unavailable. */
 const SHUT_DOWN = '57P01'
 
+/** Compiled once for all databases that start from an image: tests open many of them, each in a thread of its own. */
+let compiled: Promise<WebAssembly.Module> | undefined
+async function compile(): Promise<WebAssembly.Module> {
+  // Node's types name the module and not the compiler.
+  const { WebAssembly: compiler } = globalThis as unknown as {
+    WebAssembly: { compile: (bytes: Uint8Array) => Promise<WebAssembly.Module> }
+  }
+  return compiler.compile(await readFile(new URL('pglite.wasm', import.meta.resolve('@electric-sql/pglite'))))
+}
+
 /**
  * Opens an embedded database in a thread of its own, so that a long statement, or one that never ends, does not keep
  * this process from answering requests and signals. Values and errors pass the thread unchanged.
  * @throws Error when the database cannot be opened
  */
 export async function openPglite(opening: Opening): Promise<PgliteClient> {
-  const thread = new Worker(new URL('./pglite-thread.ts', import.meta.url), { workerData: opening })
+  if (opening.image) compiled ??= compile()
+  const workerData: WorkerData = { ...opening, code: await compiled }
+  const thread = new Worker(new URL('./pglite-thread.ts', import.meta.url), { workerData })
   const waiting = new Map<number, { resolve: (result: unknown) => void; reject: (error: unknown) => void }>()
   let last = 0
   /** When the thread last answered, or was asked while it had nothing to do. */

@@ -4,8 +4,8 @@ import { PGliteDialect } from 'kysely'
 import type { PgliteClient } from './pglite-client.ts'
 
 /**
- * Creates a driver that sends its statements to a database as soon as it is open. The options of the driver cannot carry the client:
- * MikroORM copies them deeply.
+ * Creates a driver that sends its statements to a database as soon as it is open. The options of the driver cannot
+ * carry the client, because MikroORM copies them deeply.
  */
 export function driverFor(client: Promise<PgliteClient>) {
   const pglite = client as Promise<unknown> as Promise<PGlite>

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort, workerData } from 'node:worker_threads'
 import { PGlite } from '@electric-sql/pglite'
-import type { Answer, Opening, Request } from './pglite-client.ts'
+import type { Answer, Request, WorkerData } from './pglite-client.ts'
 
 /**
  * Runs the embedded database in a thread of its own: opens it, and answers the requests of `pglite-client.ts` one after
@@ -12,11 +12,12 @@ import type { Answer, Opening, Request } from './pglite-client.ts'
 /** The types date, timestamp, timestamptz and interval, whose values stay text, as MikroORM expects. */
 const KEPT_AS_TEXT = [1082, 1114, 1184, 1186]
 
-const { dataDir, image } = workerData as Opening
+const { dataDir, image, code } = workerData as WorkerData
 const start = existsSync(join(dataDir, 'PG_VERSION')) ? undefined : (image ?? (await emptyDatabase()))
 const database = await PGlite.create({
   dataDir,
   ...(start ? { loadDataDir: start } : {}),
+  ...(code ? { pgliteWasmModule: code } : {}),
   parsers: Object.fromEntries(KEPT_AS_TEXT.map((type) => [type, (text: string) => text])),
 })
 
