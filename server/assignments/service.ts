@@ -90,6 +90,7 @@ export const eligibilityJson = (deciding: Deciding, check: Check): string | unde
   })
 
 const withoutRepeats = (check: Check): Check => {
+  if (check.experiment_ids.length < 2) return check
   const ids = new Set(check.experiment_ids)
   return ids.size === check.experiment_ids.length ? check : { ...check, experiment_ids: [...ids] }
 }
