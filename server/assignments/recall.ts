@@ -129,6 +129,8 @@ const UNREAD: Omit<UserProfile, 'ownerId'> = { known: true, attributes: {}, segm
  * @returns the experiments in which the user has a variant; undefined if something has to be looked up, drawn or stored
  */
 export function recallEach(deciding: Deciding, check: Check, known: Known): Recalled[] | undefined {
+  // Without attributes, an unknown user is a fault.
+  if (!check.attributes && known.runs.size === 0 && !deciding.profiles.isKnown(check.user_id)) return undefined
   const found: Recalled[] = []
   for (const id of check.experiment_ids) {
     const recalled = recallIn(deciding, check, id, known)

@@ -75,6 +75,9 @@ describe('the short path', () => {
     for (const id of Object.values(plain.variants))
       await api.ok('PUT', `/api/experiments/${plain.id}/variants/${id}`, { payload })
     const ids = experiments.map(({ id }) => id)
+    const [{ id: archived }, { id: deleted }] = [await api.makeExperiment(), await api.makeExperiment()]
+    for (const step of ['start', 'complete', 'archive']) await api.ok('POST', `/api/experiments/${archived}/${step}`)
+    await api.ok('DELETE', `/api/experiments/${deleted}`)
     const users = ['known', 'ada@example.com', 'a b/ü 用', '"\\']
     for (const user_id of users) await api.ok('POST', CHECK, { user_id, experiment_ids: ids, attributes: ATTRIBUTES })
     const answer = async (method: string, path: string, body?: object | string) => {
@@ -98,6 +101,10 @@ describe('the short path', () => {
       { user_id: 'known', experiment_ids: [-1] },
       { user_id: '', experiment_ids: [plain.id] },
       { user_id: 'nobody at all', experiment_ids: [plain.id] },
+      { user_id: 'nobody at all', experiment_ids: [] },
+      { user_id: 'nobody at all', experiment_ids: [archived] },
+      { user_id: 'nobody at all', experiment_ids: [archived], attributes: {} },
+      { user_id: 'known', experiment_ids: [archived, deleted] },
       '{"user_id":"known","experiment_ids":[1],"attributes":{"__proto__":{}}}',
       '{',
       '[]',
