@@ -7,7 +7,7 @@ import { createDefinitions } from './definitions.ts'
 import { causeFault, restart } from './faults.ts'
 import { createOracle } from './oracle.ts'
 import { openScalePlatform } from './platform.ts'
-import { check, claim, crowd, getAssignment, join, type Simulation } from './questions.ts'
+import { check, claim, crowd, evaluate, getAssignment, join, type Simulation } from './questions.ts'
 import { createRandom } from './random.ts'
 import { createTally } from './tally.ts'
 import { createUsers } from './users.ts'
@@ -27,8 +27,16 @@ export type Outcome = { operations: number; restarts: number; flips: string[]; b
 const CONCURRENT = 64
 const OPERATIONS_PER_ID = 200
 const OPERATIONS_PER_FAULT = 4000
-const calls = { check, get: getAssignment, claim, join, crowd, change }
-const WEIGHTS: Record<keyof typeof calls, number> = { check: 90, get: 4, claim: 4, join: 0.7, crowd: 1.5, change: 1.2 }
+const calls = { check, evaluate, get: getAssignment, claim, join, crowd, change }
+const WEIGHTS: Record<keyof typeof calls, number> = {
+  check: 80,
+  evaluate: 10,
+  get: 4,
+  claim: 4,
+  join: 0.7,
+  crowd: 1.5,
+  change: 1.2,
+}
 
 /**
  * Exposes a platform of two processes to everything that might make a decision flip, and compares every answer with the

@@ -96,6 +96,33 @@ export async function getAssignment(simulation: Simulation): Promise<number> {
   })
 }
 
+/** Evaluates all flags, as a web client does that reads experiments as flags. No draft starts, and nobody is exposed. */
+export async function evaluate({ platform, definitions, oracle, users, random, tally }: Simulation): Promise<number> {
+  // An evaluation also decides experiments that are about to begin a new run, whose answers the oracle cannot expect.
+  if (definitions.experiments.some((experiment) => experiment.isClosed)) return 0
+  return during(definitions.experiments, async () => {
+    // A holdout is no flag.
+    const experiments = definitions.experiments.filter((experiment) => !experiment.isHoldout)
+    const userId = users.pick()
+    const plan = random.chance(0.6) ? GOLD : random.pick([...PLANS])
+    const asked = experiments.map((experiment) =>
+      oracle.noteQuestion({ userId, experiment, isPreview: false, isTargeted: plan === GOLD }),
+    )
+    const context = { targetingKey: userId, plan }
+    const reply = await platform.call('POST', '/ofrep/v1/evaluate/flags', { context })
+    tally.add('asked by evaluation', asked.length)
+    if (!reply) tally.add('no answer to an evaluation')
+    else {
+      const { flags } = expectOk(reply, `evaluation for ${userId}`) as { flags: { metadata?: Metadata }[] }
+      const variants = new Map(flags.map(({ metadata }) => [metadata?.experiment_id, metadata?.variant_id]))
+      for (const question of asked)
+        tally.add(`answered ${oracle.checkAnswer(question, variants.get(question.experiment.id))}`)
+    }
+    return asked.length
+  })
+}
+type Metadata = { experiment_id?: number; variant_id?: number }
+
 /** Sends an event that names a variant. It assigns the variant only to a user without a decision. */
 export const claim = (simulation: Simulation): Promise<number> => claimFor(simulation, simulation.users.pick())
 
