@@ -23,7 +23,7 @@ export type NewAssignment = {
   profiles_version: number
   /** The id that the caller gave: an alias of `user_id`, or `user_id` itself. */
   asked_id: string
-  /** True if the user was not looked up: the decision holds only if nothing that decisions read is stored under the id. */
+  /** True if the user was not looked up: the decision holds only if nothing that decisions read is stored for the id. */
   presumes_new: boolean
 }
 
@@ -35,8 +35,9 @@ export type NewAssignment = {
 type Outcome = { stored: StoredAssignment[]; moved: number[] }
 
 /**
- * Stores decisions in one transaction; the first stored decision wins. Until the commit, erasures, logins and changes of
- * the decisions' experiments wait. One statement is the whole transaction, so it costs one round trip with its commit.
+ * Stores decisions in one transaction; the first stored decision wins. Until the commit, erasures, logins and changes
+ * of the decisions' experiments wait. One statement is the whole transaction, so it costs one round trip with its
+ * commit.
  *
  * The statement sees what was committed before it began, and may then have to wait for an erasure or a login that it
  * does not see. In this case it stores nothing, and runs again in a transaction that has stopped waiting.
@@ -52,9 +53,9 @@ export async function storeDecisions(em: EntityManager, decisions: readonly NewA
 }
 
 /**
- * Takes the shared lock of profiles, then locks the experiments by ascending id, then judges the decisions, then inserts
- * them sorted by key, so that concurrent calls cannot deadlock. A report of an exposure may have arrived earlier, from a
- * sender whose clock is ahead: the row is then stored as exposed.
+ * Takes the shared lock of profiles, then locks the experiments by ascending id, then judges the decisions, then
+ * inserts them sorted by key, so that concurrent calls cannot deadlock. A report of an exposure may have arrived
+ * earlier, from a sender whose clock is ahead: the row is then stored as exposed.
  * @returns null if the profiles changed between the statement's snapshot and its lock, so that nothing was stored
  */
 async function tryToStore(em: EntityManager, decisions: readonly NewAssignment[]): Promise<Outcome | null> {

@@ -4,9 +4,9 @@ import { retried } from './retry.ts'
 
 /**
  * Stores items in groups, each group in one transaction, and answers each caller after the commit. Items that arrive in
- * one turn of the event loop make a group, which is written at once while fewer than `concurrency` groups are under way.
- * Otherwise items wait, and make the next group: the busier the database, the larger the groups, without any timer. When
- * a group fails, its items are stored one by one, so that a bad item fails only for its own caller.
+ * one turn of the event loop make a group, which is written at once while fewer than `concurrency` groups are under
+ * way. Otherwise items wait, and make the next group: the busier the database, the larger the groups, without any
+ * timer. When a group fails, its items are stored one by one, so that a bad item fails only for its own caller.
  * @param write stores all items in one transaction and returns one result for each item, in the same order
  * @param waitMs how long a group waits for more items although it could be written; default: 0
  * @param weigh the weight of an item in a group; default: 1

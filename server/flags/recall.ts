@@ -28,8 +28,8 @@ type Asking = {
 /**
  * Evaluates flags, and experiments read as flags; see `recallConfirmed`.
  * @param key one key; null for all keys
- * @returns answers in the order of the keys; undefined if anything has to be looked up, drawn or stored, or if the key is
- *   unknown
+ * @returns answers in the order of the keys; undefined if anything has to be looked up, drawn or stored, or if the key
+ *   is unknown
  */
 export const recallFlags = (deciding: Deciding, key: string | null, asking: Asking) =>
   recallConfirmed(deciding, asking.user_id, (known) => evaluateEach(deciding, key, asking, known))

@@ -45,8 +45,8 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
 }
 
 /**
- * Stores the measures of quantiles that have none, because they were defined before totals kept numbers, and adds them to
- * unfrozen runs.
+ * Stores the measures of quantiles that have none, because they were defined before totals kept numbers, and adds them
+ * to unfrozen runs.
  */
 export async function measureQuantiles(em: EntityManager) {
   const versions = await em.find(MetricVersion, { measure_id: null }, { orderBy: { metric_id: 'asc', version: 'asc' } })

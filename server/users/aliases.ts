@@ -75,8 +75,8 @@ export function createForget(options: {
 }
 
 /**
- * How long logins wait to form a group, in milliseconds, even if no group is under way. The transaction of a group holds
- * up decisions and events that are being stored, and the wait makes fewer, larger groups.
+ * How long logins wait to form a group, in milliseconds, even if no group is under way. The transaction of a group
+ * holds up decisions and events that are being stored, and the wait makes fewer, larger groups.
  */
 const WAIT_MS = 10
 

@@ -41,7 +41,7 @@ export async function startEmbedded(folder: string, token?: string): Promise<Emb
   return platform
 }
 
-/** Waits until totals hold every event. @returns the seconds that this took, undefined where it takes longer than `most` */
+/** Waits until totals hold every event. @returns the seconds that this took; undefined if it takes longer than `most` */
 export async function catchUp({ server }: EmbeddedPlatform, most: number): Promise<number | undefined> {
   const began = performance.now()
   for (;;) {

@@ -96,7 +96,7 @@ export async function getAssignment(simulation: Simulation): Promise<number> {
   })
 }
 
-/** Evaluates all flags, as a web client does that reads experiments as flags. No draft starts, and nobody is exposed. */
+/** Evaluates all flags, as a web client that reads experiments as flags. No draft starts, and nobody is exposed. */
 export async function evaluate({ platform, definitions, oracle, users, random, tally }: Simulation): Promise<number> {
   // An evaluation also decides experiments that are about to begin a new run, whose answers the oracle cannot expect.
   if (definitions.experiments.some((experiment) => experiment.isClosed)) return 0
