@@ -38,7 +38,7 @@ async function serve() {
   try {
     app = await createApp(config, log)
     app.watchDatabase((fault) => {
-      log.fatal(`${fault}: the process ends. All acknowledged data is in the folder: start the platform again`)
+      log.fatal(`${fault}: the process ends. Free disk space if there is none left, and start the platform again`)
       process.exit(1)
     })
     await app.http.listen({ host: config.host, port: config.port })

@@ -17,7 +17,7 @@ export type Recalled = {
 }
 
 /**
- * What an answer is made of, and what has to be confirmed before it is given. A stored assignment needs no
+ * The material of an answer, and the facts that must be confirmed before it is given. A stored assignment needs no
  * confirmation, because it never changes. That a user has no variant is true only as long as no other process has
  * stored one, and the definitions are the same.
  */
@@ -47,10 +47,10 @@ export function recallConfirmed<Made>(
   const snapshot = watch.snapshot()
   const known: Known = { runs: memory.peek(userId) ?? NO_RUNS, needsAssignments: false, needsDefinitions: false }
   const made = recall(known)
-  return made === undefined || !(known.needsAssignments || known.needsDefinitions) ? made : confirm(known, made)
+  return made === undefined || !(known.needsAssignments || known.needsDefinitions) ? made : confirm(made)
 
-  async function confirm({ needsAssignments }: Known, unconfirmed: Made): Promise<Made | undefined> {
-    const [runs] = await Promise.all([needsAssignments ? memory.load(userId) : undefined, watch.refresh()])
+  async function confirm(unconfirmed: Made): Promise<Made | undefined> {
+    const [runs] = await Promise.all([known.needsAssignments ? memory.load(userId) : undefined, watch.refresh()])
     // The versions were the same before and after the assignments were read, so both are of one moment.
     if (watch.snapshot() !== snapshot) return undefined
     return runs === undefined ? unconfirmed : recall({ ...known, runs })

@@ -23,7 +23,7 @@ export type NewAssignment = {
   profiles_version: number
   /** The id that the caller gave: an alias of `user_id`, or `user_id` itself. */
   asked_id: string
-  /** True if the user was not looked up: the decision holds only if nothing that decisions read is stored for the id. */
+  /** True if the user was not looked up: the decision holds only if nothing that it reads is stored for the id. */
   presumes_new: boolean
 }
 

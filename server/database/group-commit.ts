@@ -38,7 +38,7 @@ export function createGroupCommit<Item, Result>(options: {
   let weight = 0
   /** The bytes of all items in memory: of those that wait and of those that are being stored. */
   let bytes = 0
-  /** Whether the flush of the next group is scheduled. */
+  /** True while the flush of the next group is scheduled. */
   let isScheduled = false
   let underWay = 0
   let idle: (() => void) | undefined

@@ -47,8 +47,6 @@ import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
 
-/** An embedded database that takes longer to open says so. */
-const SLOW_MS = 1000
 /** A query that takes longer fails, because the database is then frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
 
@@ -164,12 +162,14 @@ export async function openDatabase(options: {
   const folder = options.url.slice('pglite:'.length)
   const unlock = folder === '' ? () => {} : lockFolder(folder)
   const dataDir = folder === '' ? 'memory://' : join(folder, 'postgres')
-  const isNew = folder !== '' && !existsSync(join(dataDir, 'PG_VERSION'))
-  if (isNew) say(`Creating the database in ${folder} (a few seconds) …`)
-  const slow = setTimeout(() => isNew || say(`Opening the database in ${folder || 'memory'} …`), SLOW_MS)
+  if (folder !== '') {
+    const isNew = !existsSync(join(dataDir, 'PG_VERSION'))
+    say(isNew ? `Creating the database in ${folder} (a few seconds) …` : `Opening the database in ${folder} …`)
+  }
   // The database opens in its thread while the ORM starts in this one.
   const opening = openPglite({ dataDir, image: folder === '' ? options.image : undefined })
-  opening.catch(() => {}).finally(() => clearTimeout(slow))
+  // A failure is reported where the opening is awaited.
+  opening.catch(() => {})
   const close = async () => {
     const client = await opening.catch(() => null)
     if (client && !client.closed) await client.close()

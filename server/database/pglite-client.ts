@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 
-/** What the thread needs to open a database: its folder or `memory://`, and the dump that it starts from. */
+/** The database that the thread opens: its folder or `memory://`, and the dump that it starts from. */
 type Opening = { dataDir: string; image?: Blob | undefined }
 /** The compiled code of PostgreSQL; the thread compiles it where there is none. */
 export type WorkerData = Opening & { code: WebAssembly.Module | undefined }

@@ -19,7 +19,7 @@ export type Targeted = {
   readonly inSegments?: Map<number, boolean>
 }
 
-/** What targeting reads of a stored profile, besides the user's id. */
+/** The parts of a stored profile that targeting reads, besides the user's id. */
 export type ProfileReads = {
   /** Attributes, by the first step of their paths. */
   readonly attributes: readonly string[]

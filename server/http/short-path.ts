@@ -12,7 +12,7 @@ const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
  * Answers the requests that applications send most, and that stored decisions settle, without Fastify and tRPC: see
  * `short-answers.ts`. Every other request, and every invalid one, is left to the procedure, which reads the request
  * from its beginning. The check of the key and the decision are the same functions as in the procedure; a decoder
- * replaces the schemas. This saves two thirds of the cost of such a request (`npm run bench -- decisions`).
+ * replaces the schemas. This saves half of the cost of such a request (`npm run bench -- decisions`).
  * @param isOpen false while the server is closing
  */
 export function answerShortly(server: Server, platform: Platform, isOpen: () => boolean) {

@@ -50,6 +50,7 @@ export async function measureRuns(em: EntityManager, experimentId: number) {
  */
 export async function measureQuantiles(em: EntityManager) {
   const versions = await em.find(MetricVersion, { measure_id: null }, { orderBy: { metric_id: 'asc', version: 'asc' } })
+  if (versions.length === 0) return
   for (const version of versions) version.measure_id = await storeMeasure(em, measureOf(version.definition))
   await em.flush()
   const metricIds = versions.map(({ metric_id }) => metric_id)

@@ -134,7 +134,8 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
               coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
             bool_or(m.exposing) as exposing, min(m.timestamp) filter (where m.part = 1) as first_at,
             max(m.timestamp) filter (where m.part = 1) as last_at,
-            array_agg(m.number::float8) filter (where m.keeps_numbers and m.part = 1 and m.number is not null) as numbers
+            array_agg(m.number::float8)
+              filter (where m.keeps_numbers and m.part = 1 and m.number is not null) as numbers
           from met m
           where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
           group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted,

@@ -221,7 +221,8 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     left join named n on n.user_id = u.user_id and n.run_id = u.run_id
     left join busy b on b.user_id = u.user_id and b.run_id = u.run_id),
   acted as materialized (
-    select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.keeps_numbers, m.type, e.timestamp, ${countsAfter} as is_after,
+    select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.keeps_numbers, m.type, e.timestamp,
+      ${countsAfter} as is_after,
       ${numberOf} as number, ${isUnfit} as unfit, u.exposed_by = m.type as exposing
     from fresh_unit u
     join measure m on m.run_id = u.run_id

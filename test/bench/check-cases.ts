@@ -6,7 +6,7 @@ import type { BenchPlatform } from './platform.ts'
 
 type Options = { users: number; connections: number }
 
-/** What an application knows of its user at every request. */
+/** An application knows these attributes of its user at every request. */
 const ATTRIBUTES = {
   country: 'US',
   plan: 'gold',

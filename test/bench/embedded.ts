@@ -51,7 +51,7 @@ const BATCH_BODIES = 16
 const MEGABYTE = 1024 ** 2
 
 type Setup = { platform: EmbeddedPlatform; crowd: Crowd; options: Options }
-/** What a load did: answers or events per second, and other figures. */
+/** The outcome of a load: answers or events per second, and other figures. */
 type Measured = { perSecond: number; note?: string }
 type Load = (seconds: number) => Promise<Measured>
 

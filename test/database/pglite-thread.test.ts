@@ -105,7 +105,8 @@ describe('an embedded database that never answers again', () => {
     await database.orm.em.execute('create trigger spin before insert on segments for each row execute function spin()')
     await database.close()
 
-    const server = await startServer({ DATABASE_URL: url })
+    const server = await startServer({ DATABASE_URL: url, LOG_LEVEL: 'info' })
+    expect(server.output()).toContain(`Opening the database in ${folder}`)
     const api = await createApi(server.url, { token })
     const stuck = api.call('POST', '/api/segments', { name: 'never stored' }).catch(() => 'refused')
     const ready = async () => (await (await fetch(`${server.url}/health/ready`)).json()) as { database: string }

@@ -4,7 +4,7 @@ import { Worker } from 'node:worker_threads'
 /** The longest waits for an answer during a load, in milliseconds. */
 export type Waits = { live: number; event: number }
 
-/** What the probe's thread needs to know. */
+/** The server that the probe's thread asks, and its key. */
 export type Target = { url: string; token: string }
 
 /**
