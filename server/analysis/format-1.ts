@@ -1,5 +1,6 @@
+import type { Format2 } from './format-2.ts'
 import { camelCased } from './snake-case.ts'
-import type { Departure, MetricStatistics, MetricSums, QuantileSums, RunStatistics, UnitCounts } from './statistics.ts'
+import type { Departure, MetricStatistics, MetricSums, QuantileSums, UnitCounts } from './statistics.ts'
 
 /**
  * Format 1 of statistics, as frozen runs and exported files had them before formats were numbered: names were in
@@ -36,7 +37,7 @@ type Metric1 = {
 } & Record<string, unknown>
 
 /** Converts statistics of format 1 to format 2. */
-export function fromFormat1(old: Format1): Omit<RunStatistics, 'format'> & { format: 2 } {
+export function fromFormat1(old: Format1): Format2 {
   const { question, units, metrics, segments, ...others } = old
   return {
     format: 2,
@@ -45,7 +46,7 @@ export function fromFormat1(old: Format1): Omit<RunStatistics, 'format'> & { for
     units: units.map(unitsOf),
     metrics: metrics.map(metricOf),
     segments: segments ? segments.map((segment) => segmentOf(segment, metrics)) : null,
-  } as RunStatistics
+  } as unknown as Format2
 }
 
 const segmentOf = (segment: NonNullable<Format1['segments']>[number], metrics: readonly Metric1[]) => ({

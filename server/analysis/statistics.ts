@@ -7,11 +7,11 @@ import type { Totals } from './sums.ts'
  * compute the answer again from a file.
  */
 
-export type Method = 'sequential' | 'fixed' | 'bayesian'
+export type Method = 'sequential' | 'group_sequential' | 'fixed' | 'bayesian'
 export type MetricRole = 'primary' | 'secondary' | 'guardrail'
 
 /** The format of `RunStatistics`. A change of the shape takes the next number and one more function in `upgrade.ts`. */
-export const FORMAT = 2
+export const FORMAT = 3
 
 /** The sufficient statistics of a run, and the question that they answer. */
 export type RunStatistics = {
@@ -28,8 +28,17 @@ export type RunStatistics = {
   periods: { period: number; shares: Record<string, number> }[]
   units: UnitCounts[]
   metrics: MetricStatistics[]
-  /** Users with an event of the question's `conversionEventType`, by variant. */
-  conversions: { variantId: number; users: number }[]
+  /** Users with an event of the question's `conversionEventType`, by variant and allocation period. */
+  conversions: (CellKey & { users: number })[]
+  /**
+   * The recorded looks of the run, in the order of time; empty where the question departs from the plan. A planned look
+   * has a number; of the running looks, which are cumulative, only the last one is needed.
+   */
+  looks: Look[]
+  /** The recorded decisions of the run; empty where the question departs from the plan. */
+  decisions: RecordedDecision[]
+  /** The event types that exposed users sent; null unless a metric has no event. */
+  seenEventTypes: { type: string; users: number; events: number }[] | null
   /** The groups of users that may cause a sample-ratio mismatch; empty where there is none. */
   suspects: Suspect[]
   /** Counts and sums for each value of the question's dimension; null where the question names no dimension. */
@@ -57,6 +66,14 @@ export type Question = {
   /** N*: the number of users at which the confidence sequence is tightest. */
   tuning: number
   plannedUsers: number | null
+  /** The number of planned looks of a group sequential or Bayesian analysis, equally spaced in users. */
+  plannedLooks: number
+  /** The smallest relative uplift that the analysis is planned to find; null where none is planned. */
+  plannedEffect: number | null
+  /** exclude: users with two variants are left out. first: they are analysed under the first variant. */
+  crossovers: 'exclude' | 'first'
+  /** Only users whose window is over are counted. */
+  completeWindows: boolean
   dimension: string | null
   /** The ways in which the question departs from the plan. With any, the answer is exploratory and not for deciding. */
   departs: Departure[]
@@ -64,6 +81,43 @@ export type Question = {
 
 /** A departure from the plan. `answer.ts` has a phrase for each. */
 export type Departure = 'method' | 'users' | 'segment' | 'period' | 'as_of' | 'window' | 'metrics' | 'after_freezing'
+
+/** A moment at which the alert monitor looked at a run. */
+export type Look = {
+  /** The time of the look, in ISO 8601: everything received before is counted. */
+  at: string
+  /** The counted users of all variants. */
+  users: number
+  /** The number of the planned look, from 1; null for a running look of a sequential analysis. */
+  planned: number | null
+  figures: LookFigures[]
+}
+
+/** What a look found in one comparison. Figures of running looks cumulate all running looks before. */
+export type LookFigures = {
+  key: string
+  variantId: number
+  difference: number | null
+  standardError: number | null
+  pValue: number | null
+  probabilityBetter: number | null
+  /** The smallest always-valid p-value at which the treatment was higher, and at which it was lower; 1 where none. */
+  pHigher: number
+  pLower: number
+  /** The intersection of the always-valid intervals; null where unbounded. Contradicting looks leave lower > upper. */
+  interval: { lower: number | null; upper: number | null }
+  upliftInterval: { lower: number | null; upper: number | null }
+}
+
+/** A decision on a treatment that a look reached. It stands unless the data turn out not to be trusted. */
+export type RecordedDecision = {
+  variantId: number
+  outcome: 'ship' | 'stop' | 'no_difference' | 'inconclusive'
+  /** The time of the look, in ISO 8601. */
+  at: string
+  users: number
+  reasons: string[]
+}
 
 /** A variant in an allocation period. */
 export type CellKey = { variantId: number; period: number }
@@ -91,6 +145,14 @@ type Measured = {
   role: MetricRole
   direction: 'increase' | 'decrease'
   margin: { type: 'relative' | 'absolute'; size: number }
+  /** The smallest relative uplift worth finding; null where the definition names none. */
+  minimumDetectableEffect: number | null
+  /** The normal prior of the relative uplift in a Bayesian analysis; null: flat. */
+  prior: { mean: number; sd: number } | null
+  /** The users of each variant, by variant id, whose window is not over; empty where the metric has no window. */
+  immature: Record<string, number>
+  /** The largest value of a user and the median of the values other than 0; null where they were not read. */
+  largest: { value: number; median: number } | null
   /** computing: events that were recorded before the metric was added are still being counted. */
   status: 'ready' | 'computing'
   source: 'totals' | 'users' | 'events'

@@ -1,4 +1,5 @@
 import { type Format1, fromFormat1 } from './format-1.ts'
+import { type Format2, fromFormat2 } from './format-2.ts'
 import { FORMAT, type RunStatistics } from './statistics.ts'
 
 /** Stored statistics, in the format of the engine that stored them. Without a number, the format is 1. */
@@ -7,6 +8,7 @@ export type Stored = { format?: number }
 /** Converts statistics of each older format to the next format. */
 const UPGRADES: Record<number, (older: Stored) => Stored> = {
   1: (older) => fromFormat1(older as Format1),
+  2: (older) => fromFormat2(older as Format2),
 }
 
 /** Converts stored statistics to the current format. @throws Error for a format that this engine does not know */

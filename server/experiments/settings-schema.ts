@@ -25,9 +25,10 @@ export const exposureMode = z.enum(['on_check', 'on_report']).meta({
 })
 export type ExposureMode = z.output<typeof exposureMode>
 
-export const analysisMethod = z.enum(['sequential', 'fixed', 'bayesian']).meta({
+export const analysisMethod = z.enum(['sequential', 'group_sequential', 'fixed', 'bayesian']).meta({
   description:
-    'sequential: valid however often results are read. fixed: valid once, at the planned number of users. ' +
+    'sequential: valid however often results are read. group_sequential: valid at a few planned looks, with nearly ' +
+    'the power of fixed. fixed: valid once, at the planned number of users. ' +
     'bayesian: by the probability to be better, which gives no protection against reading results repeatedly',
 })
 export type AnalysisMethod = z.output<typeof analysisMethod>

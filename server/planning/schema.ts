@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { analysisMethod } from '../experiments/settings-schema.ts'
 import { optional, percent, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
@@ -124,7 +125,7 @@ export const checklist = z
       .meta({ description: 'True while a run is unfinished: the plan is then the plan of this run' }),
     is_ready: z.boolean().meta({ description: 'True if all items are met; a start needs only the variants' }),
     plan: z.object({
-      method: z.enum(['sequential', 'fixed', 'bayesian']),
+      method: analysisMethod,
       exposure: z.enum(['on_check', 'on_report']),
       planned_users: z.int().nullable(),
       planned_effect: figure,

@@ -39,10 +39,14 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map(asCounts),
     metrics,
-    conversions: sumsOf(query.documented, query.specs.length, rows, inCell).map(({ variantId, users }) => ({
+    conversions: sumsOf(query.documented, query.specs.length, rows, inCell).map(({ variantId, period, users }) => ({
       variantId,
+      period,
       users,
     })),
+    looks: [],
+    decisions: [],
+    seenEventTypes: null,
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(query, metrics, rows, question.dimension),
     days: run ? ((run.ended_at?.getTime() ?? now) - run.started_at.getTime()) / DAY_MS : null,
@@ -119,7 +123,8 @@ async function metricOf(
   spec: Spec,
   index: number,
 ): Promise<RunStatistics['metrics'][number]> {
-  const { metric, measure, measureId } = spec
+  const { measure, measureId } = spec
+  const metric = { ...spec.metric, immature: {}, largest: null }
   const { question, view, experiment } = query
   const declared = declaredOf(experiment)
   const users = units.reduce((sum, row) => sum + row.users, 0)
@@ -156,8 +161,8 @@ async function metricOf(
 /** Makes the figures of a metric before the first run: none. */
 const unmeasured = ({ metric }: Spec): RunStatistics['metrics'][number] =>
   metric.kind === 'quantile'
-    ? { ...metric, source: 'totals', cost: null, quantiles: [] }
-    : { ...metric, source: 'totals', cost: null, caps: null, sums: [] }
+    ? { ...metric, source: 'totals', cost: null, immature: {}, largest: null, quantiles: [] }
+    : { ...metric, source: 'totals', cost: null, immature: {}, largest: null, caps: null, sums: [] }
 
 function segmentsOf(
   { specs }: ResultsQuery,

@@ -160,6 +160,10 @@ function questionOf(experiment: Experiment, run: Run | null, input: GetResults):
     confidenceLevel: input.confidence_level,
     tuning: plan.tuning,
     plannedUsers: plan.planned_users,
+    plannedLooks: 1,
+    plannedEffect: plan.planned_effect,
+    crossovers: 'exclude',
+    completeWindows: false,
     dimension: input.dimension ?? null,
     departs: Object.entries(departures).flatMap(([departure, departs]) => (departs ? [departure as Departure] : [])),
   }

@@ -5,9 +5,8 @@ import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
 /** A metric whose figures are not read yet. */
-type UnreadMetric =
-  | Omit<SummedMetric, 'source' | 'cost' | 'sums' | 'caps'>
-  | Omit<QuantileMetric, 'source' | 'cost' | 'quantiles'>
+type UnreadMetric = Omit<SummedMetric, Read | 'sums' | 'caps'> | Omit<QuantileMetric, Read | 'quantiles'>
+type Read = 'source' | 'cost' | 'immature' | 'largest'
 
 /** A metric of a question: one of the experiment's metrics, or an event type, which has no definition. */
 export type Spec = {
@@ -36,6 +35,8 @@ function unreadOf({ key, name, version, role, ready }: Attached, definition: Met
     role,
     direction: definition.direction,
     margin: definition.guardrail_margin ?? DEFAULT_MARGIN,
+    minimumDetectableEffect: definition.minimum_detectable_effect ?? null,
+    prior: null,
     status: ready ? ('ready' as const) : ('computing' as const),
   }
   if (definition.type === 'quantile') return { ...described, kind: 'quantile', quantile: definition.quantile }
@@ -71,6 +72,8 @@ export function plainSpec(
       kind: 'proportion',
       direction: 'increase',
       margin: DEFAULT_MARGIN,
+      minimumDetectableEffect: null,
+      prior: null,
       hasCovariate: false,
       cap: null,
       status: 'ready',

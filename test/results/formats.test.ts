@@ -24,7 +24,7 @@ test('statistics of format 1 give the answer that was stored with them', () => {
   for (const { statistics, answer: stored } of [BEFORE.plain, BEFORE.by_plan]) {
     expect(statistics.format).toBeUndefined()
     const present = upgrade(structuredClone(statistics))
-    expect(present.format).toBe(2)
+    expect(present.format).toBe(3)
     expect(upgrade(present)).toBe(present)
     expect(JSON.parse(JSON.stringify(snakeCased(answer(present))))).toEqual(stored)
   }

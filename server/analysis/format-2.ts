@@ -1,0 +1,54 @@
+import type { MetricStatistics, MetricSums, Question, RunStatistics, Segment } from './statistics.ts'
+import { NO_TOTALS } from './sums.ts'
+
+type QuestionAdditions = 'plannedLooks' | 'plannedEffect' | 'crossovers' | 'completeWindows'
+type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'immature' | 'largest'
+
+/**
+ * Format 2 of statistics, as frozen runs and exported files had them before looks and decisions were recorded.
+ * Conversions had no allocation period.
+ */
+export type Format2 = Omit<
+  RunStatistics,
+  'format' | 'question' | 'metrics' | 'conversions' | 'looks' | 'decisions' | 'seenEventTypes'
+> & {
+  format: 2
+  question: Omit<Question, QuestionAdditions>
+  metrics: Omit<MetricStatistics, MetricAdditions>[]
+  conversions: { variantId: number; users: number }[]
+}
+
+/** Converts statistics of format 2 to format 3: what format 2 did not know has the value that it had by default. */
+export function fromFormat2(old: Format2): RunStatistics {
+  return {
+    ...old,
+    format: 3,
+    question: { ...old.question, plannedLooks: 1, plannedEffect: null, crossovers: 'exclude', completeWindows: false },
+    metrics: old.metrics.map(metricOf),
+    // Period 0 is no period of the run: these conversions cannot be told apart by period.
+    conversions: old.conversions.map((row) => ({ ...row, period: 0 })),
+    segments: old.segments?.map(segmentOf) ?? null,
+    looks: [],
+    decisions: [],
+    seenEventTypes: null,
+  }
+}
+
+function metricOf(old: Format2['metrics'][number]): MetricStatistics {
+  const metric = {
+    minimumDetectableEffect: null,
+    prior: null,
+    immature: {},
+    largest: null,
+    ...old,
+  } as MetricStatistics
+  return metric.kind === 'quantile' ? metric : { ...metric, sums: metric.sums.map(sumsOf) }
+}
+
+const segmentOf = ({ metrics, ...segment }: Segment): Segment => ({
+  ...segment,
+  metrics: metrics.map(({ key, sums }) => ({ key, sums: sums.map(sumsOf) })),
+})
+
+/** Adds the counters that format 2 did not have, as 0. */
+const sumsOf = (row: MetricSums): MetricSums => ({ ...NO_TOTALS, ...row })
