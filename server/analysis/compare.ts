@@ -13,7 +13,7 @@ import {
   type MetricLevel,
   type MetricResult,
 } from './metric-result.ts'
-import type { MetricStatistics, RunStatistics } from './statistics.ts'
+import type { MetricStatistics, RunStatistics, Variant } from './statistics.ts'
 
 /** Compares every treatment of a run with the control, in one metric. */
 
@@ -35,7 +35,7 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
   const strategy = strategyOf(metric)
   const [, ...treatments] = statistics.variants
   const adjustment = strategy.adjustmentOf(data)
-  const levels = statistics.variants.map(({ variantId }) => levelOf(data, variantId))
+  const levels = statistics.variants.map((variant) => levelOf(data, variant))
   const caps = metric.kind === 'quantile' ? null : metric.caps
   return {
     key: metric.key,
@@ -61,13 +61,14 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
   }
 }
 
-function levelOf(data: Data<MetricStatistics>, variantId: number): MetricLevel {
+function levelOf(data: Data<MetricStatistics>, { variantId, variantName }: Variant): MetricLevel {
   const { statistics, metric, cellOf } = data
   const strategy = strategyOf(metric)
   const cell = sumPeriods(statistics, cellOf, variantId)
   const level = strategy.levelOf(data, cell, variantId)
   return {
     variantId,
+    variantName,
     users: cell.n,
     converted: cell.users,
     events: cell.events,
@@ -96,6 +97,7 @@ function describe(
   const { confidenceLevel } = question
   const described = {
     variantId: treatment.variantId,
+    variantName: treatment.variantName,
     status,
     reason: status === 'ok' ? null : REASONS[status],
     difference,

@@ -8,6 +8,7 @@ export type Bounds = { lower: number | null; upper: number | null }
 /** A metric in one variant. */
 export type MetricLevel = {
   variantId: number
+  variantName: string
   users: number
   /** Users with an event. */
   converted: number
@@ -23,6 +24,7 @@ export type MetricLevel = {
 /** A treatment's difference from the control in one metric. An undefined figure is null. */
 export type MetricComparison = {
   variantId: number
+  variantName: string
   status: Status
   /** The status as a sentence; null where the status is ok. */
   reason: string | null

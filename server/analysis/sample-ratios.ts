@@ -25,7 +25,7 @@ type Cause = {
   pValue: number
   /** All other users agree with the allocation. */
   explainsAll: boolean
-  variants: { variantId: number; users: number; expected: number }[]
+  variants: { variantId: number; variantName: string; users: number; expected: number }[]
 }
 export type SampleRatios = {
   assigned: RatioCheck
@@ -158,13 +158,14 @@ function withoutUsersOf({ units }: RunStatistics, { counts }: Suspect): Counts {
 }
 
 function expectations({ variants }: RunStatistics, periods: readonly Period[]): Cause['variants'] {
-  return variants.map(({ variantId }, index) => {
+  return variants.map(({ variantId, variantName }, index) => {
     const expected = periods.map(({ counts, allocation }) => {
       const users = counts.reduce((sum, count) => sum + count, 0)
       return (users * (allocation[index] as number)) / allocation.reduce((sum, share) => sum + share, 0)
     })
     return {
       variantId,
+      variantName,
       users: periods.reduce((sum, { counts }) => sum + (counts[index] as number), 0),
       expected: expected.reduce((sum, count) => sum + count, 0),
     }

@@ -13,9 +13,9 @@ export type Day = { day: string; cells: DayCell[] }
 
 type SeriesPoint = {
   day: string
-  variants: Pick<MetricLevel, 'variantId' | 'users' | 'level'>[]
+  variants: Pick<MetricLevel, 'variantId' | 'variantName' | 'users' | 'level'>[]
   /** In a cumulative series, always-valid p-values are the smallest so far. */
-  comparisons: (Pick<MetricComparison, 'variantId' | 'status' | 'difference' | 'standardError'> & {
+  comparisons: (Pick<MetricComparison, 'variantId' | 'variantName' | 'status' | 'difference' | 'standardError'> & {
     alwaysValid: { pValue: number; interval: { lower: number | null; upper: number | null } } | null
     uplift: number | null
     interval: { lower: number | null; upper: number | null } | null
@@ -82,15 +82,18 @@ function pointOf(statistics: RunStatistics, metric: SummedMetric, day: string, c
   )
   return {
     day,
-    variants: variants.map(({ variantId, users, level }) => ({ variantId, users, level })),
-    comparisons: comparisons.map(({ variantId, status, difference, standardError, interval, alwaysValid, uplift }) => ({
-      variantId,
-      status,
-      difference,
-      standardError,
-      interval,
-      alwaysValid: alwaysValid && { pValue: alwaysValid.pValue, interval: alwaysValid.interval },
-      uplift: uplift?.value ?? null,
-    })),
+    variants: variants.map(({ variantId, variantName, users, level }) => ({ variantId, variantName, users, level })),
+    comparisons: comparisons.map(
+      ({ variantId, variantName, status, difference, standardError, interval, alwaysValid, uplift }) => ({
+        variantId,
+        variantName,
+        status,
+        difference,
+        standardError,
+        interval,
+        alwaysValid: alwaysValid && { pValue: alwaysValid.pValue, interval: alwaysValid.interval },
+        uplift: uplift?.value ?? null,
+      }),
+    ),
   }
 }

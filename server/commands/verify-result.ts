@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isDeepStrictEqual } from 'node:util'
 import { answer } from '../analysis/answer.ts'
 import { snakeCased } from '../analysis/snake-case.ts'
-import type { RunStatistics } from '../analysis/statistics.ts'
+import { FORMAT, type RunStatistics } from '../analysis/statistics.ts'
 import { type Stored, upgrade } from '../analysis/upgrade.ts'
 
 /**
@@ -29,7 +29,8 @@ function verify(file: string) {
     return fail(`The statistics in ${file} cannot be analysed: ${(error as Error).message}`)
   }
   const { engineVersion, run, experiment, dataThrough } = statistics
-  const differences = findDifferences(again, kept.answer, 'answer')
+  const isOlder = kept.statistics.format !== FORMAT
+  const differences = findDifferences(again, kept.answer, 'answer', isOlder)
   const figure = differences.find(({ isSentence }) => !isSentence)
   if (figure) return fail(`${inWords(figure)} (kept by engine ${engineVersion})`)
   for (const sentence of differences) console.log(`Worded otherwise now, ${inWords(sentence)}`)
@@ -51,12 +52,14 @@ type Difference = { path: string; computed: unknown; kept: unknown; isSentence: 
 const inWords = ({ path, computed, kept }: Difference) =>
   `${path}: computed ${JSON.stringify(computed)}, kept ${JSON.stringify(kept)}`
 
-function findDifferences(computed: unknown, kept: unknown, path: string): Difference[] {
+/** @param isOlder an older engine gave the kept answer; fields that it did not know are no difference */
+function findDifferences(computed: unknown, kept: unknown, path: string, isOlder: boolean): Difference[] {
   if (isDeepStrictEqual(computed, kept)) return []
   const isSentence = SENTENCES.some((name) => path.endsWith(`.${name}`))
   if (isSentence || !isBranch(computed) || !isBranch(kept)) return [{ path, computed, kept, isSentence }]
-  return [...new Set([...Object.keys(computed), ...Object.keys(kept)])].flatMap((key) =>
-    findDifferences(computed[key], kept[key], `${path}.${key}`),
+  const known = isOlder ? [] : Object.keys(computed)
+  return [...new Set([...known, ...Object.keys(kept)])].flatMap((key) =>
+    findDifferences(computed[key], kept[key], `${path}.${key}`, isOlder),
   )
 }
 

@@ -10,6 +10,12 @@ export const interval = z
   .object({ lower: figure, upper: figure })
   .meta({ id: 'ResultInterval', description: 'A bound is null where the interval is unbounded' })
 
+/** The name of a variant beside its id. An answer that an older version froze is served as it was, without names. */
+export const variantName = z
+  .string()
+  .optional()
+  .meta({ description: 'Name of the variant; absent in answers that versions before 0.2 froze' })
+
 const variantResult = z
   .object({
     variant_id: id,
@@ -58,7 +64,7 @@ const cause = z
       .number()
       .meta({ description: 'P-value of these users alone, times the number of tested values (Bonferroni)' }),
     explains_all: z.boolean().meta({ description: 'True if all other users agree with the allocation' }),
-    variants: z.array(z.object({ variant_id: id, users: z.int(), expected: z.number() })),
+    variants: z.array(z.object({ variant_id: id, variant_name: variantName, users: z.int(), expected: z.number() })),
   })
   .meta({ id: 'MismatchCause' })
 const sampleRatios = z
@@ -75,6 +81,7 @@ const sampleRatios = z
 const level = z
   .object({
     variant_id: id,
+    variant_name: variantName,
     users: z.int(),
     converted: z.int().meta({ description: 'Users with an event' }),
     events: z.int(),
@@ -90,6 +97,7 @@ const level = z
 export const comparison = z
   .object({
     variant_id: id,
+    variant_name: variantName,
     status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
     reason: z.string().nullable(),
     difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),

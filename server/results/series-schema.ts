@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { id, label, optional } from '../wire.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'
-import { comparison, figure, interval } from './schema.ts'
+import { comparison, figure, interval, variantName } from './schema.ts'
 
 export const getSeries = z
   .object({
@@ -18,10 +18,11 @@ export const getSeries = z
   .meta({ id: 'GetResultsSeries', examples: [{ event_type: 'conversion' }] })
 export type GetSeries = z.output<typeof getSeries>
 const point = {
-  variants: z.array(z.object({ variant_id: id, users: z.int(), level: figure })),
+  variants: z.array(z.object({ variant_id: id, variant_name: variantName, users: z.int(), level: figure })),
   comparisons: z.array(
     z.object({
       variant_id: id,
+      variant_name: variantName,
       status: comparison.shape.status,
       difference: figure,
       standard_error: figure,
