@@ -1,4 +1,4 @@
-/** Gauss-Legendre quadrature for integrals without a closed form, for the laboratory. */
+/** Gauss-Legendre quadrature for integrals without a closed form. */
 
 const NODES = 64
 /** Distances of the breakpoints from a mean, to each side, in standard deviations. */
