@@ -42,7 +42,7 @@ function metricOf(old: Format2['metrics'][number]): MetricStatistics {
     largest: null,
     ...old,
   } as MetricStatistics
-  return metric.kind === 'quantile' ? metric : { ...metric, sums: metric.sums.map(sumsOf) }
+  return metric.kind === 'quantile' ? { ...metric, strata: [] } : { ...metric, sums: metric.sums.map(sumsOf) }
 }
 
 const segmentOf = ({ metrics, ...segment }: Segment): Segment => ({

@@ -177,6 +177,8 @@ export type QuantileMetric = Measured & {
   /** The fraction of events below the quantile, such as 0.95. */
   quantile: number
   quantiles: QuantileSums[]
+  /** The quantiles of each allocation period alone; empty where the run has one period, or where they were not read. */
+  strata: (QuantileSums & { period: number })[]
 }
 
 export type MetricStatistics = SummedMetric | QuantileMetric

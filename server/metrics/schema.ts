@@ -50,6 +50,11 @@ const common = {
     description: 'How much worse a guardrail may be; default 5 % of the control',
     examples: [{ type: 'relative', size: 0.02 }],
   }),
+  prior: clearable(z.object({ mean: z.number().min(-1).max(10), sd: z.number().gt(0).max(10) })).meta({
+    description:
+      'The normal prior of the relative uplift in a Bayesian analysis: its mean and its standard deviation (0.1 is 10 % of the control); null: flat',
+    examples: [{ mean: 0, sd: 0.1 }],
+  }),
 }
 const window = clearable(
   z

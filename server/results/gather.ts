@@ -140,7 +140,7 @@ async function metricOf(
     const quantiles = isRaw
       ? await readQuantileRaw(em, run, measure, quantile, level, view, declared)
       : await readQuantile(em, run, measureId, quantile, level, correction.userIds)
-    return { ...metric, status: 'ready', source: isRaw ? 'events' : 'users', cost: costNow(), quantiles }
+    return { ...metric, status: 'ready', source: isRaw ? 'events' : 'users', cost: costNow(), quantiles, strata: [] }
   }
   if (metric.cap !== null && metric.status === 'ready') {
     const isRaw = readsRaw || measureId === null
@@ -161,7 +161,7 @@ async function metricOf(
 /** Makes the figures of a metric before the first run: none. */
 const unmeasured = ({ metric }: Spec): RunStatistics['metrics'][number] =>
   metric.kind === 'quantile'
-    ? { ...metric, source: 'totals', cost: null, immature: {}, largest: null, quantiles: [] }
+    ? { ...metric, source: 'totals', cost: null, immature: {}, largest: null, quantiles: [], strata: [] }
     : { ...metric, source: 'totals', cost: null, immature: {}, largest: null, caps: null, sums: [] }
 
 function segmentsOf(

@@ -5,7 +5,7 @@ import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
 /** A metric whose figures are not read yet. */
-type UnreadMetric = Omit<SummedMetric, Read | 'sums' | 'caps'> | Omit<QuantileMetric, Read | 'quantiles'>
+type UnreadMetric = Omit<SummedMetric, Read | 'sums' | 'caps'> | Omit<QuantileMetric, Read | 'quantiles' | 'strata'>
 type Read = 'source' | 'cost' | 'immature' | 'largest'
 
 /** A metric of a question: one of the experiment's metrics, or an event type, which has no definition. */
@@ -36,7 +36,7 @@ function unreadOf({ key, name, version, role, ready }: Attached, definition: Met
     direction: definition.direction,
     margin: definition.guardrail_margin ?? DEFAULT_MARGIN,
     minimumDetectableEffect: definition.minimum_detectable_effect ?? null,
-    prior: null,
+    prior: definition.prior ?? null,
     status: ready ? ('ready' as const) : ('computing' as const),
   }
   if (definition.type === 'quantile') return { ...described, kind: 'quantile', quantile: definition.quantile }
