@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import cors from '@fastify/cors'
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify'
 import type { Logger } from 'pino'
+import { lookAt } from './alerts/looks.ts'
 import { createAlertMonitor } from './alerts/monitor.ts'
 import { createAssignmentMemory } from './assignments/memory.ts'
 import { createAssignmentWriter } from './assignments/writer.ts'
@@ -112,10 +113,14 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
 
     const totals = createTotals({ orm, embedded: database.embedded, timeZone, log })
     closers.push(totals.close)
-    const reporting = { totals, timeZone }
+    const gathering = { totals, timeZone }
+    const look = async (experimentId: number, runNumber: number) => {
+      await lookAt(orm, gathering, experimentId, runNumber, false)
+    }
+    const reporting = { ...gathering, look }
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
-    const alertMonitor = createAlertMonitor({ orm, reporting, define, log })
+    const alertMonitor = createAlertMonitor({ orm, gathering, define, log })
     closers.push(alertMonitor.close)
     const freezer = createFreezer({ orm, reporting, log })
     closers.push(freezer.close)

@@ -78,7 +78,8 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       to.endsWith('/entity.ts') ||
       isOwnSchema(to, from) ||
       to === `${folder(from)}/columns.ts` ||
-      (from === 'server/totals/entity.ts' && /^server\/analysis\/(exclusions|sums)\.ts$/.test(to)),
+      (from === 'server/totals/entity.ts' && /^server\/analysis\/(exclusions|sums)\.ts$/.test(to)) ||
+      (from === 'server/results/entity.ts' && to === 'server/analysis/statistics.ts'),
   },
   {
     kind: '<domain>/queries.ts',

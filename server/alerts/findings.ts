@@ -30,17 +30,9 @@ export function findingsOf(results: ResultsAnswer): Finding[] {
 type Metric = ResultsAnswer['metrics'][number]
 type Comparison = Metric['comparisons'][number]
 
-/**
- * True when a guardrail or primary metric is significantly worse. The monitor reads results often, so the test uses the
- * always-valid p value, whatever method decides the experiment.
- */
-function isHarm({ confidence_level }: ResultsAnswer, { role, direction }: Metric, comparison: Comparison): boolean {
-  const { always_valid, difference } = comparison
-  if (role === 'secondary' || !always_valid || difference === null) return false
-  const pValue = role === 'primary' ? always_valid.p_value_adjusted : always_valid.p_value
-  const isWorse = direction === 'increase' ? difference < 0 : difference > 0
-  return isWorse && pValue !== null && pValue < 1 - confidence_level
-}
+/** Tells whether the always-valid test finds a treatment worse, since the monitor looks often. */
+const isHarm = ({ decision }: ResultsAnswer, { key }: Metric, { variant_id }: Comparison): boolean =>
+  decision.harms.some((one) => one.key === key && one.variant_id === variant_id)
 
 const isGain = ({ decision }: ResultsAnswer, { key }: Metric, { variant_id }: Comparison): boolean =>
   decision.verdicts.some((one) => one.key === key && one.variant_id === variant_id && one.verdict === 'better')

@@ -8,24 +8,26 @@ import type { Define } from '../definitions/define.ts'
 import { lockExperiment } from '../experiments/changes.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
 import { pauseExperiment } from '../experiments/life-cycle.ts'
-import { plainResults, type Reporting, type ResultsAnswer } from '../results/service.ts'
+import { answerOf, asResults, type Gathering, type ResultsAnswer } from '../results/service.ts'
 import { readMark } from '../totals/progress.ts'
 import { Alert } from './entity.ts'
 import { type Finding, findingsOf } from './findings.ts'
+import { lookAt } from './looks.ts'
 
 const PAUSE_MS = 10_000
 
 /**
- * Reads the results of running and paused experiments, every 10 seconds if they may have changed, and stores each
- * finding the first time that it occurs.
+ * Looks at the results of running and paused experiments, every 10 seconds if they may have changed. Records the looks
+ * and the decisions that they reach, and stores each finding the first time that it occurs. Runs that have ended are
+ * looked at for their last decision.
  */
 export function createAlertMonitor(options: {
   orm: MikroORM
-  reporting: Reporting
+  gathering: Gathering
   define: Define
   log: Logger
 }): BackgroundJob {
-  const { orm, reporting, define, log } = options
+  const { orm, gathering, define, log } = options
   let mark: string | null = null
 
   /** Stores new findings, and pauses the experiment if `pause_on` names their kind, in one transaction. */
@@ -61,13 +63,23 @@ export function createAlertMonitor(options: {
       .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
     for (const experiment of running) {
       if (signal.aborted) return
-      const results = await plainResults(orm.em.fork(), reporting, experiment.id)
-      const findings = results ? findingsOf(results) : []
-      if (results && findings.length > 0) await raise(experiment.id, results, findings)
+      const statistics = await lookAt(orm, gathering, experiment.id, undefined, true)
+      if (!statistics) continue
+      const results = asResults(answerOf(statistics))
+      const findings = findingsOf(results)
+      if (findings.length > 0) await raise(experiment.id, results, findings)
+    }
+    for (const { experiment_id, number } of await findEnded(orm.em.fork())) {
+      if (signal.aborted) return
+      await lookAt(orm, gathering, experiment_id, number, true)
     }
     mark = now
   })
 }
+
+/** Finds runs that have ended, whose results late events may still change. */
+const findEnded = (em: EntityManager) =>
+  em.find(Run, { ended_at: { $ne: null }, frozen_at: null }, { orderBy: { id: 'asc' } })
 
 /** @returns 1 when the alert was stored; 0 when another process has stored it already */
 async function store(

@@ -1,6 +1,7 @@
 import { benjaminiHochberg, holm } from '../statistics/multiple-comparisons.ts'
 import { analyseMetric } from './compare.ts'
-import { type Decision, decideRun } from './decide.ts'
+import { type Decision, decideRun, type Evidence } from './decide.ts'
+import { lastRunningLook, withLooks } from './looks.ts'
 import type { MetricComparison, MetricResult } from './metric-result.ts'
 import { checkRatios, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -19,9 +20,10 @@ export type Analysis = {
  * adjusted.
  * @see Holm (1979), Scand. J. Stat. 6, 65-70; Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300
  */
-export function analyse(statistics: RunStatistics): Analysis {
+export function analyse(statistics: RunStatistics): Analysis & { evidence: Evidence } {
   const sampleRatio = checkRatios(statistics)
-  const metrics = statistics.metrics.map((metric) => analyseMetric(statistics, metric))
+  const last = lastRunningLook(statistics.looks)
+  const metrics = statistics.metrics.map((metric) => withLooks(last, analyseMetric(statistics, metric)))
   correct(metrics, 'primary', holm)
   correct(metrics, 'secondary', benjaminiHochberg)
   return { ...decideRun(statistics, sampleRatio, metrics), sampleRatio, metrics }

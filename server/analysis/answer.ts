@@ -39,10 +39,10 @@ export type Answer = {
  * Computes the answer to a question: the documented fields, which are a fixed-horizon analysis of one event type, and
  * the analysis that decides.
  */
-export function answer(statistics: RunStatistics): Answer {
+export function answer(statistics: RunStatistics, analysis: Analysis = analyse(statistics)): Answer {
   const { question, units, experiment, segments } = statistics
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
-  const { decision, warnings, sampleRatio, metrics } = analyse(statistics)
+  const { decision, warnings, sampleRatio, metrics } = analysis
   return {
     experimentId: experiment.id,
     experimentName: experiment.name,

@@ -4,7 +4,7 @@ import { newcombeInterval } from '../statistics/proportion-difference.ts'
 import { moverInterval } from '../statistics/proportion-uplift.ts'
 import { confidenceSequence, sequentialUplift } from '../statistics/sequential.ts'
 import { cellsOf, sumPeriods } from './cells.ts'
-import { guard } from './guard.ts'
+import { guard, OPEN } from './guard.ts'
 import { type Compared, type Data, strategyOf } from './kinds.ts'
 import {
   type Bounds,
@@ -105,6 +105,8 @@ function describe(
     periodsUsed,
     usersLeftOut,
     cuped,
+    verdict: 'undecided' as const,
+    decidedBy: null,
   }
   if (!test || !effect || difference === null)
     return {
@@ -115,7 +117,7 @@ function describe(
       uplift: null,
       alwaysValid: null,
       bayesian: null,
-      guardrail: metric.role === 'guardrail' ? { verdict: 'inconclusive', pValue: null, bound: null } : null,
+      guardrail: metric.role === 'guardrail' ? OPEN : null,
     }
   const n = control.users + treatment.users
   const hasSequence = confidenceLevel > 0.5 && Math.min(control.users, treatment.users) >= LEAST_USERS
@@ -152,6 +154,7 @@ function alwaysValidOf(
     pValueAdjusted: null,
     interval: bounds(sequence.interval) as Bounds,
     upliftInterval: uplift && bounds(uplift.fieller ?? uplift.delta.interval),
+    isContradicted: false,
   }
 }
 

@@ -1,298 +1,279 @@
-import { decide } from '../statistics/decision.ts'
-import { KINDS } from './kinds.ts'
-import { LEAST_USERS, type MetricComparison, type MetricResult } from './metric-result.ts'
-import { exposedOf, type RatioCheck, type SampleRatios } from './sample-ratios.ts'
-import type { RunStatistics, UnitCounts } from './statistics.ts'
+import { totalUsers, usersOf } from './counts.ts'
+import { sentence } from './format-figures.ts'
+import { isFutile } from './futility.ts'
+import { nextLookAt, type Reading, readingsOf } from './looks.ts'
+import { LEAST_USERS, type MetricResult } from './metric-result.ts'
+import { findProblems } from './problems.ts'
+import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
+import type { SampleRatios } from './sample-ratios.ts'
+import type { RecordedDecision, RunStatistics } from './statistics.ts'
+import { type Judged, judge, judgeAlways, verdictOf } from './verdicts.ts'
+import { findWarnings } from './warnings.ts'
 
 /** Turns an analysis into a decision with its reasons, and into warnings. Both are sentences for the reader. */
 
-type Outcome = 'ship' | 'stop' | 'continue' | 'blocked'
+/**
+ * `ship`: release the treatment. `stop`: the treatment does harm. `continue`: the evidence does not suffice yet.
+ * `blocked`: the data cannot be trusted. `no_difference`: the planned effect is excluded in both directions.
+ * `inconclusive`: the run is over, or has its planned users, and the planned effect is still possible.
+ */
+export type Outcome = 'ship' | 'stop' | 'continue' | 'blocked' | 'no_difference' | 'inconclusive'
+
+export type VariantDecision = {
+  variantId: number
+  variantName: string
+  outcome: Outcome
+  reasons: string[]
+  /** The time of the look that reached the outcome, in ISO 8601; null where none is recorded. */
+  decidedAt: string | null
+  /** The counted users of all variants at that look. */
+  decidedUsers: number | null
+}
 export type Decision = {
   outcome: Outcome
   /** The variant to ship; null for every other outcome. */
   variantId: number | null
+  variantName: string | null
   reasons: string[]
+  decidedAt: string | null
+  decidedUsers: number | null
   /**
    * Days until the planned number of users is reached, at the rate so far; null where no number is planned, no user has
    * met a variant, or the run has ended.
    */
   daysLeft: number | null
-  variants: { variantId: number; outcome: Outcome; reasons: string[] }[]
+  /** The users at which an analysis with planned looks may be read next; null where it may be read always, or no more. */
+  nextLookAtUsers: number | null
+  variants: VariantDecision[]
   /** The significant verdicts of the primary metrics by the method of the analysis, also where problems block it. */
-  verdicts: { key: string; variantId: number; verdict: 'better' | 'worse' }[]
+  verdicts: { key: string; variantId: number; variantName: string; verdict: 'better' | 'worse' }[]
+  /** Primary metrics and guardrails that the always-valid test finds worse, whatever the method; none while blocked. */
+  harms: { key: string; variantId: number; variantName: string }[]
 }
 
-/** The share of exposed users above which a data problem is reported. */
-const NOTABLE_SHARE = 0.01
+/** What the decision was made from. */
+export type Evidence = { problems: string[]; readings: Reading[]; judged: Judged[] }
 
+/** Judges all comparisons, sets their verdicts, and decides. */
 export function decideRun(
   statistics: RunStatistics,
   ratios: SampleRatios,
   metrics: readonly MetricResult[],
-): { decision: Decision; warnings: string[] } {
+): { decision: Decision; warnings: string[]; evidence: Evidence } {
   const problems = findProblems(statistics, ratios, metrics)
-  const computing = metrics.filter(({ status }) => status === 'computing')
-  const waitsFor = findMissing(statistics, metrics)
-  const treatments = statistics.variants.slice(1)
-  const variants = treatments.map(({ variantId }) => {
-    const { decision, reasons } = decide({
-      problems,
-      waitsFor,
-      primaries: metrics
-        .filter(({ role, status }) => role === 'primary' && status === 'ready')
-        .map((metric) => verdictOf(statistics, metric, comparisonOf(metric, variantId))),
-      guardrails: metrics
-        .filter(({ role }) => role === 'guardrail')
-        .map((metric) => ({
-          metric: metric.name,
-          verdict: comparisonOf(metric, variantId)?.guardrail?.verdict ?? 'inconclusive',
-        })),
-    })
-    return { variantId, outcome: decision, reasons }
+  const readings = readingsOf(statistics, metrics, problems.length === 0)
+  const judged = judge(statistics, metrics, readings)
+  setVerdicts(metrics, judged)
+  const waitsFor = findMissing(statistics, metrics, readings)
+  const variants = treatmentsOf(statistics).map(({ variantId, variantName }): VariantDecision => {
+    const own = judged.filter((one) => one.variantId === variantId)
+    const recorded = statistics.decisions.filter((one) => one.variantId === variantId).at(-1) ?? null
+    const reached =
+      problems.length > 0 ? blocked(problems) : decideTreatment(statistics, metrics, own, readings, waitsFor)
+    return { variantId, variantName, ...withRecord(recorded, reached, own) }
   })
   const decision: Decision = {
-    ...overall(statistics, metrics, variants, problems),
+    ...overall(metrics, variants, problems),
     daysLeft: daysLeft(statistics),
+    nextLookAtUsers: statistics.hasEnded ? null : nextLookAt(statistics),
     variants,
-    verdicts: waitsFor === null ? findVerdicts(statistics, metrics) : [],
+    verdicts: waitsFor === null ? verdictsOf(statistics, judged) : [],
+    harms: problems.length > 0 ? [] : harmsOf(statistics, metrics),
   }
-  const warnings = [
-    ...problems.map(sentence),
-    ...findWarnings(statistics, metrics),
-    ...computing.map(
-      ({ key }) => `Metric ${key} is being computed from what was recorded before; it is left out until then.`,
-    ),
-  ]
-  return { decision, warnings }
+  return {
+    decision,
+    warnings: [...problems.map(sentence), ...findWarnings(statistics, metrics)],
+    evidence: { problems, readings, judged },
+  }
 }
 
-function findVerdicts(statistics: RunStatistics, metrics: readonly MetricResult[]): Decision['verdicts'] {
-  return metrics
-    .filter(({ role, status }) => role === 'primary' && status === 'ready')
-    .flatMap((metric) =>
-      metric.comparisons.flatMap((comparison) => {
-        const { isBetter, isWorse } = verdictOf(statistics, metric, comparison)
-        const verdict = isBetter ? 'better' : isWorse ? 'worse' : null
-        return verdict ? [{ key: metric.key, variantId: comparison.variantId, verdict } as const] : []
-      }),
-    )
+/** A treatment that was switched off leaves the decision; its figures stay. */
+const treatmentsOf = ({ variants }: RunStatistics) => variants.slice(1).filter(({ enabled }) => enabled)
+const nameOf = ({ variants }: RunStatistics, id: number) =>
+  variants.find(({ variantId }) => variantId === id)?.variantName ?? String(id)
+
+type Reached = Pick<VariantDecision, 'outcome' | 'reasons'>
+const blocked = (problems: readonly string[]): Reached => ({ outcome: 'blocked', reasons: problems.map(sentence) })
+
+/** Sets the verdicts of the comparisons in place. */
+function setVerdicts(metrics: readonly MetricResult[], judged: readonly Judged[]) {
+  for (const one of judged) {
+    const metric = metrics.find(({ key }) => key === one.key)
+    const comparison = metric?.comparisons.find(({ variantId }) => variantId === one.variantId)
+    if (!comparison) continue
+    comparison.verdict = verdictOf(one)
+    comparison.decidedBy = one.decidedBy
+    if (comparison.guardrail) comparison.guardrail.verdict = guardrailVerdict(one)
+  }
 }
 
-const comparisonOf = ({ comparisons }: MetricResult, variantId: number) =>
-  comparisons.find((comparison) => comparison.variantId === variantId)
+const guardrailVerdict = ({ isWorse, isNonInferior }: Judged) =>
+  isNonInferior ? 'passed' : isWorse ? 'failed' : 'inconclusive'
 
 /**
- * Judges a comparison: by the adjusted p-value of the sequential or the fixed method, or by the Bayesian probability
- * to be better.
+ * Decides on one treatment. The rules apply in this order: a condition that is not met yet, harm, gains with all
+ * guardrails passed, the end of the run or the planned size.
  */
-function verdictOf({ question }: RunStatistics, metric: MetricResult, comparison: MetricComparison | undefined) {
-  const { method, confidenceLevel } = question
-  const alpha = 1 - confidenceLevel
-  const isGood = (comparison?.difference ?? 0) > 0 === (metric.direction === 'increase')
-  if (method === 'bayesian') {
-    const probability = comparison?.bayesian?.probabilityBetter ?? 0.5
-    return { metric: metric.name, isBetter: probability > 1 - alpha / 2, isWorse: probability < alpha / 2 }
+function decideTreatment(
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  judged: readonly Judged[],
+  readings: readonly Reading[],
+  waitsFor: string | null,
+): Reached {
+  if (waitsFor !== null) return { outcome: 'continue', reasons: [sentence(waitsFor)] }
+  const say = (one: Judged) => describeJudged(statistics, metrics, one)
+  const harm = judged.filter((one) => one.isWorse && !(one.role === 'guardrail' && one.isNonInferior))
+  if (harm.length > 0) return { outcome: 'stop', reasons: harm.map(say) }
+  const gains = judged.filter(({ role, isBetter }) => role === 'primary' && isBetter)
+  const isPlanned = hasPlannedUsers(statistics)
+  const open = judged.filter(
+    (one) => one.role === 'guardrail' && !one.isNonInferior && !(isPlanned && isWithoutEvents(metrics, one)),
+  )
+  if (gains.length > 0 && open.length === 0) return { outcome: 'ship', reasons: gains.map(say) }
+  const primaries = judged.filter(({ role }) => role === 'primary')
+  const waiting = open.map((one) => describeOpen(statistics, metrics, one))
+  if (!isOver(statistics, readings, judged)) {
+    const left = describeTimeLeft(statistics)
+    return { outcome: 'continue', reasons: [...primaries.map(say), ...waiting, ...(left ? [left] : [])] }
   }
-  const pValue = method === 'sequential' ? comparison?.alwaysValid?.pValueAdjusted : comparison?.pValueAdjusted
-  const isSignificant = pValue != null && pValue < alpha && comparison?.difference !== 0
-  return { metric: metric.name, isBetter: isSignificant && isGood, isWorse: isSignificant && !isGood }
+  return atEnd(statistics, metrics, judged, waiting)
 }
 
-function overall(
-  { variants: all }: RunStatistics,
+/** A guardrail whose events nobody has in either variant says nothing against a treatment. */
+const isWithoutEvents = (metrics: readonly MetricResult[], { key, variantId }: Judged) =>
+  metrics.find((metric) => metric.key === key)?.comparisons.find((one) => one.variantId === variantId)?.guardrail
+    ?.hasNoEvents ?? false
+
+const hasPlannedUsers = (statistics: RunStatistics) => {
+  const { plannedUsers } = statistics.question
+  return statistics.hasEnded || (plannedUsers !== null && totalUsers(statistics) >= plannedUsers)
+}
+
+const isOver = (statistics: RunStatistics, readings: readonly Reading[], judged: readonly Judged[]) =>
+  statistics.question.method === 'sequential'
+    ? hasPlannedUsers(statistics)
+    : (readings.at(-1)?.isFinal ?? false) || isFutile(statistics, readings.at(-1), judged)
+
+/** Decides after the last look: by the effects that the intervals of the method still allow. */
+function atEnd(
+  statistics: RunStatistics,
   metrics: readonly MetricResult[],
-  variants: Decision['variants'],
-  problems: readonly string[],
-): Omit<Decision, 'daysLeft' | 'variants' | 'verdicts'> {
-  const none = { variantId: null }
-  if (problems.length > 0) return { ...none, outcome: 'blocked', reasons: problems.map(sentence) }
-  if (variants.length === 0)
-    return { ...none, outcome: 'continue', reasons: ['There is no variant to compare the control with.'] }
-  const isShared = variants.every(({ reasons }) => reasons.join() === variants[0]?.reasons.join())
-  const named = ({ variantId, reasons }: Decision['variants'][number]) => {
-    const name = all.find((variant) => variant.variantId === variantId)?.variantName ?? String(variantId)
-    return reasons.map((reason) => sentence(isShared ? reason : `in ${name}, ${reason}`))
+  judged: readonly Judged[],
+  waiting: readonly string[],
+): Reached {
+  const primaries = judged.filter(({ role }) => role === 'primary')
+  const remainders = primaries.map((one) => describeRemainder(statistics, metrics, one))
+  const isExcluded = remainders.length > 0 && remainders.every((one) => one.isExcluded)
+  return {
+    outcome: isExcluded && !primaries.some(({ isBetter }) => isBetter) ? 'no_difference' : 'inconclusive',
+    reasons: [...remainders.map(({ text }) => text), ...waiting],
   }
+}
+
+/**
+ * Applies the recorded decision: it stands, whatever fluctuates afterwards, unless the data cannot be trusted or a
+ * later look contradicts it significantly.
+ */
+function withRecord(
+  recorded: RecordedDecision | null,
+  reached: Reached,
+  judged: readonly Judged[],
+): Omit<VariantDecision, 'variantId' | 'variantName'> {
+  const unrecorded = { ...reached, decidedAt: null, decidedUsers: null }
+  if (recorded === null || reached.outcome === 'blocked') return unrecorded
+  const { outcome, reasons, at, users } = recorded
+  if (outcome === 'ship' && reached.outcome === 'stop')
+    return { ...unrecorded, reasons: [contradiction(recorded), ...reached.reasons] }
+  if (outcome === 'stop' && judged.some((one) => one.isBetter && one.isWorse))
+    return { ...unrecorded, outcome: 'inconclusive', reasons: [contradiction(recorded), ...reached.reasons] }
+  const isReopened = outcome !== 'ship' && outcome !== 'stop' && ['ship', 'stop'].includes(reached.outcome)
+  return isReopened ? unrecorded : { outcome, reasons: [...reasons], decidedAt: at, decidedUsers: users }
+}
+
+const contradiction = ({ outcome, at }: RecordedDecision) =>
+  `The decision of ${at} was to ${outcome}; later looks contradict it significantly, so the effect has changed.`
+
+function overall(
+  metrics: readonly MetricResult[],
+  variants: readonly VariantDecision[],
+  problems: readonly string[],
+): Pick<Decision, 'outcome' | 'variantId' | 'variantName' | 'reasons' | 'decidedAt' | 'decidedUsers'> {
+  const none = { variantId: null, variantName: null, decidedAt: null, decidedUsers: null }
+  if (problems.length > 0) return { ...none, ...blocked(problems) }
+  if (variants.length === 0)
+    return { ...none, outcome: 'continue', reasons: ['There is no enabled variant to compare the control with.'] }
   const gains = variants.filter(({ outcome }) => outcome === 'ship')
   const best = gains.toSorted((one, other) => gainOf(metrics, other.variantId) - gainOf(metrics, one.variantId))[0]
-  if (best) return { outcome: 'ship', variantId: best.variantId, reasons: named(best) }
-  const outcome = variants.every((variant) => variant.outcome === 'stop') ? 'stop' : 'continue'
-  return { ...none, outcome, reasons: [...new Set(variants.flatMap(named))] }
+  if (best) return best
+  const reasons = [...new Set(variants.flatMap((variant) => variant.reasons))]
+  const outcomes = new Set(variants.map(({ outcome }) => outcome))
+  // Without a variant that goes on, harm weighs least: the others say what is known of the rest.
+  const outcome = (['continue', 'inconclusive', 'no_difference', 'stop'] as const).find((one) => outcomes.has(one))
+  const last =
+    variants
+      .map(({ decidedAt }) => decidedAt)
+      .sort()
+      .at(-1) ?? null
+  const isRecorded = variants.every(({ decidedAt }) => decidedAt !== null)
+  const decidedBy = isRecorded ? variants.find(({ decidedAt }) => decidedAt === last) : undefined
+  return {
+    ...none,
+    outcome: outcome ?? 'continue',
+    reasons,
+    decidedAt: decidedBy?.decidedAt ?? null,
+    decidedUsers: decidedBy?.decidedUsers ?? null,
+  }
 }
 
 /** Returns a variant's uplift in the first primary metric: positive in the metric's good direction, 0 if undefined. */
 function gainOf(metrics: readonly MetricResult[], variantId: number): number {
   const metric = metrics.find(({ role, status }) => role === 'primary' && status === 'ready')
-  const uplift = (metric && comparisonOf(metric, variantId)?.uplift?.value) ?? 0
+  const uplift = metric?.comparisons.find((one) => one.variantId === variantId)?.uplift?.value ?? 0
   return metric?.direction === 'decrease' ? -uplift : uplift
 }
 
-const sentence = (text: string) => {
-  const whole = `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`
-}
+const verdictsOf = (statistics: RunStatistics, judged: readonly Judged[]): Decision['verdicts'] =>
+  judged
+    .filter(({ role }) => role === 'primary')
+    .flatMap((one) => {
+      const verdict = verdictOf(one)
+      const { key, variantId } = one
+      return verdict === 'better' || verdict === 'worse'
+        ? [{ key, variantId, variantName: nameOf(statistics, variantId), verdict }]
+        : []
+    })
 
-/** Lists the faults for which the data cannot be trusted. Each one blocks the decision. */
-function findProblems(statistics: RunStatistics, ratios: SampleRatios, metrics: readonly MetricResult[]): string[] {
-  const users = usersOf(statistics)
-  const total = sum(users.map(({ count }) => count))
-  const problems: string[] = []
-  if (ratios.assigned.isMismatch) problems.push(mismatch('assigned', ratios.assigned, ratios, statistics))
-  else if (ratios.exposed.isMismatch) problems.push(mismatch('exposed', ratios.exposed, ratios, statistics))
-  if (ratios.exclusions.isMismatch)
-    problems.push(
-      `users are left out of the variants at different rates (p ${shortP(ratios.exclusions.pValue)}), which biases every comparison`,
-    )
-  const shares = statistics.periods.at(-1)?.shares ?? {}
-  for (const { variantId, variantName, enabled } of statistics.variants) {
-    const count = users.find((row) => row.variantId === variantId)?.count ?? 0
-    if (!enabled && count > 0) problems.push(`variant ${variantName} is disabled: its users no longer get it`)
-    else if (count === 0 && (shares[variantId] ?? 0) > 0 && total >= LEAST_USERS)
-      problems.push(`variant ${variantName} has a share and no users`)
-  }
-  for (const metric of metrics.filter(({ role }) => role === 'primary')) {
-    const own = statistics.metrics.find(({ key }) => key === metric.key)
-    const exposing = own && own.kind !== 'quantile' ? sum(own.sums.map((row) => row.exposing)) : 0
-    if (total > 0 && exposing / total > NOTABLE_SHARE)
-      problems.push(
-        `${percent(exposing / total)} of the users were first exposed by an event that ${metric.name} measures: users without such an event are missing (survivorship); report every exposure`,
-      )
-  }
-  return problems
-}
-
-function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, statistics: RunStatistics): string {
-  const p = check.sequentialPValue ?? check.pValue
-  const cause = causes[0]
-  const named = cause
-    ? `; it lies with ${cause.by} ${cause.value} (${worst(cause, statistics)})${cause.explainsAll ? ', without which the rest agrees' : ''}`
-    : ''
-  const fault =
-    check.status === 'unexpected_variant'
-      ? 'a variant without a share has users'
-      : `p ${shortP(Math.min(p, check.pValue))}`
-  return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
-}
-
-/** Names the variant that lacks the most users, with the observed and the expected number. */
-function worst({ variants }: SampleRatios['causes'][number], statistics: RunStatistics): string {
-  const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
-  if (!off) return ''
-  const name = statistics.variants.find(({ variantId }) => variantId === off.variantId)?.variantName
-  return `${off.users} users in ${name}, ${Math.round(off.expected)} expected`
-}
-
-const usersOf = ({ variants, units }: RunStatistics) =>
-  variants.map(({ variantId }) => ({
-    variantId,
-    count: sum(units.filter((row) => row.variantId === variantId).map((row) => row.users)),
-  }))
+const harmsOf = (statistics: RunStatistics, metrics: readonly MetricResult[]): Decision['harms'] =>
+  judgeAlways(statistics, metrics)
+    .filter(({ role, isWorse, isNonInferior }) => isWorse && !(role === 'guardrail' && isNonInferior))
+    .map(({ key, variantId }) => ({ key, variantId, variantName: nameOf(statistics, variantId) }))
 
 /** Returns the reason why the analysis may not be read yet; null where it may. */
-function findMissing(statistics: RunStatistics, metrics: readonly MetricResult[]): string | null {
-  const { question, hasEnded } = statistics
-  const counts = usersOf(statistics).map(({ count }) => count)
-  const total = sum(counts)
+function findMissing(
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  readings: readonly Reading[],
+): string | null {
+  const { question } = statistics
   if (metrics.some(({ role, status }) => role === 'primary' && status === 'computing'))
     return 'a primary metric is still being computed'
+  const total = totalUsers(statistics)
   if (question.method === 'sequential') {
+    const counts = usersOf(statistics).map(({ count }) => count)
     const compared = counts.filter((count) => count > 0)
     return counts.length < 2 || compared.length < 2 || Math.min(...compared) < LEAST_USERS
-      ? `a variant has fewer than ${LEAST_USERS} users, too few for an analysis that may be looked at any time`
+      ? `a variant has fewer than ${LEAST_USERS} users, too few for an analysis that may be read at any time`
       : null
   }
-  if (hasEnded) return null
-  if (question.plannedUsers !== null)
-    return total < question.plannedUsers
-      ? `the planned size is not reached: ${total} of ${question.plannedUsers} users`
-      : null
-  return question.method === 'fixed'
-    ? 'no number of users is planned, so that a fixed analysis may be read only when the run has ended'
-    : null
+  if (readings.length > 0) return null
+  if (total === 0) return 'nobody has met a variant yet'
+  const next = nextLookAt(statistics)
+  if (question.plannedUsers === null || next === null)
+    return `no number of users is planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
+  return next < question.plannedUsers
+    ? `the first planned look is at ${next} users: ${total} so far`
+    : `the planned size is not reached: ${total} of ${question.plannedUsers} users`
 }
 
-function daysLeft(statistics: RunStatistics): number | null {
-  const { question, days, hasEnded } = statistics
-  const total = sum(usersOf(statistics).map(({ count }) => count))
-  if (question.plannedUsers === null || days === null || hasEnded || total === 0) return null
-  if (total >= question.plannedUsers) return 0
-  return Math.ceil((question.plannedUsers - total) / (total / Math.max(days, 1 / 24)))
-}
-
-function findWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
-  const exposed = sum(statistics.units.map(exposedOf))
-  if (exposed === 0) return ['Nobody has met a variant yet.']
-  return [
-    ...userWarnings(statistics, exposed),
-    ...periodWarnings(statistics, metrics),
-    ...metrics.flatMap(metricWarnings),
-    ...methodWarnings(statistics),
-  ]
-}
-
-/** @param exposed users who met a variant, excluded or not */
-function userWarnings({ units }: RunStatistics, exposed: number): string[] {
-  const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
-  const warnings: string[] = []
-  const crossovers = count(({ excluded }) => excluded.crossover) / exposed
-  if (crossovers > NOTABLE_SHARE)
-    warnings.push(
-      `${percent(crossovers)} of the users were seen with two variants and are left out: look for a user who is known by several ids.`,
-    )
-  const claimedOther = count((row) => row.claimedOther) / exposed
-  if (claimedOther > NOTABLE_SHARE)
-    warnings.push(
-      `Events of ${percent(claimedOther)} of the users name another variant than they were given: the application may show what it decided itself.`,
-    )
-  const externallyDecided = count((row) => row.externallyDecided)
-  if (externallyDecided > 0)
-    warnings.push(
-      `The variants of ${externallyDecided} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
-    )
-  return warnings
-}
-
-function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
-  const { periods } = statistics
-  if (periods.length <= 1) return []
-  const warnings = [
-    `The allocation changed during the run: comparisons are stratified by its ${periods.length} periods.`,
-  ]
-  const pooled = metrics.filter(({ kind }) => !KINDS[kind].isStratified).map(({ name }) => name)
-  if (pooled.length > 0)
-    warnings.push(`Quantiles cannot be stratified: ${pooled.join(', ')} mixes the periods, and may mislead.`)
-  const unadjusted = statistics.metrics.filter(
-    (metric) => metric.kind !== 'quantile' && metric.hasCovariate && !KINDS[metric.kind].adjustsOverPeriods,
-  )
-  if (unadjusted.length > 0)
-    warnings.push(
-      `${unadjusted.map(({ name }) => name).join(', ')} is compared without its covariate over several periods.`,
-    )
-  return warnings
-}
-
-function metricWarnings({ name, variants, comparisons }: MetricResult): string[] {
-  const unusable = sum(variants.map((variant) => variant.unusable))
-  const reasons = [...new Set(comparisons.flatMap(({ reason }) => reason ?? []))]
-  return [
-    ...(unusable > 0
-      ? [`${unusable} events of ${name} hold no usable number: they count as events and add nothing.`]
-      : []),
-    ...reasons.map((reason) => `${name}: ${sentence(reason)}`),
-  ]
-}
-
-function methodWarnings({ question, hasEnded }: RunStatistics): string[] {
-  const warnings: string[] = []
-  if (question.method === 'bayesian' && question.plannedUsers === null)
-    warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
-  if (question.method === 'fixed' && !hasEnded)
-    warnings.push(
-      'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',
-    )
-  return warnings
-}
-
-const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
-const percent = (share: number) => `${Number((100 * share).toPrecision(3))} %`
-const shortP = (p: number) => (p < 1e-4 ? '< 0.0001' : `= ${p.toFixed(4)}`)
+const METHOD_NAMES = { group_sequential: 'group sequential', fixed: 'fixed', bayesian: 'Bayesian' }

@@ -94,3 +94,9 @@ export function formatInterval(
   if (lower !== null) return `${bound(lower)} or more`
   return upper === null ? 'unbounded' : `${bound(upper)} or less`
 }
+
+/** Makes a sentence of a clause: a capital letter first, a full stop last. */
+export function sentence(clause: string): string {
+  const whole = `${clause.slice(0, 1).toUpperCase()}${clause.slice(1)}`
+  return /[.!?]$/.test(whole) ? whole : `${whole}.`
+}

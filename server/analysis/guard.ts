@@ -23,7 +23,7 @@ export function guard(
   n: number,
   { method, confidenceLevel, tuning }: RunStatistics['question'],
 ): MetricComparison['guardrail'] {
-  const open = { verdict: 'inconclusive' as const, pValue: null, bound: null }
+  const open = { ...OPEN }
   if (!effect || !test) return open
   const isWorse = direction === 'increase' ? effect.difference < 0 : effect.difference > 0
   const alpha = 1 - confidenceLevel
@@ -34,7 +34,13 @@ export function guard(
         ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
         : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
     const verdict = guardrailVerdict(isWorse && test.pValue < alpha, nonInferior?.isNonInferior ?? false)
-    return { verdict, pValue: nonInferior?.pValue ?? null, bound: nonInferior?.oneSidedBound ?? null }
+    return {
+      ...OPEN,
+      verdict,
+      isNonInferior: nonInferior?.isNonInferior ?? false,
+      pValue: nonInferior?.pValue ?? null,
+      bound: nonInferior?.oneSidedBound ?? null,
+    }
   }
   if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
   const distance = distanceToMargin(effect, margin, direction)
@@ -48,6 +54,8 @@ export function guard(
       tuning,
     )
   return {
+    ...OPEN,
+    isNonInferior: nonInferior !== null && nonInferior.lowerBound > 0,
     verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, nonInferior !== null && nonInferior.lowerBound > 0),
     pValue: null,
     bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
@@ -56,3 +64,12 @@ export function guard(
 
 const asLevel = ({ users, level, standardError }: MetricLevel): Level | null =>
   level === null || standardError === null ? null : { n: users, level, variance: standardError ** 2 }
+
+export const OPEN = {
+  verdict: 'inconclusive' as const,
+  isNonInferior: false,
+  pValue: null,
+  bound: null,
+  hasNoEvents: false,
+  reason: null,
+}

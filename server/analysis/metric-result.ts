@@ -43,6 +43,8 @@ export type MetricComparison = {
     pValueAdjusted: number | null
     interval: Bounds
     upliftInterval: Bounds | null
+    /** True where recorded looks contradict each other: their intervals have nothing in common. */
+    isContradicted: boolean
   } | null
   bayesian: {
     probabilityBetter: number
@@ -53,9 +55,26 @@ export type MetricComparison = {
   } | null
   /** `varianceReduction` is the share of the variance that the values before exposure explain. */
   cuped: { theta: number; varianceReduction: number | null } | null
-  guardrail: { verdict: 'failed' | 'passed' | 'inconclusive'; pValue: number | null; bound: number | null } | null
+  guardrail: {
+    verdict: 'failed' | 'passed' | 'inconclusive'
+    isNonInferior: boolean
+    pValue: number | null
+    bound: number | null
+    hasNoEvents: boolean
+    reason: string | null
+  } | null
   periodsUsed: number
   usersLeftOut: number
+  /** What the method of the analysis says; undecided also for secondary metrics. */
+  verdict: Verdict
+  /** The figure by which the method decides, and its threshold; null where the method may not be read. */
+  decidedBy: DecidedBy | null
+}
+export type Verdict = 'better' | 'worse' | 'contradictory' | 'undecided'
+export type DecidedBy = {
+  figure: 'p_value' | 'always_valid.p_value' | 'bayesian.probability_better'
+  value: number
+  threshold: number
 }
 /** A metric in all variants of a run. */
 export type MetricResult = Pick<

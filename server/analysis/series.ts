@@ -1,8 +1,9 @@
-import { runningMinimum } from '../statistics/sequential.ts'
 import { analyseMetric } from './compare.ts'
+import { sum } from './counts.ts'
 import { byExclusion } from './exclusions.ts'
-import type { MetricComparison, MetricLevel } from './metric-result.ts'
-import type { CellKey, MetricSums, RunStatistics, SummedMetric, UnitCounts } from './statistics.ts'
+import { withLooks } from './looks.ts'
+import type { MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
+import type { CellKey, Look, MetricSums, RunStatistics, SummedMetric, UnitCounts } from './statistics.ts'
 import { addSums, NO_TOTALS, type Sums } from './sums.ts'
 
 /** Analyses a metric over time: at the end of each day, and by days since exposure. */
@@ -14,7 +15,7 @@ export type Day = { day: string; cells: DayCell[] }
 type SeriesPoint = {
   day: string
   variants: Pick<MetricLevel, 'variantId' | 'variantName' | 'users' | 'level'>[]
-  /** In a cumulative series, always-valid p-values are the smallest so far. */
+  /** Always-valid figures cumulate the looks that were recorded by the end of the day. */
   comparisons: (Pick<MetricComparison, 'variantId' | 'variantName' | 'status' | 'difference' | 'standardError'> & {
     alwaysValid: { pValue: number; interval: { lower: number | null; upper: number | null } } | null
     uplift: number | null
@@ -23,35 +24,45 @@ type SeriesPoint = {
 }
 
 /**
- * Adds up the days and analyses the metric at the end of each day.
+ * Adds up the days and analyses the metric at the end of each day, as results would be analysed then.
  * @param days each day's changes of the totals, in ascending order of days
  */
-export function cumulativeSeries(statistics: RunStatistics, metric: SummedMetric, days: readonly Day[]): SeriesPoint[] {
+export function dayEnds(
+  statistics: RunStatistics,
+  metric: SummedMetric,
+  days: readonly Day[],
+): { day: string; users: number; result: MetricResult }[] {
   const totals = new Map<string, DayCell>()
-  const points = days.map(({ day, cells }) => {
+  return days.map(({ day, cells }) => {
     for (const cell of cells) {
       const key = `${cell.variantId} ${cell.period}`
       const before = totals.get(key)
       totals.set(key, before ? add(before, cell) : cell)
     }
-    return pointOf(statistics, metric, day, [...totals.values()])
+    const counted = [...totals.values()]
+    return { day, users: sum(counted.map(({ n }) => n)), result: resultOf(statistics, metric, counted) }
   })
-  const smallest = statistics.variants.slice(1).map((_, index) => {
-    const pValues = points.map(({ comparisons }) => comparisons[index]?.alwaysValid?.pValue ?? 1)
-    return runningMinimum(pValues)
-  })
-  for (const [day, { comparisons }] of points.entries())
-    for (const [index, { alwaysValid }] of comparisons.entries())
-      if (alwaysValid) alwaysValid.pValue = smallest[index]?.[day] as number
-  return points
 }
+
+/**
+ * Analyses the metric at the end of each day. Always-valid figures cumulate the looks that were recorded by then, as
+ * results did.
+ * @param lookOf returns the last running look by the end of a day
+ */
+export const cumulativeSeries = (
+  statistics: RunStatistics,
+  metric: SummedMetric,
+  days: readonly Day[],
+  lookOf: (day: string) => Look | null,
+): SeriesPoint[] =>
+  dayEnds(statistics, metric, days).map(({ day, result }) => pointOf(day, withLooks(lookOf(day), result)))
 
 /**
  * Analyses each day after the exposure by itself, over the users who were observed on that day. A trend hints at a
  * novelty effect and is no test.
  */
 export const noveltySeries = (statistics: RunStatistics, metric: SummedMetric, days: readonly Day[]): SeriesPoint[] =>
-  days.map(({ day, cells }) => pointOf(statistics, { ...metric, hasCovariate: false }, day, cells))
+  days.map(({ day, cells }) => pointOf(day, resultOf(statistics, { ...metric, hasCovariate: false }, cells)))
 
 const add = (one: DayCell, other: DayCell): DayCell => ({
   ...one,
@@ -69,10 +80,10 @@ const NO_COUNTS: Omit<UnitCounts, 'variantId' | 'period' | 'users'> = {
   excluded: byExclusion(() => 0),
 }
 
-function pointOf(statistics: RunStatistics, metric: SummedMetric, day: string, cells: readonly DayCell[]): SeriesPoint {
+function resultOf(statistics: RunStatistics, metric: SummedMetric, cells: readonly DayCell[]): MetricResult {
   const present = new Set(cells.filter(({ n }) => n > 0).map(({ period }) => period))
   const sums = cells.map(({ n: _, converted, ...cell }): MetricSums => ({ ...NO_TOTALS, ...cell, users: converted }))
-  const { variants, comparisons } = analyseMetric(
+  return analyseMetric(
     {
       ...statistics,
       periods: statistics.periods.filter(({ period }) => present.has(period)),
@@ -80,6 +91,9 @@ function pointOf(statistics: RunStatistics, metric: SummedMetric, day: string, c
     },
     { ...metric, sums },
   )
+}
+
+function pointOf(day: string, { variants, comparisons }: MetricResult): SeriesPoint {
   return {
     day,
     variants: variants.map(({ variantId, variantName, users, level }) => ({ variantId, variantName, users, level })),

@@ -98,13 +98,17 @@ export type LookFigures = {
   key: string
   variantId: number
   difference: number | null
-  standardError: number | null
+  uplift: number | null
   pValue: number | null
   probabilityBetter: number | null
+  nonInferiorityPValue: number | null
   /** The smallest always-valid p-value at which the treatment was higher, and at which it was lower; 1 where none. */
   pHigher: number
   pLower: number
-  /** The intersection of the always-valid intervals; null where unbounded. Contradicting looks leave lower > upper. */
+  /**
+   * Of a running look, the intersection of the always-valid intervals, which contradicting looks leave empty: lower >
+   * upper. Of a planned look, the interval at the level of the look. null where unbounded.
+   */
   interval: { lower: number | null; upper: number | null }
   upliftInterval: { lower: number | null; upper: number | null }
 }
@@ -118,6 +122,8 @@ export type RecordedDecision = {
   users: number
   reasons: string[]
 }
+
+export type RecordedOutcome = RecordedDecision['outcome']
 
 /** A variant in an allocation period. */
 export type CellKey = { variantId: number; period: number }

@@ -20,7 +20,7 @@ import { ExcludedUnit } from '../exclusions/entity.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Layer, Run, Variant } from '../experiments/entity.ts'
 import { Flag } from '../flags/entity.ts'
 import { ExperimentMetric, Metric, MetricVersion } from '../metrics/entity.ts'
-import { FrozenResult } from '../results/entity.ts'
+import { FrozenResult, RunDecision, RunLook } from '../results/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
 import {
   EventQuarter,
@@ -43,6 +43,7 @@ import { Migration0003Flags } from './migrations/0003-flags.ts'
 import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { Migration0006Numbers } from './migrations/0006-numbers.ts'
+import { Migration0007Looks } from './migrations/0007-looks.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -92,6 +93,8 @@ const entities = [
   ExperimentMetric,
   ExcludedUnit,
   FrozenResult,
+  RunLook,
+  RunDecision,
   Alert,
 ]
 
@@ -102,6 +105,7 @@ const migrations = [
   Migration0004Totals,
   Migration0005Metrics,
   Migration0006Numbers,
+  Migration0007Looks,
 ]
 
 /** An open database. */

@@ -84,6 +84,7 @@ export const Experiment = defineEntity({
     analysis_method: p.text().$type<AnalysisMethod>().default(SETTINGS.analysis_method.default),
     planned_users: p.integer().strictNullable().default(null),
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
+    planned_looks: p.smallint().strictNullable().default(null),
     /** The alerts that pause the experiment. */
     pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),
     /** Users with more events than this on one day are left out of the results; null: nobody is. */
@@ -193,6 +194,8 @@ export type RunPlan = {
   exposure: ExposureMode
   planned_users: number | null
   planned_effect: number | null
+  /** The number of planned looks; absent in plans that older versions stored. */
+  planned_looks?: number
   /** N*: the number of users at which the confidence sequence is narrowest. */
   tuning: number
   /** The primary metrics, in order. The decision rests on them. */

@@ -1,3 +1,4 @@
+import { DEFAULT_LOOKS } from '../statistics/group-sequential.ts'
 import { DEFAULT_TUNING } from '../statistics/sequential.ts'
 import type { Experiment, RunPlan } from './entity.ts'
 
@@ -6,13 +7,18 @@ import type { Experiment, RunPlan } from './entity.ts'
  * of users, or at DEFAULT_TUNING.
  */
 export function planOf(experiment: Experiment, primaryMetrics: RunPlan['primary_metrics']): RunPlan {
-  const { analysis_method: method, exposure, planned_users, planned_effect } = experiment
+  const { analysis_method: method, exposure, planned_users, planned_effect, planned_looks } = experiment
   return {
     method,
     exposure,
     planned_users,
     planned_effect,
+    planned_looks: looksOf(method, planned_looks),
     tuning: planned_users ?? DEFAULT_TUNING,
     primary_metrics: primaryMetrics,
   }
 }
+
+/** Returns the number of planned looks of a method. @param planned the setting of the experiment; null: the default */
+export const looksOf = (method: RunPlan['method'], planned: number | null): number =>
+  method === 'group_sequential' ? (planned ?? DEFAULT_LOOKS) : method === 'bayesian' ? (planned ?? 1) : 1

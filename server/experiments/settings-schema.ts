@@ -164,6 +164,17 @@ export const SETTINGS = {
     default: null,
     fixed: 'during run',
   }),
+  planned_looks: setting({
+    input: clearable(z.int().min(1).max(20)).meta({
+      description:
+        'Number of looks, equally spaced in planned_users, at which a group sequential or Bayesian analysis is read; ' +
+        'null: 5 for group_sequential, 1 for bayesian; fixed while a run is unfinished',
+      examples: [5],
+    }),
+    output: z.int().nullable(),
+    default: null,
+    fixed: 'during run',
+  }),
   pause_on: setting({
     input: optional(distinct(z.array(pauseReason).max(2))).meta({
       description:

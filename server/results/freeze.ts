@@ -36,6 +36,8 @@ async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Pr
   const known = await orm.em.fork().findOne(Run, runId)
   if (!known) throw notFound('Run', runId)
   const question = plainQuestion(known.experiment_id, known.number)
+  // The last look of an analysis is recorded before the statistics are stored for good.
+  if (known.ended_at && !known.frozen_at) await reporting.look(known.experiment_id, known.number)
   // Registers the event type before taking the lock: counting past events needs the same lock.
   const em = orm.em.fork()
   await register(em, reporting.totals, await resolve(em, reporting.timeZone, await findRun(em, question), question))

@@ -9,6 +9,7 @@ import { ENGINE_VERSION } from './engine.ts'
 import { readQuantile, readQuantileRaw } from './quantiles.ts'
 import { type Correction, cellOf, declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
 import { readRaw } from './raw.ts'
+import { readRecords } from './records.ts'
 import { readShape, type Shape } from './shape.ts'
 import type { Spec } from './specs.ts'
 import { findSuspects } from './suspects.ts'
@@ -44,8 +45,7 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
       period,
       users,
     })),
-    looks: [],
-    decisions: [],
+    ...(await readRecords(em, query)),
     seenEventTypes: null,
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(query, metrics, rows, question.dimension),

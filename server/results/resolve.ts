@@ -3,7 +3,7 @@ import type { Departure, MetricRole, Question } from '../analysis/statistics.ts'
 import { upgrade } from '../analysis/upgrade.ts'
 import { invalid, notFound } from '../errors.ts'
 import { Experiment, Run } from '../experiments/entity.ts'
-import { planOf } from '../experiments/plan.ts'
+import { looksOf, planOf } from '../experiments/plan.ts'
 import { readAttached, readVersions } from '../metrics/attached.ts'
 import { Segment } from '../segments/entity.ts'
 import { RunMetric } from '../totals/entity.ts'
@@ -160,7 +160,7 @@ function questionOf(experiment: Experiment, run: Run | null, input: GetResults):
     confidenceLevel: input.confidence_level,
     tuning: plan.tuning,
     plannedUsers: plan.planned_users,
-    plannedLooks: 1,
+    plannedLooks: method === plan.method ? (plan.planned_looks ?? 1) : looksOf(method, experiment.planned_looks),
     plannedEffect: plan.planned_effect,
     crossovers: 'exclude',
     completeWindows: false,

@@ -4,17 +4,8 @@ import type { SnakeCase } from '../analysis/snake-case.ts'
 import { analysisMethod } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { id, storedObject, timestamp } from '../wire.ts'
-
-export const figure = z.number().nullable()
-export const interval = z
-  .object({ lower: figure, upper: figure })
-  .meta({ id: 'ResultInterval', description: 'A bound is null where the interval is unbounded' })
-
-/** The name of a variant beside its id. An answer that an older version froze is served as it was, without names. */
-export const variantName = z
-  .string()
-  .optional()
-  .meta({ description: 'Name of the variant; absent in answers that versions before 0.2 froze' })
+import { decision } from './decision-schema.ts'
+import { figure, interval, variantName } from './part-schema.ts'
 
 const variantResult = z
   .object({
@@ -118,6 +109,10 @@ export const comparison = z
         p_value_adjusted: figure,
         interval,
         uplift_interval: interval.nullable(),
+        is_contradicted: z.boolean().meta({
+          description:
+            'True where the intervals of recorded looks have nothing in common: then interval is that of now',
+        }),
       })
       .nullable()
       .meta({ description: 'Valid however often results are read; null below 100 users in a variant' }),
@@ -135,8 +130,29 @@ export const comparison = z
       description: 'variance_reduction: share of the variance that values before exposure explain; null: no CUPED',
     }),
     guardrail: z
-      .object({ verdict: z.enum(['failed', 'passed', 'inconclusive']), p_value: figure, bound: figure })
+      .object({
+        verdict: z.enum(['failed', 'passed', 'inconclusive']),
+        is_non_inferior: z.boolean(),
+        p_value: figure,
+        bound: figure,
+        has_no_events: z.boolean(),
+        reason: z.string().nullable(),
+      })
       .nullable(),
+    verdict: z.enum(['better', 'worse', 'contradictory', 'undecided']).meta({
+      description:
+        'What the method of the analysis says of a primary metric or guardrail; undecided for a secondary metric',
+    }),
+    decided_by: z
+      .object({
+        figure: z.enum(['p_value', 'always_valid.p_value', 'bayesian.probability_better']),
+        value: z.number(),
+        threshold: z.number().meta({
+          description: 'alpha divided among the comparisons of the family, and by the spending of planned looks',
+        }),
+      })
+      .nullable()
+      .meta({ description: 'The figure that decides and its threshold; null where the method may not be read' }),
     periods_used: z.int(),
     users_left_out: z
       .int()
@@ -162,23 +178,6 @@ const metricResult = z
     comparisons: z.array(comparison),
   })
   .meta({ id: 'MetricResult' })
-
-const outcome = z.enum(['ship', 'stop', 'continue', 'blocked'])
-export const decision = z
-  .object({
-    outcome: outcome.meta({
-      description:
-        'ship: a treatment is better; stop: every treatment does harm; continue: nothing is known yet; blocked: the data cannot be trusted',
-    }),
-    variant_id: id.nullable().meta({ description: 'The variant to ship; null unless the outcome is ship' }),
-    reasons: z.array(z.string()),
-    days_left: z.int().nullable().meta({ description: 'Days until the planned users are reached, at the rate so far' }),
-    variants: z.array(z.object({ variant_id: id, outcome, reasons: z.array(z.string()) })),
-    verdicts: z
-      .array(z.object({ key: z.string(), variant_id: id, verdict: z.enum(['better', 'worse']) }))
-      .meta({ description: 'Significant primary metrics, also where the decision is blocked' }),
-  })
-  .meta({ id: 'ResultDecision' })
 
 const exclusionCounts = {
   crossovers: z.int().meta({ description: 'Users seen with two variants; excluded from the analysis' }),

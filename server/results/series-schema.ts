@@ -1,7 +1,8 @@
 import { z } from 'zod'
 import { id, label, optional } from '../wire.ts'
+import { figure, interval, variantName } from './part-schema.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'
-import { comparison, figure, interval, variantName } from './schema.ts'
+import { comparison } from './schema.ts'
 
 export const getSeries = z
   .object({

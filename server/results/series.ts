@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { cumulativeSeries, type Day, noveltySeries } from '../analysis/series.ts'
 import { snakeCased } from '../analysis/snake-case.ts'
-import type { SummedMetric } from '../analysis/statistics.ts'
+import type { Look, SummedMetric } from '../analysis/statistics.ts'
 import { pickSums } from '../analysis/sums.ts'
 import { readClock } from '../definitions/queries.ts'
 import { invalid } from '../errors.ts'
@@ -11,6 +11,7 @@ import { gather } from './gather.ts'
 import { declaredOf } from './query.ts'
 import { getResults } from './question-schema.ts'
 import { inSnapshot, NO_CORRECTION } from './read.ts'
+import { isPlanned, readRunningLooks } from './records.ts'
 import { register } from './register.ts'
 import { findRun, resolve } from './resolve.ts'
 import type { GetSeries, ResultsSeries } from './series-schema.ts'
@@ -49,8 +50,9 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   }
   if (!run) return { ...described, days: [], since_exposure: [], cost: { milliseconds: 0, users: 0 } }
   const declared = declaredOf(experiment)
-  const { statistics, daily, since } = await inSnapshot(em, async (em) => ({
+  const { statistics, looks, daily, since } = await inSnapshot(em, async (em) => ({
     statistics: await gather(em, { ...query, specs: [uncapped] }, NO_CORRECTION),
+    looks: isPlanned(query.question, [spec.metric]) ? await readRunningLooks(em, run.id) : [],
     daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
     since: await readSinceExposure(
       em,
@@ -62,7 +64,8 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
     ),
   }))
   const metric = statistics.metrics[0] as SummedMetric
-  const days = snakeCased(cumulativeSeries(statistics, metric, daysOf(daily)))
+  const lookOf = lastLookByDay(looks, reporting.timeZone)
+  const days = snakeCased(cumulativeSeries(statistics, metric, daysOf(daily), lookOf))
   return {
     ...described,
     days,
@@ -77,8 +80,15 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   }
 }
 
+/** Returns a function that finds the last look by the end of a day. @param looks in the order of time */
+function lastLookByDay(looks: readonly Look[], timeZone: string): (day: string) => Look | null {
+  const dayOf = new Intl.DateTimeFormat('en-CA', { timeZone, dateStyle: 'short' })
+  const days = looks.map((look) => ({ look, day: dayOf.format(new Date(look.at)) }))
+  return (day) => days.findLast((one) => one.day <= day)?.look ?? null
+}
+
 /** Groups rows by day, in the order of the rows. */
-function daysOf(rows: readonly DailyRow[]): Day[] {
+export function daysOf(rows: readonly DailyRow[]): Day[] {
   const days = new Map<string, Day>()
   for (const row of rows) {
     const { day, variant_id: variantId, period, n, converted } = row

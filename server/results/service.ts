@@ -1,17 +1,25 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { analyse } from '../analysis/analyse.ts'
 import { answer } from '../analysis/answer.ts'
+import { isUnrecorded } from '../analysis/record.ts'
 import { snakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, type SentAnswer, storeFrozen } from './frozen.ts'
 import type { GetResults } from './question-schema.ts'
 import { read } from './read.ts'
+import { isPlanned } from './records.ts'
 import { register } from './register.ts'
-import { type Found, findRun, plainQuestion, resolve } from './resolve.ts'
+import { type Found, findRun, resolve } from './resolve.ts'
 import type { Results } from './schema.ts'
 
-/** The parts of the platform that reading results needs. Days are separated in `timeZone`. */
-export type Reporting = { readonly totals: Totals; readonly timeZone: string }
+/** The parts of the platform that gathering statistics needs. Days are separated in `timeZone`. */
+export type Gathering = { readonly totals: Totals; readonly timeZone: string }
+/** The parts of the platform that reading results needs. */
+export type Reporting = Gathering & {
+  /** Makes the alert monitor look at a run now, and record what is reached. */
+  readonly look: (experimentId: number, runNumber: number) => Promise<void>
+}
 
 /**
  * Answers a question about results. A frozen run gives the stored answer to a question, and stores the answer to a new
@@ -24,8 +32,15 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
   const { run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
   if (frozen) return asResults(frozen.answer)
-  const statistics = await statisticsOf(em, reporting, found, input)
-  const sent = answerOf(statistics)
+  let statistics = await statisticsOf(em, reporting, found, input)
+  let analysis = analyse(statistics)
+  const { question, metrics } = statistics
+  if (run && !run.frozen_at && isPlanned(question, metrics) && isUnrecorded(statistics, analysis)) {
+    await reporting.look(input.experiment_id, run.number)
+    statistics = await statisticsOf(em.fork(), reporting, found, input)
+    analysis = analyse(statistics)
+  }
+  const sent = answerOf(statistics, analysis)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
   return asResults(isKept ? (await storeFrozen(em, run.id, input, statistics, sent)).answer : sent)
 }
@@ -33,7 +48,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
 /** Resolves the question, registers event types that are not measured yet, and reads the statistics of one moment. */
 async function statisticsOf(
   em: EntityManager,
-  { totals, timeZone }: Reporting,
+  { totals, timeZone }: Gathering,
   found: Found,
   input: GetResults,
 ): Promise<RunStatistics> {
@@ -43,24 +58,14 @@ async function statisticsOf(
 }
 
 /** Computes the answer in the spelling of the wire. */
-export const answerOf = (statistics: RunStatistics): SentAnswer => snakeCased(answer(statistics))
+export const answerOf = (statistics: RunStatistics, analysis = analyse(statistics)): SentAnswer =>
+  snakeCased(answer(statistics, analysis))
 
 /** The type of an answer, for domains that may not import this domain's schema. */
 export type ResultsAnswer = Results
 
-/** Answers the plain question about the latest run. @returns null before the first run */
-export async function plainResults(
-  em: EntityManager,
-  reporting: Reporting,
-  experimentId: number,
-): Promise<ResultsAnswer | null> {
-  const question = plainQuestion(experimentId)
-  const { run } = await findRun(em, question)
-  return run && getResults(em, reporting, question)
-}
-
 /** Parses the times of a stored or sent answer. */
-const asResults = ({ data_through, frozen_at, ...others }: SentAnswer): Results => ({
+export const asResults = ({ data_through, frozen_at, ...others }: SentAnswer): Results => ({
   ...others,
   data_through: data_through === null ? null : new Date(data_through),
   frozen_at: frozen_at === null ? null : new Date(frozen_at),

@@ -37,6 +37,8 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
       delete from ${sql.table(table)} x using runs r where r.id = x.run_id and r.frozen_at is null`
     for (const table of ['units', 'unit_metrics', 'variant_units', 'variant_metrics'])
       await execute(em, ofLiveRuns(table))
+    // The alert monitor computes the running looks of past days again. Planned looks and decisions stand.
+    await execute(em, sql`${ofLiveRuns('run_looks')} and x.planned is null`)
     await execute(
       em,
       sql`

@@ -88,6 +88,7 @@ const shown = (given: Partial<Shown>): Shown => ({
     pValueAdjusted: 0.2,
     interval: { lower: -0.6, upper: 2.2 },
     upliftInterval: { lower: -0.03, upper: 0.11 },
+    isContradicted: false,
   },
   bayesian: {
     probabilityBetter: 0.9,

@@ -1,0 +1,64 @@
+import { sum, usersOf } from './counts.ts'
+import { formatP, formatPercent } from './format-figures.ts'
+import { LEAST_USERS, type MetricResult } from './metric-result.ts'
+import type { RatioCheck, SampleRatios } from './sample-ratios.ts'
+import type { RunStatistics } from './statistics.ts'
+
+/** Finds the faults for which the data of a run cannot be trusted. */
+
+/** The share of exposed users above which a data problem is reported. */
+export const NOTABLE_SHARE = 0.01
+
+/** Lists the faults for which the data cannot be trusted. Each one blocks the decision. */
+export function findProblems(
+  statistics: RunStatistics,
+  ratios: SampleRatios,
+  metrics: readonly MetricResult[],
+): string[] {
+  const users = usersOf(statistics)
+  const total = sum(users.map(({ count }) => count))
+  const problems: string[] = []
+  if (ratios.assigned.isMismatch) problems.push(mismatch('assigned', ratios.assigned, ratios, statistics))
+  else if (ratios.exposed.isMismatch) problems.push(mismatch('exposed', ratios.exposed, ratios, statistics))
+  if (ratios.exclusions.isMismatch)
+    problems.push(
+      `users are left out of the variants at different rates (p ${formatP(ratios.exclusions.pValue)}), which biases every comparison`,
+    )
+  const shares = statistics.periods.at(-1)?.shares ?? {}
+  for (const { variantId, variantName, enabled } of statistics.variants) {
+    const count = users.find((row) => row.variantId === variantId)?.count ?? 0
+    if (!enabled && count > 0) problems.push(`variant ${variantName} is disabled: its users no longer get it`)
+    else if (count === 0 && (shares[variantId] ?? 0) > 0 && total >= LEAST_USERS)
+      problems.push(`variant ${variantName} has a share and no users`)
+  }
+  for (const metric of metrics.filter(({ role }) => role === 'primary')) {
+    const own = statistics.metrics.find(({ key }) => key === metric.key)
+    const exposing = own && own.kind !== 'quantile' ? sum(own.sums.map((row) => row.exposing)) : 0
+    if (total > 0 && exposing / total > NOTABLE_SHARE)
+      problems.push(
+        `${formatPercent(exposing / total)} of the users were first exposed by an event that ${metric.name} measures: users without such an event are missing (survivorship); report every exposure`,
+      )
+  }
+  return problems
+}
+
+function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, statistics: RunStatistics): string {
+  const p = check.sequentialPValue ?? check.pValue
+  const cause = causes[0]
+  const named = cause
+    ? `; it lies with ${cause.by} ${cause.value} (${worst(cause, statistics)})${cause.explainsAll ? ', without which the rest agrees' : ''}`
+    : ''
+  const fault =
+    check.status === 'unexpected_variant'
+      ? 'a variant without a share has users'
+      : `p ${formatP(Math.min(p, check.pValue))}`
+  return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
+}
+
+/** Names the variant that lacks the most users, with the observed and the expected number. */
+function worst({ variants }: SampleRatios['causes'][number], statistics: RunStatistics): string {
+  const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
+  if (!off) return ''
+  const name = statistics.variants.find(({ variantId }) => variantId === off.variantId)?.variantName
+  return `${off.users} users in ${name}, ${Math.round(off.expected)} expected`
+}

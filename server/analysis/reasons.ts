@@ -1,0 +1,135 @@
+import { totalUsers } from './counts.ts'
+import { formatPercent } from './format-figures.ts'
+import { nextLookAt } from './looks.ts'
+import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
+import { type Effect, effectOf, upliftSentence } from './sentences.ts'
+import type { RunStatistics } from './statistics.ts'
+import { type Judged, verdictOf } from './verdicts.ts'
+
+/** Writes the reasons of a decision, with figures. */
+
+type Found = { metric: MetricResult; comparison: MetricComparison }
+
+function find(metrics: readonly MetricResult[], { key, variantId }: Judged): Found | null {
+  const metric = metrics.find((one) => one.key === key)
+  const comparison = metric?.comparisons.find((one) => one.variantId === variantId)
+  return metric && comparison ? { metric, comparison } : null
+}
+
+/** Returns the interval of the uplift by the method of the analysis. */
+const intervalOf = ({ question }: RunStatistics, { comparison }: Found, { figures }: Judged): Bounds | null =>
+  (question.method === 'sequential' ? comparison.alwaysValid?.upliftInterval : figures?.upliftInterval) ?? null
+
+const SAID = {
+  better: 'significantly better',
+  worse: 'significantly worse',
+  contradictory: 'significant in both directions at different looks, so the effect has changed',
+  undecided: 'not significant yet',
+}
+
+/** Describes a comparison: "Revenue per user is 4 % higher in blue (95 % interval -1 % to +9 %): not significant yet." */
+export function describeJudged(statistics: RunStatistics, metrics: readonly MetricResult[], judged: Judged): string {
+  const found = find(metrics, judged)
+  if (!found) return ''
+  const { metric, comparison } = found
+  const verdict = verdictOf(judged)
+  const isOver = statistics.hasEnded && verdict === 'undecided'
+  if (comparison.reason && verdict === 'undecided')
+    return `${metric.name} cannot be judged in ${comparison.variantName}: ${comparison.reason}.`
+  const { method, confidenceLevel } = statistics.question
+  return upliftSentence(
+    metric,
+    comparison,
+    comparison.variantName,
+    { method, confidenceLevel, effect: effectAtLook(statistics, found, judged) },
+    isOver ? 'not significant' : SAID[verdict],
+  )
+}
+
+/** Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. */
+function effectAtLook({ question }: RunStatistics, { comparison }: Found, { figures }: Judged): Effect | null {
+  if (question.method === 'sequential' || !figures) return effectOf(comparison, question.method)
+  const { uplift, difference, upliftInterval, interval } = figures
+  if (uplift !== null) return { of: 'uplift', value: uplift, interval: upliftInterval }
+  return difference === null ? null : { of: 'difference', value: difference, interval }
+}
+
+/** Describes a guardrail that is not shown to be unharmed. */
+export function describeOpen(statistics: RunStatistics, metrics: readonly MetricResult[], judged: Judged): string {
+  const found = find(metrics, judged)
+  const margin = statistics.metrics.find(({ key }) => key === judged.key)?.margin
+  if (!found || !margin) return ''
+  const { metric, comparison } = found
+  const size = margin.type === 'relative' ? formatPercent(margin.size) : String(margin.size)
+  const why = comparison.guardrail?.reason ?? comparison.reason
+  return `${metric.name} is not shown to be within its margin of ${size} in ${comparison.variantName}${why ? `: ${why}` : ''}.`
+}
+
+/** Describes the effects that the last look leaves possible, and whether the planned effect is excluded. */
+export function describeRemainder(
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  judged: Judged,
+): { text: string; isExcluded: boolean } {
+  const found = find(metrics, judged)
+  const described = describeJudged(statistics, metrics, judged)
+  if (!found) return { text: described, isExcluded: false }
+  const own = statistics.metrics.find(({ key }) => key === judged.key)
+  const effect = statistics.question.plannedEffect ?? own?.minimumDetectableEffect ?? null
+  const interval = intervalOf(statistics, found, judged)
+  if (effect === null)
+    return { text: `${described} No effect was planned, so nothing says which effects matter.`, isExcluded: false }
+  if (interval === null || interval.lower === null || interval.upper === null)
+    return { text: `${described} An effect of ${formatPercent(effect)} cannot be excluded.`, isExcluded: false }
+  const { lower, upper } = interval
+  if (lower > -effect && upper < effect)
+    return {
+      text: `${described} An effect of ${formatPercent(effect)} or more is excluded in both directions.`,
+      isExcluded: true,
+    }
+  const possible = [
+    ...(upper >= effect ? [`up to ${formatPercent(upper, { signed: true })}`] : []),
+    ...(lower <= -effect ? [`down to ${formatPercent(lower, { signed: true })}`] : []),
+  ]
+  const more = usersToTell(totalUsers(statistics), { lower, upper }, effect)
+  return {
+    text: `${described} Effects ${possible.join(' and ')} remain possible; about ${more} more users would tell.`,
+    isExcluded: false,
+  }
+}
+
+/**
+ * Estimates how many more users make the interval so narrow that it excludes either 0 or the effect, if the estimate
+ * stays at the middle of the interval: the half width falls with the square root of the number of users.
+ */
+function usersToTell(users: number, { lower, upper }: { lower: number; upper: number }, effect: number): number {
+  const estimate = Math.abs(lower + upper) / 2
+  const needed = Math.max(estimate, effect - estimate)
+  const more = users * (((upper - lower) / 2 / needed) ** 2 - 1)
+  return Number(Math.max(1, more).toPrecision(2))
+}
+
+/** Returns the days until the planned number of users, at the rate so far. */
+export function daysLeft(statistics: RunStatistics): number | null {
+  const { plannedUsers } = statistics.question
+  return plannedUsers === null ? null : daysUntil(statistics, plannedUsers)
+}
+
+function daysUntil(statistics: RunStatistics, target: number): number | null {
+  const { days, hasEnded } = statistics
+  const total = totalUsers(statistics)
+  if (days === null || hasEnded || total === 0) return null
+  if (total >= target) return 0
+  return Math.ceil((target - total) / (total / Math.max(days, 1 / 24)))
+}
+
+/** Describes how long the run goes on until it can be read again, or has its planned users; null where nothing is planned. */
+export function describeTimeLeft(statistics: RunStatistics): string | null {
+  const { plannedUsers, method } = statistics.question
+  const target = method === 'sequential' ? plannedUsers : nextLookAt(statistics)
+  if (target === null || plannedUsers === null) return null
+  const days = daysUntil(statistics, target)
+  if (days === null || days === 0) return null
+  const what = target < plannedUsers ? `the next planned look at ${target} users` : `the planned ${plannedUsers} users`
+  return `About ${days} more ${days === 1 ? 'day' : 'days'} to ${what} at the traffic so far.`
+}

@@ -1,0 +1,82 @@
+import { exposedOf, sum } from './counts.ts'
+import { formatPercent, sentence } from './format-figures.ts'
+import { KINDS } from './kinds.ts'
+import type { MetricResult } from './metric-result.ts'
+import { NOTABLE_SHARE } from './problems.ts'
+import type { RunStatistics, UnitCounts } from './statistics.ts'
+
+/** Finds what a reader should know before the figures, and what does not block the decision. */
+
+export function findWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
+  const exposed = sum(statistics.units.map(exposedOf))
+  if (exposed === 0) return ['Nobody has met a variant yet.']
+  return [
+    ...userWarnings(statistics, exposed),
+    ...periodWarnings(statistics, metrics),
+    ...metrics.flatMap(metricWarnings),
+    ...methodWarnings(statistics),
+  ]
+}
+
+/** @param exposed users who met a variant, excluded or not */
+function userWarnings({ units }: RunStatistics, exposed: number): string[] {
+  const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
+  const warnings: string[] = []
+  const crossovers = count(({ excluded }) => excluded.crossover) / exposed
+  if (crossovers > NOTABLE_SHARE)
+    warnings.push(
+      `${formatPercent(crossovers)} of the users were seen with two variants and are left out: look for a user who is known by several ids.`,
+    )
+  const claimedOther = count((row) => row.claimedOther) / exposed
+  if (claimedOther > NOTABLE_SHARE)
+    warnings.push(
+      `Events of ${formatPercent(claimedOther)} of the users name another variant than they were given: the application may show what it decided itself.`,
+    )
+  const externallyDecided = count((row) => row.externallyDecided)
+  if (externallyDecided > 0)
+    warnings.push(
+      `The variants of ${externallyDecided} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
+    )
+  return warnings
+}
+
+function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
+  const { periods } = statistics
+  if (periods.length <= 1) return []
+  const warnings = [
+    `The allocation changed during the run: comparisons are stratified by its ${periods.length} periods.`,
+  ]
+  const pooled = metrics.filter(({ kind }) => !KINDS[kind].isStratified).map(({ name }) => name)
+  if (pooled.length > 0)
+    warnings.push(`Quantiles cannot be stratified: ${pooled.join(', ')} mixes the periods, and may mislead.`)
+  const unadjusted = statistics.metrics.filter(
+    (metric) => metric.kind !== 'quantile' && metric.hasCovariate && !KINDS[metric.kind].adjustsOverPeriods,
+  )
+  if (unadjusted.length > 0)
+    warnings.push(
+      `${unadjusted.map(({ name }) => name).join(', ')} is compared without its covariate over several periods.`,
+    )
+  return warnings
+}
+
+function metricWarnings({ name, variants, comparisons }: MetricResult): string[] {
+  const unusable = sum(variants.map((variant) => variant.unusable))
+  const reasons = [...new Set(comparisons.flatMap(({ reason }) => reason ?? []))]
+  return [
+    ...(unusable > 0
+      ? [`${unusable} events of ${name} hold no usable number: they count as events and add nothing.`]
+      : []),
+    ...reasons.map((reason) => `${name}: ${sentence(reason)}`),
+  ]
+}
+
+function methodWarnings({ question, hasEnded }: RunStatistics): string[] {
+  const warnings: string[] = []
+  if (question.method === 'bayesian' && question.plannedUsers === null)
+    warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
+  if (question.method === 'fixed' && !hasEnded)
+    warnings.push(
+      'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',
+    )
+  return warnings
+}
