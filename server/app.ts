@@ -19,6 +19,7 @@ import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
+import { decideByStored } from './events/stored.ts'
 import { createEventTail } from './events/tail.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
@@ -140,6 +141,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       users: { profiles, aliasWriter, forget },
       deciding: { watch, profiles, memory, writer, starter },
       recording: { watch, profiles, memory, recorder, starter },
+      decideByStored,
       reporting,
       following: { orm, keyRing, poller: createPoller() },
       eventTail: createEventTail({ orm, concurrencyLimit }),

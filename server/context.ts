@@ -10,6 +10,7 @@ import type { ConcurrencyLimit } from './database/concurrency-limit.ts'
 import type { Definitions } from './definitions/define.ts'
 import type { Recording } from './events/service.ts'
 import type { EventTail } from './events/tail.ts'
+import type { DecideByStored } from './experiments/take-over.ts'
 import type { Following } from './results/follow.ts'
 import type { Reporting } from './results/service.ts'
 import type { Users } from './users/service.ts'
@@ -32,6 +33,7 @@ export type Platform = {
   readonly users: Users
   readonly deciding: Deciding
   readonly recording: Recording
+  readonly decideByStored: DecideByStored
   readonly reporting: Reporting
   readonly following: Following
   readonly eventTail: EventTail

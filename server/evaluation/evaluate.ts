@@ -40,6 +40,13 @@ export const canStart = (variants: readonly { percentAllocated: number; enabled:
 export const startsOnCheck = (experiment: ExperimentDefinition): boolean =>
   experiment.status === 'draft' && experiment.autoStart && canStart(experiment.variants)
 
+/** An event that names a variant can start a draft with two variants. Shares are about the platform's own draw. */
+export const canStartByEvent = (variants: readonly unknown[]): boolean => variants.length >= 2
+
+/** True for a draft that an event starts if the event names one of its variants. */
+export const startsOnEvent = (experiment: ExperimentDefinition): boolean =>
+  experiment.status === 'draft' && experiment.autoStart && canStartByEvent(experiment.variants)
+
 const variantOf = (experiment: ExperimentDefinition, variantId: number | null) => {
   for (const variant of experiment.variants) if (variant.id === variantId) return variant
   return undefined

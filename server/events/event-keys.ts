@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list, rows } from '../database/sql.ts'
-import { items, itemTime, milliseconds, type NewEvent, type StoredEvent } from './queries.ts'
+import { items, itemTime, milliseconds, type NewEvent, runOf, type StoredEvent } from './queries.ts'
 
 /**
  * The idempotency window: the digest of (user, event id) leads to the event that was stored for this pair. A
@@ -70,12 +70,13 @@ export async function releaseKeys(em: EntityManager, taken: ReadonlyMap<string, 
 export async function readByDigest(
   em: EntityManager,
   digests: readonly string[],
-): Promise<(StoredEvent & { digest: string })[]> {
+): Promise<(StoredEvent & { digest: string; outside_run: boolean })[]> {
   return execute(
     em,
-    sql<StoredEvent & { digest: string }>`
+    sql<StoredEvent & { digest: string; outside_run: boolean }>`
       select i.digest, e.id::float8 as id, e.user_id, e.experiment_id, e.variant_id, e.type,
-        ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties
+        ${milliseconds(sql`e.timestamp`)} as timestamp, e.properties,
+        e.experiment_id is not null and not exists (${runOf(sql`e.experiment_id`, sql`e.timestamp`)}) as outside_run
       from ${list(digests)} as i (digest)
       cross join lateral (
         select k.event_id, k.timestamp from event_keys k

@@ -38,7 +38,7 @@ export async function* importEvents(
     stopped: AbortSignal
   },
 ): AsyncGenerator<ImportReport> {
-  const counts = { accepted: 0, duplicates: 0, rejected: 0 }
+  const counts = { accepted: 0, duplicates: 0, rejected: 0, outside_run: 0 }
   const underWay: { group: Group; outcomes: Promise<BatchResult['results']> }[] = []
   let described = 0
   let stored = 0
@@ -56,9 +56,10 @@ export async function* importEvents(
     const outcomes = await oldest.outcomes
     let index = 0
     for (const { number, fault } of oldest.group.items) {
-      const { status, message, issues } =
+      const { status, message, issues, outside_run } =
         fault === null ? (outcomes[index++] as (typeof outcomes)[number]) : rejected(fault)
       counts[status === 'accepted' ? 'accepted' : status === 'duplicate' ? 'duplicates' : 'rejected']++
+      if (outside_run) counts.outside_run++
       if (status === 'rejected' && ++described <= MAX_DESCRIBED)
         yield { line: number, status, message: message ?? '', ...(issues ? { issues } : {}) }
     }

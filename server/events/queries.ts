@@ -42,8 +42,11 @@ export type StoredEvent = {
 
 export const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch from ${column}) * 1000)::float8`
 
+/** The part of an event that decides a user. */
+type Deciding = Pick<NewEvent, 'user_id' | 'experiment_id' | 'variant_id' | 'attributes' | 'timestamp'>
+
 /** An event with its index among the events stored together, and the id that its claimed key holds. */
-type Item = NewEvent & { ord?: number; id?: number | null }
+type Item = Partial<NewEvent> & { ord?: number; id?: number | null }
 
 /** Passes events to SQL as rows `i`. */
 export const items = (events: readonly Item[]) =>
@@ -61,11 +64,12 @@ export const items = (events: readonly Item[]) =>
   })
 /** The time of item `i`. */
 export const itemTime = sql`coalesce(to_timestamp(i.timestamp / 1000), now_ms())`
-/** The run to which item `i` belongs: it began at or before the item's time and had not ended then. */
-const runAt = sql`select r.id from runs r
-  where r.experiment_id = i.experiment_id and r.started_at <= ${itemTime}
-    and (r.ended_at is null or ${itemTime} < r.ended_at)
+/** The run of an experiment at a time: it began at or before the time and had not ended then. */
+export const runOf = (experimentId: RawBuilder<unknown>, time: RawBuilder<unknown>) => sql`select r.id from runs r
+  where r.experiment_id = ${experimentId} and r.started_at <= ${time} and (r.ended_at is null or ${time} < r.ended_at)
   order by r.number desc limit 1`
+/** The run to which item `i` belongs. */
+export const runAt = runOf(sql`i.experiment_id`, itemTime)
 
 /**
  * Moves the start of runs that an event started back to the earliest of these events. Attribution depends on the times
@@ -100,7 +104,7 @@ export async function moveStartsBack(em: EntityManager, events: readonly NewEven
 /** The owner of the user id of item `i`; null when the id is not an alias. */
 const ownerId = sql`(select l.user_id from aliases l where l.alias_id = i.user_id)`
 /** The assignment of the user of item `i` in the run: the row under the user's own id, else the row of the owner. */
-const assignedAs = (runId: RawBuilder<unknown>) => sql`
+export const assignedAs = (runId: RawBuilder<unknown>) => sql`
   select a.* from assignments a where a.run_id = ${runId} and a.user_id = any (array[i.user_id, ${ownerId}])
   order by a.user_id = i.user_id desc limit 1`
 
@@ -117,7 +121,7 @@ const assignedAs = (runId: RawBuilder<unknown>) => sql`
  *     bee  1  10:02                    ada  1  10:02
  *     cat  1  10:03                    cat  1  10:03                      cat: variant 1 at 10:03
  */
-export async function decideByEvents(em: EntityManager, events: readonly NewEvent[]) {
+export async function decideByEvents(em: EntityManager, events: readonly Deciding[]) {
   await execute(
     em,
     sql`
@@ -207,92 +211,4 @@ export async function exposeByEvents(em: EntityManager, events: readonly NewEven
       from locked where a.run_id = locked.run_id and a.user_id = locked.user_id
         and (a.exposed_at is null or locked.at < a.exposed_at)`,
   )
-}
-
-export type InsertedEvent = { ord: number; id: number; variant_id: number | null; timestamp: number }
-
-/**
- * Stores events under the user id that sent them. An event that names an experiment but no variant gets the assigned
- * variant of the user, or of the owner when the id is an alias.
- *
- * Example: in experiment 5, ada is assigned variant 1. The event of index 2 has a claimed key, for id 100.
- *
- *     events (ord, id, user, experiment, variant)     item, then stored and returned (ord, id, variant_id)
- *     0  none  ada  5     none                        0  101  1
- *     1  none  cat  none  none                        1  102  none
- *     2  100   ada  5     2                           2  100  2
- * @returns one row for each event; `ord` is the index of the event in `events`
- */
-export async function insertEvents(
-  em: EntityManager,
-  events: readonly (NewEvent & { id: number | null })[],
-): Promise<InsertedEvent[]> {
-  return execute(
-    em,
-    sql<InsertedEvent>`
-      with item as materialized (
-        select i.ord, coalesce(i.id, nextval('events_id_seq')) as id, i.user_id, i.experiment_id,
-          coalesce(i.variant_id, case when i.experiment_id is not null then (
-            select assigned.variant_id
-            from (${runAt}) run cross join lateral (${assignedAs(sql`run.id`)}) assigned) end) as variant_id,
-          i.type, i.properties, ${itemTime} as timestamp
-        from ${items(events.map((event, ord) => ({ ...event, ord })))}),
-      stored as (
-        insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
-        select item.id, item.user_id, item.experiment_id, item.variant_id, item.type, item.properties, item.timestamp
-        from item order by item.user_id, item.id)
-      select item.ord, item.id::float8 as id, item.variant_id, ${milliseconds(sql`item.timestamp`)} as timestamp
-      from item`,
-  )
-}
-
-/**
- * Claims the event keys of settled events and stores these events, in one statement. Each column is passed as an array,
- * which costs half as much as rows of JSON (`npm run bench -- events`).
- *
- * Example: the key b… is new, c… was claimed before.
- *
- *     events (ord, user, digest)     claimed           fresh (ord, id)     stored     ids
- *     1  ada  none                                     1  102              102        [102, 101, null]
- *     2  bob  b…                     b…, event 101     2  101              101
- *     3  cat  c…                                       3  none
- * @param events settled events, no two with the same digest
- * @returns one row for each stored event; `ord` is its index in `events`. An event that is missing repeats an event id
- */
-export async function insertPlainly(em: EntityManager, events: readonly NewEvent[]): Promise<InsertedEvent[]> {
-  const column = <Key extends keyof NewEvent>(key: Key) => events.map((event) => event[key])
-  const [row] = await execute(
-    em,
-    sql<{ ids: (number | null)[]; now: number }>`
-      with current as materialized (select max(g.generation) as generation from event_key_generations g),
-      item as materialized (
-        select i.ord, i.user_id, i.experiment_id, i.variant_id, i.type, i.properties, ${itemTime} as timestamp, i.digest
-        from unnest(
-          ${column('user_id')}::text[], ${column('experiment_id')}::int[], ${column('variant_id')}::int[],
-          ${column('type')}::text[], ${column('properties_json')}::jsonb[], ${column('timestamp')}::float8[],
-          ${column('digest')}::uuid[]
-        ) with ordinality as i (user_id, experiment_id, variant_id, type, properties, timestamp, digest, ord)),
-      claimed as (
-        insert into event_keys (generation, digest, event_id, timestamp)
-        select current.generation, item.digest, nextval('events_id_seq'), item.timestamp from item cross join current
-        where item.digest is not null and not exists (
-          select 1 from event_keys k where k.generation = current.generation - 1 and k.digest = item.digest offset 0)
-        order by item.digest
-        on conflict (generation, digest) do nothing
-        returning digest, event_id),
-      fresh as materialized (
-        select item.*, case when item.digest is null then nextval('events_id_seq') else claimed.event_id end as id
-        from item left join claimed on claimed.digest = item.digest),
-      stored as (
-        insert into events (id, user_id, experiment_id, variant_id, type, properties, timestamp)
-        select fresh.id, fresh.user_id, fresh.experiment_id, fresh.variant_id, fresh.type, fresh.properties,
-          fresh.timestamp
-        from fresh where fresh.id is not null order by fresh.user_id)
-      select json_agg(fresh.id order by fresh.ord) as ids, ${milliseconds(sql`now_ms()`)} as now from fresh`,
-  )
-  const { ids, now } = row as NonNullable<typeof row>
-  return events.flatMap(({ variant_id, timestamp }, ord) => {
-    const id = ids[ord]
-    return id == null ? [] : [{ ord, id, variant_id, timestamp: timestamp ?? now }]
-  })
 }

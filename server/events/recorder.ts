@@ -7,19 +7,12 @@ import { lockVersions } from '../definitions/queries.ts'
 import { DomainError } from '../errors.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import { claimKeys, readByDigest, releaseKeys } from './event-keys.ts'
+import { type InsertedEvent, insertEvents, insertPlainly } from './insert.ts'
 import { createPartition } from './partitions.ts'
-import {
-  decideByEvents,
-  exposeByEvents,
-  type InsertedEvent,
-  insertEvents,
-  insertPlainly,
-  moveStartsBack,
-  type NewEvent,
-  type StoredEvent,
-} from './queries.ts'
+import { decideByEvents, exposeByEvents, moveStartsBack, type NewEvent, type StoredEvent } from './queries.ts'
 
-type Stored = StoredEvent & { duplicate: boolean }
+/** `outside_run`: the event names an experiment that had no run at the event's time, and counts nowhere in it. */
+type Stored = StoredEvent & { duplicate: boolean; outside_run: boolean }
 /** 'erased': the user was erased or joined to another after the event was prepared; prepare it again. */
 export type Recorded = Stored | 'erased'
 
@@ -132,8 +125,7 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
     for (const row of inserted) {
       const event = of[row.ord] as NewEvent
       const { user_id, experiment_id, type, properties } = event
-      const { id, variant_id, timestamp } = row
-      stored.set(event, { id, user_id, experiment_id, variant_id, type, timestamp, properties, duplicate: false })
+      stored.set(event, { user_id, experiment_id, type, properties, duplicate: false, ...withoutOrd(row) })
     }
   }
   if (plain.length > 0) note(await insertPlainly(em, plain), plain)
@@ -149,6 +141,8 @@ async function storeEvents(em: EntityManager, events: readonly NewEvent[]): Prom
     return { ...original, duplicate: true }
   })
 }
+
+const withoutOrd = ({ ord: _, ...row }: InsertedEvent) => row
 
 type Note = (inserted: readonly InsertedEvent[], of: readonly NewEvent[]) => void
 
@@ -168,6 +162,8 @@ async function storeOthers(em: EntityManager, events: readonly NewEvent[], note:
   note(inserted, fresh)
 }
 
+type Original = Omit<Stored, 'duplicate'>
+
 /**
  * Reads the stored events of repeated event ids. A key whose event belongs to another user, because the sender was
  * erased, is released, and the event that repeats it is stored as a new one.
@@ -178,8 +174,8 @@ async function readOriginals(
   firsts: ReadonlyMap<string, NewEvent>,
   stored: ReadonlyMap<NewEvent, Stored>,
   note: Note,
-): Promise<Map<string, StoredEvent>> {
-  const originals = new Map<string, StoredEvent>()
+): Promise<Map<string, Original>> {
+  const originals = new Map<string, Original>()
   const repeated = () => [...firsts].flatMap(([digest, event]) => (stored.has(event) ? [] : [digest]))
   const read = async () => {
     const digests = repeated()

@@ -1,6 +1,7 @@
 import { tracked } from '@trpc/server'
 import { z } from 'zod'
 import { keyedProcedure, router, translated } from '../trpc.ts'
+import * as reading from './reading.ts'
 import * as wire from './schema.ts'
 import { readSeries } from './series.ts'
 import * as events from './service.ts'
@@ -31,7 +32,7 @@ export const eventsRouter = router({
     .mutation(({ ctx, input }) => events.recordBatch(ctx.platform.recording, ctx.actor, input)),
   tail: read.input(wire.tailEvents).subscription(async function* ({ ctx, input, signal }) {
     const { eventTail, keyRing } = ctx.platform
-    for await (const { cursor, ...event } of translated(events.tail({ eventTail, keyRing }, ctx.token, input, signal)))
+    for await (const { cursor, ...event } of translated(reading.tail({ eventTail, keyRing }, ctx.token, input, signal)))
       yield tracked(cursor, event)
   }),
   series: read
@@ -59,5 +60,5 @@ export const eventsRouter = router({
     })
     .input(wire.listEvents)
     .output(z.array(wire.event))
-    .query(({ ctx, input }) => events.listEvents(ctx.em, input)),
+    .query(({ ctx, input }) => reading.listEvents(ctx.em, input)),
 })

@@ -17,6 +17,11 @@ import {
 const eventType = label().meta({ examples: ['conversion'] })
 const eventNumber = z.int().positive()
 
+const outsideRun = z.literal(true).optional().meta({
+  description:
+    'The event is stored, but the experiment had no run at its time, and no results of the experiment count it',
+})
+
 export const event = z
   .object({
     id: eventNumber,
@@ -30,6 +35,7 @@ export const event = z
       .literal(true)
       .optional()
       .meta({ description: 'The event_id is a repeat: the fields are those of the event stored first' }),
+    outside_run: outsideRun,
   })
   .meta({ id: 'Event' })
 export type EventOutput = z.output<typeof event>
@@ -75,17 +81,22 @@ export const recordBatch = z
   .meta({ id: 'RecordBatch' })
 export type RecordBatch = z.output<typeof recordBatch>
 const issue = z.object({ path: z.array(z.union([z.string(), z.number()])), message: z.string() }).meta({ id: 'Issue' })
+const outsideRunCount = z.int().meta({
+  description: 'How many of the accepted and repeated events lie outside every run of the experiment that they name',
+})
 export const batchResult = z
   .object({
     accepted: z.int(),
     duplicates: z.int(),
     rejected: z.int(),
+    outside_run: outsideRunCount,
     results: z
       .array(
         z.object({
           status: z.enum(['accepted', 'duplicate', 'rejected']),
           id: eventNumber.nullable(),
           message: z.string().nullable(),
+          outside_run: outsideRun,
           issues: z.array(issue).optional(),
         }),
       )
@@ -169,7 +180,7 @@ export const importOptions = z.object({
     description: "The time of the sender's clock at sending; a clock more than 2 seconds off has its times corrected",
   }),
 })
-const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int() }
+const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int(), outside_run: outsideRunCount }
 /** One line of the answer to an upload: a rejected line, progress about once a second or, last, the outcome. */
 export const importReport = z
   .union([
@@ -202,7 +213,7 @@ export const tailEvents = z
   .refine(inOrder, outOfOrder)
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
-const tailedEvent = event.omit({ duplicate: true }).extend({
+const tailedEvent = event.omit({ duplicate: true, outside_run: true }).extend({
   person_id: personId,
   received_at: timestamp,
 })

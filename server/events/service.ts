@@ -1,29 +1,15 @@
 import { createHash } from 'node:crypto'
-import type { EntityManager } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
-import type { KeyRing } from '../auth/key-ring.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { DomainError, invalid, notFound, unavailable, unknownUser } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
-import { startsOnCheck } from '../evaluation/evaluate.ts'
-import { Experiment } from '../experiments/entity.ts'
+import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
-import { DEFAULT_LIMIT, EXPOSURE_EVENT } from '../wire.ts'
-import { selectEvents } from './filters.ts'
-import type { NewEvent, StoredEvent } from './queries.ts'
+import { EXPOSURE_EVENT } from '../wire.ts'
+import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
-import {
-  type BatchResult,
-  type EventOutput,
-  type ListEvents,
-  type RecordBatch,
-  type RecordEvent,
-  recordEvent,
-  type TailEvents,
-  type TailedEvent,
-} from './schema.ts'
-import type { EventTail } from './tail.ts'
+import { type BatchResult, type EventOutput, type RecordBatch, type RecordEvent, recordEvent } from './schema.ts'
 
 /** The parts of the platform that recording an event uses. */
 export type Recording = {
@@ -49,8 +35,14 @@ const EARLIEST = Date.UTC(2000, 0, 1)
  *   BAD_REQUEST for a variant of another experiment or a time that is not accepted
  */
 export async function record(recording: Recording, actor: string, input: RecordEvent): Promise<EventOutput> {
-  const { timestamp, duplicate, ...stored } = await recordNow(recording, actor, input)
-  return { ...stored, timestamp: new Date(timestamp), ...(duplicate ? { duplicate: true as const } : {}) }
+  const { timestamp, duplicate, outside_run, ...stored } = await recordNow(recording, actor, input)
+  return { ...stored, timestamp: new Date(timestamp), ...marked({ duplicate, outside_run }) }
+}
+
+/** Keeps the marks that are true: an answer has no field for a mark that does not hold. */
+function marked<Name extends string>(marks: Record<Name, boolean>) {
+  const held = Object.entries(marks).filter(([, isHeld]) => isHeld)
+  return Object.fromEntries(held) as Partial<Record<Name, true>>
 }
 
 /** Stores one event. When its user was erased or joined meanwhile, the event is prepared again from fresh data. */
@@ -82,7 +74,7 @@ function prepare(
     throw invalid(`must be given beside variant_id ${variant_id}: name the experiment of the variant`, 'experiment_id')
   const profiles_version = watch.seenVersion(user_id)
   const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
-  const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnCheck(experiment))
+  const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnEvent(experiment))
   const isRemembered = experiment === null || memory.peek(user_id) !== undefined
   if (isStarted && isRemembered && (isWelcome || profiles.isKnown(user_id)))
     return newEvent(recording, input, timestamp, profiles_version)
@@ -101,7 +93,7 @@ async function prepareSlowly(
   const experiment =
     experiment_id == null ? null : await findExperiment(recording.watch, experiment_id, variant_id ?? null)
   if (!isWelcome && !(await recording.profiles.read(user_id)).known) throw unknownUser(user_id)
-  if (experiment && variant_id != null && startsOnCheck(experiment))
+  if (experiment && variant_id != null && startsOnEvent(experiment))
     await recording.starter(actor, experiment.id, 'event', timestamp === null ? undefined : new Date(timestamp))
   // Loading the user's assignments into memory saves a look-up for each later event of this user.
   if (experiment?.run && !recording.memory.peek(user_id)) await recording.memory.load(user_id)
@@ -239,7 +231,13 @@ export async function recordBatch(recording: Recording, actor: string, batch: Re
     }),
   )
   const count = (status: Outcome['status']) => results.filter((result) => result.status === status).length
-  return { accepted: count('accepted'), duplicates: count('duplicate'), rejected: count('rejected'), results }
+  return {
+    accepted: count('accepted'),
+    duplicates: count('duplicate'),
+    rejected: count('rejected'),
+    outside_run: results.filter((result) => result.outside_run).length,
+    results,
+  }
 }
 
 function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
@@ -271,29 +269,11 @@ function rejectedFor(error: unknown): Outcome {
 const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
   row instanceof Error
     ? { status: 'rejected', id: null, message: 'The event could not be stored: the server failed, try it once more' }
-    : { status: row.duplicate ? 'duplicate' : 'accepted', id: row.id, message: null }
+    : {
+        status: row.duplicate ? 'duplicate' : 'accepted',
+        id: row.id,
+        message: null,
+        ...marked({ outside_run: row.outside_run }),
+      }
 
 const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
-
-/**
- * Lists the events that name an experiment and fit the filter, by ascending id.
- * @throws DomainError NOT_FOUND for an unknown experiment
- */
-export async function listEvents(em: EntityManager, filter: ListEvents): Promise<EventOutput[]> {
-  if ((await em.count(Experiment, { id: filter.experiment_id })) === 0)
-    throw notFound('Experiment', filter.experiment_id)
-  const rows: StoredEvent[] = await selectEvents(em, filter, filter.limit ?? DEFAULT_LIMIT)
-  return rows.map((row) => ({ ...row, timestamp: new Date(row.timestamp) }))
-}
-
-/** Yields events as they are stored, for as long as the API key of the token is active; see `tail.ts`. */
-export async function* tail(
-  { eventTail, keyRing }: { eventTail: EventTail; keyRing: KeyRing },
-  token: string | undefined,
-  input: TailEvents,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<TailedEvent & { cursor: string }> {
-  const isAllowed = async () => token !== undefined && (await keyRing.check(token)) !== null
-  for await (const { timestamp, received_at, ...event } of eventTail.follow(input, isAllowed, signal))
-    yield { ...event, timestamp: new Date(timestamp), received_at: new Date(received_at) }
-}

@@ -3,13 +3,14 @@ import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { readClock } from '../definitions/queries.ts'
 import { conflict, invalid } from '../errors.ts'
-import { canStart } from '../evaluation/evaluate.ts'
+import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, Run, Variant } from './entity.ts'
 import { expectShareFree, lockLayer } from './layer-shares.ts'
 import { planOf } from './plan.ts'
 import { findPrimaryMetrics } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
+import { fenceTakeOver, findStart, type TakeOver } from './take-over.ts'
 
 /** Changes the status of experiments and begins their runs. Call these functions inside the transaction of `define`. */
 
@@ -35,6 +36,7 @@ async function beginRun(
   const shares = sharesOf(await variantsOf(em, experiment.id))
   em.create(AllocationPeriod, { run_id: run.id, number: 1, from: startedAt, shares })
   const { scheduled_end_at } = experiment
+  const now = await readClock(em)
   Object.assign(experiment, {
     status: 'running',
     started_at: startedAt,
@@ -42,12 +44,13 @@ async function beginRun(
     shipped_variant_id: null,
     // A past end is left over from an earlier run and would end this run at once, so it is dropped. In a first run a
     // past end is kept and takes effect.
-    scheduled_end_at: number === 1 || (scheduled_end_at && scheduled_end_at > startedAt) ? scheduled_end_at : null,
+    scheduled_end_at: number === 1 || (scheduled_end_at && scheduled_end_at > now) ? scheduled_end_at : null,
   })
 }
 
 /**
- * Starts a draft with `auto_start` if two enabled variants have a share; any other experiment stays as it is.
+ * Starts a draft with `auto_start` if two enabled variants have a share, or for an event, if there are two variants; any
+ * other experiment stays as it is.
  * @param by what names the experiment: a check or an event
  * @param notAfter the latest start time; the run starts now if this is absent or in the future
  */
@@ -55,7 +58,8 @@ export async function startIfReady(em: EntityManager, experimentId: number, by: 
   if (!(await em.findOne(Experiment, experimentId))) return
   const experiment = await lockExperiment(em, experimentId)
   if (experiment.status !== 'draft' || !experiment.auto_start) return
-  if (!isReady(await variantsOf(em, experimentId))) return
+  const variants = await variantsOf(em, experimentId)
+  if (by === 'event' ? !canStartByEvent(variants) : !isReady(variants)) return
   const startedAt = await readClock(em)
   await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt, by)
   await experimentChanged(em, experiment, { targeting: false })
@@ -86,20 +90,31 @@ async function step(
   return refreshed(em, experiment)
 }
 
-async function expectReady(em: EntityManager, experiment: Experiment) {
-  if (!isReady(await variantsOf(em, experiment.id)))
+/** Shares are about the platform's own draw: a take-over needs variants, not shares. */
+async function expectReady(em: EntityManager, experiment: Experiment, takeOver: TakeOver | null) {
+  const variants = await variantsOf(em, experiment.id)
+  if (takeOver && !canStartByEvent(variants))
+    throw conflict(`Experiment ${experiment.id} cannot start: it needs two variants`)
+  if (!takeOver && !isReady(variants))
     throw conflict(`Experiment ${experiment.id} cannot start: it needs two enabled variants with a share`)
 }
 
-/** Starts a draft by hand. @throws DomainError CONFLICT if the draft is not ready or its scheduled end is past */
-export const startExperiment = (em: EntityManager, experimentId: number) =>
-  step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
-    await expectReady(em, experiment)
-    const startedAt = await readClock(em)
-    if (experiment.scheduled_end_at && experiment.scheduled_end_at <= startedAt)
+/**
+ * Starts a draft by hand, now or in the past.
+ * @throws DomainError BAD_REQUEST for a start that is not possible; CONFLICT if the draft is not ready or its scheduled
+ *   end is past
+ */
+export async function startExperiment(em: EntityManager, experimentId: number, takeOver: TakeOver | null = null) {
+  await fenceTakeOver(em, takeOver)
+  return step(em, experimentId, { verb: 'started', from: ['draft'] }, async (experiment) => {
+    await expectReady(em, experiment, takeOver)
+    const startedAt = await findStart(em, experiment, takeOver, null)
+    if (experiment.scheduled_end_at && experiment.scheduled_end_at <= (await readClock(em)))
       throw conflict(`The scheduled_end_at of experiment ${experiment.id} is past: set a later one, then start`)
     await beginRun(em, experiment, 1, startedAt)
+    await takeOver?.decideByStored(em, experiment.id, startedAt)
   })
+}
 
 /** Pauses a running experiment: enrolment stops, measurement goes on. */
 export const pauseExperiment = (em: EntityManager, experimentId: number) =>
@@ -157,21 +172,26 @@ export async function expectUnused(em: EntityManager, { id, kind }: Experiment, 
   )
 }
 
-/** Begins a new run: users are randomised again, and the data of earlier runs is kept. */
-export async function newRun(em: EntityManager, input: NewRun): Promise<Experiment> {
+/**
+ * Begins a new run, now or, after the end of the run before, in the past: users are randomised again, and the data of
+ * earlier runs is kept.
+ */
+export async function newRun(em: EntityManager, input: NewRun, takeOver: TakeOver | null): Promise<Experiment> {
+  await fenceTakeOver(em, takeOver)
   const layerId = (await em.findOne(Experiment, input.experiment_id))?.layer_id ?? null
   if (layerId !== null) await lockLayer(em, layerId)
   const from: Status[] = ['running', 'paused', 'completed']
   return step(em, input.experiment_id, { verb: 'given a new run', from }, async (experiment) => {
     if (experiment.layer_id !== layerId)
       throw conflict(`Experiment ${experiment.id} joined or left a layer during this call: try again`)
-    await expectReady(em, experiment)
+    await expectReady(em, experiment, takeOver)
     await expectShareFree(em, experiment)
     experiment.mode = newMode(experiment, input.mode)
     const run = await latestRun(em, experiment.id)
-    const startedAt = await readClock(em)
+    const startedAt = await findStart(em, experiment, takeOver, run)
     if (run && !run.ended_at) run.ended_at = startedAt
     await beginRun(em, experiment, (run?.number ?? 0) + 1, startedAt)
+    await takeOver?.decideByStored(em, experiment.id, startedAt)
   })
 }
 

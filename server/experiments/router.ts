@@ -5,6 +5,7 @@ import * as lifeCycle from './life-cycle.ts'
 import { previewReach } from './reach.ts'
 import * as wire from './schema.ts'
 import * as experiments from './service.ts'
+import { takeOverFrom } from './take-over.ts'
 import * as variants from './variants.ts'
 
 const tags = ['experiments']
@@ -96,9 +97,13 @@ export const experimentsRouter = router({
     .mutation(({ ctx, input }) => ctx.define((em) => variants.deleteVariant(em, input))),
   start: manage
     .meta({ openapi: { method: 'POST', path: '/experiments/{experiment_id}/start', tags, summary: 'Start a draft' } })
-    .input(wire.experimentId)
+    .input(wire.startExperiment)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.startExperiment(em, input.experiment_id))),
+    .mutation(({ ctx, input }) =>
+      ctx.define((em) =>
+        lifeCycle.startExperiment(em, input.experiment_id, takeOverFrom(input.started_at, ctx.platform.decideByStored)),
+      ),
+    ),
   pause: manage
     .meta({
       openapi: {
@@ -158,7 +163,9 @@ export const experimentsRouter = router({
     })
     .input(wire.newRun)
     .output(wire.experiment)
-    .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.newRun(em, input))),
+    .mutation(({ ctx, input }) =>
+      ctx.define((em) => lifeCycle.newRun(em, input, takeOverFrom(input.started_at, ctx.platform.decideByStored))),
+    ),
   reach: read
     .meta({
       openapi: {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import { id, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
+import { id, instant, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
 import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
@@ -115,10 +115,18 @@ export const updateExperiment = z
   })
   .meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
+const startedAt = optional(instant).meta({
+  description:
+    'When the run began elsewhere, to take over an experiment that another system decides: not in the future, and not ' +
+    'before the end of an earlier run. Events since then that are stored and name a variant decide their users. ' +
+    'Default: now',
+})
+export const startExperiment = z.object({ experiment_id: id, started_at: startedAt }).meta({ id: 'StartExperiment' })
 export const newRun = z
   .object({
     experiment_id: id,
     mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
+    started_at: startedAt,
   })
   .meta({ id: 'NewRun' })
 export type NewRun = z.output<typeof newRun>

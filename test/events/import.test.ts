@@ -57,7 +57,7 @@ onEachDatabase('an upload of events', (app) => {
     ])
     const { status, lines, last } = await send(app(), upload)
     expect(status).toBe(200)
-    expect(last).toEqual({ done: true, lines: 10, accepted: 2, duplicates: 1, rejected: 6 })
+    expect(last).toEqual({ done: true, lines: 10, accepted: 2, duplicates: 1, rejected: 6, outside_run: 0 })
     const rejected = lines.filter((report) => report.status === 'rejected')
     expect(rejected.map((report) => report.line)).toEqual([3, 4, 5, 6, 8, 9])
     expect(rejected[0].message).toMatch(/^The line is not valid JSON/)
@@ -73,7 +73,13 @@ onEachDatabase('an upload of events', (app) => {
 
   test('may be empty, and is refused without a key, without the scope, or with another content type', async () => {
     const { api } = app()
-    expect((await send(app(), '')).last).toEqual({ done: true, lines: 0, accepted: 0, duplicates: 0, rejected: 0 })
+    expect((await send(app(), '')).last).toMatchObject({
+      done: true,
+      lines: 0,
+      accepted: 0,
+      duplicates: 0,
+      rejected: 0,
+    })
     expect((await send(app(), '{}', { token: 'exp_none' })).status).toBe(401)
     const { key } = await api.ok('POST', '/api/auth/keys', { name: 'reader', scopes: ['read'] })
     expect((await send(app(), '{}', { token: key })).status).toBe(403)
