@@ -1,5 +1,5 @@
 import { totalUsers, usersOf } from './counts.ts'
-import { sentence } from './format-figures.ts'
+import { formatCount, sentence } from './format-figures.ts'
 import { isFutile } from './futility.ts'
 import { nextLookAt, type Reading, readingsOf } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
@@ -67,7 +67,7 @@ export function decideRun(
   const waitsFor = findMissing(statistics, metrics, readings)
   const variants = treatmentsOf(statistics).map(({ variantId, variantName }): VariantDecision => {
     const own = judged.filter((one) => one.variantId === variantId)
-    const recorded = statistics.decisions.filter((one) => one.variantId === variantId).at(-1) ?? null
+    const recorded = statistics.decisions.filter((one) => one.variantId === variantId)
     const reached =
       problems.length > 0 ? blocked(problems) : decideTreatment(statistics, metrics, own, readings, waitsFor)
     return { variantId, variantName, ...withRecord(recorded, reached, own) }
@@ -172,21 +172,23 @@ function atEnd(
 }
 
 /**
- * Applies the recorded decision: it stands, whatever fluctuates afterwards, unless the data cannot be trusted or a
- * later look contradicts it significantly.
+ * Applies the last recorded decision: it stands, whatever fluctuates afterwards, unless the data cannot be trusted or a
+ * later look contradicts it significantly: then a treatment that was to be shipped is stopped.
  */
 function withRecord(
-  recorded: RecordedDecision | null,
+  recorded: readonly RecordedDecision[],
   reached: Reached,
   judged: readonly Judged[],
 ): Omit<VariantDecision, 'variantId' | 'variantName'> {
   const unrecorded = { ...reached, decidedAt: null, decidedUsers: null }
-  if (recorded === null || reached.outcome === 'blocked') return unrecorded
-  const { outcome, reasons, at, users } = recorded
+  const last = recorded.at(-1)
+  if (!last || reached.outcome === 'blocked') return unrecorded
+  const { outcome, reasons, at, users } = last
+  const wasShip = recorded.some((one) => one.outcome === 'ship')
   if (outcome === 'ship' && reached.outcome === 'stop')
-    return { ...unrecorded, reasons: [contradiction(recorded), ...reached.reasons] }
-  if (outcome === 'stop' && judged.some((one) => one.isBetter && one.isWorse))
-    return { ...unrecorded, outcome: 'inconclusive', reasons: [contradiction(recorded), ...reached.reasons] }
+    return { ...unrecorded, reasons: [contradiction(last), ...reached.reasons] }
+  if (outcome === 'stop' && !wasShip && judged.some((one) => one.isBetter && one.isWorse))
+    return { ...unrecorded, outcome: 'inconclusive', reasons: [contradiction(last), ...reached.reasons] }
   const isReopened = outcome !== 'ship' && outcome !== 'stop' && ['ship', 'stop'].includes(reached.outcome)
   return isReopened ? unrecorded : { outcome, reasons: [...reasons], decidedAt: at, decidedUsers: users }
 }
@@ -272,8 +274,8 @@ function findMissing(
   if (question.plannedUsers === null || next === null)
     return `no number of users is planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
   return next < question.plannedUsers
-    ? `the first planned look is at ${next} users: ${total} so far`
-    : `the planned size is not reached: ${total} of ${question.plannedUsers} users`
+    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
+    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`
 }
 
 const METHOD_NAMES = { group_sequential: 'group sequential', fixed: 'fixed', bayesian: 'Bayesian' }

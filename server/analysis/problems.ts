@@ -25,9 +25,10 @@ export function findProblems(
       `users are left out of the variants at different rates (p ${formatP(ratios.exclusions.pValue)}), which biases every comparison`,
     )
   const shares = statistics.periods.at(-1)?.shares ?? {}
-  for (const { variantId, variantName, enabled } of statistics.variants) {
+  for (const { variantId, variantName, isControl, enabled } of statistics.variants) {
     const count = users.find((row) => row.variantId === variantId)?.count ?? 0
-    if (!enabled && count > 0) problems.push(`variant ${variantName} is disabled: its users no longer get it`)
+    if (!enabled && isControl)
+      problems.push(`the control is disabled: nobody new gets ${variantName}, so that nothing can be compared with it`)
     else if (count === 0 && (shares[variantId] ?? 0) > 0 && total >= LEAST_USERS)
       problems.push(`variant ${variantName} has a share and no users`)
   }

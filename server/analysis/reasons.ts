@@ -1,5 +1,5 @@
 import { totalUsers } from './counts.ts'
-import { formatPercent } from './format-figures.ts'
+import { formatCount, formatPercent } from './format-figures.ts'
 import { nextLookAt } from './looks.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
@@ -87,13 +87,14 @@ export function describeRemainder(
       text: `${described} An effect of ${formatPercent(effect)} or more is excluded in both directions.`,
       isExcluded: true,
     }
+  const bound = (share: number) => formatPercent(share, { signed: true, width: upper - lower })
   const possible = [
-    ...(upper >= effect ? [`up to ${formatPercent(upper, { signed: true })}`] : []),
-    ...(lower <= -effect ? [`down to ${formatPercent(lower, { signed: true })}`] : []),
+    ...(upper >= effect ? [`up to ${bound(upper)}`] : []),
+    ...(lower <= -effect ? [`down to ${bound(lower)}`] : []),
   ]
   const more = usersToTell(totalUsers(statistics), { lower, upper }, effect)
   return {
-    text: `${described} Effects ${possible.join(' and ')} remain possible; about ${more} more users would tell.`,
+    text: `${described} Effects ${possible.join(' and ')} remain possible; about ${formatCount(more)} more users would tell.`,
     isExcluded: false,
   }
 }
@@ -130,6 +131,9 @@ export function describeTimeLeft(statistics: RunStatistics): string | null {
   if (target === null || plannedUsers === null) return null
   const days = daysUntil(statistics, target)
   if (days === null || days === 0) return null
-  const what = target < plannedUsers ? `the next planned look at ${target} users` : `the planned ${plannedUsers} users`
+  const what =
+    target < plannedUsers
+      ? `the next planned look at ${formatCount(target)} users`
+      : `the planned ${formatCount(plannedUsers)} users`
   return `About ${days} more ${days === 1 ? 'day' : 'days'} to ${what} at the traffic so far.`
 }

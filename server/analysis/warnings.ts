@@ -11,12 +11,21 @@ export function findWarnings(statistics: RunStatistics, metrics: readonly Metric
   const exposed = sum(statistics.units.map(exposedOf))
   if (exposed === 0) return ['Nobody has met a variant yet.']
   return [
+    ...disabledWarnings(statistics),
     ...userWarnings(statistics, exposed),
     ...periodWarnings(statistics, metrics),
     ...metrics.flatMap(metricWarnings),
     ...methodWarnings(statistics),
   ]
 }
+
+const disabledWarnings = ({ variants }: RunStatistics): string[] =>
+  variants
+    .filter(({ enabled, isControl }) => !enabled && !isControl)
+    .map(
+      ({ variantName }) =>
+        `Variant ${variantName} is switched off: its figures stay, and it takes no part in the decision.`,
+    )
 
 /** @param exposed users who met a variant, excluded or not */
 function userWarnings({ units }: RunStatistics, exposed: number): string[] {

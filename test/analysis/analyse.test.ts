@@ -13,7 +13,8 @@ describe('a decision', () => {
     expect(decision).toMatchObject({
       outcome: 'ship',
       variantId: TREATMENT,
-      reasons: ['Orders is significantly better.'],
+      variantName: 'treatment',
+      reasons: ['orders is 80 % higher in treatment (95 % interval +27 % to +168 %): significantly better.'],
     })
     expect(metrics[0]?.comparisons[0]?.alwaysValid?.pValue).toBeLessThan(0.05)
   })
@@ -25,7 +26,9 @@ describe('a decision', () => {
     })
     expect(decided()).toMatchObject({
       outcome: 'continue',
-      reasons: ['No primary metric is significantly better yet.'],
+      reasons: [
+        'orders is the same in treatment as in the control (95 % interval -35 % to +55 %): not significant yet.',
+      ],
     })
   })
 
@@ -40,11 +43,14 @@ describe('a decision', () => {
       proportion('refunds', { 1: 100, 2: treated }, { role: 'guardrail', direction: 'decrease' })
     expect(decided({ metrics: [better, refunds(100)] })).toMatchObject({
       outcome: 'continue',
-      reasons: ['Refunds is not shown to be unharmed yet.'],
+      reasons: [
+        expect.stringContaining('significantly better'),
+        'refunds is not shown to be within its margin of 5 % in treatment.',
+      ],
     })
     expect(decided({ metrics: [better, refunds(200)] })).toMatchObject({
       outcome: 'stop',
-      reasons: ['Refunds is significantly worse.'],
+      reasons: [expect.stringMatching(/^refunds is 100 % higher in treatment .*: significantly worse.$/)],
     })
     expect(decided({ metrics: [better, refunds(20)] }).outcome).toBe('ship')
   })
@@ -55,7 +61,7 @@ describe('a decision', () => {
     expect(early).toMatchObject({
       outcome: 'continue',
       daysLeft: 5,
-      reasons: ['The planned size is not reached: 2000 of 3000 users.'],
+      reasons: ['The planned size is not reached: 2,000 of 3,000 users.'],
     })
     expect(decided({ metrics, question: { method: 'fixed', plannedUsers: 2000 } })).toMatchObject({
       outcome: 'ship',
@@ -65,12 +71,27 @@ describe('a decision', () => {
     expect(decided({ metrics, question: { method: 'fixed' }, hasEnded: true }).outcome).toBe('ship')
   })
 
-  test('of a Bayesian analysis uses the probability to be better', () => {
+  test('of a Bayesian analysis uses the probability to be better, at the planned users or the end of the run', () => {
     const metrics = [proportion('orders', { 1: 100, 2: 140 })]
-    expect(decided({ metrics, question: { method: 'bayesian' } }).outcome).toBe('ship')
-    expect(analyse(run({ metrics, question: { method: 'bayesian' } })).warnings.join(' ')).toContain(
-      'plan a number of users',
-    )
+    const question = { method: 'bayesian' as const, plannedUsers: 2000 }
+    expect(decided({ metrics, question }).outcome).toBe('ship')
+    expect(decided({ metrics, question: { ...question, plannedUsers: 2001 } }).outcome).toBe('continue')
+    expect(decided({ metrics, question: { method: 'bayesian' } }).outcome).toBe('continue')
+    expect(decided({ metrics, question: { method: 'bayesian' }, hasEnded: true }).outcome).toBe('ship')
+  })
+
+  test('divides the threshold of a probability among the treatments', () => {
+    const metrics = [proportion('orders', { 1: 100, 2: 132, 3: 100 })]
+    const three = [CONTROL, TREATMENT, 3].map((variantId) => units(variantId))
+    const variants = [...run().variants, { variantId: 3, variantName: 'third', isControl: false, enabled: true }]
+    const periods = [{ period: 1, shares: { 1: 1, 2: 1, 3: 1 } }]
+    const question = { method: 'bayesian' as const, plannedUsers: 2000 }
+    const alone = analyse(run({ metrics, question })).metrics[0]?.comparisons[0]
+    expect(alone).toMatchObject({ verdict: 'better', decidedBy: { figure: 'bayesian.probability_better' } })
+    expect(alone?.decidedBy?.threshold).toBeCloseTo(0.975, 12)
+    const among = analyse(run({ metrics, question, variants, periods, units: three })).metrics[0]?.comparisons[0]
+    expect(among?.verdict).toBe('undecided')
+    expect(among?.decidedBy?.threshold).toBeCloseTo(0.9875, 12)
   })
 
   test('is adjusted for the number of primary metrics', () => {
@@ -78,7 +99,7 @@ describe('a decision', () => {
     const alone = decided({ metrics: [near], question: { method: 'fixed', plannedUsers: 2000 } })
     const many = Array.from({ length: 60 }, (_, index) => proportion(`metric ${index}`, { 1: 100, 2: 100 }))
     const together = decided({ metrics: [near, ...many], question: { method: 'fixed', plannedUsers: 2000 } })
-    expect([alone.outcome, together.outcome]).toEqual(['ship', 'continue'])
+    expect([alone.outcome, together.outcome]).toEqual(['ship', 'inconclusive'])
   })
 })
 
@@ -124,11 +145,9 @@ describe('data that cannot be trusted block the decision, whatever the metrics s
       'variant treatment has a share and no users',
     ],
     [
-      'a variant is disabled',
-      {
-        variants: run().variants.map((variant) => ({ ...variant, enabled: variant.isControl })),
-      },
-      'variant treatment is disabled',
+      'the control is disabled',
+      { variants: run().variants.map((variant) => ({ ...variant, enabled: !variant.isControl })) },
+      'the control is disabled',
     ],
   ])('%s', (_what, given, reason) => {
     const { decision, warnings } = analyse(run({ metrics: better, ...given }))
