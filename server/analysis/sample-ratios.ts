@@ -1,13 +1,14 @@
-import { exclusionRates } from '../statistics/exclusion-rates.ts'
-import { MISMATCH_THRESHOLD, sampleRatioOverPeriods, sequentialSampleRatio } from '../statistics/sample-ratio.ts'
-import type { RunStatistics, Suspect, UnitCounts } from './statistics.ts'
+import { anytimeExclusionRates, exclusionRatesOverPeriods } from '../statistics/exclusion-rates.ts'
+import { anytimeSampleRatio, MISMATCH_THRESHOLD, sampleRatioOverPeriods } from '../statistics/sample-ratio.ts'
+import type { RunStatistics, Suspect, UnitCounts, Variant } from './statistics.ts'
 
 /** Checks that the variants have as many users as allocated; if not, finds the groups of users that deviate. */
 
 type RatioStatus = 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant' | 'zero_variance'
 /**
- * The result of a sample-ratio test. The chi-square test is valid once, when the run has ended, and decides
- * `isMismatch` then. The sequential p-value is valid at any time and decides `isMismatch` during the run.
+ * The result of a sample-ratio test. The sequential p-value is valid at any time and decides `isMismatch` during the
+ * run. The chi-square test is valid once, when the run has ended, and decides `isMismatch` then, if every expected
+ * number is at least 5; otherwise the sequential p-value still does.
  */
 export type RatioCheck = {
   status: RatioStatus
@@ -31,7 +32,7 @@ export type SampleRatios = {
   assigned: RatioCheck
   exposed: RatioCheck
   /** The test that every variant excludes users at the same rate. */
-  exclusions: Omit<RatioCheck, 'sequentialPValue'>
+  exclusions: RatioCheck
   causes: Cause[]
 }
 
@@ -54,14 +55,21 @@ export function checkRatios(statistics: RunStatistics): SampleRatios {
   }
 }
 
-/** Returns the counts and shares of each allocation period in which a variant has a share. */
+/**
+ * Returns the counts and shares of each allocation period in which a variant has a share. The draw is tested among all
+ * variants; a disabled variant has no share in its later periods. Exposures are tested among the enabled variants:
+ * users who were drawn to a variant that was then disabled are exposed to nothing any more.
+ */
 function periodsOf({ variants, periods }: RunStatistics, counts: Counts, of: Count): Period[] {
+  const isTested = ({ enabled }: Variant) => enabled || of === 'drawn'
   return periods
     .map(({ period, shares }) => ({
-      counts: variants.map(({ variantId }) =>
-        counts.reduce((sum, row) => sum + (row.variantId === variantId && row.period === period ? row[of] : 0), 0),
+      counts: variants.map((variant) =>
+        counts
+          .filter((row) => row.variantId === variant.variantId && row.period === period && isTested(variant))
+          .reduce((sum, row) => sum + row[of], 0),
       ),
-      allocation: variants.map(({ variantId }) => shares[variantId] ?? 0),
+      allocation: variants.map((variant) => (isTested(variant) ? (shares[variant.variantId] ?? 0) : 0)),
     }))
     .filter(({ allocation }) => allocation.some((share) => share > 0))
 }
@@ -69,30 +77,18 @@ function periodsOf({ variants, periods }: RunStatistics, counts: Counts, of: Cou
 function checkRatio(statistics: RunStatistics, of: Count): RatioCheck {
   const periods = periodsOf(statistics, statistics.units, of)
   const test = sampleRatioOverPeriods(periods)
-  const sequential = test.status === 'ok' ? sequentialPValue(periods) : null
-  return {
-    status: test.status,
-    chiSquare: test.chiSquare,
-    degreesOfFreedom: test.degreesOfFreedom,
-    pValue: test.pValue,
-    sequentialPValue: sequential,
-    isMismatch:
-      test.status === 'unexpected_variant' ||
-      (statistics.hasEnded ? test.isMismatch : sequential !== null && sequential < MISMATCH_THRESHOLD),
-  }
+  return checkOf(statistics, test, test.status === 'ok' ? anytimeSampleRatio(periods).pValue : null)
 }
 
-/**
- * Computes the always-valid p-value over all periods. Periods are independent, so their Bayes factors are multiplied:
- * under the correct allocation the product is a martingale, too.
- */
-function sequentialPValue(periods: readonly Period[]): number {
-  const evidence = periods.map(({ counts, allocation }) => {
-    const drawn = counts.filter((_, index) => (allocation[index] as number) > 0)
-    const shares = allocation.filter((share) => share > 0)
-    return drawn.length < 2 ? 0 : (sequentialSampleRatio([drawn], shares).logBayesFactors[0] as number)
-  })
-  return Math.min(1, Math.exp(-evidence.reduce((sum, log) => sum + log, 0)))
+type Test = Omit<RatioCheck, 'sequentialPValue'> & { isApproximable: boolean }
+
+function checkOf({ hasEnded }: RunStatistics, test: Test, sequentialPValue: number | null): RatioCheck {
+  const { status, chiSquare, degreesOfFreedom, pValue } = test
+  const isMismatch =
+    hasEnded && test.isApproximable
+      ? test.isMismatch
+      : status === 'unexpected_variant' || (sequentialPValue !== null && sequentialPValue < MISMATCH_THRESHOLD)
+  return { status, chiSquare, degreesOfFreedom, pValue, sequentialPValue, isMismatch }
 }
 
 /** Counts users who met a variant and are excluded, for any reason. */
@@ -100,21 +96,61 @@ const excludedOf = ({ excluded }: UnitCounts) => Object.values(excluded).reduce(
 /** Counts users who met a variant, excluded or not. */
 export const exposedOf = (row: UnitCounts) => row.users + excludedOf(row)
 
-function checkExclusions({ variants, units }: RunStatistics): SampleRatios['exclusions'] {
-  const test = exclusionRates(
-    variants.map(({ variantId }) => {
-      const own = units.filter((row) => row.variantId === variantId)
-      const total = (countOf: (row: UnitCounts) => number) => own.reduce((sum, row) => sum + countOf(row), 0)
-      return { assigned: total(exposedOf), excluded: total(excludedOf) }
+/**
+ * Tests the enabled variants: users of a variant that was switched off because it was broken are often excluded.
+ * Crossovers are tested in the periods after which the shares did not change: who was given another variant later was
+ * drawn by the later shares.
+ */
+function checkExclusions(statistics: RunStatistics): RatioCheck {
+  const { variants, periods, units } = statistics
+  const enabled = variants.filter((variant) => variant.enabled)
+  const lastShares = JSON.stringify(sharesOf(periods.at(-1), variants))
+  const lastChange = periods.findLastIndex((period) => JSON.stringify(sharesOf(period, variants)) !== lastShares)
+  const counts = periods.map(({ period }, index) =>
+    enabled.map(({ variantId }) => {
+      const rows = units.filter((row) => row.variantId === variantId && row.period === period)
+      const total = (countOf: (row: UnitCounts) => number) => rows.reduce((sum, row) => sum + countOf(row), 0)
+      return {
+        assigned: total(exposedOf),
+        excluded: total((row) => excludedOf(row) - row.excluded.crossover),
+        crossovers: index > lastChange ? total((row) => row.excluded.crossover) : 0,
+      }
     }),
   )
-  return {
-    status: test.status,
-    chiSquare: test.chiSquare,
-    degreesOfFreedom: test.degreesOfFreedom,
-    pValue: test.pValue,
-    isMismatch: test.isMismatch,
-  }
+  const test = exclusionRatesOverPeriods(counts)
+  return checkOf(statistics, test, test.status === 'ok' ? anytimeExclusionRates(counts) : null)
+}
+
+const sharesOf = (period: RunStatistics['periods'][number] | undefined, variants: readonly Variant[]) =>
+  variants.map(({ variantId }) => period?.shares[variantId] ?? 0)
+
+/** A chi-square p-value below this threshold is told even if it does not block. */
+const SUSPICIOUS = 1e-4
+
+/**
+ * Warns of counts that deviate from the allocation by a chi-square p-value below 0.0001 while the sequential test, which
+ * allows for all looks, does not block. The exposed users are named only if the assigned ones are in order.
+ */
+export function ratioWarnings(statistics: RunStatistics, ratios: SampleRatios): string[] {
+  const suspicious = (['drawn', 'drawnExposed'] as const).find((of) => {
+    const { status, pValue, isMismatch } = of === 'drawn' ? ratios.assigned : ratios.exposed
+    const { isApproximable } = sampleRatioOverPeriods(periodsOf(statistics, statistics.units, of))
+    return status === 'ok' && isApproximable && !isMismatch && pValue < SUSPICIOUS
+  })
+  if (!suspicious) return []
+  const isDrawn = suspicious === 'drawn'
+  const { sequentialPValue } = isDrawn ? ratios.assigned : ratios.exposed
+  const found = expectations(statistics, periodsOf(statistics, statistics.units, suspicious))
+  const counts = found.map(({ variantId, users, expected }) => {
+    const name = statistics.variants.find((variant) => variant.variantId === variantId)?.variantName
+    return `${users} in ${name} (${Math.round(expected)} expected)`
+  })
+  const [who, fault] = isDrawn ? ['assigned', 'the draw'] : ['exposed', 'whether exposures are lost']
+  return [
+    `The ${who} users deviate from the allocation: ${counts.join(', ')}. For a single look, chance does this in fewer ` +
+      `than 1 of 10,000 runs. Looks are many, so this does not block: the sequential p-value, which blocks below ` +
+      `${MISMATCH_THRESHOLD}, is ${sequentialPValue?.toPrecision(2)}. Check ${fault}.`,
+  ]
 }
 
 /**

@@ -1,7 +1,13 @@
 import { sum } from 'simple-statistics'
 import { chiSquareSf } from './distributions.ts'
 import { checkProportion } from './proportion.ts'
-import { MISMATCH_THRESHOLD } from './sample-ratio.ts'
+import {
+  type AllocatedCounts,
+  anytimeSampleRatio,
+  LEAST_EXPECTED,
+  MISMATCH_THRESHOLD,
+  sampleRatio,
+} from './sample-ratio.ts'
 
 /** The assigned users of a variant, and how many of them were excluded: crossovers, bots, overrides. */
 type Exclusions = { assigned: number; excluded: number }
@@ -12,6 +18,8 @@ type ExclusionRates = {
   degreesOfFreedom: number
   pValue: number
   isMismatch: boolean
+  /** Every expected number of excluded and of kept users is at least 5, so that the p-value can be relied on. */
+  isApproximable: boolean
 }
 
 /**
@@ -32,7 +40,7 @@ export function exclusionRates(
   for (const { assigned, excluded } of variants) checkProportion({ exposed: assigned, converted: excluded })
   const used = variants.filter(({ assigned }) => assigned > 0)
   const degreesOfFreedom = Math.max(0, used.length - 1)
-  const undefinedTest = { chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false }
+  const undefinedTest = { chiSquare: null, degreesOfFreedom, pValue: 1, isMismatch: false, isApproximable: true }
   if (used.length === 0) return { ...undefinedTest, status: 'no_data' }
   if (used.length === 1) return { ...undefinedTest, status: 'single_variant' }
 
@@ -50,5 +58,83 @@ export function exclusionRates(
     ),
   )
   const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
-  return { status: 'ok', chiSquare, degreesOfFreedom, pValue, isMismatch: pValue < significanceThreshold }
+  const fewest = Math.min(...used.map((variant) => variant.assigned)) * Math.min(rate, 1 - rate)
+  const isMismatch = pValue < significanceThreshold
+  return { status: 'ok', chiSquare, degreesOfFreedom, pValue, isMismatch, isApproximable: fewest >= LEAST_EXPECTED }
+}
+
+/**
+ * The assigned users of a variant in an allocation period, the users who were excluded for other reasons than two
+ * variants, and the crossovers, who stand under the variant that they were first given.
+ */
+export type PeriodExclusions = Exclusions & { crossovers: number }
+
+/**
+ * Returns how crossovers are shared among the variants if nothing is wrong. A person with two ids is drawn twice, and
+ * crosses over if the second draw gives another variant: with the probability 1 - w in a variant of share w. So
+ * crossovers are shared in proportion to w (1 - w), here with w = assigned / all assigned. At 90/10 as many people cross
+ * over from the large variant as from the small one.
+ */
+const crossoversOf = (variants: readonly PeriodExclusions[]): AllocatedCounts => {
+  const total = sum(variants.map(({ assigned }) => assigned))
+  return {
+    counts: variants.map(({ crossovers }) => crossovers),
+    allocation: variants.map(({ assigned }) => (assigned / total) * (1 - assigned / total)),
+  }
+}
+
+/** Selects the periods with users in two variants, and of each of them the variants with users. */
+const comparable = (periods: readonly (readonly PeriodExclusions[])[]) =>
+  periods.map((variants) => variants.filter(({ assigned }) => assigned > 0)).filter((variants) => variants.length > 1)
+
+/**
+ * Tests the exclusions of each allocation period: the rates of exclusion are the same in every variant, and crossovers
+ * are shared as two draws share them. Chi-squares and degrees of freedom are added. Pooled periods would differ by
+ * themselves if shares and exclusion rates both change over time.
+ * @param periods the variants of each period
+ * @returns as `exclusionRates` does if nothing can be tested
+ * @throws RangeError for impossible counts
+ * @see docs/inference.md, "Sample ratio mismatch"
+ */
+export function exclusionRatesOverPeriods(
+  periods: readonly (readonly PeriodExclusions[])[],
+  significanceThreshold = MISMATCH_THRESHOLD,
+): ExclusionRates {
+  const rates = periods.map((variants) => exclusionRates(variants, significanceThreshold))
+  const crossovers = comparable(periods).map((variants) => {
+    const { counts, allocation } = crossoversOf(variants)
+    const { expected, ...test } = sampleRatio(counts, allocation, significanceThreshold)
+    return { ...test, isApproximable: Math.min(...(expected ?? [])) >= LEAST_EXPECTED }
+  })
+  const tested = [...rates, ...crossovers].filter(({ status }) => status === 'ok')
+  if (tested.length === 0) return rates.find(({ status }) => status !== 'no_data') ?? exclusionRates([])
+  const chiSquare = sum(tested.map((part) => part.chiSquare ?? 0))
+  const degreesOfFreedom = sum(tested.map((part) => part.degreesOfFreedom))
+  const pValue = chiSquareSf(chiSquare, degreesOfFreedom)
+  const isApproximable = tested.every((part) => part.isApproximable)
+  return {
+    status: 'ok',
+    chiSquare,
+    degreesOfFreedom,
+    pValue,
+    isMismatch: pValue < significanceThreshold,
+    isApproximable,
+  }
+}
+
+/**
+ * Tests the same at any number of looks, by the sequential sample-ratio test: users who are excluded at equal rates are
+ * shared as the assigned users are, and crossovers as two draws share them.
+ * @param periods the variants of each period
+ * @returns the always-valid p-value; 1 if nothing can be tested
+ * @throws RangeError for impossible counts
+ * @see docs/inference.md, "Sample ratio mismatch"
+ */
+export function anytimeExclusionRates(periods: readonly (readonly PeriodExclusions[])[]): number {
+  const compared = comparable(periods)
+  const excluded = compared.map((variants) => ({
+    counts: variants.map((variant) => variant.excluded),
+    allocation: variants.map(({ assigned }) => assigned),
+  }))
+  return anytimeSampleRatio([...excluded, ...compared.map(crossoversOf)]).pValue
 }

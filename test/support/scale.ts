@@ -60,6 +60,13 @@ export const stories = {
     quick: 150,
     soak: 600,
   },
+  'sample ratios': {
+    file: 'test/analysis/sample-ratio-grid.test.ts',
+    of: 'simulated runs of each allocation, looked at 100 times',
+    quick: 8,
+    soak: 1000,
+    seed: 22,
+  },
   trust: {
     file: 'test/results/trust.test.ts',
     of: 'users of a client that loses exposures',
