@@ -3,6 +3,7 @@ import { type Analysis, analyse, analyseSegments } from './analyse.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import type { MetricResult } from './metric-result.ts'
 import type {
+  CrossoverRule,
   Departure,
   Method,
   MetricStatistics,
@@ -30,6 +31,7 @@ export type Answer = {
   claimedOther: number
   method: Method
   plannedUsers: number | null
+  crossoverRule: CrossoverRule
   engineVersion: string
   segments: { dimension: string; value: string; metrics: MetricResult[] }[] | null
 } & Record<ExclusionCount, number> &
@@ -57,8 +59,10 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     externallyDecided: total((row) => row.externallyDecided),
     claimedOther: total((row) => row.claimedOther),
     ...exclusionCounts(units),
+    crossovers: total((row) => row.crossovers),
     method: question.method,
     plannedUsers: question.plannedUsers,
+    crossoverRule: question.crossovers,
     engineVersion: statistics.engineVersion,
     decision,
     warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings],
@@ -82,6 +86,7 @@ function exclusionCounts(units: readonly UnitCounts[]): Record<ExclusionCount, n
 
 const DEPARTURES: Record<Departure, (question: Question) => string> = {
   method: ({ method }) => `by a ${method} analysis`,
+  crossovers: ({ crossovers }) => (crossovers === 'first' ? 'with crossovers' : 'without crossovers'),
   users: () => 'of some users only',
   segment: () => 'of one segment',
   period: () => 'of part of the time',

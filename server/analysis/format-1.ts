@@ -1,6 +1,6 @@
-import type { Format2 } from './format-2.ts'
+import type { Format2, Units2 } from './format-2.ts'
 import { camelCased } from './snake-case.ts'
-import type { Departure, MetricStatistics, MetricSums, QuantileSums, UnitCounts } from './statistics.ts'
+import type { Departure, MetricStatistics, MetricSums, QuantileSums } from './statistics.ts'
 
 /**
  * Format 1 of statistics, as frozen runs and exported files had them before formats were numbered: names were in
@@ -75,9 +75,9 @@ function unitsOf({
   excluded_by_rate: rate = 0,
   crossovers: crossover = 0,
   ...others
-}: Units1): UnitCounts {
+}: Units1): Units2 {
   const excluded = { override: overridden, hand, attribute, rate, crossover }
-  return { ...(camelCased(others) as object), excluded } as UnitCounts
+  return { ...(camelCased(others) as object), excluded } as Units2
 }
 
 const SUMS = ['num', 'den', 'preNum', 'preDen']

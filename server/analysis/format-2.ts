@@ -1,4 +1,4 @@
-import type { MetricStatistics, MetricSums, Question, RunStatistics, Segment } from './statistics.ts'
+import type { MetricStatistics, MetricSums, Question, RunStatistics, Segment, UnitCounts } from './statistics.ts'
 import { NO_TOTALS } from './sums.ts'
 
 type QuestionAdditions = 'plannedLooks' | 'plannedEffect' | 'crossovers' | 'completeWindows'
@@ -10,13 +10,17 @@ type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'immature' | 'large
  */
 export type Format2 = Omit<
   RunStatistics,
-  'format' | 'question' | 'metrics' | 'conversions' | 'looks' | 'decisions' | 'seenEventTypes'
+  'format' | 'question' | 'units' | 'segments' | 'metrics' | 'conversions' | 'looks' | 'decisions' | 'seenEventTypes'
 > & {
   format: 2
   question: Omit<Question, QuestionAdditions>
+  units: Units2[]
+  segments: (Omit<Segment, 'units'> & { units: Units2[] })[] | null
   metrics: Omit<MetricStatistics, MetricAdditions>[]
   conversions: { variantId: number; users: number }[]
 }
+
+export type Units2 = Omit<UnitCounts, 'crossovers'>
 
 /** Converts statistics of format 2 to format 3: what format 2 did not know has the value that it had by default. */
 export function fromFormat2(old: Format2): RunStatistics {
@@ -24,6 +28,7 @@ export function fromFormat2(old: Format2): RunStatistics {
     ...old,
     format: 3,
     question: { ...old.question, plannedLooks: 1, plannedEffect: null, crossovers: 'exclude', completeWindows: false },
+    units: old.units.map(unitsOf),
     metrics: old.metrics.map(metricOf),
     // Period 0 is no period of the run: these conversions cannot be told apart by period.
     conversions: old.conversions.map((row) => ({ ...row, period: 0 })),
@@ -45,8 +50,11 @@ function metricOf(old: Format2['metrics'][number]): MetricStatistics {
   return metric.kind === 'quantile' ? { ...metric, strata: [] } : { ...metric, sums: metric.sums.map(sumsOf) }
 }
 
-const segmentOf = ({ metrics, ...segment }: Segment): Segment => ({
+const unitsOf = (row: Units2): UnitCounts => ({ ...row, crossovers: row.excluded.crossover })
+
+const segmentOf = ({ metrics, units, ...segment }: NonNullable<Format2['segments']>[number]): Segment => ({
   ...segment,
+  units: units.map(unitsOf),
   metrics: metrics.map(({ key, sums }) => ({ key, sums: sums.map(sumsOf) })),
 })
 

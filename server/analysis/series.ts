@@ -77,6 +77,7 @@ const NO_COUNTS: Omit<UnitCounts, 'variantId' | 'period' | 'users'> = {
   drawnExposed: 0,
   externallyDecided: 0,
   claimedOther: 0,
+  crossovers: 0,
   excluded: byExclusion(() => 0),
 }
 

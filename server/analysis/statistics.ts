@@ -8,6 +8,8 @@ import type { Totals } from './sums.ts'
  */
 
 export type Method = 'sequential' | 'group_sequential' | 'fixed' | 'bayesian'
+/** exclude: users with two variants are left out. first: they are analysed under the variant first assigned. */
+export type CrossoverRule = 'exclude' | 'first'
 export type MetricRole = 'primary' | 'secondary' | 'guardrail'
 
 /** The format of `RunStatistics`. A change of the shape takes the next number and one more function in `upgrade.ts`. */
@@ -70,8 +72,7 @@ export type Question = {
   plannedLooks: number
   /** The smallest relative uplift that the analysis is planned to find; null where none is planned. */
   plannedEffect: number | null
-  /** exclude: users with two variants are left out. first: they are analysed under the first variant. */
-  crossovers: 'exclude' | 'first'
+  crossovers: CrossoverRule
   /** Only users whose window is over are counted. */
   completeWindows: boolean
   dimension: string | null
@@ -80,7 +81,16 @@ export type Question = {
 }
 
 /** A departure from the plan. `answer.ts` has a phrase for each. */
-export type Departure = 'method' | 'users' | 'segment' | 'period' | 'as_of' | 'window' | 'metrics' | 'after_freezing'
+export type Departure =
+  | 'method'
+  | 'crossovers'
+  | 'users'
+  | 'segment'
+  | 'period'
+  | 'as_of'
+  | 'window'
+  | 'metrics'
+  | 'after_freezing'
 
 /** A moment at which the alert monitor looked at a run. */
 export type Look = {
@@ -136,6 +146,8 @@ export type UnitCounts = CellKey & {
   users: number
   externallyDecided: number
   claimedOther: number
+  /** Exposed users with two variants: among the excluded ones, or among `users` if the question counts them. */
+  crossovers: number
   /** Exposed users who are excluded, by reason. */
   excluded: Record<ExclusionReason, number>
 }

@@ -28,14 +28,17 @@ const disabledWarnings = ({ variants }: RunStatistics): string[] =>
     )
 
 /** @param exposed users who met a variant, excluded or not */
-function userWarnings({ units }: RunStatistics, exposed: number): string[] {
+function userWarnings({ units, question }: RunStatistics, exposed: number): string[] {
   const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
   const warnings: string[] = []
-  const crossovers = count(({ excluded }) => excluded.crossover) / exposed
-  if (crossovers > NOTABLE_SHARE)
+  const crossovers = count((row) => row.crossovers) / exposed
+  if (crossovers > NOTABLE_SHARE) {
+    const [done, other] =
+      question.crossovers === 'first' ? ['are counted under the first', 'exclude'] : ['are left out', 'first']
     warnings.push(
-      `${formatPercent(crossovers)} of the users were seen with two variants and are left out: look for a user who is known by several ids.`,
+      `${formatPercent(crossovers)} of the users met two variants and ${done}: look for users who are known by several ids, and compare with crossovers=${other}.`,
     )
+  }
   const claimedOther = count((row) => row.claimedOther) / exposed
   if (claimedOther > NOTABLE_SHARE)
     warnings.push(

@@ -44,6 +44,7 @@ import { Migration0004Totals } from './migrations/0004-totals.ts'
 import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { Migration0006Numbers } from './migrations/0006-numbers.ts'
 import { Migration0007Looks } from './migrations/0007-looks.ts'
+import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -106,6 +107,7 @@ const migrations = [
   Migration0005Metrics,
   Migration0006Numbers,
   Migration0007Looks,
+  Migration0008Crossovers,
 ]
 
 /** An open database. */

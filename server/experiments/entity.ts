@@ -4,6 +4,7 @@ import type { Json, ValueType } from '../wire.ts'
 import type { ExperimentKind, Status } from './schema.ts'
 import {
   type AnalysisMethod,
+  type CrossoverRule,
   type ExperimentMode,
   type ExposureMode,
   type OnIneligible,
@@ -85,6 +86,8 @@ export const Experiment = defineEntity({
     planned_users: p.integer().strictNullable().default(null),
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
     planned_looks: p.smallint().strictNullable().default(null),
+    /** Whether results leave out users who met two variants, or count them under the first. */
+    crossovers: p.text().$type<CrossoverRule>().default(SETTINGS.crossovers.default),
     /** The alerts that pause the experiment. */
     pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),
     /** Users with more events than this on one day are left out of the results; null: nobody is. */
@@ -196,6 +199,8 @@ export type RunPlan = {
   planned_effect: number | null
   /** The number of planned looks; absent in plans that older versions stored. */
   planned_looks?: number
+  /** Absent in runs that were frozen before crossovers could be counted: such runs exclude them. */
+  crossovers?: CrossoverRule
   /** N*: the number of users at which the confidence sequence is narrowest. */
   tuning: number
   /** The primary metrics, in order. The decision rests on them. */

@@ -7,13 +7,14 @@ import type { Experiment, RunPlan } from './entity.ts'
  * of users, or at DEFAULT_TUNING.
  */
 export function planOf(experiment: Experiment, primaryMetrics: RunPlan['primary_metrics']): RunPlan {
-  const { analysis_method: method, exposure, planned_users, planned_effect, planned_looks } = experiment
+  const { analysis_method: method, exposure, planned_users, planned_effect, planned_looks, crossovers } = experiment
   return {
     method,
     exposure,
     planned_users,
     planned_effect,
     planned_looks: looksOf(method, planned_looks),
+    crossovers,
     tuning: planned_users ?? DEFAULT_TUNING,
     primary_metrics: primaryMetrics,
   }

@@ -33,6 +33,13 @@ export const analysisMethod = z.enum(['sequential', 'group_sequential', 'fixed',
 })
 export type AnalysisMethod = z.output<typeof analysisMethod>
 
+export const crossoverRule = z.enum(['exclude', 'first']).meta({
+  description:
+    'For users who met two variants, such as people who are known by two ids. exclude: results leave them out. ' +
+    'first: results count them under the variant that they were first assigned',
+})
+export type CrossoverRule = z.output<typeof crossoverRule>
+
 export const pauseReason = z.enum(['mismatch', 'harm'])
 export type PauseReason = z.output<typeof pauseReason>
 
@@ -173,6 +180,12 @@ export const SETTINGS = {
     }),
     output: z.int().nullable(),
     default: null,
+    fixed: 'during run',
+  }),
+  crossovers: setting({
+    input: optional(crossoverRule),
+    output: crossoverRule,
+    default: 'exclude',
     fixed: 'during run',
   }),
   pause_on: setting({

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { sum } from 'simple-statistics'
-import type { MetricSums, SummedMetric } from '../analysis/statistics.ts'
+import type { CrossoverRule, MetricSums, SummedMetric } from '../analysis/statistics.ts'
 import { NO_TOTALS } from '../analysis/sums.ts'
 import { execute } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
@@ -56,6 +56,7 @@ const valuesOf = (units: RawBuilder<unknown>, metrics: string) => sql<Values>`
  * covariate is capped at its own quantile.
  * @param fraction of the quantile, such as 0.99
  * @param userIds users with unfolded events, whose values are computed from raw events instead
+ * @param crossovers 'first': crossovers count, too
  */
 export async function readCapped(
   em: EntityManager,
@@ -63,12 +64,13 @@ export async function readCapped(
   measureId: number,
   fraction: number,
   userIds: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<Capped> {
   await planForChunks(em)
   const values = await execute(
     em,
     sql<Values>`
-      with ${usersNow(run, measureId, VALUE_COLUMNS, userIds)} ${valuesOf(sql`unit_now`, 'metric_now')}`,
+      with ${usersNow(run, measureId, VALUE_COLUMNS, userIds, crossovers)} ${valuesOf(sql`unit_now`, 'metric_now')}`,
   )
   return capValues(values, fraction)
 }
@@ -81,6 +83,7 @@ export async function readCappedRaw(
   fraction: number,
   view: View,
   declared: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<Capped> {
   const chunks: Values[][] = []
   for await (const person of chunksOf(em, run))
@@ -89,7 +92,7 @@ export async function readCappedRaw(
         em,
         sql<Values>`
           with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
-          ${valuesOf(sql`(select x.* from fresh_unit x where ${isCounted('x')})`, 'fresh_metric')}`,
+          ${valuesOf(sql`(select x.* from fresh_unit x where ${isCounted('x', crossovers)})`, 'fresh_metric')}`,
       ),
     )
   return capValues(chunks.flat(), fraction)

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import type { CrossoverRule } from '../analysis/statistics.ts'
 import { execute } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { isCounted } from '../totals/adding.ts'
@@ -50,12 +51,13 @@ const source = (
   run: MeasuredRun,
   measure: MeasureDefinition,
   declared: readonly string[],
+  crossovers: CrossoverRule,
 ) => sql`
   ${person}, ${counted(null, run.id, rawFilterOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
   unit as materialized (
     select u.user_id, u.variant_id, u.period, u.exposed_at, coalesce(m.pre_num, 0) as pre_num,
       coalesce(m.pre_den, 0) as pre_den
-    from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u')})`
+    from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u', crossovers)})`
 
 /**
  * Reads how each calendar day changes the sums over the users who are exposed by its end.
@@ -67,6 +69,7 @@ const source = (
  *     rows    Monday: n 1, num 5, num_num 25; Tuesday: n 0, num 7, num_num 119, since 12 x 12 replaces 5 x 5
  *
  * @param declared dimensions of the experiment
+ * @param crossovers 'first': crossovers count, too
  * @param timeZone the time zone that separates days
  * @returns rows in ascending order of days
  */
@@ -75,6 +78,7 @@ export async function readDaily(
   run: MeasuredRun,
   measure: MeasureDefinition,
   declared: readonly string[],
+  crossovers: CrossoverRule,
   timeZone: string,
 ): Promise<DailyRow[]> {
   const dayOf = (time: string) => sql`(${sql.ref(time)} at time zone ${timeZone})::date`
@@ -85,7 +89,7 @@ export async function readDaily(
     const rows = await execute(
       em,
       sql<DailyRow>`
-        with ${source(person, run, measure, declared)},
+        with ${source(person, run, measure, declared, crossovers)},
         step as materialized (
           select s.user_id, s.day, sum(s.num) as num, sum(s.den) as den, bool_or(s.is_first) as is_first from (
             select u.user_id, ${dayOf('u.exposed_at')} as day, 0::numeric as num, 0::numeric as den, true as is_first
@@ -127,6 +131,7 @@ export async function readDaily(
  *     rows       day 0: n 2, num 10; day 1: n 1, num 0; day 2: n 1, num 0
  *
  * @param declared dimensions of the experiment
+ * @param crossovers 'first': crossovers count, too
  * @param until the end of the observation
  * @param maxDays the number of days after exposure that are read
  */
@@ -135,6 +140,7 @@ export async function readSinceExposure(
   run: MeasuredRun,
   measure: MeasureDefinition,
   declared: readonly string[],
+  crossovers: CrossoverRule,
   until: Date,
   maxDays: number,
 ): Promise<DailyRow[]> {
@@ -144,7 +150,7 @@ export async function readSinceExposure(
     const rows = await execute(
       em,
       sql<DailyRow>`
-        with ${source(person, run, measure, declared)},
+        with ${source(person, run, measure, declared, crossovers)},
         observed as materialized (
           select u.user_id, u.variant_id, u.period, u.exposed_at,
             least(${maxDays}::int,
@@ -161,14 +167,13 @@ export async function readSinceExposure(
               0::numeric as pre_den
           from acted a join observed o on o.user_id = a.user_id
           where a.is_after and extract(epoch from a.timestamp - o.exposed_at) < 86400 * o.days
-          group by a.user_id, 2, o.variant_id, o.period),
-        x as materialized (select d.* from did d)
+          group by a.user_id, 2, o.variant_id, o.period)
         select s.day::text as day, s.variant_id, s.period, s.n, coalesce(t.converted, 0) as converted,
           ${sql.join(SUM_COLUMNS.map((name) => sql`coalesce(${sql.ref(`t.${name}`)}, 0) as ${sql.ref(name)}`))}
         from size s left join (
           select x.day, x.variant_id, x.period, (count(*) filter (where x.num <> 0))::float8 as converted,
             ${changes(null)}
-          from x group by x.day, x.variant_id, x.period) t on t.day = s.day and t.variant_id = s.variant_id
+          from did x group by x.day, x.variant_id, x.period) t on t.day = s.day and t.variant_id = s.variant_id
             and t.period = s.period
         order by s.day`,
     )

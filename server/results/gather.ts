@@ -38,7 +38,7 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
     question,
     variants: variantsOf(experiment, variants),
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
-    units: units.map(asCounts),
+    units: units.map((row) => asCounts(row, question.crossovers)),
     metrics,
     conversions: sumsOf(query.documented, query.specs.length, rows, inCell).map(({ variantId, period, users }) => ({
       variantId,
@@ -94,6 +94,7 @@ async function readRows(
         query.view,
         declaredOf(query.experiment),
         dimensions,
+        query.question.crossovers,
       )
     : await readTotals(
         em,
@@ -101,6 +102,7 @@ async function readRows(
         [...new Set(specs.flatMap(({ measureId }) => measureId ?? []))],
         [...dimensions, ...(cell ? [cell.dimension] : [])],
         correction.userIds,
+        query.question.crossovers,
       )
   return { ...found, isRaw, milliseconds: performance.now() - began }
 }
@@ -111,8 +113,14 @@ function sumsOf({ measureId, plainType }: Spec, index: number, { metrics, isRaw 
   return plainType !== null && !isRaw ? sums.map(asProportion) : sums
 }
 
-/** Gives the value 1 to each user with an event, whatever the values of the events. */
-const asProportion = (sums: MetricSums): MetricSums => ({ ...sums, ...NO_SUMS, num: sums.users, numNum: sums.users })
+/** Gives the value 1 to each user with an event, whatever the values of the events: no value is unusable. */
+const asProportion = (sums: MetricSums): MetricSums => ({
+  ...sums,
+  ...NO_SUMS,
+  unusable: 0,
+  num: sums.users,
+  numNum: sums.users,
+})
 
 /** A query with everything that was read once for all metrics. */
 type QueryReading = { run: Run; query: ResultsQuery; correction: Correction; rows: Rows; units: readonly UnitRow[] }
@@ -127,7 +135,8 @@ async function metricOf(
   const metric = { ...spec.metric, immature: {}, largest: null }
   const { question, view, experiment } = query
   const declared = declaredOf(experiment)
-  const users = units.reduce((sum, row) => sum + row.users, 0)
+  const { crossovers, confidenceLevel: level } = question
+  const users = units.reduce((sum, row) => sum + asCounts(row, crossovers).users, 0)
   const readsRaw = rows.isRaw || cellOf(query) !== null
   const began = performance.now()
   const costNow = () => ({ milliseconds: Math.round(performance.now() - began), users })
@@ -135,18 +144,17 @@ async function metricOf(
     const kept = keptQuantile(query, metric.key)
     if (kept) return kept
     const { quantile } = metric
-    const level = question.confidenceLevel
     const isRaw = readsRaw || measureId === null
     const quantiles = isRaw
-      ? await readQuantileRaw(em, run, measure, quantile, level, view, declared)
-      : await readQuantile(em, run, measureId, quantile, level, correction.userIds)
+      ? await readQuantileRaw(em, run, measure, quantile, level, view, declared, crossovers)
+      : await readQuantile(em, run, measureId, quantile, level, correction.userIds, crossovers)
     return { ...metric, status: 'ready', source: isRaw ? 'events' : 'users', cost: costNow(), quantiles, strata: [] }
   }
   if (metric.cap !== null && metric.status === 'ready') {
     const isRaw = readsRaw || measureId === null
     const capped = isRaw
-      ? await readCappedRaw(em, run, measure, metric.cap, view, declared)
-      : await readCapped(em, run, measureId, metric.cap, correction.userIds)
+      ? await readCappedRaw(em, run, measure, metric.cap, view, declared, crossovers)
+      : await readCapped(em, run, measureId, metric.cap, correction.userIds, crossovers)
     return { ...metric, source: isRaw ? 'events' : 'users', cost: costNow(), ...capped }
   }
   if (!rows.isRaw) {
@@ -165,7 +173,7 @@ const unmeasured = ({ metric }: Spec): RunStatistics['metrics'][number] =>
     : { ...metric, source: 'totals', cost: null, immature: {}, largest: null, caps: null, sums: [] }
 
 function segmentsOf(
-  { specs }: ResultsQuery,
+  { specs, question }: ResultsQuery,
   metrics: RunStatistics['metrics'],
   rows: Rows,
   dimension: string,
@@ -176,7 +184,7 @@ function segmentsOf(
     const inCell: InCell = (row) => row.dimension === dimension && row.dimension_value === value
     return {
       value,
-      units: rows.units.filter(inCell).map(asCounts),
+      units: rows.units.filter(inCell).map((row) => asCounts(row, question.crossovers)),
       metrics: specs.flatMap((spec, index) => {
         const metric = metrics[index]
         return metric && hasBreakdown(metric) ? [{ key: metric.key, sums: sumsOf(spec, index, rows, inCell) }] : []

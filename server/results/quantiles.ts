@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
-import type { QuantileSums } from '../analysis/statistics.ts'
+import type { CrossoverRule, QuantileSums } from '../analysis/statistics.ts'
 import { execute } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { summarizeQuantile } from '../statistics/quantile.ts'
@@ -31,6 +31,7 @@ const clustersOf = (units: RawBuilder<unknown>, metrics: string) => sql<Clusters
  * @param fraction of the events below the quantile, such as 0.95
  * @param confidenceLevel of the order statistics around the quantile
  * @param userIds users with unfolded events, whose numbers are read from raw events instead
+ * @param crossovers 'first': crossovers count, too
  */
 export async function readQuantile(
   em: EntityManager,
@@ -39,11 +40,13 @@ export async function readQuantile(
   fraction: number,
   confidenceLevel: number,
   userIds: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<QuantileSums[]> {
   await planForChunks(em)
   const found = await execute(
     em,
-    sql<Clusters>`with ${usersNow(run, measureId, ['numbers'], userIds)} ${clustersOf(sql`unit_now`, 'metric_now')}`,
+    sql<Clusters>`
+      with ${usersNow(run, measureId, ['numbers'], userIds, crossovers)} ${clustersOf(sql`unit_now`, 'metric_now')}`,
   )
   return summarize(found, fraction, confidenceLevel)
 }
@@ -57,6 +60,7 @@ export async function readQuantileRaw(
   confidenceLevel: number,
   view: View,
   declared: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<QuantileSums[]> {
   const chunks: Clusters[][] = []
   for await (const person of chunksOf(em, run))
@@ -65,7 +69,7 @@ export async function readQuantileRaw(
         em,
         sql<Clusters>`
           with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, [measure])))}
-          ${clustersOf(sql`(select x.* from fresh_unit x where ${isCounted('x')})`, 'fresh_metric')}`,
+          ${clustersOf(sql`(select x.* from fresh_unit x where ${isCounted('x', crossovers)})`, 'fresh_metric')}`,
       ),
     )
   return summarize(chunks.flat(), fraction, confidenceLevel)

@@ -51,18 +51,25 @@ export function cellOf({ experiment, view }: ResultsQuery): { dimension: string;
     : null
 }
 
+/** Tells whether totals hold the sums of crossovers. Runs that an earlier version froze do not; their plan tells. */
+const holdsCrossovers = (run: Run | null) => !run?.frozen_at || run.plan?.crossovers != null
+
 /** Tells whether raw events must be read, because totals do not hold what the question asks for. */
 export const needsRaw = (query: ResultsQuery): boolean =>
   query.otherWindow ||
+  (query.question.crossovers === 'first' && !holdsCrossovers(query.run)) ||
   !isPlain({ ...query.view, where: cellOf(query) ? {} : query.view.where }) ||
   (cellOf(query) !== null && query.question.dimension !== null)
 
 /**
- * Returns a quantile as it was frozen: that of all users, at the confidence level of the question.
+ * Returns a quantile as it was frozen: that of all users, at the confidence level of the question, and with or without
+ * crossovers as in the question.
  * @returns null where the quantile must be read from events
  */
 export function keptQuantile({ kept, question, view, otherWindow }: ResultsQuery, key: string): QuantileMetric | null {
-  if (otherWindow || !isPlain(view) || kept?.question.confidenceLevel !== question.confidenceLevel) return null
+  if (otherWindow || !isPlain(view)) return null
+  if (kept?.question.confidenceLevel !== question.confidenceLevel) return null
+  if (kept.question.crossovers !== question.crossovers) return null
   return (
     (kept.metrics.find((metric) => metric.key === key && metric.kind === 'quantile') as QuantileMetric | undefined) ??
     null

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { analysisMethod } from '../experiments/settings-schema.ts'
+import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { comparand, id, instant, label, optional, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
@@ -16,6 +16,11 @@ export const furtherQuestion = {
     description: 'The number of the run; default the latest run',
   }),
   method: optional(analysisMethod).meta({ description: 'The method that decides; default the planned method' }),
+  crossovers: optional(crossoverRule).meta({
+    description:
+      'exclude: leave out users who met two variants. first: analyse them under the variant that they were first ' +
+      'assigned. Default the planned rule; the other one is a sensitivity check',
+  }),
   metrics: optional(z.array(label(100)).min(1).max(50)).meta({
     description: 'Keys of the metrics to report; default all metrics of the experiment',
     examples: [['revenue-per-user']],

@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
+import type { CrossoverRule } from '../analysis/statistics.ts'
 import { execute, list, rows } from '../database/sql.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { metricTotals, signedMetrics, signedUnits, unitTotals } from '../totals/adding.ts'
@@ -7,7 +8,7 @@ import { CELL_COLUMNS, MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.t
 import { counted, measureColumns, partColumns, type RawFilter } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
 import { addUp, chunksOf } from './chunks.ts'
-import { asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
+import { addUpMetrics, asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
 
 /**
  * Answers what totals cannot, from the raw events of every user of a run. The cost grows with the number of users and
@@ -82,6 +83,7 @@ export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinitio
  * Reads rows as totals would hold them, had they been kept for this question. Measures are numbered by their index.
  * @param declared dimensions of the experiment
  * @param dimensions the dimensions that are read, '' for all users
+ * @param crossovers 'first': the sums include crossovers
  */
 export async function readRaw(
   em: EntityManager,
@@ -90,6 +92,7 @@ export async function readRaw(
   view: View,
   declared: readonly string[],
   dimensions: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<TotalRows> {
   const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
   const units: UnitRow[][] = []
@@ -100,8 +103,11 @@ export async function readRaw(
       sql<TotalRows>`
         with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, measures)))},
         unit as materialized (select x.* from (${unitTotals(signedUnits(1, 'fresh_unit'))}) x where ${isAsked}),
-        metric as materialized (select x.* from (${metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric'))}) x
-          where ${isAsked})
+        metric as materialized (${addUpMetrics(
+          metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric')),
+          isAsked,
+          crossovers,
+        )})
         ${asRows('unit', 'metric')}`,
     )
     units.push(rows[0]?.units ?? [])

@@ -142,9 +142,12 @@ const ROLES: readonly MetricRole[] = ['primary', 'secondary', 'guardrail']
 function questionOf(experiment: Experiment, run: Run | null, input: GetResults): Question {
   const plan = run?.plan ?? planOf(experiment, [])
   const method = input.method ?? plan.method
+  const planned = plan.crossovers ?? 'exclude'
+  const crossovers = input.crossovers ?? planned
   const { where, segment_id, from, to, as_of, window_hours, metrics } = input
   const departures: Record<Exclude<Departure, 'after_freezing'>, boolean> = {
     method: method !== plan.method,
+    crossovers: crossovers !== planned,
     users: where != null && Object.keys(where).length > 0,
     segment: segment_id != null,
     period: from != null || to != null,
@@ -162,7 +165,7 @@ function questionOf(experiment: Experiment, run: Run | null, input: GetResults):
     plannedUsers: plan.planned_users,
     plannedLooks: method === plan.method ? (plan.planned_looks ?? 1) : looksOf(method, experiment.planned_looks),
     plannedEffect: plan.planned_effect,
-    crossovers: 'exclude',
+    crossovers,
     completeWindows: false,
     dimension: input.dimension ?? null,
     departs: Object.entries(departures).flatMap(([departure, departs]) => (departs ? [departure as Departure] : [])),

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import type { ExclusionCount } from '../analysis/exclusions.ts'
 import type { SnakeCase } from '../analysis/snake-case.ts'
-import { analysisMethod } from '../experiments/settings-schema.ts'
+import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { id, storedObject, timestamp } from '../wire.ts'
 import { decision } from './decision-schema.ts'
@@ -180,7 +180,9 @@ const metricResult = z
   .meta({ id: 'MetricResult' })
 
 const exclusionCounts = {
-  crossovers: z.int().meta({ description: 'Users seen with two variants; excluded from the analysis' }),
+  crossovers: z
+    .int()
+    .meta({ description: 'Users who met two variants; crossover_rule says whether they are analysed' }),
   overridden: z
     .int()
     .meta({ description: 'Users whose variant was overridden during the run; excluded from the analysis' }),
@@ -220,6 +222,7 @@ export const results = z
     frozen_at: timestamp.nullable(),
     method: analysisMethod,
     planned_users: z.int().nullable(),
+    crossover_rule: crossoverRule,
     engine_version: z.string(),
     decision,
     warnings: z

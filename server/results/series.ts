@@ -53,12 +53,13 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   const { statistics, looks, daily, since } = await inSnapshot(em, async (em) => ({
     statistics: await gather(em, { ...query, specs: [uncapped] }, NO_CORRECTION),
     looks: isPlanned(query.question, [spec.metric]) ? await readRunningLooks(em, run.id) : [],
-    daily: await readDaily(em, run, spec.measure, declared, reporting.timeZone),
+    daily: await readDaily(em, run, spec.measure, declared, query.question.crossovers, reporting.timeZone),
     since: await readSinceExposure(
       em,
       run,
       spec.measure,
       declared,
+      query.question.crossovers,
       run.ended_at ?? (await readClock(em)),
       NOVELTY_DAYS,
     ),

@@ -17,7 +17,7 @@ export async function findSuspects(
   unfolded: readonly string[],
   timeZone: string,
 ): Promise<Suspect[]> {
-  const { units } = await readTotals(em, run, [], declared, unfolded)
+  const { units } = await readTotals(em, run, [], declared, unfolded, 'exclude')
   const groups = [
     ...units.map((row) => ({ ...row, by: row.dimension, value: row.dimension_value })),
     ...(await readSuspects(em, run, timeZone)),

@@ -1,8 +1,8 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { byExclusion, EXCLUSIONS } from '../analysis/exclusions.ts'
 import { snakeCase } from '../analysis/snake-case.ts'
-import type { MetricSums, UnitCounts } from '../analysis/statistics.ts'
+import type { CrossoverRule, MetricSums, UnitCounts } from '../analysis/statistics.ts'
 import { pickTotals } from '../analysis/sums.ts'
 import { execute, list } from '../database/sql.ts'
 import { metricChanges, unitChanges } from '../totals/adding.ts'
@@ -33,6 +33,15 @@ export const asRows = (units: string, metrics: string) => sql`
     (select coalesce(json_agg(m), '[]') from ${sql.table(metrics)} m) as metrics`
 
 /**
+ * Adds up rows `x` of `variant_metrics` by cell and measure.
+ * @param isAsked the condition on the rows
+ * @param crossovers 'first': the sums include crossovers
+ */
+export const addUpMetrics = (rows: RawBuilder<unknown>, isAsked: RawBuilder<unknown>, crossovers: CrossoverRule) => sql`
+  select ${CELL}, x.measure_id, ${total(TOTAL_COLUMNS)} from (${rows}) x
+  where ${isAsked} ${crossovers === 'first' ? sql`` : sql`and not x.is_crossover`} group by ${CELL}, x.measure_id`
+
+/**
  * Reads the totals of variants, and adds the changes that recounting users with unfolded events makes.
  *
  * An example: ann's second order, of 7, is unfolded, and totals hold her first order, of 5:
@@ -44,6 +53,7 @@ export const asRows = (units: string, metrics: string) => sql`
  * @param measureIds the measures that are read
  * @param dimensions the dimensions that are read, '' for all users
  * @param userIds users who are recounted
+ * @param crossovers 'first': the sums include crossovers
  */
 export async function readTotals(
   em: EntityManager,
@@ -51,6 +61,7 @@ export async function readTotals(
   measureIds: readonly number[],
   dimensions: readonly string[],
   userIds: readonly string[],
+  crossovers: CrossoverRule,
 ): Promise<TotalRows> {
   const corrected = userIds.length > 0
   const unfolded = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
@@ -71,28 +82,34 @@ export async function readTotals(
         from (select ${unitColumns} from variant_units x where x.run_id = ${run.id}
           and ${isAsked} ${andUnfolded('unit_unfolded', unitColumns)}) x
         where ${isAsked} group by ${CELL}),
-      metric as materialized (
-        select ${CELL}, x.measure_id, ${total(TOTAL_COLUMNS)}
-        from (
-          select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
-          ${andUnfolded('metric_unfolded', metricColumns)}) x
-        where ${isMeasured} and ${isAsked} group by ${CELL}, x.measure_id)
+      metric as materialized (${addUpMetrics(
+        sql`select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
+          ${andUnfolded('metric_unfolded', metricColumns)}`,
+        sql`${isMeasured} and ${isAsked}`,
+        crossovers,
+      )})
       ${asRows('unit', 'metric')}`,
   )
   return rows[0] as TotalRows
 }
 
-/** Renames the columns of a row to the names of the analysis. */
-export const asCounts = (row: UnitRow): UnitCounts => ({
+/**
+ * Renames the columns of a row to the names of the analysis.
+ * @param crossovers 'first': crossovers count as users, and are not excluded
+ */
+export const asCounts = (row: UnitRow, crossovers: CrossoverRule): UnitCounts => ({
   variantId: row.variant_id,
   period: row.period,
   assigned: row.assigned,
   drawn: row.drawn,
   drawnExposed: row.drawn_exposed,
-  users: row.users,
+  users: row.users + (crossovers === 'first' ? row.crossovers : 0),
   externallyDecided: row.externally_decided,
   claimedOther: row.claimed_other,
-  excluded: byExclusion((reason) => row[snakeCase(EXCLUSIONS[reason])]),
+  crossovers: row.crossovers,
+  excluded: byExclusion((reason) =>
+    reason === 'crossover' && crossovers === 'first' ? 0 : row[snakeCase(EXCLUSIONS[reason])],
+  ),
 })
 
 /** Renames the columns of a metric's row to the names of the analysis. */

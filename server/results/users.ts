@@ -1,4 +1,5 @@
 import { type RawBuilder, sql } from 'kysely'
+import type { CrossoverRule } from '../analysis/statistics.ts'
 import { isCounted } from '../totals/adding.ts'
 import { columns, counted, people } from '../totals/counting.ts'
 import type { MeasuredRun } from './totals.ts'
@@ -15,12 +16,14 @@ import type { MeasuredRun } from './totals.ts'
  *
  * @param names the columns of `metric_now` after the user
  * @param userIds users with unfolded events
+ * @param crossovers 'first': crossovers count, too
  */
 export function usersNow(
   run: MeasuredRun,
   measureId: number,
   names: readonly string[],
   userIds: readonly string[],
+  crossovers: CrossoverRule,
 ): RawBuilder<unknown> {
   const corrected = userIds.length > 0
   const now = (table: string, fresh: string, names: readonly string[], which: RawBuilder<unknown>) => {
@@ -34,6 +37,6 @@ export function usersNow(
   // Not materialized: so the planner knows the number of rows, and hashes the users instead of sorting both sides.
   return sql`
     ${corrected ? sql`${people(userIds)}, ${counted(null, run.id)},` : sql``}
-    unit_now as (${now('units', 'fresh_unit', ['variant_id', 'period'], isCounted('x'))}),
+    unit_now as (${now('units', 'fresh_unit', ['variant_id', 'period'], isCounted('x', crossovers))}),
     metric_now as (${now('unit_metrics', 'fresh_metric', names, sql`x.measure_id = ${measureId}`)})`
 }

@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely'
 import { EXCLUSIONS } from '../analysis/exclusions.ts'
 import { snakeCase } from '../analysis/snake-case.ts'
+import type { CrossoverRule } from '../analysis/statistics.ts'
 import type { Counter } from '../analysis/sums.ts'
 import {
   AMOUNT_COLUMNS,
@@ -19,16 +20,19 @@ const dimensionsOf = (x: string) => sql`cross join lateral (
   select '' as dimension, '' as dimension_value
   union all select d.key, d.value from jsonb_each_text(coalesce(${sql.ref(`${x}.dimensions`)}, '{}')) d) d`
 
+/** The condition that a unit is excluded as a crossover, and for no other reason. */
+export const isCrossover = (u: string) => sql`${sql.ref(`${u}.excluded_reason`)} is not distinct from 'crossover'`
+
 /** The condition that a unit counts: the person met a variant and is not excluded. */
-export const isCounted = (u: string) =>
-  sql`${sql.ref(`${u}.exposed_at`)} is not null and ${sql.ref(`${u}.excluded_reason`)} is null`
+export const isCounted = (u: string, crossovers: CrossoverRule) => sql`${sql.ref(`${u}.exposed_at`)} is not null
+  and (${sql.ref(`${u}.excluded_reason`)} is null ${crossovers === 'first' ? sql`or ${isCrossover(u)}` : sql``})`
 
 /** The condition on rows `x` of units for each column of `variant_units`. */
 const IS_COUNTED_AS: Record<Exclude<UnitCountColumn, ExclusionColumn>, RawBuilder<unknown>> = {
   assigned: sql`true`,
   drawn: sql`not x.is_external`,
   drawn_exposed: sql`not x.is_external and x.exposed_at is not null`,
-  users: isCounted('x'),
+  users: isCounted('x', 'exclude'),
   externally_decided: sql`x.exposed_at is not null and x.is_external`,
   claimed_other: sql`x.exposed_at is not null and x.claims_other`,
 }
@@ -76,9 +80,11 @@ export const unitTotals = (rows: RawBuilder<unknown>) => sql`
 
 /** Adds up signed rows of units with their amounts to rows of `variant_metrics`, likewise. */
 export const metricTotals = (rows: RawBuilder<unknown>) => sql`
-  select ${CELL}, x.measure_id, ${signed(TOTAL_COLUMNS)}
-  from (select ${GROUP}, x.measure_id, ${metricSums} from (${rows}) x group by ${GROUP}, x.measure_id) x
-  ${dimensionsOf('x')} group by ${CELL}, x.measure_id`
+  select ${CELL}, x.is_crossover, x.measure_id, ${signed(TOTAL_COLUMNS)}
+  from (
+    select ${GROUP}, x.is_crossover, x.measure_id, ${metricSums}
+    from (${rows}) x group by ${GROUP}, x.is_crossover, x.measure_id) x
+  ${dimensionsOf('x')} group by ${CELL}, x.is_crossover, x.measure_id`
 
 /** Selects rows of units from a CTE, each with this sign. */
 export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') => sql`
@@ -86,16 +92,17 @@ export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') =
     u.excluded_reason,
     u.claims_other
   from ${sql.table(units)} u`
-/** Selects the amounts of the units that count from a pair of CTEs, each row with this sign. */
+/** Selects the amounts of the units that count, and of crossovers, from a pair of CTEs, each row with this sign. */
 export const signedMetrics = (
   sign: 1 | -1,
   units: 'fresh_unit' | 'stored_unit',
   metrics: 'fresh_metric' | 'stored_metric',
 ) => sql`
   select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, m.measure_id,
+    ${isCrossover('u')} as is_crossover,
     ${columns(['events', 'unusable', ...AMOUNT_COLUMNS, 'exposing'], 'm')}
   from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id and m.run_id = u.run_id
-  where ${isCounted('u')}`
+  where ${isCounted('u', 'first')}`
 
 /** The changes of `variant_units` and `variant_metrics`: recounted units (`fresh_unit`) minus stored ones. */
 export const unitChanges = unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)

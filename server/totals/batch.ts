@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
-import { isCounted, metricTotals } from './adding.ts'
+import { isCounted, isCrossover, metricTotals } from './adding.ts'
 import { UNIT_METRIC_COLUMNS } from './columns.ts'
 import { columns, countsAfter, countsBefore, cursorOf, isUnfit, numberOf, takes } from './counting.ts'
 import type { Batch } from './progress.ts'
@@ -71,7 +71,8 @@ const ofUnit = sql`u.variant_id as unit_variant_id, u.period, u.dimensions, u.ex
  *
  * @param except persons who are recounted anyway
  * @returns further persons who must be recounted: they have events that name another variant than the one in which they
- *   count, or events before the exposure, in the time that a covariate covers
+ *   count, events that name a variant at the very time of the exposure, or events before the exposure, in the time that
+ *   a covariate covers
  */
 export async function addToUnits(em: EntityManager, batch: Batch, except: readonly string[]): Promise<string[]> {
   const rows = await execute(
@@ -103,22 +104,24 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         where e.experiment_id is null or r.experiment_id <> e.experiment_id),
       met as materialized (
         select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions,
-          ${isCounted('u')} as is_counted,
+          ${isCounted('u', 'first')} as is_counted, ${isCrossover('u')} as is_crossover,
           m.id as measure_id, m.is_binary, m.keeps_numbers, u.part, u.timestamp, u.number, u.unfit,
             coalesce(u.exposed_by = u.type, false) as exposing,
           coalesce(is_in.after, false) as is_after, coalesce(is_in.before, false) as is_before,
-          u.is_own and u.variant_id is not null and u.variant_id <> u.unit_variant_id and not u.claims_other
-            and u.timestamp >= u.started_at and (u.ended_at is null or u.timestamp < u.ended_at) as names_other
+          u.is_own and u.variant_id is not null and u.timestamp >= u.started_at
+            and (u.ended_at is null or u.timestamp < u.ended_at)
+            and ((u.variant_id <> u.unit_variant_id and not u.claims_other) or u.timestamp = u.exposed_at)
+            as changes_unit
         from found u
         left join (measures m join run_metrics rm on rm.measure_id = m.id) on m.id = u.measure_id
           and rm.run_id = u.run_id
         cross join lateral (select u.timestamp) e
         cross join lateral (select ${countsAfter} as after, ${countsBefore} as before) is_in
         where not exists (select 1 from except_for x where x.id = u.person_id)),
-      another as materialized (select distinct m.user_id from met m where m.names_other or m.is_before),
+      another as materialized (select distinct m.user_id from met m where m.changes_unit or m.is_before),
       added as materialized (
-        select a.user_id, a.run_id, a.measure_id, a.variant_id, a.period, a.dimensions, a.is_counted, a.events,
-          a.unusable,
+        select a.user_id, a.run_id, a.measure_id, a.variant_id, a.period, a.dimensions, a.is_counted, a.is_crossover,
+          a.events, a.unusable,
           case when a.is_binary then least(a.num, 1) - least(a.num, coalesce(b.num, 0)) else a.num end as num, a.den,
             a.exposing,
           a.first_at, a.last_at, a.numbers, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before,
@@ -128,7 +131,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           b.events is null as is_first
         from (
           select m.user_id, m.run_id, m.measure_id, m.unit_variant_id as variant_id, m.period, m.dimensions,
-            m.is_counted, m.is_binary,
+            m.is_counted, m.is_crossover, m.is_binary,
             count(*) filter (where m.part = 1) as events, count(*) filter (where m.unfit) as unusable,
             coalesce(sum(m.number) filter (where m.part = 1), 0) as num,
               coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
@@ -139,7 +142,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           from met m
           where m.is_after and not exists (select 1 from another x where x.user_id = m.user_id)
           group by m.user_id, m.run_id, m.measure_id, m.unit_variant_id, m.period, m.dimensions, m.is_counted,
-            m.is_binary
+            m.is_crossover, m.is_binary
           -- In the order of the index, so that look-ups and changes read each page once.
           order by m.user_id, m.run_id, m.measure_id) a
         left join lateral (
@@ -159,15 +162,14 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at),
           numbers = m.numbers || excluded.numbers),
       totals as materialized (${metricTotals(sql`
-        select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id,
+        select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.is_crossover,
           a.events + a.events_before as events, a.unusable,
           a.num + a.num_before as num, a.den + a.den_before as den, a.pre_num, a.pre_den,
             a.exposing or a.exposing_before as exposing
         from added a where a.is_counted
         union all
-        select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.events_before, 0, a.num_before,
-          a.den_before,
-          a.pre_num, a.pre_den, a.exposing_before
+        select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.is_crossover, a.events_before, 0,
+          a.num_before, a.den_before, a.pre_num, a.pre_den, a.exposing_before
         from added a where a.is_counted and not a.is_first`)}),
       put_totals as (${putMetrics('totals')})
       select x.user_id from another x`,

@@ -60,8 +60,10 @@ export const UNIT_COLUMNS = [
   'dimensions',
 ] as const
 
-/** The key of `variant_units`. With the measure's id, this is the key of `variant_metrics`. */
+/** The key of `variant_units`. */
 export const CELL_COLUMNS = ['run_id', 'period', 'variant_id', 'dimension', 'dimension_value'] as const
+/** The key of `variant_metrics`. */
+export const METRIC_CELL_COLUMNS = [...CELL_COLUMNS, 'is_crossover', 'measure_id'] as const
 
 export type ExclusionColumn = SnakeCase<ExclusionCount>
 export const EXCLUSION_COLUMNS = columnsOf(Object.values(EXCLUSIONS))

@@ -125,6 +125,14 @@ const beforeRate = sql.join(
 )
 
 /**
+ * Selects a column of the assignment under which a person stands in a run: the first one by which the person met a
+ * variant, else the first one. Ids decide between assignments of the same millisecond. The draw of an id does not depend
+ * on the order of ids, so no variant gains by this rule. The smallest variant id would gain every crossover.
+ */
+const ofFirst = (column: string) => sql`
+  (array_agg(${sql.ref(`h.${column}`)} order by h.exposed_at is null, h.assigned_at, h.user_id))[1]`
+
+/**
  * Makes the CTEs that count raw rows, after the CTE `person`: `fresh_unit` has a row per person and run that is not
  * frozen, `fresh_metric` the amounts of the exposed persons.
  *
@@ -134,15 +142,17 @@ const beforeRate = sql.join(
  *     events        device: order of 5 at 11:00          ann: order of 7 at 13:00, order of 1 at 09:00
  *     ids           (ann, ann), (ann, device)            every id of the person
  *     held          both assignments, as ann's           happened: the three events, as ann's
- *     joined        (ann, blue, exposed 10:00)           one row: the earliest exposure
+ *     joined        (ann, blue, exposed 10:00)           one row: the first assignment, the earliest exposure
  *     fresh_unit    (ann, blue, exposed 10:00, excluded_reason null, claims_other false)
  *     acted         5 and 7 after the exposure, 1 before
  *     fresh_metric  (ann, revenue: events 2, num 12, pre_num 1)
  *
  * - The exposure of a person is the earliest exposure under any of the person's ids.
- * - A person with two variants is a crossover. A crossover whose variant events decided counts under the variant that
- *   the earliest event names, in whichever order the events arrived.
- * - Period and dimensions are those of the earliest assignment.
+ * - Variant, period and dimensions are those of one assignment (`ofFirst`). Where events decided the assignment, its
+ *   variant is the one that the earliest event names, in whichever order the events arrived.
+ * - A person who met two variants is a crossover.
+ * - The type of the event that exposed the person is that of an event at the very time of the exposure; of several, the
+ *   first type in the order of their bytes.
  * - An event counts if it names the experiment or none, at or after the exposure, and before the run's end or within
  *   the measure's window.
  * - A person who is excluded by hand, by an attribute, or for too many events on a day is excluded under every id.
@@ -182,11 +192,9 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
   joined as materialized (
     select h.person_id as user_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events,
       min(h.exposed_at) as exposed_at,
-      coalesce(min(h.variant_id) filter (where h.exposed_at is not null), min(h.variant_id)) as variant_id,
-      (array_agg(h.first_variant_id order by h.assigned_at, h.first_variant_id))[1] as first_variant_id,
+      ${ofFirst('first_variant_id')} as variant_id, ${ofFirst('period')} as period,
+      ${ofFirst('dimensions')} as dimensions,
       array_agg(h.variant_id) filter (where h.exposed_at is not null) as shown_ids,
-      (array_agg(h.period order by h.assigned_at, h.user_id))[1] as period,
-      (array_agg(h.dimensions order by h.assigned_at, h.user_id))[1] as dimensions,
       bool_or(h.source = 'event') as is_external,
       (array_agg(h.exposure_source order by h.exposed_at, h.user_id)
         filter (where h.exposed_at is not null))[1] = 'event' as is_reported,
@@ -194,7 +202,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events),
   named as materialized (
     select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another,
-      (array_agg(e.type order by e.timestamp, e.id) filter (where e.timestamp >= u.exposed_at))[1] as first_type
+      min(e.type collate "C") filter (where e.timestamp = u.exposed_at) collate "default" as first_type
     from joined u join happened e on e.person_id = u.user_id
     where e.experiment_id = u.experiment_id and e.variant_id is not null
       and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
@@ -208,10 +216,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
         (e.timestamp at time zone (select p.time_zone from platform p))::date
       having count(*) > u.max_daily_events) x),
   fresh_unit as materialized (
-    select u.user_id, u.run_id,
-      case when u.is_external and u.excluded_reason = 'crossover' then u.first_variant_id else u.variant_id end
-        as variant_id,
-      u.period, u.exposed_at, u.is_external,
+    select u.user_id, u.run_id, u.variant_id, u.period, u.exposed_at, u.is_external,
       case when b.user_id is null or u.excluded_reason in (${beforeRate}) then u.excluded_reason else 'rate' end
         as excluded_reason,
       coalesce(not u.is_external and n.another, false) as claims_other,

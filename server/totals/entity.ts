@@ -252,7 +252,10 @@ const counterColumns = {
   unusable: count(),
 } satisfies Record<Counter, unknown>
 
-/** Sufficient statistics of a variant for one measure: sums, and sums of products. `variant_units` has the n. */
+/**
+ * Sufficient statistics of a variant for one measure: sums, and sums of products. `variant_units` has the n. Crossovers
+ * have rows of their own, so that totals answer both with and without them.
+ */
 export const VariantMetrics = defineEntity({
   name: 'VariantMetrics',
   tableName: 'variant_metrics',
@@ -261,6 +264,7 @@ export const VariantMetrics = defineEntity({
     measure_id: p.integer().primary().autoincrement(false),
     ...dimension,
     ...cell,
+    is_crossover: p.boolean().primary().default(false),
     ...counterColumns,
     ...sumColumns,
   },

@@ -2,7 +2,14 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { metricChanges, unitChanges } from './adding.ts'
-import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COLUMNS, UNIT_COUNT_COLUMNS, UNIT_METRIC_COLUMNS } from './columns.ts'
+import {
+  CELL_COLUMNS,
+  METRIC_CELL_COLUMNS,
+  TOTAL_COLUMNS,
+  UNIT_COLUMNS,
+  UNIT_COUNT_COLUMNS,
+  UNIT_METRIC_COLUMNS,
+} from './columns.ts'
 import { type Cursor, columns, counted, people, stored } from './counting.ts'
 
 /** The statements of the fold that change totals. */
@@ -62,10 +69,10 @@ const putUnits = (rows: string) => sql`
   on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNT_COLUMNS, 'v')}`
 /** Adds rows to `variant_metrics`, except rows that are 0 in all columns. */
 export const putMetrics = (rows: string) => sql`
-  insert into variant_metrics as v (${columns(CELL_COLUMNS)}, measure_id, ${columns(TOTAL_COLUMNS)})
-  select ${columns(CELL_COLUMNS, 'x')}, x.measure_id, ${columns(TOTAL_COLUMNS, 'x')}
+  insert into variant_metrics as v (${columns(METRIC_CELL_COLUMNS)}, ${columns(TOTAL_COLUMNS)})
+  select ${columns(METRIC_CELL_COLUMNS, 'x')}, ${columns(TOTAL_COLUMNS, 'x')}
   from ${sql.table(rows)} x where not (${isZero(TOTAL_COLUMNS, 'x')})
-  on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period)
+  on conflict (run_id, measure_id, dimension, dimension_value, variant_id, period, is_crossover)
     do update set ${addUp(TOTAL_COLUMNS, 'v')}`
 
 /** Overwrites the columns after the key. */

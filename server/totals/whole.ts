@@ -2,13 +2,13 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { metricTotals, signedMetrics, signedUnits, unitTotals } from './adding.ts'
-import { CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COUNT_COLUMNS } from './columns.ts'
+import { CELL_COLUMNS, METRIC_CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COUNT_COLUMNS } from './columns.ts'
 import { type Cursor, columns, counted, cursorOf, people, stored } from './counting.ts'
 
 /** Computes all totals from all raw rows: `rebuild` writes them, and `verify` compares them with the stored totals. */
 
 const UNIT_TOTALS = [...CELL_COLUMNS, ...UNIT_COUNT_COLUMNS]
-const METRIC_TOTALS = [...CELL_COLUMNS, 'measure_id', ...TOTAL_COLUMNS]
+const METRIC_TOTALS = [...METRIC_CELL_COLUMNS, ...TOTAL_COLUMNS]
 /** The columns of the variants' totals, in the order of the statements below. */
 export const unitColumns = columns(UNIT_TOTALS)
 export const metricColumns = columns(METRIC_TOTALS)

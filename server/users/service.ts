@@ -73,10 +73,14 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
         const ownerId = await readOwnerId(em, userId)
         if (ownerId !== undefined) personId = ownerId
         for (const aliasId of await readAliasIds(em, userId)) userIds.add(aliasId)
-        const replacements = [...userIds].map((user_id) => ({
+        // The order of the ids is kept: where two assignments are of the same time, it decides which one counts.
+        const randomIds = Array.from(userIds, randomId).sort()
+        const replacements = [...userIds].sort().map((user_id, index) => ({
           user_id,
-          replacement: user_id === userId && pass === 'stored' && ownerId === undefined ? personId : randomId(),
+          replacement: randomIds[index] as string,
         }))
+        const own = replacements.find(({ user_id }) => user_id === userId)
+        if (own && ownerId === undefined && pass === 'stored') personId = own.replacement
         const { stored, forced, alias_ids } = await erasePerson(em, userId, replacements, personId)
         // The second pass erases an alias that was joined in the meantime.
         for (const aliasId of alias_ids) userIds.add(aliasId)

@@ -18,6 +18,7 @@ export const units = (variantId: number, given: Partial<UnitCounts> = {}): UnitC
     users,
     externallyDecided: 0,
     claimedOther: 0,
+    crossovers: given.excluded?.crossover ?? 0,
     excluded: byExclusion(() => 0),
     ...given,
   }

@@ -47,14 +47,18 @@ const LATER = '2100-01-01T00:00:00Z'
  * @returns what the metrics were read from
  * @throws Error where a figure differs in its last digit
  */
-export async function compareWithRaw(app: TestApp, experimentId: number): Promise<Loose[]> {
+export async function compareWithRaw(
+  app: TestApp,
+  experimentId: number,
+  crossovers: 'exclude' | 'first',
+): Promise<Loose[]> {
   // At a low level of confidence, few events have a quantile.
   const ask = async (question: object): Promise<Loose[]> => {
     const { metrics } = await app.api.results({ id: experimentId }, { confidence_level: 0.4, ...question })
     return metrics.filter(({ version }: Loose) => version !== null)
   }
-  const kept = await ask({})
-  const raw = await ask({ to: LATER })
+  const kept = await ask({ crossovers })
+  const raw = await ask({ crossovers, to: LATER })
   for (const [index, metric] of kept.entries()) {
     const [one, other] = [metric, raw[index]].map(({ source, cost, ...figures }) => JSON.stringify(figures))
     if (metric.status === 'ready' && one !== other)

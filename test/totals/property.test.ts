@@ -23,8 +23,9 @@ onEachDatabase('totals of random scenarios', (_app, backend) => {
       for (const experiment of [1, 2, 3]) for (const type of TYPES) await compareResults(app, experiment, type)
       const totals = ofAnyOrder(await compareTotals(app))
       for (const experiment of [1, 2, 3])
-        for (const { kind, source } of await compareWithRaw(app, experiment))
-          if (kind === 'quantile') expect(['users', 'totals']).toContain(source)
+        for (const rule of ['exclude', 'first'] as const)
+          for (const { kind, source } of await compareWithRaw(app, experiment, rule))
+            if (kind === 'quantile') expect(['users', 'totals']).toContain(source)
       return { answers, totals }
     } finally {
       await app.close()

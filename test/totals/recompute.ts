@@ -97,15 +97,16 @@ function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly Raw
             ? 'crossover'
             : null
   const naming = person.events.filter((event) => isDuring(run, event) && namesVariantOf(run, event))
-  const least = Math.min(...(exposed.length > 0 ? exposed : assignments).map(({ variant_id }) => variant_id))
   const exposedAt = exposed.length > 0 ? Math.min(...exposed.map(({ exposed_at }) => exposed_at as number)) : null
   const earliest = exposed.reduce<RawAssignment | undefined>(
     (a, b) => (a && (a.exposed_at as number) <= (b.exposed_at as number) ? a : b),
     undefined,
   )
-  const first = assignments.reduce((a, b) =>
+  // A person stands under the first assignment by which the person met a variant, else under the first one.
+  const first = (exposed.length > 0 ? exposed : assignments).reduce((a, b) =>
     b.assigned_at < a.assigned_at || (b.assigned_at === a.assigned_at && b.user_id < a.user_id) ? b : a,
   )
+  const exposing = naming.filter(({ at }) => at === exposedAt).map(({ type }) => type)
   return {
     run,
     person,
@@ -113,18 +114,15 @@ function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly Raw
     row: {
       run: nameOf(run),
       user: person.id,
-      variant:
-        isExternal && isCrossed && !has('override') && !isExcludedByHand && !isMarked ? firstNamed(assignments) : least,
+      // The variant that the earliest event named, where events decided.
+      variant: first.first_variant_id ?? first.variant_id,
       period: first.period,
       exposed_at: exposedAt,
       is_external: isExternal,
       excluded_reason: excluded,
       claims_other:
         !isExternal && exposed.length > 0 && naming.some(({ variant_id }) => !met.has(variant_id as number)),
-      exposed_by:
-        earliest?.exposure_source === 'event'
-          ? (naming.find(({ at }) => at >= (exposedAt as number))?.type ?? null)
-          : null,
+      exposed_by: earliest?.exposure_source === 'event' ? (exposing.sort()[0] ?? null) : null,
       dimensions: sortedJson(first.dimensions),
     },
   }
@@ -144,13 +142,6 @@ function isBusy({ time_zone }: Raw, run: RawRun, { events }: Person): boolean {
   for (const event of events)
     if (isDuring(run, event)) counts.set(day.format(event.at), (counts.get(day.format(event.at)) ?? 0) + 1)
   return Math.max(0, ...counts.values()) > run.max_daily_events
-}
-
-/** Returns the variant that the earliest event named: a crossover whose variant events decided counts there. */
-function firstNamed(assignments: readonly RawAssignment[]): number {
-  const earliest = Math.min(...assignments.map(({ assigned_at }) => assigned_at))
-  const first = assignments.filter(({ assigned_at }) => assigned_at === earliest)
-  return Math.min(...first.map(({ first_variant_id, variant_id }) => first_variant_id ?? variant_id))
 }
 
 /** The value is in billionths. Values that are not usable numbers are counted. */
@@ -335,9 +326,11 @@ function variantUnitsOf(units: readonly CountedUnit[]): VariantUnitsRow[] {
 }
 
 function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[] {
-  const analysed = metrics.filter(({ unit }) => isAnalysed(unit.row))
-  const cells = ({ unit, measure }: CountedMetric) => cellsOf(unit).map((cell) => ({ ...cell, measure }))
-  return group(analysed, cells).map(({ key, items }) => {
+  const isCrossover = ({ unit }: CountedMetric) => unit.row.excluded_reason === 'crossover'
+  const added = metrics.filter((metric) => isAnalysed(metric.unit.row) || isCrossover(metric))
+  const cells = (metric: CountedMetric) =>
+    cellsOf(metric.unit).map((cell) => ({ ...cell, measure: metric.measure, is_crossover: isCrossover(metric) }))
+  return group(added, cells).map(({ key, items }) => {
     const count = (counts: (sums: PersonSums) => boolean) => items.filter(({ sums }) => counts(sums)).length
     const total = (of: (sums: PersonSums) => bigint) => items.reduce((sum, { sums }) => sum + of(sums), 0n)
     const amounts = AMOUNTS.map((name) => [

@@ -190,7 +190,7 @@ async function perform(state: State, action: Action) {
   if (action.kind === 'ask') {
     const { id } = at(state.experiments, action.experiment)
     await compareResults(app, id, action.type)
-    await compareWithRaw(app, id)
+    await compareWithRaw(app, id, at(['exclude', 'first'] as const, state.moments.length))
     return
   }
   for (const { method, path, body, allowed } of requestsOf(state, action)) {

@@ -32,7 +32,7 @@ const STATEMENTS: Record<keyof Totals, string> = {
   variant_units: `select ${cell},
     ${counts('assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other excluded_by_hand excluded_by_attribute excluded_by_rate')}
     from variant_units x join runs r on r.id = x.run_id`,
-  variant_metric: `select ${cell}, m.key as measure, ${counts('users exposing unusable')},
+  variant_metric: `select ${cell}, m.key as measure, x.is_crossover, ${counts('users exposing unusable')},
     ${decimals(['events', amounts, ...products].join(' '))}
     from variant_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
   event_quarter: `select x.experiment_id as experiment, to_char(x.quarter at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI') as quarter,

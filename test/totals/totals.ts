@@ -62,12 +62,13 @@ export type VariantUnitsRow = Cell & {
 /** A row of `variant_metrics`, with the sums of products, such as `num_pre_num`. */
 export type VariantMetricRow = Cell & {
   measure: string
+  is_crossover: boolean
   users: number
   exposing: number
   events: string
   unusable: number
 } & Amounts &
-  Record<string, string | number>
+  Record<string, string | number | boolean>
 /** A row of `event_quarters`. Variant 0: the event names none. */
 type EventQuarterRow = {
   experiment: number
