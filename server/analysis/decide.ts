@@ -82,7 +82,7 @@ export function decideRun(
   }
   return {
     decision,
-    warnings: [...problems.map(sentence), ...findWarnings(statistics, metrics)],
+    warnings: [...problems.map(sentence), ...findWarnings(statistics, ratios, metrics)],
     evidence: { problems, readings, judged },
   }
 }

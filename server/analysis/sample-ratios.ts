@@ -1,5 +1,6 @@
 import { anytimeExclusionRates, exclusionRatesOverPeriods } from '../statistics/exclusion-rates.ts'
 import { anytimeSampleRatio, MISMATCH_THRESHOLD, sampleRatioOverPeriods } from '../statistics/sample-ratio.ts'
+import { excludedOf, exposedOf } from './counts.ts'
 import type { RunStatistics, Suspect, UnitCounts, Variant } from './statistics.ts'
 
 /** Checks that the variants have as many users as allocated; if not, finds the groups of users that deviate. */
@@ -90,11 +91,6 @@ function checkOf({ hasEnded }: RunStatistics, test: Test, sequentialPValue: numb
       : status === 'unexpected_variant' || (sequentialPValue !== null && sequentialPValue < MISMATCH_THRESHOLD)
   return { status, chiSquare, degreesOfFreedom, pValue, sequentialPValue, isMismatch }
 }
-
-/** Counts users who met a variant and are excluded, for any reason. */
-const excludedOf = ({ excluded }: UnitCounts) => Object.values(excluded).reduce((sum, count) => sum + count, 0)
-/** Counts users who met a variant, excluded or not. */
-export const exposedOf = (row: UnitCounts) => row.users + excludedOf(row)
 
 /**
  * Tests the enabled variants: users of a variant that was switched off because it was broken are often excluded.

@@ -3,15 +3,21 @@ import { formatPercent, sentence } from './format-figures.ts'
 import { KINDS } from './kinds.ts'
 import type { MetricResult } from './metric-result.ts'
 import { NOTABLE_SHARE } from './problems.ts'
+import { ratioWarnings, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics, UnitCounts } from './statistics.ts'
 
 /** Finds what a reader should know before the figures, and what does not block the decision. */
 
-export function findWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
+export function findWarnings(
+  statistics: RunStatistics,
+  ratios: SampleRatios,
+  metrics: readonly MetricResult[],
+): string[] {
   const exposed = sum(statistics.units.map(exposedOf))
   if (exposed === 0) return ['Nobody has met a variant yet.']
   return [
     ...disabledWarnings(statistics),
+    ...ratioWarnings(statistics, ratios),
     ...userWarnings(statistics, exposed),
     ...periodWarnings(statistics, metrics),
     ...metrics.flatMap(metricWarnings),

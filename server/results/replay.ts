@@ -33,7 +33,7 @@ export async function replayDays(
   for (const metric of metrics) {
     const spec = query.specs.find((one) => one.metric.key === metric.key)
     if (!spec) continue
-    const rows = await readDaily(em, run, spec.measure, declaredOf(experiment), timeZone)
+    const rows = await readDaily(em, run, spec.measure, declaredOf(experiment), query.question.crossovers, timeZone)
     for (const { day, users, result } of dayEnds(statistics, metric, daysOf(rows))) {
       const known = byDay.get(day) ?? { users: 0, results: [] }
       known.users = Math.max(known.users, users)
