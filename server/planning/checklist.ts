@@ -1,20 +1,13 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { DomainError, notFound } from '../errors.ts'
+import { notFound } from '../errors.ts'
 import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
 import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
 import { type Attached, readAttached } from '../metrics/attached.ts'
-import { hasCovariate, measureOf } from '../metrics/measure.ts'
-import { typeOf } from '../metrics/metric-types.ts'
-import { type Baseline, readBaseline } from './baseline.ts'
-import type { Checklist, PlanSampleSize } from './schema.ts'
-import { planSampleSize } from './service.ts'
+import { askPlanner, LOOKS, type Planner, POWER } from './experiment-plans.ts'
+import type { Checklist } from './schema.ts'
 
 /** Shows the plan of an experiment and what it still lacks before the start. The start locks the plan for the run. */
-
-const DEFAULT_EFFECT = 0.05
-/** The largest correlation that is planned with; at ±1 CUPED would leave no variance, and no users would be needed. */
-const MOST_CORRELATION = 0.99
 
 /**
  * Reads the plan of an experiment, the items that should be settled before the start, and the planner's figures from
@@ -40,7 +33,7 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
   const allocation = [...shares]
     .sort((one, other) => Number(other.is_control) - Number(one.is_control))
     .map((variant) => variant.percent_allocated)
-  const planner = await askPlanner(em, experiment, primaries[0], allocation)
+  const planner = await askPlanner(em, experiment, attached, allocation)
   const items = itemsOf(experiment, primaries, allocation, planner)
   return {
     experiment_id: experimentId,
@@ -52,82 +45,11 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
   }
 }
 
-type Planner = Checklist['planner']
-
-/** Computes the users and days that the planned effect needs, from the events of the last two weeks. */
-async function askPlanner(
-  em: EntityManager,
-  experiment: Experiment,
-  metric: Attached | undefined,
-  allocation: number[],
-): Promise<Planner> {
-  const nothing = { baseline: null, effect: null, total_users: null, users: null, days: null, weeks: null }
-  if (!metric) return { ...nothing, reason: 'No primary metric is attached: attach one to plan for it' }
-  if (typeOf(metric.definition).kind === 'quantile')
-    return {
-      ...nothing,
-      reason: 'Users cannot be planned for a quantile, because its spread depends on the distribution of the values',
-    }
-  const baseline = await readBaseline(em, measureOf(metric.definition))
-  const effect = experiment.planned_effect ?? metric.definition.minimum_detectable_effect ?? DEFAULT_EFFECT
-  const shown = { ...nothing, baseline, effect }
-  if (allocation.length < 2)
-    return { ...shown, reason: 'Fewer than two enabled variants have a share: allocate shares first' }
-  const figures = figuresOf(metric, baseline)
-  if (!figures)
-    return {
-      ...shown,
-      reason: 'The last two weeks have no events from which the metric and its spread can be computed',
-    }
-  try {
-    const { total_users, users, days, weeks } = planSampleSize({
-      metric: figures,
-      confidence_level: 0.95,
-      power: 0.8,
-      covariate_correlation: correlationOf(metric, baseline),
-      method: experiment.analysis_method === 'sequential' ? 'sequential' : 'fixed',
-      tuning: experiment.planned_users ?? undefined,
-      relative_effect: effect,
-      allocation,
-      daily_users: baseline.daily_users,
-      traffic_percent: experiment.traffic_percent,
-    })
-    return { ...shown, total_users, users, days, weeks, reason: null }
-  } catch (error) {
-    if (!(error instanceof DomainError)) throw error
-    return { ...shown, reason: error.message }
-  }
-}
-
-function figuresOf(
-  { definition }: Attached,
-  { level, standard_deviation: spread }: Baseline,
-): PlanSampleSize['metric'] | null {
-  if (level === null || spread === null || !(spread > 1e-12) || Math.abs(level) < 1e-12) return null
-  const { kind } = typeOf(definition)
-  switch (kind) {
-    case 'proportion':
-      return level < 1 ? { type: kind, rate: level } : null
-    case 'ratio':
-      return { type: kind, ratio: level, standard_deviation: spread }
-    case 'mean':
-      return { type: kind, mean: level, standard_deviation: spread }
-    case 'quantile':
-      return null
-  }
-}
-
-function correlationOf({ definition }: Attached, { correlation }: Baseline): number {
-  return hasCovariate(definition) && correlation !== null
-    ? Math.max(-MOST_CORRELATION, Math.min(MOST_CORRELATION, correlation))
-    : 0
-}
-
 function itemsOf(
-  { exposure, analysis_method, planned_users, planned_effect }: Experiment,
+  { exposure, analysis_method: method, planned_users, planned_effect }: Experiment,
   primaries: readonly Attached[],
   allocation: readonly number[],
-  { total_users, days, reason }: Planner,
+  { total_users, days, reason, guardrails }: Planner,
 ): Checklist['items'] {
   const named = primaries.map(({ name }) => name).join(', ')
   const needed =
@@ -156,26 +78,50 @@ function itemsOf(
     },
     {
       item: 'method',
-      is_met: true,
-      message:
-        analysis_method === 'sequential'
-          ? 'Sequential: the results are valid at any time, however often they are read'
-          : analysis_method === 'fixed'
-            ? 'Fixed: the results are read once, when the planned users were exposed'
-            : 'Bayesian: the probability to be better decides, when the planned users were exposed',
+      is_met: method !== 'group_sequential' || planned_users !== null,
+      message: METHOD_MESSAGES[method as Method],
     },
     {
       item: 'planned_effect',
       is_met: planned_effect !== null,
       message:
-        planned_effect === null
-          ? 'planned_effect is not set'
-          : `The planned uplift is ${Number((planned_effect * 100).toPrecision(6))} %`,
+        planned_effect === null ? 'planned_effect is not set' : `The planned uplift is ${percentOf(planned_effect)}`,
     },
     {
       item: 'planned_users',
       is_met: planned_users !== null && (total_users === null || planned_users >= total_users),
       message: `${planned_users === null ? 'planned_users is not set' : `${planned_users} users are planned`}; ${needed}`,
     },
+    ...(guardrails ? [guardrailItem(guardrails)] : []),
   ]
+}
+
+type Method = Checklist['plan']['method']
+const METHOD_MESSAGES: Record<Method, string> = {
+  sequential: 'Sequential: the results are valid at any time, however often they are read',
+  group_sequential: `Group sequential: the results decide at ${LOOKS} looks, equally spaced in the planned users`,
+  fixed: 'Fixed: the results are read once, when the planned users were exposed',
+  bayesian: 'Bayesian: the probability to be better decides, when the planned users were exposed',
+}
+
+const percentOf = (share: number) => `${Number((share * 100).toPrecision(6))} %`
+
+/** Says how probable it is that a harmless treatment passes all guardrails, and which margins are out of reach. */
+function guardrailItem({ at_users, power, total_users, each }: NonNullable<Planner['guardrails']>) {
+  const sentences = each.flatMap(({ name, margin, is_in_reach, total_users: needed, smallest_margin, reason }) => {
+    if (reason !== null) return [`${name} cannot be planned: ${reason}`]
+    if (is_in_reach) return []
+    const shown = (size: number) => (margin.type === 'relative' ? percentOf(size) : `${Number(size.toPrecision(6))}`)
+    const users = needed === null ? 'more users than can be planned' : `about ${needed} users`
+    const margins = smallest_margin === null ? '' : `, or a margin of ${shown(Number(smallest_margin.toPrecision(2)))}`
+    return [`${name} is out of reach: its margin of ${shown(margin.size)} needs ${users}${margins}`]
+  })
+  const isMet = power !== null && power >= POWER
+  if (power !== null && !isMet && total_users !== null)
+    sentences.push(`${percentOf(POWER)} need about ${total_users} users`)
+  const passed =
+    power === null
+      ? 'The guardrails have no figures'
+      : `With ${at_users} users, ${percentOf(Math.round(power * 100) / 100)} of the treatments that do no harm pass all guardrails`
+  return { item: 'guardrails', is_met: isMet, message: [passed, ...sentences].join('; ') }
 }

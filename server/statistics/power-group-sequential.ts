@@ -1,4 +1,3 @@
-import { normalQuantile } from './distributions.ts'
 import {
   DEFAULT_LOOKS,
   efficacyBounds,
@@ -8,7 +7,7 @@ import {
   rootNear,
   spentBeta,
 } from './group-sequential.ts'
-import { criticalValue } from './proportion.ts'
+import { quantileSum } from './power.ts'
 import { above, below, START, type Survivors, survive } from './score-paths.ts'
 
 /** The plan of a group sequential test with equally spaced looks. */
@@ -60,7 +59,7 @@ export function groupSequentialDesign({
   const { fractions, efficacy, futility } = boundsOf({ looks, confidenceLevel, power })
   const underNull = stoppingProbabilities(fractions, efficacy.zBounds, futility, 0)
   const underEffect = stoppingProbabilities(fractions, efficacy.zBounds, futility, drift)
-  const fixed = criticalValue(confidenceLevel) + normalQuantile(power)
+  const fixed = quantileSum({ confidenceLevel, power })
   const noFutility = fractions.map(() => -Infinity)
   const driftWithoutFutility = rootNear(
     fixed,
@@ -90,6 +89,14 @@ export function groupSequentialDesign({
     expectedUnderEffect: inflation * expectedFraction(fractions, underEffect),
   }
 }
+
+/**
+ * Computes the users of a group sequential test as a multiple of the users of a fixed test of the same power.
+ * @throws RangeError for a plan outside its range
+ * @see `groupSequentialDesign`
+ */
+export const inflationOfLooks = ({ looks, confidenceLevel, power }: LooksPlan) =>
+  (plannedDrift(looks, confidenceLevel, power) / quantileSum({ confidenceLevel, power })) ** 2
 
 /**
  * Computes the power of a group sequential test whose bounds are obeyed: the probability that a look is significant, in

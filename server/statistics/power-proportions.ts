@@ -32,11 +32,33 @@ export function powerOfProportions(
   users: Users,
   confidenceLevel: number,
 ): number {
+  const { upper, lower } = excess(controlRate, treatmentRate, users, confidenceLevel)
+  return normalCdf(upper) + normalCdf(lower)
+}
+
+/**
+ * Computes the expected z of the pooled two-proportion z-test: a z-test of unit variance with this expected z is
+ * significant in the direction of the difference as often as the pooled test is.
+ * @returns 0 at least, about 0 for equal rates
+ * @throws RangeError for a figure outside its range
+ * @see `powerOfProportions`
+ */
+export function expectedZOfProportions(
+  controlRate: number,
+  treatmentRate: number,
+  users: Users,
+  confidenceLevel: number,
+): number {
+  return Math.max(0, criticalValue(confidenceLevel) + excess(controlRate, treatmentRate, users, confidenceLevel).upper)
+}
+
+/** The expected distances beyond the two critical values, in standard deviations under the alternative. */
+function excess(controlRate: number, treatmentRate: number, users: Users, confidenceLevel: number) {
   const za = criticalValue(confidenceLevel)
   checkUsers(users)
   const { pooled, unpooled } = standardDeviations(controlRate, treatmentRate, users.treatment / users.control)
   const difference = Math.abs(treatmentRate - controlRate) * Math.sqrt(users.control)
-  return normalCdf((difference - za * pooled) / unpooled) + normalCdf((-difference - za * pooled) / unpooled)
+  return { upper: (difference - za * pooled) / unpooled, lower: (-difference - za * pooled) / unpooled }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { normalQuantile } from './distributions.ts'
 import { checkPlan, type Plan, quantileSum } from './power.ts'
-import { sequentialMultiplier } from './sequential.ts'
+import { above, below, START, type Survivors, survive } from './score-paths.ts'
+import { confidenceSequence, sequentialMultiplier } from './sequential.ts'
 
 /**
  * Users of both variants together, before rounding up: for a fixed horizon, for a confidence sequence, and their
@@ -39,3 +40,36 @@ export function sequentialSampleSize(sd: number, difference: number, plan: Plan,
     else below = middle
   }
 }
+
+/** The looks by which the expected number of users of a confidence sequence is computed. */
+const LOOKS = 40
+
+/**
+ * Computes the expected number of users of an experiment that ends as soon as a confidence sequence excludes 0 at one
+ * of 40 equally spaced looks, and at the planned users otherwise.
+ * @param z true difference in standard errors, once the planned users are there
+ * @param planned users of both variants
+ * @param tuning as for `confidenceSequence`
+ * @returns as a share of the planned users
+ * @see docs/inference.md, "Power"
+ */
+export function expectedShareOfSequence(z: number, planned: number, confidenceLevel: number, tuning: number): number {
+  let survivors: Survivors = START
+  let share = 1
+  for (let look = 1; look < LOOKS; look++) {
+    const time = look / LOOKS
+    const bound = sequentialMultiplier(planned * time, confidenceLevel, tuning) * Math.sqrt(time)
+    const stops = above(survivors, time, bound, z).probability + below(survivors, time, -bound, z).probability
+    share -= stops * (1 - time)
+    survivors = survive(survivors, time, [-bound, bound], z)
+  }
+  return share
+}
+
+/**
+ * Computes the half width of the one-sided confidence sequence, in standard errors.
+ * @param n users of both variants, above 0
+ * @param tuning as for `confidenceSequence`
+ */
+export const oneSidedMultiplier = (n: number, confidenceLevel: number, tuning: number) =>
+  confidenceSequence({ difference: 0, standardError: 1, n }, confidenceLevel, tuning).halfWidthOneSided

@@ -1,0 +1,129 @@
+import { expect, test } from 'vitest'
+import { onOneDatabase } from '../support/app.ts'
+
+const USERS = 60
+const PLANNED = 3000
+
+onOneDatabase('the start checklist', (app) => {
+  let made: ReturnType<typeof makePlanned> | undefined
+  const readPlanned = () => (made ??= makePlanned())
+
+  /** Reads the checklist of an experiment that is planned for an effect of 20 %; a third of 60 users bought lately. */
+  async function makePlanned() {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment(
+      { control: 50, treatment: 50 },
+      { planned_effect: 0.2, planned_users: PLANNED, analysis_method: 'group_sequential', traffic_percent: 50 },
+    )
+    const types = ['bought', 'called', 'failed'].map((type) => `${type} ${experiment.id}`)
+    const [bought, called, failed] = types as [string, string, string]
+    for (let user = 0; user < USERS; user++) {
+      const events = [`seen ${experiment.id}`]
+      if (user % 3 === 0) events.push(bought)
+      if (user % 2 === 0) events.push(called)
+      if (user % 20 === 0) events.push(failed)
+      for (const type of events) await api.record({ user_id: `planned ${experiment.id} ${user}`, type })
+    }
+    await platform.reporting.totals.catchUp()
+    const define = (type: string, more: object = {}) =>
+      api.ok('POST', '/api/metrics', {
+        name: type,
+        definition: { type: 'proportion', event_type: type, covariate_days: 0, ...more },
+      })
+    const margin = (size: number) => ({ direction: 'decrease', guardrail_margin: { type: 'relative', size } })
+    const metrics = [
+      [await define(bought), 'primary'],
+      [await define(called, margin(0.2)), 'guardrail'],
+      [await define(failed, margin(0.02)), 'guardrail'],
+      [await define(`never ${experiment.id}`), 'guardrail'],
+    ]
+    await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+      metrics: metrics.map(([{ id }, role]) => ({ metric_id: id, role })),
+    })
+    return api.ok('GET', `/api/experiments/${experiment.id}/checklist`)
+  }
+
+  test('shows the plans of three methods side by side, with the power at the planned users', async () => {
+    const { api } = app()
+    const { planner, items } = await readPlanned()
+    expect(planner.plans.map(({ method }: { method: string }) => method)).toEqual([
+      'fixed',
+      'group_sequential',
+      'sequential',
+    ])
+    const asked = {
+      metric: { type: 'proportion', rate: planner.baseline.level },
+      relative_effect: 0.2,
+      tuning: PLANNED,
+    }
+    for (const plan of planner.plans) {
+      const { method, total_users, users, days, weeks, inflation, expected_users, power_at_planned_users, peeking } =
+        plan
+      const alone = await api.ok('POST', '/api/planning/sample-size', {
+        ...asked,
+        method,
+        daily_users: planner.baseline.daily_users,
+        traffic_percent: 50,
+      })
+      expect(alone).toMatchObject({ total_users, users, days, weeks, inflation, expected_users })
+      const { power } = await api.ok('POST', '/api/planning/power', {
+        ...asked,
+        method,
+        users: [PLANNED / 2, PLANNED / 2],
+      })
+      expect(power_at_planned_users).toBeCloseTo(power, 12)
+      expect(peeking).toMatch(/^The results (are|may be) read .*\S{3}$/)
+    }
+    const [fixed, looks, any] = planner.plans
+    expect(looks.total_users / fixed.total_users).toBeCloseTo(1.05, 2)
+    expect(any.total_users).toBeGreaterThan(looks.total_users)
+    expect(fixed.power_at_planned_users).toBeGreaterThan(looks.power_at_planned_users)
+    expect(looks.power_at_planned_users).toBeGreaterThan(any.power_at_planned_users)
+    expect(planner).toMatchObject({ total_users: looks.total_users, users: looks.users, days: looks.days })
+    expect(items).toContainEqual({
+      item: 'method',
+      is_met: true,
+      message: 'Group sequential: the results decide at 5 looks, equally spaced in the planned users',
+    })
+  })
+
+  test('counts the guardrails, each by its own baseline and margin, and names what is out of reach', async () => {
+    const { api } = app()
+    const { planner, items } = await readPlanned()
+    const { at_users, power, total_users, each } = planner.guardrails
+    const [called, failed, never] = each
+    expect(at_users).toBe(PLANNED)
+    const guardrailOf = (shown: { baseline: { level: number }; margin: object }) => ({
+      metric: { type: 'proportion', rate: shown.baseline.level },
+      margin: shown.margin,
+      direction: 'decrease',
+    })
+    const expected = await api.ok('POST', '/api/planning/power', {
+      metric: { type: 'proportion', rate: 0.3 },
+      method: 'group_sequential',
+      users: [PLANNED / 2, PLANNED / 2],
+      guardrails: [guardrailOf(called), guardrailOf(failed)],
+    })
+    expect({ power, total_users }).toEqual({
+      power: expect.closeTo(expected.guardrails.power, 12),
+      total_users: expected.guardrails.total_users,
+    })
+    expect(called).toMatchObject({ ...expected.guardrails.each[0], reason: null, is_in_reach: true })
+    expect(failed).toMatchObject({ ...expected.guardrails.each[1], reason: null, is_in_reach: false })
+    expect(never).toMatchObject({ power: null, is_in_reach: null, reason: expect.stringContaining('no events') })
+    const item = items.find(({ item }: { item: string }) => item === 'guardrails')
+    expect(item.is_met).toBe(false)
+    expect(item.message).toContain(
+      `${failed.name} is out of reach: its margin of 2 % needs about ${failed.total_users}`,
+    )
+    expect(item.message).not.toContain(`${called.name} is`)
+  })
+
+  test('asks for planned users where the looks are shares of them', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { analysis_method: 'group_sequential' })
+    const { items, planner } = await api.ok('GET', `/api/experiments/${experiment.id}/checklist`)
+    expect(items.find(({ item }: { item: string }) => item === 'method')).toMatchObject({ is_met: false })
+    expect(planner).toMatchObject({ plans: [], guardrails: null, reason: expect.stringContaining('No primary metric') })
+  })
+})
