@@ -10,7 +10,16 @@ type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'immature' | 'large
  */
 export type Format2 = Omit<
   RunStatistics,
-  'format' | 'question' | 'units' | 'segments' | 'metrics' | 'conversions' | 'looks' | 'decisions' | 'seenEventTypes'
+  | 'format'
+  | 'question'
+  | 'units'
+  | 'segments'
+  | 'metrics'
+  | 'conversions'
+  | 'looks'
+  | 'decisions'
+  | 'eventsBeforeStart'
+  | 'seenEventTypes'
 > & {
   format: 2
   question: Omit<Question, QuestionAdditions>
@@ -35,6 +44,7 @@ export function fromFormat2(old: Format2): RunStatistics {
     segments: old.segments?.map(segmentOf) ?? null,
     looks: [],
     decisions: [],
+    eventsBeforeStart: 0,
     seenEventTypes: null,
   }
 }

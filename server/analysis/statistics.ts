@@ -39,6 +39,11 @@ export type RunStatistics = {
   looks: Look[]
   /** The recorded decisions of the run; empty where the question departs from the plan. */
   decisions: RecordedDecision[]
+  /**
+   * Stored events that name a variant at a time after the run before and before this run, or at any time where there is
+   * no run: they count nowhere. Counted among the latest 10,000 events of that time.
+   */
+  eventsBeforeStart: number
   /** The event types that exposed users sent; null unless a metric has no event. */
   seenEventTypes: { type: string; users: number; events: number }[] | null
   /** The groups of users that may cause a sample-ratio mismatch; empty where there is none. */

@@ -14,10 +14,11 @@ export function findWarnings(
   metrics: readonly MetricResult[],
 ): string[] {
   const exposed = sum(statistics.units.map(exposedOf))
-  if (exposed === 0) return ['Nobody has met a variant yet.']
+  if (exposed === 0) return [...beforeStartWarnings(statistics), 'Nobody has met a variant yet.']
   return [
     ...disabledWarnings(statistics),
     ...ratioWarnings(statistics, ratios),
+    ...beforeStartWarnings(statistics),
     ...userWarnings(statistics, exposed),
     ...periodWarnings(statistics, metrics),
     ...metrics.flatMap(metricWarnings),
@@ -32,6 +33,14 @@ const disabledWarnings = ({ variants }: RunStatistics): string[] =>
       ({ variantName }) =>
         `Variant ${variantName} is switched off: its figures stay, and it takes no part in the decision.`,
     )
+function beforeStartWarnings({ eventsBeforeStart: events, run }: RunStatistics): string[] {
+  if (events === 0) return []
+  const named = events === 1 ? '1 event names a variant' : `${events} events name a variant`
+  const when = run === null ? 'before the experiment has started' : 'at a time before the run began'
+  return [
+    `Not counted: ${named} ${when}. To take over an experiment that was decided elsewhere, give started_at at its start.`,
+  ]
+}
 
 /** @param exposed users who met a variant, excluded or not */
 function userWarnings({ units, question }: RunStatistics, exposed: number): string[] {

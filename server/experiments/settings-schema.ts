@@ -84,7 +84,8 @@ export const SETTINGS = {
   auto_start: setting({
     input: optional(z.boolean()).meta({
       description:
-        'true: the first check that names the draft starts it. By default true, or false if a start is scheduled',
+        'true: the first check of the draft, or event that names a variant, starts it. By default true, or false if a start ' +
+        'is scheduled',
     }),
     output: z.boolean(),
     default: true,

@@ -4,6 +4,7 @@ import { checkRatios } from '../analysis/sample-ratios.ts'
 import { FORMAT, type MetricSums, type RunStatistics, type Variant } from '../analysis/statistics.ts'
 import { NO_SUMS } from '../analysis/sums.ts'
 import type { Experiment, Run } from '../experiments/entity.ts'
+import { countBeforeStart } from './before-start.ts'
 import { readCapped, readCappedRaw } from './caps.ts'
 import { ENGINE_VERSION } from './engine.ts'
 import { readQuantile, readQuantileRaw } from './quantiles.ts'
@@ -46,6 +47,7 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
       users,
     })),
     ...(await readRecords(em, query)),
+    eventsBeforeStart: await countBeforeStart(em, experiment.id, run),
     seenEventTypes: null,
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(query, metrics, rows, question.dimension),

@@ -80,6 +80,7 @@ export function run(
     conversions: [],
     looks: [],
     decisions: [],
+    eventsBeforeStart: 0,
     seenEventTypes: null,
     suspects: [],
     segments: null,
