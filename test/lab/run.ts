@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
+import { runGrid } from './grid/grid.ts'
 import { alarmsOverLooks, QUICK_RUNS, runLaboratory, scenarios } from './laboratory.ts'
 import { alarmsByLook, dotPlot } from './plots.ts'
 import type { Expectation, Measured } from './scenario.ts'
@@ -12,13 +13,20 @@ not as stated.
 
   --runs 20000   simulated experiments of the cheapest scenario; others take a share of them
   --seed 20261126
-  --quick        5,000 runs, and nothing is written`
+  --quick        5,000 runs, and nothing is written
+  --grid         simulates whole experiments, look by look, and lets the platform's analysis decide them: see the
+                 section "The grid" of docs/laboratory.md. Finished cells are kept in docs/laboratory/grid.json
+  --only TEXT    with --grid: only the cells whose group or name contains this text
+  --grid-runs N  with --grid: N experiments in every cell, and nothing is written`
 
 const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '20000' },
     seed: { type: 'string', default: '20261126' },
     quick: { type: 'boolean', default: false },
+    grid: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    'grid-runs': { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 })
@@ -124,5 +132,12 @@ function writePage(figures: readonly Measured[], runs: number, seed: number) {
   )
 }
 
+async function grid(only: string, runs: number | null) {
+  const { wrong } = await runGrid(only, runs)
+  for (const name of wrong) console.log(`NOT AS STATED: ${name}`)
+  if (wrong.length > 0) process.exitCode = 1
+}
+
 if (values.help) console.log(HELP)
+else if (values.grid) await grid(values.only, values['grid-runs'] === undefined ? null : Number(values['grid-runs']))
 else laboratory(values.quick ? QUICK_RUNS : Number(values.runs), Number(values.seed), values.quick)
