@@ -1,5 +1,9 @@
 import { expect, test } from 'vitest'
 import { scaleOf } from '../support/scale.ts'
+import { quickCells } from './grid/cells.ts'
+import { describeCell, isAsStated } from './grid/describe.ts'
+import { measureCell } from './grid/measure.ts'
+import { seedOf } from './grid/store.ts'
 import { runLaboratory } from './laboratory.ts'
 
 test('every statistical method has its stated error rate, coverage and power in simulated experiments', () => {
@@ -9,3 +13,8 @@ test('every statistical method has its stated error rate, coverage and power in 
   for (const { share, runs } of figures) expect(Number.isFinite(share) && runs >= 20).toBe(true)
   expect(figures.filter(({ isRight }) => !isRight)).toEqual([])
 }, 900_000)
+
+test.for(quickCells)('decisions of whole experiments are rarely false: $name', (cell) => {
+  const result = { runs: cell.runs, seconds: 0, tally: measureCell(cell, cell.runs, seedOf(cell, 0)) }
+  expect(isAsStated(cell, result), describeCell(cell, result)).toBe(true)
+})

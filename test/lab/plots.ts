@@ -4,12 +4,12 @@ import type { Measured } from './scenario.ts'
 /** Draws plots as static SVG, without scripts and fonts. */
 
 const [WIDTH, LEFT, ROW, TOP] = [760, 330, 22, 40]
-const COLORS = { right: '#1a7f37', wrong: '#cf222e', shown: '#8250df', axis: '#57606a', grid: '#d0d7de' }
+export const COLORS = { right: '#1a7f37', wrong: '#cf222e', shown: '#8250df', axis: '#57606a', grid: '#d0d7de' }
 
-const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
-const round = (value: number) => Math.round(value * 100) / 100
+export const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('"', '&quot;')
+export const round = (value: number) => Math.round(value * 100) / 100
 
-function frame(height: number, title: string, content: string[]): string {
+export function frame(height: number, title: string, content: string[]): string {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" font-family="sans-serif" font-size="12" role="img" aria-label="${escaped(title)}">`,
     `<rect width="${WIDTH}" height="${height}" fill="white"/>`,

@@ -1,6 +1,9 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { runGrid } from './grid/grid.ts'
+import { gridSection } from './grid/page.ts'
+import { falseDecisionsPlot, powerPlot } from './grid/plots.ts'
+import { type GridResults, readResults } from './grid/store.ts'
 import { alarmsOverLooks, QUICK_RUNS, runLaboratory, scenarios } from './laboratory.ts'
 import { alarmsByLook, dotPlot } from './plots.ts'
 import type { Expectation, Measured } from './scenario.ts'
@@ -127,13 +130,36 @@ function writePage(figures: readonly Measured[], runs: number, seed: number) {
       '',
       '![False alarms by look](laboratory/looks.svg)',
       '',
+      ...gridLines(readResults()),
       ...sections,
     ].join('\n'),
   )
 }
 
+const [GRID_START, GRID_END] = ['<!-- The grid starts here. -->', '<!-- The grid ends here. -->']
+const gridLines = (results: GridResults | null) => [
+  GRID_START,
+  '',
+  ...(results ? gridSection(results) : []),
+  GRID_END,
+  '',
+]
+
+/** Replaces the section of the grid in the page, and its plots. */
+function writeGrid(results: GridResults) {
+  const page = new URL('laboratory.md', DOCS)
+  const text = readFileSync(page, 'utf8')
+  const [start, end] = [text.indexOf(GRID_START), text.indexOf(GRID_END)]
+  if (start < 0 || end < 0) throw new Error('docs/laboratory.md has no place for the grid: run npm run lab first')
+  const lines = gridLines(results).join('\n').trimEnd()
+  writeFileSync(page, `${text.slice(0, start)}${lines}${text.slice(end + GRID_END.length)}`)
+  writeFileSync(new URL('laboratory/grid-false-decisions.svg', DOCS), falseDecisionsPlot(results))
+  writeFileSync(new URL('laboratory/grid-power.svg', DOCS), powerPlot(results))
+}
+
 async function grid(only: string, runs: number | null) {
-  const { wrong } = await runGrid(only, runs)
+  const { results, wrong } = await runGrid(only, runs)
+  if (runs === null) writeGrid(results)
   for (const name of wrong) console.log(`NOT AS STATED: ${name}`)
   if (wrong.length > 0) process.exitCode = 1
 }

@@ -161,6 +161,28 @@ const effects: Cell[] = (
 
 export const cells: readonly Cell[] = [...named, ...design, ...variances, ...margins, ...effects]
 
+/** Cells that a few experiments suffice for to show a gross fault, with the number of experiments. */
+export const quickCells: readonly Cell[] = [
+  ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 100 })),
+  ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 40 })),
+  cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ALL, 100),
+  cell(
+    'margins',
+    {
+      control: 90,
+      share: 0.002,
+      margin: 0.5,
+      marginType: 'absolute',
+      guardrailDirection: 'decrease',
+      guardrails: 1,
+      isHarmful: true,
+      uplift: 0.5,
+    },
+    ALL,
+    100,
+  ),
+]
+
 /** Names what differs between cells. */
 function nameOf(conditions: Conditions): string {
   const { kind, share, control, hasCovariate, variants, periods, primaries, guardrails, spacing, plannedUsers } =
