@@ -15,19 +15,22 @@ test.for([
   [2000, 0.1],
   [300, 0.9],
   [100_000, 0.5],
-] as const)('binomial numbers of %i trials with probability %f have their mean, variance and third moment', ([n, p]) => {
-  const random = createRandom(3)
-  const [draws, q] = [100_000, 1 - p]
-  const [mean, sd] = [n * p, Math.sqrt(n * p * q)]
-  const moments = [0, 0, 0]
-  for (let draw = 0; draw < draws; draw++) {
-    const z = (random.binomial(n, p) - mean) / sd
-    for (const power of [1, 2, 3]) moments[power - 1] = (moments[power - 1] as number) + z ** power / draws
-  }
-  expect(moments[0]).toBeCloseTo(0, 1)
-  expect(moments[1]).toBeCloseTo(1, 1)
-  expect(moments[2] as number).toBeCloseTo((q - p) / sd, 1)
-})
+] as const)(
+  'binomial numbers of %i trials with probability %f have their mean, variance and third moment',
+  ([n, p]) => {
+    const random = createRandom(3)
+    const [draws, q] = [100_000, 1 - p]
+    const [mean, sd] = [n * p, Math.sqrt(n * p * q)]
+    const moments = [0, 0, 0]
+    for (let draw = 0; draw < draws; draw++) {
+      const z = (random.binomial(n, p) - mean) / sd
+      for (const power of [1, 2, 3]) moments[power - 1] = (moments[power - 1] as number) + z ** power / draws
+    }
+    expect(moments[0]).toBeCloseTo(0, 1)
+    expect(moments[1]).toBeCloseTo(1, 1)
+    expect(moments[2] as number).toBeCloseTo((q - p) / sd, 1)
+  },
+)
 
 describe('simulated users', () => {
   test.for(['proportion', 'count', 'revenue', 'ratio'] as const)(
