@@ -22,10 +22,11 @@ export function isAsStated({ methods }: Cell, result: CellResult | undefined): b
   return methods.every((method) => {
     const tally = result.tally.methods[method]
     if (!tally) return false
-    const { falseDecisions, falsePasses, covered, runs } = tally
+    const { falseDecisions, falsePasses, falseAlerts, covered, runs } = tally
     return (
       isRare(falseDecisions, runs) &&
       isRare(falsePasses, runs) &&
+      isRare(falseAlerts, runs) &&
       (method !== 'sequential' || (coversEnough(covered.alwaysValid) && coversEnough(covered.alwaysValidUplift)))
     )
   })
@@ -43,13 +44,14 @@ export function describeCell(cell: Cell, result: CellResult): string {
   ]
   const figures = all.flatMap(([name, tally]) => {
     if (!tally) return []
-    const { runs, falseDecisions, falsePasses, rightShips, users, regret, blocked } = tally
+    const { runs, falseDecisions, falsePasses, falseAlerts, rightShips, users, regret, blocked } = tally
     const parts = [`${name} ${percent(falseDecisions / runs)}`]
     if (cell.conditions.isHarmful) parts.push(`passed ${percent(falsePasses / runs)}`)
     if (cell.group === 'effects')
       parts.push(
         `power ${percent(rightShips / runs)}, ${(users / runs / (cell.conditions.plannedUsers ?? 1)).toFixed(2)} sizes, regret ${percent(regret / runs)}`,
       )
+    if (falseAlerts > 0) parts.push(`alerts ${percent(falseAlerts / runs)}`)
     if (blocked > 0) parts.push(`blocked ${percent(blocked / runs)}`)
     return parts.join(' ')
   })

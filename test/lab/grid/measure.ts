@@ -21,6 +21,8 @@ export type Tally = {
   falseDecisions: number
   /** Experiments that shipped a treatment which is better. */
   rightShips: number
+  /** Experiments with an alert that a treatment does harm, which does none. */
+  falseAlerts: number
   blocked: number
   /** Experiments in which a guardrail that is worse by its margin passed. */
   falsePasses: number
@@ -45,6 +47,7 @@ export const newTally = (): Tally => ({
   falseStops: 0,
   falseDecisions: 0,
   rightShips: 0,
+  falseAlerts: 0,
   blocked: 0,
   falsePasses: 0,
   users: 0,
@@ -85,7 +88,7 @@ export function measureCell({ conditions, methods, group }: Cell, runs: number, 
       const isLast = look === sizes.length - 1
       // Experiments with an effect end when they are decided.
       for (const [index, statistics] of experiment.statistics.entries())
-        if (group !== 'effects' || !watches[index]?.isDecided()) watches[index]?.look(statistics, users, truth, isLast)
+        if (group !== 'effects' || !watches[index]?.isDecided()) watches[index]?.look(statistics, truth, isLast)
       if (conditions.periods > 1) continue
       const [statistics] = experiment.statistics as [RunStatistics]
       rules.plain.verdicts(plainTest(statistics), users)
@@ -104,7 +107,7 @@ type Truth = { difference: number; uplift: number }
 function watch(tally: Tally, conditions: Conditions) {
   const { isHarmful } = conditions
   const isHelpful = conditions.uplift > 0
-  const seen = { ship: false, stop: false, pass: false, blocked: false, end: null as number | null }
+  const seen = { ship: false, stop: false, pass: false, alert: false, blocked: false, end: null as number | null }
   const misses: Partial<Record<IntervalName, boolean>> = {}
   const decide = (outcome: string, users: number) => {
     if (outcome === 'ship') seen.ship = true
@@ -118,12 +121,13 @@ function watch(tally: Tally, conditions: Conditions) {
   }
   return {
     isDecided: () => seen.end !== null,
-    look(statistics: RunStatistics, users: number, truth: Truth, isLast: boolean) {
-      const { analysis, decisions } = lookAtRun(statistics)
-      for (const { outcome, users } of decisions) decide(outcome, users)
+    look(statistics: RunStatistics, truth: Truth, isLast: boolean) {
+      const analysis = lookAtRun(statistics)
+      for (const { outcome, users } of statistics.decisions) decide(outcome, users)
+      seen.alert ||= analysis.decision.harms.length > 0
       seen.blocked ||= analysis.decision.outcome === 'blocked'
       const comparison = analysis.metrics[0]?.comparisons[0]
-      if (isHarmful && mayPass(statistics, users))
+      if (isHarmful)
         seen.pass ||= analysis.metrics.some(({ comparisons }) => comparisons[0]?.guardrail?.verdict === 'passed')
       cover('alwaysValid', comparison?.alwaysValid?.interval, truth.difference)
       cover('alwaysValidUplift', comparison?.alwaysValid?.upliftInterval, truth.uplift)
@@ -145,6 +149,7 @@ function watch(tally: Tally, conditions: Conditions) {
       tally.falseStops += Number(seen.stop && !isHarmful)
       tally.falseDecisions += Number(falseShip || (seen.stop && !isHarmful))
       tally.rightShips += Number(seen.ship && !falseShip)
+      tally.falseAlerts += Number(seen.alert && !isHarmful)
       tally.blocked += Number(seen.blocked)
       tally.falsePasses += Number(seen.pass)
       tally.users += seen.end ?? users
@@ -158,10 +163,6 @@ function watch(tally: Tally, conditions: Conditions) {
 }
 
 type Bounds = { lower: number | null; upper: number | null }
-
-/** A guardrail is read when the method may be read: a sequential one at all looks, others from the planned size on. */
-const mayPass = ({ question, hasEnded }: RunStatistics, users: number) =>
-  question.method === 'sequential' || hasEnded || (question.plannedUsers !== null && users === question.plannedUsers)
 
 /** The share of the horizon's users who are given the worse variant, where the treatment is better. */
 function regretOf({ uplift, control, plannedUsers }: Conditions, isShipped: boolean, users: number): number {
