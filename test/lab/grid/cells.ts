@@ -131,7 +131,7 @@ const margins: Cell[] = [
   ]),
 )
 
-const POWER = 0.8
+export const POWER = 0.8
 /** The users of a fixed test of two variants that finds the uplift with 80 % power. */
 function sizeOf(kind: ValueKind, share: number, control: number, uplift: number): number {
   const { mean, variance } = momentsOf(kind, share)

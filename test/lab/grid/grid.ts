@@ -1,6 +1,6 @@
-import { type Cell, cells } from './cells.ts'
+import { type Cell, cells, quickCells } from './cells.ts'
 import { describeCell, isAsStated } from './describe.ts'
-import { addTally, newCellTally } from './measure.ts'
+import { addTally, measureCell, newCellTally } from './measure.ts'
 import { inThreads, threads } from './pool.ts'
 import { type CellResult, type GridResults, keyOf, resumeResults, seedOf, writeResults } from './store.ts'
 
@@ -30,7 +30,7 @@ export async function runGrid(only: string, runs: number | null): Promise<{ resu
     open.flatMap((cell) => partsOf(cell, runsOf(cell))),
     (part, { tally, seconds }) => {
       const cell = cells[part.cell] as Cell
-      const soFar = pending.get(cell) ?? { runs: 0, seconds: 0, tally: newCellTally(cell.methods) }
+      const soFar = pending.get(cell) ?? { runs: 0, seconds: 0, tally: newCellTally(cell) }
       addTally(soFar.tally, tally)
       soFar.runs += part.runs
       soFar.seconds += seconds
@@ -47,6 +47,22 @@ export async function runGrid(only: string, runs: number | null): Promise<{ resu
   const all = { ...results, cells: { ...results.cells, ...measured } }
   const wrong = chosen.filter((cell) => !isAsStated(cell, all.cells[keyOf(cell)]))
   return { results: all, wrong: wrong.map(({ group, name }) => `${group}: ${name}`) }
+}
+
+/** Measures a few cells with few experiments, and prints them. @returns the names of cells that are not as stated */
+export function measureQuickly(): string[] {
+  return quickCells.flatMap((cell) => {
+    const result = measureOnce(cell)
+    console.log(describeCell(cell, result))
+    return isAsStated(cell, result) ? [] : [`${cell.group}: ${cell.name}`]
+  })
+}
+
+/** Measures a cell in this thread. */
+export function measureOnce(cell: Cell): CellResult {
+  const start = performance.now()
+  const tally = measureCell(cell, cell.runs, seedOf(cell, 0))
+  return { runs: cell.runs, seconds: (performance.now() - start) / 1000, tally }
 }
 
 function partsOf(cell: Cell, runs: number): Part[] {

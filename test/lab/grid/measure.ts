@@ -21,6 +21,8 @@ export type Tally = {
   falseDecisions: number
   /** Experiments that shipped a treatment which is better. */
   rightShips: number
+  /** Of these, the experiments that shipped it first at each look; only of experiments with an effect. */
+  shipsByLook: number[]
   /** Experiments with an alert that a treatment does harm, which does none. */
   falseAlerts: number
   blocked: number
@@ -41,12 +43,13 @@ export type CellTally = { methods: Partial<Record<Method, Tally>>; rules: Record
 /** The users whom a decision concerns, as a multiple of the planned users. */
 const HORIZON = 10
 
-export const newTally = (): Tally => ({
+const newTally = (looks: number): Tally => ({
   runs: 0,
   falseShips: 0,
   falseStops: 0,
   falseDecisions: 0,
   rightShips: 0,
+  shipsByLook: Array.from({ length: looks }, () => 0),
   falseAlerts: 0,
   blocked: 0,
   falsePasses: 0,
@@ -55,9 +58,10 @@ export const newTally = (): Tally => ({
   covered: Object.fromEntries(INTERVALS.map((name) => [name, { count: 0, of: 0 }])) as Tally['covered'],
 })
 
-export function newCellTally(methods: readonly Method[]): CellTally {
-  const rules = Object.fromEntries(RULES.map((rule) => [rule, newTally()])) as CellTally['rules']
-  return { methods: Object.fromEntries(methods.map((method) => [method, newTally()])), rules }
+export function newCellTally({ methods, group, conditions }: Cell): CellTally {
+  const make = () => newTally(group === 'effects' ? conditions.looks : 0)
+  const rules = Object.fromEntries(RULES.map((rule) => [rule, make()])) as CellTally['rules']
+  return { methods: Object.fromEntries(methods.map((method) => [method, make()])), rules }
 }
 
 /** Adds all numbers of one tally to those of another. */
@@ -70,9 +74,10 @@ export function addTally<Numbers extends object>(into: Numbers, more: Numbers): 
 }
 
 /** Simulates `runs` experiments. The same seed gives the same counts. */
-export function measureCell({ conditions, methods, group }: Cell, runs: number, seed: number): CellTally {
+export function measureCell(cell: Cell, runs: number, seed: number): CellTally {
+  const { conditions, methods, group } = cell
   const random = createRandom(seed)
-  const tally = newCellTally(methods)
+  const tally = newCellTally(cell)
   for (let run = 0; run < runs; run++) {
     const experiment = createExperiment(random, conditions, methods)
     const watches = methods.map((method) => watch(tally.methods[method] as Tally, conditions))
@@ -107,10 +112,21 @@ type Truth = { difference: number; uplift: number }
 function watch(tally: Tally, conditions: Conditions) {
   const { isHarmful } = conditions
   const isHelpful = conditions.uplift > 0
-  const seen = { ship: false, stop: false, pass: false, alert: false, blocked: false, end: null as number | null }
+  const seen = {
+    ship: false,
+    stop: false,
+    pass: false,
+    alert: false,
+    blocked: false,
+    shipped: null as number | null,
+    end: null as number | null,
+  }
   const misses: Partial<Record<IntervalName, boolean>> = {}
   const decide = (outcome: string, users: number) => {
-    if (outcome === 'ship') seen.ship = true
+    if (outcome === 'ship') {
+      seen.ship = true
+      seen.shipped ??= users
+    }
     if (outcome === 'stop') seen.stop = true
     seen.end ??= users
   }
@@ -150,6 +166,9 @@ function watch(tally: Tally, conditions: Conditions) {
       tally.falseDecisions += Number(falseShip || (seen.stop && !isHarmful))
       tally.rightShips += Number(seen.ship && !falseShip)
       tally.falseAlerts += Number(seen.alert && !isHarmful)
+      const shipped =
+        tally.shipsByLook.length > 0 && seen.shipped !== null ? looksOf(conditions).indexOf(seen.shipped) : -1
+      if (shipped >= 0) tally.shipsByLook[shipped] = (tally.shipsByLook[shipped] as number) + 1
       tally.blocked += Number(seen.blocked)
       tally.falsePasses += Number(seen.pass)
       tally.users += seen.end ?? users

@@ -1,5 +1,5 @@
 import type { Method } from '../../../server/analysis/statistics.ts'
-import { type Cell, cells, type Group } from './cells.ts'
+import { type Cell, cells, GROUP_SEQUENTIAL_SIZE, type Group, POWER } from './cells.ts'
 import { coversEnough, isRare, percent, share } from './describe.ts'
 import { type Count, INTERVALS, type IntervalName, type Rule, type Tally } from './measure.ts'
 import { type CellResult, type GridResults, keyOf } from './store.ts'
@@ -48,6 +48,7 @@ function falseDecisions(rows: readonly Row[]): string[] {
     [
       'experiments without a difference',
       ...METHODS.map((method) => METHOD_NAMES[method]),
+      'alerts',
       'always-valid interval covers',
       RULE_NAMES.plain,
       RULE_NAMES.growthbook,
@@ -57,6 +58,7 @@ function falseDecisions(rows: readonly Row[]): string[] {
       return [
         `${cell.name} (${runs})`,
         ...METHODS.map((method) => alarms(tally.methods[method])),
+        rare(Math.max(...cell.methods.map((method) => tally.methods[method]?.falseAlerts ?? 0)), runs),
         enough(tally.methods[cell.methods[0] as Method]?.covered.alwaysValid),
         isPooled ? percent(tally.rules.plain.falseDecisions / runs) : '',
         isPooled ? percent(tally.rules.growthbook.falseDecisions / runs) : '',
@@ -153,41 +155,109 @@ function worst(rows: readonly Row[]): string[] {
   })
 }
 
+/** Returns the multiple of the planned size at which a method has the power, between two looks; null where it never has. */
+function sizeForPower({ shipsByLook, runs }: Tally, { conditions }: Cell, power: number): number | null {
+  let before = 0
+  for (const [look, ships] of shipsByLook.entries()) {
+    const now = before + ships / runs
+    if (now >= power) {
+      const part = look + (power - before) / (now - before)
+      return ((part / conditions.looks) * conditions.users) / (conditions.plannedUsers ?? 1)
+    }
+    before = now
+  }
+  return null
+}
+
+const range = (numbers: readonly number[], show: (number: number) => string) =>
+  numbers.length === 0 ? 'none' : `${show(Math.min(...numbers))} to ${show(Math.max(...numbers))}`
+const times = (size: number) => size.toFixed(2)
+
+/** Says what looking costs, beside a fixed test of the planned size. */
+function cost(rows: readonly Row[]): string[] {
+  const powers = (of: (result: CellResult) => Tally | undefined) =>
+    rows.flatMap(({ result }) => of(result) ?? []).map(({ rightShips, runs }) => rightShips / runs)
+  const sizes = (of: (result: CellResult) => Tally | undefined) =>
+    rows.flatMap(({ cell, result }) => {
+      const tally = of(result)
+      return tally ? [tally.users / tally.runs / (cell.conditions.plannedUsers ?? 1)] : []
+    })
+  const sequential = rows.flatMap(({ cell, result }) => {
+    const tally = result.tally.methods.sequential
+    return (tally && sizeForPower(tally, cell, POWER)) ?? []
+  })
+  return [
+    `- fixed: ${range(
+      powers(({ tally }) => tally.methods.fixed),
+      (share) => percent(share, 0),
+    )} power at its planned size`,
+    `- group sequential, planned ${GROUP_SEQUENTIAL_SIZE} times as large: ${range(
+      powers(({ tally }) => tally.methods.group_sequential),
+      (share) => percent(share, 0),
+    )} power,`,
+    `  and ${range(
+      sizes(({ tally }) => tally.methods.group_sequential),
+      times,
+    )} times the size of the fixed test until the decision, in the mean`,
+    `- sequential: ${percent(POWER, 0)} power at ${range(sequential, times)} times the size of the fixed test, and ${range(
+      sizes(({ tally }) => tally.methods.sequential),
+      times,
+    )}`,
+    '  times until the decision, in the mean; for this it may be read at any time',
+    '',
+  ]
+}
+
+const INTRODUCTION = `
+The scenarios below test one function each. The grid tests decisions. It simulates whole experiments, gives the sums of
+each look to the analysis of the platform (\`server/analysis/\`), and records what the analysis decides, as the monitor of
+the platform does. The experiments differ in what is measured, the share of users with a value other than 0, the
+control's part of the users, covariates, variants, allocation periods, primary metrics, guardrails, planned size and
+looks. Counts vary more than Poisson counts, revenue is log-normal, and ratios are clicks per view. There are forty looks
+up to 20,000 users: "even" looks have as many users between any two, others as many times the users, from 100. Every pair
+of levels of two factors occurs in a cell. All methods of a cell analyse the same experiments.`
+
+const FALSE_DECISIONS = `
+Nothing differs between the variants. A decision is false if it ships or stops any treatment at any look. At most 5 % of
+the experiments may have one, and 3 simulation errors more; larger shares are bold. Alerts are always-valid tests that a
+primary metric or guardrail is worse, whatever the method; 5 % hold for them, too. "Wider" and "narrower" treatments have
+the same mean, and values that vary more or less. Two rules are shown for comparison: a test at 5 % that is read at every
+look, and GrowthBook's sequential engine with its default settings (a confidence sequence of the relative difference,
+tightest at 5,000 users, shown once a variant has a total of 150). Neither corrects for several treatments, and both are
+left out where the allocation changes, for which GrowthBook starts a new phase.`
+
+const MARGINS = `
+The treatment is 50 % better in the primary metric and worse by exactly the margin in the guardrail. At most 5 % of the
+experiments may pass the guardrail or ship the treatment.`
+
+const POWERS = `
+Each column has three figures: how often the better treatment is shipped; the mean users until the decision, as a multiple
+of the size that is planned for a fixed test with 80 % power; and the regret. The regret is the share of users who are
+given the worse variant, among ten times the planned users, where an experiment without a winner keeps the control.
+Experiments that are not decided end at 2.5 times the planned size.`
+
 /** Makes the lines of the section. */
 export function gridSection(results: GridResults): string[] {
   const same = rowsOf(results, 'named', 'design', 'variances')
+  const effects = rowsOf(results, 'effects')
   const minutes = Object.values(results.cells).reduce((sum, { seconds }) => sum + seconds, 0) / 60
   return [
     '## The grid',
+    INTRODUCTION,
     '',
-    'The scenarios below test one function each. The grid tests decisions: it simulates whole experiments, gives the sums',
-    'of each look to the analysis of the platform (`server/analysis/`), and records what the analysis decides, as the',
-    "platform's monitor does. The experiments differ in what is measured, the share of users with a value other than 0,",
-    "the control's share of the users, covariates, variants, allocation periods, primary metrics, guardrails, planned",
-    'size and looks. There are forty looks, up to 20,000 users; "even" looks have as many users between any two, others as',
-    'many times the users, from 100. Every pair of levels of two factors occurs in a cell. All methods of a cell analyse',
-    'the same experiments.',
-    '',
-    `\`npm run lab -- --grid\` measures all cells (${Math.round(minutes)} minutes of one core) and writes this section. Results of`,
-    'finished cells are kept in laboratory/grid.json: an interrupted grid goes on, and another code starts anew.',
+    `\`npm run lab -- --grid\` measures all cells (${Math.round(minutes)} minutes of one core) and writes this section. The`,
+    'results of finished cells are kept in laboratory/grid.json: an interrupted grid goes on, another code starts anew.',
     '',
     '![False decisions of all cells](laboratory/grid-false-decisions.svg)',
     '',
     '### False decisions',
-    '',
-    'Nothing differs between the variants. A decision is false if it ships or stops any treatment at any look. At most 5 %',
-    'of the experiments may have one, and 3 simulation errors more; larger shares are bold. `wider` and `narrower` treatments have the same',
-    "mean and values that vary more or less. Two rules are shown for comparison: a test at 5 % that is read at every look, and GrowthBook's",
-    'sequential engine with its default settings, both without a correction for several treatments, and left out where the',
-    'allocation changes.',
+    FALSE_DECISIONS,
     '',
     ...worst(same),
     '',
     ...falseDecisions(same),
     '### Guardrails at their margin',
-    '',
-    'The treatment is 50 % better in the primary metric and worse by exactly the margin in the guardrail. At most 5 % of the',
-    'experiments may pass the guardrail or ship the treatment.',
+    MARGINS,
     '',
     ...falsePasses(rowsOf(results, 'margins')),
     '### Intervals',
@@ -196,14 +266,11 @@ export function gridSection(results: GridResults): string[] {
     '',
     ...coverage(rowsOf(results, 'named', 'design', 'variances', 'margins')),
     '### Power, users and regret',
+    POWERS,
     '',
-    'Each column has three figures: how often the better treatment is shipped; the mean users until the decision, as a',
-    'multiple of the size that is planned for a fixed test with 80 % power; and the regret. The regret is the share of users',
-    'who are given the worse variant, among ten times the planned users, where an experiment without a winner keeps the',
-    'control. Experiments that are not decided end at 2.5 times the planned size.',
-    '',
+    ...cost(effects),
     '![Power and users](laboratory/grid-power.svg)',
     '',
-    ...power(rowsOf(results, 'effects')),
+    ...power(effects),
   ]
 }
