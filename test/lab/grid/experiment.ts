@@ -147,6 +147,7 @@ function noUnits(variantId: number, period: number): UnitCounts {
     users: 0,
     externallyDecided: 0,
     claimedOther: 0,
+    crossovers: 0,
     excluded: byExclusion(() => 0),
   }
 }
@@ -214,6 +215,7 @@ function emptyRun({ plannedUsers, plannedEffect }: Conditions, method: Method): 
     conversions: [],
     looks: [],
     decisions: [],
+    eventsBeforeStart: 0,
     seenEventTypes: null,
     suspects: [],
     segments: null,
