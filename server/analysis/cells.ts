@@ -1,6 +1,7 @@
 import type { CovariateSums } from '../statistics/cuped.ts'
 import type { RatioCovariateSums } from '../statistics/cuped-ratio.ts'
 import type { Sums as MeanSums } from '../statistics/moments.ts'
+import type { Proportion } from '../statistics/proportion.ts'
 import type { RatioSums } from '../statistics/ratio.ts'
 import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics } from './statistics.ts'
 import { addTotals, NO_TOTALS, type Totals } from './sums.ts'
@@ -47,6 +48,23 @@ export const covariateSums = ({ n, num, numNum, preNum, preNumPreNum, numPreNum 
   sumSqX: preNumPreNum,
   sumXY: numPreNum,
 })
+
+/** The sums of the values before exposure. */
+export const meanSumsBefore = ({ n, preNum, preNumPreNum }: Cell): MeanSums => ({ n, sum: preNum, sumSq: preNumPreNum })
+
+export const ratioSumsBefore = ({ n, preNum, preNumPreNum, preDen, preDenPreDen, preNumPreDen }: Cell): RatioSums => ({
+  n,
+  sumNum: preNum,
+  sumSqNum: preNumPreNum,
+  sumDen: preDen,
+  sumSqDen: preDenPreDen,
+  sumNumDen: preNumPreDen,
+})
+
+/** The users and the conversions of a metric whose values are 0 or 1. */
+export const rateSums = ({ n, num }: Cell): Proportion => ({ exposed: n, converted: num })
+
+export const rateSumsBefore = ({ n, preNum }: Cell): Proportion => ({ exposed: n, converted: preNum })
 
 export const ratioSums = ({ n, num, numNum, den, denDen, numDen }: Cell): RatioSums => ({
   n,

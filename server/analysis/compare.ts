@@ -1,19 +1,13 @@
-import { effectPosterior } from '../statistics/bayesian-effect.ts'
 import type { Comparison, Status } from '../statistics/comparison.ts'
-import { newcombeInterval } from '../statistics/proportion-difference.ts'
-import { moverInterval } from '../statistics/proportion-uplift.ts'
-import { confidenceSequence, sequentialUplift } from '../statistics/sequential.ts'
+import { alwaysValidOf } from './always-valid.ts'
 import { cellsOf, sumPeriods } from './cells.ts'
-import { guard, OPEN } from './guard.ts'
-import { type Compared, type Data, strategyOf } from './kinds.ts'
-import {
-  type Bounds,
-  LEAST_USERS,
-  type MetricComparison,
-  type MetricLevel,
-  type MetricResult,
-} from './metric-result.ts'
+import { gateOf, gateReason } from './gate.ts'
+import { guard } from './guard.ts'
+import { type Data, strategyOf } from './kinds.ts'
+import type { MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
+import { posteriorOf } from './posterior.ts'
 import type { MetricStatistics, RunStatistics, Variant } from './statistics.ts'
+import { describeUplift, differenceBounds } from './uplift.ts'
 
 /** Compares every treatment of a run with the control, in one metric. */
 
@@ -32,11 +26,9 @@ const REASONS: Record<Exclude<Status, 'ok'>, string> = {
  */
 export function analyseMetric(statistics: RunStatistics, metric: MetricStatistics): MetricResult {
   const data = { statistics, metric, cellOf: cellsOf(statistics, metric) }
-  const strategy = strategyOf(metric)
-  const [, ...treatments] = statistics.variants
-  const adjustment = strategy.adjustmentOf(data)
   const levels = statistics.variants.map((variant) => levelOf(data, variant))
   const caps = metric.kind === 'quantile' ? null : metric.caps
+  const adjustment = strategyOf(metric).adjustmentOf(data)
   return {
     key: metric.key,
     name: metric.name,
@@ -49,15 +41,7 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
     cost: metric.cost,
     caps: caps && { outcome: caps.outcome, covariate: caps.covariate },
     variants: levels,
-    comparisons: treatments.map((_, index) => {
-      const compared = strategy.compare(data, index, adjustment)
-      const pair = [levels[0], levels[index + 1]] as [MetricLevel, MetricLevel]
-      const cuped = adjustment && {
-        theta: adjustment.theta,
-        varianceReduction: reductionOf(compared, strategy.compare(data, index, null)),
-      }
-      return describe(statistics, metric, compared, pair, cuped)
-    }),
+    comparisons: statistics.variants.slice(1).map((_, index) => compareVariants(data, index, adjustment, levels)),
   }
 }
 
@@ -80,114 +64,74 @@ function levelOf(data: Data<MetricStatistics>, { variantId, variantName }: Varia
   }
 }
 
-/** Computes the share by which the covariate reduces the variance of the difference; null where one is undefined. */
-function reductionOf({ comparison: adjusted }: Compared, { comparison: plain }: Compared): number | null {
-  if (!plain.effect || !adjusted.effect) return null
-  return 1 - adjusted.effect.varianceOfDifference / plain.effect.varianceOfDifference
-}
+type Adjustment = ReturnType<ReturnType<typeof strategyOf>['adjustmentOf']>
 
-function describe(
-  { question, periods }: RunStatistics,
-  metric: MetricStatistics,
-  { comparison, periodsUsed, usersLeftOut }: Compared,
-  [control, treatment]: [MetricLevel, MetricLevel],
-  cuped: MetricComparison['cuped'],
+/** @param index the treatment's index among the treatments */
+function compareVariants(
+  data: Data<MetricStatistics>,
+  index: number,
+  wholeAdjustment: Adjustment,
+  levels: readonly MetricLevel[],
 ): MetricComparison {
-  const { status, test, effect, difference } = comparison
-  const { confidenceLevel } = question
-  const described = {
-    variantId: treatment.variantId,
-    variantName: treatment.variantName,
+  const { statistics, metric } = data
+  const { question, variants, periods } = statistics
+  const strategy = strategyOf(metric)
+  const { isRate } = strategy
+  const plain = strategy.compare(data, index, null)
+  // A small sample is tested exactly, and an exact test has no covariate.
+  const adjustment = plain.isSmall ? null : wholeAdjustment
+  const compared = adjustment ? strategy.compare(data, index, adjustment) : plain
+  const pair = [variants[0], variants[index + 1]] as [Variant, Variant]
+  const users = (levels[0] as MetricLevel).users + (levels[index + 1] as MetricLevel).users
+  const contrast = { ...compared, isRate, users }
+  const gate = gateOf(strategy.supportOf(data, index), pair, isRate && !adjustment)
+  const { status, test, difference } = compared.comparison
+  const alwaysValid = gate ? null : alwaysValidOf(contrast, question)
+  return {
+    variantId: pair[1].variantId,
+    variantName: pair[1].variantName,
     status,
-    reason: status === 'ok' ? null : REASONS[status],
+    reason: status === 'ok' ? gate && gateReason(gate, variants) : REASONS[status],
+    gate,
+    levels: adjustment || periods.length > 1 ? levelsOf(compared.comparison) : null,
     difference,
+    standardError: test?.standardError ?? null,
+    interval: test && differenceBounds(test.interval, isRate),
+    pValue: test?.pValue ?? null,
+    isSmallSample: compared.isSmall,
     pValueAdjusted: null,
-    periodsUsed,
-    usersLeftOut,
-    cuped,
-    verdict: 'undecided' as const,
+    uplift: describeUplift(contrast, question.confidenceLevel),
+    alwaysValid,
+    bayesian: posteriorOf(contrast, metric, question.confidenceLevel),
+    cuped: adjustment && describeCuped(adjustment.theta, compared.comparison, plain.comparison, isRate),
+    balance: balanceOf(data, index),
+    guardrail: metric.role === 'guardrail' ? guard(metric, contrast, gate, alwaysValid, question) : null,
+    periodsUsed: compared.periodsUsed,
+    usersLeftOut: compared.usersLeftOut,
+    verdict: 'undecided',
     decidedBy: null,
   }
-  if (!test || !effect || difference === null)
-    return {
-      ...described,
-      standardError: null,
-      interval: null,
-      pValue: null,
-      uplift: null,
-      alwaysValid: null,
-      bayesian: null,
-      guardrail: metric.role === 'guardrail' ? OPEN : null,
-    }
-  const n = control.users + treatment.users
-  const hasSequence = confidenceLevel > 0.5 && Math.min(control.users, treatment.users) >= LEAST_USERS
-  // Only rates that are neither adjusted by a covariate nor stratified by periods have Newcombe and MOVER intervals.
-  const isPlain = !cuped && periods.length === 1
-  const rates = strategyOf(metric).isRate && isPlain ? ([rateOf(control), rateOf(treatment)] as const) : null
-  return {
-    ...described,
-    standardError: test.standardError,
-    interval: bounds(rates ? newcombeInterval(...rates, confidenceLevel) : test.interval) ?? bounds(test.interval),
-    pValue: test.pValue,
-    uplift: upliftOf(comparison, rates, confidenceLevel),
-    alwaysValid: hasSequence ? alwaysValidOf(difference, test.standardError, effect, n, question) : null,
-    bayesian: bayesianOf(difference, test.standardError, confidenceLevel, metric.direction),
-    guardrail:
-      metric.role === 'guardrail'
-        ? guard(metric, comparison, isPlain ? [control, treatment] : null, n, question)
-        : null,
-  }
 }
 
-/** Computes the always-valid p-value and intervals. @param n users of both variants */
-function alwaysValidOf(
-  difference: number,
-  standardError: number,
-  effect: NonNullable<Comparison['effect']>,
-  n: number,
-  { confidenceLevel, tuning }: RunStatistics['question'],
-): MetricComparison['alwaysValid'] {
-  const sequence = confidenceSequence({ difference, standardError, n }, confidenceLevel, tuning)
-  const uplift = sequentialUplift(effect, n, confidenceLevel, tuning)
-  return {
-    pValue: sequence.pValue,
-    pValueAdjusted: null,
-    interval: bounds(sequence.interval) as Bounds,
-    upliftInterval: uplift && bounds(uplift.fieller ?? uplift.delta.interval),
-    isContradicted: false,
-  }
+/** The difference is that of the compared levels, so it gives the control level that a covariate adjusted. */
+const levelsOf = ({ treatment, difference }: Comparison): MetricComparison['levels'] =>
+  treatment === null || difference === null ? null : { control: treatment - difference, treatment }
+
+/** @param adjusted the comparison that the covariate adjusts @param plain the comparison without it */
+function describeCuped(theta: number, adjusted: Comparison, plain: Comparison, isRate: boolean) {
+  const varianceReduction =
+    plain.effect && adjusted.effect
+      ? 1 - adjusted.effect.varianceOfDifference / plain.effect.varianceOfDifference
+      : null
+  const interval = plain.test && differenceBounds(plain.test.interval, isRate)
+  return { theta, varianceReduction, unadjusted: { difference: plain.difference, interval } }
 }
 
-/** Computes the posterior of the difference under a flat prior. */
-function bayesianOf(
-  difference: number,
-  standardError: number,
-  confidenceLevel: number,
-  direction: MetricStatistics['direction'],
-): MetricComparison['bayesian'] {
-  const posterior = effectPosterior(difference, standardError, null, confidenceLevel, direction === 'decrease')
-  return {
-    probabilityBetter: posterior.probabilityBetter,
-    interval: bounds(posterior.interval) as Bounds,
-    expectedLoss: posterior.expectedLossTreatment,
-    expectedLossControl: posterior.expectedLossControl,
-  }
-}
-
-const bounds = (interval: readonly [number, number | null] | null): Bounds | null =>
-  interval && { lower: interval[0], upper: interval[1] }
-
-type Rate = { exposed: number; converted: number }
-const rateOf = ({ users, converted }: MetricLevel): Rate => ({ exposed: users, converted })
-
-function upliftOf(
-  { uplift }: Comparison,
-  rates: readonly [Rate, Rate] | null,
-  confidenceLevel: number,
-): MetricComparison['uplift'] {
-  if (!uplift) return null
-  const mover = rates && moverInterval(...rates, confidenceLevel)
-  if (mover) return { value: uplift.uplift, interval: bounds(mover), method: 'mover' }
-  if (uplift.fieller) return { value: uplift.uplift, interval: bounds(uplift.fieller), method: 'fieller' }
-  return { value: uplift.uplift, interval: bounds(uplift.delta.interval), method: 'delta' }
+/** Compares the values before exposure, where the metric has a covariate that varies. */
+function balanceOf(data: Data<MetricStatistics>, index: number): MetricComparison['balance'] {
+  const { metric } = data
+  if (metric.kind === 'quantile' || !metric.hasCovariate) return null
+  const before = strategyOf(metric as MetricStatistics).compareBefore(data, index)
+  if (!before?.test || before.difference === null) return null
+  return { difference: before.difference, pValue: before.test.pValue }
 }

@@ -1,75 +1,124 @@
-import type { Comparison, Level } from '../statistics/comparison.ts'
-import {
-  distanceToMargin,
-  guardrailVerdict,
-  nonInferiority,
-  nonInferiorityOfEffect,
-} from '../statistics/non-inferiority.ts'
-import { confidenceSequence } from '../statistics/sequential.ts'
-import { LEAST_USERS, type MetricComparison, type MetricLevel } from './metric-result.ts'
-import type { MetricStatistics, RunStatistics } from './statistics.ts'
+import { criticalT } from '../statistics/comparison.ts'
+import { studentSf } from '../statistics/distributions.ts'
+import { exactHarm } from '../statistics/exact-harm.ts'
+import { distanceToMargin, guardrailVerdict, rateDistance } from '../statistics/non-inferiority.ts'
+import { lowerDifference } from '../statistics/rate-score.ts'
+import { oneSidedMultiplier, oneSidedPValue } from '../statistics/sequential.ts'
+import type { Contrast } from './kinds.ts'
+import type { Gate, GuardrailResult, MetricComparison } from './metric-result.ts'
+import type { MetricStatistics, Question } from './statistics.ts'
+
+/** Judges guardrails: metrics that a treatment must not harm by a margin or more. */
+
+type NonInferiority = Pick<GuardrailResult, 'isNonInferior' | 'pValue' | 'bound'>
+const UNKNOWN: NonInferiority = { isNonInferior: false, pValue: null, bound: null }
 
 /**
- * Judges a guardrail by the method of the analysis. The guardrail fails if the treatment is significantly worse, passes
- * if the treatment is shown to be worse by less than the margin (non-inferiority), and is inconclusive otherwise.
- * @param plain levels of control and treatment, if neither adjusted by a covariate nor stratified by periods; else null
- * @param n users of both variants
- * @returns `bound` in the unit of the metric; null where it is undefined
+ * Judges a guardrail by the method of the analysis. Harm is judged without a correction for other comparisons: `judge`
+ * judges it again with one.
+ * @param gate what the comparison lacks to be read; null where nothing
  */
 export function guard(
+  metric: MetricStatistics,
+  contrast: Contrast,
+  gate: Gate | null,
+  alwaysValid: MetricComparison['alwaysValid'],
+  question: Question,
+): GuardrailResult {
+  const harm = harmOf(metric, contrast, gate, alwaysValid, question)
+  const hasNoEvents = gate !== null && metric.margin.type === 'relative' && isWithoutEvents(contrast)
+  const nonInferiority = gate ? boundExactly(metric, contrast, question) : testMargin(metric, contrast, question)
+  const open = hasNoEvents
+    ? 'no variant has an event, so that no share of the control level can be ruled out'
+    : gate
+      ? 'too few events or users to show that the treatment is worse by less than the margin'
+      : null
+  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason: open, harm, hasNoEvents }
+  return judge(result, harm.isWorse && harm.pValue !== null && harm.pValue < 1 - question.confidenceLevel)
+}
+
+/**
+ * Gives the verdict on a guardrail.
+ * @param isHarm the treatment is significantly worse, after the correction for all comparisons that may show harm
+ */
+export function judge(guardrail: GuardrailResult, isHarm: boolean): GuardrailResult {
+  const verdict = guardrailVerdict({ isHarm, isNonInferior: guardrail.isNonInferior })
+  const slightly = 'the treatment is significantly worse, by less than the margin'
+  const reason = verdict === 'passed' ? (isHarm ? slightly : null) : guardrail.reason
+  return { ...guardrail, verdict, reason }
+}
+
+/** The p-value of a rate by the fixed method is exact in small samples; all other tests wait for the gate. */
+function harmOf(
+  { direction }: MetricStatistics,
+  { comparison: { test, difference } }: Contrast,
+  gate: Gate | null,
+  alwaysValid: MetricComparison['alwaysValid'],
+  { method }: Question,
+): GuardrailResult['harm'] {
+  const isWorse = difference !== null && (direction === 'increase' ? difference < 0 : difference > 0)
+  if (method === 'sequential') return { isWorse, pValue: alwaysValid?.pValue ?? null }
+  return { isWorse, pValue: gate?.blocksFixed ? null : (test?.pValue ?? null) }
+}
+
+/** Tells whether nobody converts, or everybody, in both variants. */
+function isWithoutEvents({ strata }: Contrast): boolean {
+  if (!strata) return false
+  const sides = strata.flatMap(({ control, treatment }) => [control, treatment])
+  return (
+    sides.every(({ converted }) => converted === 0) || sides.every(({ exposed, converted }) => converted === exposed)
+  )
+}
+
+/** Bounds the harm of a rate with few events. Only an absolute margin can be tested without an estimate of the control. */
+function boundExactly(
   { margin, direction }: MetricStatistics,
-  { effect, test }: Comparison,
-  plain: readonly [MetricLevel, MetricLevel] | null,
-  n: number,
-  { method, confidenceLevel, tuning }: RunStatistics['question'],
-): MetricComparison['guardrail'] {
-  const open = { ...OPEN }
-  if (!effect || !test) return open
-  const isWorse = direction === 'increase' ? effect.difference < 0 : effect.difference > 0
-  const alpha = 1 - confidenceLevel
-  if (method !== 'sequential') {
-    const [control, treatment] = (plain ?? []).map(asLevel)
-    const nonInferior =
-      control && treatment
-        ? nonInferiority(control, treatment, margin, direction, confidenceLevel)
-        : nonInferiorityOfEffect(effect, margin, direction, confidenceLevel)
-    const verdict = guardrailVerdict(isWorse && test.pValue < alpha, nonInferior?.isNonInferior ?? false)
-    return {
-      ...OPEN,
-      verdict,
-      isNonInferior: nonInferior?.isNonInferior ?? false,
-      pValue: nonInferior?.pValue ?? null,
-      bound: nonInferior?.oneSidedBound ?? null,
-    }
-  }
-  if (!(n >= 2 * LEAST_USERS) || confidenceLevel <= 0.5) return open
-  const distance = distanceToMargin(effect, margin, direction)
-  const { difference } = effect
-  const sequence = confidenceSequence({ difference, standardError: test.standardError, n }, confidenceLevel, tuning)
-  const nonInferior =
-    distance &&
-    confidenceSequence(
-      { difference: distance.distance, standardError: Math.sqrt(distance.variance), n },
-      confidenceLevel,
-      tuning,
-    )
+  { strata }: Contrast,
+  question: Question,
+): NonInferiority {
+  const { method, tuning, confidenceLevel: level } = question
+  if (!strata || level <= 0.5) return UNKNOWN
+  const reading = method === 'sequential' ? ({ looks: 'any', tuning } as const) : ({ looks: 'one' } as const)
+  const size = margin.type === 'absolute' ? margin.size : 1
+  const harm = exactHarm(strata, size, direction, level, reading)
+  if (!harm) return UNKNOWN
+  const bound = direction === 'increase' ? -harm.bound : harm.bound
+  if (margin.type === 'relative') return { ...UNKNOWN, bound }
+  return { isNonInferior: harm.pValue < 1 - level, pValue: harm.pValue, bound }
+}
+
+/** Tests that the treatment is worse by less than the margin. */
+function testMargin({ margin, direction }: MetricStatistics, contrast: Contrast, question: Question): NonInferiority {
+  const { comparison, rates, users: n } = contrast
+  const { effect } = comparison
+  const { method, tuning, confidenceLevel: level } = question
+  if (!effect || !comparison.test || level <= 0.5) return UNKNOWN
+  const distance = rates ? null : distanceToMargin(effect, margin, direction)
+  const z = rates
+    ? rateDistance(...rates, margin, direction)
+    : distance && distance.distance / Math.sqrt(distance.variance)
+  const isSequential = method === 'sequential'
+  const multiplier = isSequential
+    ? oneSidedMultiplier(n, level, tuning)
+    : criticalT(2 * level - 1, effect.degreesOfFreedom)
+  const pValue =
+    z === null ? null : isSequential ? oneSidedPValue(z, n, level, tuning) : studentSf(z, effect.degreesOfFreedom)
   return {
-    ...OPEN,
-    isNonInferior: nonInferior !== null && nonInferior.lowerBound > 0,
-    verdict: guardrailVerdict(isWorse && sequence.pValue < alpha, nonInferior !== null && nonInferior.lowerBound > 0),
-    pValue: null,
-    bound: direction === 'increase' ? sequence.lowerBound : sequence.upperBound,
+    isNonInferior: pValue !== null && pValue < 1 - level,
+    pValue,
+    bound: boundOf(contrast, direction, multiplier),
   }
 }
 
-const asLevel = ({ users, level, standardError }: MetricLevel): Level | null =>
-  level === null || standardError === null ? null : { n: users, level, variance: standardError ** 2 }
-
-export const OPEN = {
-  verdict: 'inconclusive' as const,
-  isNonInferior: false,
-  pValue: null,
-  bound: null,
-  hasNoEvents: false,
-  reason: null,
+function boundOf({ comparison, rates }: Contrast, direction: MetricStatistics['direction'], multiplier: number) {
+  const { effect } = comparison
+  if (rates) {
+    const [control, treatment] = rates
+    return direction === 'increase'
+      ? lowerDifference(control, treatment, multiplier)
+      : -lowerDifference(treatment, control, multiplier)
+  }
+  if (!effect) return null
+  const halfWidth = multiplier * Math.sqrt(effect.varianceOfDifference)
+  return direction === 'increase' ? effect.difference - halfWidth : effect.difference + halfWidth
 }

@@ -2,13 +2,27 @@ import { type Comparison, criticalT } from '../statistics/comparison.ts'
 import { pooledTheta } from '../statistics/cuped.ts'
 import { cupedRatios } from '../statistics/cuped-ratio.ts'
 import { mean, variance } from '../statistics/moments.ts'
-import { stratifiedTest } from '../statistics/periods.ts'
+import { type StratifiedComparison, stratifiedTest } from '../statistics/periods.ts'
 import { stratifiedCuped } from '../statistics/periods-cuped.ts'
+import { compareRates, type RateStratum } from '../statistics/periods-rates.ts'
 import { stratifiedRatio } from '../statistics/periods-ratio.ts'
-import { wilsonInterval } from '../statistics/proportion.ts'
+import { type Proportion, wilsonInterval } from '../statistics/proportion.ts'
 import { quantileError, quantileTest } from '../statistics/quantile.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
-import { type Cell, type CellOf, covariateSums, meanSums, ratioCovariateSums, ratioSums, sumPeriods } from './cells.ts'
+import {
+  type Cell,
+  type CellOf,
+  covariateSums,
+  meanSums,
+  meanSumsBefore,
+  rateSums,
+  rateSumsBefore,
+  ratioCovariateSums,
+  ratioSums,
+  ratioSumsBefore,
+  sumPeriods,
+} from './cells.ts'
+import { type Support, supportOf } from './gate.ts'
 import type { Bounds } from './metric-result.ts'
 import type { Kind, MetricStatistics, QuantileMetric, RunStatistics, SummedMetric, Variant } from './statistics.ts'
 
@@ -28,7 +42,20 @@ type PlainLevel = { level: number; variance: number | null; degreesOfFreedom: nu
  */
 type Adjustment = { theta: number; comparisons: readonly Comparison[] | null }
 
-export type Compared = { comparison: Comparison; periodsUsed: number; usersLeftOut: number }
+export type Compared = {
+  comparison: Comparison
+  periodsUsed: number
+  usersLeftOut: number
+  /** The counts of control and treatment where the score test compares two rates of one period; else null. */
+  rates: readonly [Proportion, Proportion] | null
+  /** The counts of a rate by period; null for other kinds. */
+  strata: readonly RateStratum[] | null
+  /** The p-value is that of an exact test, because an expected count is below 5. */
+  isSmall: boolean
+}
+
+/** A comparison of one treatment, as the methods of analysis take it. `users` are those of both variants. */
+export type Contrast = Compared & { isRate: boolean; users: number }
 
 type KindStrategy<Metric> = {
   /** Comparisons are made within each allocation period and combined; otherwise all periods are pooled. */
@@ -44,7 +71,26 @@ type KindStrategy<Metric> = {
   adjustmentOf: (data: Data<Metric>) => Adjustment | null
   /** @param index the treatment's index among the treatments: the control is not counted */
   compare: (data: Data<Metric>, index: number, adjustment: Adjustment | null) => Compared
+  /** Counts the users and events that the comparison rests on. */
+  supportOf: (data: Data<Metric>, index: number) => Support
+  /** Compares the values before exposure. @returns null where the kind has none */
+  compareBefore: (data: Data<Metric>, index: number) => Comparison | null
 }
+
+/** All comparisons guard against variants with few events. */
+const RULE = 'at_least_pooled'
+
+const comparedBy = ({ periodsUsed, usersLeftOut, ...comparison }: StratifiedComparison): Compared => ({
+  comparison,
+  periodsUsed,
+  usersLeftOut,
+  rates: null,
+  strata: null,
+  isSmall: false,
+})
+
+const supportBySums = ({ statistics, metric, cellOf }: Data<SummedMetric>, index: number) =>
+  supportOf(statistics, cellOf, pairOf(statistics, index), metric.kind)
 
 const meanStrategy: KindStrategy<SummedMetric> = {
   isStratified: true,
@@ -66,12 +112,38 @@ const meanStrategy: KindStrategy<SummedMetric> = {
   },
   compare(data, index, adjustment) {
     const { confidenceLevel } = data.statistics.question
-    const comparison = adjustment
-      ? stratifiedCuped(strataOf(data, index, covariateSums), confidenceLevel, adjustment.theta)
-      : stratifiedTest(strataOf(data, index, meanSums), confidenceLevel)
-    const { periodsUsed, usersLeftOut } = comparison
-    return { comparison, periodsUsed, usersLeftOut }
+    return comparedBy(
+      adjustment
+        ? stratifiedCuped(strataOf(data, index, covariateSums), confidenceLevel, adjustment.theta, RULE)
+        : stratifiedTest(strataOf(data, index, meanSums), confidenceLevel, RULE),
+    )
   },
+  supportOf: supportBySums,
+  compareBefore: (data, index) =>
+    stratifiedTest(strataOf(data, index, meanSumsBefore), data.statistics.question.confidenceLevel, RULE),
+}
+
+const rateStrategy: KindStrategy<SummedMetric> = {
+  ...meanStrategy,
+  isRate: true,
+  intervalOf(_level, cell, confidenceLevel) {
+    const [lower, upper] = wilsonInterval(rateSums(cell), confidenceLevel)
+    return { lower, upper }
+  },
+  compare(data, index, adjustment) {
+    const strata = strataOf(data, index, rateSums)
+    if (adjustment) return { ...meanStrategy.compare(data, index, adjustment), strata }
+    const { isSmall, ...comparison } = compareRates(strata, data.statistics.question.confidenceLevel)
+    const [only, another] = strata
+    return {
+      ...comparedBy(comparison),
+      isSmall,
+      strata,
+      rates: only && !another ? [only.control, only.treatment] : null,
+    }
+  },
+  compareBefore: (data, index) =>
+    compareRates(strataOf(data, index, rateSumsBefore), data.statistics.question.confidenceLevel),
 }
 
 const ratioStrategy: KindStrategy<SummedMetric> = {
@@ -89,14 +161,19 @@ const ratioStrategy: KindStrategy<SummedMetric> = {
     const { adjusted, theta, comparisons } = cupedRatios(
       variants.map(({ variantId }) => ratioCovariateSums(sumPeriods(statistics, cellOf, variantId))),
       question.confidenceLevel,
+      RULE,
     )
     return adjusted && theta !== 0 ? { theta, comparisons } : null
   },
   compare(data, index, adjustment) {
-    const plain = stratifiedRatio(strataOf(data, index, ratioSums), data.statistics.question.confidenceLevel)
-    const { periodsUsed, usersLeftOut } = plain
-    return { comparison: adjustment?.comparisons?.[index] ?? plain, periodsUsed, usersLeftOut }
+    const plain = comparedBy(
+      stratifiedRatio(strataOf(data, index, ratioSums), data.statistics.question.confidenceLevel, RULE),
+    )
+    return { ...plain, comparison: adjustment?.comparisons?.[index] ?? plain.comparison }
   },
+  supportOf: supportBySums,
+  compareBefore: (data, index) =>
+    stratifiedRatio(strataOf(data, index, ratioSumsBefore), data.statistics.question.confidenceLevel, RULE),
 }
 
 const quantileStrategy: KindStrategy<QuantileMetric> = {
@@ -119,21 +196,21 @@ const quantileStrategy: KindStrategy<QuantileMetric> = {
       metric.quantile,
       statistics.question.confidenceLevel,
     )
-    return { comparison, periodsUsed: 1, usersLeftOut: 0 }
+    return { comparison, periodsUsed: 1, usersLeftOut: 0, rates: null, strata: null, isSmall: false }
   },
+  supportOf({ statistics, metric }, index) {
+    const [control, treatment] = pairOf(statistics, index).map(
+      ({ variantId }) => quantileOf(metric, variantId)?.clusters ?? 0,
+    ) as [number, number]
+    return { users: { control, treatment }, events: null }
+  },
+  compareBefore: () => null,
 }
 
 type MetricOf<K extends Kind> = K extends QuantileMetric['kind'] ? QuantileMetric : SummedMetric
 
 export const KINDS = {
-  proportion: {
-    ...meanStrategy,
-    isRate: true,
-    intervalOf(_level, { n, num }, confidenceLevel) {
-      const [lower, upper] = wilsonInterval({ exposed: n, converted: num }, confidenceLevel)
-      return { lower, upper }
-    },
-  },
+  proportion: rateStrategy,
   mean: meanStrategy,
   ratio: ratioStrategy,
   quantile: quantileStrategy,

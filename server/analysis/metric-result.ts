@@ -1,8 +1,37 @@
 import type { Status } from '../statistics/comparison.ts'
 import type { MetricStatistics } from './statistics.ts'
 
-/** The fewest users per variant at which the asymptotic confidence sequence holds. */
+/** The fewest users per variant at which the asymptotic tests hold. */
 export const LEAST_USERS = 100
+
+/** The variant that lacks users or events most, how many it has or is expected to have, and how many are needed. */
+export type Gate = {
+  variantId: number
+  lacks: 'events' | 'users'
+  count: number
+  needed: number
+  /** False for a rate without a covariate: in small samples its fixed-horizon test is exact, and may be read. */
+  blocksFixed: boolean
+}
+
+export type GuardrailResult = {
+  /**
+   * passed: the treatment is worse by less than the margin, if at all. failed: it is significantly worse, and that is
+   * not shown.
+   */
+  verdict: 'failed' | 'passed' | 'inconclusive'
+  /** Why the verdict is inconclusive, or what to know about one that passed; null where there is nothing to say. */
+  reason: string | null
+  isNonInferior: boolean
+  /** One-sided p-value of the null hypothesis that the treatment is worse by the margin or more. */
+  pValue: number | null
+  /** One-sided bound of the difference, in the unit of the metric: a lower bound if an increase is good, else an upper. */
+  bound: number | null
+  /** The test of harm: the two-sided p-value by the method of the analysis, not adjusted; null while it must not be read. */
+  harm: { isWorse: boolean; pValue: number | null }
+  /** The metric has no event, and its margin is relative: it does not hold back `ship` once the planned users are there. */
+  hasNoEvents: boolean
+}
 
 export type Bounds = { lower: number | null; upper: number | null }
 /** A metric in one variant. */
@@ -26,23 +55,33 @@ export type MetricComparison = {
   variantId: number
   variantName: string
   status: Status
-  /** The status as a sentence; null where the status is ok. */
+  /** Why figures are missing, or what the comparison lacks to be read; null where nothing is missing. */
   reason: string | null
+  /** What the comparison lacks to be read by a test that is approximate; null where nothing. Until then it is no evidence. */
+  gate: Gate | null
+  /** The levels as compared, where covariates or periods adjust them; null where they are the levels of the variants. */
+  levels: { control: number; treatment: number } | null
   difference: number | null
   standardError: number | null
   interval: Bounds | null
+  /** In one period, the p-value of a rate is the documented one; Fisher's where the sample is small. */
   pValue: number | null
+  /** An expected count of a rate is below 5: the p-value is that of the exact test. */
+  isSmallSample: boolean
   /**
    * The p-value adjusted for all metrics of the same role: by Holm for primary metrics, by Benjamini and Hochberg for
    * secondary ones; null for guardrails.
    */
   pValueAdjusted: number | null
-  uplift: { value: number; interval: Bounds | null; method: 'fieller' | 'delta' | 'mover' } | null
+  /** Without an interval, `reason` says why. */
+  uplift: { value: number; interval: Bounds | null; method: 'fieller' | 'mover'; reason: string | null } | null
+  /** null until the gate opens. Without `upliftInterval`, `upliftReason` says why. */
   alwaysValid: {
     pValue: number
     pValueAdjusted: number | null
     interval: Bounds
     upliftInterval: Bounds | null
+    upliftReason: string | null
     /** True where recorded looks contradict each other: their intervals have nothing in common. */
     isContradicted: boolean
   } | null
@@ -53,16 +92,21 @@ export type MetricComparison = {
     expectedLoss: number
     expectedLossControl: number
   } | null
-  /** `varianceReduction` is the share of the variance that the values before exposure explain. */
-  cuped: { theta: number; varianceReduction: number | null } | null
-  guardrail: {
-    verdict: 'failed' | 'passed' | 'inconclusive'
-    isNonInferior: boolean
-    pValue: number | null
-    bound: number | null
-    hasNoEvents: boolean
-    reason: string | null
+  /**
+   * `varianceReduction` is the share of the variance that the values before exposure explain; `unadjusted` is the
+   * comparison without them.
+   */
+  cuped: {
+    theta: number
+    varianceReduction: number | null
+    unadjusted: { difference: number | null; interval: Bounds | null }
   } | null
+  /**
+   * The difference before exposure, in the unit of the metric, and its fixed-horizon p-value. It should be 0 but for
+   * chance. null where no value before exposure is known.
+   */
+  balance: { difference: number; pValue: number } | null
+  guardrail: GuardrailResult | null
   periodsUsed: number
   usersLeftOut: number
   /** What the method of the analysis says; undecided also for secondary metrics. */

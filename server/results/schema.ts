@@ -4,6 +4,7 @@ import type { SnakeCase } from '../analysis/snake-case.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { id, storedObject, timestamp } from '../wire.ts'
+import { comparison } from './comparison-schema.ts'
 import { decision } from './decision-schema.ts'
 import { figure, interval, variantName } from './part-schema.ts'
 
@@ -85,80 +86,6 @@ const level = z
     interval: interval.nullable(),
   })
   .meta({ id: 'MetricLevel' })
-export const comparison = z
-  .object({
-    variant_id: id,
-    variant_name: variantName,
-    status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
-    reason: z.string().nullable(),
-    difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
-    standard_error: figure,
-    interval: interval.nullable(),
-    p_value: figure,
-    p_value_adjusted: figure.meta({
-      description:
-        'Adjusted for all primary metrics by Holm, or for all secondary ones by Benjamini and Hochberg; null for guardrails',
-    }),
-    uplift: z
-      .object({ value: z.number(), interval: interval.nullable(), method: z.enum(['fieller', 'delta', 'mover']) })
-      .nullable()
-      .meta({ description: 'Difference relative to the control: 0.1 is 10 % more' }),
-    always_valid: z
-      .object({
-        p_value: z.number(),
-        p_value_adjusted: figure,
-        interval,
-        uplift_interval: interval.nullable(),
-        is_contradicted: z.boolean().meta({
-          description:
-            'True where the intervals of recorded looks have nothing in common: then interval is that of now',
-        }),
-      })
-      .nullable()
-      .meta({ description: 'Valid however often results are read; null below 100 users in a variant' }),
-    bayesian: z
-      .object({
-        probability_better: z.number(),
-        interval,
-        expected_loss: z
-          .number()
-          .meta({ description: 'Expected loss of choosing the treatment, in the unit of the metric' }),
-        expected_loss_control: z.number(),
-      })
-      .nullable(),
-    cuped: z.object({ theta: z.number(), variance_reduction: figure }).nullable().meta({
-      description: 'variance_reduction: share of the variance that values before exposure explain; null: no CUPED',
-    }),
-    guardrail: z
-      .object({
-        verdict: z.enum(['failed', 'passed', 'inconclusive']),
-        is_non_inferior: z.boolean(),
-        p_value: figure,
-        bound: figure,
-        has_no_events: z.boolean(),
-        reason: z.string().nullable(),
-      })
-      .nullable(),
-    verdict: z.enum(['better', 'worse', 'contradictory', 'undecided']).meta({
-      description:
-        'What the method of the analysis says of a primary metric or guardrail; undecided for a secondary metric',
-    }),
-    decided_by: z
-      .object({
-        figure: z.enum(['p_value', 'always_valid.p_value', 'bayesian.probability_better']),
-        value: z.number(),
-        threshold: z.number().meta({
-          description: 'alpha divided among the comparisons of the family, and by the spending of planned looks',
-        }),
-      })
-      .nullable()
-      .meta({ description: 'The figure that decides and its threshold; null where the method may not be read' }),
-    periods_used: z.int(),
-    users_left_out: z
-      .int()
-      .meta({ description: 'Users of allocation periods in which a variant has fewer than two users' }),
-  })
-  .meta({ id: 'MetricComparison' })
 const metricResult = z
   .object({
     key: z.string(),

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { id, label, optional } from '../wire.ts'
+import { comparison } from './comparison-schema.ts'
 import { figure, interval, variantName } from './part-schema.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'
-import { comparison } from './schema.ts'
 
 export const getSeries = z
   .object({
@@ -31,7 +31,7 @@ const point = {
       always_valid: z
         .object({ p_value: z.number().meta({ description: 'The smallest p-value so far' }), interval })
         .nullable()
-        .meta({ description: 'Valid on all days together; null below 100 users in a variant' }),
+        .meta({ description: 'Valid on all days together; null while there are too few users or events' }),
       uplift: figure,
     }),
   ),

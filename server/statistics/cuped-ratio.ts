@@ -5,6 +5,7 @@ import {
   undefinedComparison,
   welchDegreesOfFreedom,
 } from './comparison.ts'
+import { applyVarianceRule, type VarianceRule } from './pooled-variance.ts'
 
 /**
  * The sums of four variables over a variant's users. The variables are the numerator, the denominator, the numerator
@@ -44,6 +45,7 @@ type RatioGradients = {
  * Adjusts ratios by CUPED and compares each treatment with the control, the first variant. The covariate is the same
  * ratio before exposure. Uplifts refer to the unadjusted ratio of the control.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param rule how the variance of the difference is estimated
  * @returns figures in the unit of the ratio. If the denominator before exposure sums to 0 in a variant, `adjusted` is
  *   false, theta is 0, and all figures equal the unadjusted ones
  * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Deng, Knoblich, Lu (2018), KDD; docs/comparisons.md, "CUPED"
@@ -51,6 +53,7 @@ type RatioGradients = {
 export function cupedRatios(
   variants: readonly RatioCovariateSums[],
   confidenceLevel: number,
+  rule: VarianceRule = 'welch',
 ): { theta: number; adjusted: boolean; variants: AdjustedRatio[]; comparisons: Comparison[] } {
   const gradients = variants.map(gradientsOf)
   const defined = gradients.filter((variant) => typeof variant !== 'string')
@@ -67,7 +70,7 @@ export function cupedRatios(
     variants: results.map((result) => (typeof result === 'string' ? UNDEFINED_RATIO : result.estimates)),
     comparisons: results
       .slice(1)
-      .map((treatment) => compareAdjusted(control as AdjustedResult, treatment, confidenceLevel)),
+      .map((treatment) => compareAdjusted(control as AdjustedResult, treatment, confidenceLevel, rule)),
   }
 }
 
@@ -155,24 +158,21 @@ function compareAdjusted(
   control: AdjustedResult | UndefinedStatus,
   treatment: AdjustedResult | UndefinedStatus,
   confidenceLevel: number,
+  rule: VarianceRule,
 ): Comparison {
   for (const status of ['no_data', 'insufficient_data', 'zero_denominator'] as const)
     if (control === status || treatment === status) return undefinedComparison(status)
   const [controlResult, treatmentResult] = [control, treatment] as [AdjustedResult, AdjustedResult]
   const level = treatmentResult.estimates.adjustedRatio as number
-  return compareEffect(
-    {
-      difference: level - (controlResult.estimates.adjustedRatio as number),
-      varianceOfDifference: controlResult.adjustedVariance + treatmentResult.adjustedVariance,
-      control: controlResult.estimates.ratio as number,
-      varianceOfControl: controlResult.variance,
-      covariance: -controlResult.covariance,
-      degreesOfFreedom: welchDegreesOfFreedom([
-        { n: controlResult.n, variance: controlResult.adjustedVariance },
-        { n: treatmentResult.n, variance: treatmentResult.adjustedVariance },
-      ]),
-    },
-    confidenceLevel,
-    level,
-  )
+  const partOf = ({ n, adjustedVariance: variance }: AdjustedResult) => [{ n, variance }]
+  const parts = [partOf(controlResult), partOf(treatmentResult)] as const
+  const effect = {
+    difference: level - (controlResult.estimates.adjustedRatio as number),
+    varianceOfDifference: controlResult.adjustedVariance + treatmentResult.adjustedVariance,
+    control: controlResult.estimates.ratio as number,
+    varianceOfControl: controlResult.variance,
+    covariance: -controlResult.covariance,
+    degreesOfFreedom: welchDegreesOfFreedom(parts.flat()),
+  }
+  return compareEffect(applyVarianceRule(effect, rule, parts), confidenceLevel, level)
 }

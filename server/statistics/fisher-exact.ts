@@ -2,16 +2,16 @@ import { sum } from 'simple-statistics'
 import { checkProportion, type Proportion } from './proportion.ts'
 
 /** `pGreater` is the one-sided p-value for "the treatment converts more", `pLess` for "the treatment converts less". */
-type FisherExact = { pValue: number; pGreater: number; pLess: number }
+export type FisherExact = { pValue: number; pGreater: number; pLess: number }
 
 /**
  * Limit of the smaller margin. Beyond the limit no table is small: an expected count below 5 would take over 1e11
  * users.
  */
-const largestMargin = 1e6
+export const LARGEST_MARGIN = 1e6
 
 /** Relative tolerance within which two tables count as equally probable. */
-const tieSlack = 1e-7
+export const TIE_SLACK = 1e-7
 
 /**
  * Computes the smallest expected cell count of the 2x2 table if both variants convert alike.
@@ -35,7 +35,7 @@ export function smallestExpectedCount(control: Proportion, treatment: Proportion
  * @see docs/statistics.md, "Small samples"
  */
 export function isSmallSample(control: Proportion, treatment: Proportion): boolean {
-  return smallestExpectedCount(control, treatment) < 5 && smallerMargin(control, treatment) <= largestMargin
+  return smallestExpectedCount(control, treatment) < 5 && smallerMargin(control, treatment) <= LARGEST_MARGIN
 }
 
 /**
@@ -53,8 +53,8 @@ export function isSmallSample(control: Proportion, treatment: Proportion): boole
 export function fisherExact(control: Proportion, treatment: Proportion): FisherExact {
   checkProportion(control)
   checkProportion(treatment)
-  if (smallerMargin(control, treatment) > largestMargin) {
-    throw new RangeError(`Fisher's exact test is limited to tables whose smaller margin is at most ${largestMargin}`)
+  if (smallerMargin(control, treatment) > LARGEST_MARGIN) {
+    throw new RangeError(`Fisher's exact test is limited to tables whose smaller margin is at most ${LARGEST_MARGIN}`)
   }
   const { first, weights } = hypergeometricWeights(control, treatment)
   const observed = treatment.converted - first
@@ -62,7 +62,7 @@ export function fisherExact(control: Proportion, treatment: Proportion): FisherE
   const total = sum(weights)
   const probabilityOf = (tables: number[]) => Math.min(1, sum(tables) / total)
   return {
-    pValue: probabilityOf(weights.filter((other) => other <= weight * (1 + tieSlack))),
+    pValue: probabilityOf(weights.filter((other) => other <= weight * (1 + TIE_SLACK))),
     pGreater: probabilityOf(weights.slice(Math.max(0, observed))),
     pLess: probabilityOf(weights.slice(0, Math.max(0, observed + 1))),
   }
@@ -72,7 +72,10 @@ export function fisherExact(control: Proportion, treatment: Proportion): FisherE
  * Computes the relative probabilities of first, first + 1, ... treatment conversions. The most probable number has
  * weight 1. Numbers whose weight is below the smallest double are left out.
  */
-function hypergeometricWeights(control: Proportion, treatment: Proportion): { first: number; weights: number[] } {
+export function hypergeometricWeights(
+  control: Proportion,
+  treatment: Proportion,
+): { first: number; weights: number[] } {
   const converted = control.converted + treatment.converted
   const fewest = Math.max(0, converted - control.exposed)
   const most = Math.min(treatment.exposed, converted)
@@ -96,7 +99,7 @@ function hypergeometricWeights(control: Proportion, treatment: Proportion): { fi
 }
 
 /** Returns the smallest of the table's four margins. The number of possible tables is at most this margin plus 1. */
-function smallerMargin(control: Proportion, treatment: Proportion): number {
+export function smallerMargin(control: Proportion, treatment: Proportion): number {
   const exposed = control.exposed + treatment.exposed
   const converted = control.converted + treatment.converted
   return Math.min(control.exposed, treatment.exposed, converted, exposed - converted)

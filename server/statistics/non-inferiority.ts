@@ -7,7 +7,8 @@ import {
   welchDegreesOfFreedom,
 } from './comparison.ts'
 import { studentSf } from './distributions.ts'
-import type { Interval } from './proportion.ts'
+import type { Interval, Proportion } from './proportion.ts'
+import { scoreOfDifference, scoreOfRatio } from './rate-score.ts'
 
 /** The largest acceptable harm, above 0: in the unit of the metric, or as a share of the control level. */
 export type Margin = { type: 'absolute' | 'relative'; size: number }
@@ -132,14 +133,37 @@ function oneSidedBounds(control: Level, treatment: Level, confidenceLevel: numbe
 }
 
 /**
- * Returns the verdict on a guardrail: `failed` if harm is significant, else `passed` if the treatment is non-inferior,
- * else `inconclusive`.
+ * Computes by how many standard errors the difference of two conversion rates is better than a margin allows, by the
+ * score test of the margin.
+ * @param control a variant with users, as is the treatment
+ * @param direction direction of change that is good
+ * @returns positive if the treatment is worse by less than the margin; infinite for a margin that no rate can reach
+ * @see Farrington, Manning (1990), Statistics in Medicine 9, 1447-1454; docs/inference.md, "Guardrails"
+ */
+export function rateDistance(
+  control: Proportion,
+  treatment: Proportion,
+  { type, size }: Margin,
+  direction: Direction,
+): number {
+  const sign = direction === 'increase' ? 1 : -1
+  if (type === 'absolute') return size >= 1 ? Infinity : sign * scoreOfDifference(control, treatment, -sign * size)
+  const ratio = 1 - sign * size
+  return ratio <= 0 ? Infinity : sign * scoreOfRatio(control, treatment, ratio)
+}
+
+/**
+ * Returns the verdict on a guardrail: `passed` if the treatment is worse by less than the margin, also where it is
+ * significantly worse; else `failed` if it is significantly worse; else `inconclusive`.
  * @see docs/inference.md, "Guardrails"
  */
-export function guardrailVerdict(
-  isHarmSignificant: boolean,
-  isNonInferior: boolean,
-): 'failed' | 'passed' | 'inconclusive' {
-  if (isHarmSignificant) return 'failed'
-  return isNonInferior ? 'passed' : 'inconclusive'
+export function guardrailVerdict({
+  isHarm,
+  isNonInferior,
+}: {
+  isHarm: boolean
+  isNonInferior: boolean
+}): 'failed' | 'passed' | 'inconclusive' {
+  if (isNonInferior) return 'passed'
+  return isHarm ? 'failed' : 'inconclusive'
 }

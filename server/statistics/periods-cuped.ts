@@ -2,6 +2,7 @@ import { compareEffect, undefinedComparison, welchDegreesOfFreedom } from './com
 import { type CovariateSums, pooledTheta } from './cuped.ts'
 import { covariance, variance } from './moments.ts'
 import { comparablePeriods, type StratifiedComparison } from './periods.ts'
+import { applyVarianceRule, type VarianceRule } from './pooled-variance.ts'
 
 /**
  * One allocation period: the number of users of all variants, and the covariate sums of the two variants that are
@@ -15,6 +16,7 @@ type CovariateStratum = { users: number; control: CovariateSums; treatment: Cova
  * period gives exactly `cupedMeans`.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
  * @param theta coefficient of all variants of the experiment; estimated from these two variants unless given
+ * @param rule how the variance of the difference is estimated
  * @returns figures in the unit of the metric; `no_data` or `insufficient_data` if no period can be compared
  * @see Deng, Xu, Kohavi, Walker (2013), WSDM; Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396;
  *   docs/comparisons.md, "CUPED" and "Allocation periods"
@@ -23,6 +25,7 @@ export function stratifiedCuped(
   strata: readonly CovariateStratum[],
   confidenceLevel: number,
   theta = pooledTheta(strata.flatMap(({ control, treatment }) => [control, treatment])),
+  rule: VarianceRule = 'welch',
 ): StratifiedComparison & { theta: number } {
   const { used, usage, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...usage, theta }
@@ -34,22 +37,16 @@ export function stratifiedCuped(
   const total = (parts: readonly WeightedEstimates[], figure: keyof WeightedEstimates) =>
     parts.reduce((sum, part) => sum + part[figure], 0)
   const level = total(treatment, 'adjusted')
-  return {
-    ...compareEffect(
-      {
-        difference: level - total(control, 'adjusted'),
-        varianceOfDifference: total(treatment, 'variance') + total(control, 'variance'),
-        control: total(control, 'level'),
-        varianceOfControl: total(control, 'unadjustedVariance'),
-        covariance: -total(control, 'covariance'),
-        degreesOfFreedom: welchDegreesOfFreedom([...control, ...treatment]),
-      },
-      confidenceLevel,
-      level,
-    ),
-    ...usage,
-    theta,
+  const effect = {
+    difference: level - total(control, 'adjusted'),
+    varianceOfDifference: total(treatment, 'variance') + total(control, 'variance'),
+    control: total(control, 'level'),
+    varianceOfControl: total(control, 'unadjustedVariance'),
+    covariance: -total(control, 'covariance'),
+    degreesOfFreedom: welchDegreesOfFreedom([...control, ...treatment]),
   }
+  const ruled = applyVarianceRule(effect, rule, [control, treatment])
+  return { ...compareEffect(ruled, confidenceLevel, level), ...usage, theta }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { undefinedComparison } from './comparison.ts'
 import { comparablePeriods, compareStratified, type StratifiedComparison, type StratifiedLevel } from './periods.ts'
+import type { VarianceRule } from './pooled-variance.ts'
 import { deviationVariance, dropRoundingNoise, type RatioSums } from './ratio.ts'
 
 /**
@@ -12,17 +13,22 @@ type RatioStratum = { users: number; control: RatioSums; treatment: RatioSums }
  * delta method uses their stratified variances. One period gives `ratioTest`, and denominators of 1 give
  * `stratifiedTest`.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param rule how the variance of the difference is estimated
  * @returns figures in the unit of the ratio; `zero_denominator` if a variant's denominator sums to 0; `no_data` or
  *   `insufficient_data` if no period can be compared
  * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; Deng, Knoblich, Lu (2018), KDD;
  *   docs/comparisons.md, "Allocation periods"
  */
-export function stratifiedRatio(strata: readonly RatioStratum[], confidenceLevel: number): StratifiedComparison {
+export function stratifiedRatio(
+  strata: readonly RatioStratum[],
+  confidenceLevel: number,
+  rule: VarianceRule = 'welch',
+): StratifiedComparison {
   const { used, usage, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...usage }
   const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
   if (!control || !treatment) return { ...undefinedComparison('zero_denominator'), ...usage }
-  return { ...compareStratified(control, treatment, confidenceLevel), ...usage }
+  return { ...compareStratified(control, treatment, confidenceLevel, rule), ...usage }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { type Comparison, compareEffect, independentEffect, type Level, undefinedComparison } from './comparison.ts'
 import { mean, type Sums, variance } from './moments.ts'
+import { applyVarianceRule, type VarianceRule } from './pooled-variance.ts'
 
 /** One allocation period: the number of users of all variants, and the sums of the two variants that are compared. */
 type Stratum = { users: number; control: Sums; treatment: Sums }
@@ -44,14 +45,19 @@ export function comparablePeriods<Period extends { users: number; control: { n: 
  * users differ between variants, and pooling compares different mixtures of users. One period gives Welch's test.
  * @param strata one per period of assignment; the sums are of values, or of values that a covariate adjusted
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param rule how the variance of the difference is estimated
  * @returns figures in the unit of the metric; `no_data` or `insufficient_data` if no period can be compared
  * @see Miratrix, Sekhon, Yu (2013), J. R. Stat. Soc. B 75, 369-396; docs/comparisons.md, "Allocation periods"
  */
-export function stratifiedTest(strata: readonly Stratum[], confidenceLevel: number): StratifiedComparison {
+export function stratifiedTest(
+  strata: readonly Stratum[],
+  confidenceLevel: number,
+  rule: VarianceRule = 'welch',
+): StratifiedComparison {
   const { used, usage, status } = comparablePeriods(strata)
   if (status !== 'ok') return { ...undefinedComparison(status), ...usage }
   const [control, treatment] = [stratify(used, 'control'), stratify(used, 'treatment')]
-  return { ...compareStratified(control, treatment, confidenceLevel), ...usage }
+  return { ...compareStratified(control, treatment, confidenceLevel, rule), ...usage }
 }
 
 /** A variant's level over all periods, its variance, and the part of each period in this variance. */
@@ -60,16 +66,25 @@ export type StratifiedLevel = Omit<Level, 'n'> & { parts: readonly Omit<Level, '
 /**
  * Compares two independent stratified levels, in the unit of the metric.
  * @param confidenceLevel two-sided coverage, 0 < confidenceLevel < 1
+ * @param rule how the variance of the difference is estimated
  * @see docs/comparisons.md, "Allocation periods"
  */
-export const compareStratified = (control: StratifiedLevel, treatment: StratifiedLevel, confidenceLevel: number) =>
-  compareEffect(
-    independentEffect(control, treatment, [...control.parts, ...treatment.parts]),
-    confidenceLevel,
-    treatment.level,
-  )
+export function compareStratified(
+  control: StratifiedLevel,
+  treatment: StratifiedLevel,
+  confidenceLevel: number,
+  rule: VarianceRule = 'welch',
+): Comparison {
+  const effect = independentEffect(control, treatment, [...control.parts, ...treatment.parts])
+  const ruled = applyVarianceRule(effect, rule, [control.parts, treatment.parts])
+  return compareEffect(ruled, confidenceLevel, treatment.level)
+}
 
-function stratify(periods: readonly (Stratum & { weight: number })[], side: 'control' | 'treatment'): StratifiedLevel {
+/** Computes the post-stratified level of one variant. */
+export function stratify(
+  periods: readonly (Stratum & { weight: number })[],
+  side: 'control' | 'treatment',
+): StratifiedLevel {
   const parts = periods.map(({ weight, [side]: sums }) => ({
     n: sums.n,
     level: weight * (mean(sums) ?? 0),

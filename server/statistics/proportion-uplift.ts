@@ -1,7 +1,7 @@
-import { conversionRate, criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
+import { criticalValue, type Interval, type Proportion, wilsonInterval } from './proportion.ts'
 
 /** Bounds of a relative uplift, lower bound first. An upper bound of null is infinite. */
-type UpliftInterval = readonly [lower: number, upper: number | null]
+export type UpliftInterval = readonly [lower: number, upper: number | null]
 
 /**
  * Computes the interval of the relative uplift of a conversion rate by the method of variance estimates recovery
@@ -16,11 +16,19 @@ export function moverInterval(
   treatment: Proportion,
   confidenceLevel: number,
 ): UpliftInterval | null {
-  const [lowerC, upperC] = wilsonInterval(control, confidenceLevel)
-  const [lowerT, upperT] = wilsonInterval(treatment, confidenceLevel)
-  const rateC = conversionRate(control)
-  const rateT = conversionRate(treatment)
-  if (rateC === null || rateT === null) return null
+  const limits = [wilsonInterval(control, confidenceLevel), wilsonInterval(treatment, confidenceLevel)] as const
+  return control.exposed === 0 || treatment.exposed === 0 ? null : moverLimits(control, treatment, ...limits)
+}
+
+/** Combines the limits of two rates to the interval of the uplift. @param control a variant with users, as treatment */
+export function moverLimits(
+  control: Proportion,
+  treatment: Proportion,
+  [lowerC, upperC]: Interval,
+  [lowerT, upperT]: Interval,
+): UpliftInterval {
+  const rateC = control.converted / control.exposed
+  const rateT = treatment.converted / treatment.exposed
   const product = rateC * rateT
   const root = (first: number, second: number) => Math.sqrt(Math.max(0, product ** 2 - first * second))
   const lowerTerm = lowerT * (2 * rateT - lowerT)

@@ -59,8 +59,11 @@ export function waldInterval(proportion: Proportion, confidenceLevel: number): I
 export function wilsonInterval(proportion: Proportion, confidenceLevel: number): Interval {
   checkProportion(proportion)
   const z = criticalValue(confidenceLevel)
-  const { exposed, converted } = proportion
-  if (exposed === 0) return [0, 1]
+  return proportion.exposed === 0 ? [0, 1] : wilsonLimits(proportion, z)
+}
+
+/** Computes Wilson's limits with a half width of z standard errors. @param proportion checked counts, with users */
+export function wilsonLimits({ exposed, converted }: Proportion, z: number): Interval {
   const rate = converted / exposed
   const centre = rate + z ** 2 / (2 * exposed)
   const spread = z * Math.sqrt((rate * (1 - rate)) / exposed + z ** 2 / (4 * exposed ** 2))

@@ -51,8 +51,7 @@ export function confidenceSequence(
   const z = difference / standardError
   const logEValue = ((a / (a + 1)) * z ** 2) / 2 - Math.log1p(a) / 2
   const rhoOneSided = rhoOf(2 * alpha, tuning)
-  const b = n * rhoOneSided ** 2
-  const halfWidthOneSided = standardError * Math.sqrt(((2 * (b + 1)) / b) * Math.log1p(Math.sqrt(b + 1) / (2 * alpha)))
+  const halfWidthOneSided = standardError * oneSidedMultiplierAt(n * rhoOneSided ** 2, alpha)
   return {
     rho,
     halfWidth,
@@ -77,6 +76,33 @@ export function sequentialMultiplier(n: number, confidenceLevel: number, tuning 
   checkSequentialLevel(confidenceLevel)
   const alpha = 1 - confidenceLevel
   return multiplierAt(n * rhoOf(alpha, tuning) ** 2, alpha)
+}
+
+/**
+ * Computes the half width of the one-sided confidence sequence in standard errors.
+ * @param n users of both variants, above 0
+ * @param confidenceLevel one-sided, 0.5 < confidenceLevel < 1
+ * @param tuning as for `confidenceSequence`
+ * @see docs/inference.md, "Confidence sequences"
+ */
+export function oneSidedMultiplier(n: number, confidenceLevel: number, tuning = DEFAULT_TUNING): number {
+  checkSequentialLevel(confidenceLevel)
+  const alpha = 1 - confidenceLevel
+  return oneSidedMultiplierAt(n * rhoOf(2 * alpha, tuning) ** 2, alpha)
+}
+
+/**
+ * Computes the one-sided always-valid p-value of an estimate that lies z standard errors above the null hypothesis. The
+ * p-value is at most `1 - confidenceLevel` if and only if z is at least the one-sided multiplier.
+ * @param n users of both variants, above 0
+ * @param confidenceLevel one-sided, 0.5 < confidenceLevel < 1
+ * @param tuning as for `confidenceSequence`
+ * @see docs/inference.md, "Confidence sequences"
+ */
+export function oneSidedPValue(z: number, n: number, confidenceLevel: number, tuning = DEFAULT_TUNING): number {
+  checkSequentialLevel(confidenceLevel)
+  const b = n * rhoOf(2 * (1 - confidenceLevel), tuning) ** 2
+  return z > 0 ? Math.min(1, Math.sqrt(b + 1) / (2 * Math.expm1(((b / (b + 1)) * z ** 2) / 2))) : 1
 }
 
 /**
@@ -119,6 +145,9 @@ function rhoOf(alpha: number, tuning: number): number {
   const logTerm = -2 * Math.log(alpha)
   return Math.sqrt((logTerm + Math.log1p(logTerm)) / tuning)
 }
+
+const oneSidedMultiplierAt = (b: number, alpha: number) =>
+  Math.sqrt(((2 * (b + 1)) / b) * Math.log1p(Math.sqrt(b + 1) / (2 * alpha)))
 
 const multiplierAt = (a: number, alpha: number) =>
   Math.sqrt(((2 * (a + 1)) / a) * (Math.log1p(a) / 2 - Math.log(alpha)))

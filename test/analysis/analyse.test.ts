@@ -14,7 +14,7 @@ describe('a decision', () => {
       outcome: 'ship',
       variantId: TREATMENT,
       variantName: 'treatment',
-      reasons: ['orders is 80 % higher in treatment (95 % interval +27 % to +168 %): significantly better.'],
+      reasons: ['orders is 80 % higher in treatment (95 % interval +26 % to +159 %): significantly better.'],
     })
     expect(metrics[0]?.comparisons[0]?.alwaysValid?.pValue).toBeLessThan(0.05)
   })
@@ -27,7 +27,7 @@ describe('a decision', () => {
     expect(decided()).toMatchObject({
       outcome: 'continue',
       reasons: [
-        'orders is the same in treatment as in the control (95 % interval -35 % to +55 %): not significant yet.',
+        'orders is the same in treatment as in the control (95 % interval -34 % to +52 %): not significant yet.',
       ],
     })
   })

@@ -82,12 +82,13 @@ const rate = { name: 'Signup', kind: 'proportion' } as const
 const shown = (given: Partial<Shown>): Shown => ({
   difference: 0.8,
   interval: { lower: -0.2, upper: 1.8 },
-  uplift: { value: 0.04, interval: { lower: -0.01, upper: 0.09 }, method: 'fieller' },
+  uplift: { value: 0.04, interval: { lower: -0.01, upper: 0.09 }, method: 'fieller', reason: null },
   alwaysValid: {
     pValue: 0.2,
     pValueAdjusted: 0.2,
     interval: { lower: -0.6, upper: 2.2 },
     upliftInterval: { lower: -0.03, upper: 0.11 },
+    upliftReason: null,
     isContradicted: false,
   },
   bayesian: {
@@ -109,7 +110,9 @@ describe('a sentence about a comparison', () => {
     expect(
       upliftSentence(
         revenue,
-        shown({ uplift: { value: -0.0312, interval: { lower: -0.041, upper: -0.0214 }, method: 'delta' } }),
+        shown({
+          uplift: { value: -0.0312, interval: { lower: -0.041, upper: -0.0214 }, method: 'fieller', reason: null },
+        }),
         'new-home',
         { method: 'group_sequential', confidenceLevel: 0.99 },
       ),
@@ -137,7 +140,7 @@ describe('a sentence about a comparison', () => {
   })
 
   test('says so where nothing differs or nothing can be compared', () => {
-    const equal = { value: 0, interval: null, method: 'fieller' } as const
+    const equal = { value: 0, interval: null, method: 'fieller', reason: null } as const
     expect(upliftSentence(rate, shown({ difference: 0, uplift: equal }), 'b', fixed)).toBe(
       'Signup is the same in b as in the control.',
     )

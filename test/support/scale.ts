@@ -67,6 +67,13 @@ export const stories = {
     soak: 1000,
     seed: 22,
   },
+  'rates agree': {
+    file: 'test/analysis/rates.test.ts',
+    of: 'random 2x2 tables that the documented answer and the full analysis judge alike; at the large size also all up to 40 users',
+    quick: 1500,
+    soak: 100_000,
+    seed: 31,
+  },
   trust: {
     file: 'test/results/trust.test.ts',
     of: 'users of a client that loses exposures',

@@ -1,0 +1,155 @@
+import { z } from 'zod'
+import { id } from '../wire.ts'
+import { figure, interval, variantName } from './part-schema.ts'
+
+export const comparison = z
+  .object({
+    variant_id: id,
+    variant_name: variantName,
+    status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
+    reason: z
+      .string()
+      .nullable()
+      .meta({
+        description: 'Why figures are missing, or what the comparison lacks to be read; null where nothing is missing',
+        examples: ['too few events in treatment (7 of 10)'],
+      }),
+    gate: z
+      .object({
+        variant_id: id.meta({ description: 'The variant that lacks most' }),
+        lacks: z.enum(['events', 'users']),
+        count: z.int().meta({
+          description:
+            'Users of the variant, or its expected users with a value other than 0 (of a rate: with or without a conversion, the rarer) if the variants do not differ, rounded down',
+        }),
+        needed: z.int(),
+        blocks_fixed: z.boolean().meta({
+          description:
+            'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples',
+        }),
+      })
+      .nullable()
+      .meta({
+        description:
+          'What the comparison lacks to be read at any time; null where nothing. Until then it is no evidence',
+      }),
+    levels: z.object({ control: z.number(), treatment: z.number() }).nullable().meta({
+      description:
+        'Levels as compared, in the unit of the metric, where a covariate adjusts them or allocation periods weight them; else null',
+    }),
+    difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
+    standard_error: figure.meta({ description: 'Standard error of the difference, in the unit of the metric' }),
+    interval: interval.nullable().meta({
+      description: 'Confidence interval of the difference, in the unit of the metric; valid for one reading',
+    }),
+    p_value: figure.meta({
+      description:
+        'Two-sided p-value, valid for one reading. Of a rate: the z-test, or the exact test if is_small_sample',
+    }),
+    is_small_sample: z
+      .boolean()
+      .meta({ description: 'An expected count of a rate is below 5: p_value is that of the exact test' }),
+    p_value_adjusted: figure.meta({
+      description:
+        'Adjusted for all primary metrics by Holm, or for all secondary ones by Benjamini and Hochberg; null for guardrails',
+    }),
+    uplift: z
+      .object({
+        value: z.number(),
+        interval: interval.nullable(),
+        method: z.enum(['fieller', 'mover']).meta({ description: 'Method of the interval' }),
+        reason: z.string().nullable().meta({ description: 'Why there is no interval; null where there is one' }),
+      })
+      .nullable()
+      .meta({ description: 'Difference relative to the control: 0.1 is 10 % more' }),
+    always_valid: z
+      .object({
+        p_value: z.number(),
+        p_value_adjusted: figure,
+        interval: interval.meta({ description: 'Interval of the difference, in the unit of the metric' }),
+        uplift_interval: interval.nullable().meta({ description: 'Interval of the uplift: 0.1 is 10 % more' }),
+        uplift_reason: z.string().nullable().meta({ description: 'Why uplift_interval is null, if it has no bounds' }),
+        is_contradicted: z.boolean().meta({
+          description:
+            'True where the intervals of recorded looks have nothing in common: then interval is that of now',
+        }),
+      })
+      .nullable()
+      .meta({ description: 'Valid however often results are read; null until gate is null' }),
+    bayesian: z
+      .object({
+        probability_better: z.number(),
+        interval,
+        expected_loss: z
+          .number()
+          .meta({ description: 'Expected loss of choosing the treatment, in the unit of the metric' }),
+        expected_loss_control: z.number(),
+      })
+      .nullable(),
+    cuped: z
+      .object({
+        theta: z.number().meta({ description: 'Units of the metric for each unit of the value before exposure' }),
+        variance_reduction: figure.meta({
+          description: 'Share of the variance of the difference that values before exposure explain',
+        }),
+        unadjusted: z
+          .object({ difference: figure, interval: interval.nullable() })
+          .meta({ description: 'The difference without CUPED, in the unit of the metric, and its interval' }),
+      })
+      .nullable()
+      .meta({ description: 'null: values before exposure do not adjust the comparison' }),
+    balance: z
+      .object({
+        difference: z
+          .number()
+          .meta({ description: 'Treatment minus control before exposure, in the unit of the metric' }),
+        p_value: z.number().meta({ description: 'Two-sided p-value, valid for one reading' }),
+      })
+      .nullable()
+      .meta({ description: 'The same metric before exposure: variants should differ by chance only' }),
+    guardrail: z
+      .object({
+        verdict: z.enum(['failed', 'passed', 'inconclusive']).meta({
+          description:
+            'passed: the treatment is worse by less than the margin, if at all; failed: it is significantly worse, and that is not shown',
+        }),
+        reason: z
+          .string()
+          .nullable()
+          .meta({ description: 'Why the verdict is inconclusive, or what to know about it' }),
+        is_non_inferior: z
+          .boolean()
+          .meta({ description: 'It is shown that the treatment is worse by less than the margin' }),
+        p_value: figure.meta({ description: 'One-sided p-value of being worse by the margin or more' }),
+        bound: figure.meta({
+          description: 'One-sided bound of the difference on its bad side, in the unit of the metric',
+        }),
+        harm: z
+          .object({ is_worse: z.boolean(), p_value: figure })
+          .meta({ description: 'Test of being worse at all: two-sided, by the method of the analysis, not adjusted' }),
+        has_no_events: z.boolean().meta({
+          description:
+            'No variant has an event, and the margin is relative: the guardrail does not hold back ship once the planned users are there',
+        }),
+      })
+      .nullable(),
+    verdict: z.enum(['better', 'worse', 'contradictory', 'undecided']).meta({
+      description:
+        'What the method of the analysis says of a primary metric or guardrail; undecided for a secondary metric',
+    }),
+    decided_by: z
+      .object({
+        figure: z.enum(['p_value', 'always_valid.p_value', 'bayesian.probability_better']),
+        value: z.number(),
+        threshold: z.number().meta({
+          description: 'alpha divided among the comparisons of the family, and by the spending of planned looks',
+        }),
+      })
+      .nullable()
+      .meta({ description: 'The figure that decides and its threshold; null where the method may not be read' }),
+    periods_used: z.int(),
+    users_left_out: z
+      .int()
+      .meta({ description: 'Users of allocation periods in which a variant has fewer than two users' }),
+  })
+  .meta({ id: 'MetricComparison' })
