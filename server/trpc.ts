@@ -12,6 +12,11 @@ import { DomainError } from './errors.ts'
 export type Meta = OpenApiMeta<{
   /** If true, the procedure is also served as GET, with the fields of the body as query parameters. */
   getTwin?: boolean
+  /**
+   * The texts that the GET twin answers instead of JSON if the query has a `format`: by its value, the content type and
+   * the function that writes the text of an answer.
+   */
+  formats?: Record<string, { contentType: string; write: (answer: never) => string }>
   /** The answer is a list in ascending order, by id or by the named field; a full page carries a link to the next. */
   list?: true | 'key' | 'version'
   /** The largest body in bytes; default: 1 MiB. */

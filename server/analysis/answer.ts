@@ -23,6 +23,8 @@ export type Answer = {
   significanceThreshold: number
   run: number | null
   dataThrough: string | null
+  startedAt: string | null
+  endedAt: string | null
   state: RunStatistics['state']
   frozenAt: string | null
   variants: ReturnType<typeof documented>['variants']
@@ -53,6 +55,8 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     significanceThreshold: question.significanceThreshold,
     run: statistics.run,
     dataThrough: statistics.dataThrough,
+    startedAt: statistics.startedAt,
+    endedAt: statistics.endedAt,
     state: statistics.state,
     frozenAt: statistics.frozenAt,
     ...documented(statistics),

@@ -36,6 +36,7 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
     role: metric.role,
     kind: metric.kind,
     direction: metric.direction,
+    margin: metric.margin,
     status: metric.status,
     source: metric.source,
     cost: metric.cost,

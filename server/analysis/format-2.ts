@@ -20,6 +20,8 @@ export type Format2 = Omit<
   | 'decisions'
   | 'eventsBeforeStart'
   | 'seenEventTypes'
+  | 'startedAt'
+  | 'endedAt'
 > & {
   format: 2
   question: Omit<Question, QuestionAdditions>
@@ -46,6 +48,8 @@ export function fromFormat2(old: Format2): RunStatistics {
     decisions: [],
     eventsBeforeStart: 0,
     seenEventTypes: null,
+    startedAt: null,
+    endedAt: null,
   }
 }
 

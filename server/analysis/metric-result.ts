@@ -123,7 +123,7 @@ export type DecidedBy = {
 /** A metric in all variants of a run. */
 export type MetricResult = Pick<
   MetricStatistics,
-  'key' | 'name' | 'version' | 'role' | 'kind' | 'direction' | 'status' | 'source' | 'cost'
+  'key' | 'name' | 'version' | 'role' | 'kind' | 'direction' | 'margin' | 'status' | 'source' | 'cost'
 > & {
   caps: { outcome: number | null; covariate: number | null } | null
   variants: MetricLevel[]

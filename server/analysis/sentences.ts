@@ -56,9 +56,17 @@ export function formatEffect(metric: Named, { of, value, interval }: Effect): st
   return of === 'difference' && metric.kind === 'proportion' ? inPoints(text) : text
 }
 
-/** Writes the level of a metric: "12.40 %" for a rate, "3.52" otherwise. @param interval gives the decimals */
-export const formatLevel = (metric: Named, level: number, interval: Bounds | null): string =>
-  formatOf(metric, 'difference')(level, { width: widthOf(interval) })
+/** The width of an interval of rates that is written with two decimals of a per cent. */
+const TWO_DECIMALS = 0.001
+
+/**
+ * Writes the level of a metric: "12.40 %" for a rate, with two decimals or more, and "3.52" otherwise.
+ * @param width the width of the interval of the level
+ */
+export const formatLevel = ({ kind }: Named, level: number, width: number | null): string =>
+  kind === 'proportion'
+    ? formatPercent(level, { width: Math.min(width || TWO_DECIMALS, TWO_DECIMALS) })
+    : formatFigure(level, { width })
 
 /** "95 %". */
 export const formatConfidence = (confidenceLevel: number) => `${Number((100 * confidenceLevel).toFixed(4))} %`

@@ -50,6 +50,10 @@ export type RunStatistics = {
   suspects: Suspect[]
   /** Counts and sums for each value of the question's dimension; null where the question names no dimension. */
   segments: Segment[] | null
+  /** The start of the run in ISO 8601; null before the first run, and where an older engine did not keep it. */
+  startedAt: string | null
+  /** The end of the run in ISO 8601; null while it goes on, and where an older engine did not keep it. */
+  endedAt: string | null
   /** The length of the run up to now, in days; null before the first run. */
   days: number | null
   hasEnded: boolean

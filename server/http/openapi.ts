@@ -92,7 +92,7 @@ function tagsOf({ paths }: Document): { name: string }[] {
 }
 
 function describe(document: Document, procedure: RestProcedure) {
-  const { openapi, access, getTwin } = procedure.meta
+  const { openapi, access, getTwin, formats } = procedure.meta
   const methods = document.paths[openapi.path] as Record<string, Operation>
   const operation = methods[openapi.method.toLowerCase()] as Operation
   operation.operationId = procedure.name
@@ -102,6 +102,7 @@ function describe(document: Document, procedure: RestProcedure) {
   requireBody(document, operation)
   describeErrors(operation, openapi.method)
   if (getTwin) methods.get = twinOf(document, operation)
+  if (methods.get && formats) describeFormats(methods.get, formats)
 }
 
 /** The generator puts the input of a DELETE into the query; this server reads it from the body. */
@@ -184,4 +185,18 @@ function twinOf(document: Document, operation: Operation): Operation {
     parameters: [...(rest.parameters ?? []), ...fields],
     responses,
   }
+}
+
+/** Describes the texts that a GET answers instead of JSON if its query has a `format`. */
+function describeFormats(operation: Operation, formats: NonNullable<RestProcedure['meta']['formats']>) {
+  const values = ['json', ...Object.keys(formats)]
+  operation.parameters?.push({
+    name: 'format',
+    in: 'query',
+    required: false,
+    description: 'The form of the answer; each has its own content type',
+    schema: { type: 'string', enum: values, default: 'json' },
+  })
+  const { content } = operation.responses['200'] as { content: Record<string, unknown> }
+  for (const { contentType } of Object.values(formats)) content[contentType] = { schema: { type: 'string' } }
 }

@@ -1,10 +1,12 @@
 import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
+import { queryReader } from './query.ts'
 
 /**
  * Serves each procedure with a `meta.openapi` by Fastify's own router, below the prefix of the Fastify scope (/api).
@@ -20,7 +22,8 @@ export function restRoutes(app: FastifyInstance, platform: Platform) {
       ...(bodyLimit ? { bodyLimit } : {}),
       handler: handle(platform, procedure, method === 'GET' ? 'query' : 'body'),
     })
-    if (procedure.meta.getTwin) app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query') })
+    if (procedure.meta.getTwin)
+      app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query', procedure.meta.formats) })
   }
 }
 
@@ -28,21 +31,39 @@ const MAX_LINK_LENGTH = 4000
 
 type Source = 'body' | 'query'
 
-function handle(platform: Platform, procedure: RestProcedure, source: Source) {
+type Formats = NonNullable<RestProcedure['meta']['formats']>
+
+/** @param formats the texts that the query may ask for instead of JSON */
+function handle(platform: Platform, procedure: RestProcedure, source: Source, formats?: Formats) {
   const read = inputReader(procedure, source)
+  const readFormat = formats && formatReader(formats)
   const { call } = procedure
   return async (request: FastifyRequest, reply: FastifyReply) => {
     try {
       const input = read(request)
       const ctx = createContext(platform, bearerToken(request.headers.authorization))
       const output = await call(ctx, input)
+      // After the call, which checks the caller: only callers with a key are told what is wrong with the format.
+      const format = readFormat?.(request)
       const { list } = procedure.meta
       if (list) linkNext(request, reply, input, output as Input[], list === true ? 'id' : list)
-      return output
+      if (!format) return output
+      return reply
+        .type(format.contentType)
+        .header('cache-control', 'no-store')
+        .send(format.write(output as never))
     } catch (error) {
       return sendFault(reply, platform.log, error)
     }
   }
+}
+
+/** Makes a function that reads the `format` of a query: one of the formats, or undefined for JSON. */
+function formatReader(formats: Formats): (request: FastifyRequest) => Formats[string] | undefined {
+  const names = ['json', ...Object.keys(formats)]
+  const error = ({ input }: { input?: unknown }) => `${input} is none of ${names.join(', ')}`
+  const read = queryReader(z.object({ format: z.enum(names, { error }).default('json') }))
+  return ({ query }) => formats[read(query).format]
 }
 
 type Input = Record<string, unknown>

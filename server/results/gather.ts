@@ -51,6 +51,8 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
     seenEventTypes: null,
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(query, metrics, rows, question.dimension),
+    startedAt: run?.started_at.toISOString() ?? null,
+    endedAt: run?.ended_at?.toISOString() ?? null,
     days: run ? ((run.ended_at?.getTime() ?? now) - run.started_at.getTime()) / DAY_MS : null,
     hasEnded: run?.ended_at != null,
     state: run?.frozen_at ? 'frozen' : run?.ended_at ? 'settling' : 'live',

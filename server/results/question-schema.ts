@@ -67,5 +67,16 @@ export const getResults = z.object({ ...documentedQuestion, ...furtherQuestion }
 })
 export type GetResults = z.output<typeof getResults>
 
+const reportFormat = z.enum(['markdown', 'csv'])
+export type ReportFormat = z.output<typeof reportFormat>
+export const getReport = getResults
+  .extend({
+    format: withDefault(reportFormat, 'markdown').meta({
+      description: 'markdown: a report for a document; csv: a row per metric and variant, in fractions',
+    }),
+  })
+  .meta({ id: 'GetReport' })
+export type GetReport = z.output<typeof getReport>
+
 export const freezeResults = z.object({ experiment_id: id, run: furtherQuestion.run }).meta({ id: 'FreezeResults' })
 export type FreezeResults = z.output<typeof freezeResults>

@@ -1,7 +1,9 @@
+import { z } from 'zod'
 import { keyedProcedure, router, translated } from '../trpc.ts'
 import { followResults } from './follow.ts'
 import { exportFrozen, freezeResults } from './freeze.ts'
 import * as questionWire from './question-schema.ts'
+import { getReport, REPORT_FORMATS } from './report.ts'
 import * as wire from './schema.ts'
 import { getSeries } from './series.ts'
 import * as seriesWire from './series-schema.ts'
@@ -20,10 +22,16 @@ export const resultsRouter = router({
         summary: 'Answer a question about results: figures, tests, warnings and a decision',
       },
       getTwin: true,
+      formats: REPORT_FORMATS,
     })
     .input(questionWire.getResults)
     .output(wire.results)
     .query(({ ctx, input }) => results.getResults(ctx.em, ctx.platform.reporting, input)),
+  // REST answers reports by `formats` above.
+  report: read
+    .input(questionWire.getReport)
+    .output(z.string())
+    .query(({ ctx, input }) => getReport(ctx.em, ctx.platform.reporting, input)),
   series: read
     .meta({
       openapi: {

@@ -94,6 +94,14 @@ const metricResult = z
     role,
     kind: z.enum(['proportion', 'mean', 'ratio', 'quantile']),
     direction,
+    margin: z
+      .object({ type: z.enum(['relative', 'absolute']), size: z.number() })
+      .optional()
+      .meta({
+        description:
+          'How much worse a guardrail may be: a fraction of the control (0.05 is 5 %), or in the unit of the metric. ' +
+          'Absent in answers that versions before 0.2 froze',
+      }),
     status: z.enum(['ready', 'computing']),
     source: z.enum(['totals', 'users', 'events']).meta({ description: 'What the metric was read from' }),
     cost: z
@@ -128,6 +136,12 @@ export const results = z
     confidence_level: z.number(),
     significance_threshold: z.number(),
     run: z.int().nullable().meta({ description: 'Number of the reported run; null before the first run' }),
+    started_at: timestamp.nullable().optional().meta({
+      description: 'Start of the run; null before the first run. Absent in answers that versions before 0.2 froze',
+    }),
+    ended_at: timestamp.nullable().optional().meta({
+      description: 'End of the run; null while the run goes on. Absent in answers that versions before 0.2 froze',
+    }),
     data_through: timestamp.nullable().meta({
       description:
         'null: everything stored is counted. A time: everything received before it is counted; later events are being counted',

@@ -65,8 +65,11 @@ export const answerOf = (statistics: RunStatistics, analysis = analyse(statistic
 export type ResultsAnswer = Results
 
 /** Parses the times of a stored or sent answer. */
-export const asResults = ({ data_through, frozen_at, ...others }: SentAnswer): Results => ({
+export const asResults = ({ started_at, ended_at, data_through, frozen_at, ...others }: SentAnswer): Results => ({
   ...others,
-  data_through: data_through === null ? null : new Date(data_through),
-  frozen_at: frozen_at === null ? null : new Date(frozen_at),
+  ...(started_at === undefined ? {} : { started_at: asDate(started_at), ended_at: asDate(ended_at) }),
+  data_through: asDate(data_through),
+  frozen_at: asDate(frozen_at),
 })
+
+const asDate = (text: string | null) => (text === null ? null : new Date(text))

@@ -84,6 +84,8 @@ export function run(
     seenEventTypes: null,
     suspects: [],
     segments: null,
+    startedAt: '2026-01-01T00:00:00.000Z',
+    endedAt: null,
     days: 10,
     hasEnded: false,
     state: 'live',

@@ -1,0 +1,119 @@
+import type { Bounds } from './metric-result.ts'
+import { type ReportAnswer, type ReportComparison, type ReportMetric, readAnswer } from './report-answer.ts'
+
+type Cell = string | number | boolean | null | undefined
+type Row = {
+  answer: ReportAnswer
+  metric: ReportMetric
+  level: ReportMetric['variants'][number]
+  /** null for the control. */
+  comparison: ReportComparison | null
+  segment: { dimension: string; value: string } | null
+}
+
+const bounds = (name: string, of: (row: Row) => Bounds | null | undefined): [string, (row: Row) => Cell][] => [
+  [`${name}_lower`, (row) => of(row)?.lower],
+  [`${name}_upper`, (row) => of(row)?.upper],
+]
+
+/** The columns of the report, in order. Rates and uplifts are fractions: 0.05 is 5 %. */
+const COLUMNS: [string, (row: Row) => Cell][] = [
+  ['experiment_id', ({ answer }) => answer.experimentId],
+  ['experiment_name', ({ answer }) => answer.experimentName],
+  ['run', ({ answer }) => answer.run],
+  ['state', ({ answer }) => answer.state],
+  ['started_at', ({ answer }) => answer.startedAt],
+  ['ended_at', ({ answer }) => answer.endedAt],
+  ['data_through', ({ answer }) => answer.dataThrough],
+  ['frozen_at', ({ answer }) => answer.frozenAt],
+  ['method', ({ answer }) => answer.method],
+  ['confidence_level', ({ answer }) => answer.confidenceLevel],
+  ['outcome', ({ answer }) => answer.decision.outcome],
+  ['dimension', ({ segment }) => segment?.dimension],
+  ['dimension_value', ({ segment }) => segment?.value],
+  ['metric_key', ({ metric }) => metric.key],
+  ['metric_name', ({ metric }) => metric.name],
+  ['metric_version', ({ metric }) => metric.version],
+  ['role', ({ metric }) => metric.role],
+  ['kind', ({ metric }) => metric.kind],
+  ['direction', ({ metric }) => metric.direction],
+  ['metric_status', ({ metric }) => metric.status],
+  ['variant_id', ({ level }) => level.variantId],
+  ['variant_name', ({ level }) => level.variantName],
+  ['is_control', ({ comparison }) => comparison === null],
+  ['users', ({ level }) => level.users],
+  ['converted', ({ level }) => level.converted],
+  ['events', ({ level }) => level.events],
+  ['level', ({ level }) => level.level],
+  ['level_standard_error', ({ level }) => level.standardError],
+  ...bounds('level', ({ level }) => level.interval),
+  ['status', ({ comparison }) => comparison?.status],
+  ['reason', ({ comparison }) => comparison?.reason],
+  ['difference', ({ comparison }) => comparison?.difference],
+  ['difference_standard_error', ({ comparison }) => comparison?.standardError],
+  ...bounds('difference', ({ comparison }) => comparison?.interval),
+  ['uplift', ({ comparison }) => comparison?.uplift?.value],
+  ...bounds('uplift', ({ comparison }) => comparison?.uplift?.interval),
+  ['p_value', ({ comparison }) => comparison?.pValue],
+  ['p_value_adjusted', ({ comparison }) => comparison?.pValueAdjusted],
+  ['always_valid_p_value', ({ comparison }) => comparison?.alwaysValid?.pValue],
+  ['always_valid_p_value_adjusted', ({ comparison }) => comparison?.alwaysValid?.pValueAdjusted],
+  ...bounds('always_valid_difference', ({ comparison }) => comparison?.alwaysValid?.interval),
+  ...bounds('always_valid_uplift', ({ comparison }) => comparison?.alwaysValid?.upliftInterval),
+  ['probability_better', ({ comparison }) => comparison?.bayesian?.probabilityBetter],
+  ...bounds('bayesian_difference', ({ comparison }) => comparison?.bayesian?.interval),
+  ['expected_loss', ({ comparison }) => comparison?.bayesian?.expectedLoss],
+  ['variance_reduction', ({ comparison }) => comparison?.cuped?.varianceReduction],
+  ['verdict', ({ comparison }) => comparison?.verdict],
+  ['decided_by', ({ comparison }) => comparison?.decidedBy?.figure],
+  ['decided_by_value', ({ comparison }) => comparison?.decidedBy?.value],
+  ['decided_by_threshold', ({ comparison }) => comparison?.decidedBy?.threshold],
+  ['guardrail_verdict', ({ comparison }) => comparison?.guardrail?.verdict],
+  ['guardrail_bound', ({ comparison }) => comparison?.guardrail?.bound],
+  ['margin', ({ metric }) => metric.margin?.size],
+  ['margin_type', ({ metric }) => metric.margin?.type],
+  ['variant_outcome', ({ answer, comparison }) => outcomeOf(answer, comparison)],
+]
+
+const outcomeOf = ({ decision }: ReportAnswer, comparison: ReportComparison | null) =>
+  decision.variants.find(({ variantId }) => variantId === comparison?.variantId)?.outcome
+
+/**
+ * Writes an answer as comma-separated values (RFC 4180) with a header: a row per metric and variant, and with a
+ * breakdown also a row per value of the dimension. Numbers have full precision.
+ * @param sent an answer in the spelling of the wire, of this version or an older one
+ */
+export function csvReport(sent: object): string {
+  const answer = readAnswer(sent)
+  const rows = [
+    ...answer.metrics.flatMap((metric) => rowsOf(answer, metric, null)),
+    ...(answer.segments ?? []).flatMap(({ metrics, ...segment }) =>
+      metrics.flatMap((metric) => rowsOf(answer, metric, segment)),
+    ),
+  ]
+  const lines = rows.map((row) => COLUMNS.map(([, cellOf]) => field(cellOf(row))))
+  return [COLUMNS.map(([name]) => name), ...lines].map((cells) => `${cells.join(',')}\r\n`).join('')
+}
+
+const rowsOf = (answer: ReportAnswer, metric: ReportMetric, segment: Row['segment']): Row[] =>
+  metric.variants.map((level) => ({
+    answer,
+    metric,
+    level,
+    comparison: metric.comparisons.find(({ variantId }) => variantId === level.variantId) ?? null,
+    segment,
+  }))
+
+/** The first characters by which a spreadsheet takes a text for a formula; some ignore white space before them. */
+const FORMULA = /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/
+
+/**
+ * Writes a field. An apostrophe goes before a text that a spreadsheet would take for a formula; numbers, also negative
+ * ones, are unchanged. An absent value is an empty field.
+ */
+function field(value: Cell): string {
+  if (value === null || value === undefined) return ''
+  if (typeof value !== 'string') return String(value)
+  const text = FORMULA.test(value) ? `'${value}` : value
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}
