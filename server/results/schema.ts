@@ -163,7 +163,11 @@ export const results = z
     frozen_at: timestamp.nullable(),
     method: analysisMethod,
     planned_users: z.int().nullable(),
-    crossover_rule: crossoverRule,
+    crossover_rule: crossoverRule.optional().meta({
+      description:
+        'exclude: users who met two variants are left out. first: they count under the variant first assigned. ' +
+        'Absent in answers that versions before 0.2 froze: exclude',
+    }),
     engine_version: z.string(),
     decision,
     warnings: z

@@ -25,7 +25,10 @@ function compare(before: unknown, now: unknown, key: string, path: string, found
     for (const [index, item] of before.entries()) compare(item, now[index], '', `${path}.${index}`, found)
   } else if (isObject(before) && isObject(now)) {
     for (const [field, value] of Object.entries(before))
-      if (!(field === 'source' && isReadFromTotalsSince(before, now)))
+      if (
+        !(field === 'source' && isReadFromTotalsSince(before, now)) &&
+        !(field === 'sample_ratio' && hasMoved(before))
+      )
         compare(value, now[field], field, `${path}.${field}`, found)
   } else if (!(isText && typeof before === 'string' ? typeof now === 'string' : isSame(before, now)))
     found.push(`${path}: ${JSON.stringify(before)} before, ${JSON.stringify(now)} now`)
@@ -38,6 +41,9 @@ const isFrozenSince = (before: unknown, now: unknown, key: string) =>
 /** Totals keep the numbers of quantiles since version 0006. */
 const isReadFromTotalsSince = (before: Record<string, unknown>, now: Record<string, unknown>) =>
   before.kind === 'quantile' && before.source === 'events' && now.source === 'users'
+
+/** Crossovers stand under the variant that they were first assigned since version 0008: before, under the smallest id. */
+const hasMoved = ({ crossovers }: Record<string, unknown>) => typeof crossovers === 'number' && crossovers > 0
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
