@@ -1,15 +1,15 @@
 import type { Answer } from './answer.ts'
-import type { MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
+import type { MetricComparison, MetricLevel, MetricResult, Verdict } from './metric-result.ts'
 import { camelCased } from './snake-case.ts'
 
 /** Reads an answer as it was sent or stored, by this version or an older one, for the reports made of it. */
 
 export type Outcome = 'ship' | 'stop' | 'continue' | 'blocked' | 'no_difference' | 'inconclusive'
-export type ReportVerdict = 'better' | 'worse' | 'undecided'
+export type ReportVerdict = Verdict
 
 /** The figure that decides on a comparison. It decides if it is beyond the threshold. */
 export type DecidedBy = { figure: string; value: number; threshold: number }
-export type ReportComparison = MetricComparison & {
+export type ReportComparison = Omit<MetricComparison, 'decidedBy'> & {
   variantName: string
   verdict: ReportVerdict
   decidedBy: DecidedBy | null
@@ -55,7 +55,7 @@ type Loose<Part> = { [Key in keyof Part]?: Part[Key] | undefined }
 type LooseMetric = Omit<MetricResult, 'margin' | 'comparisons' | 'variants'> & {
   margin?: MetricResult['margin']
   variants: (MetricLevel & Loose<MetricLevel>)[]
-  comparisons: (MetricComparison & Loose<ReportComparison>)[]
+  comparisons: (Omit<MetricComparison, 'decidedBy' | 'verdict'> & Loose<ReportComparison>)[]
 }
 type LooseAnswer = Omit<ReportAnswer, 'decision' | 'metrics' | 'segments' | 'startedAt' | 'endedAt'> &
   Loose<Pick<ReportAnswer, 'startedAt' | 'endedAt'>> & {
@@ -121,7 +121,7 @@ function readMetric(
 
 /** The figure that decided in versions whose answers do not name it. */
 function ruleOf(
-  { alwaysValid, bayesian, pValueAdjusted }: MetricComparison,
+  { alwaysValid, bayesian, pValueAdjusted }: Omit<MetricComparison, 'decidedBy' | 'verdict'>,
   method: Answer['method'],
   confidenceLevel: number,
 ): DecidedBy | null {
@@ -134,7 +134,7 @@ function ruleOf(
 }
 
 function verdictOf(
-  { difference }: MetricComparison,
+  { difference }: Pick<MetricComparison, 'difference'>,
   { direction }: Pick<MetricResult, 'direction'>,
   decidedBy: DecidedBy | null,
 ): ReportVerdict {

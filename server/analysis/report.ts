@@ -48,12 +48,18 @@ const primariesOf = ({ metrics }: ReportAnswer) =>
     .filter(({ role, status }) => role === 'primary' && status === 'ready')
     .flatMap((metric) => metric.comparisons.map((comparison) => ({ metric, comparison })))
 
+const FINDINGS = {
+  better: 'significantly better',
+  worse: 'significantly worse',
+  contradictory: 'significant in both directions at different looks',
+  undecided: 'not significant',
+}
+
 /** Says for each primary metric and treatment what was found, and what decided. */
 function certainty(answer: ReportAnswer): string[] {
   const { decision, method, confidenceLevel } = answer
   if (decision.outcome === 'blocked') return ['The figures below are biased: do not decide by them.']
   const lines = primariesOf(answer).map(({ metric, comparison }) => {
-    const finding = { better: 'significantly better', worse: 'significantly worse', undecided: 'not significant' }
     const sentence =
       comparison.difference === null
         ? `${metric.name}: ${asSentence(comparison.reason ?? 'there is nothing to compare yet')}`
@@ -62,7 +68,7 @@ function certainty(answer: ReportAnswer): string[] {
             comparison,
             comparison.variantName,
             { method, confidenceLevel },
-            finding[comparison.verdict],
+            FINDINGS[comparison.verdict],
           )
     return line([sentence, decidedSentence(comparison, metric.role)].filter(Boolean).join(' '))
   })

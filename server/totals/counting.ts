@@ -153,6 +153,7 @@ const ofFirst = (column: string) => sql`
  * - A person who met two variants is a crossover.
  * - The type of the event that exposed the person is that of an event at the very time of the exposure; of several, the
  *   first type in the order of their bytes.
+ * - The type of the event that exposed a person is known where all events at the time of the exposure have one type.
  * - An event counts if it names the experiment or none, at or after the exposure, and before the run's end or within
  *   the measure's window.
  * - A person who is excluded by hand, by an attribute, or for too many events on a day is excluded under every id.
@@ -202,7 +203,8 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     from held h group by h.person_id, h.run_id, h.experiment_id, h.started_at, h.ended_at, h.max_daily_events),
   named as materialized (
     select u.user_id, u.run_id, bool_or(e.variant_id <> all (u.shown_ids)) as another,
-      min(e.type collate "C") filter (where e.timestamp = u.exposed_at) collate "default" as first_type
+      case when count(distinct e.type) filter (where e.timestamp = u.exposed_at) = 1
+        then min(e.type) filter (where e.timestamp = u.exposed_at) end as only_type
     from joined u join happened e on e.person_id = u.user_id
     where e.experiment_id = u.experiment_id and e.variant_id is not null
       and e.timestamp >= u.started_at and (u.ended_at is null or e.timestamp < u.ended_at)
@@ -220,7 +222,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
       case when b.user_id is null or u.excluded_reason in (${beforeRate}) then u.excluded_reason else 'rate' end
         as excluded_reason,
       coalesce(not u.is_external and n.another, false) as claims_other,
-      case when u.is_reported then n.first_type end as exposed_by,
+      case when u.is_reported then n.only_type end as exposed_by,
       u.dimensions, u.experiment_id, u.ended_at
     from joined u
     left join named n on n.user_id = u.user_id and n.run_id = u.run_id

@@ -106,7 +106,7 @@ function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly Raw
   const first = (exposed.length > 0 ? exposed : assignments).reduce((a, b) =>
     b.assigned_at < a.assigned_at || (b.assigned_at === a.assigned_at && b.user_id < a.user_id) ? b : a,
   )
-  const exposing = naming.filter(({ at }) => at === exposedAt).map(({ type }) => type)
+  const exposing = new Set(naming.filter(({ at }) => at === exposedAt).map(({ type }) => type))
   return {
     run,
     person,
@@ -122,7 +122,7 @@ function unitOf(raw: Raw, run: RawRun, person: Person, assignments: readonly Raw
       excluded_reason: excluded,
       claims_other:
         !isExternal && exposed.length > 0 && naming.some(({ variant_id }) => !met.has(variant_id as number)),
-      exposed_by: earliest?.exposure_source === 'event' ? (exposing.sort()[0] ?? null) : null,
+      exposed_by: earliest?.exposure_source === 'event' && exposing.size === 1 ? ([...exposing][0] ?? null) : null,
       dimensions: sortedJson(first.dimensions),
     },
   }

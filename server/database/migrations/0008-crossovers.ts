@@ -64,14 +64,14 @@ export class Migration0008Crossovers extends Migration {
       where (u.variant_id, u.period, u.dimensions) is distinct from (f.variant_id, f.period, f.dimensions)`)
   }
 
-  /** Logs users whom another event exposed than totals say: of several at the same time, the first that arrived. */
+  /** Logs users whom events of several types exposed at the same time: totals name the type that arrived first. */
   private logExposed() {
     this.addSql(`insert into fold_log (user_id)
       select distinct u.user_id
       from units u
       join runs r on r.id = u.run_id and r.frozen_at is null
       cross join lateral (
-        select min(e.type collate "C") as type
+        select case when count(distinct e.type) = 1 then min(e.type) end as type
         from (select u.user_id as id union all select l.alias_id from aliases l where l.user_id = u.user_id) i
         cross join lateral (
           select e.type from events e

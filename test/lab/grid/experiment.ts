@@ -207,6 +207,8 @@ function emptyRun({ plannedUsers, plannedEffect }: Conditions, method: Method): 
     engineVersion: 'laboratory',
     experiment: { id: 1, name: 'simulated' },
     run: 1,
+    startedAt: null,
+    endedAt: null,
     question,
     variants: [],
     periods: [],
