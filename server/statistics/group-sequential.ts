@@ -137,7 +137,7 @@ export function rootNear(start: number, f: (x: number) => number): number {
   for (let step = 0; step < 50 && now !== before; step++) {
     const next = x - (now * (x - previous)) / (now - before)
     ;[previous, x, before, now] = [x, next, now, f(next)]
-    if (Math.abs(x - previous) < 1e-11 * x) break
+    if (Math.abs(x - previous) < 1e-9 * Math.abs(x)) break
   }
   return x
 }

@@ -42,11 +42,11 @@ export function sequentialSampleSize(sd: number, difference: number, plan: Plan,
 }
 
 /** The looks by which the expected number of users of a confidence sequence is computed. */
-const LOOKS = 40
+const LOOKS = 20
 
 /**
  * Computes the expected number of users of an experiment that ends as soon as a confidence sequence excludes 0 at one
- * of 40 equally spaced looks, and at the planned users otherwise.
+ * of 20 equally spaced looks, and at the planned users otherwise.
  * @param z true difference in standard errors, once the planned users are there
  * @param planned users of both variants
  * @param tuning as for `confidenceSequence`

@@ -50,7 +50,7 @@ describe('the power to pass a guardrail', () => {
 
 test('the expected users of a confidence sequence equal those of simulated experiments', () => {
   const { normal } = createRandom(12)
-  const [RUNS, LOOKS, planned, z] = [20_000, 40, 20_000, 3.8]
+  const [RUNS, LOOKS, planned, z] = [20_000, 20, 20_000, 3.8]
   const bounds = Array.from({ length: LOOKS }, (_, look) =>
     sequentialMultiplier((planned * (look + 1)) / LOOKS, 0.95, planned),
   )
