@@ -4,7 +4,7 @@ import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
 import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
 import { type Attached, readAttached } from '../metrics/attached.ts'
-import { askPlanner, LOOKS, type Planner, POWER } from './experiment-plans.ts'
+import { askPlanner, type Planner, POWER, plannedLooks } from './experiment-plans.ts'
 import type { Checklist } from './schema.ts'
 
 /** Shows the plan of an experiment and what it still lacks before the start. The start locks the plan for the run. */
@@ -46,11 +46,12 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
 }
 
 function itemsOf(
-  { exposure, analysis_method: method, planned_users, planned_effect }: Experiment,
+  experiment: Experiment,
   primaries: readonly Attached[],
   allocation: readonly number[],
   { total_users, days, reason, guardrails }: Planner,
 ): Checklist['items'] {
+  const { exposure, analysis_method: method, planned_users, planned_effect } = experiment
   const named = primaries.map(({ name }) => name).join(', ')
   const needed =
     total_users === null
@@ -79,7 +80,7 @@ function itemsOf(
     {
       item: 'method',
       is_met: method !== 'group_sequential' || planned_users !== null,
-      message: METHOD_MESSAGES[method as Method],
+      message: methodMessage(experiment),
     },
     {
       item: 'planned_effect',
@@ -96,12 +97,17 @@ function itemsOf(
   ]
 }
 
-type Method = Checklist['plan']['method']
-const METHOD_MESSAGES: Record<Method, string> = {
-  sequential: 'Sequential: the results are valid at any time, however often they are read',
-  group_sequential: `Group sequential: the results decide at ${LOOKS} looks, equally spaced in the planned users`,
-  fixed: 'Fixed: the results are read once, when the planned users were exposed',
-  bayesian: 'Bayesian: the probability to be better decides, when the planned users were exposed',
+function methodMessage(experiment: Experiment): string {
+  switch (experiment.analysis_method) {
+    case 'sequential':
+      return 'Sequential: the results are valid at any time, however often they are read'
+    case 'group_sequential':
+      return `Group sequential: the results decide at ${plannedLooks(experiment)} looks, equally spaced in the planned users`
+    case 'fixed':
+      return 'Fixed: the results are read once, when the planned users were exposed'
+    default:
+      return 'Bayesian: the probability to be better decides, when the planned users were exposed'
+  }
 }
 
 const percentOf = (share: number) => `${Number((share * 100).toPrecision(6))} %`

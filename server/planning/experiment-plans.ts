@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { DomainError } from '../errors.ts'
 import type { Experiment } from '../experiments/entity.ts'
+import { looksOf } from '../experiments/plan.ts'
 import type { Attached } from '../metrics/attached.ts'
 import { hasCovariate, measureOf } from '../metrics/measure.ts'
 import { typeOf } from '../metrics/metric-types.ts'
-import { DEFAULT_LOOKS } from '../statistics/group-sequential.ts'
 import { DEFAULT_TUNING } from '../statistics/sequential.ts'
 import { type Baseline, readBaseline } from './baseline.ts'
 import { type AskedGuardrail, planGuardrails } from './guardrails.ts'
@@ -18,7 +18,6 @@ const DEFAULT_EFFECT = 0.05
 const DEFAULT_MARGIN = { type: 'relative', size: 0.05 } as const
 const CONFIDENCE_LEVEL = 0.95
 export const POWER = 0.8
-export const LOOKS = DEFAULT_LOOKS
 /** The largest correlation that is planned with; at ±1 CUPED would leave no variance, and no users would be needed. */
 const MOST_CORRELATION = 0.99
 
@@ -43,6 +42,9 @@ export async function askPlanner(
         : await planAttachedGuardrails(em, experiment, guardrails, allocation, atUsers),
   }
 }
+
+/** The looks of the experiment by the method group_sequential, whichever method it has. */
+export const plannedLooks = ({ planned_looks }: Experiment) => looksOf('group_sequential', planned_looks)
 
 /** The method that is planned with. Bayesian figures are read once, as those of a fixed test. */
 const methodOf = ({ analysis_method: method }: Experiment): Method => (method === 'bayesian' ? 'fixed' : method)
@@ -78,7 +80,7 @@ async function planPrimary(
     primary_metrics: primaries.length,
     power: POWER,
     covariate_correlation: correlationOf(metric, baseline),
-    looks: LOOKS,
+    looks: plannedLooks(experiment),
     tuning: experiment.planned_users ?? undefined,
     relative_effect: effect,
     allocation: [...allocation],
@@ -87,7 +89,7 @@ async function planPrimary(
     guardrails: [],
   }
   try {
-    const plans = METHOD_NAMES.map((method) => comparePlan({ ...question, method }, experiment.planned_users))
+    const plans = METHOD_NAMES.map((method) => comparePlan({ ...question, method }, experiment))
     const own = plans.find(({ method }) => method === methodOf(experiment)) as Planner['plans'][number]
     const { total_users, users, days, weeks } = own
     return { ...shown, total_users, users, days, weeks, plans, reason: null }
@@ -101,14 +103,15 @@ const METHOD_NAMES = Object.keys(METHODS) as Method[]
 const QUANTILE = 'Users cannot be planned for a quantile, because its spread depends on the distribution of the values'
 const NO_EVENTS = 'The last two weeks have no events from which the metric and its spread can be computed'
 
-function comparePlan(input: PlanSampleSize, plannedUsers: number | null): Planner['plans'][number] {
+function comparePlan(input: PlanSampleSize, experiment: Experiment): Planner['plans'][number] {
+  const { planned_users: plannedUsers } = experiment
   const shares = input.allocation.reduce((sum, share) => sum + share, 0)
   const users = input.allocation.map((share) => Math.max(1, Math.round(((plannedUsers ?? 0) * share) / shares)))
   return {
     method: input.method,
     ...planSampleSize(input),
     power_at_planned_users: plannedUsers === null ? null : planPower({ ...input, users }).power,
-    peeking: METHODS[input.method].peeking(LOOKS),
+    peeking: METHODS[input.method].peeking(plannedLooks(experiment)),
   }
 }
 
@@ -124,7 +127,7 @@ async function planAttachedGuardrails(
     method: methodOf(experiment),
     confidenceLevel: CONFIDENCE_LEVEL,
     power: POWER,
-    looks: LOOKS,
+    looks: plannedLooks(experiment),
     tuning: experiment.planned_users ?? DEFAULT_TUNING,
   }
   const asked: AskedGuardrail[] = []

@@ -3,8 +3,8 @@ import { efficacyBounds, equalFractions } from '../statistics/group-sequential.t
 import { detectableDifference, powerOfMeans, type Users } from '../statistics/power.ts'
 import { expectedShareOfUsers, inflationOfLooks, powerOfLooks } from '../statistics/power-group-sequential.ts'
 import { detectableIncrease, powerOfProportions } from '../statistics/power-proportions.ts'
-import { expectedShareOfSequence, oneSidedMultiplier, sequentialSampleSize } from '../statistics/power-sequential.ts'
-import { sequentialMultiplier } from '../statistics/sequential.ts'
+import { expectedShareOfSequence, sequentialSampleSize } from '../statistics/power-sequential.ts'
+import { oneSidedMultiplier, sequentialMultiplier } from '../statistics/sequential.ts'
 import { adjustedSpread, errorOf, expectedZ, isPlainRate, type Metric, spreadOf } from './figures.ts'
 import type { PlanSampleSize } from './schema.ts'
 

@@ -61,7 +61,7 @@ const plan = {
       'sequential: results may be read at any time, which needs more users; group_sequential: at a few planned ' +
       'looks; fixed: once',
   }),
-  looks: optional(z.int().min(2).max(20)).meta({
+  looks: optional(z.int().min(1).max(20)).meta({
     description: 'The number of equally spaced looks of the method group_sequential; default: 5',
   }),
   tuning: optional(z.int().min(1).max(1e12)).meta({

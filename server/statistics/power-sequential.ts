@@ -1,7 +1,7 @@
 import { normalQuantile } from './distributions.ts'
 import { checkPlan, type Plan, quantileSum } from './power.ts'
 import { above, below, START, type Survivors, survive } from './score-paths.ts'
-import { confidenceSequence, sequentialMultiplier } from './sequential.ts'
+import { sequentialMultiplier } from './sequential.ts'
 
 /**
  * Users of both variants together, before rounding up: for a fixed horizon, for a confidence sequence, and their
@@ -65,11 +65,3 @@ export function expectedShareOfSequence(z: number, planned: number, confidenceLe
   }
   return share
 }
-
-/**
- * Computes the half width of the one-sided confidence sequence, in standard errors.
- * @param n users of both variants, above 0
- * @param tuning as for `confidenceSequence`
- */
-export const oneSidedMultiplier = (n: number, confidenceLevel: number, tuning: number) =>
-  confidenceSequence({ difference: 0, standardError: 1, n }, confidenceLevel, tuning).halfWidthOneSided

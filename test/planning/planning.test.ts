@@ -156,7 +156,7 @@ onOneDatabase('planning', (app) => {
     [{ metric: rate, relative_effect: 0.1, allocation: [50, 0] }, 'allocation.1'],
     [{ metric: rate, relative_effect: 0.1, confidence_level: 1 }, 'confidence_level'],
     [{ metric: rate, relative_effect: 0.1, covariate_correlation: 1 }, 'covariate_correlation'],
-    [{ metric: rate, relative_effect: 0.1, method: 'group_sequential', looks: 1 }, 'looks'],
+    [{ metric: rate, relative_effect: 0.1, method: 'group_sequential', looks: 21 }, 'looks'],
     [{ metric: rate, relative_effect: 0.1, guardrails: [{ metric: { ...mean, mean: -1 } }] }, 'guardrails.0.metric'],
   ])('refuses %j and names the field', async (input, field) => {
     const { status, body } = await app().api.call('POST', '/api/planning/sample-size', input)
