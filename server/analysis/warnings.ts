@@ -43,17 +43,11 @@ function beforeStartWarnings({ eventsBeforeStart: events, run }: RunStatistics):
 }
 
 /** @param exposed users who met a variant, excluded or not */
-function userWarnings({ units, question }: RunStatistics, exposed: number): string[] {
-  const count = (countOf: (row: UnitCounts) => number) => sum(units.map(countOf))
+function userWarnings(statistics: RunStatistics, exposed: number): string[] {
+  const count = (countOf: (row: UnitCounts) => number) => sum(statistics.units.map(countOf))
   const warnings: string[] = []
   const crossovers = count((row) => row.crossovers) / exposed
-  if (crossovers > NOTABLE_SHARE) {
-    const [done, other] =
-      question.crossovers === 'first' ? ['are counted under the first', 'exclude'] : ['are left out', 'first']
-    warnings.push(
-      `${formatPercent(crossovers)} of the users met two variants and ${done}: look for users who are known by several ids, and compare with crossovers=${other}.`,
-    )
-  }
+  if (crossovers > NOTABLE_SHARE) warnings.push(crossoverWarning(statistics, crossovers))
   const claimedOther = count((row) => row.claimedOther) / exposed
   if (claimedOther > NOTABLE_SHARE)
     warnings.push(
@@ -65,6 +59,21 @@ function userWarnings({ units, question }: RunStatistics, exposed: number): stri
       `The variants of ${externallyDecided} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
     )
   return warnings
+}
+
+/**
+ * Writes what is made of crossovers. Of people who are drawn twice, 1 - w cross over from a variant of share w. So
+ * leaving them out takes more users from the variants of small shares, and the users who stay are not comparable.
+ */
+function crossoverWarning({ periods, question }: RunStatistics, crossovers: number): string {
+  const met = `${formatPercent(crossovers)} of the users met two variants`
+  const look = 'look for users who are known by several ids'
+  if (question.crossovers === 'first')
+    return `${met} and are counted under the first: ${look}, and compare with crossovers=exclude.`
+  const isUnequal = periods.some(({ shares }) => new Set(Object.values(shares).filter((share) => share > 0)).size > 1)
+  return isUnequal
+    ? `${met} and are left out, more of them from the variants of small shares, which biases comparisons: ${look}, and decide by crossovers=first.`
+    : `${met} and are left out: ${look}, and compare with crossovers=first.`
 }
 
 function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {

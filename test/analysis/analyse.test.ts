@@ -230,6 +230,23 @@ describe('an answer', () => {
     )
   })
 
+  test.each([
+    ['exclude', 50, 'are left out: look for users who are known by several ids, and compare with crossovers=first.'],
+    ['exclude', 90, 'more of them from the variants of small shares, which biases comparisons'],
+    ['first', 90, 'are counted under the first'],
+  ] as const)('recommends the other rule for crossovers (%s, control %i %%)', (crossovers, share, expected) => {
+    const crossed = (variantId: number) =>
+      units(variantId, { crossovers: 20, excluded: { ...byExclusion(() => 0), crossover: 20 } })
+    const { warnings } = answer(
+      run({
+        question: { crossovers },
+        periods: [{ period: 1, shares: { [CONTROL]: share, [TREATMENT]: 100 - share } }],
+        units: [crossed(CONTROL), crossed(TREATMENT)],
+      }),
+    )
+    expect(warnings.join(' ')).toContain(expected)
+  })
+
   test('adjusts the p-values of a metric over all segments of a breakdown', () => {
     const segment = (value: string, treated: number) => ({
       value,
