@@ -84,6 +84,14 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
         )
     })
 
+    test('reads the crossovers of frozen runs from events, since their totals hold none', async () => {
+      const { path, body } = expected.frozen[0] as Expected['frozen'][number]
+      const answer = await app.api.ok('POST', path, { ...body, crossovers: 'first' })
+      expect(answer).toMatchObject({ state: 'frozen', crossover_rule: 'first' })
+      expect(answer.metrics.map(({ source }: { source: string }) => source)).not.toContain('totals')
+      expect(answer.warnings[0]).toContain('with crossovers, read from events after the results were frozen')
+    })
+
     test('lists definitions, people, alerts and events as before', () => askAgain(app, expected.lists))
 
     test('computes the same results for runs that are not frozen, and for the run that has frozen since', () =>

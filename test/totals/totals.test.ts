@@ -79,6 +79,23 @@ onEachDatabase('running totals', (app) => {
     expect(await api.results(experiment)).toEqual(right)
   })
 
+  test('name one exposing event where two have the same time, in whichever order they arrive', async () => {
+    const { api, platform } = app()
+    const { id: experiment_id, variants } = await api.makeExperiment()
+    const at = { experiment_id, variant_id: variants.control, timestamp: minutesAgo(5) }
+    for (const [user_id, types] of Object.entries({ ada: ['view', 'click'], bob: ['click', 'view'] }))
+      for (const type of types) {
+        await api.record({ ...at, user_id: `${user_id} ${experiment_id}`, type })
+        await platform.reporting.totals.catchUp()
+      }
+    const units = await rows(
+      app(),
+      `select u.exposed_by from units u join runs r on r.id = u.run_id where r.experiment_id = ${experiment_id}`,
+    )
+    expect(units).toEqual([{ exposed_by: 'click' }, { exposed_by: 'click' }])
+    expect(await verify(app())).toBeNull()
+  })
+
   test('of a new event type are counted at the first question about it', async () => {
     const { api, platform } = app()
     const experiment = await recordUsers(api)
