@@ -20,28 +20,37 @@ async function assignPeople(api: TestApi, experiment: Loose, crossovers: number)
   const variantOf = async (id: string) => ((await api.variantOf(id, experiment)) === control ? 0 : 1)
   const ones: People['ones'] = [0, 0]
   const firsts: People['firsts'] = [[], []]
-  for (let pair = 0; Math.min(firsts[0].length, firsts[1].length) < crossovers / 2; pair++) {
-    const ids = [`device ${experiment.id} ${pair}`, `user ${experiment.id} ${pair}`] as const
-    const [earlier, later] = pair % 2 ? ids : ids.toReversed()
-    const first = await variantOf(earlier as string)
-    // So that the two assignments are of different milliseconds.
+  for (let round = 0; Math.min(firsts[0].length, firsts[1].length) < crossovers / 2; round++) {
+    const pairs = Array.from({ length: 16 }, (_, index) => {
+      const ids = [`device ${experiment.id} ${round} ${index}`, `user ${experiment.id} ${round} ${index}`] as const
+      return { ids, ordered: index % 2 ? ids : ids.toReversed() }
+    })
+    const first = await Promise.all(pairs.map(({ ordered }) => variantOf(ordered[0] as string)))
+    // So that the two assignments of a person are of different milliseconds.
     await sleep(2)
-    const second = await variantOf(later as string)
-    const isWanted = first !== second && firsts[first].length < crossovers / 2
-    if (isWanted) {
-      firsts[first].push(ids[1])
-      await api.ok('POST', '/api/users/alias', { alias_id: ids[0], user_id: ids[1] })
-    } else for (const variant of [first, second] as const) ones[variant]++
+    const second = await Promise.all(pairs.map(({ ordered }) => variantOf(ordered[1] as string)))
+    const joined = pairs.filter((_, index) => {
+      const [one, other] = [first[index] as 0 | 1, second[index] as 0 | 1]
+      const isWanted = one !== other && firsts[one].length < crossovers / 2
+      if (isWanted) firsts[one].push(`user ${experiment.id} ${round} ${index}`)
+      else for (const variant of [one, other]) ones[variant]++
+      return isWanted
+    })
+    await Promise.all(
+      joined.map(({ ids: [alias_id, user_id] }) => api.ok('POST', '/api/users/alias', { alias_id, user_id })),
+    )
   }
   return { ones, firsts }
 }
 
 onOneDatabase('people who are known by two ids', (app) => {
-  test('stand under the variant that they were first assigned, so that they block no clean experiment', async () => {
+  test('stand under the variant that they were first assigned, so that they block no clean experiment', {
+    timeout: 60_000,
+  }, async () => {
     const { api, platform } = app()
     const experiment = await api.makeExperiment()
     const { ones } = await assignPeople(api, experiment, 14)
-    const singles = Array.from({ length: 360 }, (_, index) => `single ${experiment.id} ${index}`)
+    const singles = Array.from({ length: 200 }, (_, index) => `single ${experiment.id} ${index}`)
     const drawn = await Promise.all(singles.map((id) => api.variantOf(id, experiment)))
     for (const variant of drawn) ones[variant === experiment.variants.control ? 0 : 1]++
 
