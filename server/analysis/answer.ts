@@ -96,6 +96,8 @@ const DEPARTURES: Record<Departure, (question: Question) => string> = {
   period: () => 'of part of the time',
   as_of: () => 'as of an earlier time',
   window: () => 'in another window',
+  complete_windows: ({ completeWindows }) =>
+    completeWindows ? 'of users whose window is over' : 'also of users whose window is not over',
   metrics: () => 'of some metrics only',
   after_freezing: () => 'read from events after the results were frozen',
 }
@@ -129,7 +131,7 @@ function documented({ variants, units, conversions, question }: RunStatistics) {
  * segment do not give them.
  */
 export const hasBreakdown = (metric: MetricStatistics): metric is SummedMetric =>
-  metric.kind !== 'quantile' && metric.cap === null
+  metric.kind !== 'quantile' && metric.cap === null && metric.floor === null
 
 function breakdownWarnings({ metrics, segments }: RunStatistics): string[] {
   const omitted = segments ? metrics.filter((metric) => !hasBreakdown(metric)).map(({ name }) => name) : []
@@ -143,7 +145,8 @@ function statisticsOf(statistics: RunStatistics, { units, metrics }: Segment): R
     units,
     metrics: statistics.metrics.filter(hasBreakdown).map((metric) => ({
       ...metric,
-      sums: metrics.find(({ key }) => key === metric.key)?.sums ?? [],
+      observed: null,
+      ...(metrics.find(({ key }) => key === metric.key) ?? { sums: [] }),
     })),
     segments: null,
   }

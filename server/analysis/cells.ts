@@ -3,12 +3,15 @@ import type { RatioCovariateSums } from '../statistics/cuped-ratio.ts'
 import type { Sums as MeanSums } from '../statistics/moments.ts'
 import type { Proportion } from '../statistics/proportion.ts'
 import type { RatioSums } from '../statistics/ratio.ts'
-import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics } from './statistics.ts'
+import type { MetricStatistics, MetricSums, QuantileSums, RunStatistics, UsersOfCell } from './statistics.ts'
 import { addTotals, NO_TOTALS, type Totals } from './sums.ts'
 
 /** Converts a metric's sums per variant and allocation period to the shapes that the statistical tests take. */
 
-/** The figures of one variant in one allocation period. `n` is the number of users, with and without an event. */
+/**
+ * The figures of one variant in one allocation period. `n` is the number of users, with and without an event, whom the
+ * metric counts.
+ */
 export type Cell = Totals & { n: number }
 export type CellOf = (variantId: number, period: number) => Cell
 
@@ -16,8 +19,9 @@ export type CellOf = (variantId: number, period: number) => Cell
  * Returns the look-up of a metric's cells. Users in a cell without a row have no events: all sums of the cell are 0.
  */
 export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): CellOf {
-  const rows = metric.kind === 'quantile' ? metric.quantiles.map(countsOf) : metric.sums
-  const users = new Map(units.map((row) => [`${row.variantId} ${row.period}`, row.users]))
+  const rows = metric.kind === 'quantile' ? (metric.counts ?? metric.quantiles.map(countsOf)) : metric.sums
+  const counted: readonly UsersOfCell[] = metric.observed ?? units
+  const users = new Map(counted.map((row) => [`${row.variantId} ${row.period}`, row.users]))
   const totals = new Map(rows.map((row) => [`${row.variantId} ${row.period}`, row]))
   // Each treatment is compared with the same cells of the control.
   const cells = new Map<string, Cell>()
@@ -29,7 +33,7 @@ export function cellsOf({ units }: RunStatistics, metric: MetricStatistics): Cel
   }
 }
 
-/** Counts the users and events of a quantile in the first period: a quantile is computed over all periods together. */
+/** Counts the users and events of a quantile in the first period, where they were not read by period. */
 const countsOf = ({ variantId, clusters, n }: QuantileSums): MetricSums => ({
   ...NO_TOTALS,
   variantId,

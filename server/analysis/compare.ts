@@ -6,7 +6,7 @@ import { guard } from './guard.ts'
 import { type Data, strategyOf } from './kinds.ts'
 import type { MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
 import { posteriorOf } from './posterior.ts'
-import type { MetricStatistics, RunStatistics, Variant } from './statistics.ts'
+import type { Caps, MetricStatistics, RunStatistics, Variant } from './statistics.ts'
 import { describeUplift, differenceBounds } from './uplift.ts'
 
 /** Compares every treatment of a run with the control, in one metric. */
@@ -40,11 +40,13 @@ export function analyseMetric(statistics: RunStatistics, metric: MetricStatistic
     status: metric.status,
     source: metric.source,
     cost: metric.cost,
-    caps: caps && { outcome: caps.outcome, covariate: caps.covariate },
+    caps: caps && capsOf(caps),
     variants: levels,
     comparisons: statistics.variants.slice(1).map((_, index) => compareVariants(data, index, adjustment, levels)),
   }
 }
+
+const capsOf = ({ capped: _, ...limits }: Caps): MetricResult['caps'] => limits
 
 function levelOf(data: Data<MetricStatistics>, { variantId, variantName }: Variant): MetricLevel {
   const { statistics, metric, cellOf } = data
@@ -58,6 +60,8 @@ function levelOf(data: Data<MetricStatistics>, { variantId, variantName }: Varia
     converted: cell.users,
     events: cell.events,
     unusable: cell.unusable,
+    missing: cell.missing,
+    immature: metric.immature[variantId] ?? 0,
     capped: (metric.kind === 'quantile' ? null : metric.caps?.capped[variantId]) ?? 0,
     level: level?.level ?? null,
     standardError: level && level.variance !== null ? Math.sqrt(level.variance) : null,

@@ -1,8 +1,8 @@
-import type { MetricStatistics, MetricSums, Question, RunStatistics, Segment, UnitCounts } from './statistics.ts'
+import type { Caps, MetricStatistics, MetricSums, Question, RunStatistics, Segment, UnitCounts } from './statistics.ts'
 import { NO_TOTALS } from './sums.ts'
 
 type QuestionAdditions = 'plannedLooks' | 'plannedEffect' | 'crossovers' | 'completeWindows'
-type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'immature' | 'largest'
+type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'properties' | 'immature' | 'observed' | 'largest'
 
 /**
  * Format 2 of statistics, as frozen runs and exported files had them before looks and decisions were recorded.
@@ -57,12 +57,23 @@ function metricOf(old: Format2['metrics'][number]): MetricStatistics {
   const metric = {
     minimumDetectableEffect: null,
     prior: null,
+    properties: [],
     immature: {},
+    observed: null,
     largest: null,
     ...old,
-  } as MetricStatistics
-  return metric.kind === 'quantile' ? { ...metric, strata: [] } : { ...metric, sums: metric.sums.map(sumsOf) }
+  } as unknown as MetricStatistics
+  if (metric.kind === 'quantile') return { ...metric, counts: null, strata: [] }
+  return {
+    ...metric,
+    floor: null,
+    capOf: 'all',
+    caps: metric.caps && capsOf(metric.caps),
+    sums: metric.sums.map(sumsOf),
+  }
 }
+
+const capsOf = (caps: Caps): Caps => ({ ...caps, outcomeFloor: null, covariateFloor: null, isZero: false })
 
 const unitsOf = (row: Units2): UnitCounts => ({ ...row, crossovers: row.excluded.crossover })
 

@@ -1,5 +1,5 @@
 import type { Status } from '../statistics/comparison.ts'
-import type { MetricStatistics } from './statistics.ts'
+import type { Caps, MetricStatistics } from './statistics.ts'
 
 /** The fewest users per variant at which the asymptotic tests hold. */
 export const LEAST_USERS = 100
@@ -42,8 +42,12 @@ export type MetricLevel = {
   /** Users with an event. */
   converted: number
   events: number
-  /** Events without a usable number. */
+  /** Events whose property is not a usable number. */
   unusable: number
+  /** Events without the property that the metric adds up or ranks. */
+  missing: number
+  /** Exposed users whose window is not over. */
+  immature: number
   /** Users whose value was capped. */
   capped: number
   level: number | null
@@ -125,7 +129,7 @@ export type MetricResult = Pick<
   MetricStatistics,
   'key' | 'name' | 'version' | 'role' | 'kind' | 'direction' | 'margin' | 'status' | 'source' | 'cost'
 > & {
-  caps: { outcome: number | null; covariate: number | null } | null
+  caps: Omit<Caps, 'capped'> | null
   variants: MetricLevel[]
   comparisons: MetricComparison[]
 }

@@ -90,7 +90,7 @@ function resultOf(statistics: RunStatistics, metric: SummedMetric, cells: readon
       periods: statistics.periods.filter(({ period }) => present.has(period)),
       units: cells.map(({ variantId, period, n }) => ({ ...NO_COUNTS, variantId, period, users: n })),
     },
-    { ...metric, sums },
+    { ...metric, sums, observed: null },
   )
 }
 

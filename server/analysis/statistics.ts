@@ -98,6 +98,7 @@ export type Departure =
   | 'period'
   | 'as_of'
   | 'window'
+  | 'complete_windows'
   | 'metrics'
   | 'after_freezing'
 
@@ -161,8 +162,12 @@ export type UnitCounts = CellKey & {
   excluded: Record<ExclusionReason, number>
 }
 
+/** The counted users of a variant in an allocation period. */
+export type UsersOfCell = CellKey & { users: number }
+
 /** The users with one value of a dimension. The sums are those of the metrics that can be broken down. */
-export type Segment = { value: string; units: UnitCounts[]; metrics: { key: string; sums: MetricSums[] }[] }
+export type Segment = { value: string; units: UnitCounts[]; metrics: SegmentMetric[] }
+export type SegmentMetric = { key: string; sums: MetricSums[]; observed?: Measured['observed'] }
 
 type Measured = {
   key: string
@@ -176,9 +181,16 @@ type Measured = {
   minimumDetectableEffect: number | null
   /** The normal prior of the relative uplift in a Bayesian analysis; null: flat. */
   prior: { mean: number; sd: number } | null
+  /** The names of the properties that the metric adds up or ranks. */
+  properties: string[]
   /** The users of each variant, by variant id, whose window is not over; empty where the metric has no window. */
   immature: Record<string, number>
-  /** The largest value of a user and the median of the values other than 0; null where they were not read. */
+  /** The counted users where only users whose window is over are; null where all users of the run are counted. */
+  observed: UsersOfCell[] | null
+  /**
+   * The largest absolute value of a user and the median of those other than 0; null where they were not read, or where
+   * the sums show that no value can be 1e6 times the median.
+   */
   largest: { value: number; median: number } | null
   /** computing: events that were recorded before the metric was added are still being counted. */
   status: 'ready' | 'computing'
@@ -191,10 +203,13 @@ type Measured = {
 export type SummedMetric = Measured & {
   kind: 'proportion' | 'mean' | 'ratio'
   hasCovariate: boolean
-  /** The fraction of users whose values lie below the cap, such as 0.99; null: values are not capped. */
+  /** The fraction of values below the cap, such as 0.99; null: values are not capped from above. */
   cap: number | null
-  /** The caps of value and covariate, and how many users were capped, by variant id. */
-  caps: { outcome: number | null; covariate: number | null; capped: Record<string, number> } | null
+  /** The fraction of values below the floor, such as 0.01; null: values are not capped from below. */
+  floor: number | null
+  /** The values whose quantiles are cap and floor: those of all users, or only those other than 0. */
+  capOf: 'all' | 'nonzero'
+  caps: Caps | null
   sums: MetricSums[]
 }
 
@@ -204,8 +219,22 @@ export type QuantileMetric = Measured & {
   /** The fraction of events below the quantile, such as 0.95. */
   quantile: number
   quantiles: QuantileSums[]
+  /** The numbers of users and events; null where only the quantiles were read. */
+  counts: MetricSums[] | null
   /** The quantiles of each allocation period alone; empty where the run has one period, or where they were not read. */
   strata: (QuantileSums & { period: number })[]
+}
+
+/** The limits that were applied to the values of users, in the unit of the metric; null: none was applied. */
+export type Caps = {
+  outcome: number | null
+  covariate: number | null
+  outcomeFloor: number | null
+  covariateFloor: number | null
+  /** A quantile of the values is 0. It is not applied, since it would erase every value on its side. */
+  isZero: boolean
+  /** How many users have a value beyond a limit, by variant id. */
+  capped: Record<string, number>
 }
 
 export type MetricStatistics = SummedMetric | QuantileMetric

@@ -22,9 +22,9 @@ export const PRODUCTS = AMOUNTS.flatMap((one, index) =>
 
 /**
  * `users` have an event; `exposing` of these users were exposed by such an event; `events` counts their events, and
- * `unusable` the events without a usable number.
+ * `unusable` the events whose property is not a usable number, and `missing` the events without the property.
  */
-const COUNTERS = ['users', 'exposing', 'events', 'unusable'] as const
+export const COUNTERS = ['users', 'exposing', 'events', 'unusable', 'missing'] as const
 export type Counter = (typeof COUNTERS)[number]
 
 /** Sums over users of the amounts, and of the products of any two amounts. */

@@ -5,6 +5,7 @@ import type { MetricResult } from './metric-result.ts'
 import { NOTABLE_SHARE } from './problems.ts'
 import { ratioWarnings, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics, UnitCounts } from './statistics.ts'
+import { valueWarnings } from './value-warnings.ts'
 
 /** Finds what a reader should know before the figures, and what does not block the decision. */
 
@@ -21,7 +22,7 @@ export function findWarnings(
     ...beforeStartWarnings(statistics),
     ...userWarnings(statistics, exposed),
     ...periodWarnings(statistics, metrics),
-    ...metrics.flatMap(metricWarnings),
+    ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
     ...methodWarnings(statistics),
   ]
 }
@@ -95,15 +96,11 @@ function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResul
   return warnings
 }
 
-function metricWarnings({ name, variants, comparisons }: MetricResult): string[] {
-  const unusable = sum(variants.map((variant) => variant.unusable))
+function metricWarnings({ metrics }: RunStatistics, result: MetricResult): string[] {
+  const { key, name, comparisons } = result
+  const metric = metrics.find((one) => one.key === key)
   const reasons = [...new Set(comparisons.flatMap(({ reason }) => reason ?? []))]
-  return [
-    ...(unusable > 0
-      ? [`${unusable} events of ${name} hold no usable number: they count as events and add nothing.`]
-      : []),
-    ...reasons.map((reason) => `${name}: ${sentence(reason)}`),
-  ]
+  return [...(metric ? valueWarnings(metric, result) : []), ...reasons.map((reason) => `${name}: ${sentence(reason)}`)]
 }
 
 function methodWarnings({ question, hasEnded }: RunStatistics): string[] {

@@ -24,6 +24,7 @@ import { FrozenResult, RunDecision, RunLook } from '../results/entity.ts'
 import { Segment, UserSegment } from '../segments/entity.ts'
 import {
   EventQuarter,
+  ExposureHour,
   FoldEntry,
   FoldState,
   Measure,
@@ -45,6 +46,7 @@ import { Migration0005Metrics } from './migrations/0005-metrics.ts'
 import { Migration0006Numbers } from './migrations/0006-numbers.ts'
 import { Migration0007Looks } from './migrations/0007-looks.ts'
 import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
+import { Migration0009Values } from './migrations/0009-values.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -89,6 +91,7 @@ const entities = [
   VariantUnits,
   VariantMetrics,
   EventQuarter,
+  ExposureHour,
   Metric,
   MetricVersion,
   ExperimentMetric,
@@ -108,6 +111,7 @@ const migrations = [
   Migration0006Numbers,
   Migration0007Looks,
   Migration0008Crossovers,
+  Migration0009Values,
 ]
 
 /** An open database. */

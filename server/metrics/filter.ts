@@ -33,13 +33,24 @@ export function compileFilter(
 function conditionsOf(property: string, value: Json, path: readonly (string | number)[]): string[] {
   if (property.startsWith('$'))
     throw invalid('is an operator and not a property: write { property: { operator: value } }', ...path)
-  const at = `@.${JSON.stringify(property)}`
-  if (isScalar(value)) return [equals(at, value)]
-  if (!isObject(value))
+  if (!isScalar(value) && !isObject(value))
     throw invalid('must be a string, a number, true, false, null or an object of operators', ...path)
-  const operators = Object.entries(value)
+  const operators = isScalar(value) ? [['$eq', value] as const] : Object.entries(value)
   if (operators.length === 0) throw invalid('must hold an operator, such as $eq', ...path)
-  return operators.map(([operator, operand]) => condition(at, operator, operand, [...path, operator]))
+  return operators.map(([operator, operand]) =>
+    atProperty(property, (at) => condition(at, operator, operand, isScalar(value) ? path : [...path, operator])),
+  )
+}
+
+/** Tests a property: the one with exactly this name, else the one that a dotted path leads to. */
+function atProperty(property: string, test: (at: string) => string): string {
+  const exact = `@.${JSON.stringify(property)}`
+  if (!property.includes('.')) return test(exact)
+  const path = `@${property
+    .split('.')
+    .map((name) => `.${JSON.stringify(name)}`)
+    .join('')}`
+  return `((exists(${exact}) && (${test(exact)})) || (!exists(${exact}) && (${test(path)})))`
 }
 
 function condition(at: string, operator: string, operand: Json, path: readonly (string | number)[]): string {

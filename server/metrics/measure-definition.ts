@@ -6,6 +6,8 @@ export type MeasurePart = {
   property: string | null
   is_count: boolean
   reads: string[]
+  /** An event without the property is reported as missing. An event type alone has values only where it likes. */
+  is_required: boolean
 }
 
 /**

@@ -29,7 +29,9 @@ export const hasCovariate = (definition: MetricDefinition) =>
 
 /**
  * Writes the key of a measure. Definitions that compile to the same measure have the same key. Keys are older than
- * `keeps_numbers`, so they name it only where it is true.
+ * `keeps_numbers`, so they name it only where it is true, and older than `is_required`, which follows from the rest.
  */
-export const keyOf = ({ keeps_numbers, ...measure }: MeasureDefinition) =>
-  `definition:${JSON.stringify(keeps_numbers ? { keeps_numbers, ...measure } : measure)}`
+export const keyOf = ({ keeps_numbers, parts, ...measure }: MeasureDefinition) => {
+  const named = { ...measure, parts: parts.map(({ is_required: _, ...part }) => part) }
+  return `definition:${JSON.stringify(keeps_numbers ? { keeps_numbers, ...named } : named)}`
+}

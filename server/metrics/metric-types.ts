@@ -37,6 +37,7 @@ function partOf(part: 1 | 2, source: Source, isCount: boolean, ...path: string[]
     property: source.property ?? null,
     is_count: isCount,
     reads: filter?.reads ?? [],
+    is_required: source.property != null && !isCount,
   }
 }
 

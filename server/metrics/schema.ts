@@ -24,7 +24,8 @@ const key = z
   .meta({ description: 'Unique key of the metric, which results and questions name', examples: ['revenue-per-user'] })
 const eventType = label().meta({ description: 'The type of the events that count', examples: ['purchase'] })
 const property = label(100).meta({
-  description: 'The numeric property of an event that is added up or ranked',
+  description:
+    'The numeric property of an event that is added up or ranked: its name, or a dotted path (order.total) into nested objects',
   examples: ['amount'],
 })
 const filter = clearable(jsonObject).meta({
@@ -70,45 +71,82 @@ const covariate = withDefault(z.int().min(0).max(90), 14).meta({
   description: "CUPED adjusts each user's value by the same metric in these days before exposure; 0: no CUPED",
 })
 const cap = clearable(z.number().gt(0.5).lt(1)).meta({
-  description: "Values per user above this quantile of all users' values are set to the quantile; null: no cap",
+  description:
+    'Values per user above this quantile of the values are set to the quantile; of a mean or a ratio, the numerators of users; null: no cap',
   examples: [0.99],
 })
-const oneType = { event_type: eventType, filter }
-const part = z.object({
-  ...oneType,
-  property: clearable(property).meta({ description: 'The property that is added up; null: events are counted' }),
+const floor = clearable(z.number().gt(0).lt(0.5)).meta({
+  description:
+    'Values per user below this quantile of the values, such as refunds, are set to the quantile; null: none',
+  examples: [0.01],
 })
+const capOf = optional(z.enum(['all', 'nonzero'])).meta({
+  description:
+    "The values whose quantiles are cap and floor. nonzero, the default: the values other than 0, and users with 0 keep 0. all: all users' values; versions that were defined before the field existed have it",
+})
+const limits = { cap, floor, cap_of: capOf }
+const oneType = { event_type: eventType, filter }
+
+/** Makes a strict object: a field that the type does not support is refused, and never taken and ignored. */
+const only = <Shape extends z.ZodRawShape>(what: string, shape: Shape) =>
+  z.strictObject(shape, {
+    error: (issue) =>
+      issue.code === 'unrecognized_keys'
+        ? `${(issue as { keys: string[] }).keys.join(', ')}: ${what} has no such field; it has ${Object.keys(shape).join(', ')}`
+        : undefined,
+  })
+const part = (name: string) =>
+  only(`the ${name}`, {
+    ...oneType,
+    property: clearable(property).meta({ description: 'The property that is added up; null: events are counted' }),
+  })
 
 export const metricDefinition = z
   .discriminatedUnion('type', [
-    z.object({ type: z.literal('proportion'), ...oneType, window_hours: window, covariate_days: covariate, ...common }),
-    z.object({ type: z.literal('count'), ...oneType, window_hours: window, covariate_days: covariate, cap, ...common }),
-    z.object({
+    only('a proportion', {
+      type: z.literal('proportion'),
+      ...oneType,
+      window_hours: window,
+      covariate_days: covariate,
+      ...common,
+    }),
+    only('a count', {
+      type: z.literal('count'),
+      ...oneType,
+      window_hours: window,
+      covariate_days: covariate,
+      cap,
+      cap_of: capOf,
+      ...common,
+    }),
+    only('a sum', {
       type: z.literal('sum'),
       ...oneType,
       property,
       window_hours: window,
       covariate_days: covariate,
-      cap,
+      ...limits,
       ...common,
     }),
-    z.object({
+    only('a mean', {
       type: z.literal('mean'),
       ...oneType,
       property,
       window_hours: window,
       covariate_days: covariate,
+      ...limits,
       ...common,
     }),
-    z.object({
+    only('a ratio', {
       type: z.literal('ratio'),
-      numerator: part,
-      denominator: part,
+      numerator: part('numerator'),
+      denominator: part('denominator'),
       window_hours: window,
       covariate_days: covariate,
+      ...limits,
       ...common,
     }),
-    z.object({
+    only('a retention', {
       type: z.literal('retention'),
       ...oneType,
       day: z.int().min(1).max(DAY_LIMIT).meta({
@@ -116,7 +154,7 @@ export const metricDefinition = z
       }),
       ...common,
     }),
-    z.object({
+    only('a quantile', {
       type: z.literal('quantile'),
       ...oneType,
       property,
@@ -129,6 +167,11 @@ export const metricDefinition = z
       ...common,
     }),
   ])
+  .superRefine((definition, { addIssue }) => {
+    const { cap, floor, cap_of } = definition as { cap?: number | null; floor?: number | null; cap_of?: string }
+    if (cap_of !== undefined && cap == null && floor == null)
+      addIssue({ code: 'custom', path: ['cap_of'], message: 'needs a cap or a floor' })
+  })
   .meta({
     id: 'MetricDefinition',
     description:

@@ -37,6 +37,10 @@ export const furtherQuestion = {
   ).meta({
     description: 'For every metric, count only events within this many hours after exposure; read from events',
   }),
+  complete_windows: optional(z.boolean()).meta({
+    description:
+      'true: metrics with a window count only users whose window is over; default: true once the run has ended. Retention always does',
+  }),
   from: optional(instant).meta({
     description: 'Count only users who met a variant at this time or later; read from events',
   }),

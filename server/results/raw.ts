@@ -8,7 +8,17 @@ import { CELL_COLUMNS, MEASURE_COLUMNS, PART_COLUMNS } from '../totals/columns.t
 import { counted, measureColumns, partColumns, type RawFilter } from '../totals/counting.ts'
 import type { Json } from '../wire.ts'
 import { addUp, chunksOf } from './chunks.ts'
-import { addUpMetrics, asRows, type MeasuredRun, type MetricRow, type TotalRows, type UnitRow } from './totals.ts'
+import {
+  addUpMetrics,
+  asRows,
+  type CellRow,
+  type ImmatureRow,
+  type MeasuredRun,
+  type MetricRow,
+  type TotalRows,
+  type UnitRow,
+} from './totals.ts'
+import { immatureOfRaw, isObserved, type Window, windowRows } from './windows.ts'
 
 /**
  * Answers what totals cannot, from the raw events of every user of a run. The cost grows with the number of users and
@@ -69,6 +79,8 @@ export function rawFilterOf(
   }
 }
 
+const MEASURED_CELL = [...CELL_COLUMNS, 'measure_id']
+
 /** Makes rows of measures that are not stored in a table, numbered by their index. */
 export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinition[]) {
   const parts = measures.flatMap(({ parts, ...measure }, measure_id) =>
@@ -84,6 +96,7 @@ export function asMeasures(run: MeasuredRun, measures: readonly MeasureDefinitio
  * @param declared dimensions of the experiment
  * @param dimensions the dimensions that are read, '' for all users
  * @param crossovers 'first': the sums include crossovers
+ * @param windows the windows of these measures
  */
 export async function readRaw(
   em: EntityManager,
@@ -93,27 +106,35 @@ export async function readRaw(
   declared: readonly string[],
   dimensions: readonly string[],
   crossovers: CrossoverRule,
+  windows: readonly Window[],
 ): Promise<TotalRows> {
   const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
   const units: UnitRow[][] = []
   const metrics: MetricRow[][] = []
+  const immature: ImmatureRow[][] = []
   for await (const person of chunksOf(em, run)) {
     const rows = await execute(
       em,
       sql<TotalRows>`
         with ${person}, ${counted(null, run.id, rawFilterOf(run, view, declared, asMeasures(run, measures)))},
         unit as materialized (select x.* from (${unitTotals(signedUnits(1, 'fresh_unit'))}) x where ${isAsked}),
+        ${windowRows(windows)},
         metric as materialized (${addUpMetrics(
-          metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric')),
+          metricTotals(signedMetrics(1, 'fresh_unit', 'fresh_metric', isObserved)),
           isAsked,
           crossovers,
-        )})
-        ${asRows('unit', 'metric')}`,
+        )}),
+        immature as materialized (select x.* from (${immatureOfRaw(crossovers)}) x where ${isAsked})
+        ${asRows}`,
     )
     units.push(rows[0]?.units ?? [])
     metrics.push(rows[0]?.metrics ?? [])
+    immature.push(rows[0]?.immature ?? [])
   }
-  const cellOf = (row: UnitRow | MetricRow) =>
-    JSON.stringify([...CELL_COLUMNS, 'measure_id'].map((name) => (row as Record<string, unknown>)[name]))
-  return { units: addUp(units, cellOf, CELL_COLUMNS), metrics: addUp(metrics, cellOf, [...CELL_COLUMNS, 'measure_id']) }
+  const cellOf = (row: CellRow) => JSON.stringify(MEASURED_CELL.map((name) => (row as Record<string, unknown>)[name]))
+  return {
+    units: addUp(units, cellOf, MEASURED_CELL),
+    metrics: addUp(metrics, cellOf, MEASURED_CELL),
+    immature: addUp(immature, cellOf, MEASURED_CELL),
+  }
 }

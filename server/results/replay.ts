@@ -26,7 +26,11 @@ export async function replayDays(
   const known = new Set(lastRunningLook(statistics.looks)?.figures.map(({ key }) => key) ?? [])
   const metrics = statistics.metrics.filter(
     (metric): metric is SummedMetric =>
-      metric.status === 'ready' && metric.kind !== 'quantile' && metric.cap === null && !known.has(metric.key),
+      metric.status === 'ready' &&
+      metric.kind !== 'quantile' &&
+      metric.cap === null &&
+      metric.floor === null &&
+      !known.has(metric.key),
   )
   if (run === null || metrics.length === 0) return []
   const byDay = new Map<string, { users: number; results: MetricResult[] }>()

@@ -61,7 +61,7 @@ export async function resolve(
   const query: ResultsQuery = {
     experiment,
     run,
-    question: questionOf(experiment, run, input),
+    question: questionOf(experiment, run, input, kept),
     ...(await specsOf(em, run, attached, input)),
     view: {
       as_of: input.as_of ?? null,
@@ -139,20 +139,23 @@ const readsEvents = (query: ResultsQuery) =>
 
 const ROLES: readonly MetricRole[] = ['primary', 'secondary', 'guardrail']
 
-function questionOf(experiment: Experiment, run: Run | null, input: GetResults): Question {
+function questionOf(experiment: Experiment, run: Run | null, input: GetResults, kept: ResultsQuery['kept']): Question {
   const plan = run?.plan ?? planOf(experiment, [])
   const method = input.method ?? plan.method
-  const planned = plan.crossovers ?? 'exclude'
-  const crossovers = input.crossovers ?? planned
+  const plannedRule = plan.crossovers ?? 'exclude'
+  const crossovers = input.crossovers ?? plannedRule
   const { where, segment_id, from, to, as_of, window_hours, metrics } = input
+  const isComplete = kept?.question.completeWindows ?? run?.ended_at != null
+  const completeWindows = input.complete_windows ?? isComplete
   const departures: Record<Exclude<Departure, 'after_freezing'>, boolean> = {
     method: method !== plan.method,
-    crossovers: crossovers !== planned,
+    crossovers: crossovers !== plannedRule,
     users: where != null && Object.keys(where).length > 0,
     segment: segment_id != null,
     period: from != null || to != null,
     as_of: as_of != null,
     window: window_hours != null,
+    complete_windows: completeWindows !== isComplete,
     metrics: metrics != null,
   }
   return {
@@ -166,7 +169,7 @@ function questionOf(experiment: Experiment, run: Run | null, input: GetResults):
     plannedLooks: method === plan.method ? (plan.planned_looks ?? 1) : looksOf(method, experiment.planned_looks),
     plannedEffect: plan.planned_effect,
     crossovers,
-    completeWindows: false,
+    completeWindows,
     dimension: input.dimension ?? null,
     departs: Object.entries(departures).flatMap(([departure, departs]) => (departs ? [departure as Departure] : [])),
   }

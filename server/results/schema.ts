@@ -77,7 +77,12 @@ const level = z
     users: z.int(),
     converted: z.int().meta({ description: 'Users with an event' }),
     events: z.int(),
-    unusable: z.int().meta({ description: 'Events without a usable number' }),
+    unusable: z.int().meta({ description: 'Events whose property is not a usable number' }),
+    missing: z.int().optional().meta({ description: 'Events without the property that the metric adds up or ranks' }),
+    immature: z.int().optional().meta({
+      description:
+        'Exposed users whose window is not over. Retention, and every metric with complete_windows, does not count them in users',
+    }),
     capped: z.int().meta({ description: 'Users whose value was capped' }),
     level: figure.meta({
       description: 'A rate (0 to 1), a mean, a ratio or a quantile, in the unit of the metric',
@@ -108,7 +113,19 @@ const metricResult = z
       .object({ milliseconds: z.number(), users: z.int() })
       .nullable()
       .meta({ description: 'Cost of reading users or events; null where totals were read' }),
-    caps: z.object({ outcome: figure, covariate: figure }).nullable(),
+    caps: z
+      .object({
+        outcome: figure,
+        covariate: figure,
+        outcome_floor: figure.optional(),
+        covariate_floor: figure.optional(),
+        is_zero: z
+          .boolean()
+          .optional()
+          .meta({ description: 'A quantile is 0, and not applied: it would erase the values' }),
+      })
+      .nullable()
+      .meta({ description: 'The limits of values per user, and of values before exposure, in the unit of the metric' }),
     variants: z.array(level),
     comparisons: z.array(comparison),
   })

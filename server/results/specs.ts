@@ -5,8 +5,10 @@ import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
 /** A metric whose figures are not read yet. */
-type UnreadMetric = Omit<SummedMetric, Read | 'sums' | 'caps'> | Omit<QuantileMetric, Read | 'quantiles' | 'strata'>
-type Read = 'source' | 'cost' | 'immature' | 'largest'
+type UnreadMetric =
+  | Omit<SummedMetric, Read | 'sums' | 'caps'>
+  | Omit<QuantileMetric, Read | 'quantiles' | 'counts' | 'strata'>
+type Read = 'source' | 'cost' | 'immature' | 'observed' | 'largest'
 
 /** A metric of a question: one of the experiment's metrics, or an event type, which has no definition. */
 export type Spec = {
@@ -37,12 +39,24 @@ function unreadOf({ key, name, version, role, ready }: Attached, definition: Met
     margin: definition.guardrail_margin ?? DEFAULT_MARGIN,
     minimumDetectableEffect: definition.minimum_detectable_effect ?? null,
     prior: definition.prior ?? null,
+    properties: propertiesOf(definition),
     status: ready ? ('ready' as const) : ('computing' as const),
   }
   if (definition.type === 'quantile') return { ...described, kind: 'quantile', quantile: definition.quantile }
   const kind = METRIC_TYPES[definition.type].kind
-  const cap = ('cap' in definition ? definition.cap : null) ?? null
-  return { ...described, kind, hasCovariate: hasCovariate(definition), cap }
+  return { ...described, kind, hasCovariate: hasCovariate(definition), ...limitsOf(definition) }
+}
+
+const propertiesOf = (definition: MetricDefinition) => [
+  ...new Set(measureOf(definition).parts.flatMap(({ property, is_required }) => (is_required && property) || [])),
+]
+
+type Limits = { cap?: number | null; floor?: number | null; cap_of?: SummedMetric['capOf'] }
+
+/** Returns the limits of users' values. Without a word, they are quantiles of the values other than 0. */
+function limitsOf(definition: MetricDefinition): Pick<SummedMetric, 'cap' | 'floor' | 'capOf'> {
+  const { cap = null, floor = null, cap_of: capOf = 'nonzero' } = definition as Limits
+  return { cap, floor, capOf }
 }
 
 /** Makes the spec of an event type: the rate of users with an event. */
@@ -52,7 +66,7 @@ export function plainSpec(
   measureId: number | null,
   windowHours: number | null,
 ): Spec {
-  const measure = measureOf({
+  const definition = {
     type: 'proportion',
     event_type: eventType,
     filter: null,
@@ -62,7 +76,7 @@ export function plainSpec(
     direction: 'increase',
     minimum_detectable_effect: null,
     guardrail_margin: null,
-  })
+  } as const
   return {
     metric: {
       key: keyOfType(eventType),
@@ -74,12 +88,13 @@ export function plainSpec(
       margin: DEFAULT_MARGIN,
       minimumDetectableEffect: null,
       prior: null,
+      properties: [],
       hasCovariate: false,
-      cap: null,
+      ...limitsOf(definition),
       status: 'ready',
     },
     measureId,
-    measure,
+    measure: measureOf(definition),
     plainType: eventType,
   }
 }

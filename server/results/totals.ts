@@ -16,6 +16,7 @@ import {
 import { counted, people, stored } from '../totals/counting.ts'
 import { planForChunks } from '../totals/progress.ts'
 import { metricColumns, unitColumns } from '../totals/whole.ts'
+import { immatureOfTotals, immatureSums, type Window, windowRows } from './windows.ts'
 
 /** Reads the totals of a run, corrected by unfolded events. The cost does not grow with the number of events. */
 
@@ -23,14 +24,18 @@ export type MeasuredRun = { id: number; experiment_id: number }
 export type CellRow = { dimension: string; dimension_value: string; variant_id: number; period: number }
 export type UnitRow = CellRow & Record<UnitCountColumn, number>
 export type MetricRow = CellRow & { measure_id: number } & Record<TotalColumn, number>
-export type TotalRows = { units: UnitRow[]; metrics: MetricRow[] }
+/** The users of a measure whose window is not over. */
+export type ImmatureRow = CellRow & { measure_id: number; users: number }
+export type TotalRows = { units: UnitRow[]; metrics: MetricRow[]; immature: ImmatureRow[] }
 
+const noSums = sql`select ${metricColumns} from variant_metrics x where false`
 const total = (names: readonly string[]) =>
   sql.join(names.map((name) => sql`sum(${sql.ref(`x.${name}`)}) as ${sql.ref(name)}`))
 const CELL = sql`x.dimension, x.dimension_value, x.variant_id, x.period`
-export const asRows = (units: string, metrics: string) => sql`
-  select (select coalesce(json_agg(u), '[]') from ${sql.table(units)} u) as units,
-    (select coalesce(json_agg(m), '[]') from ${sql.table(metrics)} m) as metrics`
+export const asRows = sql`
+  select (select coalesce(json_agg(u), '[]') from unit u) as units,
+    (select coalesce(json_agg(m), '[]') from metric m) as metrics,
+    (select coalesce(json_agg(i), '[]') from immature i) as immature`
 
 /**
  * Adds up rows `x` of `variant_metrics` by cell and measure.
@@ -54,6 +59,7 @@ export const addUpMetrics = (rows: RawBuilder<unknown>, isAsked: RawBuilder<unkn
  * @param dimensions the dimensions that are read, '' for all users
  * @param userIds users who are recounted
  * @param crossovers 'first': the sums include crossovers
+ * @param windows the windows of these measures
  */
 export async function readTotals(
   em: EntityManager,
@@ -62,21 +68,28 @@ export async function readTotals(
   dimensions: readonly string[],
   userIds: readonly string[],
   crossovers: CrossoverRule,
+  windows: readonly Window[] = [],
 ): Promise<TotalRows> {
   const corrected = userIds.length > 0
+  const isComplete = windows.some(({ is_complete }) => is_complete)
   const unfolded = sql`${people(userIds)}, ${counted(null, run.id)}, ${stored(run.id)},
     unit_unfolded as materialized (${unitChanges}),
     metric_unfolded as materialized (${metricChanges}),`
   const isAsked = sql`x.dimension in (select j.name from ${list(dimensions)} as j (name))`
   // Without statistics on the recounted rows, the planner would join them by nested loops that take seconds.
-  if (corrected) await planForChunks(em)
+  if (corrected || isComplete) await planForChunks(em)
   const isMeasured = sql`x.measure_id in (select j.id::int from ${list(measureIds)} as j (id))`
   const andUnfolded = (table: 'unit_unfolded' | 'metric_unfolded', names: typeof unitColumns) =>
     corrected ? sql`union all select ${names} from ${sql.table(table)}` : sql``
   const rows = await execute(
     em,
     sql<TotalRows>`
-      with ${corrected ? unfolded : sql``}
+      with ${corrected ? unfolded : sql``} ${windowRows(windows)},
+      ${immatureOfTotals(
+        { runId: run.id, corrected, crossovers },
+        dimensions.filter((name) => name !== ''),
+      )},
+      metric_immature as materialized (${isComplete ? immatureSums(run.id, corrected) : noSums}),
       unit as materialized (
         select ${CELL}, ${total(UNIT_COUNT_COLUMNS)}
         from (select ${unitColumns} from variant_units x where x.run_id = ${run.id}
@@ -84,11 +97,12 @@ export async function readTotals(
         where ${isAsked} group by ${CELL}),
       metric as materialized (${addUpMetrics(
         sql`select ${metricColumns} from variant_metrics x where x.run_id = ${run.id} and ${isMeasured} and ${isAsked}
+          union all select ${metricColumns} from metric_immature
           ${andUnfolded('metric_unfolded', metricColumns)}`,
         sql`${isMeasured} and ${isAsked}`,
         crossovers,
       )})
-      ${asRows('unit', 'metric')}`,
+      ${asRows}`,
   )
   return rows[0] as TotalRows
 }

@@ -4,6 +4,25 @@ import { isCounted } from '../totals/adding.ts'
 import { columns, counted, people } from '../totals/counting.ts'
 import type { MeasuredRun } from './totals.ts'
 
+/** The users of a question. */
+export type UsersAsked = {
+  /** Users with unfolded events. */
+  userIds: readonly string[]
+  /** Only users who were exposed until this time are counted; null: all are. */
+  exposedUntil: Date | null
+  /** 'first': crossovers count, too. */
+  crossovers: CrossoverRule
+}
+
+const isAsked = ({ exposedUntil, crossovers }: Omit<UsersAsked, 'userIds'>) =>
+  exposedUntil === null
+    ? isCounted('x', crossovers)
+    : sql`${isCounted('x', crossovers)} and x.exposed_at <= ${exposedUntil.toISOString()}::timestamptz`
+
+/** Selects the counted units of the raw rows. */
+export const countedUnits = (asked: Omit<UsersAsked, 'userIds'>) =>
+  sql`(select x.* from fresh_unit x where ${isAsked(asked)})`
+
 /**
  * Makes the start of a statement that reads what totals keep per user for one measure: `unit_now`, the users who count,
  * and `metric_now`, the rows of those who have an event. Users with unfolded events are computed from raw events.
@@ -15,16 +34,14 @@ import type { MeasuredRun } from './totals.ts'
  *     metric_now   (bob, num 2), as stored; (ann, num 12), as recounted
  *
  * @param names the columns of `metric_now` after the user
- * @param userIds users with unfolded events
- * @param crossovers 'first': crossovers count, too
  */
 export function usersNow(
   run: MeasuredRun,
   measureId: number,
   names: readonly string[],
-  userIds: readonly string[],
-  crossovers: CrossoverRule,
+  asked: UsersAsked,
 ): RawBuilder<unknown> {
+  const { userIds } = asked
   const corrected = userIds.length > 0
   const now = (table: string, fresh: string, names: readonly string[], which: RawBuilder<unknown>) => {
     const selected = columns(['user_id', ...names], 'x')
@@ -37,6 +54,6 @@ export function usersNow(
   // Not materialized: so the planner knows the number of rows, and hashes the users instead of sorting both sides.
   return sql`
     ${corrected ? sql`${people(userIds)}, ${counted(null, run.id)},` : sql``}
-    unit_now as (${now('units', 'fresh_unit', ['variant_id', 'period'], isCounted('x', crossovers))}),
+    unit_now as (${now('units', 'fresh_unit', ['variant_id', 'period'], isAsked(asked))}),
     metric_now as (${now('unit_metrics', 'fresh_metric', names, sql`x.measure_id = ${measureId}`)})`
 }

@@ -4,11 +4,11 @@ import { snakeCase } from '../analysis/snake-case.ts'
 import type { CrossoverRule } from '../analysis/statistics.ts'
 import type { Counter } from '../analysis/sums.ts'
 import {
-  AMOUNT_COLUMNS,
   type ExclusionColumn,
   PRODUCT_COLUMNS,
   TOTAL_COLUMNS,
   UNIT_COUNT_COLUMNS,
+  UNIT_METRIC_AMOUNTS,
   type UnitCountColumn,
 } from './columns.ts'
 import { columns } from './counting.ts'
@@ -16,7 +16,7 @@ import { columns } from './counting.ts'
 /** Adds up rows of persons to the totals of variants. Functions make parts of a statement. */
 
 /** Repeats each row `x` once for all users (dimension ''), and once for each dimension that has a value in the row. */
-const dimensionsOf = (x: string) => sql`cross join lateral (
+export const dimensionsOf = (x: string) => sql`cross join lateral (
   select '' as dimension, '' as dimension_value
   union all select d.key, d.value from jsonb_each_text(coalesce(${sql.ref(`${x}.dimensions`)}, '{}')) d) d`
 
@@ -51,6 +51,7 @@ const COUNTED: Record<Counter, RawBuilder<unknown>> = {
   exposing: sql`count(*) filter (where x.events > 0 and x.exposing)`,
   events: sql`sum(x.events)`,
   unusable: sql`sum(x.unusable)`,
+  missing: sql`sum(x.missing)`,
 }
 const PRODUCTS = new Map<string, (typeof PRODUCT_COLUMNS)[number]>(
   PRODUCT_COLUMNS.map((product) => [product.column, product]),
@@ -92,20 +93,35 @@ export const signedUnits = (sign: 1 | -1, units: 'fresh_unit' | 'stored_unit') =
     u.excluded_reason,
     u.claims_other
   from ${sql.table(units)} u`
-/** Selects the amounts of the units that count, and of crossovers, from a pair of CTEs, each row with this sign. */
+/** The beginning of the hour, in UTC, that a time lies in. */
+export const hourOf = (time: RawBuilder<unknown>) => sql`date_bin('1 hour', ${time}, '2000-01-01T00:00:00Z')`
+
+/**
+ * Selects the amounts of the units that count, and of crossovers, from a pair of CTEs, each row with this sign.
+ * @param which a further condition on the unit `u` and its amounts `m`
+ */
 export const signedMetrics = (
   sign: 1 | -1,
   units: 'fresh_unit' | 'stored_unit',
   metrics: 'fresh_metric' | 'stored_metric',
+  which: RawBuilder<unknown> = sql`true`,
 ) => sql`
   select ${sql.lit(sign)} as sign, u.run_id, u.period, u.variant_id, u.dimensions, m.measure_id,
-    ${isCrossover('u')} as is_crossover,
-    ${columns(['events', 'unusable', ...AMOUNT_COLUMNS, 'exposing'], 'm')}
+    ${isCrossover('u')} as is_crossover, ${columns(UNIT_METRIC_AMOUNTS, 'm')}
   from ${sql.table(units)} u join ${sql.table(metrics)} m on m.user_id = u.user_id and m.run_id = u.run_id
-  where ${isCounted('u', 'first')}`
+  where ${isCounted('u', 'first')} and ${which}`
 
-/** The changes of `variant_units` and `variant_metrics`: recounted units (`fresh_unit`) minus stored ones. */
-export const unitChanges = unitTotals(sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`)
+/** Adds up signed rows of units that count, and of crossovers, to rows of `exposure_hours`. */
+export const hourTotals = (rows: RawBuilder<unknown>) => sql`
+  select x.run_id, ${hourOf(sql`x.exposed_at`)} as hour, x.variant_id, x.period,
+    coalesce(sum(x.sign) filter (where ${isCounted('x', 'exclude')}), 0)::bigint as users,
+    coalesce(sum(x.sign) filter (where ${isCrossover('x')}), 0)::bigint as crossovers
+  from (${rows}) x where ${isCounted('x', 'first')} group by 1, 2, 3, 4`
+
+const changedUnits = sql`${signedUnits(1, 'fresh_unit')} union all ${signedUnits(-1, 'stored_unit')}`
+/** The changes of `variant_units`, `exposure_hours` and `variant_metrics`: recounted units minus stored ones. */
+export const unitChanges = unitTotals(changedUnits)
+export const hourChanges = hourTotals(changedUnits)
 export const metricChanges = metricTotals(sql`
   ${signedMetrics(1, 'fresh_unit', 'fresh_metric')}
   union all ${signedMetrics(-1, 'stored_unit', 'stored_metric')}`)

@@ -3,7 +3,7 @@ import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { isCounted, isCrossover, metricTotals } from './adding.ts'
 import { UNIT_METRIC_COLUMNS } from './columns.ts'
-import { columns, countsAfter, countsBefore, cursorOf, isUnfit, numberOf, takes } from './counting.ts'
+import { columns, countsAfter, countsBefore, cursorOf, isMissing, isUnfit, numberOf, takes } from './counting.ts'
 import type { Batch } from './progress.ts'
 import { putMetrics } from './queries.ts'
 
@@ -84,7 +84,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         select coalesce(l.user_id, e.user_id) as person_id, e.experiment_id, e.variant_id, e.timestamp, e.type,
           m.measure_id, m.part,
           exists (select 1 from measures a where a.id = m.measure_id and a.any_tag) as any_tag,
-          ${numberOf} as number, ${isUnfit} as unfit
+          ${numberOf} as number, ${isUnfit} as unfit, ${isMissing} as missing
         from events e
         left join measure_parts m on m.type = e.type and ${takes}
         left join lateral (select l.user_id from aliases l where l.alias_id = e.user_id offset 0) l on true
@@ -105,7 +105,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       met as materialized (
         select u.person_id as user_id, u.run_id, u.unit_variant_id, u.period, u.dimensions,
           ${isCounted('u', 'first')} as is_counted, ${isCrossover('u')} as is_crossover,
-          m.id as measure_id, m.is_binary, m.keeps_numbers, u.part, u.timestamp, u.number, u.unfit,
+          m.id as measure_id, m.is_binary, m.keeps_numbers, u.part, u.timestamp, u.number, u.unfit, u.missing,
             coalesce(u.exposed_by = u.type, false) as exposing,
           coalesce(is_in.after, false) as is_after, coalesce(is_in.before, false) as is_before,
           u.is_own and u.variant_id is not null and u.timestamp >= u.started_at
@@ -121,7 +121,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
       another as materialized (select distinct m.user_id from met m where m.changes_unit or m.is_before),
       added as materialized (
         select a.user_id, a.run_id, a.measure_id, a.variant_id, a.period, a.dimensions, a.is_counted, a.is_crossover,
-          a.events, a.unusable,
+          a.events, a.unusable, a.missing,
           case when a.is_binary then least(a.num, 1) - least(a.num, coalesce(b.num, 0)) else a.num end as num, a.den,
             a.exposing,
           a.first_at, a.last_at, a.numbers, coalesce(b.events, 0) as events_before, coalesce(b.num, 0) as num_before,
@@ -133,6 +133,7 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
           select m.user_id, m.run_id, m.measure_id, m.unit_variant_id as variant_id, m.period, m.dimensions,
             m.is_counted, m.is_crossover, m.is_binary,
             count(*) filter (where m.part = 1) as events, count(*) filter (where m.unfit) as unusable,
+            count(*) filter (where m.missing) as missing,
             coalesce(sum(m.number) filter (where m.part = 1), 0) as num,
               coalesce(sum(m.number) filter (where m.part = 2), 0) as den,
             bool_or(m.exposing) as exposing, min(m.timestamp) filter (where m.part = 1) as first_at,
@@ -158,17 +159,18 @@ export async function addToUnits(em: EntityManager, batch: Batch, except: readon
         on conflict (user_id, run_id, measure_id) do update set events = m.events + excluded.events,
           num = m.num + excluded.num,
           den = m.den + excluded.den, unusable = m.unusable + excluded.unusable,
+            missing = m.missing + excluded.missing,
             exposing = m.exposing or excluded.exposing,
           first_at = least(m.first_at, excluded.first_at), last_at = greatest(m.last_at, excluded.last_at),
           numbers = m.numbers || excluded.numbers),
       totals as materialized (${metricTotals(sql`
         select 1 as sign, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.is_crossover,
-          a.events + a.events_before as events, a.unusable,
+          a.events + a.events_before as events, a.unusable, a.missing,
           a.num + a.num_before as num, a.den + a.den_before as den, a.pre_num, a.pre_den,
             a.exposing or a.exposing_before as exposing
         from added a where a.is_counted
         union all
-        select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.is_crossover, a.events_before, 0,
+        select -1, a.run_id, a.period, a.variant_id, a.dimensions, a.measure_id, a.is_crossover, a.events_before, 0, 0,
           a.num_before, a.den_before, a.pre_num, a.pre_den, a.exposing_before
         from added a where a.is_counted and not a.is_first`)}),
       put_totals as (${putMetrics('totals')})

@@ -26,6 +26,7 @@ export const PART_COLUMNS = {
   property: 'text',
   is_count: 'boolean',
   reads: 'text[]',
+  is_required: 'boolean',
 } as const satisfies Record<keyof MeasurePart, string>
 export type PartColumn = keyof typeof PART_COLUMNS
 
@@ -39,12 +40,16 @@ export const UNIT_METRIC_COLUMNS = [
   'measure_id',
   'events',
   'unusable',
+  'missing',
   ...AMOUNT_COLUMNS,
   'exposing',
   'first_at',
   'last_at',
   'numbers',
 ] as const
+
+/** The columns of `unit_metrics` that are added up to the totals of variants. */
+export const UNIT_METRIC_AMOUNTS = ['events', 'unusable', 'missing', ...AMOUNT_COLUMNS, 'exposing'] as const
 
 /** The columns of `units`. */
 export const UNIT_COLUMNS = [
@@ -78,6 +83,11 @@ export const UNIT_COUNT_COLUMNS = [
   ...EXCLUSION_COLUMNS,
 ] as const
 export type UnitCountColumn = (typeof UNIT_COUNT_COLUMNS)[number]
+
+/** The key of `exposure_hours`. */
+export const HOUR_COLUMNS = ['run_id', 'hour', 'variant_id', 'period'] as const
+/** The columns of `exposure_hours` after its key. */
+export const HOUR_COUNT_COLUMNS = ['users', 'crossovers'] as const
 
 /** The columns of `variant_metrics` that hold sums of amounts or of products of amounts. */
 export const SUM_COLUMNS = columnsOf(SUMS)

@@ -54,6 +54,8 @@ export const numberOf = sql`case when not m.is_count then event_number(e.propert
   when m.property is null or event_number(e.properties, m.property) is not null then 1 end`
 /** The condition that event `e` has no usable number for part `m`. */
 export const isUnfit = sql`not m.is_count and event_unfit(e.properties, m.property)`
+/** The condition that event `e` lacks the property that part `m` adds up. */
+export const isMissing = sql`m.is_required and event_property(e.properties, m.property) is null`
 /** The condition that the filter of part `m` accepts event `e`. */
 export const takes = sql`(m.filter is null or jsonb_path_exists(coalesce(e.properties, '{}'), m.filter, '{}', true))`
 /** The condition that event `e` of person `u` counts for measure `m`: at or after the exposure. */
@@ -230,7 +232,8 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
   acted as materialized (
     select u.user_id, u.run_id, m.measure_id, m.part, m.is_binary, m.keeps_numbers, m.type, e.timestamp,
       ${countsAfter} as is_after,
-      ${numberOf} as number, ${isUnfit} as unfit, u.exposed_by = m.type as exposing
+      ${numberOf} as number, ${isUnfit} as unfit, ${isMissing} as missing,
+      u.exposed_by = m.type as exposing
     from fresh_unit u
     join measure m on m.run_id = u.run_id
     join happened e on e.person_id = u.user_id and e.type = m.type
@@ -240,6 +243,7 @@ export const counted = (upTo: Cursor | null, runId: number | null = null, rawFil
     select a.user_id, a.run_id, a.measure_id,
       count(*) filter (where a.is_after and a.part = 1) as events,
       count(*) filter (where a.is_after and a.unfit) as unusable,
+      count(*) filter (where a.is_after and a.missing) as missing,
       ${sql.join(AMOUNT_COLUMNS.map((name) => sql`${AMOUNTS[name]} as ${sql.ref(name)}`))},
       coalesce(bool_or(a.exposing), false) as exposing,
       min(a.timestamp) filter (where a.is_after and a.part = 1) as first_at,

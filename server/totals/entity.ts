@@ -87,6 +87,8 @@ const partColumns = {
   is_count: p.boolean().default(false),
   /** The properties that the filter reads. */
   reads: p.array().defaultRaw(`'{}'`),
+  /** Events without the property are counted as missing. */
+  is_required: p.boolean().default(false),
 } satisfies Record<PartColumn, unknown>
 
 /** A part of a measure. Part 1 is the value, or the numerator of a ratio; part 2 is the denominator. */
@@ -151,7 +153,7 @@ export const Unit = defineEntity({
     exposed_by: p.text().strictNullable(),
     dimensions: p.json().columnType('jsonb').$type<Record<string, string>>().strictNullable(),
   },
-  indexes: [{ properties: ['run_id', 'user_id'] }],
+  indexes: [{ properties: ['run_id', 'user_id'] }, { properties: ['run_id', 'exposed_at'] }],
 })
 
 const amount = () => p.decimal('string').columnType('numeric')
@@ -175,8 +177,10 @@ export const UnitMetric = defineEntity({
     measure_id: p.integer().primary().autoincrement(false),
     /** The number of events of part 1. */
     events: p.bigint('number'),
-    /** The number of events of any part without a usable number. */
+    /** The number of events of any part whose property is not a usable number. */
     unusable: p.bigint('number'),
+    /** The number of events of any part without the property that is added up. */
+    missing: p.bigint('number').defaultRaw('0'),
     ...amountColumns,
     /** An event that the measure counts exposed the person. */
     exposing: p.boolean().default(false),
@@ -239,6 +243,20 @@ export const VariantUnits = defineEntity({
   },
 })
 
+/** The counted users of a variant by the hour of their exposure, which tell whose window is over. */
+export const ExposureHour = defineEntity({
+  name: 'ExposureHour',
+  tableName: 'exposure_hours',
+  properties: {
+    run_id: p.integer().primary().autoincrement(false),
+    hour: p.datetime().primary().columnType('timestamptz'),
+    ...cell,
+    users: count(),
+    /** Users who are excluded as crossovers, and for no other reason. */
+    crossovers: count(),
+  },
+})
+
 const sumColumns = Object.fromEntries(
   SUM_COLUMNS.map((name) => [name, name === 'num' || name === 'num_num' ? amount() : zero()]),
 ) as Record<SumColumn, ReturnType<typeof amount>>
@@ -250,6 +268,7 @@ const counterColumns = {
   exposing: count().defaultRaw('0'),
   events: amount(),
   unusable: count(),
+  missing: count().defaultRaw('0'),
 } satisfies Record<Counter, unknown>
 
 /**

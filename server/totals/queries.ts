@@ -1,9 +1,11 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
-import { metricChanges, unitChanges } from './adding.ts'
+import { hourChanges, metricChanges, unitChanges } from './adding.ts'
 import {
   CELL_COLUMNS,
+  HOUR_COLUMNS,
+  HOUR_COUNT_COLUMNS,
   METRIC_CELL_COLUMNS,
   TOTAL_COLUMNS,
   UNIT_COLUMNS,
@@ -67,6 +69,12 @@ const putUnits = (rows: string) => sql`
   select ${columns(CELL_COLUMNS, 'x')}, ${columns(UNIT_COUNT_COLUMNS, 'x')}
   from ${sql.table(rows)} x where not (${isZero(UNIT_COUNT_COLUMNS, 'x')})
   on conflict (run_id, dimension, dimension_value, variant_id, period) do update set ${addUp(UNIT_COUNT_COLUMNS, 'v')}`
+/** Adds rows to `exposure_hours`, except rows that are 0 in all columns. */
+const putHours = (rows: string) => sql`
+  insert into exposure_hours as h (${columns(HOUR_COLUMNS)}, ${columns(HOUR_COUNT_COLUMNS)})
+  select ${columns(HOUR_COLUMNS, 'x')}, ${columns(HOUR_COUNT_COLUMNS, 'x')}
+  from ${sql.table(rows)} x where not (${isZero(HOUR_COUNT_COLUMNS, 'x')})
+  on conflict (run_id, hour, variant_id, period) do update set ${addUp(HOUR_COUNT_COLUMNS, 'h')}`
 /** Adds rows to `variant_metrics`, except rows that are 0 in all columns. */
 export const putMetrics = (rows: string) => sql`
   insert into variant_metrics as v (${columns(METRIC_CELL_COLUMNS)}, ${columns(TOTAL_COLUMNS)})
@@ -105,6 +113,7 @@ export async function recount(
     sql`
       with ${people(userIds)}, ${counted(upTo, runId)}, ${stored(runId)},
       unit_totals as materialized (${unitChanges}),
+      hour_totals as materialized (${hourChanges}),
       metric_totals as materialized (${metricChanges}),
       gone_units as (
         delete from units u using stored_unit s
@@ -125,7 +134,8 @@ export async function recount(
         select * from (select ${columns(UNIT_METRIC_COLUMNS, 'f')} from fresh_metric f
           except select * from stored_metric) changed
         on conflict (user_id, run_id, measure_id) do update set ${overwrite(UNIT_METRIC_COLUMNS)}),
-      put_unit_totals as (${putUnits('unit_totals')})
+      put_unit_totals as (${putUnits('unit_totals')}),
+      put_hours as (${putHours('hour_totals')})
       ${putMetrics('metric_totals')}`,
   )
 }

@@ -9,6 +9,8 @@ import { moveErased } from './queries.ts'
 import {
   days,
   findUsersAfter,
+  hourColumns,
+  hourSums,
   metricColumns,
   metricSums,
   overPersons,
@@ -35,7 +37,7 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
     const since = scope.since?.toISOString() ?? '-infinity'
     const ofLiveRuns = (table: string) => sql`
       delete from ${sql.table(table)} x using runs r where r.id = x.run_id and r.frozen_at is null`
-    for (const table of ['units', 'unit_metrics', 'variant_units', 'variant_metrics'])
+    for (const table of ['units', 'unit_metrics', 'variant_units', 'exposure_hours', 'variant_metrics'])
       await execute(em, ofLiveRuns(table))
     // The alert monitor computes the running looks of past days again. Planned looks and decisions stand.
     await execute(em, sql`${ofLiveRuns('run_looks')} and x.planned is null`)
@@ -61,6 +63,7 @@ export function rebuildTotals(orm: MikroORM, progress: (users: number) => void):
       last = userIds.at(-1)
     }
     await execute(em, sql`insert into variant_units (${unitColumns}) ${unitSums}`)
+    await execute(em, sql`insert into exposure_hours (${hourColumns}) ${hourSums}`)
     await execute(em, sql`insert into variant_metrics (${metricColumns}) ${metricSums}`)
     await execute(
       em,

@@ -7,12 +7,14 @@ import { planForChunks } from './progress.ts'
 import {
   days,
   findUsersAfter,
+  hourSums,
   metricSums,
   overPersons,
   quarters,
   readScope,
   type Scope,
   storedDays,
+  storedHourSums,
   storedMetricSums,
   storedQuarters,
   storedUnitSums,
@@ -41,6 +43,7 @@ export function verifyTotals(em: EntityManager): Promise<string | null> {
       }
       return (
         (await compare(em, 'variant_units', unitSums, storedUnitSums)) ??
+        (await compare(em, 'exposure_hours', hourSums, storedHourSums)) ??
         (await compare(em, 'variant_metrics', metricSums, storedMetricSums)) ??
         (await compare(em, 'event_quarters', quarters(scope), storedQuarters(scope)))
       )

@@ -1,8 +1,15 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { type RawBuilder, sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
-import { metricTotals, signedMetrics, signedUnits, unitTotals } from './adding.ts'
-import { CELL_COLUMNS, METRIC_CELL_COLUMNS, TOTAL_COLUMNS, UNIT_COUNT_COLUMNS } from './columns.ts'
+import { hourTotals, metricTotals, signedMetrics, signedUnits, unitTotals } from './adding.ts'
+import {
+  CELL_COLUMNS,
+  HOUR_COLUMNS,
+  HOUR_COUNT_COLUMNS,
+  METRIC_CELL_COLUMNS,
+  TOTAL_COLUMNS,
+  UNIT_COUNT_COLUMNS,
+} from './columns.ts'
 import { type Cursor, columns, counted, cursorOf, people, stored } from './counting.ts'
 
 /** Computes all totals from all raw rows: `rebuild` writes them, and `verify` compares them with the stored totals. */
@@ -12,6 +19,7 @@ const METRIC_TOTALS = [...METRIC_CELL_COLUMNS, ...TOTAL_COLUMNS]
 /** The columns of the variants' totals, in the order of the statements below. */
 export const unitColumns = columns(UNIT_TOTALS)
 export const metricColumns = columns(METRIC_TOTALS)
+export const hourColumns = columns([...HOUR_COLUMNS, ...HOUR_COUNT_COLUMNS])
 const hasAny = (names: readonly string[]) =>
   sql.join(
     names.map((name) => sql`${sql.ref(`x.${name}`)} <> 0`),
@@ -27,6 +35,9 @@ const storedRows = sql`stored_unit as not materialized (${allUnits}), stored_met
 export const unitSums = sql`
   select ${columns(UNIT_TOTALS, 'x')} from (with ${storedRows} ${unitTotals(signedUnits(1, 'stored_unit'))}) x
     where ${hasAny(UNIT_COUNT_COLUMNS)}`
+export const hourSums = sql`
+  select ${columns([...HOUR_COLUMNS, ...HOUR_COUNT_COLUMNS], 'x')}
+  from (with ${storedRows} ${hourTotals(signedUnits(1, 'stored_unit'))}) x`
 export const metricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')}
     from (with ${storedRows} ${metricTotals(signedMetrics(1, 'stored_unit', 'stored_metric'))}) x
@@ -35,6 +46,9 @@ export const metricSums = sql`
 export const storedUnitSums = sql`
   select ${columns(UNIT_TOTALS, 'x')} from variant_units x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(UNIT_COUNT_COLUMNS)})`
+export const storedHourSums = sql`
+  select ${columns([...HOUR_COLUMNS, ...HOUR_COUNT_COLUMNS], 'x')} from exposure_hours x join runs r on r.id = x.run_id
+  where r.frozen_at is null and (${hasAny(HOUR_COUNT_COLUMNS)})`
 export const storedMetricSums = sql`
   select ${columns(METRIC_TOTALS, 'x')} from variant_metrics x join runs r on r.id = x.run_id
   where r.frozen_at is null and (${hasAny(TOTAL_COLUMNS)})`

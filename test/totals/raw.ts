@@ -35,7 +35,14 @@ export type RawMeasure = {
   before_ms: number
   any_tag: boolean
   keeps_numbers: boolean
-  parts: { part: 1 | 2; type: string; filter: string | null; property: string | null; is_count: boolean }[]
+  parts: {
+    part: 1 | 2
+    type: string
+    filter: string | null
+    property: string | null
+    is_count: boolean
+    is_required: boolean
+  }[]
 }
 
 export type RawAssignment = {
@@ -86,7 +93,7 @@ export async function readRaw(query: Query): Promise<Raw> {
     select rm.run_id, m.key, m.is_binary, m.from_ms::float8 as from_ms, m.until_ms::float8 as until_ms, m.before_ms::float8 as before_ms,
       m.any_tag, m.keeps_numbers, (
         select json_agg(json_build_object('part', p.part, 'type', p.type, 'filter', p.filter::text, 'property', p.property,
-          'is_count', p.is_count)) from measure_parts p where p.measure_id = m.id)::text as parts
+          'is_count', p.is_count, 'is_required', p.is_required)) from measure_parts p where p.measure_id = m.id)::text as parts
     from run_metrics rm join measures m on m.id = rm.measure_id where rm.ready_at is not null`)
   const excluded = await query<Raw['excluded'][number]>('select x.experiment_id, x.user_id from excluded_units x')
   const [platform] = await query<{ time_zone: string | null }>('select p.time_zone from platform p')

@@ -28,6 +28,7 @@ export function recompute(raw: Raw): Totals {
       measure,
       events: sums.events,
       unusable: sums.unusable,
+      missing: sums.missing,
       exposing: sums.exposing,
       num: write(sums.num, 9),
       den: write(sums.den, 9),
@@ -39,6 +40,7 @@ export function recompute(raw: Raw): Totals {
     })),
     user_day: userDaysOf(raw),
     variant_units: variantUnitsOf(units),
+    exposure_hour: exposureHoursOf(units),
     variant_metric: variantMetricsOf(metrics),
     event_quarter: quartersOf(raw),
   }
@@ -158,9 +160,26 @@ function sumOf(events: readonly RawEvent[]): Sum {
   return sum
 }
 
+/** Finds a property: the one with exactly this name, else the one that a dotted path leads to. */
+function propertyOf({ properties }: RawEvent, name: string): Property | undefined {
+  const [first, ...path] = name.split('.')
+  const exact = properties[name]
+  if (exact || path.length === 0) return exact
+  const outer = properties[first as string]
+  return outer && path.reduce<Property | undefined>(inside, outer)
+}
+
+function inside(outer: Property | undefined, name: string): Property | undefined {
+  if (outer?.kind !== 'object') return undefined
+  const found = JSON.parse(outer.text as string)[name]
+  if (found === undefined) return undefined
+  const kind = found === null ? 'null' : Array.isArray(found) ? 'array' : (typeof found as Property['kind'])
+  return { kind, text: typeof found === 'string' ? found : JSON.stringify(found) }
+}
+
 /** Returns the number in a property, in billionths; null where it holds no usable number. */
-function numberOf({ properties }: RawEvent, property: string): bigint | null {
-  const found = properties[property]
+function numberOf(event: RawEvent, property: string): bigint | null {
+  const found = propertyOf(event, property)
   return found?.kind === 'number' ? billionths(found.text as string) : null
 }
 
@@ -169,6 +188,7 @@ type CountedMetric = { unit: CountedUnit; measure: string; sums: PersonSums }
 type PersonSums = {
   events: number
   unusable: number
+  missing: number
   exposing: boolean
   num: bigint
   den: bigint
@@ -219,9 +239,10 @@ function sumsOfPerson({ run, person, row }: CountedUnit, measure: RawMeasure): P
     unusable: after.filter(
       ({ part, event }) =>
         !part.is_count &&
-        event.properties[part.property as string] &&
+        propertyOf(event, part.property as string) &&
         numberOf(event, part.property as string) === null,
     ).length,
+    missing: after.filter(({ part, event }) => part.is_required && !propertyOf(event, part.property as string)).length,
     exposing: counting.some(({ part }) => part.type === row.exposed_by),
     num: amount(after, 1),
     den: amount(after, 2),
@@ -325,6 +346,21 @@ function variantUnitsOf(units: readonly CountedUnit[]): VariantUnitsRow[] {
   })
 }
 
+const HOUR_MS = 3_600_000
+
+function exposureHoursOf(units: readonly CountedUnit[]): Totals['exposure_hour'] {
+  const isCrossover = ({ row }: CountedUnit) => row.exposed_at !== null && row.excluded_reason === 'crossover'
+  const analysed = units.filter((unit) => isAnalysed(unit.row) || isCrossover(unit))
+  const keys = ({ row: { run, variant, period, exposed_at } }: CountedUnit) => [
+    { run, variant, period, hour: Math.floor((exposed_at as number) / HOUR_MS) * HOUR_MS },
+  ]
+  return group(analysed, keys).map(({ key, items }) => ({
+    ...key,
+    users: items.filter(({ row }) => isAnalysed(row)).length,
+    crossovers: items.filter(isCrossover).length,
+  }))
+}
+
 function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[] {
   const isCrossover = ({ unit }: CountedMetric) => unit.row.excluded_reason === 'crossover'
   const added = metrics.filter((metric) => isAnalysed(metric.unit.row) || isCrossover(metric))
@@ -353,6 +389,7 @@ function variantMetricsOf(metrics: readonly CountedMetric[]): VariantMetricRow[]
       exposing: count(({ events, exposing }) => events > 0 && exposing),
       events: String(total(({ events }) => BigInt(events))),
       unusable: Number(total(({ unusable }) => BigInt(unusable))),
+      missing: Number(total(({ missing }) => BigInt(missing))),
       ...(Object.fromEntries([...amounts, ...products]) as Amounts),
     }
   })

@@ -65,6 +65,8 @@ export const PROPERTIES: readonly (object | null)[] = [
   { value: true },
   { value: [1] },
   { value: { of: 1 } },
+  { value: { of: 0.25 }, 'value.of': 7 },
+  { value: { of: null } },
 ]
 export const ATTRIBUTES: readonly object[] = [
   {},
@@ -100,6 +102,7 @@ export const METRICS: readonly object[] = [
     any_tag: true,
   },
   { type: 'sum', event_type: 'view', property: 'value', cap: 0.7, covariate_days: 1 },
+  { type: 'mean', event_type: 'purchase', property: 'value.of', covariate_days: 1 },
 ]
 export const PROFILES: readonly object[] = [
   { is_premium: true, country_code: 'FR', attributes: { plan: 'silver' } },

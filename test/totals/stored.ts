@@ -23,7 +23,7 @@ const STATEMENTS: Record<keyof Totals, string> = {
   unit: `select ${run}, x.user_id as user, x.variant_id as variant, x.period, ${ms('x.exposed_at')} as exposed_at,
     x.is_external, x.excluded_reason, x.claims_other, x.exposed_by, coalesce(x.dimensions, '{}')::text as dimensions
     from units x join runs r on r.id = x.run_id`,
-  unit_metric: `select ${run}, x.user_id as user, m.key as measure, ${counts('events unusable')}, ${decimals(amounts)},
+  unit_metric: `select ${run}, x.user_id as user, m.key as measure, ${counts('events unusable missing')}, ${decimals(amounts)},
     x.exposing, ${ms('x.first_at')} as first_at, ${ms('x.last_at')} as last_at,
     to_json(x.numbers)::text as numbers
     from unit_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
@@ -32,7 +32,9 @@ const STATEMENTS: Record<keyof Totals, string> = {
   variant_units: `select ${cell},
     ${counts('assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other excluded_by_hand excluded_by_attribute excluded_by_rate')}
     from variant_units x join runs r on r.id = x.run_id`,
-  variant_metric: `select ${cell}, m.key as measure, x.is_crossover, ${counts('users exposing unusable')},
+  exposure_hour: `select ${run}, x.variant_id as variant, x.period, ${ms('x.hour')} as hour, ${counts('users crossovers')}
+    from exposure_hours x join runs r on r.id = x.run_id`,
+  variant_metric: `select ${cell}, m.key as measure, x.is_crossover, ${counts('users exposing unusable missing')},
     ${decimals(['events', amounts, ...products].join(' '))}
     from variant_metrics x join runs r on r.id = x.run_id ${ofMeasure}`,
   event_quarter: `select x.experiment_id as experiment, to_char(x.quarter at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI') as quarter,

@@ -4,6 +4,7 @@ export type Totals = {
   unit_metric: UnitMetricRow[]
   user_day: UserDayRow[]
   variant_units: VariantUnitsRow[]
+  exposure_hour: ExposureHourRow[]
   variant_metric: VariantMetricRow[]
   event_quarter: EventQuarterRow[]
 }
@@ -33,6 +34,7 @@ type UnitMetricRow = {
   measure: string
   events: number
   unusable: number
+  missing: number
   exposing: boolean
 } & Amounts & {
     first_at: number | null
@@ -59,6 +61,8 @@ export type VariantUnitsRow = Cell & {
   excluded_by_attribute: number
   excluded_by_rate: number
 }
+/** A row of `exposure_hours`: the counted users of a variant who were exposed in an hour. */
+type ExposureHourRow = { run: string; variant: number; period: number; hour: number; users: number; crossovers: number }
 /** A row of `variant_metrics`, with the sums of products, such as `num_pre_num`. */
 export type VariantMetricRow = Cell & {
   measure: string
@@ -67,6 +71,7 @@ export type VariantMetricRow = Cell & {
   exposing: number
   events: string
   unusable: number
+  missing: number
 } & Amounts &
   Record<string, string | number | boolean>
 /** A row of `event_quarters`. Variant 0: the event names none. */
@@ -88,8 +93,9 @@ const COUNTS: Record<keyof Totals, readonly string[]> = {
     'assigned drawn drawn_exposed users externally_decided crossovers overridden claimed_other excluded_by_hand excluded_by_attribute excluded_by_rate'.split(
       ' ',
     ),
+  exposure_hour: ['users', 'crossovers'],
   variant_metric: [
-    ...['users', 'exposing', 'events', 'unusable', ...AMOUNTS],
+    ...['users', 'exposing', 'events', 'unusable', 'missing', ...AMOUNTS],
     ...PAIRS.map(([one, other]) => `${one}_${other}`),
   ],
   event_quarter: ['events', 'value'],

@@ -205,6 +205,8 @@ for (row in seq_len(nrow(questions))) {
     asked <- strsplit(q$where, "=")[[1]]
     units <- units[!is.na(units[[asked[1]]]) & units[[asked[1]]] == asked[2], ]
   }
+  # The run has ended, so that metrics with a window count only users whose window is over.
+  if (!is.na(q$until_hours)) units <- units[units$exposed + as.numeric(q$until_hours) * HOUR <= as_of, ]
   from <- units$exposed + as.numeric(q$from_hours) * HOUR
   until <- if (is.na(q$until_hours)) rep(run_end, nrow(units)) else units$exposed + as.numeric(q$until_hours) * HOUR
   before <- units$exposed - as.numeric(q$covariate_days) * 24 * HOUR
@@ -213,7 +215,7 @@ for (row in seq_len(nrow(questions))) {
   x <- sums(q$type, q$filter, q$property, q$count, before, units$exposed)
   if (q$binary == "yes") { y <- pmin(y, 1); x <- pmin(x, 1) }
   if (!is.na(q$cap)) {
-    capped <- function(v) { s <- sort(v); n <- length(s); pmin(v, s[min(max(ceiling(n * as.numeric(q$cap) - 1e-9), 1), n)]) }
+    capped <- function(v) { s <- sort(v[v != 0]); n <- length(s); if (n == 0) v else pmin(v, s[min(max(ceiling(n * as.numeric(q$cap) - 1e-9), 1), n)]) }
     y <- capped(y); x <- capped(x)
   }
   covariate <- as.numeric(q$covariate_days) > 0

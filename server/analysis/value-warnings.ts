@@ -1,0 +1,62 @@
+import { sum } from './counts.ts'
+import { formatCount, formatFigure, formatPercent } from './format-figures.ts'
+import type { MetricResult } from './metric-result.ts'
+import type { MetricStatistics } from './statistics.ts'
+
+/** Finds what is wrong with the values of a metric, or left out of them. */
+
+/** A value so many times the median of the values other than 0 is reported. Twyman's law: it is probably wrong. */
+export const EXTREME_RATIO = 1e6
+/** The share of events without the property above which they are reported. */
+const NOTABLE_MISSING = 0.01
+
+/** @returns sentences, each of which names the metric */
+export function valueWarnings(metric: MetricStatistics, { variants }: Pick<MetricResult, 'variants'>): string[] {
+  const total = (count: 'events' | 'missing' | 'unusable') => sum(variants.map((variant) => variant[count]))
+  return [
+    ...missingWarnings(metric, total('missing'), total('events')),
+    ...unusableWarnings(metric, total('unusable')),
+    ...extremeWarnings(metric),
+    ...capWarnings(metric),
+    ...windowWarnings(metric, sum(variants.map(({ users }) => users))),
+  ]
+}
+
+function missingWarnings({ name, properties }: MetricStatistics, missing: number, events: number): string[] {
+  const of = Math.max(events, missing)
+  if (of === 0 || missing / of <= NOTABLE_MISSING) return []
+  return [
+    `${formatCount(missing)} of ${formatCount(of)} events of ${name} (${formatPercent(missing / of)}) have no property ${properties.join(' or ')}, so that they hold no usable number: they count as events and add nothing. Name the property as events have it; order.total leads to total within order.`,
+  ]
+}
+
+const unusableWarnings = ({ name }: MetricStatistics, unusable: number): string[] =>
+  unusable > 0
+    ? [`${formatCount(unusable)} events of ${name} hold no usable number: they count as events and add nothing.`]
+    : []
+
+function extremeWarnings({ name, largest }: MetricStatistics): string[] {
+  if (!largest || largest.value <= EXTREME_RATIO * largest.median) return []
+  const [value, median, ratio] = [largest.value, largest.median, largest.value / largest.median].map((figure) =>
+    formatFigure(figure),
+  )
+  return [
+    `The largest value of a user in ${name}, ${value}, is ${ratio} times the median ${median} of the values other than 0: look whether it is an error before you believe the metric.`,
+  ]
+}
+
+function capWarnings(metric: MetricStatistics): string[] {
+  if (metric.kind === 'quantile' || !metric.caps?.isZero) return []
+  return [
+    `A cap of ${metric.name} is 0, because most users have no value, and is not applied: it would erase the values. Set cap_of to nonzero, which caps at a quantile of the values other than 0.`,
+  ]
+}
+
+/** @param users the counted users */
+function windowWarnings({ name, immature, observed }: MetricStatistics, users: number): string[] {
+  const late = sum(Object.values(immature))
+  if (observed === null || late === 0) return []
+  return [
+    `${formatCount(late)} of ${formatCount(users + late)} users are not counted in ${name} yet, because their window is not over.`,
+  ]
+}
