@@ -45,7 +45,10 @@ const changes = (last: string | null) =>
 
 const upToOne = (isBinary: boolean, sum: RawBuilder<unknown>) => (isBinary ? sql`least(${sum}, 1)` : sum)
 
-/** Makes the CTEs of the counted users (`unit`) with their covariates, and of what they did (`acted`). */
+/**
+ * Makes the CTEs of the counted users (`unit`) with their covariates, and of what they did (`acted`). A user counts from
+ * the exposure on (`counts_from`), or where a window begins later, as that of retention, once it is over.
+ */
 const source = (
   person: RawBuilder<unknown>,
   run: MeasuredRun,
@@ -56,11 +59,12 @@ const source = (
   ${person}, ${counted(null, run.id, rawFilterOf(run, PLAIN_VIEW, declared, asMeasures(run, [measure])))},
   unit as materialized (
     select u.user_id, u.variant_id, u.period, u.exposed_at, coalesce(m.pre_num, 0) as pre_num,
-      coalesce(m.pre_den, 0) as pre_den
+      coalesce(m.pre_den, 0) as pre_den,
+      u.exposed_at + ${measure.from_ms > 0 ? measure.until_ms : 0}::float8 * interval '1 millisecond' as counts_from
     from fresh_unit u left join fresh_metric m on m.user_id = u.user_id where ${isCounted('u', crossovers)})`
 
 /**
- * Reads how each calendar day changes the sums over the users who are exposed by its end.
+ * Reads how each calendar day changes the sums over the users who count by its end.
  *
  * An example: ann met blue on Monday, and spent 5 on Monday and 7 on Tuesday:
  *
@@ -81,7 +85,7 @@ export async function readDaily(
   crossovers: CrossoverRule,
   timeZone: string,
 ): Promise<DailyRow[]> {
-  const dayOf = (time: string) => sql`(${sql.ref(time)} at time zone ${timeZone})::date`
+  const dayOf = (time: RawBuilder<unknown>) => sql`(${time} at time zone ${timeZone})::date`
   const running = (sum: string) =>
     sql`sum(${sql.ref(`s.${sum}`)}) over (partition by s.user_id order by s.day rows unbounded preceding)`
   const chunks: DailyRow[][] = []
@@ -92,12 +96,13 @@ export async function readDaily(
         with ${source(person, run, measure, declared, crossovers)},
         step as materialized (
           select s.user_id, s.day, sum(s.num) as num, sum(s.den) as den, bool_or(s.is_first) as is_first from (
-            select u.user_id, ${dayOf('u.exposed_at')} as day, 0::numeric as num, 0::numeric as den, true as is_first
-            from unit u
+            select u.user_id, ${dayOf(sql`u.counts_from`)} as day, 0::numeric as num, 0::numeric as den,
+              true as is_first
+            from unit u where u.counts_from <= now_ms()
             union all
-            select a.user_id, ${dayOf('a.timestamp')}, case when a.part = 1 then coalesce(a.number, 0) else 0 end,
+            select a.user_id, ${dayOf(sql`greatest(a.timestamp, u.counts_from)`)}, case when a.part = 1 then coalesce(a.number, 0) else 0 end,
               case when a.part = 2 then coalesce(a.number, 0) else 0 end, false
-            from acted a where a.is_after) s
+            from acted a join unit u on u.user_id = a.user_id and u.counts_from <= now_ms() where a.is_after) s
           group by s.user_id, s.day),
         total as materialized (
           select s.user_id, s.day, s.is_first, ${upToOne(measure.is_binary, running('num'))} as num,

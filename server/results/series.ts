@@ -41,7 +41,7 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
   const spec = query.specs.find(({ metric }) => metric.key === key) ?? query.documented
   if (spec.metric.kind === 'quantile')
     throw invalid(`${spec.metric.name} is a quantile, for which no series is computed; choose another metric`, 'metric')
-  const uncapped = { ...spec, metric: { ...spec.metric, cap: null } }
+  const uncapped = { ...spec, metric: { ...spec.metric, cap: null, floor: null } }
   const described = {
     experiment_id: experiment.id,
     run: run?.number ?? null,
