@@ -35,6 +35,7 @@ export type Answer = {
   plannedUsers: number | null
   crossoverRule: CrossoverRule
   engineVersion: string
+  seenEventTypes: RunStatistics['seenEventTypes']
   segments: { dimension: string; value: string; metrics: MetricResult[] }[] | null
 } & Record<ExclusionCount, number> &
   Analysis
@@ -68,6 +69,7 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     plannedUsers: question.plannedUsers,
     crossoverRule: question.crossovers,
     engineVersion: statistics.engineVersion,
+    seenEventTypes: statistics.seenEventTypes,
     decision,
     warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings],
     sampleRatio,

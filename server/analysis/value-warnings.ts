@@ -1,7 +1,7 @@
 import { sum } from './counts.ts'
 import { formatCount, formatFigure, formatPercent } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
-import type { MetricStatistics } from './statistics.ts'
+import type { MetricStatistics, RunStatistics } from './statistics.ts'
 
 /** Finds what is wrong with the values of a metric, or left out of them. */
 
@@ -9,6 +9,22 @@ import type { MetricStatistics } from './statistics.ts'
 export const EXTREME_RATIO = 1e6
 /** The share of events without the property above which they are reported. */
 const NOTABLE_MISSING = 0.01
+
+/** Names the event types that users sent where metrics saw no event: a misspelt type is the usual reason. */
+export function seenWarnings({ seenEventTypes }: RunStatistics, metrics: readonly MetricResult[]): string[] {
+  if (!seenEventTypes) return []
+  const silent = metrics.filter(
+    ({ status, variants }) =>
+      status === 'ready' && sum(variants.map(({ users }) => users)) > 0 && variants.every(({ events }) => events === 0),
+  )
+  const names = silent.map(({ name }) => name).join(', ')
+  const seen = seenEventTypes.map(({ type, users }) => `${type} (${formatCount(users)} users)`).join(', ')
+  return [
+    seen === ''
+      ? `No event of ${names} was seen since exposure, and no other event of these users either.`
+      : `No event of ${names} was seen since exposure. These users sent ${seen}: does the metric name the right type?`,
+  ]
+}
 
 /** @returns sentences, each of which names the metric */
 export function valueWarnings(metric: MetricStatistics, { variants }: Pick<MetricResult, 'variants'>): string[] {

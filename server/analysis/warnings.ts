@@ -5,7 +5,7 @@ import type { MetricResult } from './metric-result.ts'
 import { NOTABLE_SHARE } from './problems.ts'
 import { ratioWarnings, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics, UnitCounts } from './statistics.ts'
-import { valueWarnings } from './value-warnings.ts'
+import { seenWarnings, valueWarnings } from './value-warnings.ts'
 
 /** Finds what a reader should know before the figures, and what does not block the decision. */
 
@@ -23,6 +23,7 @@ export function findWarnings(
     ...userWarnings(statistics, exposed),
     ...periodWarnings(statistics, metrics),
     ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
+    ...seenWarnings(statistics, metrics),
     ...methodWarnings(statistics),
   ]
 }

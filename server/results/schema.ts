@@ -186,6 +186,14 @@ export const results = z
         'Absent in answers that versions before 0.2 froze: exclude',
     }),
     engine_version: z.string(),
+    seen_event_types: z
+      .array(z.object({ type: z.string(), users: z.int(), events: z.int() }))
+      .nullable()
+      .optional()
+      .meta({
+        description:
+          'The types of events that users sent since exposure, where a metric saw no event of any variant: of the 1,000 users who were exposed first, at most 50 events each. null where every metric saw events',
+      }),
     decision,
     warnings: z
       .array(z.string())

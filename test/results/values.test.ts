@@ -1,0 +1,189 @@
+import { expect, test } from 'vitest'
+import type { Loose, TestApi } from '../support/api.ts'
+import { onOneDatabase } from '../support/app.ts'
+
+/** Numbers of events become values of users: what is missing, capped, or too large to be true. */
+
+let made = 0
+const unique = (what: string) => `${what} ${process.pid} ${++made}`
+
+/** Makes an experiment with one metric, in which each user who is given sends an event with the given properties. */
+async function measure(api: TestApi, definition: object, sent: readonly (object | null)[], type = unique('paid')) {
+  const experiment = await api.makeExperiment()
+  const name = unique('Paid')
+  const metric = await api.ok('POST', '/api/metrics', { name, definition: { event_type: type, ...definition } })
+  await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+    metrics: [{ metric_id: metric.id, role: 'primary' }],
+  })
+  for (const [index, properties] of sent.entries()) {
+    const user_id = `valued ${experiment.id} ${index}`
+    await api.variantOf(user_id, experiment)
+    if (properties) await api.record({ user_id, type, properties })
+  }
+  const read = async (question: object = {}) => {
+    const answer = await api.results(experiment, question)
+    return { answer, metric: answer.metrics[0], warnings: answer.warnings as string[] }
+  }
+  return { experiment, name, type, read }
+}
+
+const total = ({ variants }: Loose, figure: string) =>
+  variants.reduce((sum: number, variant: Loose) => sum + variant[figure], 0)
+/** Adds up the values of all users. */
+const addedUp = ({ variants }: Loose) =>
+  variants.reduce((sum: number, { level, users }: Loose) => sum + (level ?? 0) * users, 0)
+const warningWith = (warnings: readonly string[], text: string) => warnings.filter((warning) => warning.includes(text))
+
+onOneDatabase('values of users', (app) => {
+  test('add up the property of a dotted path, unless a property has the whole name', async () => {
+    const { api } = app()
+    const sent = [{ order: { total: 5 } }, { order: { total: 7 }, 'order.total': 100 }, { order: { total: 'seven' } }]
+    const { read } = await measure(api, { type: 'sum', property: 'order.total', covariate_days: 0 }, sent)
+    for (const question of [{}, { to: new Date(Date.now() + 60_000).toISOString() }]) {
+      const { metric } = await read(question)
+      expect(addedUp(metric)).toBeCloseTo(105)
+      expect([total(metric, 'events'), total(metric, 'unusable'), total(metric, 'missing')]).toEqual([3, 1, 0])
+    }
+  })
+
+  test('count only events whose property passes a filter by a dotted path', async () => {
+    const { api } = app()
+    const sent = [
+      { order: { currency: 'EUR' } },
+      { order: { currency: 'USD' } },
+      { 'order.currency': 'EUR' },
+      { 'order.currency': 'USD', order: { currency: 'EUR' } },
+      {},
+    ]
+    const { read } = await measure(api, { type: 'count', filter: { 'order.currency': 'EUR' }, covariate_days: 0 }, sent)
+    expect(addedUp((await read()).metric)).toBe(2)
+  })
+
+  test.each(['sum', 'mean', 'quantile'])('of a %s say how many events lack the property', async (type) => {
+    const { api } = app()
+    const definition = { type, property: 'amount', ...(type === 'quantile' ? { quantile: 0.5 } : {}) }
+    const sent = Array.from({ length: 12 }, (_, index) =>
+      index < 10 ? { records: { amount: 10 } } : { amount: index === 10 ? 'ten' : null },
+    )
+    const { read, name } = await measure(api, definition, sent)
+    const { metric, warnings } = await read()
+    expect([total(metric, 'events'), total(metric, 'missing'), total(metric, 'unusable')]).toEqual([12, 10, 2])
+    expect(warningWith(warnings, `10 of 12 events of ${name} (83 %) have no property amount`)).toHaveLength(1)
+    expect(warningWith(warnings, `2 events of ${name} hold no usable number`)).toHaveLength(1)
+  })
+
+  test('of an event type alone need no property', async () => {
+    const { api } = app()
+    const { experiment, type } = await measure(api, { type: 'count' }, [{}, {}])
+    const { metrics, warnings } = await api.results(experiment, { event_types: [type] })
+    expect(metrics.map((metric: Loose) => total(metric, 'missing'))).toEqual([0, 0])
+    expect(warningWith(warnings, 'have no property')).toEqual([])
+  })
+
+  test('are capped at a quantile of the values other than 0, so that a sparse metric keeps its values', async () => {
+    const { api } = app()
+    const sent = Array.from({ length: 60 }, (_, index) => (index < 4 ? { value: [10, 20, 30, 1000][index] } : null))
+    const sparse = { type: 'sum', property: 'value', cap: 0.75 }
+    const { metric, warnings } = await (await measure(api, sparse, sent)).read()
+    expect(metric.caps).toMatchObject({ outcome: 30, outcome_floor: null, is_zero: false })
+    expect(addedUp(metric)).toBeCloseTo(90)
+    expect(total(metric, 'capped')).toBe(1)
+    expect(warningWith(warnings, 'cap')).toEqual([])
+
+    const all = await (await measure(api, { ...sparse, cap_of: 'all' }, sent)).read()
+    expect(all.metric.caps).toMatchObject({ outcome: null, is_zero: true })
+    expect(addedUp(all.metric)).toBeCloseTo(1060)
+    expect(warningWith(all.warnings, 'is 0')).toHaveLength(1)
+  })
+
+  test('are capped from below at a floor, and users without a value keep 0', async () => {
+    const { api } = app()
+    const values = [-500, -5, -1, 10, 20, 30, 40, 1000]
+    const sent = [...values.map((value) => ({ value })), null, null]
+    const definition = { type: 'sum', property: 'value', cap: 0.85, floor: 0.2, covariate_days: 0 }
+    const { read } = await measure(api, definition, sent)
+    for (const question of [{}, { to: new Date(Date.now() + 60_000).toISOString() }]) {
+      const { metric } = await read(question)
+      expect(metric.caps).toMatchObject({ outcome: 40, outcome_floor: -5 })
+      expect(addedUp(metric)).toBeCloseTo(-5 - 5 - 1 + 10 + 20 + 30 + 40 + 40)
+      expect(total(metric, 'capped')).toBe(2)
+    }
+  })
+
+  test.each(['mean', 'ratio'])('of a %s are capped in the numerator of each user', async (type) => {
+    const { api } = app()
+    const eventType = unique('paid')
+    const part = { event_type: eventType, property: 'value' }
+    const definition =
+      type === 'mean'
+        ? { type, property: 'value', cap: 0.8 }
+        : { type, event_type: undefined, numerator: part, denominator: { event_type: eventType }, cap: 0.8 }
+    const { read, experiment } = await measure(
+      api,
+      { ...definition, covariate_days: 0 },
+      [1, 2, 3, 4, 500].map((value) => ({ value })),
+      eventType,
+    )
+    await api.record({ user_id: `valued ${experiment.id} 0`, type: eventType, properties: { value: 1 } })
+    const { metric } = await read()
+    expect(metric.caps.outcome).toBe(4)
+    const sums = { control: [0, 0], treatment: [0, 0] }
+    for (const [index, value] of [2, 2, 3, 4, 4].entries()) {
+      const variant = await api.variantOf(`valued ${experiment.id} ${index}`, experiment)
+      const side = variant === experiment.variants.control ? sums.control : sums.treatment
+      side[0] = (side[0] as number) + value
+      side[1] = (side[1] as number) + (index === 0 ? 2 : 1)
+    }
+    const levels = [sums.control, sums.treatment].map(([num, den]) => (den ? (num as number) / den : null))
+    expect(metric.variants.map(({ level }: Loose) => level)).toEqual(
+      levels.map((level) => (level === null ? null : expect.closeTo(level, 12))),
+    )
+  })
+
+  test.each([
+    ['a proportion', { type: 'proportion', cap: 0.9 }, 'cap'],
+    ['retention', { type: 'retention', day: 1, floor: 0.1 }, 'floor'],
+    ['a quantile', { type: 'quantile', property: 'ms', quantile: 0.9, cap: 0.99 }, 'cap'],
+    ['a sum without a cap', { type: 'sum', property: 'ms', cap_of: 'all' }, 'needs a cap or a floor'],
+  ])('of %s cannot be capped: the field is refused', async (_what, definition, message) => {
+    const { status, body } = await app().api.call('POST', '/api/metrics', {
+      name: unique('refused'),
+      definition: { event_type: 'x', ...definition },
+    })
+    expect(status).toBe(400)
+    expect(JSON.stringify(body)).toContain(message)
+  })
+
+  test('are named where one is a million times the median, also before it is folded', async () => {
+    const { api, platform } = app()
+    const sent = Array.from({ length: 30 }, (_, index) => ({ value: index === 7 ? 4e9 : 20 + (index % 3) }))
+    const { read, name } = await measure(api, { type: 'sum', property: 'value' }, sent)
+    await platform.reporting.totals.catchUp()
+    const warning = `The largest value of a user in ${name}, 4,000,000,000, is 190,476,190.5 times the median 21`
+    expect(warningWith((await read()).warnings, warning)).toHaveLength(1)
+
+    const capped = await measure(api, { type: 'sum', property: 'value', cap: 0.9 }, sent)
+    expect(warningWith((await capped.read()).warnings, 'The largest value of a user')).toHaveLength(1)
+    const usual = await measure(api, { type: 'sum', property: 'value' }, sent.slice(8))
+    await platform.reporting.totals.catchUp()
+    expect(warningWith((await usual.read()).warnings, 'The largest value of a user')).toEqual([])
+  })
+
+  test('are looked for where a metric has none: the answer names the types that users sent', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    for (let index = 0; index < 6; index++) {
+      const user_id = `silent ${experiment.id} ${index}`
+      await api.variantOf(user_id, experiment)
+      for (const type of index < 4 ? ['purchase', 'view'] : ['view', 'view']) await api.record({ user_id, type })
+    }
+    const answer = await api.results(experiment)
+    expect(answer.seen_event_types).toEqual([
+      { type: 'view', users: 6, events: 8 },
+      { type: 'purchase', users: 4, events: 4 },
+    ])
+    expect(warningWith(answer.warnings, 'These users sent view (6 users), purchase (4 users)')).toHaveLength(1)
+    await api.record({ user_id: `silent ${experiment.id} 0`, type: 'conversion' })
+    expect((await api.results(experiment)).seen_event_types).toBeNull()
+  })
+})
