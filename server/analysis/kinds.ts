@@ -7,7 +7,7 @@ import { stratifiedCuped } from '../statistics/periods-cuped.ts'
 import { compareRates, type RateStratum } from '../statistics/periods-rates.ts'
 import { stratifiedRatio } from '../statistics/periods-ratio.ts'
 import { type Proportion, wilsonInterval } from '../statistics/proportion.ts'
-import { quantileError, quantileTest } from '../statistics/quantile.ts'
+import { quantileError, quantileTest, stratifiedQuantiles } from '../statistics/quantile.ts'
 import { ratioLevel } from '../statistics/ratio.ts'
 import {
   type Cell,
@@ -24,7 +24,15 @@ import {
 } from './cells.ts'
 import { type Support, supportOf } from './gate.ts'
 import type { Bounds } from './metric-result.ts'
-import type { Kind, MetricStatistics, QuantileMetric, RunStatistics, SummedMetric, Variant } from './statistics.ts'
+import type {
+  Kind,
+  MetricStatistics,
+  QuantileMetric,
+  QuantileSums,
+  RunStatistics,
+  SummedMetric,
+  Variant,
+} from './statistics.ts'
 
 /** Defines the analysis of each kind of metric: one record per kind holds all that differs between kinds. */
 
@@ -58,8 +66,6 @@ export type Compared = {
 export type Contrast = Compared & { isRate: boolean; users: number }
 
 type KindStrategy<Metric> = {
-  /** Comparisons are made within each allocation period and combined; otherwise all periods are pooled. */
-  isStratified: boolean
   /** A covariate adjusts runs of several allocation periods, too; otherwise only runs of one period. */
   adjustsOverPeriods: boolean
   /** The value of a user is 0 or 1. */
@@ -93,7 +99,6 @@ const supportBySums = ({ statistics, metric, cellOf }: Data<SummedMetric>, index
   supportOf(statistics, cellOf, pairOf(statistics, index), metric.kind)
 
 const meanStrategy: KindStrategy<SummedMetric> = {
-  isStratified: true,
   adjustsOverPeriods: true,
   isRate: false,
   levelOf(_data, cell) {
@@ -147,7 +152,6 @@ const rateStrategy: KindStrategy<SummedMetric> = {
 }
 
 const ratioStrategy: KindStrategy<SummedMetric> = {
-  isStratified: true,
   adjustsOverPeriods: false,
   isRate: false,
   levelOf(_data, cell) {
@@ -176,8 +180,31 @@ const ratioStrategy: KindStrategy<SummedMetric> = {
     stratifiedRatio(strataOf(data, index, ratioSumsBefore), data.statistics.question.confidenceLevel, RULE),
 }
 
+/** Stratifies a comparison of quantiles. Users of the two variants in a period that is not used are left out. */
+function compareOverPeriods({ statistics, metric, cellOf }: Data<QuantileMetric>, index: number): Compared {
+  const pair = pairOf(statistics, index)
+  const usersIn = (variants: readonly Variant[], period: number) =>
+    variants.reduce((sum, { variantId }) => sum + cellOf(variantId, period).n, 0)
+  const strata = statistics.periods.map(({ period }) => {
+    const [control, treatment] = pair.map(
+      ({ variantId }) => metric.strata.find((row) => row.variantId === variantId && row.period === period) ?? null,
+    ) as [QuantileSums | null, QuantileSums | null]
+    return { users: usersIn(statistics.variants, period), control, treatment }
+  })
+  const { confidenceLevel } = statistics.question
+  const { isUsed, ...comparison } = stratifiedQuantiles(strata, metric.quantile, confidenceLevel, RULE)
+  const left = statistics.periods.filter((_, at) => !isUsed[at])
+  return {
+    comparison,
+    periodsUsed: strata.length - left.length,
+    usersLeftOut: left.reduce((sum, { period }) => sum + usersIn(pair, period), 0),
+    rates: null,
+    strata: null,
+    isSmall: false,
+  }
+}
+
 const quantileStrategy: KindStrategy<QuantileMetric> = {
-  isStratified: false,
   adjustsOverPeriods: false,
   isRate: false,
   levelOf({ statistics, metric }, _cell, variantId) {
@@ -188,14 +215,13 @@ const quantileStrategy: KindStrategy<QuantileMetric> = {
   },
   intervalOf: studentInterval,
   adjustmentOf: () => null,
-  compare({ statistics, metric }, index) {
+  compare(data, index) {
+    const { statistics, metric } = data
+    const { confidenceLevel } = statistics.question
+    if (statistics.periods.length > 1 && metric.strata.length > 0) return compareOverPeriods(data, index)
     const [control, treatment] = pairOf(statistics, index)
-    const comparison = quantileTest(
-      quantileOf(metric, control.variantId),
-      quantileOf(metric, treatment.variantId),
-      metric.quantile,
-      statistics.question.confidenceLevel,
-    )
+    const pair = [quantileOf(metric, control.variantId), quantileOf(metric, treatment.variantId)] as const
+    const comparison = quantileTest(...pair, metric.quantile, confidenceLevel, RULE)
     return { comparison, periodsUsed: 1, usersLeftOut: 0, rates: null, strata: null, isSmall: false }
   },
   supportOf({ statistics, metric }, index) {

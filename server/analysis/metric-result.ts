@@ -95,6 +95,10 @@ export type MetricComparison = {
     /** The expected loss of choosing the treatment, and that of choosing the control, in the unit of the metric. */
     expectedLoss: number
     expectedLossControl: number
+    /** beta: of a rate with few conversions, by the Beta posteriors of both rates. */
+    posterior: 'normal' | 'beta'
+    /** The normal prior of the relative uplift that was used; null: flat. */
+    prior: { mean: number; sd: number } | null
   } | null
   /**
    * `varianceReduction` is the share of the variance that the values before exposure explain; `unadjusted` is the

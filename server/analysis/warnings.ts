@@ -21,7 +21,7 @@ export function findWarnings(
     ...ratioWarnings(statistics, ratios),
     ...beforeStartWarnings(statistics),
     ...userWarnings(statistics, exposed),
-    ...periodWarnings(statistics, metrics),
+    ...periodWarnings(statistics),
     ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
     ...seenWarnings(statistics, metrics),
     ...methodWarnings(statistics),
@@ -78,13 +78,15 @@ function crossoverWarning({ periods, question }: RunStatistics, crossovers: numb
     : `${met} and are left out: ${look}, and compare with crossovers=first.`
 }
 
-function periodWarnings(statistics: RunStatistics, metrics: readonly MetricResult[]): string[] {
+function periodWarnings(statistics: RunStatistics): string[] {
   const { periods } = statistics
   if (periods.length <= 1) return []
   const warnings = [
     `The allocation changed during the run: comparisons are stratified by its ${periods.length} periods.`,
   ]
-  const pooled = metrics.filter(({ kind }) => !KINDS[kind].isStratified).map(({ name }) => name)
+  const pooled = statistics.metrics
+    .filter((metric) => metric.kind === 'quantile' && metric.strata.length === 0 && metric.quantiles.length > 0)
+    .map(({ name }) => name)
   if (pooled.length > 0)
     warnings.push(`Quantiles cannot be stratified: ${pooled.join(', ')} mixes the periods, and may mislead.`)
   const unadjusted = statistics.metrics.filter(

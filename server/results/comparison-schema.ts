@@ -78,12 +78,20 @@ export const comparison = z
       .meta({ description: 'Valid however often results are read; null until gate is null' }),
     bayesian: z
       .object({
-        probability_better: z.number(),
+        probability_better: z
+          .number()
+          .meta({ description: 'Posterior probability that the treatment is better, 0 to 1' }),
         interval,
         expected_loss: z
           .number()
           .meta({ description: 'Expected loss of choosing the treatment, in the unit of the metric' }),
-        expected_loss_control: z.number(),
+        expected_loss_control: z.number().meta({ description: 'Expected loss of choosing the control' }),
+        posterior: z.enum(['normal', 'beta']).meta({
+          description: 'beta: a rate has fewer than 10 conversions in a variant, and both rates have Beta posteriors',
+        }),
+        prior: z.object({ mean: z.number(), sd: z.number() }).nullable().meta({
+          description: 'The normal prior of the relative uplift that was used (0.1 is 10 %); null: flat',
+        }),
       })
       .nullable(),
     cuped: z

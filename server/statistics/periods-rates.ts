@@ -106,6 +106,24 @@ function testPeriods(
   }
 }
 
+/**
+ * Returns the counts of one period that has the post-stratified rates, and about their variances: `n = 1 / Σ (w² / n_s)`
+ * users, rounded. One period is returned as it is.
+ * @returns null if no period can be compared
+ */
+export function equivalentCounts(strata: readonly RateStratum[]): [control: Proportion, treatment: Proportion] | null {
+  const { used } = comparablePeriods(strata.map(withSums))
+  const [only] = used
+  if (!only) return null
+  if (used.length === 1) return [only.counts.control, only.counts.treatment]
+  const countsOf = (side: 'control' | 'treatment'): Proportion => {
+    const exposed = Math.round(1 / used.reduce((sum, { weight, [side]: { n } }) => sum + weight ** 2 / n, 0))
+    const rate = used.reduce((sum, { weight, [side]: { n, sum: converted } }) => sum + (weight * converted) / n, 0)
+    return { exposed, converted: Math.min(exposed, Math.round(rate * exposed)) }
+  }
+  return [countsOf('control'), countsOf('treatment')]
+}
+
 function isSmallOverPeriods(periods: readonly Period[]): boolean {
   const cells = periods.map(({ weight, counts: { control, treatment } }) => ({
     weight,

@@ -4,28 +4,31 @@ const NODES = 64
 /** Distances of the breakpoints from a mean, to each side, in standard deviations. */
 const BREAKPOINT_DISTANCES = [0, 1, 2, 4, 6, 8, 12, 20, 40]
 
-/** Nodes and weights on [-1, 1], by Newton's method on the Legendre polynomial. */
-const rule = Array.from({ length: NODES }, (_, index) => {
-  let x = Math.cos((Math.PI * (index + 0.75)) / (NODES + 0.5))
-  for (;;) {
-    const { value, slope } = legendre(x)
-    const step = value / slope
-    x -= step
-    if (Math.abs(step) < 1e-15) return { x, weight: 2 / ((1 - x ** 2) * legendre(x).slope ** 2) }
-  }
-})
+/** Computes nodes and weights on [-1, 1], by Newton's method on the Legendre polynomial. @param nodes their number */
+export const quadratureRule = (nodes: number): { x: number; weight: number }[] =>
+  Array.from({ length: nodes }, (_, index) => {
+    let x = Math.cos((Math.PI * (index + 0.75)) / (nodes + 0.5))
+    for (;;) {
+      const { value, slope } = legendre(nodes, x)
+      const step = value / slope
+      x -= step
+      if (Math.abs(step) < 1e-15) return { x, weight: 2 / ((1 - x ** 2) * legendre(nodes, x).slope ** 2) }
+    }
+  })
 
-/** Computes the Legendre polynomial of degree NODES and its derivative, by the three-term recurrence. */
-function legendre(x: number): { value: number; slope: number } {
+/** Computes the Legendre polynomial and its derivative, by the three-term recurrence. */
+function legendre(degree: number, x: number): { value: number; slope: number } {
   let previous = 1
   let value = x
-  for (let degree = 2; degree <= NODES; degree++) {
-    const next = ((2 * degree - 1) * x * value - (degree - 1) * previous) / degree
+  for (let of = 2; of <= degree; of++) {
+    const next = ((2 * of - 1) * x * value - (of - 1) * previous) / of
     previous = value
     value = next
   }
-  return { value, slope: (NODES * (x * value - previous)) / (x ** 2 - 1) }
+  return { value, slope: (degree * (x * value - previous)) / (x ** 2 - 1) }
 }
+
+const rule = quadratureRule(NODES)
 
 /**
  * Integrates f over the subintervals between consecutive breakpoints.

@@ -96,6 +96,8 @@ const shown = (given: Partial<Shown>): Shown => ({
     interval: { lower: -0.25, upper: 1.85 },
     expectedLoss: 0,
     expectedLossControl: 0,
+    posterior: 'normal',
+    prior: null,
   },
   ...given,
 })
