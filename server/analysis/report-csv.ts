@@ -1,5 +1,5 @@
-import type { Bounds } from './metric-result.ts'
-import { type ReportAnswer, type ReportComparison, type ReportMetric, readAnswer } from './report-answer.ts'
+import type { Bounds, MetricComparison } from './metric-result.ts'
+import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 
 type Cell = string | number | boolean | null | undefined
 type Row = {
@@ -7,7 +7,7 @@ type Row = {
   metric: ReportMetric
   level: ReportMetric['variants'][number]
   /** null for the control. */
-  comparison: ReportComparison | null
+  comparison: MetricComparison | null
   segment: { dimension: string; value: string } | null
 }
 
@@ -75,7 +75,7 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
   ['variant_outcome', ({ answer, comparison }) => outcomeOf(answer, comparison)],
 ]
 
-const outcomeOf = ({ decision }: ReportAnswer, comparison: ReportComparison | null) =>
+const outcomeOf = ({ decision }: ReportAnswer, comparison: MetricComparison | null) =>
   decision.variants.find(({ variantId }) => variantId === comparison?.variantId)?.outcome
 
 /**

@@ -1,7 +1,8 @@
-import { formatCount, formatFigure, formatP, formatPercent, widthOf } from './format-figures.ts'
+import { formatCount, formatFigure, formatP, formatPercent, formatProbability, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
-import type { ReportAnswer, ReportComparison, ReportMetric } from './report-answer.ts'
-import { figureLabel, formatDeciding, verdictText } from './report-words.ts'
+import type { MetricComparison } from './metric-result.ts'
+import type { ReportAnswer, ReportMetric } from './report-answer.ts'
+import { FIGURES, formatDeciding, formatThreshold, verdictText } from './report-words.ts'
 import { effectOf, formatConfidence, formatEffect, formatEffectInterval, formatLevel } from './sentences.ts'
 
 /** The tables of a report in Markdown. A table without rows is an empty text. */
@@ -9,17 +10,34 @@ import { effectOf, formatConfidence, formatEffect, formatEffectInterval, formatL
 type Column = readonly [string, 'left' | 'right']
 const NONE = '-'
 
-/** Tables primary or secondary metrics: a row per metric and treatment. */
-export function metricTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
+/** Tables primary metrics: a row per metric and treatment, with the figure that decides and its threshold. */
+export function primaryTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
   const rows = metrics.flatMap((metric) =>
     metric.comparisons.map((comparison) => [
       ...levels(metric, comparison),
       ...effects(metric, comparison, answer),
-      deciding(comparison),
+      comparison.decidedBy ? formatDeciding(comparison.decidedBy) : NONE,
+      comparison.decidedBy ? formatThreshold(comparison.decidedBy) : NONE,
       verdictText(comparison, metric),
     ]),
   )
-  return rows.length > 0 ? table([...LEVELS, ...effectColumns(answer), figureColumn(metrics), VERDICT], rows) : ''
+  const columns: Column[] = [
+    [capital(FIGURES[FIGURE_OF[answer.method]]), 'right'],
+    ['Decides', 'right'],
+  ]
+  return rows.length > 0 ? table([...LEVELS, ...effectColumns(answer), ...columns, VERDICT], rows) : ''
+}
+
+/** Tables secondary metrics, which decide nothing: with the figure of the method, adjusted among them. */
+export function secondaryTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
+  const rows = metrics.flatMap((metric) =>
+    metric.comparisons.map((comparison) => [
+      ...levels(metric, comparison),
+      ...effects(metric, comparison, answer),
+      adjusted(comparison, answer),
+    ]),
+  )
+  return rows.length > 0 ? table([...LEVELS, ...effectColumns(answer), adjustedColumn(answer)], rows) : ''
 }
 
 /** Tables guardrails: as other metrics, with the margin. */
@@ -50,13 +68,12 @@ export function segmentTable(answer: ReportAnswer): string {
         inline(value) || NONE,
         ...levels(metric, comparison),
         ...effects(metric, comparison, answer),
-        deciding(comparison),
+        adjusted(comparison, answer),
       ]),
     ),
   )
   const first: Column = [inline(segments[0]?.dimension ?? ''), 'left']
-  const metrics = segments.flatMap((segment) => segment.metrics)
-  const columns = [first, ...LEVELS, ...effectColumns(answer), figureColumn(metrics, true)]
+  const columns = [first, ...LEVELS, ...effectColumns(answer), adjustedColumn(answer)]
   return `A breakdown is exploratory and decides nothing.\n\n${table(columns, rows)}`
 }
 
@@ -90,18 +107,28 @@ const effectColumns = ({ method, confidenceLevel }: ReportAnswer): Column[] => [
   [`${formatConfidence(confidenceLevel)} interval${method === 'bayesian' ? ' of the difference' : ''}`, 'right'],
 ]
 
-/** Names the column of deciding figures after the first of them. */
-function figureColumn(metrics: readonly ReportMetric[], isBreakdown = false): Column {
-  for (const { role, comparisons } of metrics)
-    for (const { decidedBy } of comparisons) {
-      if (!decidedBy) continue
-      const label = figureLabel(decidedBy.figure, isBreakdown ? null : role)
-      return [`${label.slice(0, 1).toUpperCase()}${label.slice(1)}`, 'right']
-    }
-  return ['p-value', 'right']
+const FIGURE_OF = {
+  sequential: 'always_valid.p_value',
+  group_sequential: 'p_value',
+  fixed: 'p_value',
+  bayesian: 'bayesian.probability_better',
+} as const
+
+const capital = (text: string) => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
+
+/** Secondary metrics and segments are adjusted by Benjamini and Hochberg; probabilities are not adjusted. */
+const adjustedColumn = ({ method }: ReportAnswer): Column => [
+  `${capital(FIGURES[FIGURE_OF[method]])}${method === 'bayesian' ? '' : ', adjusted'}`,
+  'right',
+]
+
+function adjusted({ pValueAdjusted, alwaysValid, bayesian }: MetricComparison, { method }: ReportAnswer): string {
+  if (method === 'bayesian') return bayesian ? formatProbability(bayesian.probabilityBetter) : NONE
+  const pValue = method === 'sequential' ? alwaysValid?.pValueAdjusted : pValueAdjusted
+  return pValue == null ? NONE : formatP(pValue)
 }
 
-function levels(metric: ReportMetric, { variantId, variantName }: ReportComparison): string[] {
+function levels(metric: ReportMetric, { variantId, variantName }: MetricComparison): string[] {
   const treatment = metric.variants.find((level) => level.variantId === variantId)
   const treated = new Set(metric.comparisons.map((comparison) => comparison.variantId))
   const control = metric.variants.find((level) => !treated.has(level.variantId))
@@ -112,7 +139,7 @@ function levels(metric: ReportMetric, { variantId, variantName }: ReportComparis
   return [inline(metric.name), inline(variantName), text(control), text(treatment)]
 }
 
-function effects(metric: ReportMetric, comparison: ReportComparison, { method }: ReportAnswer): string[] {
+function effects(metric: ReportMetric, comparison: MetricComparison, { method }: ReportAnswer): string[] {
   const { difference, uplift, interval, reason } = comparison
   if (difference === null) return [NONE, NONE, inline(reason ?? NONE)]
   const effect = effectOf(comparison, method)
@@ -124,8 +151,6 @@ function effects(metric: ReportMetric, comparison: ReportComparison, { method }:
     effect?.of === 'difference' && method !== 'bayesian' ? `${shown} (difference)` : shown,
   ]
 }
-
-const deciding = ({ decidedBy }: ReportComparison): string => (decidedBy ? formatDeciding(decidedBy) : NONE)
 
 const marginText = ({ margin }: ReportMetric): string =>
   margin === null ? '' : margin.type === 'relative' ? formatPercent(margin.size) : formatFigure(margin.size)

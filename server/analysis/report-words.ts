@@ -1,8 +1,8 @@
-import { formatP, formatProbability } from './format-figures.ts'
-import type { DecidedBy, ReportAnswer, ReportComparison, ReportDecision, ReportMetric } from './report-answer.ts'
-import { isProbability } from './report-answer.ts'
-import { daysLeftSentence } from './sentences.ts'
-import type { Method, MetricRole } from './statistics.ts'
+import type { Decision, Outcome } from './decide.ts'
+import { formatCount, formatP, formatProbability } from './format-figures.ts'
+import type { DecidedBy, MetricComparison } from './metric-result.ts'
+import { isProbability, type ReportAnswer, type ReportMetric } from './report-answer.ts'
+import type { Method } from './statistics.ts'
 
 /** The words of a report: decisions, verdicts, figures that decide, times. */
 
@@ -13,27 +13,26 @@ const listed = (names: readonly string[]): string =>
   names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 
 /** Says in one sentence what to do. */
-export function decisionSentence({ outcome, variantName, decidedAt, daysLeft, variants }: ReportDecision): string {
+export function decisionSentence({ outcome, variantName, variants }: Decision): string {
   const treatments = listed(variants.map((variant) => variant.variantName))
-  const when = decidedAt ? ` (decided on ${formatTime(decidedAt)})` : ''
   switch (outcome) {
     case 'ship':
-      return `Ship ${variantName}${when}.`
+      return `Ship ${variantName}.`
     case 'stop':
-      return variants.length === 1 ? `Stop: ${treatments} does harm${when}.` : `Stop: every treatment does harm${when}.`
+      return `Stop: ${variants.length === 1 ? treatments : 'every treatment'} does harm.`
     case 'continue':
-      return ['Keep going: nothing is decided yet.', daysLeftSentence(daysLeft)].filter(Boolean).join(' ')
+      return 'Keep going: nothing is decided yet.'
     case 'blocked':
       return 'Do not decide by this run: its data cannot be trusted.'
     case 'no_difference':
-      return `No difference worth finding between ${treatments} and the control${when}: choose by cost or taste.`
+      return `No difference worth finding between ${treatments} and the control: choose by cost or taste.`
     case 'inconclusive':
-      return `Not decided: the run does not tell whether ${treatments} is better or worse${when}.`
+      return `Not decided: the run does not tell whether ${treatments} is better or worse.`
   }
 }
 
 /** Says what was decided on one of several treatments. */
-export const OUTCOMES: Record<ReportDecision['outcome'], string> = {
+export const OUTCOMES: Record<Outcome, string> = {
   ship: 'ship',
   stop: 'stop, it does harm',
   continue: 'keep going',
@@ -41,6 +40,16 @@ export const OUTCOMES: Record<ReportDecision['outcome'], string> = {
   no_difference: 'no difference worth finding',
   inconclusive: 'not decided',
 }
+
+/** Says when a decision was reached; nothing where no look has recorded it. */
+export const recordSentences = ({ decidedAt, decidedUsers, nextLookAtUsers }: Decision): string[] => [
+  ...(decidedAt
+    ? [
+        `Decided on ${formatTime(decidedAt)}${decidedUsers === null ? '' : `, with ${formatCount(decidedUsers)} users`}. The decision stands.`,
+      ]
+    : []),
+  ...(nextLookAtUsers === null ? [] : [`The next planned look is at ${formatCount(nextLookAtUsers)} users.`]),
+]
 
 const STATES = { live: 'running', settling: 'ended, late events still count', frozen: 'frozen' } as const
 
@@ -57,50 +66,33 @@ export function periodSentences({ run, state, startedAt, endedAt, dataThrough, f
   ]
 }
 
-/** Names the figure that decides: "always-valid p-value adjusted by Holm". @param role null: for a breakdown */
-export function figureLabel(figure: string, role: MetricRole | null): string {
-  if (isProbability(figure)) return 'chance to be better'
-  const plain = figure.includes('always_valid')
-    ? 'always-valid p-value'
-    : figure.includes('exact')
-      ? 'p-value of the exact test'
-      : figure.includes('p_value')
-        ? 'p-value'
-        : figure.replace(/[._]/g, ' ')
-  if (!figure.includes('adjusted')) return plain
-  return `${plain} adjusted by ${role === 'secondary' || role === null ? 'Benjamini and Hochberg' : 'Holm'}`
+export const FIGURES: Record<DecidedBy['figure'], string> = {
+  p_value: 'p-value',
+  'always_valid.p_value': 'always-valid p-value',
+  'bayesian.probability_better': 'chance to be better',
 }
 
 /** Writes "0.0004" for a p-value, "97.4 %" for a probability. */
 export const formatDeciding = ({ figure, value, threshold }: DecidedBy): string =>
   isProbability(figure) ? formatProbability(value) : formatP(value, threshold)
 
-/** Says which figure decided, and on which side of its threshold it lies. */
-export function decidedSentence({ decidedBy, verdict }: ReportComparison, role: MetricRole): string | null {
-  if (!decidedBy) return null
-  const { figure, value, threshold } = decidedBy
-  const label = figureLabel(figure, role)
-  const written = formatDeciding(decidedBy)
-  if (isProbability(figure)) {
-    const [upper, lower] = [formatShare(threshold), formatShare(1 - threshold)]
-    if (verdict === 'better') return `The ${label} is ${written}, above ${upper}.`
-    return verdict === 'worse'
-      ? `The ${label} is ${written}, below ${lower}.`
-      : `The ${label} is ${written}; below ${lower} or above ${upper} would decide.`
-  }
-  return value < threshold
-    ? `The ${label} is ${written}, below ${Number(threshold.toPrecision(6))}.`
-    : `The ${label} is ${written}; below ${Number(threshold.toPrecision(6))} would decide.`
+/** Writes on which side of which threshold a figure decides: "below 0.025", "above 97.5 %". */
+export function formatThreshold({ figure, threshold }: DecidedBy): string {
+  if (!isProbability(figure)) return `below ${Number(threshold.toPrecision(3))}`
+  return `${threshold > 0.5 ? 'above' : 'below'} ${Number((100 * threshold).toPrecision(4))} %`
 }
 
-const formatShare = (share: number): string => `${Number((100 * share).toPrecision(6))} %`
+/** Says which figure decides on a comparison, and at which threshold. */
+export const decidedSentence = (decidedBy: DecidedBy): string =>
+  `the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
 
-/** Writes the verdict of a comparison: of a guardrail on its margin, of other metrics by the figure that decides. */
-export function verdictText({ verdict, guardrail, status }: ReportComparison, metric: ReportMetric): string {
+const VERDICTS = { passed: 'passed', failed: 'failed', inconclusive: 'open' } as const
+
+/** Writes the verdict of a comparison: of a guardrail on its margin, of a primary metric on better or worse. */
+export function verdictText({ verdict, guardrail, decidedBy }: MetricComparison, metric: ReportMetric): string {
   if (metric.status === 'computing') return 'still counting'
-  if (status !== 'ok' && status !== 'zero_baseline') return 'no figures'
-  if (metric.role !== 'guardrail') return verdict
-  return guardrail ? { passed: 'passed', failed: 'failed', inconclusive: 'open' }[guardrail.verdict] : 'open'
+  if (metric.role === 'guardrail') return guardrail ? VERDICTS[guardrail.verdict] : 'open'
+  return verdict === 'undecided' && !decidedBy ? 'not read yet' : verdict
 }
 
 /** Says when an analysis by the method may be read. */

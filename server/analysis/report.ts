@@ -1,10 +1,18 @@
-import { formatCount, formatP } from './format-figures.ts'
+import type { VariantDecision } from './decide.ts'
+import { formatCount, formatP, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
-import { type ReportAnswer, type ReportComparison, type ReportMetric, readAnswer } from './report-answer.ts'
-import { guardrailTable, metricTable, segmentTable, userTable } from './report-tables.ts'
-import { decidedSentence, decisionSentence, METHODS, OUTCOMES, periodSentences } from './report-words.ts'
+import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
+import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
+import {
+  decidedSentence,
+  decisionSentence,
+  METHODS,
+  OUTCOMES,
+  periodSentences,
+  recordSentences,
+} from './report-words.ts'
 import type { RatioCheck } from './sample-ratios.ts'
-import { effectOf, formatConfidence, formatEffectInterval, upliftSentence } from './sentences.ts'
+import { effectOf, formatConfidence, formatEffectInterval } from './sentences.ts'
 
 /**
  * Writes an answer as a report in Markdown: what to do, why, how sure, what else could be true, the figures, and how
@@ -20,9 +28,9 @@ export function markdownReport(sent: object): string {
     ['Each treatment', decision.variants.length > 1 ? bullets(decision.variants.map(variantLine)) : ''],
     ['How sure', bullets(certainty(answer))],
     ['What else could be true', bullets(alternatives(answer))],
-    ['Primary metrics', metricTable(answer, roles('primary'))],
+    ['Primary metrics', primaryTable(answer, roles('primary'))],
     ['Guardrails', guardrailTable(answer, roles('guardrail'))],
-    ['Secondary metrics', metricTable(answer, roles('secondary'))],
+    ['Secondary metrics', secondaryTable(answer, roles('secondary'))],
     ['Breakdown', segmentTable(answer)],
     ['Users', [userTable(answer), bullets(userLines(answer))].join('\n\n')],
     ['How it was computed', bullets(computation(answer))],
@@ -35,86 +43,43 @@ export function markdownReport(sent: object): string {
   ].join('\n\n')}\n`
 }
 
-const variantLine = ({ variantName, outcome, reasons }: ReportAnswer['decision']['variants'][number]) =>
-  line(`${variantName}: ${OUTCOMES[outcome]}. ${reasons.map(asSentence).join(' ')}`.trim())
-
-const asSentence = (text: string) => {
-  const whole = `${text.slice(0, 1).toUpperCase()}${text.slice(1)}`
-  return /[.!?]$/.test(whole) ? whole : `${whole}.`
-}
+const variantLine = ({ variantName, outcome, reasons }: VariantDecision) =>
+  line(`${variantName}: ${OUTCOMES[outcome]}. ${reasons.map(sentence).join(' ')}`.trim())
 
 const primariesOf = ({ metrics }: ReportAnswer) =>
   metrics
     .filter(({ role, status }) => role === 'primary' && status === 'ready')
     .flatMap((metric) => metric.comparisons.map((comparison) => ({ metric, comparison })))
 
-const FINDINGS = {
-  better: 'significantly better',
-  worse: 'significantly worse',
-  contradictory: 'significant in both directions at different looks',
-  undecided: 'not significant',
-}
-
-/** Says for each primary metric and treatment what was found, and what decided. */
+/** Says which figure decides on each primary metric and treatment, and when the method may be read. */
 function certainty(answer: ReportAnswer): string[] {
-  const { decision, method, confidenceLevel } = answer
+  const { decision, method } = answer
   if (decision.outcome === 'blocked') return ['The figures below are biased: do not decide by them.']
-  const lines = primariesOf(answer).map(({ metric, comparison }) => {
-    const sentence =
-      comparison.difference === null
-        ? `${metric.name}: ${asSentence(comparison.reason ?? 'there is nothing to compare yet')}`
-        : upliftSentence(
-            metric,
-            comparison,
-            comparison.variantName,
-            { method, confidenceLevel },
-            FINDINGS[comparison.verdict],
-          )
-    return line([sentence, decidedSentence(comparison, metric.role)].filter(Boolean).join(' '))
+  const figures = primariesOf(answer).flatMap(({ metric, comparison }) => {
+    const { decidedBy, variantName, reason } = comparison
+    const missing = reason ? [`${reason}.`] : []
+    const said = decidedBy ? [decidedSentence(decidedBy)] : missing
+    return said.map((text) => line(`${metric.name} in ${variantName}: ${text}`))
   })
-  const all = [...lines, ...guardrailLines(answer)]
-  return all.length > 0 ? [...all, METHODS[method]] : []
-}
-
-/** Says for each guardrail and treatment whether the treatment is shown to stay within the margin. */
-function guardrailLines({ metrics, method, confidenceLevel }: ReportAnswer): string[] {
-  const findings = {
-    passed: 'shown to stay within the margin',
-    failed: 'significantly worse',
-    inconclusive: 'not shown to stay within the margin yet',
-  }
-  return metrics
-    .filter(({ role, status }) => role === 'guardrail' && status === 'ready')
-    .flatMap((metric) =>
-      metric.comparisons.map((comparison) => {
-        const { variantName, guardrail } = comparison
-        const finding = findings[guardrail?.verdict ?? 'inconclusive']
-        return line(upliftSentence(metric, comparison, variantName, { method, confidenceLevel }, finding))
-      }),
-    )
+  return [...recordSentences(decision), ...figures, ...(figures.length > 0 ? [METHODS[method]] : [])]
 }
 
 /** Lists the effects that remain possible, and the warnings. */
 function alternatives(answer: ReportAnswer): string[] {
-  const possible =
-    answer.decision.outcome === 'blocked' ? [] : primariesOf(answer).flatMap((pair) => remaining(pair, answer))
-  return [...possible, ...answer.warnings.map(line)]
-}
-
-function remaining(
-  { metric, comparison }: { metric: ReportMetric; comparison: ReportComparison },
-  { method }: ReportAnswer,
-): string[] {
-  const effect = effectOf(comparison, method)
-  const interval = effect && formatEffectInterval(metric, effect)
-  if (!interval) return []
-  return [
-    line(`The true ${effect.of} of ${metric.name} in ${comparison.variantName} may be anything from ${interval}.`),
-  ]
+  const { decision, method, warnings } = answer
+  const possible = primariesOf(answer).flatMap(({ metric, comparison }) => {
+    const effect = effectOf(comparison, method)
+    const interval = effect && formatEffectInterval(metric, effect)
+    if (!interval || interval === 'unbounded') return []
+    return [
+      line(`${metric.name} in ${comparison.variantName}: the data agree with a true ${effect.of} of ${interval}.`),
+    ]
+  })
+  return [...(decision.outcome === 'blocked' ? [] : possible), ...warnings.map(line)]
 }
 
 const EXCLUDED = {
-  crossovers: 'seen with two variants',
+  crossovers: 'who met two variants',
   overridden: 'whose variant was overridden',
   excludedByHand: 'excluded by hand',
   excludedByAttribute: 'excluded by attribute (bots and internal users)',
@@ -123,13 +88,16 @@ const EXCLUDED = {
 
 /** Tells the users who are left out, and whether the variants have as many users as allocated. */
 function userLines(answer: ReportAnswer): string[] {
+  const { crossovers, crossoverRule } = answer
+  const counted = crossoverRule === 'first' && crossovers > 0
   const excluded = Object.entries(EXCLUDED).flatMap(([count, words]) => {
     const users = answer[count as keyof typeof EXCLUDED]
-    return users > 0 ? [`${formatCount(users)} ${words}`] : []
+    return users > 0 && !(counted && count === 'crossovers') ? [`${formatCount(users)} ${words}`] : []
   })
   const { assigned, exposed, exclusions, causes } = answer.sampleRatio
   return [
     excluded.length > 0 ? `Left out: ${excluded.join(', ')}.` : 'No user is left out.',
+    ...(counted ? [`${formatCount(crossovers)} users met two variants, and count under the first.`] : []),
     line(`Sample ratio: ${[ratio('assigned', assigned), ratio('exposed', exposed)].join(', ')}; ${rates(exclusions)}.`),
     ...causes.map(({ by, value, variants }) =>
       line(
@@ -171,7 +139,9 @@ function computation(answer: ReportAnswer): string[] {
     `Method ${method.replace('_', ' ')}, confidence level ${formatConfidence(confidenceLevel)}. ${
       plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatCount(plannedUsers)} users.`
     }`,
-    'Primary metrics are corrected by Holm, secondary ones by Benjamini and Hochberg.',
+    method === 'bayesian'
+      ? 'The threshold is divided among the comparisons that decide (Bonferroni).'
+      : 'The threshold is divided among the comparisons that decide (Holm); secondary metrics decide nothing and are adjusted by Benjamini and Hochberg.',
     ...(adjusted.length > 0 ? [line(`CUPED adjusts by values before exposure: ${names(adjusted)}.`)] : []),
     ...(capped.length > 0 ? [line(`Large values are capped: ${names(capped)}.`)] : []),
     `Engine ${inline(engineVersion)}. ${
