@@ -11,7 +11,7 @@ function unnamed(value: unknown, path = ''): string[] {
   return [...(lacks ? [path] : []), ...Object.keys(fields).flatMap((key) => unnamed(fields[key], `${path}/${key}`))]
 }
 
-test('an answer names each variant beside its id: in metrics, segments and causes of a mismatch', () => {
+test('an answer names each variant beside its id: in decisions, metrics, segments and causes of a mismatch', () => {
   const orders = proportion('orders', { [CONTROL]: 100, [TREATMENT]: 180 })
   const lost = units(TREATMENT, { users: 200 })
   const given = answer(
@@ -24,6 +24,6 @@ test('an answer names each variant beside its id: in metrics, segments and cause
   )
   expect(given.sampleRatio.causes[0]?.variants.map(({ variantName }) => variantName)).toEqual(['control', 'treatment'])
   expect(given.segments?.[0]?.metrics[0]?.comparisons[0]?.variantName).toBe('treatment')
-  const { decision: _, ...figures } = given
-  expect(unnamed(figures)).toEqual([])
+  expect(given.decision.verdicts[0]?.variantName).toBe('treatment')
+  expect(unnamed(given)).toEqual([])
 })

@@ -19,6 +19,25 @@ const bodyOf = (operation: Described) =>
   operation.requestBody?.content['application/json'] &&
   resolve(document, operation.requestBody.content['application/json'].schema)
 
+/** Lists the fields of a schema, at every depth, that have no description: neither their own nor their component's. */
+function undescribed(schema: Schema, path: string): string[] {
+  const { properties = {}, items, anyOf = [], allOf = [] } = resolve(document, schema) as Schema & { allOf?: Schema[] }
+  const parts = [...anyOf, ...allOf, ...(items ? [items] : [])]
+  return [
+    ...Object.entries(properties).flatMap(([name, field]) => [
+      ...(isDescribed(field) ? [] : [`${path}.${name}`]),
+      ...undescribed(field, `${path}.${name}`),
+    ]),
+    ...parts.flatMap((part) => undescribed(part, path)),
+  ]
+}
+
+function isDescribed(field: Schema): boolean {
+  const { description, anyOf = [], allOf = [] } = field as Schema & { allOf?: Schema[] }
+  const parts = field.$ref ? [resolve(document, field)] : [...anyOf, ...allOf].filter((part) => part.$ref)
+  return typeof description === 'string' || parts.some(isDescribed)
+}
+
 describe('openapi.json', () => {
   test('is current', () => {
     expect(text === `${JSON.stringify(openApiDocument(), null, 2)}\n`, 'run npm run docs').toBe(true)
@@ -80,6 +99,10 @@ describe('openapi.json', () => {
       expect([...valuesUnder('examples', schema), ...valuesUnder('default', schema)], route).not.toEqual([])
     }
     for (const examples of valuesUnder('examples', document)) expect(Array.isArray(examples)).toBe(true)
+  })
+
+  test.each(['Results', 'ResultsSeries'])('describes every field of %s: what it is, and in which unit', (name) => {
+    expect(undescribed(document.components.schemas[name] as Schema, name)).toEqual([])
   })
 
   test('requires a body only if one of its fields is required', () => {
