@@ -9,7 +9,7 @@ import { growthbookRule, plainTest, type Verdict } from './rules.ts'
 
 /** A number of experiments with an event, of those in which the event could happen. */
 export type Count = { count: number; of: number }
-export const INTERVALS = ['difference', 'uplift', 'credible', 'alwaysValid', 'alwaysValidUplift'] as const
+export const INTERVALS = ['difference', 'uplift', 'credible', 'planned', 'alwaysValid', 'alwaysValidUplift'] as const
 export type IntervalName = (typeof INTERVALS)[number]
 
 /** What one method did in the experiments of a cell. */
@@ -40,6 +40,8 @@ export const RULES = ['plain', 'growthbook', 'plannedTest'] as const
 export type Rule = (typeof RULES)[number]
 export type CellTally = { methods: Partial<Record<Method, Tally>>; rules: Record<Rule, Tally> }
 
+/** Methods with planned looks are looked at so often between these, outside the named cells, where it is every look. */
+const EVERY = 3
 /** The users whom a decision concerns, as a multiple of the planned users. */
 const HORIZON = 10
 
@@ -92,8 +94,14 @@ export function measureCell(cell: Cell, runs: number, seed: number): CellTally {
       const truth = { difference: experiment.trueDifference(), uplift: conditions.uplift }
       const isLast = look === sizes.length - 1
       // Experiments with an effect end when they are decided.
-      for (const [index, statistics] of experiment.statistics.entries())
-        if (group !== 'effects' || !watches[index]?.isDecided()) watches[index]?.look(statistics, truth, isLast)
+      for (const [index, statistics] of experiment.statistics.entries()) {
+        const own = watches[index]
+        // Experiments with an effect end when they are decided.
+        if (!own || (group === 'effects' && own.isDecided())) continue
+        const isSkipped =
+          group !== 'named' && methods[index] !== 'sequential' && look % EVERY !== 0 && !own.isDue(users)
+        if (isLast || !isSkipped) own.look(statistics, truth, isLast)
+      }
       if (conditions.periods > 1) continue
       const [statistics] = experiment.statistics as [RunStatistics]
       rules.plain.verdicts(plainTest(statistics), users)
@@ -119,6 +127,7 @@ function watch(tally: Tally, conditions: Conditions) {
     alert: false,
     blocked: false,
     shipped: null as number | null,
+    next: null as number | null,
     end: null as number | null,
   }
   const misses: Partial<Record<IntervalName, boolean>> = {}
@@ -131,15 +140,18 @@ function watch(tally: Tally, conditions: Conditions) {
     seen.end ??= users
   }
   const cover = (name: IntervalName, interval: Bounds | null | undefined, value: number) => {
-    if (!interval) return
+    if (!interval || (interval.lower === null && interval.upper === null)) return
     const isMissed = (interval.lower ?? -Infinity) > value || (interval.upper ?? Infinity) < value
     misses[name] = (misses[name] ?? false) || isMissed
   }
   return {
     isDecided: () => seen.end !== null,
+    /** True where a planned look is due. */
+    isDue: (users: number) => seen.next !== null && users >= seen.next,
     look(statistics: RunStatistics, truth: Truth, isLast: boolean) {
       const analysis = lookAtRun(statistics)
       for (const { outcome, users } of statistics.decisions) decide(outcome, users)
+      seen.next = analysis.decision.nextLookAtUsers
       seen.alert ||= analysis.decision.harms.length > 0
       seen.blocked ||= analysis.decision.outcome === 'blocked'
       const comparison = analysis.metrics[0]?.comparisons[0]
@@ -152,6 +164,9 @@ function watch(tally: Tally, conditions: Conditions) {
       cover('difference', comparison?.interval, truth.difference)
       cover('uplift', comparison?.uplift?.interval, truth.uplift)
       cover('credible', comparison?.bayesian?.interval, truth.difference)
+      // Over several periods with an effect, the true difference moves from look to look.
+      for (const { planned, figures } of statistics.looks)
+        if (planned !== null) cover('planned', figures[0]?.interval, truth.difference)
     },
     verdicts(verdicts: readonly Verdict[], users: number, isFinal = false) {
       if (verdicts.includes('better')) decide('ship', users)
