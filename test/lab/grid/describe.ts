@@ -8,28 +8,43 @@ const ALPHA = 0.05
 /** The Monte Carlo errors that a figure may be off by chance. */
 const TOLERANCE = 3
 
+/** The share of clean experiments that may be blocked at any look. */
+const BLOCKED = 0.01
+
 const allowed = (share: number, runs: number) => share + TOLERANCE * Math.sqrt((share * (1 - share)) / runs)
 
 /** True if at most 5 % of the experiments had the event, within the simulation's error. */
 export const isRare = (count: number, runs: number) => count / runs <= allowed(ALPHA, runs)
 
+/** True if at most 1 % of the experiments, whose data are clean, were blocked. */
+export const isSeldom = (count: number, runs: number) => count / runs <= allowed(BLOCKED, runs)
+
 /** True if at least 95 % of the intervals cover the truth, within the simulation's error. */
 export const coversEnough = ({ count, of }: Count) => of === 0 || isRare(of - count, of)
 
 /** True if the figures of all methods are as stated. A cell without a result is not. */
-export function isAsStated({ methods }: Cell, result: CellResult | undefined): boolean {
+export function isAsStated({ group, methods }: Cell, result: CellResult | undefined): boolean {
   if (!result) return false
-  return methods.every((method) => {
+  const isRight = methods.every((method) => {
     const tally = result.tally.methods[method]
     if (!tally) return false
-    const { falseDecisions, falsePasses, falseAlerts, covered, runs } = tally
+    const { falseDecisions, falsePasses, falseAlerts, blocked, covered, runs } = tally
     return (
       isRare(falseDecisions, runs) &&
       isRare(falsePasses, runs) &&
       isRare(falseAlerts, runs) &&
+      isSeldom(blocked, runs) &&
       (method !== 'sequential' || (coversEnough(covered.alwaysValid) && coversEnough(covered.alwaysValidUplift)))
     )
   })
+  return isRight && (group !== 'effects' || hasPlannedPower(result))
+}
+
+/** True if the group sequential test finds the effect as often as the fixed test for which the size is planned. */
+function hasPlannedPower({ tally: { methods, rules }, runs }: CellResult): boolean {
+  const power = rules.plannedTest.rightShips / runs
+  const own = methods.group_sequential && methods.group_sequential.rightShips / runs
+  return own === undefined || own >= power - TOLERANCE * Math.sqrt((2 * power * (1 - power)) / runs)
 }
 
 export const percent = (share: number, digits = 1) => `${(100 * share).toFixed(digits)} %`

@@ -1,6 +1,6 @@
 import type { Method } from '../../../server/analysis/statistics.ts'
 import { type Cell, cells, GROUP_SEQUENTIAL_SIZE, type Group, POWER } from './cells.ts'
-import { coversEnough, isRare, percent, share } from './describe.ts'
+import { coversEnough, isRare, isSeldom, percent, share } from './describe.ts'
 import { type Count, INTERVALS, type IntervalName, type Rule, type Tally } from './measure.ts'
 import { type CellResult, type GridResults, keyOf } from './store.ts'
 
@@ -38,6 +38,10 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[]) =>
 const rare = (count: number, runs: number) =>
   isRare(count, runs) ? percent(count / runs) : `**${percent(count / runs)}**`
 
+/** Marks a share above 1 % by more than the simulation's error. */
+const seldom = (count: number, runs: number) =>
+  isSeldom(count, runs) ? percent(count / runs) : `**${percent(count / runs)}**`
+
 const alarms = (tally: Tally | undefined) => (tally ? rare(tally.falseDecisions, tally.runs) : '')
 
 const enough = (count: Count | undefined) =>
@@ -49,6 +53,7 @@ function falseDecisions(rows: readonly Row[]): string[] {
       'experiments without a difference',
       ...METHODS.map((method) => METHOD_NAMES[method]),
       'alerts',
+      'blocked',
       'always-valid interval covers',
       RULE_NAMES.plain,
       RULE_NAMES.growthbook,
@@ -59,6 +64,7 @@ function falseDecisions(rows: readonly Row[]): string[] {
         `${cell.name} (${runs})`,
         ...METHODS.map((method) => alarms(tally.methods[method])),
         rare(Math.max(...cell.methods.map((method) => tally.methods[method]?.falseAlerts ?? 0)), runs),
+        seldom(Math.max(...cell.methods.map((method) => tally.methods[method]?.blocked ?? 0)), runs),
         enough(tally.methods[cell.methods[0] as Method]?.covered.alwaysValid),
         isPooled ? percent(tally.rules.plain.falseDecisions / runs) : '',
         isPooled ? percent(tally.rules.growthbook.falseDecisions / runs) : '',
@@ -220,17 +226,18 @@ the platform does. The experiments differ in what is measured, the share of user
 control's part of the users, covariates, variants, allocation periods, primary metrics, guardrails, planned size and
 looks. Counts vary more than Poisson counts, revenue is log-normal, and ratios are clicks per view. There are forty looks
 up to 20,000 users: "even" looks have as many users between any two, others as many times the users, from 100. Every pair
-of levels of two factors occurs in a cell. All methods of a cell analyse the same experiments. Outside the
-first cells, methods with planned looks are looked at when a look is due, and at every third of the others.`
+of levels of two factors occurs in a cell. All methods of a cell analyse the same experiments. Outside the first cells,
+methods with planned looks are looked at when a look is due, and at every third of the others.`
 
 const FALSE_DECISIONS = `
 Nothing differs between the variants. A decision is false if it ships or stops any treatment at any look. At most 5 % of
 the experiments may have one, and 3 simulation errors more; larger shares are bold. Alerts are always-valid tests that a
-primary metric or guardrail is worse, whatever the method; 5 % hold for them, too. "Wider" and "narrower" treatments have
-the same mean, and values that vary more or less. Two rules are shown for comparison: a test at 5 % that is read at every
-look, and GrowthBook's sequential engine with its default settings (a confidence sequence of the relative difference,
-tightest at 5,000 users, shown once a variant has a total of 150). Neither corrects for several treatments, and both are
-left out where the allocation changes, for which GrowthBook starts a new phase.`
+primary metric or guardrail is worse, whatever the method; 5 % hold for them, too. The data are clean, so that at most
+1 % of the experiments may be blocked at any look. "Wider" and "narrower" treatments have the same mean, and values that
+vary more or less. Two rules are shown for comparison: a test at 5 % that is read at every look, and GrowthBook's
+sequential engine with its default settings (a confidence sequence of the relative difference, tightest at 5,000 users,
+shown once a variant has a total of 150). Neither corrects for several treatments, and both are left out where the
+allocation changes, for which GrowthBook starts a new phase.`
 
 const MARGINS = `
 The treatment is 50 % better in the primary metric and worse by exactly the margin in the guardrail. At most 5 % of the
