@@ -54,7 +54,7 @@ export function powerPlot(results: GridResults): string {
   const rows = rowsOf(results, 'effects')
   const series = [rule('plannedTest'), ...METHODS, rule('growthbook')]
   const colors = [COLORS.axis, COLORS.right, '#0969da', '#bc4c00', '#bf8700', COLORS.shown]
-  const [left, top, bottom, right] = [60, 50, 330, WIDTH - 200]
+  const [left, top, bottom, right] = [60, 50, 330, WIDTH - 225]
   const x = (size: number) => left + (size / 2.5) * (right - left)
   const y = (power: number) => bottom - power * (bottom - top)
   return frame(bottom + 50, 'Power, and mean users until the decision', [
