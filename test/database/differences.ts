@@ -3,8 +3,16 @@ const MOST = 20
 
 /** These fields depend on the process or on the time of the call, not on the stored data. */
 const OF_THE_MOMENT = new Set(['engine_version', 'milliseconds', 'last_used_at', 'days_left'])
-/** Fields with sentences for people. Their wording may change, but not the number of sentences. */
+/** Fields with sentences for people. Their wording and their number may change. */
 const SENTENCES = new Set(['reasons', 'warnings', 'causes', 'detail'])
+
+/**
+ * Since version 0007, the rules of testing and deciding are others: what is counted and compared stays, what is
+ * concluded from it does not. These are the fields of a comparison that stay.
+ */
+const COMPARED = new Set(['variant_id', 'difference', 'periods_used', 'users_left_out'])
+/** These fields are concluded, or are not given where a cap is 0. Quantiles count the events without a number, too. */
+const CONCLUDED = new Set(['decision', 'sample_ratio', 'caps'])
 
 /**
  * Compares an answer with the answer that an older version gave. The comparison ignores fields that were added later
@@ -18,20 +26,19 @@ export function differences(before: unknown, now: unknown): string[] {
 }
 
 function compare(before: unknown, now: unknown, key: string, path: string, found: string[]) {
-  if (OF_THE_MOMENT.has(key) || isFrozenSince(before, now, key)) return
-  const isText = SENTENCES.has(key)
+  if (OF_THE_MOMENT.has(key) || CONCLUDED.has(key) || isFrozenSince(before, now, key)) return
+  if (SENTENCES.has(key)) return
   if (Array.isArray(before) && Array.isArray(now) && before.length === now.length) {
-    if (isText) return
     for (const [index, item] of before.entries()) compare(item, now[index], '', `${path}.${index}`, found)
   } else if (isObject(before) && isObject(now)) {
     for (const [field, value] of Object.entries(before))
       if (
         !(field === 'source' && isReadFromTotalsSince(before, now)) &&
-        !(field === 'sample_ratio' && hasMoved(before))
+        !(isComparison(before) && !COMPARED.has(field)) &&
+        !(field === 'variants' && before.kind === 'quantile')
       )
         compare(value, now[field], field, `${path}.${field}`, found)
-  } else if (!(isText && typeof before === 'string' ? typeof now === 'string' : isSame(before, now)))
-    found.push(`${path}: ${JSON.stringify(before)} before, ${JSON.stringify(now)} now`)
+  } else if (!isSame(before, now)) found.push(`${path}: ${JSON.stringify(before)} before, ${JSON.stringify(now)} now`)
 }
 
 const isFrozenSince = (before: unknown, now: unknown, key: string) =>
@@ -42,8 +49,7 @@ const isFrozenSince = (before: unknown, now: unknown, key: string) =>
 const isReadFromTotalsSince = (before: Record<string, unknown>, now: Record<string, unknown>) =>
   before.kind === 'quantile' && before.source === 'events' && now.source === 'users'
 
-/** Crossovers stand under the variant that they were first assigned since version 0008: before, under the smallest id. */
-const hasMoved = ({ crossovers }: Record<string, unknown>) => typeof crossovers === 'number' && crossovers > 0
+const isComparison = (value: Record<string, unknown>) => 'periods_used' in value
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
