@@ -20,12 +20,15 @@ export function isFutile(
   const { confidenceLevel, plannedLooks } = question
   const bound = futilityBounds(reading.fractions, confidenceLevel, PLANNED_POWER, plannedLooks).at(-1) as number
   const primaries = judged.filter(({ role }) => role === 'primary')
-  return primaries.length > 0 && primaries.every((one) => !one.isBetter && gainInErrors(one) < bound)
+  return primaries.length > 0 && primaries.every((one) => !one.isBetter && isBelow(gainInErrors(one), bound))
 }
 
-/** Returns the gain in standard errors: positive in the good direction, 0 where it is undefined. */
-function gainInErrors({ figures, direction }: Judged): number {
-  if (!figures || figures.pValue === null || figures.difference === null) return 0
+/** What is not known is not futile. */
+const isBelow = (gain: number | null, bound: number) => gain !== null && gain < bound
+
+/** Returns the gain in standard errors: positive in the good direction, null where it is undefined. */
+function gainInErrors({ figures, direction }: Judged): number | null {
+  if (!figures || figures.pValue === null || figures.difference === null) return null
   const size = figures.pValue >= 1 ? 0 : -normalQuantile(Math.max(figures.pValue, 1e-300) / 2)
   return figures.difference > 0 === (direction === 'increase') ? size : -size
 }

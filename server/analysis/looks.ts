@@ -20,7 +20,7 @@ import type { Look, LookFigures, RunStatistics } from './statistics.ts'
 /** A planned look that was recorded or is due. */
 export type Reading = {
   look: Look
-  /** The share of the planned users at this look and at each look before; the final look has 1. */
+  /** The share of the planned users at this look and at each look before; above 1 where the final look comes late. */
   fractions: number[]
   isFinal: boolean
 }
@@ -54,7 +54,7 @@ export function readingsOf(statistics: RunStatistics, metrics: readonly MetricRe
 /** The only look of an analysis has all information, also where the run ended before the planned users were there. */
 function shareOf(statistics: RunStatistics, users: number): number {
   const { plannedUsers } = statistics.question
-  return plannedUsers === null || plannedLooksOf(statistics) === 1 ? 1 : Math.min(1, users / plannedUsers)
+  return plannedUsers === null || plannedLooksOf(statistics) === 1 ? 1 : users / plannedUsers
 }
 
 /** Makes the shares ascend strictly, as spending functions need: users who are excluded later can lower a count. */

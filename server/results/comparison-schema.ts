@@ -57,7 +57,9 @@ export const comparison = z
       .object({
         value: z.number(),
         interval: interval.nullable(),
-        method: z.enum(['fieller', 'mover']).meta({ description: 'Method of the interval' }),
+        method: z
+          .enum(['fieller', 'mover', 'delta'])
+          .meta({ description: 'Method of the interval; delta only in answers that versions before 0.2 froze' }),
         reason: z.string().nullable().meta({ description: 'Why there is no interval; null where there is one' }),
       })
       .nullable()

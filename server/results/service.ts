@@ -6,6 +6,7 @@ import { snakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
 import type { Totals } from '../totals/worker.ts'
 import { findFrozen, type SentAnswer, storeFrozen } from './frozen.ts'
+import { completed } from './older-answers.ts'
 import type { GetResults } from './question-schema.ts'
 import { read } from './read.ts'
 import { isPlanned } from './records.ts'
@@ -31,7 +32,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
   const found = await findRun(em, input)
   const { run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
-  if (frozen) return asResults(frozen.answer)
+  if (frozen) return asResults(completed(frozen.answer))
   let statistics = await statisticsOf(em, reporting, found, input)
   let analysis = analyse(statistics)
   const { question, metrics } = statistics
@@ -42,7 +43,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
   }
   const sent = answerOf(statistics, analysis)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
-  return asResults(isKept ? (await storeFrozen(em, run.id, input, statistics, sent)).answer : sent)
+  return asResults(isKept ? completed((await storeFrozen(em, run.id, input, statistics, sent)).answer) : sent)
 }
 
 /** Resolves the question, registers event types that are not measured yet, and reads the statistics of one moment. */

@@ -49,7 +49,7 @@ const isFrozenSince = (before: unknown, now: unknown, key: string) =>
 const isReadFromTotalsSince = (before: Record<string, unknown>, now: Record<string, unknown>) =>
   before.kind === 'quantile' && before.source === 'events' && now.source === 'users'
 
-const isComparison = (value: Record<string, unknown>) => 'periods_used' in value
+const isComparison = (value: Record<string, unknown>) => 'standard_error' in value && 'difference' in value
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -76,7 +76,8 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
     test('serves frozen answers unchanged, although the definitions and events behind them have changed', async () => {
       for (const { file, path, body } of expected.frozen) {
         const { answer } = JSON.parse(readFileSync(join(folder, file), 'utf8'))
-        expect(await app.api.ok('POST', path, body), `${path} ${JSON.stringify(body)}`).toEqual(answer)
+        // Fields that the version did not know are added.
+        expect(await app.api.ok('POST', path, body), `${path} ${JSON.stringify(body)}`).toMatchObject(answer)
       }
     })
 
