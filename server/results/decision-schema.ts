@@ -15,6 +15,7 @@ const decided = {
     .nullable()
     .meta({ description: 'Analysed users of all variants at the look that reached the decision' }),
 }
+const variantId = id.meta({ description: 'Id of the treatment' })
 const metricKey = z.string().meta({ description: 'Key of the metric' })
 export const decision = z
   .object({
@@ -34,17 +35,30 @@ export const decision = z
         'Number of users at which an analysis with planned looks is read next; null: at any time, or no more',
     }),
     variants: z
-      .array(z.object({ variant_id: id, variant_name: variantName, outcome, reasons, ...decided }))
+      .array(
+        z.object({
+          variant_id: variantId,
+          variant_name: variantName,
+          outcome: outcome.meta({ description: 'As outcome of the whole' }),
+          reasons,
+          ...decided,
+        }),
+      )
       .meta({ description: 'The decision on each enabled treatment' }),
     verdicts: z
       .array(
-        z.object({ key: metricKey, variant_id: id, variant_name: variantName, verdict: z.enum(['better', 'worse']) }),
+        z.object({
+          key: metricKey,
+          variant_id: variantId,
+          variant_name: variantName,
+          verdict: z.enum(['better', 'worse']).meta({ description: 'In the direction of the metric' }),
+        }),
       )
       .meta({ description: 'Significant primary metrics, also where the decision is blocked' }),
-    harms: z.array(z.object({ key: metricKey, variant_id: id, variant_name: variantName })).meta({
+    harms: z.array(z.object({ key: metricKey, variant_id: variantId, variant_name: variantName })).meta({
       description:
         'Primary metrics and guardrails that the always-valid test finds worse, whatever the method; they raise ' +
         'alerts. None while blocked',
     }),
   })
-  .meta({ id: 'ResultDecision' })
+  .meta({ id: 'ResultDecision', description: 'What to do, by the planned method, and why' })
