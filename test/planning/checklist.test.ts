@@ -130,6 +130,34 @@ onOneDatabase('the start checklist', (app) => {
     expect(item.message).not.toContain(`${called.name} is`)
   })
 
+  test('measures a metric with a window over users whose window is over', async () => {
+    const { api, platform } = app()
+    const ago = (hours: number) => new Date(Date.now() - hours * 3_600_000).toISOString()
+    const bought = 'bought in a window'
+    for (let user = 0; user < 60; user++) {
+      const user_id = `baseline ${user}`
+      await api.record({ user_id, type: 'arrived', timestamp: ago(240) })
+      const hoursLater = user < 12 ? 5 : user < 30 ? 30 : 100
+      await api.record({ user_id, type: bought, timestamp: ago(240 - hoursLater) })
+      if (user === 59) await api.record({ user_id: 'too late to tell', type: bought, timestamp: ago(1) })
+    }
+    await platform.reporting.totals.catchUp()
+    const baselineOf = async (definition: object) => {
+      const experiment = await api.makeExperiment()
+      const metric = await api.ok('POST', '/api/metrics', {
+        name: `windowed ${experiment.id}`,
+        definition: { event_type: bought, ...definition },
+      })
+      await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, {
+        metrics: [{ metric_id: metric.id, role: 'primary' }],
+      })
+      return (await api.ok('GET', `/api/experiments/${experiment.id}/checklist`)).planner.baseline
+    }
+    expect(await baselineOf({ type: 'proportion', window_hours: 24 })).toMatchObject({ users: 60, level: 0.2 })
+    expect(await baselineOf({ type: 'count', window_hours: 72 })).toMatchObject({ users: 60, level: 0.5 })
+    expect(await baselineOf({ type: 'retention', day: 1 })).toMatchObject({ users: 60, level: 0.3 })
+  })
+
   test('asks for planned users where the looks are shares of them', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { analysis_method: 'group_sequential' })

@@ -186,4 +186,62 @@ onOneDatabase('values of users', (app) => {
     await api.record({ user_id: `silent ${experiment.id} 0`, type: 'conversion' })
     expect((await api.results(experiment)).seen_event_types).toBeNull()
   })
+
+  test('of a quantile are summarized for each allocation period, too', async () => {
+    const { api } = app()
+    const { experiment, type } = await measure(api, { type: 'quantile', property: 'ms', quantile: 0.5 }, [])
+    for (const [period, shares] of [
+      { control: 50, treatment: 50 },
+      { control: 40, treatment: 60 },
+    ].entries()) {
+      if (period > 0) await api.allocate(experiment, shares)
+      for (let index = 0; index < 20; index++) {
+        const user_id = `period ${experiment.id} ${period} ${index}`
+        await api.variantOf(user_id, experiment)
+        await api.record({ user_id, type, properties: { ms: 100 * period + index } })
+      }
+    }
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/freeze`)
+    const { statistics } = await api.ok('POST', `/api/experiments/${experiment.id}/results/frozen`)
+    const { strata, quantiles, counts } = statistics.metrics[0]
+    expect(statistics.periods.length).toBeGreaterThan(1)
+    const events = (rows: Loose[], figure: string) => rows.reduce((sum, row) => sum + row[figure], 0)
+    expect([events(quantiles, 'n'), events(counts, 'events')]).toEqual([40, 40])
+    const periods = [...new Set(strata.map(({ period }: Loose) => period))]
+    expect(periods).toHaveLength(2)
+    for (const { period, quantile } of strata) expect(Math.floor(quantile / 100)).toBe(periods.indexOf(period))
+  })
+})
+
+onOneDatabase('capped values of 5,000 users', (app) => {
+  test('are read in a moment where the planner has no statistics', async () => {
+    const { api, platform } = app()
+    const em = platform.orm.em.fork()
+    for (const table of ['assignments', 'units', 'unit_metrics'])
+      await em.execute(`alter table ${table} set (autovacuum_enabled = false)`)
+    const { experiment, type } = await measure(api, { type: 'sum', property: 'value', cap: 0.9 }, [{ value: 1 }])
+    await em.execute(
+      `insert into assignments (run_id, user_id, variant_id, period, source, assigned_at, exposed_at, exposure_source,
+         definition_version)
+       select r.id, 'quick ' || n, case when n % 2 = 0 then ?::int else ?::int end, 1, 'hash', now_ms(), now_ms(),
+         'check', 1
+       from runs r cross join generate_series(1, 5000) n where r.experiment_id = ?`,
+      [experiment.variants.control, experiment.variants.treatment, experiment.id],
+    )
+    await em.execute(
+      `insert into events (user_id, type, timestamp, received_at, properties)
+       select 'quick ' || n, ?, now_ms(), now_ms(), jsonb_build_object('value', n) from generate_series(1, 5000) n`,
+      [type],
+    )
+    await platform.reporting.totals.catchUp()
+    await api.results(experiment)
+    for (const unfolded of [false, true]) {
+      if (unfolded) await api.record({ user_id: 'quick 7', type, properties: { value: 1 } })
+      const began = performance.now()
+      const { metrics } = await api.results(experiment)
+      expect(performance.now() - began).toBeLessThan(2000)
+      expect(metrics[0]).toMatchObject({ source: 'users', caps: { outcome: 4500 } })
+    }
+  })
 })
