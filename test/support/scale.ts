@@ -74,6 +74,13 @@ export const stories = {
     soak: 100_000,
     seed: 31,
   },
+  guardrails: {
+    file: 'test/analysis/guardrails.test.ts',
+    of: 'simulated runs of each guardrail that is worse by exactly its margin',
+    quick: 40,
+    soak: 5000,
+    seed: 64,
+  },
   trust: {
     file: 'test/results/trust.test.ts',
     of: 'users of a client that loses exposures',

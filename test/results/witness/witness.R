@@ -66,10 +66,18 @@ amounts <- function(units, recorded, type, filter, prop, count, any_tag, from, u
   sums
 }
 
+# The variance of a difference is at least the pooled one. Each part is a period: variance of the level, and users.
+variance_of_difference <- function(control, treatment) {
+  part <- function(parts, field) sapply(parts, function(p) p[[field]])
+  vc <- part(control, "variance"); vt <- part(treatment, "variance"); nc <- part(control, "n"); nt <- part(treatment, "n")
+  per_user <- ((nc - 1) * nc * vc + (nt - 1) * nt * vt) / (nc + nt - 2)
+  max(sum(vc) + sum(vt), sum(per_user * (1 / nc + 1 / nt)))
+}
+
 comparison <- function(N, vN, D, vD, c, df, level) {
   t <- N / sqrt(vN)
   critical <- qt((1 + level) / 2, df)
-  list(difference = N, standard_error = sqrt(vN), p_value = 2 * pt(-abs(t), df),
+  list(difference = N, vN = vN, standard_error = sqrt(vN), p_value = 2 * pt(-abs(t), df),
     lower = N - critical * sqrt(vN), upper = N + critical * sqrt(vN), uplift = N / abs(D))
 }
 
@@ -85,23 +93,87 @@ over_strata <- function(units, y, x, theta, variant, strata, weights) {
       own = w^2 / n * var(y[here]), cov = w^2 / n * (var(y[here]) - theta * joint))
   })
   sum_of <- function(field) sum(sapply(parts, function(p) p[[field]]))
-  list(plain = sum_of("plain"), level = sum_of("level"), variance = sum_of("variance"), own = sum_of("own"), cov = sum_of("cov"),
+  list(parts = parts, plain = sum_of("plain"), level = sum_of("level"), variance = sum_of("variance"), own = sum_of("own"), cov = sum_of("cov"),
     df = sum(sapply(parts, function(p) p$variance^2 / (p$n - 1))))
 }
 
-compare_means <- function(units, y, x, treatment, control, level, covariate) {
+# Compares rates that no covariate adjusts: by the score test, or exactly where an expected count is below 5.
+compare_rates <- function(counts, weights, vN_welch, N, D) {
+  xc <- counts$xc; nc <- counts$nc; xt <- counts$xt; nt <- counts$nt
+  p <- (xc + xt) / (nc + nt)
+  score <- sum(weights^2 * p * (1 - p) * (1 / nc + 1 / nt))
+  z <- N / sqrt(score)
+  table <- array(rbind(xt, nt - xt, xc, nc - xc), dim = c(2, 2, length(xc)))
+  exact <- if (length(xc) == 1) fisher.test(table[, , 1])$p.value else {
+    expected <- sum(nt * p)
+    if ((sum(xt) - expected) * N < 0) 1 else mantelhaen.test(table, exact = TRUE)$p.value
+  }
+  list(difference = N, vN = max(vN_welch, score), standard_error = sqrt(score), z = z,
+    p_value = if (is_small(counts, weights)) exact else 2 * pnorm(-abs(z)), uplift = N / abs(D))
+}
+
+effective <- function(n, weights) 1 / sum(weights^2 / n)
+is_small <- function(counts, weights) {
+  p <- sum(weights * (counts$xc + counts$xt) / (counts$nc + counts$nt))
+  min(effective(counts$nc, weights), effective(counts$nt, weights)) * min(p, 1 - p) < 5
+}
+
+# The score statistic of a difference of rates; the rates that fit best under this difference are searched for.
+score_z <- function(c, d) {
+  slope <- function(p) {
+    part <- function(count, rate) if (count == 0) 0 else count / rate
+    part(c$xt, p) - part(c$nt - c$xt, 1 - p) + part(c$xc, p - d) - part(c$nc - c$xc, 1 - p + d)
+  }
+  low <- max(0, d); high <- min(1, 1 + d)
+  for (step in 1:100) { middle <- (low + high) / 2; if (slope(middle) > 0) low <- middle else high <- middle }
+  p <- (low + high) / 2
+  (c$xt / c$nt - c$xc / c$nc - d) / sqrt(p * (1 - p) / c$nt + (p - d) * (1 - p + d) / c$nc)
+}
+
+# The posterior of rates with fewer than 10 conversions, or users without one, in a variant.
+beta_posterior <- function(counts, weights) {
+  one <- function(x, n) {
+    if (length(x) == 1) return(c(x, n))
+    users <- round(effective(n, weights))
+    c(min(users, round(sum(weights * x / n) * users)), users)
+  }
+  c0 <- one(counts$xc, counts$nc); t0 <- one(counts$xt, counts$nt)
+  if (min(c0[1], c0[2] - c0[1], t0[1], t0[2] - t0[1]) >= 10) return(NULL)
+  ends <- sort(unique(pmin(1, pmax(0, c(0, 1, sapply(list(c0, t0), function(k) {
+    m <- (k[1] + 1) / (k[2] + 2)
+    m + sqrt(m * (1 - m) / (k[2] + 3)) * c(-9, -5, -3, -1, 0, 1, 3, 5, 9, 20, 40)
+  }))))))
+  integral <- function(f) sum(sapply(seq_along(ends[-1]), function(i) integrate(f, ends[i], ends[i + 1], rel.tol = 1e-12, abs.tol = 1e-300, subdivisions = 2000L)$value))
+  tail_of <- function(k, x, lower) pbeta(x, k[1] + 1, k[2] - k[1] + 1, lower.tail = lower)
+  list(above = integral(function(x) dbeta(x, t0[1] + 1, t0[2] - t0[1] + 1) * tail_of(c0, x, TRUE)),
+    loss = integral(function(x) tail_of(t0, x, TRUE) * tail_of(c0, x, FALSE)))
+}
+
+compare_means <- function(units, y, x, treatment, control, level, covariate, binary) {
   strata <- usable(units, treatment, control)
   counts <- sapply(strata, function(s) sum(units$period == s))
   weights <- as.list(counts / sum(counts))
   names(weights) <- strata
-  theta <- if (covariate) pooled_theta(units, y, x) else 0
+  count <- function(v, f) sapply(strata, function(s) f(y[units$period == s & units$variant == v]))
+  cells <- if (binary) list(xc = count(control, sum), nc = count(control, length), xt = count(treatment, sum), nt = count(treatment, length))
+  share <- unlist(weights)
+  # A small sample is tested exactly, and has no covariate.
+  theta <- if (covariate && !(binary && is_small(cells, share))) pooled_theta(units, y, x) else 0
   c0 <- over_strata(units, y, x, theta, control, strata, weights)
   t0 <- over_strata(units, y, x, theta, treatment, strata, weights)
-  vN <- t0$variance + c0$variance
-  result <- comparison(t0$level - c0$level, vN, c0$plain, c0$own, -c0$cov, vN^2 / (t0$df + c0$df), level)
+  vN <- variance_of_difference(c0$parts, t0$parts)
+  welch <- t0$variance + c0$variance
+  if (binary && theta == 0) result <- compare_rates(cells, share, welch, t0$level - c0$level, c0$plain)
+  else result <- comparison(t0$level - c0$level, vN, c0$plain, c0$own, -c0$cov, welch^2 / (t0$df + c0$df), level)
+  if (binary) {
+    result$beta <- beta_posterior(cells, share)
+    result$counts <- if (length(strata) == 1 && theta == 0) cells
+  }
   if (theta != 0) {
+    own <- function(side) lapply(side$parts, function(p) list(n = p$n, variance = p$own))
+    plain <- if (binary) compare_rates(cells, share, t0$own + c0$own, 1, 1)$vN else variance_of_difference(own(c0), own(t0))
     result$theta <- theta
-    result$reduction <- 1 - vN / (t0$own + c0$own)
+    result$reduction <- 1 - vN / plain
   }
   result
 }
@@ -135,12 +207,14 @@ compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covar
     variance <- function(v) drop(gradient(v) %*% S(v) %*% gradient(v)) / n(v)
     own <- function(v) drop(post(v) %*% S(v) %*% post(v)) / n(v)
     ratio <- function(v) { u <- mu(v); u[1] / u[2] - theta * (u[3] / u[4]) }
-    vN <- variance(treatment) + variance(control)
-    df <- vN^2 / (variance(treatment)^2 / (n(treatment) - 1) + variance(control)^2 / (n(control) - 1))
+    welch <- variance(treatment) + variance(control)
+    part <- function(v, f) list(list(n = n(v), variance = f(v)))
+    vN <- variance_of_difference(part(control, variance), part(treatment, variance))
+    df <- welch^2 / (variance(treatment)^2 / (n(treatment) - 1) + variance(control)^2 / (n(control) - 1))
     plain <- mu(control)
     result <- comparison(unname(ratio(treatment) - ratio(control)), vN, unname(plain[1] / plain[2]), own(control), 0, df, level)
     result$theta <- theta
-    result$reduction <- 1 - vN / (own(treatment) + own(control))
+    result$reduction <- 1 - vN / variance_of_difference(part(control, own), part(treatment, own))
     return(result)
   }
   counts <- sapply(strata, function(s) sum(units$period == s))
@@ -155,11 +229,12 @@ compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covar
       here <- units$period == strata[i] & units$variant == v
       c(var(m[here] - M / D * d[here]) * weights[i]^2 / D^2 / sum(here), sum(here))
     })
-    list(level = M / D, variance = sum(parts[1, ]), df = sum(parts[1, ]^2 / (parts[2, ] - 1)))
+    list(level = M / D, parts = apply(parts, 2, function(p) list(variance = p[1], n = p[2])), variance = sum(parts[1, ]), df = sum(parts[1, ]^2 / (parts[2, ] - 1)))
   }
   c0 <- side(control); t0 <- side(treatment)
-  vN <- t0$variance + c0$variance
-  comparison(t0$level - c0$level, vN, c0$level, c0$variance, 0, vN^2 / (t0$df + c0$df), level)
+  welch <- t0$variance + c0$variance
+  vN <- variance_of_difference(c0$parts, t0$parts)
+  comparison(t0$level - c0$level, vN, c0$level, c0$variance, 0, welch^2 / (t0$df + c0$df), level)
 }
 
 compare_quantiles <- function(units, recorded, q, treatment, control, p, level) {
@@ -175,10 +250,10 @@ compare_quantiles <- function(units, recorded, q, treatment, control, p, level) 
     R <- sum(J) / sum(K)
     cluster <- var(J - R * K) / mean(K)^2 / length(K)
     se <- (at(p + spread) - at(p - spread)) / (2 * z) * sqrt(cluster / (p * (1 - p) / n))
-    list(level = at(p), variance = se^2)
+    list(level = at(p), variance = se^2, n = length(K))
   }
   c0 <- one(control); t0 <- one(treatment)
-  result <- comparison(t0$level - c0$level, t0$variance + c0$variance, c0$level, c0$variance, 0, Inf, level)
+  result <- comparison(t0$level - c0$level, variance_of_difference(list(c0), list(t0)), c0$level, c0$variance, 0, Inf, level)
   result$level <- t0$level
   result$control <- c0$level
   result
@@ -237,16 +312,24 @@ for (row in seq_len(nrow(questions))) {
       here <- units$variant == v
       result$level <- sum(y[here]) / sum(d[here])
     } else {
-      result <- compare_means(units, y, x, v, control, level, covariate)
+      result <- compare_means(units, y, x, v, control, level, covariate, q$binary == "yes")
       result$level <- mean(y[units$variant == v])
     }
     n <- sum(units$variant %in% c(v, control))
-    valid <- sequence(result$difference, result$standard_error, n, level, as.numeric(q$tuning))
+    error <- sqrt(result$vN)
+    valid <- sequence(result$difference, if (is.null(result$counts)) error else result$standard_error, n, level, as.numeric(q$tuning))
     result$always_valid_p <- valid[2]
-    result$always_valid_lower <- result$difference - valid[1]
-    ratio <- result$difference / result$standard_error
-    result$probability_above <- pnorm(ratio)
-    result$loss <- result$standard_error * (dnorm(ratio) - ratio * pnorm(-ratio))
-    for (figure in names(result)) put(q$question, v, figure, result[[figure]])
+    result$always_valid_lower <- if (is.null(result$counts)) result$difference - valid[1] else {
+      low <- -1; high <- result$difference
+      for (step in 1:100) {
+        middle <- (low + high) / 2
+        if (score_z(result$counts, middle) > valid[1] / result$standard_error) low <- middle else high <- middle
+      }
+      low
+    }
+    ratio <- result$difference / error
+    result$probability_above <- if (is.null(result$beta)) pnorm(ratio) else result$beta$above
+    result$loss <- if (is.null(result$beta)) error * (dnorm(ratio) - ratio * pnorm(-ratio)) else result$beta$loss
+    for (figure in setdiff(names(result), c("vN", "z", "beta", "counts"))) put(q$question, v, figure, result[[figure]])
   }
 }
