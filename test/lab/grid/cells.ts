@@ -163,8 +163,8 @@ export const cells: readonly Cell[] = [...named, ...design, ...variances, ...mar
 
 /** Cells that a few experiments suffice for to show a gross fault, with the number of experiments. */
 export const quickCells: readonly Cell[] = [
-  ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 100 })),
-  ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 40 })),
+  ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 60 })),
+  ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 20 })),
   cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ALL, 100),
   cell(
     'margins',
