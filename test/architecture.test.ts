@@ -72,10 +72,10 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   },
   {
     kind: '<domain>/entity.ts',
-    is: (path) => path.startsWith('server/') && path.endsWith('/entity.ts'),
+    is: (path) => path.startsWith('server/') && isA('entity', path),
     may: (to, from) =>
       to === 'server/wire.ts' ||
-      to.endsWith('/entity.ts') ||
+      isA('entity', to) ||
       isOwnSchema(to, from) ||
       to === `${folder(from)}/columns.ts` ||
       (from === 'server/totals/entity.ts' && /^server\/analysis\/(exclusions|sums)\.ts$/.test(to)) ||

@@ -11,11 +11,21 @@ const LEAST_CONVERSIONS = 10
 /** The fewest expected users with a value other than 0 per variant, at which any other metric is read. */
 const LEAST_VALUES = 25
 
+/**
+ * The expected users with a value at which a variant need not have `LEAST_VALUES` of them. So few of so many are an
+ * effect, which a gate must not hide; fewer expected users may be rare large values, whose variance is not known.
+ */
+const ENOUGH_VALUES = 4 * LEAST_VALUES
+
 /** What a comparison rests on. */
+type Counts = { control: number; treatment: number }
 export type Support = {
-  users: { control: number; treatment: number }
-  /** Expected users with a value other than 0 if the variants do not differ; null where the kind does not need any. */
-  events: { control: number; treatment: number } | null
+  users: Counts
+  /**
+   * Users with a value other than 0, and the expected ones if the variants do not differ; null where the kind does not
+   * need any.
+   */
+  events: { expected: Counts; observed: Counts } | null
 }
 
 /**
@@ -28,14 +38,17 @@ export function gateOf(
   isPlainRate: boolean,
 ): Gate | null {
   const needed = isPlainRate ? LEAST_CONVERSIONS : LEAST_VALUES
-  const weaker = (counts: { control: number; treatment: number }) =>
+  const least = ({ control, treatment }: Counts) => Math.min(control, treatment)
+  const weaker = (counts: Counts) =>
     counts.control < counts.treatment
       ? { variantId: control.variantId, count: Math.floor(counts.control) }
       : { variantId: treatment.variantId, count: Math.floor(counts.treatment) }
   // Rounding must not close the gate at exactly the needed number.
-  if (events && Math.min(events.control, events.treatment) < needed * (1 - 1e-12))
-    return { ...weaker(events), lacks: 'events', needed, blocksFixed: !isPlainRate }
-  if (Math.min(users.control, users.treatment) < LEAST_USERS)
+  if (events && least(events.expected) < needed * (1 - 1e-12))
+    return { ...weaker(events.expected), lacks: 'events', needed, blocksFixed: !isPlainRate }
+  if (events && !isPlainRate && least(events.observed) < LEAST_VALUES && least(events.expected) < ENOUGH_VALUES)
+    return { ...weaker(events.observed), lacks: 'events', needed, blocksFixed: true }
+  if (least(users) < LEAST_USERS)
     return { ...weaker(users), lacks: 'users', needed: LEAST_USERS, blocksFixed: !isPlainRate }
   return null
 }
@@ -59,10 +72,14 @@ export function supportOf(
     treatment: countsOf(cellOf(treatment.variantId, period), kind),
   }))
   const { used } = comparablePeriods(strata)
-  const users = (side: 'control' | 'treatment') => used.reduce((sum, { [side]: { n } }) => sum + n, 0)
+  const total = (side: 'control' | 'treatment', count: 'n' | 'events') =>
+    used.reduce((sum, { [side]: counts }) => sum + counts[count], 0)
   return {
-    users: { control: users('control'), treatment: users('treatment') },
-    events: used.length > 0 ? expectedEvents(used, kind === 'proportion') : { control: 0, treatment: 0 },
+    users: { control: total('control', 'n'), treatment: total('treatment', 'n') },
+    events: {
+      expected: used.length > 0 ? expectedEvents(used, kind === 'proportion') : { control: 0, treatment: 0 },
+      observed: { control: total('control', 'events'), treatment: total('treatment', 'events') },
+    },
   }
 }
 

@@ -1,10 +1,13 @@
 import { sum, usersOf } from './counts.ts'
 import { formatP, formatPercent } from './format-figures.ts'
-import { LEAST_USERS, type MetricResult } from './metric-result.ts'
+import type { MetricResult } from './metric-result.ts'
 import type { RatioCheck, SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
 
 /** Finds the faults for which the data of a run cannot be trusted. */
+
+/** The expected users at which a variant without any is a fault: by chance it would be one in 500 million. */
+const EXPECTED_USERS = 20
 
 /** The share of exposed users above which a data problem is reported. */
 export const NOTABLE_SHARE = 0.01
@@ -29,7 +32,7 @@ export function findProblems(
     const count = users.find((row) => row.variantId === variantId)?.count ?? 0
     if (!enabled && isControl)
       problems.push(`the control is disabled: nobody new gets ${variantName}, so that nothing can be compared with it`)
-    else if (count === 0 && (shares[variantId] ?? 0) > 0 && total >= LEAST_USERS)
+    else if (count === 0 && (total * (shares[variantId] ?? 0)) / sum(Object.values(shares)) >= EXPECTED_USERS)
       problems.push(`variant ${variantName} has a share and no users`)
   }
   for (const metric of metrics.filter(({ role }) => role === 'primary')) {

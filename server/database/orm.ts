@@ -25,8 +25,6 @@ import { Segment, UserSegment } from '../segments/entity.ts'
 import {
   EventQuarter,
   ExposureHour,
-  FoldEntry,
-  FoldState,
   Measure,
   MeasurePart,
   RunMetric,
@@ -36,6 +34,7 @@ import {
   VariantMetrics,
   VariantUnits,
 } from '../totals/entity.ts'
+import { FoldEntry, FoldState } from '../totals/fold-entity.ts'
 import { Alias, User } from '../users/entity.ts'
 import { lockFolder } from './folder-lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
