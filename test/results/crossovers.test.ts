@@ -136,6 +136,7 @@ onOneDatabase('people who are known by two ids', (app) => {
       const { api } = app()
       const path = `/api/experiments/${experiment.id}`
       expect((await api.call('PUT', path, { crossovers: 'exclude' })).status).toBe(409)
+      expect((await api.ok('GET', `${path}/checklist`)).plan).toMatchObject({ crossovers: 'first' })
       await api.ok('POST', `${path}/complete`)
       await api.ok('POST', `${path}/freeze`)
       await api.ok('PUT', path, { crossovers: 'exclude' })
