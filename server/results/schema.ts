@@ -192,7 +192,7 @@ export const results = z
       .optional()
       .meta({
         description:
-          'The types of events that users sent since exposure, where a metric saw no event of any variant: of the 1,000 users who were exposed first, at most 50 events each. null where every metric saw events',
+          'The types of events that users sent since exposure, where a metric saw no event of any variant: of 1,000 users, at most 50 events each. null where every metric saw events',
       }),
     decision,
     warnings: z

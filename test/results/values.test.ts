@@ -68,7 +68,7 @@ onOneDatabase('values of users', (app) => {
     const { read, name } = await measure(api, definition, sent)
     const { metric, warnings } = await read()
     expect([total(metric, 'events'), total(metric, 'missing'), total(metric, 'unusable')]).toEqual([12, 10, 2])
-    expect(warningWith(warnings, `10 of 12 events of ${name} (83 %) have no property amount`)).toHaveLength(1)
+    expect(warningWith(warnings, `10 of 12 events of ${name} (83.3 %) have no property amount`)).toHaveLength(1)
     expect(warningWith(warnings, `2 events of ${name} hold no usable number`)).toHaveLength(1)
   })
 
@@ -154,12 +154,12 @@ onOneDatabase('values of users', (app) => {
     expect(JSON.stringify(body)).toContain(message)
   })
 
-  test('are named where one is a million times the median, also before it is folded', async () => {
+  test('are named where one is a million times the median', async () => {
     const { api, platform } = app()
     const sent = Array.from({ length: 30 }, (_, index) => ({ value: index === 7 ? 4e9 : 20 + (index % 3) }))
     const { read, name } = await measure(api, { type: 'sum', property: 'value' }, sent)
     await platform.reporting.totals.catchUp()
-    const warning = `The largest value of a user in ${name}, 4,000,000,000, is 190,476,190.5 times the median 21`
+    const warning = `The largest value of a user in ${name}, 4,000,000,000, is 190,476,190 times the median 21`
     expect(warningWith((await read()).warnings, warning)).toHaveLength(1)
 
     const capped = await measure(api, { type: 'sum', property: 'value', cap: 0.9 }, sent)
