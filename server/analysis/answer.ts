@@ -1,5 +1,5 @@
-import { simpleResults } from '../statistics/simple-results.ts'
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
+import { documented } from './documented.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import type { MetricResult } from './metric-result.ts'
 import type {
@@ -48,6 +48,7 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
   const { question, units, experiment, segments } = statistics
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
   const { decision, warnings, sampleRatio, metrics } = analysis
+  const { variants, winner, warnings: documentedWarnings } = documented(statistics)
   return {
     experimentId: experiment.id,
     experimentName: experiment.name,
@@ -60,7 +61,8 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     endedAt: statistics.endedAt,
     state: statistics.state,
     frozenAt: statistics.frozenAt,
-    ...documented(statistics),
+    variants,
+    winner,
     externallyDecided: total((row) => row.externallyDecided),
     claimedOther: total((row) => row.claimedOther),
     ...exclusionCounts(units),
@@ -71,7 +73,7 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     engineVersion: statistics.engineVersion,
     seenEventTypes: statistics.seenEventTypes,
     decision,
-    warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings],
+    warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings, ...documentedWarnings],
     sampleRatio,
     metrics,
     segments:
@@ -108,24 +110,6 @@ function departureWarnings(question: Question): string[] {
   if (question.departs.length === 0) return []
   const words = question.departs.map((departure) => DEPARTURES[departure](question))
   return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
-}
-
-/** Computes the documented fields. Variants are sorted by id, so that the control need not be the first. */
-function documented({ variants, units, conversions, question }: RunStatistics) {
-  return simpleResults({
-    variants: variants
-      .toSorted((one, other) => one.variantId - other.variantId)
-      .map(({ variantId, variantName, isControl }) => ({
-        variant_id: variantId,
-        variant_name: variantName,
-        is_control: isControl,
-        total_users: units.reduce((sum, row) => sum + (row.variantId === variantId ? row.users : 0), 0),
-        conversions: conversions.reduce((total, row) => total + (row.variantId === variantId ? row.users : 0), 0),
-      })),
-    confidenceLevel: question.confidenceLevel,
-    significanceThreshold: question.significanceThreshold,
-    intervalMethod: question.intervalMethod,
-  })
 }
 
 /**

@@ -46,6 +46,7 @@ import { Migration0006Numbers } from './migrations/0006-numbers.ts'
 import { Migration0007Looks } from './migrations/0007-looks.ts'
 import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { Migration0009Values } from './migrations/0009-values.ts'
+import { Migration0010Digests } from './migrations/0010-digests.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -111,6 +112,7 @@ const migrations = [
   Migration0007Looks,
   Migration0008Crossovers,
   Migration0009Values,
+  Migration0010Digests,
 ]
 
 /** An open database. */

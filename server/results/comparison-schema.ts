@@ -4,9 +4,11 @@ import { figure, interval, variantName } from './part-schema.ts'
 
 export const comparison = z
   .object({
-    variant_id: id,
+    variant_id: id.meta({ description: 'Id of the treatment that is compared with the control' }),
     variant_name: variantName,
-    status: z.enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator']),
+    status: z
+      .enum(['ok', 'no_data', 'insufficient_data', 'zero_variance', 'zero_baseline', 'zero_denominator'])
+      .meta({ description: 'ok, or why figures are missing; reason says it as a sentence' }),
     reason: z
       .string()
       .nullable()
@@ -17,12 +19,12 @@ export const comparison = z
     gate: z
       .object({
         variant_id: id.meta({ description: 'The variant that lacks most' }),
-        lacks: z.enum(['events', 'users']),
+        lacks: z.enum(['events', 'users']).meta({ description: 'What count counts' }),
         count: z.int().meta({
           description:
             'Users of the variant, or its expected users with a value other than 0 (of a rate: with or without a conversion, the rarer) if the variants do not differ, rounded down',
         }),
-        needed: z.int(),
+        needed: z.int().meta({ description: 'The smallest count at which the comparison is read' }),
         blocks_fixed: z.boolean().meta({
           description:
             'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples',
@@ -33,10 +35,16 @@ export const comparison = z
         description:
           'What the comparison lacks to be read at any time; null where nothing. Until then it is no evidence',
       }),
-    levels: z.object({ control: z.number(), treatment: z.number() }).nullable().meta({
-      description:
-        'Levels as compared, in the unit of the metric, where a covariate adjusts them or allocation periods weight them; else null',
-    }),
+    levels: z
+      .object({
+        control: z.number().meta({ description: 'Level of the control, in the unit of the metric' }),
+        treatment: z.number().meta({ description: 'Level of the treatment, in the unit of the metric' }),
+      })
+      .nullable()
+      .meta({
+        description:
+          'Levels as compared, in the unit of the metric, where a covariate adjusts them or allocation periods weight them; else null',
+      }),
     difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
     standard_error: figure.meta({ description: 'Standard error of the difference, in the unit of the metric' }),
     interval: interval.nullable().meta({
@@ -44,19 +52,19 @@ export const comparison = z
     }),
     p_value: figure.meta({
       description:
-        'Two-sided p-value, valid for one reading. Of a rate: the z-test, or the exact test if is_small_sample',
+        'Two-sided p-value, a fraction, valid for one reading. Of a rate: the z-test, or the exact test if is_small_sample',
     }),
     is_small_sample: z
       .boolean()
       .meta({ description: 'An expected count of a rate is below 5: p_value is that of the exact test' }),
     p_value_adjusted: figure.meta({
       description:
-        'Adjusted for all primary metrics by Holm, or for all secondary ones by Benjamini and Hochberg; null for guardrails',
+        'p_value adjusted for all primary metrics by Holm, or for all secondary ones by Benjamini and Hochberg; null for guardrails',
     }),
     uplift: z
       .object({
-        value: z.number(),
-        interval: interval.nullable(),
+        value: z.number().meta({ description: 'A fraction of the control level: 0.1 is 10 % more' }),
+        interval: interval.nullable().meta({ description: 'Interval of value, in fractions; valid for one reading' }),
         method: z
           .enum(['fieller', 'mover', 'delta'])
           .meta({ description: 'Method of the interval; delta only in answers that versions before 0.2 froze' }),
@@ -66,8 +74,8 @@ export const comparison = z
       .meta({ description: 'Difference relative to the control: 0.1 is 10 % more' }),
     always_valid: z
       .object({
-        p_value: z.number(),
-        p_value_adjusted: figure,
+        p_value: z.number().meta({ description: 'Two-sided p-value, a fraction' }),
+        p_value_adjusted: figure.meta({ description: 'p_value, adjusted as p_value_adjusted of the comparison is' }),
         interval: interval.meta({ description: 'Interval of the difference, in the unit of the metric' }),
         uplift_interval: interval.nullable().meta({ description: 'Interval of the uplift: 0.1 is 10 % more' }),
         uplift_reason: z.string().nullable().meta({ description: 'Why uplift_interval is null, if it has no bounds' }),
@@ -82,20 +90,27 @@ export const comparison = z
       .object({
         probability_better: z
           .number()
-          .meta({ description: 'Posterior probability that the treatment is better, 0 to 1' }),
-        interval,
+          .meta({ description: 'Posterior probability that the treatment is better, a fraction: 0.975 is 97.5 %' }),
+        interval: interval.meta({ description: 'Credible interval of the difference, in the unit of the metric' }),
         expected_loss: z
           .number()
           .meta({ description: 'Expected loss of choosing the treatment, in the unit of the metric' }),
-        expected_loss_control: z.number().meta({ description: 'Expected loss of choosing the control' }),
+        expected_loss_control: z
+          .number()
+          .meta({ description: 'Expected loss of staying with the control, in the unit of the metric' }),
         posterior: z.enum(['normal', 'beta']).meta({
           description: 'beta: a rate has fewer than 10 conversions in a variant, and both rates have Beta posteriors',
         }),
-        prior: z.object({ mean: z.number(), sd: z.number() }).nullable().meta({
-          description: 'The normal prior of the relative uplift that was used (0.1 is 10 %); null: flat',
-        }),
+        prior: z
+          .object({
+            mean: z.number().meta({ description: 'Mean, a fraction of the control level' }),
+            sd: z.number().meta({ description: 'Standard deviation, a fraction of the control level' }),
+          })
+          .nullable()
+          .meta({ description: 'The normal prior of the relative uplift that was used (0.1 is 10 %); null: flat' }),
       })
-      .nullable(),
+      .nullable()
+      .meta({ description: 'The posterior of the difference; null where it is undefined' }),
     cuped: z
       .object({
         theta: z.number().meta({ description: 'Units of the metric for each unit of the value before exposure' }),
@@ -103,7 +118,10 @@ export const comparison = z
           description: 'Share of the variance of the difference that values before exposure explain',
         }),
         unadjusted: z
-          .object({ difference: figure, interval: interval.nullable() })
+          .object({
+            difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
+            interval: interval.nullable().meta({ description: 'Interval of difference, in the unit of the metric' }),
+          })
           .meta({ description: 'The difference without CUPED, in the unit of the metric, and its interval' }),
       })
       .nullable()
@@ -130,36 +148,42 @@ export const comparison = z
         is_non_inferior: z
           .boolean()
           .meta({ description: 'It is shown that the treatment is worse by less than the margin' }),
-        p_value: figure.meta({ description: 'One-sided p-value of being worse by the margin or more' }),
+        p_value: figure.meta({ description: 'One-sided p-value of being worse by the margin or more, a fraction' }),
         bound: figure.meta({
           description: 'One-sided bound of the difference on its bad side, in the unit of the metric',
         }),
         harm: z
-          .object({ is_worse: z.boolean(), p_value: figure })
+          .object({
+            is_worse: z.boolean().meta({ description: 'True if the treatment is significantly worse' }),
+            p_value: figure.meta({ description: 'The p-value of the test, a fraction' }),
+          })
           .meta({ description: 'Test of being worse at all: two-sided, by the method of the analysis, not adjusted' }),
         has_no_events: z.boolean().meta({
           description:
             'No variant has an event, and the margin is relative: the guardrail does not hold back ship once the planned users are there',
         }),
       })
-      .nullable(),
+      .nullable()
+      .meta({ description: 'Whether a guardrail is unharmed; null for other metrics' }),
     verdict: z.enum(['better', 'worse', 'contradictory', 'undecided']).meta({
       description:
         'What the method of the analysis says of a primary metric or guardrail; undecided for a secondary metric',
     }),
     decided_by: z
       .object({
-        figure: z.enum(['p_value', 'always_valid.p_value', 'bayesian.probability_better']),
-        value: z.number(),
+        figure: z
+          .enum(['p_value', 'always_valid.p_value', 'bayesian.probability_better'])
+          .meta({ description: 'The figure of this comparison that decides' }),
+        value: z.number().meta({ description: 'Its value, a fraction' }),
         threshold: z.number().meta({
           description: 'alpha divided among the comparisons of the family, and by the spending of planned looks',
         }),
       })
       .nullable()
       .meta({ description: 'The figure that decides and its threshold; null where the method may not be read' }),
-    periods_used: z.int(),
+    periods_used: z.int().meta({ description: 'Number of allocation periods within which users are compared' }),
     users_left_out: z
       .int()
-      .meta({ description: 'Users of allocation periods in which a variant has fewer than two users' }),
+      .meta({ description: 'Number of users of allocation periods in which a variant has fewer than two users' }),
   })
   .meta({ id: 'MetricComparison' })

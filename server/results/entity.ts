@@ -15,6 +15,8 @@ export const FrozenResult = defineEntity({
     question: p.text().collation('C').primary(),
     statistics: p.json().columnType('jsonb').$type<Json>(),
     answer: p.json().columnType('jsonb').$type<Json>(),
+    /** Made by `digestOf`; null where a version before 0.2 stored the row. */
+    digest: p.text().strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
 })

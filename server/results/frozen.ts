@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import type { answer } from '../analysis/answer.ts'
+import { digestOf } from '../analysis/digest.ts'
 import type { SnakeCased } from '../analysis/snake-case.ts'
 import type { RunStatistics } from '../analysis/statistics.ts'
 import type { Stored } from '../analysis/upgrade.ts'
@@ -14,8 +15,11 @@ import type { GetResults } from './question-schema.ts'
 /** An answer as it is sent and stored. Times are in ISO 8601. */
 export type SentAnswer = SnakeCased<ReturnType<typeof answer>>
 
-/** A frozen answer and its statistics, as stored. `upgrade()` converts the statistics to the current format. */
-type Frozen = { statistics: Stored; answer: SentAnswer }
+/**
+ * A frozen answer, its statistics and their digest, as stored. `upgrade()` converts the statistics to the current
+ * format. The digest is null where an earlier version stored none.
+ */
+type Frozen = { statistics: Stored; answer: SentAnswer; digest: string | null }
 
 /**
  * Writes a question in canonical form. Inputs that differ only in the order of fields or in nulls for absent fields
@@ -28,7 +32,8 @@ function questionKey({ experiment_id: _, run: __, ...question }: GetResults): st
 
 export async function findFrozen(em: EntityManager, runId: number, question: GetResults): Promise<Frozen | null> {
   const row = await em.findOne(FrozenResult, { run_id: runId, question: questionKey(question) })
-  return row && { statistics: row.statistics as Stored, answer: row.answer as unknown as SentAnswer }
+  if (!row) return null
+  return { statistics: row.statistics as Stored, answer: row.answer as unknown as SentAnswer, digest: row.digest }
 }
 
 /** Stores an answer, unless another request was first. @returns the stored answer and statistics */
@@ -44,6 +49,7 @@ export async function storeFrozen(
     question: questionKey(question),
     statistics: statistics as unknown as Json,
     answer: answer as unknown as Json,
+    digest: digestOf({ statistics, answer }),
   }
   await em.fork({ keepTransactionContext: true }).upsert(FrozenResult, row, { onConflictAction: 'ignore' })
   return (await findFrozen(em, runId, question)) as Frozen

@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { hasBreakdown } from '../analysis/answer.ts'
+import { ENGINE_VERSION } from '../analysis/engine.ts'
 import { checkRatios } from '../analysis/sample-ratios.ts'
 import { FORMAT, type RunStatistics, type Variant } from '../analysis/statistics.ts'
-import type { Experiment } from '../experiments/entity.ts'
+import type { Run } from '../experiments/entity.ts'
 import { countBeforeStart } from './before-start.ts'
-import { ENGINE_VERSION } from './engine.ts'
 import { readLargest } from './largest.ts'
 import { readMetric, unmeasured } from './measured.ts'
 import { type Correction, declaredOf, type ResultsQuery } from './query.ts'
@@ -37,7 +37,7 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
     experiment: { id: experiment.id, name: experiment.name },
     run: run?.number ?? null,
     question,
-    variants: variantsOf(experiment, variants),
+    variants: variantsOf(run, variants, periods),
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],
     units: units.map((row) => asCounts(row, question.crossovers)),
     metrics,
@@ -88,13 +88,17 @@ function segmentsOf(
   })
 }
 
-/** Lists the variants with the control first. A variant of an ended experiment counts as enabled. */
-function variantsOf({ status }: Experiment, variants: Shape['variants']): Variant[] {
+/**
+ * Lists the variants with the control first. After the end of a run, a variant counts as disabled if it was disabled in
+ * the last allocation period.
+ */
+function variantsOf(run: Run | null, variants: Shape['variants'], periods: Shape['periods']): Variant[] {
+  const lastShares = run?.ended_at ? periods.at(-1)?.shares : undefined
   const all = variants.map((variant) => ({
     variantId: variant.id,
     variantName: variant.name,
     isControl: variant.is_control,
-    enabled: variant.enabled || status === 'completed' || status === 'archived',
+    enabled: lastShares?.find(({ variant_id }) => variant_id === variant.id)?.enabled ?? variant.enabled,
   }))
   const control = all.find(({ isControl }) => isControl) ?? all[0]
   return control ? [control, ...all.filter((variant) => variant !== control)] : []

@@ -41,12 +41,12 @@ describe('a run in which one of two variants loses 10 % of its exposures', () =>
     (name, shares, limit) => {
       const random = createRandom(seed)
       const losing: SimulatedRun = { periods: [shares], users: 60_000, looks: 600, lost: 0.1, isMixed: false }
-      const runs = Math.max(21, Math.round(RUNS / 5))
+      const runs = Math.max(21, RUNS)
       const needed = Array.from({ length: runs }, () => usersUntilBlocked(random, losing) ?? Infinity).toSorted(
         (one, other) => one - other,
       )
       const median = needed[Math.floor(runs / 2)] as number
-      console.info(`10 % lost, ${name}: blocked at ${median} users in the median of ${runs} runs`)
+      console.info(`10 % lost, ${name}: blocked at ${median} exposed users in the median of ${runs} runs`)
       expect(median).toBeLessThanOrEqual(limit)
     },
     600_000,

@@ -137,12 +137,12 @@ export function isEverBlocked(random: Random, options: SimulatedRun): boolean {
   return isBlocked
 }
 
-/** Returns the number of drawn users at which a run is first blocked; null if it never is. */
+/** Returns the number of exposed users at which a run is first blocked; null if it never is. */
 export function usersUntilBlocked(random: Random, options: SimulatedRun): number | null {
   let users: number | null = null
   simulate(random, options, (statistics) => {
     if (statistics.hasEnded || analyse(statistics).decision.outcome !== 'blocked') return false
-    users = statistics.units.reduce((sum, { drawn }) => sum + drawn, 0)
+    users = statistics.units.reduce((sum, { drawnExposed }) => sum + drawnExposed, 0)
     return true
   })
   return users

@@ -24,7 +24,9 @@ test('a dump of an earlier version exists', () => expect(dumps).not.toEqual([]))
 test.each(dumps)('the frozen answers of the version %s can be verified without a database', (dump) => {
   const files = globSync('frozen-*.json', { cwd: join(fixtures, dump) }).map((file) => join(fixtures, dump, file))
   const output = execFileSync(process.execPath, ['server/commands/verify-result.ts', ...files], { encoding: 'utf8' })
-  expect(output.match(/is what its statistics say/g)).toHaveLength(files.length)
+  expect(output.match(/agrees with its statistics in the figures that all engines compute alike/g)).toHaveLength(
+    files.length,
+  )
 })
 
 describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend }))))(
@@ -83,9 +85,10 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
 
     test('serves the statistics and answers of frozen results unchanged', async () => {
       for (const { file, path, body } of expected.frozen)
-        expect(await app.api.ok('POST', `${path}/frozen`, body)).toEqual(
-          JSON.parse(readFileSync(join(folder, file), 'utf8')),
-        )
+        expect(await app.api.ok('POST', `${path}/frozen`, body)).toEqual({
+          ...JSON.parse(readFileSync(join(folder, file), 'utf8')),
+          digest: null,
+        })
     })
 
     test('reads the crossovers of frozen runs from events, since their totals hold none', async () => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
-import { ENGINE_VERSION } from '../../../server/results/engine.ts'
+import { ENGINE_VERSION } from '../../../server/analysis/engine.ts'
 import type { Cell } from './cells.ts'
 import type { CellTally } from './measure.ts'
 
