@@ -70,10 +70,13 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
   ['decided_by_threshold', ({ comparison }) => comparison?.decidedBy?.threshold],
   ['guardrail_verdict', ({ comparison }) => comparison?.guardrail?.verdict],
   ['guardrail_bound', ({ comparison }) => comparison?.guardrail?.bound],
-  ['margin', ({ metric }) => metric.margin?.size],
-  ['margin_type', ({ metric }) => metric.margin?.type],
+  ['margin', ({ metric }) => marginOf(metric)?.size],
+  ['margin_type', ({ metric }) => marginOf(metric)?.type],
   ['variant_outcome', ({ answer, comparison }) => outcomeOf(answer, comparison)],
 ]
+
+/** Only a guardrail is judged by its margin. */
+const marginOf = ({ role, margin }: ReportMetric) => (role === 'guardrail' ? margin : null)
 
 const outcomeOf = ({ decision }: ReportAnswer, comparison: MetricComparison | null) =>
   decision.variants.find(({ variantId }) => variantId === comparison?.variantId)?.outcome

@@ -1,8 +1,8 @@
-import { formatCount, formatFigure, formatP, formatPercent, formatProbability, widthOf } from './format-figures.ts'
+import { formatCount, formatP, formatProbability, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
 import type { MetricComparison } from './metric-result.ts'
 import type { ReportAnswer, ReportMetric } from './report-answer.ts'
-import { FIGURES, formatDeciding, formatThreshold, verdictText } from './report-words.ts'
+import { FIGURES, formatDeciding, formatMargin, formatThreshold, verdictText } from './report-words.ts'
 import { effectOf, formatConfidence, formatEffect, formatEffectInterval, formatLevel } from './sentences.ts'
 
 /** The tables of a report in Markdown. A table without rows is an empty text. */
@@ -77,8 +77,9 @@ export function segmentTable(answer: ReportAnswer): string {
   return `A breakdown is exploratory and decides nothing.\n\n${table(columns, rows)}`
 }
 
-/** Tables the users of each variant, and the documented conversions. */
+/** Tables the users of each variant, and the documented conversions if there are any. */
 export function userTable({ variants, conversionEventType }: ReportAnswer): string {
+  const hasConversions = variants.some(({ conversions }) => conversions > 0)
   const columns: Column[] = [
     ['Variant', 'left'],
     ['Users', 'right'],
@@ -87,7 +88,7 @@ export function userTable({ variants, conversionEventType }: ReportAnswer): stri
   const rows = variants.map(({ variantName, isControl, totalUsers, conversions, conversionRate }) => [
     `${inline(variantName)}${isControl && variantName !== 'control' ? ' (control)' : ''}`,
     formatCount(totalUsers),
-    `${formatCount(conversions)} (${conversionRate.toFixed(2)} %)`,
+    hasConversions ? `${formatCount(conversions)} (${conversionRate.toFixed(2)} %)` : '',
   ])
   return table(columns, rows)
 }
@@ -152,5 +153,4 @@ function effects(metric: ReportMetric, comparison: MetricComparison, { method }:
   ]
 }
 
-const marginText = ({ margin }: ReportMetric): string =>
-  margin === null ? '' : margin.type === 'relative' ? formatPercent(margin.size) : formatFigure(margin.size)
+const marginText = ({ margin }: ReportMetric): string => (margin === null ? '' : formatMargin(margin))

@@ -1,5 +1,5 @@
 import type { Decision, Outcome } from './decide.ts'
-import { formatCount, formatP, formatProbability } from './format-figures.ts'
+import { formatCount, formatFigure, formatP, formatPercent, formatProbability } from './format-figures.ts'
 import type { DecidedBy, MetricComparison } from './metric-result.ts'
 import { isProbability, type ReportAnswer, type ReportMetric } from './report-answer.ts'
 import type { Method } from './statistics.ts'
@@ -14,7 +14,9 @@ const listed = (names: readonly string[]): string =>
 
 /** Says in one sentence what to do. */
 export function decisionSentence({ outcome, variantName, variants }: Decision): string {
-  const treatments = listed(variants.map((variant) => variant.variantName))
+  // Where treatments differ, the report lists each of them.
+  const own = variants.filter((variant) => variant.outcome === outcome)
+  const treatments = listed((own.length > 0 ? own : variants).map((variant) => variant.variantName))
   switch (outcome) {
     case 'ship':
       return `Ship ${variantName}.`
@@ -85,6 +87,24 @@ export function formatThreshold({ figure, threshold }: DecidedBy): string {
 /** Says which figure decides on a comparison, and at which threshold. */
 export const decidedSentence = (decidedBy: DecidedBy): string =>
   `the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
+
+/** Says whether a treatment passed a guardrail, and by which margin it is judged. */
+export function guardrailText(
+  { margin }: ReportMetric,
+  guardrail: MetricComparison['guardrail'],
+  missing: string | null,
+): string {
+  const size = margin === null ? 'the margin' : formatMargin(margin)
+  const verdict = guardrail?.verdict ?? 'inconclusive'
+  if (verdict === 'failed') return `failed (significantly worse, and not shown to be worse by less than ${size}).`
+  if (verdict === 'passed') return `passed (worse by less than ${size}, if at all).`
+  const why = guardrail?.reason ?? missing
+  return `open (not shown to be worse by less than ${size} yet${why ? `: ${why}` : ''}).`
+}
+
+/** Writes the margin of a guardrail: "5 %" of the control, or a figure in the unit of the metric. */
+export const formatMargin = ({ type, size }: NonNullable<ReportMetric['margin']>): string =>
+  type === 'relative' ? formatPercent(size) : formatFigure(size)
 
 const VERDICTS = { passed: 'passed', failed: 'failed', inconclusive: 'open' } as const
 

@@ -6,6 +6,7 @@ import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable }
 import {
   decidedSentence,
   decisionSentence,
+  guardrailText,
   METHODS,
   OUTCOMES,
   periodSentences,
@@ -61,7 +62,23 @@ function certainty(answer: ReportAnswer): string[] {
     const said = decidedBy ? [decidedSentence(decidedBy)] : missing
     return said.map((text) => line(`${metric.name} in ${variantName}: ${text}`))
   })
-  return [...recordSentences(decision), ...figures, ...(figures.length > 0 ? [METHODS[method]] : [])]
+  return [
+    ...recordSentences(decision),
+    ...figures,
+    ...guardrailLines(answer),
+    ...(figures.length > 0 ? [METHODS[method]] : []),
+  ]
+}
+
+/** Says of each guardrail and treatment whether the treatment is shown to stay within the margin. */
+function guardrailLines({ metrics }: ReportAnswer): string[] {
+  return metrics
+    .filter(({ role, status }) => role === 'guardrail' && status === 'ready')
+    .flatMap((metric) =>
+      metric.comparisons.map(({ variantName, guardrail, reason }) =>
+        line(`${metric.name} in ${variantName}: ${guardrailText(metric, guardrail, reason)}`),
+      ),
+    )
 }
 
 /** Lists the effects that remain possible, and the warnings. */

@@ -3,10 +3,13 @@ import { fileURLToPath } from 'node:url'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { answer } from '../../server/analysis/answer.ts'
+import type { Outcome } from '../../server/analysis/decide.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
 import { markdownReport } from '../../server/analysis/report.ts'
 import { csvReport } from '../../server/analysis/report-csv.ts'
 import { snakeCased } from '../../server/analysis/snake-case.ts'
+import { codeOf, readDocument } from '../support/documents.ts'
+import { exampleAnswer } from './example.ts'
 import { proportion, run, units } from './run-statistics.ts'
 
 const reportOf = (...given: Parameters<typeof run>) => markdownReport(snakeCased(answer(run(...given))))
@@ -158,6 +161,20 @@ describe('a report as CSV', () => {
     ])
     expect(reportOf(given)).toContain('| US | orders | treatment | 10.00 % | 18.00 % |')
   })
+})
+
+test('the example of docs/decisions-explained.md is the report of its figures, and explains each outcome', () => {
+  const page = readDocument('docs/decisions-explained.md')
+  expect(codeOf(page, '')[0]).toBe(markdownReport(exampleAnswer()))
+  const outcomes: Record<Outcome, true> = {
+    ship: true,
+    stop: true,
+    continue: true,
+    blocked: true,
+    no_difference: true,
+    inconclusive: true,
+  }
+  for (const outcome of Object.keys(outcomes)) expect(page).toContain(`\n| \`${outcome}\` |`)
 })
 
 test('answers that older versions froze have both reports, with nothing left undefined', () => {
