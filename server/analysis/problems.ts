@@ -1,5 +1,5 @@
 import { sum, usersOf } from './counts.ts'
-import { formatP, formatPercent } from './format-figures.ts'
+import { formatPEquation, formatPercent } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
 import type { RatioCheck, SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -25,7 +25,7 @@ export function findProblems(
   else if (ratios.exposed.isMismatch) problems.push(mismatch('exposed', ratios.exposed, ratios, statistics))
   if (ratios.exclusions.isMismatch)
     problems.push(
-      `users are left out of the variants at different rates (p ${formatP(ratios.exclusions.pValue)}), which biases every comparison`,
+      `users are left out of the variants at different rates (${formatPEquation(ratios.exclusions.pValue)}), which biases every comparison`,
     )
   const shares = statistics.periods.at(-1)?.shares ?? {}
   for (const { variantId, variantName, isControl, enabled } of statistics.variants) {
@@ -55,7 +55,7 @@ function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, sta
   const fault =
     check.status === 'unexpected_variant'
       ? 'a variant without a share has users'
-      : `p ${formatP(Math.min(p, check.pValue))}`
+      : formatPEquation(Math.min(p, check.pValue))
   return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
 }
 

@@ -85,7 +85,7 @@ const readDecision = (decision: OlderDecision, nameOf: (id: number) => string): 
   })),
 })
 
-/** An older version says in the decision alone which comparisons are significant. */
+/** Answers of older versions say in the decision alone which comparisons are significant. */
 const readMetric = (metric: OlderMetric, { decision }: OlderAnswer, nameOf: (id: number) => string): ReportMetric => ({
   ...metric,
   margin: metric.margin ?? null,
@@ -97,7 +97,7 @@ const readMetric = (metric: OlderMetric, { decision }: OlderAnswer, nameOf: (id:
       ...comparison,
       variantName: comparison.variantName ?? nameOf(variantId),
       decidedBy: comparison.decidedBy ?? null,
-      verdict: comparison.verdict ?? known?.verdict ?? 'undecided',
+      verdict: known?.verdict ?? comparison.verdict ?? 'undecided',
     }
   }),
 })

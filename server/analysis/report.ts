@@ -1,5 +1,5 @@
 import type { VariantDecision } from './decide.ts'
-import { formatCount, formatP, sentence } from './format-figures.ts'
+import { formatCount, formatPEquation, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
@@ -133,18 +133,16 @@ function userLines(answer: ReportAnswer): string[] {
 function ratio(what: string, { status, isMismatch, pValue, sequentialPValue }: RatioCheck): string {
   if (status === 'no_data') return `no ${what} users yet`
   if (status === 'single_variant') return `${what} users of one variant only`
-  const figures = `p ${equation(pValue)}${sequentialPValue === null ? '' : `, sequential p ${equation(sequentialPValue)}`}`
+  const figures = `${formatPEquation(pValue)}${sequentialPValue === null ? '' : `, sequential ${formatPEquation(sequentialPValue)}`}`
   return isMismatch ? `MISMATCH of the ${what} users (${figures})` : `${what} users as allocated (${figures})`
 }
 
 const rates = ({ status, isMismatch, pValue }: Pick<RatioCheck, 'status' | 'isMismatch' | 'pValue'>) =>
   isMismatch
-    ? `users are EXCLUDED AT DIFFERENT RATES (p ${equation(pValue)})`
+    ? `users are EXCLUDED AT DIFFERENT RATES (${formatPEquation(pValue)})`
     : status === 'ok'
-      ? `excluded at the same rate (p ${equation(pValue)})`
+      ? `excluded at the same rate (${formatPEquation(pValue)})`
       : 'no rates of exclusion to compare'
-
-const equation = (p: number) => (p < 1e-4 ? formatP(p) : `= ${formatP(p)}`)
 
 /** Says how the figures were computed. */
 function computation(answer: ReportAnswer): string[] {
