@@ -45,7 +45,12 @@ const metricResult = z
       .meta({ description: 'Of a proportion, levels and differences are fractions of users: 0.12 is 12 %' }),
     direction: direction.meta({ description: 'The direction that is good' }),
     margin: z
-      .object({ type: z.enum(['relative', 'absolute']), size: z.number() })
+      .object({
+        type: z
+          .enum(['relative', 'absolute'])
+          .meta({ description: 'relative: size is a share of the control; absolute: in the unit of the metric' }),
+        size: z.number().meta({ description: 'The size of the margin: 0.05 is 5 % of the control if relative' }),
+      })
       .optional()
       .meta({
         description:
@@ -164,7 +169,9 @@ export const results = z
     warnings: z
       .array(z.string())
       .meta({ description: 'Sentences to read before the figures; those that block the decision come first' }),
-    sample_ratio: sampleRatios,
+    sample_ratio: sampleRatios.meta({
+      description: 'Whether the variants have as many users as allocated, and exclude users at the same rate',
+    }),
     metrics: z.array(metricResult).meta({ description: 'Primary, secondary and guardrail metrics, in this order' }),
     segments: z
       .array(
