@@ -13,8 +13,8 @@ export type SimulatedRun = {
   users: number
   /** The number of looks, equally spaced in users; another one follows after the end. */
   looks: number
-  /** The probability that an exposure to the second variant is lost. */
-  lost: number
+  /** The probability that an exposure is lost, by variant. */
+  lost: readonly number[]
   /** Users with two ids, bots and overrides are among the users; otherwise everybody is plain and exposed at once. */
   isMixed: boolean
 }
@@ -52,7 +52,7 @@ export function simulate(random: Random, options: SimulatedRun, look: (statistic
     add(person, 1)
   }
   const expose = (person: Person) => {
-    if (!(person.variant === 1 && random.chance(options.lost))) change(person, { isExposed: true })
+    if (!random.chance(options.lost[person.variant] ?? 0)) change(person, { isExposed: true })
   }
   const join = (person: Person, second: Person) => {
     add(second, -1)

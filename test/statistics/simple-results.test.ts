@@ -113,6 +113,52 @@ test('the simple results keep additional fields of a variant', () => {
   expect(variants[0]?.color).toBe('blue')
 })
 
+test('over several periods, rates describe all users, and the comparison is made within periods', () => {
+  // Everybody converts more in the second period, in which the treatment has more users.
+  const periods = [
+    { control: { exposed: 500, converted: 50 }, treatment: { exposed: 500, converted: 50 } },
+    { control: { exposed: 200, converted: 100 }, treatment: { exposed: 800, converted: 400 } },
+  ]
+  const variants = [variant(1, 700, 150, true), variant(2, 1300, 450)]
+  const { variants: pooled, winner } = simpleResults({ ...options, variants })
+  expect(pooled[1]).toMatchObject({ p_value: 0, p_value_text: '< 0.0001', is_significant: true })
+  expect(winner).not.toBeNull()
+  const within = simpleResults({
+    ...options,
+    variants,
+    periods: periods.map(({ control, treatment }) => ({ users: 1000, variants: [control, treatment] })),
+  })
+  expect(within.variants[1]).toMatchObject({
+    conversion_rate: pooled[1]?.conversion_rate,
+    confidence_interval: pooled[1]?.confidence_interval,
+    p_value: 1,
+    is_significant: false,
+    relative_uplift: 0,
+  })
+  expect(within.winner).toBeNull()
+})
+
+test('one period changes nothing, and periods that cannot be compared leave nothing to say', () => {
+  const variants = [variant(1, 100, 10, true), variant(2, 100, 25)]
+  const counts = [
+    { exposed: 100, converted: 10 },
+    { exposed: 100, converted: 25 },
+  ]
+  const plain = simpleResults({ ...options, variants })
+  expect(simpleResults({ ...options, variants, periods: [{ users: 200, variants: counts }] })).toEqual(plain)
+  const [control, treatment] = counts as [(typeof counts)[0], (typeof counts)[0]]
+  const none = { exposed: 0, converted: 0 }
+  const apart = [
+    { users: 100, variants: [control, none] },
+    { users: 100, variants: [none, treatment] },
+  ]
+  expect(simpleResults({ ...options, variants, periods: apart }).variants[1]).toMatchObject({
+    p_value: 1,
+    is_significant: false,
+    relative_uplift: null,
+  })
+})
+
 test('the simple results of an experiment without variants are an error', () => {
   expect(() => simpleResults({ ...options, variants: [] })).toThrow('An experiment without variants has no results')
   expect(() => simpleResults({ ...options, variants: [] })).toThrow(RangeError)
