@@ -8,7 +8,7 @@ import { comparison } from './comparison-schema.ts'
 import { decision } from './decision-schema.ts'
 import { variantResult, winner } from './documented-schema.ts'
 import { figure, interval, variantName } from './part-schema.ts'
-import { sampleRatios } from './sample-ratio-schema.ts'
+import { sampleRatios } from './ratio-schema.ts'
 
 const level = z
   .object({
