@@ -39,7 +39,8 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
     experiment_id: experimentId,
     is_locked: isLocked,
     is_ready: items.every(({ is_met }) => is_met),
-    plan,
+    // Plans that earlier versions stored name no rule: such runs exclude crossovers.
+    plan: { ...plan, crossovers: plan.crossovers ?? 'exclude' },
     items,
     planner,
   }

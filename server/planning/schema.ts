@@ -220,11 +220,7 @@ export const checklist = z
       exposure: z.enum(['on_check', 'on_report']),
       planned_users: z.int().nullable(),
       planned_effect: figure,
-      crossovers: crossoverRule.optional().meta({
-        description:
-          'exclude: users who met two variants are left out. first: they count under the variant first assigned. ' +
-          'Absent in runs that versions before 0.2 froze: exclude',
-      }),
+      crossovers: crossoverRule,
       tuning: z.number().meta({ description: 'N*: the number of users at which the sequential interval is tightest' }),
       primary_metrics: z.array(z.object({ key: z.string(), version: z.int() })),
     }),

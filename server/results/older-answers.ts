@@ -28,6 +28,8 @@ export function completed(sent: SentAnswer): SentAnswer {
   return {
     started_at: null,
     ended_at: null,
+    // Earlier versions always left crossovers out.
+    crossover_rule: 'exclude',
     ...older,
     decision: {
       next_look_at_users: null,

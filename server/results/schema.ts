@@ -145,10 +145,9 @@ export const results = z
       .int()
       .nullable()
       .meta({ description: 'Planned number of users of all variants; null if none is planned' }),
-    crossover_rule: crossoverRule.optional().meta({
+    crossover_rule: crossoverRule.meta({
       description:
-        'exclude: users who met two variants are left out. first: they count under the variant first assigned. ' +
-        'Absent in answers that versions before 0.2 froze: exclude',
+        'exclude: users who met two variants are left out. first: they count under the variant first assigned',
     }),
     engine_version: z.string().meta({ description: 'Version of the rules by which the answer was computed' }),
     seen_event_types: z
