@@ -24,6 +24,7 @@ export function findWarnings(
     ...periodWarnings(statistics),
     ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
     ...seenWarnings(statistics, metrics),
+    ...computingWarnings(metrics),
     ...methodWarnings(statistics),
   ]
 }
@@ -105,6 +106,11 @@ function metricWarnings({ metrics }: RunStatistics, result: MetricResult): strin
   const reasons = [...new Set(comparisons.flatMap(({ reason }) => reason ?? []))]
   return [...(metric ? valueWarnings(metric, result) : []), ...reasons.map((reason) => `${name}: ${sentence(reason)}`)]
 }
+
+const computingWarnings = (metrics: readonly MetricResult[]): string[] =>
+  metrics
+    .filter(({ status }) => status === 'computing')
+    .map(({ key }) => `Metric ${key} is being computed from what was recorded before; it is left out until then.`)
 
 function methodWarnings({ question, hasEnded }: RunStatistics): string[] {
   const warnings: string[] = []
