@@ -38,8 +38,10 @@ export async function lookAt(
   if (run.frozen_at) return statistics
   const reached = recordable(statistics, at.toISOString())
   const isFirst = lastRunningLook(statistics.looks) === null
+  // The first running look of a run with past days waits for their replay.
+  const hasPast = isFirst && (statistics.days ?? 0) >= 1
   if (!replays || !reached.running)
-    return store(orm, run.id, statistics, isFirst ? { ...reached, running: null } : reached)
+    return store(orm, run.id, statistics, hasPast ? { ...reached, running: null } : reached)
   const replayed = await replayDays(em, query, statistics, timeZone)
   const withPast = { ...statistics, looks: addPast(statistics.looks, replayed) }
   return store(orm, run.id, withPast, recordable(withPast, at.toISOString()), isFirst ? replayed : [])

@@ -1,6 +1,7 @@
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
 import { documented } from './documented.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
+import { formatPercent } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
 import type {
   CrossoverRule,
@@ -94,6 +95,7 @@ function exclusionCounts(units: readonly UnitCounts[]): Record<ExclusionCount, n
 
 const DEPARTURES: Record<Departure, (question: Question) => string> = {
   method: ({ method }) => `by a ${method} analysis`,
+  confidence_level: ({ confidenceLevel }) => `at a confidence level of ${formatPercent(confidenceLevel)}`,
   crossovers: ({ crossovers }) => (crossovers === 'first' ? 'with crossovers' : 'without crossovers'),
   users: () => 'of some users only',
   segment: () => 'of one segment',

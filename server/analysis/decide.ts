@@ -1,7 +1,7 @@
-import { totalUsers, usersOf } from './counts.ts'
+import { usersOf } from './counts.ts'
 import { formatCount, sentence } from './format-figures.ts'
 import { isFutile } from './futility.ts'
-import { nextLookAt, type Reading, readingsOf } from './looks.ts'
+import { completeUsers, nextLookAt, type Reading, readingsOf } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
 import { findProblems } from './problems.ts'
 import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
@@ -73,7 +73,7 @@ export function decideRun(
     return { variantId, variantName, ...withRecord(recorded, reached, own) }
   })
   const decision: Decision = {
-    ...overall(metrics, variants, problems),
+    ...overall(statistics, metrics, variants, problems),
     daysLeft: daysLeft(statistics),
     nextLookAtUsers: statistics.hasEnded ? null : nextLookAt(statistics),
     variants,
@@ -134,8 +134,7 @@ function decideTreatment(
   const primaries = judged.filter(({ role }) => role === 'primary')
   const waiting = open.map((one) => describeOpen(statistics, metrics, one))
   if (!isOver(statistics, readings, judged)) {
-    const left = describeTimeLeft(statistics)
-    return { outcome: 'continue', reasons: [...primaries.map(say), ...waiting, ...(left ? [left] : [])] }
+    return { outcome: 'continue', reasons: [...primaries.map(say), ...waiting] }
   }
   return atEnd(statistics, metrics, judged, waiting)
 }
@@ -147,7 +146,7 @@ const isWithoutEvents = (metrics: readonly MetricResult[], { key, variantId }: J
 
 const hasPlannedUsers = (statistics: RunStatistics) => {
   const { plannedUsers } = statistics.question
-  return statistics.hasEnded || (plannedUsers !== null && totalUsers(statistics) >= plannedUsers)
+  return statistics.hasEnded || (plannedUsers !== null && completeUsers(statistics) >= plannedUsers)
 }
 
 const isOver = (statistics: RunStatistics, readings: readonly Reading[], judged: readonly Judged[]) =>
@@ -197,6 +196,7 @@ const contradiction = ({ outcome, at }: RecordedDecision) =>
   `The decision of ${at} was to ${outcome}; later looks contradict it significantly, so the effect has changed.`
 
 function overall(
+  statistics: RunStatistics,
   metrics: readonly MetricResult[],
   variants: readonly VariantDecision[],
   problems: readonly string[],
@@ -211,6 +211,7 @@ function overall(
   const reasons = [...new Set(variants.flatMap((variant) => variant.reasons))]
   const outcomes = new Set(variants.map(({ outcome }) => outcome))
   // Without a variant that goes on, harm weighs least: the others say what is known of the rest.
+  const left = outcomes.has('continue') ? describeTimeLeft(statistics) : null
   const outcome = (['continue', 'inconclusive', 'no_difference', 'stop'] as const).find((one) => outcomes.has(one))
   const last =
     variants
@@ -222,7 +223,7 @@ function overall(
   return {
     ...none,
     outcome: outcome ?? 'continue',
-    reasons,
+    reasons: left === null ? reasons : [...reasons, left],
     decidedAt: decidedBy?.decidedAt ?? null,
     decidedUsers: decidedBy?.decidedUsers ?? null,
   }
@@ -260,8 +261,9 @@ function findMissing(
   const { question } = statistics
   if (metrics.some(({ role, status }) => role === 'primary' && status === 'computing'))
     return 'a primary metric is still being computed'
-  const total = totalUsers(statistics)
+  const total = completeUsers(statistics)
   if (question.method === 'sequential') {
+    if (statistics.hasEnded && total > 0) return null
     const counts = usersOf(statistics).map(({ count }) => count)
     const compared = counts.filter((count) => count > 0)
     return counts.length < 2 || compared.length < 2 || Math.min(...compared) < LEAST_USERS

@@ -1,6 +1,6 @@
 import { efficacyBounds } from '../statistics/group-sequential.ts'
 import { analyseMetric } from './compare.ts'
-import { totalUsers } from './counts.ts'
+import { sum, totalUsers } from './counts.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import type { Look, LookFigures, RunStatistics } from './statistics.ts'
 
@@ -42,9 +42,9 @@ export function readingsOf(statistics: RunStatistics, metrics: readonly MetricRe
     fractions: ascending(shares.slice(0, index + 1)),
     isFinal: look.planned === count,
   }))
-  const due = isTrusted ? dueLook(statistics, count, recorded.at(-1)?.planned ?? 0) : null
+  const due = isTrusted && hasData(metrics) ? dueLook(statistics, count, recorded.at(-1)?.planned ?? 0) : null
   if (due === null) return readings
-  const users = totalUsers(statistics)
+  const users = completeUsers(statistics)
   const fractions = ascending([...shares, shareOf(statistics, users)])
   const figures = plannedFigures(statistics, metrics, nominalAlpha(fractions, statistics.question.confidenceLevel))
   const look = { at: '', users, planned: due, figures }
@@ -66,12 +66,24 @@ function ascending(shares: readonly number[]): number[] {
   })
 }
 
+/** Tells whether a primary metric can be compared at all: a look at nothing would be the only look of a fixed analysis. */
+const hasData = (metrics: readonly MetricResult[]) =>
+  metrics.some(({ role, comparisons }) => role === 'primary' && comparisons.some(({ status }) => status !== 'no_data'))
+
+/** Counts the users whose windows are over in all primary metrics and guardrails. */
+export function completeUsers(statistics: RunStatistics): number {
+  const deciding = statistics.metrics.filter(({ role }) => role !== 'secondary')
+  const immature = deciding.map((metric) => sum(Object.values(metric.immature)))
+  return totalUsers(statistics) - Math.max(0, ...immature)
+}
+
 /** Returns the number of the planned look that is due; null where none is. */
 function dueLook(statistics: RunStatistics, count: number, last: number): number | null {
   const { plannedUsers } = statistics.question
-  const users = totalUsers(statistics)
-  if (last >= count || users === 0) return null
-  if (statistics.hasEnded) return count
+  const users = completeUsers(statistics)
+  if (last >= count || totalUsers(statistics) === 0) return null
+  // After the end, a look waits for the windows of the last users.
+  if (statistics.hasEnded) return users === totalUsers(statistics) || statistics.state === 'frozen' ? count : null
   if (plannedUsers === null) return null
   const reached = Math.min(count, Math.floor((users * count) / plannedUsers + 1e-9))
   return reached > last ? reached : null

@@ -28,13 +28,18 @@ const SAID = {
 }
 
 /** Describes a comparison: "Revenue per user is 4 % higher in blue (95 % interval -1 % to +9 %): not significant yet." */
-export function describeJudged(statistics: RunStatistics, metrics: readonly MetricResult[], judged: Judged): string {
+export function describeJudged(
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  judged: Judged,
+  isLast = false,
+): string {
   const found = find(metrics, judged)
   if (!found) return ''
   const { metric, comparison } = found
   const verdict = verdictOf(judged)
-  const isOver = statistics.hasEnded && verdict === 'undecided'
-  if (comparison.reason && verdict === 'undecided')
+  const isOver = verdict === 'undecided' && (statistics.hasEnded || isLast)
+  if (comparison.reason && verdict === 'undecided' && (comparison.pValue === null || comparison.gate))
     return `${metric.name} cannot be judged in ${comparison.variantName}: ${comparison.reason}.`
   const { method, confidenceLevel } = statistics.question
   return upliftSentence(
@@ -72,7 +77,7 @@ export function describeRemainder(
   judged: Judged,
 ): { text: string; isExcluded: boolean } {
   const found = find(metrics, judged)
-  const described = describeJudged(statistics, metrics, judged)
+  const described = describeJudged(statistics, metrics, judged, true)
   if (!found) return { text: described, isExcluded: false }
   const own = statistics.metrics.find(({ key }) => key === judged.key)
   const effect = statistics.question.plannedEffect ?? own?.minimumDetectableEffect ?? null
@@ -92,7 +97,9 @@ export function describeRemainder(
     ...(upper >= effect ? [`up to ${bound(upper)}`] : []),
     ...(lower <= -effect ? [`down to ${bound(lower)}`] : []),
   ]
-  const more = usersToTell(totalUsers(statistics), { lower, upper }, effect)
+  const estimate =
+    (statistics.question.method === 'sequential' ? found.comparison.uplift?.value : judged.figures?.uplift) ?? 0
+  const more = usersToTell(totalUsers(statistics), estimate, (upper - lower) / 2, effect)
   return {
     text: `${described} Effects ${possible.join(' and ')} remain possible; about ${formatCount(more)} more users would tell.`,
     isExcluded: false,
@@ -101,12 +108,11 @@ export function describeRemainder(
 
 /**
  * Estimates how many more users make the interval so narrow that it excludes either 0 or the effect, if the estimate
- * stays at the middle of the interval: the half width falls with the square root of the number of users.
+ * stays: the half width falls with the square root of the number of users.
  */
-function usersToTell(users: number, { lower, upper }: { lower: number; upper: number }, effect: number): number {
-  const estimate = Math.abs(lower + upper) / 2
-  const needed = Math.max(estimate, effect - estimate)
-  const more = users * (((upper - lower) / 2 / needed) ** 2 - 1)
+function usersToTell(users: number, estimate: number, halfWidth: number, effect: number): number {
+  const needed = Math.max(Math.abs(estimate), effect - Math.abs(estimate))
+  const more = users * ((halfWidth / needed) ** 2 - 1)
   return Number(Math.max(1, more).toPrecision(2))
 }
 

@@ -160,14 +160,16 @@ function findCauses(statistics: RunStatistics, of: Count): Cause[] {
     const periods = periodsOf(statistics, suspect.counts, of)
     const test = sampleRatioOverPeriods(periods)
     const pValue = Math.min(1, test.pValue * suspects.length)
-    if (test.status === 'no_data' || !(pValue < MISMATCH_THRESHOLD)) return []
+    const others = withoutUsersOf(statistics, suspect)
+    // A value that all users have explains nothing.
+    if (test.status === 'no_data' || !(pValue < MISMATCH_THRESHOLD) || others.every((row) => row[of] === 0)) return []
     return [
       {
         by: suspect.by,
         value: suspect.value,
         of: of === 'drawn' ? 'assigned' : 'exposed',
         pValue,
-        explainsAll: !sampleRatioOverPeriods(periodsOf(statistics, withoutUsersOf(statistics, suspect), of)).isMismatch,
+        explainsAll: !sampleRatioOverPeriods(periodsOf(statistics, others, of)).isMismatch,
         variants: expectations(statistics, periods),
       },
     ]

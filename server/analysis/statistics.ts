@@ -92,6 +92,7 @@ export type Question = {
 /** A departure from the plan. `answer.ts` has a phrase for each. */
 export type Departure =
   | 'method'
+  | 'confidence_level'
   | 'crossovers'
   | 'users'
   | 'segment'

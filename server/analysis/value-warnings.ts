@@ -71,7 +71,11 @@ function capWarnings(metric: MetricStatistics): string[] {
 /** @param users the counted users */
 function windowWarnings({ name, immature, observed }: MetricStatistics, users: number): string[] {
   const late = sum(Object.values(immature))
-  if (observed === null || late === 0) return []
+  if (late === 0) return []
+  if (observed === null)
+    return [
+      `The window of ${formatCount(late)} of ${formatCount(users)} users in ${name} is not over: their figures are not complete. Ask with complete_windows for the others only.`,
+    ]
   return [
     `${formatCount(late)} of ${formatCount(users + late)} users are not counted in ${name} yet, because their window is not over.`,
   ]

@@ -176,9 +176,10 @@ function reject(family: readonly Member[], moments: readonly Moment[], stepsDown
 }
 
 function decidedAs({ figure }: Moment, figures: LookFigures, pValue: number, threshold: number): DecidedBy {
-  if (figure !== 'bayesian.probability_better') return { figure, value: pValue, threshold }
+  const rounded = (share: number) => Number(share.toPrecision(12))
+  if (figure !== 'bayesian.probability_better') return { figure, value: pValue, threshold: rounded(threshold) }
   const probability = figures.probabilityBetter ?? 0.5
-  return { figure, value: probability, threshold: probability >= 0.5 ? 1 - threshold / 2 : threshold / 2 }
+  return { figure, value: probability, threshold: rounded(probability >= 0.5 ? 1 - threshold / 2 : threshold / 2) }
 }
 
 /** Describes an undecided comparison: its figure, and the threshold that the smallest p-value of its family must meet. */

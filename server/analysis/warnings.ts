@@ -1,11 +1,14 @@
 import { exposedOf, sum } from './counts.ts'
-import { formatPercent, sentence } from './format-figures.ts'
+import { formatCount, formatFigure, formatPEquation, formatPercent, sentence } from './format-figures.ts'
 import { KINDS } from './kinds.ts'
 import type { MetricResult } from './metric-result.ts'
 import { NOTABLE_SHARE } from './problems.ts'
 import { ratioWarnings, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics, UnitCounts } from './statistics.ts'
 import { seenWarnings, valueWarnings } from './value-warnings.ts'
+
+/** The p-value below which a difference before exposure is reported. */
+const NOTABLE_IMBALANCE = 1e-4
 
 /** Finds what a reader should know before the figures, and what does not block the decision. */
 
@@ -24,6 +27,7 @@ export function findWarnings(
     ...periodWarnings(statistics),
     ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
     ...seenWarnings(statistics, metrics),
+    ...metrics.flatMap(balanceWarnings),
     ...computingWarnings(metrics),
     ...methodWarnings(statistics),
   ]
@@ -107,16 +111,32 @@ function metricWarnings({ metrics }: RunStatistics, result: MetricResult): strin
   return [...(metric ? valueWarnings(metric, result) : []), ...reasons.map((reason) => `${name}: ${sentence(reason)}`)]
 }
 
+/** Warns of variants that differed before exposure, which no treatment explains. */
+const balanceWarnings = ({ name, comparisons }: MetricResult): string[] =>
+  comparisons.flatMap(({ balance, variantName, difference, cuped }) => {
+    if (!balance || !(balance.pValue < NOTABLE_IMBALANCE)) return []
+    const now = cuped ? ` Adjusted by it, the difference is ${formatFigure(difference ?? 0)}` : ''
+    const before = cuped ? `, without ${formatFigure(cuped.unadjusted.difference ?? 0)}.` : ''
+    return [
+      `${name} differed between ${variantName} and the control already before exposure, by ${formatFigure(balance.difference)} (${formatPEquation(balance.pValue)}): look whether the draw or the exposure is biased.${now}${before}`,
+    ]
+  })
+
 const computingWarnings = (metrics: readonly MetricResult[]): string[] =>
   metrics
     .filter(({ status }) => status === 'computing')
     .map(({ key }) => `Metric ${key} is being computed from what was recorded before; it is left out until then.`)
 
-function methodWarnings({ question, hasEnded }: RunStatistics): string[] {
+function methodWarnings({ question, hasEnded, looks }: RunStatistics): string[] {
   const warnings: string[] = []
   if (question.method === 'bayesian' && question.plannedUsers === null)
     warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
-  if (question.method === 'fixed' && !hasEnded)
+  const last = looks.findLast(({ planned }) => planned !== null)
+  if (last)
+    warnings.push(
+      `The figures below are those of now. The decision rests on the planned look at ${formatCount(last.users)} users, whose figures its reasons give.`,
+    )
+  if (question.method === 'fixed' && !hasEnded && !last)
     warnings.push(
       'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',
     )

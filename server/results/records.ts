@@ -7,7 +7,7 @@ import { keyOfType } from './specs.ts'
 /** Reads the looks and decisions that the alert monitor recorded of a run. */
 
 /** The confidence level by which decisions are recorded. */
-const RECORDED_LEVEL = 0.95
+export const RECORDED_LEVEL = 0.95
 /** The primary metric of an experiment that has none attached. */
 const DEFAULT_KEY = keyOfType('conversion')
 

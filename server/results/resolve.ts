@@ -10,6 +10,7 @@ import { RunMetric } from '../totals/entity.ts'
 import { findFrozen } from './frozen.ts'
 import { declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
 import { type GetResults, getResults } from './question-schema.ts'
+import { RECORDED_LEVEL } from './records.ts'
 import { findMeasuredTypes } from './register.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 
@@ -149,6 +150,7 @@ function questionOf(experiment: Experiment, run: Run | null, input: GetResults, 
   const completeWindows = input.complete_windows ?? isComplete
   const departures: Record<Exclude<Departure, 'after_freezing'>, boolean> = {
     method: method !== plan.method,
+    confidence_level: input.confidence_level !== RECORDED_LEVEL,
     crossovers: crossovers !== plannedRule,
     users: where != null && Object.keys(where).length > 0,
     segment: segment_id != null,
