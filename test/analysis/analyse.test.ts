@@ -61,7 +61,10 @@ describe('a decision', () => {
     expect(early).toMatchObject({
       outcome: 'continue',
       daysLeft: 5,
-      reasons: ['The planned size is not reached: 2,000 of 3,000 users.'],
+      reasons: [
+        'The planned size is not reached: 2,000 of 3,000 users.',
+        'About 5 more days to the planned 3,000 users at the traffic so far.',
+      ],
     })
     expect(decided({ metrics, question: { method: 'fixed', plannedUsers: 2000 } })).toMatchObject({
       outcome: 'ship',

@@ -135,7 +135,10 @@ describe('a group sequential analysis', () => {
     )
     expect(looks[0]?.decision).toMatchObject({
       outcome: 'continue',
-      reasons: ['The first planned look is at 2,000 users: 1,800 so far.'],
+      reasons: [
+        'The first planned look is at 2,000 users: 1,800 so far.',
+        expect.stringMatching(/^About 2 more days to the next planned look at 2,000 users/),
+      ],
       nextLookAtUsers: 2000,
     })
     expect(looks[1]?.decision).toMatchObject({ outcome: 'ship', nextLookAtUsers: 4000 })

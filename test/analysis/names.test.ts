@@ -16,7 +16,7 @@ test('an answer names each variant beside its id: in decisions, metrics, segment
   const lost = units(TREATMENT, { users: 200 })
   const given = answer(
     run({
-      units: [units(CONTROL), lost],
+      units: [units(CONTROL, { users: 2000 }), units(TREATMENT, { users: 1200 })],
       suspects: [{ by: 'day', value: '2026-01-01', counts: [units(CONTROL), lost] }],
       metrics: [orders],
       segments: [{ value: 'US', units: [units(CONTROL), lost], metrics: [{ key: 'orders', sums: orders.sums }] }],
