@@ -2,8 +2,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { createRandom, type Random } from '../../lab/random.ts'
 import type { Loose } from '../../support/api.ts'
 import type { ClockedApp } from '../../totals/set-clock.ts'
+import { actInWhole, WHOLE, WHOLE_SETTINGS, WHOLE_SHARES } from './whole.ts'
 
-/** Simulates two experiments over the same users, with known effects. All events are sent over HTTP in random order. */
+/** Simulates three experiments over the same users, with known effects. All events are sent over HTTP in random order. */
 
 const HOUR = 3_600_000
 const DAY = 24 * HOUR
@@ -17,6 +18,8 @@ export type Simulation = {
   steady: { id: number; variants: Variants }
   /** An experiment with two allocation periods. */
   moved: { id: number; variants: Variants }
+  /** An experiment that is decided on: see `WHOLE`. */
+  whole: { id: number; variants: Variants }
   metrics: Record<string, number>
   ended: number
 }
@@ -70,6 +73,8 @@ export async function simulate(app: ClockedApp): Promise<Simulation> {
         role: index === 0 ? 'primary' : index < 8 ? 'secondary' : 'guardrail',
       })),
     })
+  const whole = await makeWhole(app)
+  const experiments = [steady, moved, whole]
   const events: Loose[] = []
   const record = (user_id: string, type: string, at: number, properties: object | null, tag: number | null = null) =>
     events.push({
@@ -85,27 +90,37 @@ export async function simulate(app: ClockedApp): Promise<Simulation> {
   await send(app, events.splice(0), random)
 
   await app.setClock(BEGINNING)
-  for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/start`)
+  for (const { id } of experiments) await api.ok('POST', `/api/experiments/${id}/start`)
   let clock = BEGINNING
+  const others = createRandom(2027)
   const expose = async (user: number) => {
     clock += 11 * 60_000
     await app.setClock(clock)
     // Every fortieth user checks twice: the first id becomes an alias of the second.
     let variant: number | undefined
+    let first: number | undefined
     for (const user_id of user % 40 === 7 ? [`visitor ${user}`, `user ${user}`] : [`user ${user}`]) {
+      // Two assignments at one time would leave open which is the first.
+      if (first !== undefined) await app.setClock(clock + 60_000)
       const { eligible_experiment_ids } = await api.ok('POST', '/api/experiments/check-eligibility', {
         user_id,
-        experiment_ids: [steady.id, moved.id],
+        experiment_ids: experiments.map(({ id }) => id),
         attributes: { plan: user % 3 === 0 ? 'gold' : 'free', country_code: user % 2 === 0 ? 'US' : 'DE' },
       })
       variant = eligible_experiment_ids[steady.id]?.variant_id
+      first ??= eligible_experiment_ids[whole.id]?.variant_id
     }
+    const name = Object.keys(whole.variants).find((key) => whole.variants[key] === first) ?? 'control'
+    actInWhole(others, `user ${user}`, clock, name, record)
     const effect = variant === steady.variants.green ? GREEN_EFFECT : 1
     act(random, `user ${user}`, clock, 11 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
   }
-  for (let user = 0; user < USERS / 2; user++) await expose(user)
-  await api.allocate(moved, { control: 20, blue: 40, green: 40 })
-  for (let user = USERS / 2; user < USERS; user++) await expose(user)
+  for (let user = 0; user < USERS; user++) {
+    if (user === USERS / 2) await api.allocate(moved, { control: 20, blue: 40, green: 40 })
+    const allocated = WHOLE_SHARES.find(([from]) => from === user && user > 0)
+    if (allocated) await api.allocate(whole, allocated[1])
+    await expose(user)
+  }
   for (let user = 7; user < USERS; user += 40)
     await api.ok('POST', '/api/users/alias', { alias_id: `visitor ${user}`, user_id: `user ${user}` })
 
@@ -118,11 +133,22 @@ export async function simulate(app: ClockedApp): Promise<Simulation> {
   ]
   await app.setClock(ended)
   await send(app, before, random)
-  for (const { id } of [steady, moved]) await api.ok('POST', `/api/experiments/${id}/complete`)
+  for (const { id } of experiments) await api.ok('POST', `/api/experiments/${id}/complete`)
   await app.setClock(ended + 15 * DAY)
   await send(app, [...after, ...late], random)
   await waitUntilExportable(app)
-  return { steady, moved, metrics, ended }
+  return { steady, moved, whole, metrics, ended }
+}
+
+async function makeWhole({ api }: ClockedApp) {
+  const whole = await api.makeExperiment(WHOLE_SHARES[0]?.[1], WHOLE_SETTINGS)
+  const metrics: object[] = []
+  for (const [key, { role, definition }] of Object.entries(WHOLE)) {
+    const { id } = await api.ok('POST', '/api/metrics', { key, name: key, definition })
+    metrics.push({ metric_id: id, role })
+  }
+  await api.ok('PUT', `/api/experiments/${whole.id}/metrics`, { metrics })
+  return whole
 }
 
 /** Waits until exports hold all events: an open transaction anywhere in the cluster holds the newest ones back. */

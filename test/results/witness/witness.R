@@ -1,11 +1,14 @@
 # Computes an experiment's results from its exported events and assignments with base R. The script shares no code with the
 # platform, so it is an independent implementation of the documented statistics.
-# Input: a folder with events.csv and assignments.csv as exported, and questions.csv with one metric per line.
+# Input: a folder with events.csv and assignments.csv as exported, and questions.csv with one metric per line; the file with
+# the rules of decisions. Questions with a role are decided on, case by case.
 # Output: lines "question;variant;figure;value".
 folder <- commandArgs(trailingOnly = TRUE)[1]
 events <- read.csv(file.path(folder, "events.csv"), colClasses = "character", na.strings = "")
 assignments <- read.csv(file.path(folder, "assignments.csv"), colClasses = "character", na.strings = "")
 questions <- read.csv(file.path(folder, "questions.csv"), colClasses = "character", na.strings = "", quote = "'")
+
+source(commandArgs(trailingOnly = TRUE)[2])
 
 ms <- function(text) round(as.numeric(as.POSIXct(text, format = "%Y-%m-%dT%H:%M:%OSZ", tz = "UTC")) * 1000)
 property <- function(json, name) {
@@ -31,17 +34,17 @@ experiment <- questions$experiment[1]
 HOUR <- 3600000
 put <- function(question, variant, figure, value) cat(question, variant, figure, format(value, digits = 17), "\n", sep = ";")
 
-# One row per exposed person: the first exposure and its variant. A person with two variants is a crossover and left out.
-people <- function(known) {
+# One row per exposed person: the first exposure, and the period and variant of the first assignment. A person with two
+# variants is a crossover: left out, or (rule "first") counted under the variant first assigned.
+people <- function(known, rule) {
   rows <- known[order(known$assigned, known$user_id), ]
   seen <- rows[!is.na(rows$exposed), ]
-  first <- rows[!duplicated(rows$person_id), c("person_id", "period", "plan", "country_code")]
+  first <- rows[!duplicated(rows$person_id), c("person_id", "period", "variant_id", "plan", "country_code")]
   exposed <- tapply(seen$exposed, seen$person_id, min)
   variants <- tapply(seen$variant_id, seen$person_id, function(v) length(unique(v)))
-  variant <- tapply(seen$variant_id, seen$person_id, function(v) v[1])
   first$exposed <- exposed[first$person_id]
-  first$variant <- variant[first$person_id]
-  first[!is.na(first$exposed) & variants[first$person_id] == 1, ]
+  first$variant <- first$variant_id
+  first[!is.na(first$exposed) & (rule == "first" | variants[first$person_id] == 1), ]
 }
 
 # Adds up a part of a metric per person, over the events in [from, until).
@@ -78,7 +81,7 @@ comparison <- function(N, vN, D, vD, c, df, level) {
   t <- N / sqrt(vN)
   critical <- qt((1 + level) / 2, df)
   list(difference = N, vN = vN, standard_error = sqrt(vN), p_value = 2 * pt(-abs(t), df),
-    lower = N - critical * sqrt(vN), upper = N + critical * sqrt(vN), uplift = N / abs(D))
+    lower = N - critical * sqrt(vN), upper = N + critical * sqrt(vN), uplift = N / abs(D), effect = c(D = D, vD = vD, c = c, df = df))
 }
 
 # Computes level and variance of a variant over strata, and the variant's term of the Welch-Satterthwaite degrees of freedom.
@@ -98,7 +101,7 @@ over_strata <- function(units, y, x, theta, variant, strata, weights) {
 }
 
 # Compares rates that no covariate adjusts: by the score test, or exactly where an expected count is below 5.
-compare_rates <- function(counts, weights, vN_welch, N, D) {
+compare_rates <- function(counts, weights, vN_welch, N, D, vD, level) {
   xc <- counts$xc; nc <- counts$nc; xt <- counts$xt; nt <- counts$nt
   p <- (xc + xt) / (nc + nt)
   score <- sum(weights^2 * p * (1 - p) * (1 / nc + 1 / nt))
@@ -108,8 +111,10 @@ compare_rates <- function(counts, weights, vN_welch, N, D) {
     expected <- sum(nt * p)
     if ((sum(xt) - expected) * N < 0) 1 else mantelhaen.test(table, exact = TRUE)$p.value
   }
-  list(difference = N, vN = max(vN_welch, score), standard_error = sqrt(score), z = z,
-    p_value = if (is_small(counts, weights)) exact else 2 * pnorm(-abs(z)), uplift = N / abs(D))
+  vN <- max(vN_welch, score)
+  spread <- qnorm((1 + level) / 2) * sqrt(vN)
+  list(difference = N, vN = vN, standard_error = sqrt(score), z = z, lower = max(-1, N - spread), upper = min(1, N + spread),
+    p_value = if (is_small(counts, weights)) exact else 2 * pnorm(-abs(z)), uplift = N / abs(D), effect = c(D = D, vD = vD, c = -vD, df = Inf))
 }
 
 effective <- function(n, weights) 1 / sum(weights^2 / n)
@@ -163,7 +168,7 @@ compare_means <- function(units, y, x, treatment, control, level, covariate, bin
   t0 <- over_strata(units, y, x, theta, treatment, strata, weights)
   vN <- variance_of_difference(c0$parts, t0$parts)
   welch <- t0$variance + c0$variance
-  if (binary && theta == 0) result <- compare_rates(cells, share, welch, t0$level - c0$level, c0$plain)
+  if (binary && theta == 0) result <- compare_rates(cells, share, welch, t0$level - c0$level, c0$plain, c0$own, level)
   else result <- comparison(t0$level - c0$level, vN, c0$plain, c0$own, -c0$cov, welch^2 / (t0$df + c0$df), level)
   if (binary) {
     result$beta <- beta_posterior(cells, share)
@@ -171,7 +176,7 @@ compare_means <- function(units, y, x, treatment, control, level, covariate, bin
   }
   if (theta != 0) {
     own <- function(side) lapply(side$parts, function(p) list(n = p$n, variance = p$own))
-    plain <- if (binary) compare_rates(cells, share, t0$own + c0$own, 1, 1)$vN else variance_of_difference(own(c0), own(t0))
+    plain <- if (binary) compare_rates(cells, share, t0$own + c0$own, 1, 1, 1, level)$vN else variance_of_difference(own(c0), own(t0))
     result$theta <- theta
     result$reduction <- 1 - vN / plain
   }
@@ -212,7 +217,7 @@ compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covar
     vN <- variance_of_difference(part(control, variance), part(treatment, variance))
     df <- welch^2 / (variance(treatment)^2 / (n(treatment) - 1) + variance(control)^2 / (n(control) - 1))
     plain <- mu(control)
-    result <- comparison(unname(ratio(treatment) - ratio(control)), vN, unname(plain[1] / plain[2]), own(control), 0, df, level)
+    result <- comparison(unname(ratio(treatment) - ratio(control)), vN, unname(plain[1] / plain[2]), own(control), -drop(post(control) %*% S(control) %*% gradient(control)) / n(control), df, level)
     result$theta <- theta
     result$reduction <- 1 - vN / variance_of_difference(part(control, own), part(treatment, own))
     return(result)
@@ -234,28 +239,39 @@ compare_ratios <- function(units, m, d, mp, dp, treatment, control, level, covar
   c0 <- side(control); t0 <- side(treatment)
   welch <- t0$variance + c0$variance
   vN <- variance_of_difference(c0$parts, t0$parts)
-  comparison(t0$level - c0$level, vN, c0$level, c0$variance, 0, welch^2 / (t0$df + c0$df), level)
+  comparison(t0$level - c0$level, vN, c0$level, c0$variance, -c0$variance, welch^2 / (t0$df + c0$df), level)
 }
 
-compare_quantiles <- function(units, recorded, q, treatment, control, p, level) {
+# A quantile of events with users as clusters. Where ties make both order statistics equal, the band is doubled.
+quantile_of <- function(chosen, p, z) {
+  values <- sort(chosen$value)
+  n <- length(values)
+  at <- function(f) values[min(max(ceiling(n * f - 1e-9), 1), n)]
+  spread <- z * sqrt(p * (1 - p) / n)
+  if (n == 0 || p - spread <= 0 || p + spread >= 1) return(list(level = if (n == 0) NA else at(p), variance = NA, n = 0))
+  wide <- 1
+  while (at(p - wide * spread) == at(p + wide * spread) && p - 2 * wide * spread > 0 && p + 2 * wide * spread < 1) wide <- 2 * wide
+  J <- tapply(chosen$value <= at(p), chosen$person_id, sum)
+  K <- tapply(chosen$value, chosen$person_id, length)
+  cluster <- var(J - sum(J) / sum(K) * K) / mean(K)^2 / length(K)
+  se <- (at(p + wide * spread) - at(p - wide * spread)) / (2 * wide * z) * sqrt(cluster / (p * (1 - p) / n))
+  list(level = at(p), variance = if (se > 0) se^2 else NA, n = length(K))
+}
+
+# Compares quantiles of periods, weighted by the users of the periods in which both quantiles have an error.
+compare_quantiles <- function(units, recorded, treatment, control, p, level) {
   z <- qnorm((1 + level) / 2)
-  one <- function(v) {
-    chosen <- recorded[recorded$person_id %in% units$person_id[units$variant == v], ]
-    values <- sort(chosen$value)
-    n <- length(values)
-    at <- function(f) values[min(max(ceiling(n * f - 1e-9), 1), n)]
-    spread <- z * sqrt(p * (1 - p) / n)
-    J <- tapply(chosen$value <= at(p), chosen$person_id, sum)
-    K <- tapply(chosen$value, chosen$person_id, length)
-    R <- sum(J) / sum(K)
-    cluster <- var(J - R * K) / mean(K)^2 / length(K)
-    se <- (at(p + spread) - at(p - spread)) / (2 * z) * sqrt(cluster / (p * (1 - p) / n))
-    list(level = at(p), variance = se^2, n = length(K))
-  }
-  c0 <- one(control); t0 <- one(treatment)
-  result <- comparison(t0$level - c0$level, variance_of_difference(list(c0), list(t0)), c0$level, c0$variance, 0, Inf, level)
-  result$level <- t0$level
-  result$control <- c0$level
+  one <- function(v, s) quantile_of(recorded[recorded$person_id %in% units$person_id[units$variant == v & units$period %in% s], ], p, z)
+  strata <- sort(unique(units$period))
+  c0 <- lapply(strata, function(s) one(control, s)); t0 <- lapply(strata, function(s) one(treatment, s))
+  used <- !is.na(sapply(c0, function(k) k$variance)) & !is.na(sapply(t0, function(k) k$variance))
+  users <- sapply(strata, function(s) sum(units$period == s))[used]
+  side <- function(parts) Map(function(k, w) list(level = w * k$level, variance = w^2 * k$variance, n = k$n), parts[used], users / sum(users))
+  sum_of <- function(parts, field) sum(sapply(parts, function(k) k[[field]]))
+  c1 <- side(c0); t1 <- side(t0)
+  vD <- sum_of(c1, "variance")
+  result <- comparison(sum_of(t1, "level") - sum_of(c1, "level"), variance_of_difference(c1, t1), sum_of(c1, "level"), vD, -vD, Inf, level)
+  result$level <- one(treatment, strata)$level
   result
 }
 
@@ -267,6 +283,19 @@ sequence <- function(difference, se, n, level, tuning) {
   c(half, min(1, exp(-((a / (a + 1)) * (difference / se)^2 / 2 - log(1 + a) / 2))))
 }
 
+# Caps values at quantiles of those that the rule ranks. A limit of 0 is not applied.
+capped <- function(v, cap, floor, of_all) {
+  ranked <- sort(if (of_all) v else v[v != 0])
+  n <- length(ranked)
+  limit <- function(f) if (is.na(f) || n == 0) NA else ranked[min(max(ceiling(n * as.numeric(f) - 1e-9), 1), n)]
+  top <- limit(cap); low <- limit(floor)
+  change <- if (of_all) rep(TRUE, length(v)) else v != 0
+  if (!is.na(top) && top != 0) v[change] <- pmin(v[change], top)
+  if (!is.na(low) && low != 0) v[change] <- pmax(v[change], low)
+  v
+}
+
+found <- list()
 for (row in seq_len(nrow(questions))) {
   q <- questions[row, ]
   level <- as.numeric(q$level)
@@ -274,12 +303,13 @@ for (row in seq_len(nrow(questions))) {
   known <- assignments[assignments$assigned < as_of, ]
   known$exposed[!is.na(known$exposed) & known$exposed >= as_of] <- NA
   if (!is.na(q$from)) known$exposed[!is.na(known$exposed) & known$exposed < ms(q$from)] <- NA
-  units <- people(known)
+  units <- people(known, if (is.na(q$crossovers)) "exclude" else q$crossovers)
   recorded <- events[events$received < as_of, ]
   if (!is.na(q$where)) {
     asked <- strsplit(q$where, "=")[[1]]
     units <- units[!is.na(units[[asked[1]]]) & units[[asked[1]]] == asked[2], ]
   }
+  everybody <- units
   # The run has ended, so that metrics with a window count only users whose window is over.
   if (!is.na(q$until_hours)) units <- units[units$exposed + as.numeric(q$until_hours) * HOUR <= as_of, ]
   from <- units$exposed + as.numeric(q$from_hours) * HOUR
@@ -289,14 +319,15 @@ for (row in seq_len(nrow(questions))) {
   y <- sums(q$type, q$filter, q$property, q$count, from, until)
   x <- sums(q$type, q$filter, q$property, q$count, before, units$exposed)
   if (q$binary == "yes") { y <- pmin(y, 1); x <- pmin(x, 1) }
-  if (!is.na(q$cap)) {
-    capped <- function(v) { s <- sort(v[v != 0]); n <- length(s); if (n == 0) v else pmin(v, s[min(max(ceiling(n * as.numeric(q$cap) - 1e-9), 1), n)]) }
-    y <- capped(y); x <- capped(x)
-  }
+  y <- capped(y, q$cap, q$floor, identical(q$cap_of, "all"))
+  x <- capped(x, q$cap, q$floor, identical(q$cap_of, "all"))
   covariate <- as.numeric(q$covariate_days) > 0
   control <- q$control
   treatments <- setdiff(strsplit(q$variants, " ")[[1]], control)
-  for (v in c(control, treatments)) put(q$question, v, "users", sum(units$variant == v))
+  for (v in c(control, treatments)) {
+    put(q$question, v, "users", sum(units$variant == v))
+    put(q$question, v, "immature", sum(everybody$variant == v) - sum(units$variant == v))
+  }
   for (v in treatments) {
     if (q$kind == "quantile") {
       chosen <- recorded[recorded$type == q$type & (is.na(recorded$experiment_id) | recorded$experiment_id == experiment) & !is.na(recorded[[q$property]]), ]
@@ -304,7 +335,7 @@ for (row in seq_len(nrow(questions))) {
       chosen <- chosen[!is.na(index), ]; index <- index[!is.na(index)]
       chosen <- chosen[chosen$at >= from[index] & chosen$at < until[index], ]
       chosen$value <- chosen[[q$property]]
-      result <- compare_quantiles(units, chosen, q, v, control, as.numeric(q$quantile), level)
+      result <- compare_quantiles(units, chosen, v, control, as.numeric(q$quantile), level)
     } else if (q$kind == "ratio") {
       d <- sums(q$den_type, q$den_filter, q$den_property, q$den_count, from, until)
       dp <- sums(q$den_type, q$den_filter, q$den_property, q$den_count, before, units$exposed)
@@ -330,6 +361,12 @@ for (row in seq_len(nrow(questions))) {
     ratio <- result$difference / error
     result$probability_above <- if (is.null(result$beta)) pnorm(ratio) else result$beta$above
     result$loss <- if (is.null(result$beta)) error * (dnorm(ratio) - ratio * pnorm(-ratio)) else result$beta$loss
-    for (figure in setdiff(names(result), c("vN", "z", "beta", "counts"))) put(q$question, v, figure, result[[figure]])
+    bounds <- uplift_bounds(result, level, q$binary == "yes")
+    result$uplift_lower <- bounds[1]
+    result$uplift_upper <- bounds[2]
+    for (figure in setdiff(names(result), c("vN", "z", "beta", "counts", "effect"))) put(q$question, v, figure, result[[figure]])
+    if (!is.na(q$role)) found[[length(found) + 1]] <- list(q = q, variant = v, result = result)
   }
+  if (!is.na(q$threshold)) document(q, units, y)
 }
+for (case in unique(sapply(found, function(f) f$q$case))) decide(Filter(function(f) f$q$case == case, found))
