@@ -3,7 +3,7 @@ import type { CrossoverRule, MetricStatistics, MetricSums } from '../analysis/st
 import { NO_SUMS } from '../analysis/sums.ts'
 import type { Run } from '../experiments/entity.ts'
 import { type Correction, cellOf, declaredOf, needsRaw, type ResultsQuery } from './query.ts'
-import { readRaw } from './raw.ts'
+import { PLAIN_VIEW, readRaw } from './raw.ts'
 import type { Spec } from './specs.ts'
 import { asCounts, asSums, type CellRow, readTotals, type TotalRows } from './totals.ts'
 import { type Window, windowOf } from './windows.ts'
@@ -73,7 +73,30 @@ export async function readRows(
         query.question.crossovers,
         [...windows.values()],
       )
-  return { ...found, isRaw, milliseconds: performance.now() - began, windows }
+  const late = isRaw ? [] : await readLateType(em, run, query, [...dimensions, ...(cell ? [cell.dimension] : [])])
+  const metrics = [...found.metrics, ...late]
+  return { ...found, metrics, isRaw, milliseconds: performance.now() - began, windows }
+}
+
+/**
+ * Reads the documented event type from events where a run was frozen before anybody asked for the type: its totals hold
+ * nothing of it.
+ */
+async function readLateType(em: EntityManager, run: Run, query: ResultsQuery, dimensions: readonly string[]) {
+  const { documented, specs, experiment, question } = query
+  if (!run.frozen_at || documented.measureId !== null) return []
+  const { crossovers } = question
+  const { metrics } = await readRaw(
+    em,
+    run,
+    [documented.measure],
+    PLAIN_VIEW,
+    declaredOf(experiment),
+    dimensions,
+    crossovers,
+    [],
+  )
+  return metrics.map((row) => ({ ...row, measure_id: idOf(documented, specs.length, false) }))
 }
 
 /** Returns the id of a spec's measure in the rows. A measure that totals do not hold has a negative id. */

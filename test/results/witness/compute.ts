@@ -58,6 +58,7 @@ const DEFAULTS: MetricRow = {
   covariate_days: '0',
   direction: 'increase',
   level: '0.95',
+  tuning: '2000',
 }
 
 const TOLERANCE = 1e-9
@@ -89,7 +90,6 @@ export function computeInR(folder: string, experiment: Experiment, questions: Re
       question,
       experiment: String(experiment.id),
       control: String(experiment.variants.control),
-      tuning: '2000',
       variants: Object.values(experiment.variants).join(' '),
     }
     return COLUMNS.map((column) => row[column] ?? '').join(',')

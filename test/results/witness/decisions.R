@@ -14,8 +14,20 @@ uplift_bounds <- function(result, level, binary) {
   if (binary) pmax(-1, bounds) else bounds
 }
 
-# The one-sided p-value that the treatment is worse by the margin or more.
+# The one-sided p-value that the treatment is worse by the margin or more. A rate with fewer than 10 expected events, or
+# 100 users, in a variant is bounded exactly: what is rare does at most its own rate of harm. This needs an absolute margin.
 worse_by_margin <- function(q, result) {
+  if (!is.null(result$cells)) {
+    k <- result$cells; w <- result$weights
+    p <- sum(w * (k$xc + k$xt) / (k$nc + k$nt))
+    few <- min(effective(k$nc, w), effective(k$nt, w)) * min(p, 1 - p) < 10 || min(sum(k$nc), sum(k$nt)) < 100
+    if (few && q$margin_type == "relative") return(NA)
+    if (few) {
+      if (p > 1 / 2) { k$xc <- k$nc - k$xc; k$xt <- k$nt - k$xt }
+      own <- if ((p <= 1 / 2) == (q$direction == "decrease")) list(x = k$xt, n = k$nt) else list(x = k$xc, n = k$nc)
+      return(pbinom(sum(own$x), sum(own$n), as.numeric(q$margin) / max(w * sum(own$n) / own$n)))
+    }
+  }
   e <- as.list(result$effect)
   good <- if (q$direction == "increase") 1 else -1
   margin <- as.numeric(q$margin)
@@ -41,7 +53,7 @@ decide <- function(found) {
   better <- primary & gain > 0 & among_gains < alpha
   worse <- !secondary & gain < 0 & among_harms < alpha
   margin_p <- mapply(function(f, is) if (is) worse_by_margin(f$q, f$result) else NA, found, guardrail)
-  passed <- guardrail & margin_p < alpha
+  passed <- guardrail & !is.na(margin_p) & margin_p < alpha
   excluded <- mapply(function(f, is) is && !is.na(f$result$uplift_lower) &&
     max(abs(f$result$uplift_lower), abs(f$result$uplift_upper)) < as.numeric(f$q$effect), found, primary)
   adjusted <- ifelse(primary, among_gains, family(secondary, "BH"))
@@ -61,7 +73,7 @@ decide <- function(found) {
   for (v in unique(variant)) put(case, v, "outcome", outcomes[[v]])
   # Of several variants to ship, the one with the largest uplift of the first primary metric.
   first <- which(primary & key == key[primary][1] & outcomes[variant] == "ship")
-  best <- first[order(-sapply(found[first], function(f) f$result$uplift))][1]
+  best <- first[order(-vapply(found[first], function(f) f$result$uplift, 0))][1]
   put(case, "whole", "outcome", if (!is.na(best)) "ship" else intersect(c("inconclusive", "no_difference", "stop"), outcomes)[1])
   put(case, "whole", "shipped", if (is.na(best)) "none" else variant[best])
 }

@@ -23,6 +23,7 @@ unquoted <- function(text) gsub("\"", "", text)
 events$at <- ms(events$timestamp)
 events$received <- ms(events$received_at)
 events$amount <- number(property(events$properties, "amount"))
+events$points <- number(property(events$properties, "points"))
 events$ms <- number(property(events$properties, "ms"))
 events$kind <- unquoted(property(events$properties, "kind"))
 assignments$assigned <- ms(assignments$assigned_at)
@@ -173,6 +174,7 @@ compare_means <- function(units, y, x, treatment, control, level, covariate, bin
   if (binary) {
     result$beta <- beta_posterior(cells, share)
     result$counts <- if (length(strata) == 1 && theta == 0) cells
+    if (theta == 0) { result$cells <- cells; result$weights <- share }
   }
   if (theta != 0) {
     own <- function(side) lapply(side$parts, function(p) list(n = p$n, variance = p$own))
@@ -364,7 +366,7 @@ for (row in seq_len(nrow(questions))) {
     bounds <- uplift_bounds(result, level, q$binary == "yes")
     result$uplift_lower <- bounds[1]
     result$uplift_upper <- bounds[2]
-    for (figure in setdiff(names(result), c("vN", "z", "beta", "counts", "effect"))) put(q$question, v, figure, result[[figure]])
+    for (figure in setdiff(names(result), c("vN", "z", "beta", "counts", "effect", "cells", "weights"))) put(q$question, v, figure, result[[figure]])
     if (!is.na(q$role)) found[[length(found) + 1]] <- list(q = q, variant = v, result = result)
   }
   if (!is.na(q$threshold)) document(q, units, y)
