@@ -1,11 +1,13 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
 import type { CrossoverRule, MetricStatistics, MetricSums } from '../analysis/statistics.ts'
 import { NO_SUMS } from '../analysis/sums.ts'
+import { execute, list } from '../database/sql.ts'
 import type { Run } from '../experiments/entity.ts'
 import { type Correction, cellOf, declaredOf, needsRaw, type ResultsQuery } from './query.ts'
 import { PLAIN_VIEW, readRaw } from './raw.ts'
 import type { Spec } from './specs.ts'
-import { asCounts, asSums, type CellRow, readTotals, type TotalRows } from './totals.ts'
+import { asCounts, asSums, type CellRow, type MetricRow, readTotals, type TotalRows } from './totals.ts'
 import { type Window, windowOf } from './windows.ts'
 
 /** Reads the rows of a query once for all its metrics: from totals, or raw rows in the same shape. */
@@ -73,30 +75,44 @@ export async function readRows(
         query.question.crossovers,
         [...windows.values()],
       )
-  const late = isRaw ? [] : await readLateType(em, run, query, [...dimensions, ...(cell ? [cell.dimension] : [])])
+  const late = isRaw
+    ? []
+    : await readLateTypes(em, run, query, specs, [...dimensions, ...(cell ? [cell.dimension] : [])])
   const metrics = [...found.metrics, ...late]
   return { ...found, metrics, isRaw, milliseconds: performance.now() - began, windows }
 }
 
 /**
- * Reads the documented event type from events where a run was frozen before anybody asked for the type: its totals hold
- * nothing of it.
+ * Reads event types from events where a run was frozen before anybody asked for them: its totals hold nothing of them.
+ * What was received after the freezing does not count, as in the totals.
  */
-async function readLateType(em: EntityManager, run: Run, query: ResultsQuery, dimensions: readonly string[]) {
-  const { documented, specs, experiment, question } = query
-  if (!run.frozen_at || documented.measureId !== null) return []
-  const { crossovers } = question
-  const { metrics } = await readRaw(
+async function readLateTypes(
+  em: EntityManager,
+  run: Run,
+  { experiment, question }: ResultsQuery,
+  specs: readonly Spec[],
+  dimensions: readonly string[],
+): Promise<MetricRow[]> {
+  if (!run.frozen_at) return []
+  const types = specs.flatMap(({ plainType, measureId }) => (measureId === null ? (plainType ?? []) : []))
+  if (types.length === 0) return []
+  const known = await execute(
     em,
-    run,
-    [documented.measure],
-    PLAIN_VIEW,
-    declaredOf(experiment),
-    dimensions,
-    crossovers,
-    [],
+    sql<{
+      name: string
+    }>`select t.name from event_types t where t.name in (select j.name from ${list(types)} as j (name))`,
   )
-  return metrics.map((row) => ({ ...row, measure_id: idOf(documented, specs.length, false) }))
+  const names = new Set(known.map(({ name }) => name))
+  const late = specs.flatMap((spec, index) =>
+    spec.measureId === null && spec.plainType !== null && names.has(spec.plainType)
+      ? [{ measure: spec.measure, id: idOf(spec, index, false) }]
+      : [],
+  )
+  if (late.length === 0) return []
+  const measures = late.map(({ measure }) => measure)
+  const view = { ...PLAIN_VIEW, as_of: run.frozen_at }
+  const found = await readRaw(em, run, measures, view, declaredOf(experiment), dimensions, question.crossovers, [])
+  return found.metrics.map((row) => ({ ...row, measure_id: late[row.measure_id]?.id ?? row.measure_id }))
 }
 
 /** Returns the id of a spec's measure in the rows. A measure that totals do not hold has a negative id. */

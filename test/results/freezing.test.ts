@@ -99,6 +99,31 @@ onOneDatabase('frozen results', (app) => {
     expect(late_events).toBe(20)
   })
 
+  test('count event types that nobody asked for before the freezing, without those received after it', async () => {
+    const { api } = app()
+    const { experiment, users } = await startExperiment(api)
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/freeze`)
+    const timestamp = new Date(Date.now() - 1000).toISOString()
+    await api.record({ user_id: users[1], type: 'order', properties: { amount: 1 }, timestamp })
+    for (const where of [{}, { plan: 'gold' }]) {
+      const answer = await api.results(experiment, {
+        conversion_event_type: 'order',
+        event_types: ['request', 'order'],
+        where,
+      })
+      const [people, buyers] = 'plan' in where ? [20, 7] : [40, 14]
+      const sum = (counts: number[]) => counts.reduce((one, other) => one + other, 0)
+      expect(sum(answer.variants.map(({ conversions }: Loose) => conversions))).toBe(buyers)
+      const convertedIn = (type: string) => {
+        const metric = answer.metrics.find(({ key, role }: Loose) => role === 'secondary' && key.includes(type))
+        return sum(metric.variants.map(({ converted }: Loose) => converted))
+      }
+      expect(convertedIn('request')).toBe(people)
+      expect(convertedIn('order')).toBe(buyers)
+    }
+  })
+
   test('are computed again from their export without a database, and a change of any figure is found', async () => {
     const { api } = app()
     const { experiment } = await startExperiment(api)
