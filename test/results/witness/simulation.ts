@@ -113,7 +113,7 @@ export async function simulate(app: ClockedApp): Promise<Simulation> {
     const name = Object.keys(whole.variants).find((key) => whole.variants[key] === first) ?? 'control'
     actInWhole(others, `user ${user}`, clock, name, record)
     const effect = variant === steady.variants.green ? GREEN_EFFECT : 1
-    act(random, `user ${user}`, clock, 10 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
+    act(random, `user ${user}`, clock, 11 * DAY, effect, record, [steady.id, moved.id, null, null, null], clock)
   }
   for (let user = 0; user < USERS; user++) {
     if (user === USERS / 2) await api.allocate(moved, { control: 20, blue: 40, green: 40 })
@@ -135,8 +135,10 @@ export async function simulate(app: ClockedApp): Promise<Simulation> {
   await send(app, before, random)
   for (const { id } of experiments) await api.ok('POST', `/api/experiments/${id}/complete`)
   // All windows are over. Half a day later the platform would freeze the runs, which closes them to late events.
-  await app.setClock(ended + 7.5 * DAY)
-  await send(app, [...after, ...late], random)
+  const asked = ended + 7.5 * DAY
+  await app.setClock(asked)
+  const sent = [...after, ...late].filter(({ timestamp }) => Date.parse(timestamp) < asked)
+  await send(app, sent, random)
   await waitUntilExportable(app)
   return { steady, moved, whole, metrics, ended }
 }
