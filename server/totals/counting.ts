@@ -153,8 +153,6 @@ const ofFirst = (column: string) => sql`
  * - Variant, period and dimensions are those of one assignment (`ofFirst`). Where events decided the assignment, its
  *   variant is the one that the earliest event names, in whichever order the events arrived.
  * - A person who met two variants is a crossover.
- * - The type of the event that exposed the person is that of an event at the very time of the exposure; of several, the
- *   first type in the order of their bytes.
  * - The type of the event that exposed a person is known where all events at the time of the exposure have one type.
  * - An event counts if it names the experiment or none, at or after the exposure, and before the run's end or within
  *   the measure's window.
