@@ -42,7 +42,7 @@ export type Decision = {
    * met a variant, or the run has ended.
    */
   daysLeft: number | null
-  /** The users at which an analysis with planned looks may be read next; null where it may be read always, or no more. */
+  /** The users at which an analysis with planned looks is read next; null where it is always read, or no more. */
   nextLookAtUsers: number | null
   variants: VariantDecision[]
   /** The significant verdicts of the primary metrics by the method of the analysis, also where problems block it. */
@@ -51,7 +51,7 @@ export type Decision = {
   harms: { key: string; variantId: number; variantName: string }[]
 }
 
-/** What the decision was made from. */
+/** The evidence from which a decision is made. */
 export type Evidence = { problems: string[]; readings: Reading[]; judged: Judged[] }
 
 /** Judges all comparisons, sets their verdicts, and decides. */
@@ -274,7 +274,7 @@ function findMissing(
   if (total === 0) return 'nobody has met a variant yet'
   const next = nextLookAt(statistics)
   if (question.plannedUsers === null || next === null)
-    return `no number of users is planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
+    return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
   return next < question.plannedUsers
     ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
     : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`

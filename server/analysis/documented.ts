@@ -6,7 +6,7 @@ import type { CellKey, RunStatistics } from './statistics.ts'
 /** Computes the documented fields of an answer: a fixed-horizon analysis of one event type. */
 
 type Documented = Omit<ReturnType<typeof resultsOf>, 'disagreements'> & {
-  /** What a reader of these fields must know. */
+  /** The warnings that belong to these fields. */
   warnings: string[]
 }
 

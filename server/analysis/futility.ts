@@ -23,7 +23,7 @@ export function isFutile(
   return primaries.length > 0 && primaries.every((one) => !one.isBetter && isBelow(gainInErrors(one), bound))
 }
 
-/** What is not known is not futile. */
+/** An unknown gain is not futile. */
 const isBelow = (gain: number | null, bound: number) => gain !== null && gain < bound
 
 /** Returns the gain in standard errors: positive in the good direction, null where it is undefined. */

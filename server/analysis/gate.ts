@@ -17,7 +17,7 @@ const LEAST_VALUES = 25
  */
 const ENOUGH_VALUES = 4 * LEAST_VALUES
 
-/** What a comparison rests on. */
+/** The users and events on which a comparison rests. */
 type Counts = { control: number; treatment: number }
 export type Support = {
   users: Counts

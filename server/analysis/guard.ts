@@ -70,7 +70,7 @@ function isWithoutEvents({ strata }: Contrast): boolean {
   )
 }
 
-/** Bounds the harm of a rate with few events. Only an absolute margin can be tested without an estimate of the control. */
+/** Bounds the harm of a rate with few events. Only an absolute margin needs no estimate of the control. */
 function boundExactly(
   { margin, direction }: MetricStatistics,
   { strata }: Contrast,

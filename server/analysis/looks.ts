@@ -66,7 +66,7 @@ function ascending(shares: readonly number[]): number[] {
   })
 }
 
-/** Tells whether a primary metric can be compared at all: a look at nothing would be the only look of a fixed analysis. */
+/** Tells whether a primary metric can be compared: a look at nothing would be the only look of a fixed analysis. */
 const hasData = (metrics: readonly MetricResult[]) =>
   metrics.some(({ role, comparisons }) => role === 'primary' && comparisons.some(({ status }) => status !== 'no_data'))
 
@@ -106,7 +106,7 @@ export const nominalAlpha = (fractions: readonly number[], confidenceLevel: numb
     ? 1 - confidenceLevel
     : (efficacyBounds(fractions, confidenceLevel).nominalP.at(-1) as number)
 
-/** Makes the figures of a planned look. Intervals have the level of this look, so that all looks together are covered. */
+/** Makes the figures of a planned look. Intervals have the level of the look, so that all looks are covered together. */
 function plannedFigures(statistics: RunStatistics, metrics: readonly MetricResult[], alpha: number): LookFigures[] {
   const atLevel = { ...statistics, question: { ...statistics.question, confidenceLevel: 1 - alpha } }
   return metrics.flatMap((metric, index) => {

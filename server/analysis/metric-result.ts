@@ -25,11 +25,11 @@ export type GuardrailResult = {
   isNonInferior: boolean
   /** One-sided p-value of the null hypothesis that the treatment is worse by the margin or more. */
   pValue: number | null
-  /** One-sided bound of the difference, in the unit of the metric: a lower bound if an increase is good, else an upper. */
+  /** One-sided bound of the difference, in the unit of the metric: lower if an increase is good, else upper. */
   bound: number | null
-  /** The test of harm: the two-sided p-value by the method of the analysis, not adjusted; null while it must not be read. */
+  /** The test of harm: two-sided p-value by the method of the analysis, not adjusted; null while gated. */
   harm: { isWorse: boolean; pValue: number | null }
-  /** The metric has no event, and its margin is relative: it does not hold back `ship` once the planned users are there. */
+  /** No event, and a relative margin: the metric does not hold back `ship` once the planned users are there. */
   hasNoEvents: boolean
 }
 
@@ -61,7 +61,9 @@ export type MetricComparison = {
   status: Status
   /** Why figures are missing, or what the comparison lacks to be read; null where nothing is missing. */
   reason: string | null
-  /** What the comparison lacks to be read by a test that is approximate; null where nothing. Until then it is no evidence. */
+  /**
+   * The users or events that an approximate test still lacks; null where none. Until then the comparison is no evidence.
+   */
   gate: Gate | null
   /** The levels as compared, where covariates or periods adjust them; null where they are the levels of the variants. */
   levels: { control: number; treatment: number } | null
@@ -117,7 +119,7 @@ export type MetricComparison = {
   guardrail: GuardrailResult | null
   periodsUsed: number
   usersLeftOut: number
-  /** What the method of the analysis says; undecided also for secondary metrics. */
+  /** The verdict by the method of the analysis; undecided also for secondary metrics. */
   verdict: Verdict
   /** The figure by which the method decides, and its threshold; null where the method may not be read. */
   decidedBy: DecidedBy | null

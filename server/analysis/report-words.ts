@@ -14,7 +14,7 @@ const listed = (names: readonly string[]): string =>
 
 /** Says in one sentence what to do. */
 export function decisionSentence({ outcome, variantName, variants }: Decision): string {
-  // Where treatments differ, the report lists each of them.
+  // The report lists each treatment if treatments differ.
   const own = variants.filter((variant) => variant.outcome === outcome)
   const treatments = listed((own.length > 0 ? own : variants).map((variant) => variant.variantName))
   switch (outcome) {

@@ -114,7 +114,7 @@ export type Look = {
   figures: LookFigures[]
 }
 
-/** What a look found in one comparison. Figures of running looks cumulate all running looks before. */
+/** The findings of a look in one comparison. Figures of running looks cumulate all running looks before. */
 export type LookFigures = {
   key: string
   variantId: number
@@ -127,8 +127,8 @@ export type LookFigures = {
   pHigher: number
   pLower: number
   /**
-   * Of a running look, the intersection of the always-valid intervals, which contradicting looks leave empty: lower >
-   * upper. Of a planned look, the interval at the level of the look. null where unbounded.
+   * A running look has the intersection of the always-valid intervals, which contradicting looks leave empty: lower >
+   * upper. A planned look has the interval at the level of the look. A bound is null where unbounded.
    */
   interval: { lower: number | null; upper: number | null }
   upliftInterval: { lower: number | null; upper: number | null }

@@ -20,7 +20,7 @@ export type Judged = {
   /** The treatment is shown to be worse by less than the margin of the guardrail. */
   isNonInferior: boolean
   decidedBy: DecidedBy | null
-  /** What the deciding look found; null before any. */
+  /** The findings of the deciding look; null before any. */
   figures: LookFigures | null
 }
 

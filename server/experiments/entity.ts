@@ -86,7 +86,7 @@ export const Experiment = defineEntity({
     planned_users: p.integer().strictNullable().default(null),
     planned_effect: p.float().columnType('double precision').strictNullable().default(null),
     planned_looks: p.smallint().strictNullable().default(null),
-    /** Whether results leave out users who met two variants, or count them under the first. */
+    /** The rule for users who met two variants: results leave them out, or count them under the first. */
     crossovers: p.text().$type<CrossoverRule>().default(SETTINGS.crossovers.default),
     /** The alerts that pause the experiment. */
     pause_on: p.array().$type<PauseReason[]>().defaultRaw(`'{}'`),

@@ -32,7 +32,7 @@ export const adjustedSpread = (metric: Metric, correlation: number, difference =
 export const errorOf = (metric: Metric, correlation: number, { control, treatment }: Users, difference: number) =>
   adjustedSpread(metric, correlation, difference) * Math.sqrt(1 / control + 1 / treatment)
 
-/** Whether the pooled test of two rates is planned. A rate with a covariate is planned as a mean. */
+/** Tells whether the pooled test of two rates is planned. A rate with a covariate is planned as a mean. */
 export const isPlainRate = (metric: Metric, correlation: number): metric is Extract<Metric, { type: 'proportion' }> =>
   metric.type === 'proportion' && correlation === 0
 

@@ -84,7 +84,7 @@ export async function readRows(
 
 /**
  * Reads event types from events where a run was frozen before anybody asked for them: its totals hold nothing of them.
- * What was received after the freezing does not count, as in the totals.
+ * Events received after the freezing do not count, as in the totals.
  */
 async function readLateTypes(
   em: EntityManager,

@@ -3,7 +3,7 @@ import { normalQuantile } from '../../../server/statistics/distributions.ts'
 import { coveringDesign } from './covering.ts'
 import { momentsOf, type ValueKind } from './population.ts'
 
-/** What is true in a simulated experiment, and how it is planned and looked at. */
+/** The truth of a simulated experiment, its plan and its looks. */
 export type Conditions = {
   kind: ValueKind
   /** The share of users with a value other than 0, in 0..1, in the first allocation period. */

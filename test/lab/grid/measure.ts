@@ -12,7 +12,7 @@ export type Count = { count: number; of: number }
 export const INTERVALS = ['difference', 'uplift', 'credible', 'planned', 'alwaysValid', 'alwaysValidUplift'] as const
 export type IntervalName = (typeof INTERVALS)[number]
 
-/** What one method did in the experiments of a cell. */
+/** The results of one method in the experiments of a cell. */
 export type Tally = {
   runs: number
   /** Experiments with a decision for a treatment that the truth contradicts. */
@@ -21,7 +21,7 @@ export type Tally = {
   falseDecisions: number
   /** Experiments that shipped a treatment which is better. */
   rightShips: number
-  /** Of these, the experiments that shipped it first at each look; only of experiments with an effect. */
+  /** The experiments that shipped it first at each look; counted only where there is an effect. */
   shipsByLook: number[]
   /** Experiments with an alert that a treatment does harm, which does none. */
   falseAlerts: number

@@ -20,7 +20,7 @@ export type Population = {
   hasCovariate: boolean
 }
 
-/** Of the users with a value before exposure, this share has one afterwards, in a variant without uplift and spread. */
+/** The share of the users with a value before exposure who have one afterwards, without uplift and spread. */
 const RETURNING = 0.6
 /** The mean number of events of a user with an event, less the first. */
 const MORE_EVENTS = 3
