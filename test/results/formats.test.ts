@@ -172,7 +172,7 @@ onOneDatabase('a run that was frozen in format 1', (app) => {
     expect(latency(stored.answer).variants[0].level).toBeGreaterThan(0)
     for (const [index, { level, interval }] of latency(stored.answer).variants.entries())
       expect(latency(broken).variants[index]).toMatchObject({ level, interval })
-    expect(latency(broken).comparisons[0].p_value).toBe(latency(stored.answer).comparisons[0].p_value)
+    expect(latency(broken).comparisons[0].difference).toBe(latency(stored.answer).comparisons[0].difference)
     expect(broken.warnings.join()).not.toContain('after the results were frozen')
 
     const exported = await api.ok('POST', `/api/experiments/${experiment.id}/results/frozen`)
