@@ -11,8 +11,8 @@ const SENTENCES = new Set(['reasons', 'warnings', 'causes', 'detail'])
  * concluded from it does not. These are the fields of a comparison that stay.
  */
 const COMPARED = new Set(['variant_id', 'difference', 'periods_used', 'users_left_out'])
-/** These fields are concluded, or are not given where a cap is 0. Quantiles count the events without a number, too. */
-const CONCLUDED = new Set(['decision', 'sample_ratio', 'caps'])
+/** These fields are concluded, are given for one allocation period only, or are not given where a cap is 0. Quantiles count the events without a number, too. */
+const CONCLUDED = new Set(['decision', 'sample_ratio', 'caps', 'small_sample', 'exact_p_value'])
 
 /**
  * Compares an answer with the answer that an older version gave. The comparison ignores fields that were added later

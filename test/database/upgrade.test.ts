@@ -42,7 +42,10 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
     const verified = () => verifyTotals(app.platform.orm.em.fork())
 
     beforeAll(async () => {
-      const restored = await restore(backend, gunzipSync(readFileSync(join(folder, 'dump.sql.gz'))).toString())
+      // The present test of the sample ratio finds the exposures that this experiment loses, and would pause it.
+      const unpaused = `set search_path = public; update experiments set pause_on = '{}' where key = 'on-report';`
+      const dumped = gunzipSync(readFileSync(join(folder, 'dump.sql.gz'))).toString()
+      const restored = await restore(backend, `${dumped}\n${unpaused}\n`)
       remove = restored.remove
       app = await openApp(backend, { DATABASE_URL: restored.url, ADMIN_TOKEN: 'so that no key is made' })
       app.api.token = expected.keys.everything?.key ?? ''
@@ -59,8 +62,6 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       expect(await verified()).toBeNull()
       // The background jobs that are due run now, so that they do not run in the middle of these tests.
       await jobs.maintenance.runNow()
-      // The present test of the sample ratio finds the exposures that this experiment loses, and would pause it.
-      await read(`update experiments set pause_on = '{}' where key = 'on-report'`)
       await jobs.alertMonitor.runNow()
       await read(`update experiments set pause_on = '{mismatch}' where key = 'on-report'`)
       await jobs.freezer.runNow()
