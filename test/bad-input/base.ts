@@ -67,10 +67,12 @@ function particular(procedure: string, data: TestData, random: Random): Input {
       return { key: data.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
+    case 'experiments.newRun':
+      return { started_at: undefined }
     case 'planning.sampleSize':
-      return { metric: { type: 'proportion', rate: 0.1 }, allocation: [50, 25, 25] }
+      return { metric: { type: 'proportion', rate: 0.1 }, allocation: [50, 25, 25], guardrails: [] }
     case 'planning.power':
-      return { metric: { type: 'mean', mean: 10, standard_deviation: 20 }, users: [1000, 1000] }
+      return { metric: { type: 'mean', mean: 10, standard_deviation: 20 }, users: [1000, 1000], guardrails: [] }
     case 'metrics.create':
       return { definition: COUNTED }
     case 'metrics.update':
@@ -108,7 +110,16 @@ const question = ({ segments }: TestData): Input => ({
 /** The input without optional fields, because a frozen run has one answer only. */
 const unasked = (data: TestData): Input => {
   const plain = { conversion_event_type: 'conversion', confidence_level: 0.95, significance_threshold: 0.05 }
-  const others = ['interval_method', 'method', 'metrics', 'event_types', 'window_hours', 'as_of']
+  const others = [
+    'interval_method',
+    'method',
+    'metrics',
+    'event_types',
+    'window_hours',
+    'complete_windows',
+    'crossovers',
+    'as_of',
+  ]
   return {
     ...Object.fromEntries([...Object.keys(question(data)), ...others].map((name) => [name, undefined])),
     ...plain,

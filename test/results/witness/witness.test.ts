@@ -160,14 +160,24 @@ describe.runIf(hasR).each(scaleOf('results by R').size > 1 ? eachDatabase() : [o
       const outcomes = new Set<string>()
       for (const [name, options] of cases) {
         const answer = await app.api.results(whole, { conversion_event_type: 'deal', ...options })
+        // A fixed analysis of an ended run waits until all windows are over, so that just after the end it decides nothing.
+        const isOver = name !== 'early'
         for (const key of Object.keys(WHOLE))
-          expect(compare(`${name}/${key}`, figuresOf(key, answer, true), theirs)).toBeGreaterThan(45)
+          expect(compare(`${name}/${key}`, decidedOf(key, answer, isOver), theirs)).toBeGreaterThan(40)
         const { decision, documented } = conclusionsOf(answer)
-        expect(compare(name, decision, theirs)).toBe(5)
+        if (isOver) expect(compare(name, decision, theirs)).toBe(5)
+        else expect(answer.decision.outcome).toBe('continue')
         expect(compare(`${name}/documented`, documented, theirs)).toBe(19)
-        for (const { outcome } of answer.decision.variants) outcomes.add(outcome)
+        if (isOver) for (const { outcome } of answer.decision.variants) outcomes.add(outcome)
       }
       expect([...outcomes].sort()).toEqual(['inconclusive', 'no_difference', 'ship', 'stop'])
     })
   },
 )
+
+/** Lists the figures of a whole answer; without the verdicts where the analysis may not be read yet. */
+function decidedOf(key: string, answer: { metrics: Loose[] }, isOver: boolean) {
+  const figures = figuresOf(key, answer, true)
+  if (!isOver) for (const name of [...figures.keys()]) if (/ (verdict|guardrail)$/.test(name)) figures.delete(name)
+  return figures
+}
