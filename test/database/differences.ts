@@ -31,6 +31,7 @@ function compare(before: unknown, now: unknown, key: string, path: string, found
   if (Array.isArray(before) && Array.isArray(now) && before.length === now.length) {
     for (const [index, item] of before.entries()) compare(item, now[index], '', `${path}.${index}`, found)
   } else if (isObject(before) && isObject(now)) {
+    if (wasNotCounted(before)) return
     for (const [field, value] of Object.entries(before))
       if (
         !(field === 'source' && isReadFromTotalsSince(before, now)) &&
@@ -50,6 +51,13 @@ const isReadFromTotalsSince = (before: Record<string, unknown>, now: Record<stri
   before.kind === 'quantile' && before.source === 'events' && now.source === 'users'
 
 const isComparison = (value: Record<string, unknown>) => 'standard_error' in value && 'difference' in value
+
+/** Before version 0010, a type first asked for after a run was frozen had no events, whatever was recorded. */
+const wasNotCounted = ({ key, variants }: Record<string, unknown>) =>
+  typeof key === 'string' &&
+  key.startsWith('event:') &&
+  Array.isArray(variants) &&
+  variants.every(({ events }) => events === 0)
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
