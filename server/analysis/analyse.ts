@@ -1,7 +1,7 @@
 import { benjaminiHochberg, holm } from '../statistics/multiple-comparisons.ts'
 import { analyseMetric } from './compare.ts'
 import { type Decision, decideRun, type Evidence } from './decide.ts'
-import { lastRunningLook, withLooks } from './looks.ts'
+import { lastRunningLook, runningFigures, withLooks } from './looks.ts'
 import type { MetricComparison, MetricResult } from './metric-result.ts'
 import { checkRatios, type SampleRatios } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -23,10 +23,16 @@ export type Analysis = {
 export function analyse(statistics: RunStatistics): Analysis & { evidence: Evidence } {
   const sampleRatio = checkRatios(statistics)
   const last = lastRunningLook(statistics.looks)
-  const metrics = statistics.metrics.map((metric) => withLooks(last, analyseMetric(statistics, metric)))
+  const now = statistics.metrics.map((metric) => analyseMetric(statistics, metric))
+  // The figures of now are cumulated before the smallest p-value replaces theirs: it may belong to the other direction.
+  const running = runningFigures(
+    last,
+    now.filter(({ status }) => status === 'ready'),
+  )
+  const metrics = now.map((metric) => withLooks(last, metric))
   correct(metrics, 'primary', holm)
   correct(metrics, 'secondary', benjaminiHochberg)
-  return { ...decideRun(statistics, sampleRatio, metrics), sampleRatio, metrics }
+  return { ...decideRun(statistics, sampleRatio, metrics, running), sampleRatio, metrics }
 }
 
 type Correction = (pValues: readonly (number | null)[]) => (number | null)[]

@@ -6,7 +6,7 @@ import { LEAST_USERS, type MetricResult } from './metric-result.ts'
 import { findProblems } from './problems.ts'
 import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
 import type { SampleRatios } from './sample-ratios.ts'
-import type { RecordedDecision, RunStatistics } from './statistics.ts'
+import type { LookFigures, RecordedDecision, RunStatistics } from './statistics.ts'
 import { type Judged, judge, judgeAlways, verdictOf } from './verdicts.ts'
 import { findWarnings } from './warnings.ts'
 
@@ -52,17 +52,18 @@ export type Decision = {
 }
 
 /** The evidence from which a decision is made. */
-export type Evidence = { problems: string[]; readings: Reading[]; judged: Judged[] }
+export type Evidence = { problems: string[]; readings: Reading[]; judged: Judged[]; running: LookFigures[] }
 
 /** Judges all comparisons, sets their verdicts, and decides. */
 export function decideRun(
   statistics: RunStatistics,
   ratios: SampleRatios,
   metrics: readonly MetricResult[],
+  running: LookFigures[],
 ): { decision: Decision; warnings: string[]; evidence: Evidence } {
   const problems = findProblems(statistics, ratios, metrics)
   const readings = readingsOf(statistics, metrics, problems.length === 0)
-  const judged = judge(statistics, metrics, readings)
+  const judged = judge(statistics, metrics, readings, running)
   setVerdicts(metrics, judged)
   const waitsFor = findMissing(statistics, metrics, readings)
   const variants = treatmentsOf(statistics).map(({ variantId, variantName }): VariantDecision => {
@@ -78,12 +79,12 @@ export function decideRun(
     nextLookAtUsers: statistics.hasEnded ? null : nextLookAt(statistics),
     variants,
     verdicts: waitsFor === null ? verdictsOf(statistics, judged) : [],
-    harms: problems.length > 0 ? [] : harmsOf(statistics, metrics),
+    harms: problems.length > 0 ? [] : harmsOf(statistics, metrics, running),
   }
   return {
     decision,
     warnings: [...problems.map(sentence), ...findWarnings(statistics, ratios, metrics)],
-    evidence: { problems, readings, judged },
+    evidence: { problems, readings, judged, running },
   }
 }
 
@@ -247,8 +248,12 @@ const verdictsOf = (statistics: RunStatistics, judged: readonly Judged[]): Decis
         : []
     })
 
-const harmsOf = (statistics: RunStatistics, metrics: readonly MetricResult[]): Decision['harms'] =>
-  judgeAlways(statistics, metrics)
+const harmsOf = (
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  running: readonly LookFigures[],
+): Decision['harms'] =>
+  judgeAlways(statistics, metrics, running)
     .filter(({ role, isWorse, isNonInferior }) => isWorse && !(role === 'guardrail' && isNonInferior))
     .map(({ key, variantId }) => ({ key, variantId, variantName: nameOf(statistics, variantId) }))
 

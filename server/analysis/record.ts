@@ -1,7 +1,7 @@
 import { type Analysis, analyse } from './analyse.ts'
 import { totalUsers } from './counts.ts'
 import type { Decision, Evidence, Outcome } from './decide.ts'
-import { lastRunningLook, runningFigures } from './looks.ts'
+import { lastRunningLook } from './looks.ts'
 import type { Look, RecordedDecision, RecordedOutcome, RunStatistics } from './statistics.ts'
 
 /** Says what the alert monitor records when it looks at a run. */
@@ -18,12 +18,11 @@ const NOTHING: Recordable = { running: null, planned: null, decisions: [] }
  * @param at the time of the look, in ISO 8601
  */
 export function recordable(statistics: RunStatistics, at: string, analysis = analyse(statistics)): Recordable {
-  const { evidence, decision, metrics } = analysis
+  const { evidence, decision } = analysis
   const users = totalUsers(statistics)
   if (evidence.problems.length > 0 || users === 0 || statistics.question.departs.length > 0) return NOTHING
   const last = lastRunningLook(statistics.looks)
-  const ready = metrics.filter(({ status }) => status === 'ready')
-  const figures = runningFigures(last, ready)
+  const figures = evidence.running
   const due = evidence.readings.at(-1)?.look
   return {
     running: last && isSame(last, figures) ? null : { at, users, planned: null, figures },

@@ -1,4 +1,4 @@
-import { lastRunningLook, nominalAlpha, type Reading, runningFigures } from './looks.ts'
+import { nominalAlpha, type Reading } from './looks.ts'
 import type { DecidedBy, MetricResult, Verdict } from './metric-result.ts'
 import type { LookFigures, MetricRole, RunStatistics } from './statistics.ts'
 
@@ -42,11 +42,12 @@ export function judge(
   statistics: RunStatistics,
   metrics: readonly MetricResult[],
   readings: readonly Reading[],
+  running: readonly LookFigures[],
 ): Judged[] {
   const { method } = statistics.question
   const moments =
     method === 'sequential'
-      ? [runningMoment(statistics, metrics)]
+      ? [runningMoment(statistics, running)]
       : readings.map((reading) => momentOf(statistics, reading))
   const members = membersOf(statistics, metrics)
   // The threshold of a Bayesian analysis is the same for all comparisons; Holm's steps are for p-values.
@@ -81,8 +82,12 @@ export function judge(
 }
 
 /** Judges by the always-valid test, whatever the method: this is what alerts go by. */
-export const judgeAlways = (statistics: RunStatistics, metrics: readonly MetricResult[]): Judged[] =>
-  judge({ ...statistics, question: { ...statistics.question, method: 'sequential' } }, metrics, [])
+export const judgeAlways = (
+  statistics: RunStatistics,
+  metrics: readonly MetricResult[],
+  running: readonly LookFigures[],
+): Judged[] =>
+  judge({ ...statistics, question: { ...statistics.question, method: 'sequential' } }, metrics, [], running)
 
 export const verdictOf = ({ isBetter, isWorse }: Pick<Judged, 'isBetter' | 'isWorse'>): Verdict =>
   isBetter ? (isWorse ? 'contradictory' : 'better') : isWorse ? 'worse' : 'undecided'
@@ -99,9 +104,9 @@ function membersOf({ variants }: RunStatistics, metrics: readonly MetricResult[]
     )
 }
 
-function runningMoment({ looks, question }: RunStatistics, metrics: readonly MetricResult[]): Moment {
+function runningMoment({ question }: RunStatistics, figures: readonly LookFigures[]): Moment {
   return {
-    figures: runningFigures(lastRunningLook(looks), metrics),
+    figures,
     pValueOf: ({ pHigher, pLower }, direction) => (direction === 'higher' ? pHigher : pLower),
     thresholdFor: (comparisons) => (1 - question.confidenceLevel) / comparisons,
     figure: 'always_valid.p_value',

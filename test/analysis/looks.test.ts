@@ -44,6 +44,16 @@ describe('a sequential decision', () => {
     })
   })
 
+  test('stands when the effect turns round by chance: the smallest p-value stays with its direction', () => {
+    const looks = lookAt([
+      { users: 2000, control: 200, treated: 280 },
+      { users: 8000, control: 810, treated: 800 },
+      { users: 8100, control: 820, treated: 809 },
+    ])
+    expect(looks.map(({ decision }) => decision.outcome)).toEqual(['ship', 'ship', 'ship'])
+    expect(looks.map(({ decision }) => decision.harms)).toEqual([[], [], []])
+  })
+
   test('is taken back when a later look contradicts it significantly, and says so', () => {
     const looks = lookAt([
       { users: 2000, control: 200, treated: 280 },
