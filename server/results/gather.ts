@@ -4,11 +4,10 @@ import { ENGINE_VERSION } from '../analysis/engine.ts'
 import { checkRatios } from '../analysis/sample-ratios.ts'
 import { FORMAT, type RunStatistics, type Variant } from '../analysis/statistics.ts'
 import type { Run } from '../experiments/entity.ts'
-import { countBeforeStart } from './before-start.ts'
 import { readLargest } from './largest.ts'
 import { readMetric, unmeasured } from './measured.ts'
 import { type Correction, declaredOf, type ResultsQuery } from './query.ts'
-import { readRecords } from './records.ts'
+import { asRecords, isPlanned } from './records.ts'
 import { cellFilter, type InCell, NO_ROWS, type Rows, readRows, sumsOf, windowedOf } from './rows.ts'
 import { readSeenTypes } from './seen-types.ts'
 import { readShape, type Shape } from './shape.ts'
@@ -23,7 +22,12 @@ const DAY_MS = 86_400_000
  */
 export async function gather(em: EntityManager, query: ResultsQuery, correction: Correction): Promise<RunStatistics> {
   const { experiment, run, question } = query
-  const { variants, periods, now } = await readShape(em, experiment.id, run?.id ?? null)
+  const hasRecords = isPlanned(
+    question,
+    query.specs.map(({ metric }) => metric),
+  )
+  const shape = await readShape(em, experiment.id, run, hasRecords)
+  const { variants, periods, now } = shape
   const rows = run ? await readRows(em, run, query, correction, now) : NO_ROWS
   const inCell = cellFilter(query, rows.isRaw)
   const units = rows.units.filter(inCell)
@@ -46,8 +50,8 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
       period,
       users,
     })),
-    ...(await readRecords(em, query)),
-    eventsBeforeStart: await countBeforeStart(em, experiment.id, run),
+    ...asRecords(shape.records),
+    eventsBeforeStart: shape.events_before_start,
     seenEventTypes: run ? await readSeenTypes(em, run, metrics, units) : null,
     suspects: [],
     segments: question.dimension === null ? null : segmentsOf(query, metrics, rows, question.dimension),

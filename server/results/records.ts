@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { sql } from 'kysely'
 import type { Look, MetricStatistics, Question, RunStatistics } from '../analysis/statistics.ts'
-import { RunDecision, RunLook } from './entity.ts'
-import type { ResultsQuery } from './query.ts'
+import { type RunDecision, RunLook } from './entity.ts'
 import { keyOfType } from './specs.ts'
 
 /** Reads the looks and decisions that the alert monitor recorded of a run. */
@@ -23,38 +23,50 @@ export const isPlanned = (
   confidenceLevel === RECORDED_LEVEL &&
   metrics.every(({ role, key, version }) => role !== 'primary' || version !== null || key === DEFAULT_KEY)
 
-type Records = Pick<RunStatistics, 'looks' | 'decisions'>
-const NONE: Records = { looks: [], decisions: [] }
-
-/** Reads the records of the planned question: all planned looks, the last running look, and the decisions. */
-export async function readRecords(em: EntityManager, query: ResultsQuery): Promise<Records> {
-  const { run, question, specs } = query
-  if (
-    run === null ||
-    !isPlanned(
-      question,
-      specs.map(({ metric }) => metric),
-    )
-  )
-    return NONE
-  const planned = await em.find(RunLook, { run_id: run.id, planned: { $ne: null } }, { orderBy: { planned: 'asc' } })
-  const running = await em.find(RunLook, { run_id: run.id, planned: null }, { orderBy: { at: 'desc' }, limit: 1 })
-  const decisions = await em.find(RunDecision, { run_id: run.id }, { orderBy: { id: 'asc' } })
-  return {
-    looks: [...planned, ...running].map(asLook),
-    decisions: decisions.map(({ variant_id: variantId, outcome, at, users, reasons }) => ({
-      variantId,
-      outcome,
-      at: at.toISOString(),
-      users,
-      reasons,
-    })),
-  }
+type Timed<Row extends { at: Date }> = Omit<Row, 'at'> & { at: string }
+/** The records of a run as `recordsOf` reads them. */
+export type Records = {
+  looks: Timed<Pick<RunLook, 'at' | 'users' | 'planned' | 'figures'>>[]
+  decisions: Timed<Pick<RunDecision, 'variant_id' | 'outcome' | 'at' | 'users' | 'reasons'>>[]
 }
+
+/**
+ * Reads the records of the planned question: all planned looks, then the last running look, and the decisions.
+ * @returns an expression whose value are the records as JSON; without any, if the run is null
+ */
+export const recordsOf = (runId: number | null) => sql<Records>`json_build_object(
+  'looks', (
+    select coalesce(json_agg(json_build_object('at', l.at, 'users', l.users, 'planned', l.planned, 'figures', l.figures)
+      order by l.planned), '[]')
+    from run_looks l
+    where l.run_id = ${runId}::int and (l.planned is not null or l.id = (
+      select last.id from run_looks last where last.run_id = ${runId}::int and last.planned is null
+      order by last.at desc limit 1))),
+  'decisions', (
+    select coalesce(json_agg(json_build_object('variant_id', d.variant_id, 'outcome', d.outcome, 'at', d.at,
+      'users', d.users, 'reasons', d.reasons) order by d.id), '[]')
+    from run_decisions d where d.run_id = ${runId}::int))`
+
+/** Returns the records as statistics hold them. */
+export const asRecords = ({ looks, decisions }: Records): Pick<RunStatistics, 'looks' | 'decisions'> => ({
+  looks: looks.map(asLook),
+  decisions: decisions.map(({ variant_id: variantId, outcome, at, users, reasons }) => ({
+    variantId,
+    outcome,
+    at: new Date(at).toISOString(),
+    users,
+    reasons,
+  })),
+})
 
 /** Reads the running looks of a run, in the order of time. */
 export async function readRunningLooks(em: EntityManager, runId: number): Promise<Look[]> {
   return (await em.find(RunLook, { run_id: runId, planned: null }, { orderBy: { at: 'asc' } })).map(asLook)
 }
 
-const asLook = ({ at, users, planned, figures }: RunLook): Look => ({ at: at.toISOString(), users, planned, figures })
+const asLook = ({ at, users, planned, figures }: Omit<Look, 'at'> & { at: Date | string }): Look => ({
+  at: new Date(at).toISOString(),
+  users,
+  planned,
+  figures,
+})
