@@ -43,17 +43,19 @@ export const OUTCOMES: Record<Outcome, string> = {
   inconclusive: 'not decided',
 }
 
-/** Says when a decision was reached; nothing where no look has recorded it. */
-export const recordSentences = ({ decidedAt, decidedUsers, nextLookAtUsers }: Decision): string[] => [
+/** Says when a decision was reached, if a look has recorded it, and when the next look is, if it may decide more. */
+export const recordSentences = ({ decidedAt, decidedUsers, nextLookAtUsers, variants }: Decision): string[] => [
   ...(decidedAt
     ? [
         `Decided on ${formatTime(decidedAt)}${decidedUsers === null ? '' : `, with ${formatCount(decidedUsers)} users`}. The decision stands.`,
       ]
     : []),
-  ...(nextLookAtUsers === null ? [] : [`The next planned look is at ${formatCount(nextLookAtUsers)} users.`]),
+  ...(nextLookAtUsers === null || !variants.some(({ outcome }) => outcome === 'continue')
+    ? []
+    : [`The next planned look is at ${formatCount(nextLookAtUsers)} users.`]),
 ]
 
-const STATES = { live: 'running', settling: 'ended, late events still count', frozen: 'frozen' } as const
+const STATES = { live: 'not ended', settling: 'ended, late events still count', frozen: 'frozen' } as const
 
 /** Says which run the answer is about, its state, its time, and up to when events are counted. */
 export function periodSentences({ run, state, startedAt, endedAt, dataThrough, frozenAt }: ReportAnswer): string[] {

@@ -1,4 +1,4 @@
-import type { VariantDecision } from './decide.ts'
+import type { Decision } from './decide.ts'
 import { formatCount, formatPEquation, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
@@ -26,7 +26,7 @@ export function markdownReport(sent: object): string {
   const roles = (role: ReportMetric['role']) => metrics.filter((metric) => metric.role === role)
   const sections: [string, string][] = [
     ['Why', bullets(decision.reasons.map(line))],
-    ['Each treatment', decision.variants.length > 1 ? bullets(decision.variants.map(variantLine)) : ''],
+    ['Each treatment', decision.variants.length > 1 ? bullets(treatmentLines(decision)) : ''],
     ['How sure', bullets(certainty(answer))],
     ['What else could be true', bullets(alternatives(answer))],
     ['Primary metrics', primaryTable(answer, roles('primary'))],
@@ -39,13 +39,19 @@ export function markdownReport(sent: object): string {
   return `${[
     `# ${line(experimentName)}: results`,
     periodSentences(answer).map(inline).join(' '),
-    `**${inline(decisionSentence(decision))}**`,
+    `**${inline(answer.run === null ? NOT_STARTED : decisionSentence(decision))}**`,
     ...sections.filter(([, text]) => text !== '').map(([heading, text]) => `## ${heading}\n\n${text}`),
   ].join('\n\n')}\n`
 }
 
-const variantLine = ({ variantName, outcome, reasons }: VariantDecision) =>
-  line(`${variantName}: ${OUTCOMES[outcome]}. ${reasons.map(sentence).join(' ')}`.trim())
+const NOT_STARTED = 'Not started: there is nothing to decide yet.'
+
+/** Says what is decided on each treatment, and of the reasons those that are not among the reasons of the whole. */
+const treatmentLines = ({ variants, reasons: said }: Decision) =>
+  variants.map(({ variantName, outcome, reasons }) => {
+    const own = reasons.filter((reason) => !said.includes(reason))
+    return line(`${variantName}: ${OUTCOMES[outcome]}. ${own.map(sentence).join(' ')}`.trim())
+  })
 
 const primariesOf = ({ metrics }: ReportAnswer) =>
   metrics
@@ -131,7 +137,7 @@ function userLines(answer: ReportAnswer): string[] {
 
 /** While a run goes on, the sequential p-value decides; afterwards, the chi-square test does. */
 function ratio(what: string, { status, isMismatch, pValue, sequentialPValue }: RatioCheck): string {
-  if (status === 'no_data') return `no ${what} users yet`
+  if (status === 'no_data') return `no ${what} users that were drawn here`
   if (status === 'single_variant') return `${what} users of one variant only`
   const figures = `${formatPEquation(pValue)}${sequentialPValue === null ? '' : `, sequential ${formatPEquation(sequentialPValue)}`}`
   return isMismatch ? `MISMATCH of the ${what} users (${figures})` : `${what} users as allocated (${figures})`
@@ -150,6 +156,7 @@ function computation(answer: ReportAnswer): string[] {
   const adjusted = metrics.filter(({ comparisons }) => comparisons.some(({ cuped }) => cuped))
   const capped = metrics.filter(({ caps }) => caps?.outcome != null)
   const names = (list: readonly ReportMetric[]) => list.map(({ name }) => name).join(', ')
+  const isOneOfMany = metrics.some(({ comparisons }) => comparisons.length > 1) || metrics.length > 1
   return [
     `Method ${method.replace('_', ' ')}, confidence level ${formatConfidence(confidenceLevel)}. ${
       plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatCount(plannedUsers)} users.`
@@ -157,6 +164,7 @@ function computation(answer: ReportAnswer): string[] {
     method === 'bayesian'
       ? 'The threshold is divided among the comparisons that decide (Bonferroni).'
       : 'The threshold is divided among the comparisons that decide (Holm); secondary metrics decide nothing and are adjusted by Benjamini and Hochberg.',
+    ...(isOneOfMany ? ['Each interval is that of one comparison: intervals are not adjusted for their number.'] : []),
     ...(adjusted.length > 0 ? [line(`CUPED adjusts by values before exposure: ${names(adjusted)}.`)] : []),
     ...(capped.length > 0 ? [line(`Large values are capped: ${names(capped)}.`)] : []),
     `Engine ${inline(engineVersion)}. ${

@@ -70,6 +70,27 @@ describe('a report in Markdown', () => {
     expect(report).toContain('- Decided on 2026-01-08 09:12 UTC, with 82,873 users. The decision stands.\n')
   })
 
+  test('says of a draft that there is nothing to decide yet', () => {
+    expect(reportOf({ run: null, units: [] })).toContain('**Not started: there is nothing to decide yet.**')
+  })
+
+  test('says a reason once, and names the next planned look only while a treatment goes on', () => {
+    const reason = 'orders is 80 % higher in treatment'
+    expect(reportOf({ metrics: better }).split(reason).length).toBe(2)
+    const planned = { method: 'group_sequential', plannedUsers: 1_000_000 } as const
+    expect(reportOf({ question: planned })).toMatch(/- The next planned look is at [\d,]+ users\./)
+    const decisions = [
+      {
+        variantId: 2,
+        outcome: 'ship' as const,
+        at: '2026-01-08T09:12:30.000Z',
+        users: 20_000,
+        reasons: ['Orders rose.'],
+      },
+    ]
+    expect(reportOf({ question: planned, decisions })).not.toContain('next planned look')
+  })
+
   test('gives the figure that decides and its threshold, by the method', () => {
     const planned = { plannedUsers: 2000 }
     expect(reportOf({ metrics: better })).toContain('the always-valid p-value is < 0.0001, and decides below 0.05.')
