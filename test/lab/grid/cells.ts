@@ -163,9 +163,9 @@ export const cells: readonly Cell[] = [...named, ...design, ...variances, ...mar
 
 /** Cells that a few experiments suffice for to show a gross fault, with the number of experiments. */
 export const quickCells: readonly Cell[] = [
-  ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 60 })),
-  ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 20 })),
-  cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ALL, 100),
+  ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 30 })),
+  ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 12 })),
+  cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ALL, 60),
   cell(
     'margins',
     {
@@ -179,7 +179,7 @@ export const quickCells: readonly Cell[] = [
       uplift: 0.5,
     },
     ALL,
-    100,
+    40,
   ),
 ]
 
