@@ -1,5 +1,7 @@
 import { ATTRIBUTE_LIMITS, isId, isUserId, type Json, jsonFault } from '../wire.ts'
-import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
+import { type CheckEligibility, checkEligibility, MAX_EXPERIMENTS } from './schema.ts'
+
+const FIELDS = new Set(Object.keys(checkEligibility.shape))
 
 /**
  * Reads the input of a check from parsed JSON, without zod. It accepts exactly what the schema `checkEligibility`
@@ -9,6 +11,7 @@ import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
  */
 export function decodeCheck(body: unknown): CheckEligibility | null {
   if (!isObject(body)) return null
+  for (const name in body) if (!FIELDS.has(name)) return null
   const { user_id, experiment_ids, attributes, expose, preview } = body
   if (!isUserId(user_id) || !isIdList(experiment_ids)) return null
   if (attributes != null && (!isObject(attributes) || jsonFault(attributes, ATTRIBUTE_LIMITS) !== null)) return null

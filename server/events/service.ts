@@ -5,6 +5,8 @@ import { DomainError, invalid, notFound, unavailable, unknownUser } from '../err
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
+import { knownOnly } from '../fields.ts'
+import { issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import type { NewEvent } from './queries.ts'
@@ -206,11 +208,17 @@ type Outcome = BatchResult['results'][number]
 
 /**
  * Stores up to 1000 events. A bad event is rejected without affecting the others.
+ * @param lenient true: unknown fields of events are ignored
  * @returns the counts, and one outcome for each event, in the order of the batch
  * @throws DomainError SERVICE_UNAVAILABLE when events cannot be stored now
  */
-export async function recordBatch(recording: Recording, actor: string, batch: RecordBatch): Promise<BatchResult> {
-  const inputs = batch.events.map((given) => readItem(given, batch.sent_at))
+export async function recordBatch(
+  recording: Recording,
+  actor: string,
+  batch: RecordBatch,
+  lenient: boolean,
+): Promise<BatchResult> {
+  const inputs = batch.events.map((given) => readItem(lenient ? knownOnly(recordEvent, given) : given, batch.sent_at))
   // An event with attributes makes its user known for all events of the batch.
   const welcome = new Set<string>()
   for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
@@ -243,8 +251,8 @@ export async function recordBatch(recording: Recording, actor: string, batch: Re
 function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
   const parsed = recordEvent.safeParse(given)
   if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
-  const issues = parsed.error.issues.map((issue) => ({ path: issue.path.map(pathStep), message: issue.message }))
-  return { status: 'rejected', id: null, message: 'Invalid event', issues }
+  const issues = issuesOf(parsed.error)
+  return { status: 'rejected', id: null, message: `Invalid event: ${sentencesOf(issues)}`.slice(0, 1000), issues }
 }
 
 /**
@@ -275,5 +283,3 @@ const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
         message: null,
         ...marked({ outside_run: row.outside_run }),
       }
-
-const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
