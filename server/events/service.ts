@@ -6,7 +6,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
 import { knownOnly } from '../fields.ts'
-import { issuesOf, sentencesOf } from '../sentences.ts'
+import { type Issue, issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import type { NewEvent } from './queries.ts'
@@ -251,9 +251,16 @@ export async function recordBatch(
 function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
   const parsed = recordEvent.safeParse(given)
   if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
-  const issues = issuesOf(parsed.error)
-  return { status: 'rejected', id: null, message: `Invalid event: ${sentencesOf(issues)}`.slice(0, 1000), issues }
+  return invalidEvent(issuesOf(parsed.error))
 }
+
+const MAX_MESSAGE = 1000
+const invalidEvent = (issues: Issue[]): Outcome => ({
+  status: 'rejected',
+  id: null,
+  message: `Invalid event: ${sentencesOf(issues)}`.slice(0, MAX_MESSAGE),
+  issues,
+})
 
 /**
  * Does the work, or turns a fault of the event into an outcome `rejected`. Errors that are not the event's fault, such
@@ -270,8 +277,8 @@ function rejectable<T extends object>(work: () => T | Promise<T>): T | Outcome |
 
 function rejectedFor(error: unknown): Outcome {
   if (!(error instanceof DomainError) || error.code === 'SERVICE_UNAVAILABLE') throw error
-  const issues = error.path?.length ? [{ path: [...error.path], message: error.message }] : undefined
-  return { status: 'rejected', id: null, message: error.message, ...(issues ? { issues } : {}) }
+  if (!error.path?.length) return { status: 'rejected', id: null, message: error.message }
+  return invalidEvent([{ path: [...error.path], message: error.message }])
 }
 
 const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>

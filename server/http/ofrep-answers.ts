@@ -48,7 +48,7 @@ export function readContext(body: unknown, lenient = false): EvaluationContext {
 
 /** @throws OfrepFault that names the first unknown field of a body or a query */
 export function expectKnown(given: Record<string, unknown>, known: readonly string[]) {
-  for (const name of Object.keys(given))
+  for (const name in given)
     if (!known.includes(name)) throw new OfrepFault(400, 'PARSE_ERROR', unknownField(name, known))
 }
 
