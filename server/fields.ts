@@ -14,6 +14,8 @@ export function unknownField(name: string, known: readonly string[]): string {
   let nearest: string | undefined
   let edits = MAX_EDITS + 1
   for (const candidate of known) {
+    // The distance is never less than the difference in length, and takes long to compute for a long name.
+    if (Math.abs(name.length - candidate.length) > MAX_EDITS) continue
     const needed = distance(name, candidate)
     if (needed < edits) [nearest, edits] = [candidate, needed]
   }

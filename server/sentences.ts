@@ -9,6 +9,9 @@ export type Issue = { path: (string | number)[]; message: string }
 type RawIssue = z.core.$ZodRawIssue
 type ObjectSchema = { _zod: { def: { shape: Record<string, z.core.$ZodType> } } }
 
+/** The most unknown fields of one object that an error names. */
+const MAX_UNKNOWN = 20
+
 z.config({ customError: sentenceOf })
 
 function sentenceOf(issue: RawIssue): string | undefined {
@@ -37,8 +40,11 @@ function sentenceOf(issue: RawIssue): string | undefined {
     case 'invalid_union':
       return unionSentence(issue)
     case 'unrecognized_keys':
-      // Zod reports all unknown fields of an object as one issue; 'issuesOf' makes one issue of each line.
-      return issue.keys.map((name) => unknownField(name, namesOf(issue.inst))).join('\n')
+      // Zod reports all unknown fields of an object as one issue; `issuesOf` makes one issue of each line.
+      return issue.keys
+        .slice(0, MAX_UNKNOWN)
+        .map((name) => unknownField(name, namesOf(issue.inst)))
+        .join('\n')
     default:
       return undefined
   }
@@ -87,14 +93,14 @@ const choice = (values: readonly unknown[]) => joined(values.map(String))
 const counted = (count: number | bigint, noun: string) => `${count} ${noun}${Number(count) === 1 ? '' : 's'}`
 const lengthOf = (value: unknown) => (Array.isArray(value) ? value.length : 0)
 
-/** Lists the faults of an input: one for each unknown field, and one for each other path. */
+/** Lists the faults of an input: one for each unknown field, at most 20 of an object, and one for each other path. */
 export function issuesOf(error: ZodError): Issue[] {
   const paths = new Set<string>()
   return error.issues.flatMap((issue) => {
     const path = issue.path.map((step) => (typeof step === 'symbol' ? String(step) : step))
     if (issue.code === 'unrecognized_keys') {
       const messages = issue.message.split('\n')
-      return issue.keys.map((name, index) => ({ path: [...path, name], message: messages[index] as string }))
+      return messages.map((message, index) => ({ path: [...path, issue.keys[index] as string], message }))
     }
     const key = JSON.stringify(path)
     if (paths.has(key)) return []

@@ -77,6 +77,7 @@ type Input = Record<string, unknown>
 
 /**
  * Plans once how a request becomes the input of a procedure: fields of the path, and of the query or the body.
+ * @param ignored a parameter of the query that is no field of the input
  * @returns a function that throws DomainError BAD_REQUEST for a field that contradicts the path or is misplaced
  */
 function inputReader(
@@ -101,13 +102,15 @@ function inputReader(
     if (!lenient) {
       if (source === 'body') expectNoQuery(request)
       for (const [field] of pathPlan)
-        if (Object.hasOwn(input, field) && String(input[field]) !== params[field])
+        if (Object.hasOwn(input, field) && textOf(input[field]) !== params[field])
           throw invalid(`cannot be changed: the path says ${params[field]}`, field)
     }
     for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
     return lenient ? (knownOnly(schema, input) as Input) : input
   }
 }
+
+const textOf = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
 
 function expectNoQuery({ method, query }: FastifyRequest) {
   for (const name of Object.keys(query as Input))

@@ -146,7 +146,15 @@ onOneDatabase('an unknown field', (app) => {
     const path = `PUT /api/experiments/${id}/variants/${variants.treatment}`
     expect((await send(app(), path, { body: { experiment_id: id, name: 'b' } })).status).toBe(200)
     const message = `experiment_id: cannot be changed: the path says ${id}`
-    await expectRefused(path, { body: { experiment_id: id + 1, name: 'b' } }, message)
+    for (const experiment_id of [id + 1, [id], { toString: 1 }, null])
+      await expectRefused(path, { body: { experiment_id, name: 'b' } }, message)
+  })
+
+  test('is named with others of its object, up to 20, however long the names are', async () => {
+    const long = 'x'.repeat(500_000)
+    const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`field_${index}`, 1]))
+    const { body, status } = await app().api.call('POST', '/api/experiments', { name: 'a', [long]: 1, ...many })
+    expect([status, body.issues.length, body.message.length]).toEqual([400, 20, 1000])
   })
 
   test('is only ignored for that preference, in any of its forms', async () => {
