@@ -150,6 +150,27 @@ onOneDatabase('an unknown field', (app) => {
       await expectRefused(path, { body: { experiment_id, name: 'b' } }, message)
   })
 
+  test('fails its call of a tRPC batch alone, and is ignored in a lenient batch', async () => {
+    const evaluation = { user_id: 'ada', attributes: {} }
+    const calls = { 0: { ...evaluation, colour: 'red' }, 1: evaluation }
+    const call = 'POST /trpc/flags.evaluate,flags.evaluate?batch=1'
+    const asQuery = `GET /trpc/segments.list,segments.preview?batch=1&input=${encodeURIComponent(
+      JSON.stringify({ 0: { limt: 1 }, 1: { rules: {} } }),
+    )}`
+    for (const [path, sent] of [
+      [call, { body: calls }],
+      [asQuery, {}],
+    ] as const) {
+      const outcomes = async (headers?: Record<string, string>) => {
+        const { text, applied } = await send(app(), path, { ...sent, ...(headers ? { headers } : {}) })
+        const answers: object[] = JSON.parse(text)
+        return [applied, ...answers.map((answer) => Object.keys(answer)[0])]
+      }
+      expect(await outcomes()).toEqual([null, 'error', 'result'])
+      expect(await outcomes(LENIENT)).toEqual(['handling=lenient', 'result', 'result'])
+    }
+  })
+
   test('is named with others of its object, up to 20, however long the names are', async () => {
     const long = 'x'.repeat(500_000)
     const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, index) => [`field_${index}`, 1]))
