@@ -86,17 +86,8 @@ function answered(body: unknown): Outcome {
     return { kind: 'retry', pauseMs: 0, isFault: true, message: 'The answer has no list of results' }
   const rejected = new Map<number, string>()
   for (const [index, result] of results.entries())
-    if (textIn(result, 'status') === 'rejected') rejected.set(index, reasonIn(result))
+    if (textIn(result, 'status') === 'rejected') rejected.set(index, textIn(result, 'message') ?? 'rejected')
   return { kind: 'answered', rejected }
-}
-
-function reasonIn(result: unknown): string {
-  const issues = isObject(result) && Array.isArray(result.issues) ? result.issues : []
-  const details = issues.map((issue) => {
-    const path = isObject(issue) && Array.isArray(issue.path) ? issue.path.join('.') : ''
-    return `${path}: ${textIn(issue, 'message')}`
-  })
-  return [textIn(result, 'message') ?? 'rejected', ...details].join('; ')
 }
 
 /** Reads a Retry-After header, which is a number of seconds or a date. @returns milliseconds, 0 without a header */

@@ -32,6 +32,7 @@ import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
+import { announcePreference } from './http/preferences.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -197,6 +198,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   })
   handleFaults(http)
   limitIntake(http)
+  announcePreference(http)
   readJson(http, parseJson)
   if (config.corsOrigins.length > 0) await http.register(cors, corsOptions(config.corsOrigins))
   healthRoutes(http, platform, () => ready)

@@ -45,6 +45,8 @@ export type Platform = {
 export type Context = {
   readonly platform: Platform
   readonly token: string | undefined
+  /** True if unknown fields of the input are ignored, as `Prefer: handling=lenient` asks. */
+  readonly lenient: boolean
   /** The API key of the call with its scopes; `trpc.ts` sets it before a keyed procedure runs. */
   caller: Caller | undefined
   /** The caller's name in the audit log. */
@@ -67,10 +69,11 @@ export const bearerToken = (authorization: string | undefined): string | undefin
 export const tokenOf = ({ authorization, 'x-api-key': apiKey }: IncomingHttpHeaders): string | undefined =>
   bearerToken(authorization) ?? (typeof apiKey === 'string' ? apiKey : undefined)
 
-export function createContext(platform: Platform, token: string | undefined): Context {
+export function createContext(platform: Platform, token: string | undefined, lenient = false): Context {
   const context: Context = {
     platform,
     token,
+    lenient,
     caller: undefined,
     get actor() {
       return context.caller?.actor ?? 'anonymous'

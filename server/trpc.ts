@@ -7,6 +7,7 @@ import type { Scope } from './auth/schema.ts'
 import type { Context } from './context.ts'
 import { brokenConstraint, databaseCode, isDatabaseUnavailable, isTransient } from './database/errors.ts'
 import { DomainError } from './errors.ts'
+import { type Issue, issuesOf, sentencesOf } from './sentences.ts'
 
 /** The metadata of a procedure, beside trpc-openapi's `openapi`. */
 export type Meta = OpenApiMeta<{
@@ -25,7 +26,6 @@ export type Meta = OpenApiMeta<{
   access?: Scope | 'key management'
 }>
 
-type Issue = { path: (string | number)[]; message: string }
 /** The JSON body of every error. */
 export type Fault = { message: string; code: string; issues?: Issue[] }
 
@@ -74,18 +74,14 @@ export function faultOf(error: TRPCError): { status: number; fault: Fault } {
   const status = getHTTPStatusCodeFromError(error)
   const fault: Fault = { message: error.message, code: error.code }
   if (error.code === 'BAD_REQUEST' && error.cause instanceof ZodError) {
-    fault.issues = error.cause.issues.map(({ path, message }) => ({ path: path.map(pathStep), message }))
-    fault.message = `Invalid input: ${fault.issues.map(sentence).join('; ')}`.slice(0, 1000)
+    fault.issues = issuesOf(error.cause)
+    fault.message = `Invalid input: ${sentencesOf(fault.issues)}`.slice(0, 1000)
   } else if (error.cause instanceof DomainError && error.cause.path?.length) {
-    const issue = { path: [...error.cause.path], message: error.message }
-    fault.issues = [issue]
-    fault.message = `Invalid input: ${sentence(issue)}`
+    fault.issues = [{ path: [...error.cause.path], message: error.message }]
+    fault.message = `Invalid input: ${sentencesOf(fault.issues)}`
   } else if (status >= 500 && error.code !== 'SERVICE_UNAVAILABLE') fault.message = 'Internal server error'
   return { status, fault }
 }
-
-const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)
-const sentence = ({ path, message }: Issue) => (path.length > 0 ? `${path.join('.')}: ${message}` : message)
 
 const PING_MS = 10_000
 

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import './sentences.ts'
 
 /** The scalars of the wire contract. They are strict: no value of a JSON body is converted to another type. */
 
@@ -206,7 +207,7 @@ export const limit = z
   .meta({ description: 'The maximum number of rows; default: 1000' })
 export const DEFAULT_LIMIT = 1000
 /** Selects a page of a list in ascending order of id. */
-export const page = z.object({
+export const page = z.strictObject({
   limit,
   after: id.optional().meta({ description: 'The last id of the previous page' }),
 })

@@ -44,7 +44,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: 'http/*',
     is: (path) => path.startsWith('server/http/'),
     may: (to, from) =>
-      /^server\/(http\/.*|router|context|trpc|wire)\.ts$/.test(to) ||
+      /^server\/(http\/.*|router|context|trpc|wire|errors|fields)\.ts$/.test(to) ||
       (from === 'server/http/short-answers.ts' && /\/(decode|recall|service)\.ts$/.test(to)) ||
       (from.startsWith('server/http/ofrep') && to === 'server/flags/evaluate.ts') ||
       (/^server\/http\/(exports|uploads|streams-openapi)\.ts$/.test(from) &&
@@ -55,7 +55,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
   {
     kind: 'trpc.ts',
     is: (path) => path === 'server/trpc.ts',
-    may: (to) => /^server\/(context|errors|database\/errors|auth\/schema|auth\/key-ring)\.ts$/.test(to),
+    may: (to) => /^server\/(context|errors|sentences|database\/errors|auth\/schema|auth\/key-ring)\.ts$/.test(to),
   },
   {
     kind: '<domain>/router.ts',
@@ -66,7 +66,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: '<domain>/schema.ts',
     is: (path) => domainOf(path) !== undefined && isA('schema', path),
     may: (to, from) =>
-      to === 'server/wire.ts' ||
+      /^server\/(wire|fields)\.ts$/.test(to) ||
       isA('schema', to) ||
       (from === 'server/results/schema.ts' && /^server\/analysis\/(exclusions|snake-case)\.ts$/.test(to)),
   },
@@ -96,7 +96,7 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
     kind: '<domain>/* (services)',
     is: (path) => domainOf(path) !== undefined && !isA('(router|schema|entity|queries)', path),
     may: (to, from) =>
-      /^server\/(wire|errors)\.ts$/.test(to) ||
+      /^server\/(wire|errors|fields|sentences)\.ts$/.test(to) ||
       /^server\/(cache|definitions|evaluation|statistics|analysis)\//.test(to) ||
       /^server\/database\/(background|concurrency-limit|errors|group-commit|locks|poller|retry|sql)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !isA('(router|schema|queries)', to))),

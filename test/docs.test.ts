@@ -28,6 +28,7 @@ const lastAnswers: Record<string, (answers: Answers) => void> = {
     expect(Object.values((evaluated as { flags: object }).flags)).toMatchObject([{ value: true, rule: 'staff' }])
     expect(explained).toMatchObject({ user_id: 'ada', steps: [{ rule: 'staff', outcome: 'passed over' }, {}] })
   },
+  'docs/requests.md': ([updated]) => expect(updated).toMatchObject({ hypothesis: 'One page sells more' }),
   'docs/results.md': (answers) => {
     expect(answers.slice(0, 2)).toMatchObject([{ status: 'completed' }, { state: 'frozen' }])
     expect(answers.at(-1)).toMatch(/is what its statistics say/)
@@ -120,6 +121,17 @@ test('every link between the documents has a target', () => {
       if (anchor) expect(anchors, `${page}: ${target}`).toContain(anchor)
     }
 })
+
+test('docs/requests.md shows the answer to a misspelt field', async () => {
+  const [shown = ''] = codeOf(readDocument('docs/requests.md'), 'json')
+  const app = await openApp(hasPostgres() ? 'postgres' : 'embedded')
+  try {
+    const { status, body } = await app.api.call('POST', '/api/experiments', { name: 'Checkout', trafic_percent: 5 })
+    expect([status, body]).toEqual([400, JSON.parse(shown)])
+  } finally {
+    await app.close()
+  }
+}, 60_000)
 
 describe('the TypeScript examples work as they stand', () => {
   let app: TestApp

@@ -24,14 +24,14 @@ export const alert = z
 export type AlertAnswer = z.output<typeof alert>
 
 const alertId = z.int().positive().max(Number.MAX_SAFE_INTEGER)
-export const listAlerts = z.object({
+export const listAlerts = z.strictObject({
   experiment_id: id.optional().meta({ description: 'Only alerts of this experiment; default: all experiments' }),
   kind: alertKind.optional(),
   limit,
   after: alertId.optional().meta({ description: 'The last id of the previous page' }),
 })
 export type ListAlerts = z.output<typeof listAlerts>
-export const followAlerts = z.object({
+export const followAlerts = z.strictObject({
   experiment_id: id.optional(),
   /** The last alert id that a disconnected reader has seen; tRPC's client sends it by itself. */
   lastEventId: z

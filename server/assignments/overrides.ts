@@ -3,9 +3,11 @@ import { lockProfilesShared, readClock } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
+import { expectUnchanged } from '../fields.ts'
 import { Override } from './entity.ts'
 import { endOverride, excludeOverridden } from './queries.ts'
 import type { OverrideOf, SetOverride } from './schema.ts'
+import * as wire from './schema.ts'
 
 /** The most overrides of one experiment. Overrides are for testing: every process holds all of them in memory. */
 const MAX_OVERRIDES = 1000
@@ -28,6 +30,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   const key = { user_id: input.user_id, experiment_id: experiment.id }
   const inForce = { ...key, removed_at: null }
   const before = await em.findOne(Override, inForce)
+  await expectUnchanged({ update: wire.setOverride, answer: wire.override }, input, () => before)
   if (before?.variant_id === input.variant_id) return before
   if (before) await endOverride(em, key)
   else {

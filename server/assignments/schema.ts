@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   id,
@@ -23,7 +24,7 @@ const expose = optional(z.boolean()).meta({
 export const MAX_EXPERIMENTS = 1000
 
 export const checkEligibility = z
-  .object({
+  .strictObject({
     user_id: userId,
     experiment_ids: z
       .array(id)
@@ -50,7 +51,7 @@ export const eligibility = z
   .meta({ id: 'Eligibility' })
 export type Eligibility = z.output<typeof eligibility>
 
-export const getAssignment = z.object({
+export const getAssignment = z.strictObject({
   experiment_id: id,
   user_id: userId,
   expose: z
@@ -74,17 +75,20 @@ export const assignment = z
   .meta({ id: 'Assignment' })
 export type AssignmentOutput = z.output<typeof assignment>
 
-export const setOverride = z.object({ experiment_id: id, user_id: userId, variant_id: id }).meta({ id: 'SetOverride' })
-export type SetOverride = z.output<typeof setOverride>
-export const overrideOf = z.object({ experiment_id: id, user_id: userId })
+export const overrideOf = z.strictObject({ experiment_id: id, user_id: userId })
 export type OverrideOf = z.output<typeof overrideOf>
-export const overridesOf = z.object({ experiment_id: id })
+export const overridesOf = z.strictObject({ experiment_id: id })
 export const override = z
   .object({ experiment_id: id, user_id: z.string(), variant_id: id, created_at: timestamp })
   .meta({
     id: 'Override',
     description: 'A variant that is forced on a user. The results of the run leave the user out from then on',
   })
+
+export const setOverride = updateOf(override, { experiment_id: id, user_id: userId, variant_id: id }).meta({
+  id: 'SetOverride',
+})
+export type SetOverride = z.output<typeof setOverride>
 
 /** The columns of the exposure log, in their order. A warehouse can recompute all counts from these columns. */
 export const loggedAssignment = z
@@ -113,7 +117,7 @@ export const loggedAssignment = z
 export type LoggedAssignment = z.output<typeof loggedAssignment>
 
 export const explainDecision = z
-  .object({
+  .strictObject({
     experiment_id: id,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),

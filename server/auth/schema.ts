@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ignored, updateOf } from '../fields.ts'
 import { id, instant, name, optional, page, timestamp } from '../wire.ts'
 
 /**
@@ -27,7 +28,7 @@ export const apiKey = z
 export type ApiKeyOutput = z.output<typeof apiKey>
 
 export const createKey = z
-  .object({
+  .strictObject({
     name: name.meta({ examples: ['my_api_key'] }),
     scopes: optional(z.array(scope).min(1)).meta({ description: 'manage, read, evaluate and track by default' }),
     expires_at: optional(instant),
@@ -36,6 +37,8 @@ export const createKey = z
 export type CreateKey = z.output<typeof createKey>
 
 export const listKeys = page
-export const keyId = z.object({ key_id: id })
-export const updateKey = z.object({ key_id: id, is_active: z.boolean() }).meta({ id: 'UpdateKey' })
+export const keyId = z.strictObject({ key_id: id })
+export const updateKey = updateOf(apiKey, { key_id: id, is_active: z.boolean(), last_used_at: ignored }).meta({
+  id: 'UpdateKey',
+})
 export type UpdateKey = z.output<typeof updateKey>

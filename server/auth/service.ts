@@ -1,9 +1,11 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import { notFound } from '../errors.ts'
+import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { ApiKey } from './entity.ts'
 import type { KeyRing } from './key-ring.ts'
+import * as wire from './schema.ts'
 import { type ApiKeyOutput, type CreateKey, DEFAULT_SCOPES, type UpdateKey } from './schema.ts'
 
 const KEY_BYTES = 32
@@ -48,9 +50,11 @@ type Audited = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 
 /** Activates or deactivates an API key. @throws DomainError NOT_FOUND */
 export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
-  const key = await audited(async (em) =>
-    Object.assign(await findKey(em, input.key_id), { is_active: input.is_active }),
-  )
+  const key = await audited(async (em) => {
+    const found = await findKey(em, input.key_id)
+    await expectUnchanged({ update: wire.updateKey, answer: wire.apiKey }, input, () => masked(found))
+    return Object.assign(found, { is_active: input.is_active })
+  })
   await ring.changed(key.key_hash)
   return masked(key)
 }

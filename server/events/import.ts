@@ -23,8 +23,9 @@ type Group = { items: Item[]; bytes: number; last: number }
  * Stores the events of an upload, one JSON object a line, in groups and in constant memory. A line that cannot be read
  * or stored is reported by its number, and the upload goes on. The client can send an interrupted upload again: events
  * with the same event ids are not counted twice.
- * @param parse parses a line strictly. @throws Error whose message names the fault
- * @param stopped aborts when the process is about to end
+ * @param upload.parse parses a line strictly. @throws Error whose message names the fault
+ * @param upload.stopped aborts when the process is about to end
+ * @param upload.lenient true: unknown fields of events are ignored
  * @returns reports of bad lines, progress about once a second and, last, the outcome
  * @throws DomainError or the database's error when the upload fails before any line is stored or rejected
  */
@@ -36,6 +37,7 @@ export async function* importEvents(
     sentAt: Date | undefined
     parse: (bytes: Buffer) => unknown
     stopped: AbortSignal
+    lenient: boolean
   },
 ): AsyncGenerator<ImportReport> {
   const counts = { accepted: 0, duplicates: 0, rejected: 0, outside_run: 0 }
@@ -45,7 +47,7 @@ export async function* importEvents(
   let reportedAt = performance.now()
 
   const start = (group: Group) => {
-    const outcomes = storeGroup(recording, actor, group, upload.sentAt)
+    const outcomes = storeGroup(recording, actor, group, upload)
     outcomes.catch(() => {})
     underWay.push({ group, outcomes })
   }
@@ -108,12 +110,17 @@ function readLine(number: number, bytes: Buffer | null, parse: (bytes: Buffer) =
 
 const rejected = (message: string): BatchResult['results'][number] => ({ status: 'rejected', id: null, message })
 
-async function storeGroup(recording: Recording, actor: string, { items }: Group, sent_at: Date | undefined) {
+async function storeGroup(
+  recording: Recording,
+  actor: string,
+  { items }: Group,
+  { sentAt: sent_at, lenient }: { sentAt: Date | undefined; lenient: boolean },
+) {
   const events = items.flatMap(({ event, fault }) => (fault === null ? [event as never] : []))
   if (events.length === 0) return []
   for (let attempt = 0; ; attempt++) {
     try {
-      return (await recordBatch(recording, actor, { events, sent_at })).results
+      return (await recordBatch(recording, actor, { events, sent_at }, lenient)).results
     } catch (error) {
       const wait = WAITS_MS[attempt]
       const mayPass =

@@ -29,7 +29,7 @@ export const eventsRouter = router({
     })
     .input(wire.recordBatch)
     .output(wire.batchResult)
-    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform.recording, ctx.actor, input)),
+    .mutation(({ ctx, input }) => events.recordBatch(ctx.platform.recording, ctx.actor, input, ctx.lenient)),
   tail: read.input(wire.tailEvents).subscription(async function* ({ ctx, input, signal }) {
     const { eventTail, keyRing } = ctx.platform
     for await (const { cursor, ...event } of translated(reading.tail({ eventTail, keyRing }, ctx.token, input, signal)))

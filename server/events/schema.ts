@@ -41,7 +41,7 @@ export const event = z
 export type EventOutput = z.output<typeof event>
 
 export const recordEvent = z
-  .object({
+  .strictObject({
     user_id: userId,
     experiment_id: optional(id),
     variant_id: optional(id),
@@ -67,7 +67,7 @@ export type RecordEvent = z.output<typeof recordEvent>
 const MAX_BATCH = 1000
 /** The schema accepts any items; `service.ts` checks each one, so that one bad event does not reject the others. */
 export const recordBatch = z
-  .object({
+  .strictObject({
     events: z
       .array(
         z
@@ -122,7 +122,7 @@ const inOrder = (range: { start_time?: Date | null | undefined; end_time?: Date 
 const outOfOrder = { path: ['end_time'], message: 'must not be before start_time' }
 
 export const listEvents = z
-  .object({
+  .strictObject({
     experiment_id: id,
     ...filters,
     limit: optional(limit.unwrap()).meta({ description: 'The maximum number of rows; default: 1000' }),
@@ -143,7 +143,7 @@ const cursor = z
   .regex(/^\d{1,19}-\d{1,15}$/, 'must be the cursor of an event, such as 739-1024')
   .meta({ examples: ['739-1024'] })
 export const exportEvents = z
-  .object({
+  .strictObject({
     format: exportFormat,
     ...eventFilter,
     after: optional(cursor).meta({
@@ -175,7 +175,7 @@ export const exportedEvent = z
   })
   .meta({ id: 'ExportedEvent' })
 
-export const importOptions = z.object({
+export const importOptions = z.strictObject({
   sent_at: optional(instant).meta({
     description: "The time of the sender's clock at sending; a clock more than 2 seconds off has its times corrected",
   }),
@@ -209,7 +209,7 @@ export type ImportReport = z.output<typeof importReport>
 
 /** The input of `tail`. A client that reconnects sends `lastEventId` by itself, as server-sent events require. */
 export const tailEvents = z
-  .object({ ...eventFilter, lastEventId: optional(cursor) })
+  .strictObject({ ...eventFilter, lastEventId: optional(cursor) })
   .refine(inOrder, outOfOrder)
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
@@ -226,7 +226,7 @@ const timeZone = z
   .regex(/^[A-Za-z][A-Za-z0-9_+/-]*$/, ZONE)
   .refine(isTimeZone, ZONE)
 export const readSeries = z
-  .object({
+  .strictObject({
     experiment_id: id,
     interval: withDefault(z.enum(['hour', 'day']), 'day'),
     start_time: optional(instant).meta({ description: 'Default: the start of the first run' }),

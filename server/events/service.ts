@@ -5,6 +5,8 @@ import { DomainError, invalid, notFound, unavailable, unknownUser } from '../err
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
+import { knownOnly } from '../fields.ts'
+import { type Issue, issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
 import type { NewEvent } from './queries.ts'
@@ -206,11 +208,17 @@ type Outcome = BatchResult['results'][number]
 
 /**
  * Stores up to 1000 events. A bad event is rejected without affecting the others.
+ * @param lenient true: unknown fields of events are ignored
  * @returns the counts, and one outcome for each event, in the order of the batch
  * @throws DomainError SERVICE_UNAVAILABLE when events cannot be stored now
  */
-export async function recordBatch(recording: Recording, actor: string, batch: RecordBatch): Promise<BatchResult> {
-  const inputs = batch.events.map((given) => readItem(given, batch.sent_at))
+export async function recordBatch(
+  recording: Recording,
+  actor: string,
+  batch: RecordBatch,
+  lenient: boolean,
+): Promise<BatchResult> {
+  const inputs = batch.events.map((given) => readItem(lenient ? knownOnly(recordEvent, given) : given, batch.sent_at))
   // An event with attributes makes its user known for all events of the batch.
   const welcome = new Set<string>()
   for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
@@ -243,9 +251,16 @@ export async function recordBatch(recording: Recording, actor: string, batch: Re
 function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
   const parsed = recordEvent.safeParse(given)
   if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
-  const issues = parsed.error.issues.map((issue) => ({ path: issue.path.map(pathStep), message: issue.message }))
-  return { status: 'rejected', id: null, message: 'Invalid event', issues }
+  return invalidEvent(issuesOf(parsed.error))
 }
+
+const MAX_MESSAGE = 1000
+const invalidEvent = (issues: Issue[]): Outcome => ({
+  status: 'rejected',
+  id: null,
+  message: `Invalid event: ${sentencesOf(issues)}`.slice(0, MAX_MESSAGE),
+  issues,
+})
 
 /**
  * Does the work, or turns a fault of the event into an outcome `rejected`. Errors that are not the event's fault, such
@@ -262,8 +277,8 @@ function rejectable<T extends object>(work: () => T | Promise<T>): T | Outcome |
 
 function rejectedFor(error: unknown): Outcome {
   if (!(error instanceof DomainError) || error.code === 'SERVICE_UNAVAILABLE') throw error
-  const issues = error.path?.length ? [{ path: [...error.path], message: error.message }] : undefined
-  return { status: 'rejected', id: null, message: error.message, ...(issues ? { issues } : {}) }
+  if (!error.path?.length) return { status: 'rejected', id: null, message: error.message }
+  return invalidEvent([{ path: [...error.path], message: error.message }])
 }
 
 const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
@@ -275,5 +290,3 @@ const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
         message: null,
         ...marked({ outside_run: row.outside_run }),
       }
-
-const pathStep = (step: PropertyKey) => (typeof step === 'symbol' ? String(step) : step)

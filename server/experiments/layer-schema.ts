@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { updateOf } from '../fields.ts'
 import { clearable, id, name, optional, page, percent, text, timestamp } from '../wire.ts'
 import { range, status } from './schema.ts'
 
@@ -25,22 +26,20 @@ export const layerDetail = layer
 export type LayerDetail = z.output<typeof layerDetail>
 
 export const createLayer = z
-  .object({ name: name.meta({ examples: ['checkout'] }), description: optional(text) })
+  .strictObject({ name: name.meta({ examples: ['checkout'] }), description: optional(text) })
   .meta({ id: 'CreateLayer' })
 export type CreateLayer = z.output<typeof createLayer>
 export const listLayers = page
-export const layerId = z.object({ layer_id: id })
-export const updateLayer = z
-  .object({
-    layer_id: id,
-    name: optional(name),
-    description: clearable(text).meta({ description: 'null clears it' }),
-  })
-  .meta({ id: 'UpdateLayer' })
+export const layerId = z.strictObject({ layer_id: id })
+export const updateLayer = updateOf(layerDetail, {
+  layer_id: id,
+  name: optional(name),
+  description: clearable(text).meta({ description: 'null clears it' }),
+}).meta({ id: 'UpdateLayer' })
 export type UpdateLayer = z.output<typeof updateLayer>
 
 export const setShare = z
-  .object({
+  .strictObject({
     layer_id: id,
     experiment_id: id,
     percent: optional(percent).meta({
@@ -55,5 +54,5 @@ export const setShare = z
   })
   .meta({ id: 'SetLayerShare', examples: [{ percent: 25 }] })
 export type SetShare = z.output<typeof setShare>
-export const shareId = z.object({ layer_id: id, experiment_id: id })
+export const shareId = z.strictObject({ layer_id: id, experiment_id: id })
 export type ShareId = z.output<typeof shareId>

@@ -2,10 +2,12 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
+import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from './changes.ts'
 import { type Experiment, Layer } from './entity.ts'
 import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './layer-schema.ts'
+import * as wire from './layer-schema.ts'
 import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './layer-shares.ts'
 
 /** Creates a layer without experiments. */
@@ -42,6 +44,7 @@ export async function getLayer(em: EntityManager, layerId: number): Promise<Laye
 /** Changes the given fields of a layer. @throws DomainError NOT_FOUND */
 export async function updateLayer(em: EntityManager, input: UpdateLayer): Promise<Layer> {
   const layer = await lockLayer(em, input.layer_id)
+  await expectUnchanged({ update: wire.updateLayer, answer: wire.layerDetail }, input, () => getLayer(em, layer.id))
   setGiven(layer, input, 'name', 'description')
   await em.flush()
   return layer

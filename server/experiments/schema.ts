@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { updateOf } from '../fields.ts'
 import { segment } from '../segments/schema.ts'
 import { id, instant, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
 import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
@@ -10,7 +11,7 @@ export const experimentKind = z.enum(['experiment', 'holdout']).meta({
 })
 export type ExperimentKind = z.output<typeof experimentKind>
 export const range = z
-  .object({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
+  .strictObject({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
   .meta({ id: 'Range', description: 'Positions of a layer in percent; from is inclusive, to is exclusive' })
 
@@ -84,7 +85,7 @@ const percentHeld = optional(
   percent.refine((value) => value > 0 && value < 100, 'must be above 0 and below 100').meta({ examples: [5] }),
 )
 export const createExperiment = z
-  .object({
+  .strictObject({
     name,
     key: optional(key),
     kind: optional(experimentKind),
@@ -102,18 +103,16 @@ export const createExperiment = z
 export type CreateExperiment = z.output<typeof createExperiment>
 
 export const listExperiments = page
-export const experimentId = z.object({ experiment_id: id })
-export const updateExperiment = z
-  .object({
-    experiment_id: id,
-    name: optional(name),
-    key: optional(key),
-    percent_held: percentHeld.meta({
-      description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
-    }),
-    ...settingInputs,
-  })
-  .meta({ id: 'UpdateExperiment' })
+export const experimentId = z.strictObject({ experiment_id: id })
+export const updateExperiment = updateOf(experimentDetail, {
+  experiment_id: id,
+  name: optional(name),
+  key: optional(key),
+  percent_held: percentHeld.meta({
+    description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
+  }),
+  ...settingInputs,
+}).meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
 const startedAt = optional(instant).meta({
   description:
@@ -121,9 +120,11 @@ const startedAt = optional(instant).meta({
     'before the end of an earlier run. Events since then that are stored and name a variant decide their users. ' +
     'Default: now',
 })
-export const startExperiment = z.object({ experiment_id: id, started_at: startedAt }).meta({ id: 'StartExperiment' })
+export const startExperiment = z
+  .strictObject({ experiment_id: id, started_at: startedAt })
+  .meta({ id: 'StartExperiment' })
 export const newRun = z
-  .object({
+  .strictObject({
     experiment_id: id,
     mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
     started_at: startedAt,
@@ -131,7 +132,7 @@ export const newRun = z
   .meta({ id: 'NewRun' })
 export type NewRun = z.output<typeof newRun>
 export const completeExperiment = z
-  .object({
+  .strictObject({
     experiment_id: id,
     shipped_variant_id: optional(id).meta({
       description: 'The variant that everybody gets from now on; none by default',
@@ -148,7 +149,7 @@ const variantSettings = {
   }),
 }
 export const addVariant = z
-  .object({
+  .strictObject({
     experiment_id: id,
     name: name.meta({ examples: ['control'] }),
     percent_allocated: percent,
@@ -156,20 +157,19 @@ export const addVariant = z
   })
   .meta({ id: 'AddVariant' })
 export type AddVariant = z.output<typeof addVariant>
-export const updateVariant = z
-  .object({
-    experiment_id: id,
-    variant_id: id,
-    name: optional(name),
-    percent_allocated: optional(percent).meta({ examples: [60] }),
-    is_control: optional(z.literal(true)).meta({
-      description: 'true: makes the variant the control, which is possible while the experiment is a draft',
-    }),
-    ...variantSettings,
-  })
-  .meta({ id: 'UpdateVariant' })
+export const updateVariant = updateOf(variant, {
+  experiment_id: id,
+  variant_id: id,
+  name: optional(name),
+  percent_allocated: optional(percent).meta({ examples: [60] }),
+  is_control: optional(z.boolean()).meta({
+    description: 'true: makes the variant the control, which is possible while the experiment is a draft',
+    examples: [true],
+  }),
+  ...variantSettings,
+}).meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
-export const variantId = z.object({ experiment_id: id, variant_id: id })
+export const variantId = z.strictObject({ experiment_id: id, variant_id: id })
 export type VariantId = z.output<typeof variantId>
 
 export const experimentUses = z

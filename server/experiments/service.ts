@@ -6,6 +6,7 @@ import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { expectUnchanged } from '../fields.ts'
 import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
@@ -13,6 +14,7 @@ import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from '.
 import { expectUnused } from './life-cycle.ts'
 import { deleteHistory, hasEvents } from './queries.ts'
 import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
+import * as wire from './schema.ts'
 import {
   autoStartOf,
   changesTargeting,
@@ -121,6 +123,16 @@ export async function usesOfExperiment(em: EntityManager, experimentId: number):
   }
 }
 
+const UPDATE = { update: wire.updateExperiment, answer: wire.experimentDetail }
+/** How to change what an update of an experiment does not change. */
+const INSTEAD = {
+  status: 'use start, pause, resume, complete or archive',
+  variants: 'use PUT /api/experiments/{experiment_id}/variants/{variant_id}',
+  segments: 'use POST /api/segments/assign-experiment',
+  layer_id: 'use PUT /api/layers/{layer_id}/experiments/{experiment_id}',
+  layer_ranges: 'use PUT /api/layers/{layer_id}/experiments/{experiment_id}',
+}
+
 /**
  * Changes the settings that the caller gives. null clears a setting that may be empty; a setting that is left out stays
  * as it is.
@@ -129,6 +141,7 @@ export async function usesOfExperiment(em: EntityManager, experimentId: number):
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
   const condition_segment_ids = await prepareRules(em, input)
   const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
+  await expectUnchanged(UPDATE, input, () => getExperiment(em, experiment.id), { instead: INSTEAD })
   expectChangeable(experiment, input)
   expectKind(experiment.kind, input)
   await expectReferences(em, experiment, input)

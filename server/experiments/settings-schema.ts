@@ -57,7 +57,7 @@ export const onIneligible = z.enum(['keep', 'leave_out']).meta({
 })
 export type OnIneligible = z.output<typeof onIneligible>
 
-export const prerequisite = z.object({ experiment_id: id, variant_ids: z.array(id).min(1).max(100) }).meta({
+export const prerequisite = z.strictObject({ experiment_id: id, variant_ids: z.array(id).min(1).max(100) }).meta({
   id: 'Prerequisite',
   description: 'Only users who are assigned to one of these variants of the other experiment take part',
 })

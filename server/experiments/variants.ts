@@ -2,11 +2,13 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { expectUnchanged } from '../fields.ts'
 import { setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiment, variantsOf } from './changes.ts'
 import { type Experiment, Variant } from './entity.ts'
 import { countForced, findNeeding, hasAssignments } from './queries.ts'
 import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
+import * as wire from './schema.ts'
 import { payloadCheck } from './settings.ts'
 
 /**
@@ -77,6 +79,7 @@ async function findVariant(em: EntityManager, { experiment_id, variant_id }: Var
 export async function updateVariant(em: EntityManager, input: UpdateVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant, siblings } = await findVariant(em, input)
+  await expectUnchanged({ update: wire.updateVariant, answer: wire.variant }, input, () => variant)
   if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and cannot be changed`)
   if (experiment.kind === 'holdout') {
     if (input.enabled === false) throw invalid('a variant of a holdout cannot be disabled', 'enabled')
@@ -89,6 +92,8 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   const enabled = input.enabled ?? variant.enabled
   if (percent !== variant.percent_allocated || enabled !== variant.enabled) expectChangeable(experiment)
   if (percent !== variant.percent_allocated) expectRoom(siblings, percent)
+  if (input.is_control === false && variant.is_control)
+    throw invalid('cannot be false for the control: make another variant the control', 'is_control')
   if (input.is_control && !variant.is_control) {
     if (experiment.status !== 'draft')
       throw conflict(`The control of experiment ${experiment.id} cannot be changed after its first start`)

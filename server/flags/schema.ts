@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
+import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   clearable,
@@ -31,7 +32,7 @@ const ruleId = z
     'must be 1 to 50 letters, digits, dots, _ or -, and begin with a letter or a digit',
   )
 const rollout = z
-  .array(z.object({ percent, value: jsonValue }))
+  .array(z.strictObject({ percent, value: jsonValue }))
   .min(1)
   .max(100)
   .meta({
@@ -41,9 +42,9 @@ const rollout = z
     examples: [[{ percent: 20, value: true }]],
   })
 const experimentRule = z
-  .object({
+  .strictObject({
     experiment_id: id,
-    values: z.array(z.object({ variant_id: id, value: jsonValue })).max(1000),
+    values: z.array(z.strictObject({ variant_id: id, value: jsonValue })).max(1000),
   })
   .meta({
     description:
@@ -52,7 +53,7 @@ const experimentRule = z
   })
 
 const givenRule = z
-  .object({
+  .strictObject({
     id: optional(ruleId).meta({
       description:
         'A rollout draws by this id: send the id unchanged to keep the draws. By default the number in the list',
@@ -138,7 +139,7 @@ const settings = {
   }),
 }
 export const createFlag = z
-  .object({
+  .strictObject({
     key: key.meta({ description: 'Unique among flags and experiments', examples: ['new-checkout'] }),
     type: valueType,
     default_value: jsonValue.meta({ description: 'The value if no rule gives one', examples: [false] }),
@@ -156,20 +157,18 @@ export const createFlag = z
     ],
   })
 export type CreateFlag = z.output<typeof createFlag>
-export const updateFlag = z
-  .object({
-    key,
-    version: optional(z.int().positive()).meta({
-      description: 'The version that the change is based on; the answer is 409 if that is not the current version',
-    }),
-    default_value: optional(jsonValue),
-    ...settings,
-  })
-  .meta({ id: 'UpdateFlag', examples: [{ enabled: false }] })
+export const updateFlag = updateOf(flag, {
+  key,
+  version: optional(z.int().positive()).meta({
+    description: 'The version that the change is based on; the answer is 409 if that is not the current version',
+  }),
+  default_value: optional(jsonValue),
+  ...settings,
+}).meta({ id: 'UpdateFlag', examples: [{ enabled: false }] })
 export type UpdateFlag = z.output<typeof updateFlag>
-export const flagKey = z.object({ key })
+export const flagKey = z.strictObject({ key })
 
-export const listFlags = z.object({
+export const listFlags = z.strictObject({
   tag: tag.optional(),
   stale: z.boolean().optional().meta({ description: 'true: only flags that may be stale; false: only the others' }),
   limit,
@@ -177,7 +176,7 @@ export const listFlags = z.object({
 })
 export type ListFlags = z.output<typeof listFlags>
 
-export const flagHistory = z.object({
+export const flagHistory = z.strictObject({
   key,
   limit,
   after: id.optional().meta({ description: 'The last version of the page before' }),
@@ -207,7 +206,7 @@ const attributes = optional(anyAttributes).meta({
   examples: [{ country_code: 'US' }],
 })
 export const evaluateFlags = z
-  .object({
+  .strictObject({
     user_id: userId,
     keys: optional(z.array(z.string().min(1).max(100)).max(1000)).meta({
       description: 'Keys of flags and of experiments read as flags; all by default',
@@ -241,7 +240,7 @@ export const evaluatedFlags = z
 export type EvaluatedFlags = z.output<typeof evaluatedFlags>
 
 export const explainFlag = z
-  .object({
+  .strictObject({
     key,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in an evaluation' }),

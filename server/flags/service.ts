@@ -4,6 +4,7 @@ import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/fla
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { valueCheck } from '../definitions/values.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
+import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Flag } from './entity.ts'
 import { findNamed, readStaleness, selectFlags } from './queries.ts'
@@ -19,6 +20,7 @@ import type {
   ListFlags,
   UpdateFlag,
 } from './schema.ts'
+import * as wire from './schema.ts'
 
 /**
  * Creates a flag.
@@ -91,6 +93,7 @@ export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<
     throw conflict(
       `Flag ${flag.key} is at version ${flag.version}, not ${input.version}: read it again, then repeat the change`,
     )
+  await expectUnchanged({ update: wire.updateFlag, answer: wire.flag }, input, () => getFlag(em, flag.key))
   const before = { ...flag }
   setGiven(
     flag,

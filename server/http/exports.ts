@@ -9,6 +9,7 @@ import { type ExportFormat, exportEvents as eventsSchema, exportedEvent, exportF
 import { authorize, translate } from '../trpc.ts'
 import { type InMilliseconds, id } from '../wire.ts'
 import { sendFault } from './faults.ts'
+import { prefersLenient } from './preferences.ts'
 import { queryReader } from './query.ts'
 
 /** Serves exports for a data warehouse, as streams of JSON lines or of comma-separated values. */
@@ -16,7 +17,7 @@ import { queryReader } from './query.ts'
 const CONTENT_TYPES = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' }
 
 const readEventQuery = queryReader(eventsSchema)
-const readAssignmentQuery = queryReader(z.object({ experiment_id: id, format: exportFormat }))
+const readAssignmentQuery = queryReader(z.strictObject({ experiment_id: id, format: exportFormat }))
 
 /** One export: the format, the pages of rows, and the schema whose fields are the columns. */
 type Export<Schema extends z.ZodObject> = {
@@ -33,22 +34,23 @@ const isTime = (type: z.core.$ZodType): boolean =>
   type instanceof z.ZodNullable ? isTime(type.unwrap()) : type instanceof z.ZodDate
 
 export function exportRoutes(app: FastifyInstance, platform: Platform) {
-  const route = (url: string, read: (request: FastifyRequest) => ReturnType<typeof exportOf>) =>
+  const route = (url: string, read: (request: FastifyRequest, lenient: boolean) => ReturnType<typeof exportOf>) =>
     app.get(url, { exposeHeadRoute: false }, async (request, reply) => {
       try {
         await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
-        const { format, pages, columns } = read(request)
+        const { format, pages, columns } = read(request, prefersLenient(request.headers))
         return await send(reply, format, limited(pages, platform.concurrencyLimit), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
       }
     })
-  route('/events/export', ({ query }) => {
-    const filter = readEventQuery(query)
+  route('/events/export', ({ query }, lenient) => {
+    const filter = readEventQuery(query, lenient)
     return exportOf({ format: filter.format, pages: exportEvents(platform.orm, filter), schema: exportedEvent })
   })
-  route('/experiments/:experiment_id/assignments/export', ({ query, params }) => {
-    const { experiment_id, format } = readAssignmentQuery({ ...(query as object), ...(params as object) })
+  route('/experiments/:experiment_id/assignments/export', ({ query, params }, lenient) => {
+    const given = { ...(query as object), ...(params as object) }
+    const { experiment_id, format } = readAssignmentQuery(given, lenient)
     return exportOf({ format, pages: exportAssignments(platform.orm, experiment_id), schema: loggedAssignment })
   })
 }

@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer'
 import type { FastifyInstance } from 'fastify'
 import { parse } from 'secure-json-parse'
 
-const refused = (message: string) => Object.assign(new Error(message), { statusCode: 400 })
+const refused = (message: string, statusCode = 400) => Object.assign(new Error(message), { statusCode })
 
 /**
  * Parses JSON strictly: invalid UTF-8 and `__proto__` keys are refused.
@@ -29,5 +29,15 @@ export function readJson(app: FastifyInstance, read: (bytes: Buffer) => unknown)
     } catch (error) {
       done(error as Error)
     }
+  })
+  refuseOtherTypes(app, 'application/json')
+}
+
+/** Makes a Fastify scope name the accepted content type to a request of another one. */
+export function refuseOtherTypes(app: FastifyInstance, accepted: string) {
+  app.addContentTypeParser('*', ({ headers }, _body, done) => {
+    const given = headers['content-type']
+    const fault = given === undefined ? 'The content type is missing' : `The content type ${given} is not accepted`
+    done(refused(`${fault}: send ${accepted}`, 415))
   })
 }

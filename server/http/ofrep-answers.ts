@@ -1,3 +1,4 @@
+import { unknownField } from '../fields.ts'
 import type { Evaluated, Exposure } from '../flags/evaluate.ts'
 import { ATTRIBUTE_LIMITS, isUserId, type Json, jsonFault, userId } from '../wire.ts'
 import type { ErrorCode, OfrepEvaluation, OfrepFailure } from './ofrep-schema.ts'
@@ -24,11 +25,13 @@ type EvaluationContext = { userId: string | null; attributes: Record<string, Jso
 /**
  * Reads the evaluation context of a body. Its targetingKey is the user's id; all other fields are attributes for this
  * call. A targetingKey that is null or empty counts as missing.
- * @throws OfrepFault PARSE_ERROR when the body is not an object, INVALID_CONTEXT when its context is not usable
+ * @param lenient true: unknown fields beside the context are ignored
+ * @throws OfrepFault PARSE_ERROR when the body is not an object or has an unknown field, INVALID_CONTEXT when its context is not usable
  */
-export function readContext(body: unknown): EvaluationContext {
+export function readContext(body: unknown, lenient = false): EvaluationContext {
   if (body == null) return { userId: null, attributes: {} }
   if (!isObject(body)) throw new OfrepFault(400, 'PARSE_ERROR', 'The body must be a JSON object')
+  if (!lenient) expectKnown(body, ['context'])
   const context = body.context ?? {}
   if (!isObject(context)) throw new OfrepFault(400, 'INVALID_CONTEXT', 'context must be an object')
   const { targetingKey = null, ...attributes } = context
@@ -41,6 +44,12 @@ export function readContext(body: unknown): EvaluationContext {
     throw new OfrepFault(400, 'INVALID_CONTEXT', `context.targetingKey: ${issue?.message}`)
   }
   return { userId: targetingKey, attributes: attributes as Record<string, Json> }
+}
+
+/** @throws OfrepFault that names the first unknown field of a body or a query */
+export function expectKnown(given: Record<string, unknown>, known: readonly string[]) {
+  for (const name in given)
+    if (!known.includes(name)) throw new OfrepFault(400, 'PARSE_ERROR', unknownField(name, known))
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

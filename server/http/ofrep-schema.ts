@@ -6,7 +6,7 @@ import { id } from '../wire.ts'
 export const flagKey = z.string().meta({ examples: ['new-checkout'] })
 
 export const ofrepRequest = z
-  .object({
+  .strictObject({
     context: z
       .looseObject({ targetingKey: z.string().optional().meta({ description: "The user's id" }) })
       .optional()

@@ -8,9 +8,17 @@ import { authorize, faultOf, translate } from '../trpc.ts'
 import type { EventStreams } from './event-streams.ts'
 import { asTrpc, RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
-import { failureJson, OfrepFault, readContext, successJson, TARGETING_KEY_MISSING } from './ofrep-answers.ts'
+import {
+  expectKnown,
+  failureJson,
+  OfrepFault,
+  readContext,
+  successJson,
+  TARGETING_KEY_MISSING,
+} from './ofrep-answers.ts'
 import { STREAM_PATH, writeBulk } from './ofrep-bulk.ts'
 import type { ErrorCode } from './ofrep-schema.ts'
+import { prefersLenient } from './preferences.ts'
 import { keyOfToken } from './stream-token.ts'
 
 /** Serves OpenFeature's Remote Evaluation Protocol 0.3, below the prefix of its Fastify scope (/ofrep/v1). */
@@ -49,7 +57,7 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
 const keyOf = (request: Request) => request.params['*'] || undefined
 
 async function callerOf(platform: Platform, request: Request) {
-  const context = createContext(platform, tokenOf(request.headers))
+  const context = createContext(platform, tokenOf(request.headers), prefersLenient(request.headers))
   await authorize(context, 'evaluate')
   return context
 }
@@ -57,8 +65,9 @@ async function callerOf(platform: Platform, request: Request) {
 async function evaluateOne(platform: Platform, request: Request, reply: FastifyReply) {
   const key = keyOf(request)
   if (key === undefined) throw new OfrepFault(404, 'FLAG_NOT_FOUND', 'The path names no flag: append its key')
-  const { actor } = await callerOf(platform, request)
-  const { userId, attributes } = readContext(request.body)
+  const { actor, lenient } = await callerOf(platform, request)
+  if (!lenient) expectKnown(request.query, [])
+  const { userId, attributes } = readContext(request.body, lenient)
   const check = { user_id: userId, keys: [key], attributes, expose: true }
   const result = (await evaluate(platform.deciding, actor, check)).get(key)
   if (!result) throw new OfrepFault(404, 'FLAG_NOT_FOUND', `Flag ${key} does not exist`)
@@ -66,10 +75,14 @@ async function evaluateOne(platform: Platform, request: Request, reply: FastifyR
   return reply.type(JSON_TYPE).send(successJson(result))
 }
 
+/** The query of a client that a stream notified; the server needs no more than the etag. */
+const BULK_QUERY = ['flagConfigEtag', 'flagConfigLastModified']
+
 /** Evaluates all flags. Decisions are stored, so that they cannot change later, but no exposure is recorded. */
 async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply) {
-  const { actor, caller } = await callerOf(platform, request)
-  const { userId, attributes } = readContext(request.body)
+  const { actor, caller, lenient } = await callerOf(platform, request)
+  if (!lenient) expectKnown(request.query, BULK_QUERY)
+  const { userId, attributes } = readContext(request.body, lenient)
   const current = await catchUp(platform.definitions, request.query.flagConfigEtag)
   const results = await evaluate(platform.deciding, actor, { user_id: userId, keys: null, attributes, expose: false })
   const keyId = caller?.id

@@ -28,7 +28,8 @@ const DESCRIPTION = `Define experiments, decide which variant each user sees, re
 
 Authenticate with \`Authorization: Bearer <API key>\`. Every path answers with and without a trailing slash. Times are
 ISO 8601 in UTC with milliseconds; times in requests may have any offset. Every error has a message and a code; an error
-for bad input also has issues, each with the path of a field.`
+for bad input also has issues, each with the path of a field. An unknown field is an error, too, unless the request says
+\`Prefer: handling=lenient\`. An update accepts the read-only fields of an answer if they are unchanged.`
 
 const errorSchema: Schema = {
   type: 'object',
@@ -58,7 +59,7 @@ const ERRORS: Record<number, string> = {
   404: 'An object that the request names does not exist',
   409: 'A name, key or email is taken, or the status of the object forbids the change',
   413: 'The body is too large',
-  415: 'The body is not application/json',
+  415: 'The content type is not application/json',
   500: 'Internal server error',
   503: 'The database is unavailable or overloaded: try again after Retry-After seconds',
 }

@@ -11,8 +11,12 @@ export type RestProcedure = {
   input: z.ZodObject
   /** The fields of the input that the path holds. */
   pathFields: readonly string[]
-  /** @throws TRPCError, translated */
-  call: (ctx: Context, input: unknown) => Promise<unknown>
+  /**
+   * Calls the procedure.
+   * @param read reads the input, after the caller was checked
+   * @throws TRPCError, translated
+   */
+  call: (ctx: Context, read: () => unknown) => Promise<unknown>
 }
 
 /** The fields of tRPC's internal definition of a procedure that REST uses. */
@@ -51,11 +55,11 @@ function callOf(name: string, { meta, inputs, output, resolver, middlewares }: D
   if (middlewares.length !== STEPS) throw new Error(`${name} has a middleware that REST would skip`)
   const [schema] = inputs as [z.ZodObject]
   const waits = canWait(meta?.access)
-  return async (ctx, input) => {
+  return async (ctx, read) => {
     try {
       const checking = authorize(ctx, meta?.access)
       if (checking) await checking
-      const parsed = schema.safeParse(input)
+      const parsed = schema.safeParse(read())
       if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
       const work = () => resolver({ ctx, input: parsed.data })
       return output.parse(await (waits ? ctx.platform.concurrencyLimit.run(work) : work()))

@@ -2,11 +2,14 @@ import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
+import { invalid } from '../errors.ts'
+import { knownOnly } from '../fields.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
+import { prefersLenient } from './preferences.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
-import { queryReader } from './query.ts'
+import { queryCoercion, queryReader } from './query.ts'
 
 /**
  * Serves each procedure with a `meta.openapi` by Fastify's own router, below the prefix of the Fastify scope (/api).
@@ -35,14 +38,18 @@ type Formats = NonNullable<RestProcedure['meta']['formats']>
 
 /** @param formats the texts that the query may ask for instead of JSON */
 function handle(platform: Platform, procedure: RestProcedure, source: Source, formats?: Formats) {
-  const read = inputReader(procedure, source)
+  const read = inputReader(procedure, source, formats && 'format')
   const readFormat = formats && formatReader(formats)
   const { call } = procedure
   return async (request: FastifyRequest, reply: FastifyReply) => {
     try {
-      const input = read(request)
-      const ctx = createContext(platform, bearerToken(request.headers.authorization))
-      const output = await call(ctx, input)
+      const { headers } = request
+      const ctx = createContext(platform, bearerToken(headers.authorization), prefersLenient(headers))
+      let input: Input = {}
+      const output = await call(ctx, () => {
+        input = read(request, ctx.lenient)
+        return input
+      })
       // After the call, which checks the caller: only callers with a key are told what is wrong with the format.
       const format = readFormat?.(request)
       const { list } = procedure.meta
@@ -68,29 +75,46 @@ function formatReader(formats: Formats): (request: FastifyRequest) => Formats[st
 
 type Input = Record<string, unknown>
 
-/** Plans once how a request becomes the input of a procedure: fields of the path, and of the query or the body. */
-function inputReader(procedure: RestProcedure, source: Source): (request: FastifyRequest) => Input {
-  const planOf = (fields: string[]): [string, Coerce][] =>
-    fields.map((field) => [
-      field,
-      coercionOf(procedure.input.shape[field] as NonNullable<(typeof procedure.input.shape)[string]>),
-    ])
-  const pathPlan = planOf([...procedure.pathFields])
-  const queryPlan = planOf(
-    source === 'query'
-      ? Object.keys(procedure.input.shape).filter((field) => !procedure.pathFields.includes(field))
-      : [],
-  )
-
-  return (request) => {
-    const input: Input = {}
-    if (source === 'body') Object.assign(input, bodyOf(request))
+/**
+ * Plans once how a request becomes the input of a procedure: fields of the path, and of the query or the body.
+ * @param ignored a parameter of the query that is no field of the input
+ * @returns a function that throws DomainError BAD_REQUEST for a field that contradicts the path or is misplaced
+ */
+function inputReader(
+  { input: schema, pathFields }: RestProcedure,
+  source: Source,
+  ignored: string | undefined,
+): (request: FastifyRequest, lenient: boolean) => Input {
+  const pathPlan = pathFields.map((field): [string, Coerce] => [
+    field,
+    coercionOf(schema.shape[field] as z.core.$ZodType),
+  ])
+  const coerced = queryCoercion(schema.shape)
+  const givenIn = (request: FastifyRequest): Input => {
     const query = request.query as Input
-    for (const [field, coerce] of queryPlan) if (Object.hasOwn(query, field)) input[field] = coerce(query[field])
-    const params = request.params as Input
-    for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
-    return input
+    if (source === 'body') return { ...bodyOf(request) }
+    return Object.fromEntries(coerced(query).filter(([name]) => name !== ignored))
   }
+
+  return (request, lenient) => {
+    const input = givenIn(request)
+    const params = request.params as Record<string, string>
+    if (!lenient) {
+      if (source === 'body') expectNoQuery(request)
+      for (const [field] of pathPlan)
+        if (Object.hasOwn(input, field) && textOf(input[field]) !== params[field])
+          throw invalid(`cannot be changed: the path says ${params[field]}`, field)
+    }
+    for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
+    return lenient ? (knownOnly(schema, input) as Input) : input
+  }
+}
+
+const textOf = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
+
+function expectNoQuery({ method, query }: FastifyRequest) {
+  for (const name of Object.keys(query as Input))
+    throw invalid(`unknown field ${name} in the query: this ${method} reads its fields from the body`, name)
 }
 
 /** Reads the body. A missing body counts as an empty object, which the schema then accepts or refuses. */

@@ -11,7 +11,7 @@ const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 /**
  * Answers the requests that applications send most, and that stored decisions settle, without Fastify and tRPC: see
  * `short-answers.ts`. Every other request, and every invalid one, is left to the procedure, which reads the request
- * from its beginning. The check of the key and the decision are the same functions as in the procedure; a decoder
+ * from its beginning; so is every request with preferences (`Prefer`). The check of the key and the decision are the same functions as in the procedure; a decoder
  * replaces the schemas. This saves half of the cost of such a request (`npm run bench -- decisions`).
  * @param isOpen false while the server is closing
  */
@@ -23,7 +23,7 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
   server.on('request', (request, response) => {
     const leave = () => usual(request, response)
     const reply = (answer: Short) => send(response, answer, corsHeaders(request.headers.origin))
-    if (!isOpen()) return leave()
+    if (!isOpen() || request.headers.prefer !== undefined) return leave()
     if (request.method === 'GET') {
       const answer = answerGet(platform, request)
       return answer === null ? leave() : reply(answer)

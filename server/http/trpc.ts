@@ -1,21 +1,36 @@
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
+import type { TRPCRequestInfo } from '@trpc/server/http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
+import { knownOnly } from '../fields.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseJson, readJson } from './json.ts'
+import { prefersLenient } from './preferences.ts'
 
 /** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
 
+const procedures = Object.entries(
+  appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta; inputs: z.ZodType[] } }>,
+)
+const schemas = new Map(procedures.map(([path, { _def }]) => [path, _def.inputs[0]]))
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
-const largeCalls = Object.entries(
-  appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta } }>,
-).flatMap(([path, { _def }]) => {
+const largeCalls = procedures.flatMap(([path, { _def }]) => {
   const { bodyLimit } = _def.meta ?? {}
   return bodyLimit === undefined ? [] : [{ path, bodyLimit }]
 })
+
+/** Leaves out the unknown fields of the calls of a request. */
+function ignoreUnknown(calls: TRPCRequestInfo['calls']) {
+  for (const call of calls) {
+    const schema = schemas.get(call.path)
+    const { getRawInput } = call
+    if (schema) call.getRawInput = async () => knownOnly(schema, await getRawInput())
+  }
+}
 
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
 
@@ -37,7 +52,11 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       req: request as FastifyRequest,
       res: reply,
       path: path ?? request.params.path ?? '',
-      createContext: ({ req }) => createContext(platform, bearerToken(req.headers.authorization)),
+      createContext: ({ req: { headers }, info }) => {
+        const lenient = prefersLenient(headers)
+        if (lenient) ignoreUnknown(info.calls)
+        return createContext(platform, bearerToken(headers.authorization), lenient)
+      },
       maxBatchSize: MAX_BATCH_SIZE,
       // The client sends a query whose input is too long for a URL by POST.
       allowMethodOverride: true,

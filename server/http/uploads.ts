@@ -5,16 +5,18 @@ import { importEvents } from '../events/import.ts'
 import { importOptions } from '../events/schema.ts'
 import { authorize, translate } from '../trpc.ts'
 import { sendFault } from './faults.ts'
-import { parseJson } from './json.ts'
+import { parseJson, refuseOtherTypes } from './json.ts'
+import { prefersLenient } from './preferences.ts'
 import { queryReader } from './query.ts'
 
-const TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl']
+const TYPES = ['application/x-ndjson', 'application/ndjson', 'application/jsonl'] as const
 const readOptions = queryReader(importOptions)
 
 /** Serves `POST /events/import`: any number of events as JSON lines, answered by JSON lines while the events arrive. */
 export function uploadRoutes(app: FastifyInstance, platform: Platform) {
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser(TYPES, (_request, payload, done) => done(null, payload))
+  app.addContentTypeParser([...TYPES], (_request, payload, done) => done(null, payload))
+  refuseOtherTypes(app, TYPES[0])
   const stopping = new AbortController()
   app.addHook('preClose', async () => stopping.abort())
   app.post('/events/import', { bodyLimit: Number.MAX_SAFE_INTEGER }, async (request, reply) => {
@@ -32,11 +34,13 @@ export function uploadRoutes(app: FastifyInstance, platform: Platform) {
 }
 
 async function receive(platform: Platform, request: FastifyRequest, reply: FastifyReply, stopped: AbortSignal) {
-  const context = createContext(platform, bearerToken(request.headers.authorization))
+  const { headers } = request
+  const context = createContext(platform, bearerToken(headers.authorization), prefersLenient(headers))
   await authorize(context, 'track')
-  const { sent_at: sentAt } = readOptions(request.query)
+  const { actor, lenient } = context
+  const { sent_at: sentAt } = readOptions(request.query, lenient)
   const chunks = (request.body as IncomingMessage | undefined) ?? nothing()
-  const reports = importEvents(platform.recording, context.actor, { chunks, sentAt, parse: parseJson, stopped })
+  const reports = importEvents(platform.recording, actor, { chunks, sentAt, parse: parseJson, stopped, lenient })
   // An upload that fails before its first report is answered by an error status, like any other request.
   let next = await reports.next()
   reply.hijack()

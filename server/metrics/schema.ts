@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { ignored, updateOf } from '../fields.ts'
 import {
   clearable,
   id,
@@ -46,12 +47,12 @@ const common = {
     examples: [0.05],
   }),
   guardrail_margin: clearable(
-    z.object({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
+    z.strictObject({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
   ).meta({
     description: 'How much worse a guardrail may be; default 5 % of the control',
     examples: [{ type: 'relative', size: 0.02 }],
   }),
-  prior: clearable(z.object({ mean: z.number().min(-1).max(10), sd: z.number().gt(0).max(10) })).meta({
+  prior: clearable(z.strictObject({ mean: z.number().min(-1).max(10), sd: z.number().gt(0).max(10) })).meta({
     description:
       'The normal prior of the relative uplift in a Bayesian analysis: its mean and its standard deviation (0.1 is 10 % of the control); null: flat',
     examples: [{ mean: 0, sd: 0.1 }],
@@ -87,30 +88,21 @@ const capOf = optional(z.enum(['all', 'nonzero'])).meta({
 const limits = { cap, floor, cap_of: capOf }
 const oneType = { event_type: eventType, filter }
 
-/** Makes a strict object: a field that the type does not support is refused, and never taken and ignored. */
-const only = <Shape extends z.ZodRawShape>(what: string, shape: Shape) =>
-  z.strictObject(shape, {
-    error: (issue) =>
-      issue.code === 'unrecognized_keys'
-        ? `${(issue as { keys: string[] }).keys.join(', ')}: ${what} has no such field; it has ${Object.keys(shape).join(', ')}`
-        : undefined,
-  })
-const part = (name: string) =>
-  only(`the ${name}`, {
-    ...oneType,
-    property: clearable(property).meta({ description: 'The property that is added up; null: events are counted' }),
-  })
+const part = z.strictObject({
+  ...oneType,
+  property: clearable(property).meta({ description: 'The property that is added up; null: events are counted' }),
+})
 
 export const metricDefinition = z
   .discriminatedUnion('type', [
-    only('a proportion', {
+    z.strictObject({
       type: z.literal('proportion'),
       ...oneType,
       window_hours: window,
       covariate_days: covariate,
       ...common,
     }),
-    only('a count', {
+    z.strictObject({
       type: z.literal('count'),
       ...oneType,
       window_hours: window,
@@ -119,7 +111,7 @@ export const metricDefinition = z
       cap_of: capOf,
       ...common,
     }),
-    only('a sum', {
+    z.strictObject({
       type: z.literal('sum'),
       ...oneType,
       property,
@@ -128,7 +120,7 @@ export const metricDefinition = z
       ...limits,
       ...common,
     }),
-    only('a mean', {
+    z.strictObject({
       type: z.literal('mean'),
       ...oneType,
       property,
@@ -137,16 +129,16 @@ export const metricDefinition = z
       ...limits,
       ...common,
     }),
-    only('a ratio', {
+    z.strictObject({
       type: z.literal('ratio'),
-      numerator: part('numerator'),
-      denominator: part('denominator'),
+      numerator: part,
+      denominator: part,
       window_hours: window,
       covariate_days: covariate,
       ...limits,
       ...common,
     }),
-    only('a retention', {
+    z.strictObject({
       type: z.literal('retention'),
       ...oneType,
       day: z.int().min(1).max(DAY_LIMIT).meta({
@@ -154,7 +146,7 @@ export const metricDefinition = z
       }),
       ...common,
     }),
-    only('a quantile', {
+    z.strictObject({
       type: z.literal('quantile'),
       ...oneType,
       property,
@@ -202,7 +194,7 @@ export const metricVersion = z
   .meta({ id: 'MetricVersion' })
 
 export const createMetric = z
-  .object({
+  .strictObject({
     key: optional(key).meta({ description: 'Default: derived from the name' }),
     name: name.meta({ examples: ['Revenue per user'] }),
     description: optional(text),
@@ -211,17 +203,15 @@ export const createMetric = z
   .meta({ id: 'CreateMetric' })
 export type CreateMetric = z.output<typeof createMetric>
 export const listMetrics = page
-export const metricId = z.object({ metric_id: id })
-export const updateMetric = z
-  .object({
-    metric_id: id,
-    name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
-    description: clearable(text).meta({ description: 'null clears it' }),
-    definition: optional(metricDefinition).meta({
-      description: 'A changed definition makes the next version; refused while the metric measures an unfrozen run',
-    }),
-  })
-  .meta({ id: 'UpdateMetric' })
+export const metricId = z.strictObject({ metric_id: id })
+export const updateMetric = updateOf(metric, {
+  metric_id: id,
+  name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
+  description: clearable(text).meta({ description: 'null clears it' }),
+  definition: optional(metricDefinition).meta({
+    description: 'A changed definition makes the next version; refused while the metric measures an unfrozen run',
+  }),
+}).meta({ id: 'UpdateMetric' })
 export type UpdateMetric = z.output<typeof updateMetric>
 
 export const attachedMetric = z
@@ -236,14 +226,12 @@ export const attachedMetric = z
   })
   .meta({ id: 'AttachedMetric' })
 export type AttachedMetric = z.output<typeof attachedMetric>
-export const experimentMetrics = z.object({ experiment_id: id })
+export const experimentMetrics = z.strictObject({ experiment_id: id })
+export const setMetric = updateOf(attachedMetric, { metric_id: id, role, status: ignored })
 export const setMetrics = z
-  .object({
+  .strictObject({
     experiment_id: id,
-    metrics: z
-      .array(z.object({ metric_id: id, role }))
-      .max(50)
-      .meta({ description: 'All metrics of the experiment, in the order of results' }),
+    metrics: z.array(setMetric).max(50).meta({ description: 'All metrics of the experiment, in the order of results' }),
   })
   .meta({ id: 'SetExperimentMetrics', examples: [{ metrics: [{ metric_id: 1, role: 'primary' }] }] })
 export type SetMetrics = z.output<typeof setMetrics>

@@ -4,6 +4,7 @@ import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
+import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { readAttached } from './attached.ts'
 import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
@@ -16,6 +17,7 @@ import type {
   SetMetrics,
   UpdateMetric,
 } from './schema.ts'
+import * as wire from './schema.ts'
 import { findMeasured, measureRuns, storeMeasure } from './store.ts'
 
 /**
@@ -89,6 +91,7 @@ export async function listVersions(em: EntityManager, metricId: number) {
 export async function updateMetric(em: EntityManager, input: UpdateMetric): Promise<MetricAnswer> {
   const metric = await find(em, input.metric_id)
   const before = await definitionOf(em, metric)
+  await expectUnchanged({ update: wire.updateMetric, answer: wire.metric }, input, () => answerOf(metric, before))
   const definition = input.definition ?? before
   if (!isDeepStrictEqual(JSON.parse(JSON.stringify(definition)), before)) {
     await expectUnused(em, metric)
@@ -163,7 +166,11 @@ export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<
     em.create(ExperimentMetric, { experiment_id: experiment.id, metric_id, role, position })
   await em.flush()
   await measureRuns(em, experiment.id)
-  return listAttached(em, experiment.id)
+  const attached = await listAttached(em, experiment.id)
+  const schemas = { update: wire.setMetric, answer: wire.attachedMetric }
+  for (const [index, given] of input.metrics.entries())
+    await expectUnchanged(schemas, given, () => attached[index], { path: ['metrics', index] })
+  return attached
 }
 
 /** @throws DomainError CONFLICT for a change that an unfinished run forbids */

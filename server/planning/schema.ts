@@ -15,12 +15,12 @@ const standardDeviation = positive.meta({ description: 'Per user, in the unit of
 
 const metric = z
   .discriminatedUnion('type', [
-    z.object({
+    z.strictObject({
       type: z.literal('proportion'),
       rate: share.meta({ description: 'The rate of the control: 0.1 is 10 %' }),
     }),
-    z.object({ type: z.literal('mean'), mean: level, standard_deviation: standardDeviation }),
-    z.object({
+    z.strictObject({ type: z.literal('mean'), mean: level, standard_deviation: standardDeviation }),
+    z.strictObject({
       type: z.literal('ratio'),
       ratio: level,
       standard_deviation: standardDeviation.meta({
@@ -34,9 +34,9 @@ const correlation = withDefault(z.number().gt(-1).lt(1), 0).meta({
   description: 'The correlation of the metric with the same metric before exposure, if CUPED is used',
 })
 const margin = z
-  .object({ type: z.enum(['relative', 'absolute']), size: z.number().min(1e-12).max(1e12) })
+  .strictObject({ type: z.enum(['relative', 'absolute']), size: z.number().min(1e-12).max(1e12) })
   .meta({ description: 'How much worse the guardrail may be: in its unit, or as a share of the control' })
-const guardrail = z.object({
+const guardrail = z.strictObject({
   metric,
   margin: withDefault(margin, { type: 'relative', size: 0.05 }),
   direction: withDefault(direction, 'increase'),
@@ -81,7 +81,7 @@ const relativeEffect = z
 const users = z.int().min(1).max(1e12)
 
 export const planSampleSize = z
-  .object({
+  .strictObject({
     ...plan,
     relative_effect: relativeEffect,
     allocation: withDefault(z.array(z.number().min(1e-6).max(1e6)).min(2).max(100), [50, 50]).meta({
@@ -151,7 +151,7 @@ export const sampleSizePlan = z.object({ ...plannedSize, guardrails: guardrailsP
 export type SampleSizePlan = z.output<typeof sampleSizePlan>
 
 export const planPower = z
-  .object({
+  .strictObject({
     ...plan,
     users: z.array(users).min(2).max(100).meta({ description: 'The users of each variant, the control first' }),
     relative_effect: optional(relativeEffect),
@@ -176,7 +176,7 @@ export const powerPlan = z
 export type PowerPlan = z.output<typeof powerPlan>
 
 const figure = z.number().nullable()
-export const checklistOf = z.object({ experiment_id: z.int().positive().max(2_147_483_647) })
+export const checklistOf = z.strictObject({ experiment_id: z.int().positive().max(2_147_483_647) })
 const baseline = z.object({
   days: z.int(),
   users: z.int(),

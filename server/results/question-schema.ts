@@ -65,7 +65,7 @@ export const furtherQuestion = {
     description: 'Count only users who were added to this segment by hand; read from events',
   }),
 }
-export const getResults = z.object({ ...documentedQuestion, ...furtherQuestion }).meta({
+export const getResults = z.strictObject({ ...documentedQuestion, ...furtherQuestion }).meta({
   id: 'GetResults',
   examples: [{ conversion_event_type: 'conversion', confidence_level: 0.95, significance_threshold: 0.05 }],
 })
@@ -82,5 +82,7 @@ export const getReport = getResults
   .meta({ id: 'GetReport' })
 export type GetReport = z.output<typeof getReport>
 
-export const freezeResults = z.object({ experiment_id: id, run: furtherQuestion.run }).meta({ id: 'FreezeResults' })
+export const freezeResults = z
+  .strictObject({ experiment_id: id, run: furtherQuestion.run })
+  .meta({ id: 'FreezeResults' })
 export type FreezeResults = z.output<typeof freezeResults>

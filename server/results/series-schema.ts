@@ -5,7 +5,7 @@ import { figure, interval, variantName } from './part-schema.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'
 
 export const getSeries = z
-  .object({
+  .strictObject({
     experiment_id: id,
     run: furtherQuestion.run,
     metric: optional(label(100)).meta({

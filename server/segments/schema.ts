@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { updateOf } from '../fields.ts'
 import {
   clearable,
   condition,
@@ -48,7 +49,7 @@ export const segmentWithMembers = segment
 export type SegmentWithMembers = z.output<typeof segmentWithMembers>
 
 export const createSegment = z
-  .object({
+  .strictObject({
     name: name.meta({ examples: ['US Premium Users'] }),
     description: optional(text).meta({ examples: ['Premium users from the US'] }),
     rules: optional(rules),
@@ -57,19 +58,17 @@ export const createSegment = z
 export type CreateSegment = z.output<typeof createSegment>
 
 export const listSegments = page
-export const segmentId = z.object({ segment_id: id })
-export const updateSegment = z
-  .object({
-    segment_id: id,
-    name: optional(name),
-    description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
-    rules: clearable(rules),
-  })
-  .meta({ id: 'UpdateSegment' })
+export const segmentId = z.strictObject({ segment_id: id })
+export const updateSegment = updateOf(segmentWithMembers, {
+  segment_id: id,
+  name: optional(name),
+  description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
+  rules: clearable(rules),
+}).meta({ id: 'UpdateSegment' })
 export type UpdateSegment = z.output<typeof updateSegment>
 
 export const assignUser = z
-  .object({
+  .strictObject({
     user_id: userId,
     segment_id: id,
     create: optional(z.boolean()).meta({
@@ -79,7 +78,7 @@ export const assignUser = z
   .meta({ id: 'AssignUser' })
 export type AssignUser = z.output<typeof assignUser>
 
-export const membership = z.object({ user_id: userId, segment_id: id }).meta({ id: 'Membership' })
+export const membership = z.strictObject({ user_id: userId, segment_id: id }).meta({ id: 'Membership' })
 export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
@@ -107,7 +106,7 @@ const userIds = z
   }) as unknown as z.ZodType<string[], string[]>
 
 export const changeMembers = z
-  .object({ segment_id: id, add: optional(userIds), remove: optional(userIds) })
+  .strictObject({ segment_id: id, add: optional(userIds), remove: optional(userIds) })
   .meta({ id: 'ChangeMembers' })
 export type ChangeMembers = z.output<typeof changeMembers>
 export const membersChanged = z
@@ -119,7 +118,7 @@ export const membersChanged = z
   .meta({ id: 'MembersChanged' })
 export type MembersChanged = z.output<typeof membersChanged>
 
-export const listMembers = z.object({
+export const listMembers = z.strictObject({
   segment_id: id,
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
@@ -141,7 +140,7 @@ export const segmentUses = z
 export type SegmentUses = z.output<typeof segmentUses>
 
 export const previewSegment = z
-  .object({
+  .strictObject({
     rules: optional(rules),
     segment_id: optional(id).meta({ description: 'A stored segment, instead of rules' }),
     sample: optional(z.int().min(1).max(100_000)).meta({
@@ -166,5 +165,5 @@ export const segmentPreview = z
   .meta({ id: 'SegmentPreview' })
 export type SegmentPreview = z.output<typeof segmentPreview>
 
-export const segmentLink = z.object({ experiment_id: id, segment_id: id }).meta({ id: 'SegmentLink' })
+export const segmentLink = z.strictObject({ experiment_id: id, segment_id: id }).meta({ id: 'SegmentLink' })
 export type SegmentLink = z.output<typeof segmentLink>

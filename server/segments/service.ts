@@ -5,11 +5,13 @@ import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
+import { expectUnchanged } from '../fields.ts'
 import { User } from '../users/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
 import { addTarget, findExperimentsBehind, findUses, removeTarget, removeTargets } from './queries.ts'
 import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
+import * as wire from './schema.ts'
 
 /** The most members that `getSegment` reads. */
 const MAX_MEMBERS = 1000
@@ -90,6 +92,8 @@ export async function usesOfSegment(em: EntityManager, segmentId: number): Promi
 export async function updateSegment(em: EntityManager, input: UpdateSegment): Promise<Segment> {
   if (input.rules !== undefined) await lockRules(em)
   const segment = await lockSegment(em, input.segment_id)
+  const schemas = { update: wire.updateSegment, answer: wire.segmentWithMembers }
+  await expectUnchanged(schemas, input, () => getSegment(em, segment.id))
   setGiven(segment, input, 'name', 'description')
   if (input.rules !== undefined) await changeRules(em, segment, input.rules)
   await em.flush()

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   clearable,
@@ -40,7 +41,7 @@ export const user = z
   .meta({ id: 'User' })
 
 export const createUser = z
-  .object({
+  .strictObject({
     id: optional(userId).meta({ description: 'Your own id of this user; a UUID by default' }),
     first_name: personName,
     last_name: personName,
@@ -52,30 +53,28 @@ export const createUser = z
   .meta({ id: 'CreateUser' })
 export type CreateUser = z.output<typeof createUser>
 
-export const listUsers = z.object({
+export const listUsers = z.strictObject({
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
 })
 export type ListUsers = z.output<typeof listUsers>
-export const userIdInput = z.object({ user_id: userId })
-export const updateUser = z
-  .object({
-    user_id: userId,
-    first_name: optional(personName),
-    last_name: optional(personName),
-    email: optional(email),
-    is_premium: optional(z.boolean()),
-    country_code: clearable(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
-    attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
-  })
-  .meta({ id: 'UpdateUser' })
+export const userIdInput = z.strictObject({ user_id: userId })
+export const updateUser = updateOf(user, {
+  user_id: userId,
+  first_name: optional(personName),
+  last_name: optional(personName),
+  email: optional(email),
+  is_premium: optional(z.boolean()),
+  country_code: clearable(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
+  attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
+}).meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
 
 const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
 const owner = z.string().meta({ description: 'The owner, which is never an alias itself' })
 
 export const joinAlias = z
-  .object({
+  .strictObject({
     alias_id: aliasId,
     user_id: userId.meta({
       description: 'The user to whom the anonymous id belongs; if this is an alias, its owner is used',
@@ -86,7 +85,7 @@ export type JoinAlias = z.output<typeof joinAlias>
 export const alias = z.object({ alias_id: z.string(), user_id: owner, created_at: timestamp }).meta({ id: 'Alias' })
 export type AliasOutput = z.output<typeof alias>
 
-export const listAliases = z.object({
+export const listAliases = z.strictObject({
   user_id: userId,
   limit,
   after: userId.optional().meta({ description: 'The last alias_id of the page before' }),

@@ -3,12 +3,14 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
+import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { erasePerson, readAliasIds, readOwnerId, selectAliases } from './alias-queries.ts'
 import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
+import * as wire from './schema.ts'
 
 /** The parts of the process that read and change users. */
 export type Users = { readonly profiles: ProfileCache; readonly aliasWriter: AliasWriter; readonly forget: Forget }
@@ -47,6 +49,7 @@ export async function getUser(em: EntityManager, userId: string): Promise<User> 
 /** Changes the given fields of a user. @throws DomainError NOT_FOUND */
 export async function updateUser(em: EntityManager, profiles: ProfileCache, input: UpdateUser): Promise<User> {
   const user = await getUser(em, input.user_id)
+  await expectUnchanged({ update: wire.updateUser, answer: wire.user }, input, () => user)
   setGiven(user, input, 'first_name', 'last_name', 'email', 'is_premium', 'country_code', 'attributes')
   await em.flush()
   await profiles.changed(user.id)

@@ -5,6 +5,10 @@ import type { Reply } from './send.ts'
 type Issue = { path: (string | number)[]; message: string }
 type Fault = { message?: unknown; code?: unknown; issues?: Issue[] }
 
+/** Matches sentences that zod writes for its developers. */
+const ZOD_TEXT =
+  /Invalid (option|value|key|discriminator|string|number)|Too (small|big)|expected \w+, received|(Invalid input.*){2}/
+
 /** Describes the first fault of an answer to a bad request. @returns null if the answer is right */
 export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Reply): string | null {
   if (!isExpected(answer, reply.status)) return `status ${reply.status} instead of ${answer.status}`
@@ -15,6 +19,7 @@ export function faultOfAnswer({ answer }: Pick<BadRequest, 'answer'>, reply: Rep
   if (typeof message !== 'string' || message === '') return 'no message'
   if (code !== (ERROR_CODES[reply.status] ?? code) || typeof code !== 'string') return `code ${code}`
   if (Object.keys(more).length > 0) return `undocumented fields: ${Object.keys(more)}`
+  if (ZOD_TEXT.test(reply.body)) return 'a text of zod'
   if (/node_modules|\.ts:\d|select |insert into/.test(reply.body)) return 'the body shows internals of the server'
   return faultOfIssues(answer, issues)
 }
@@ -24,6 +29,8 @@ const isExpected = ({ status }: Expected, given: number) =>
 
 function faultOfIssues({ issue }: Expected, issues: Issue[] | undefined): string | null {
   if (issues !== undefined && !issues.every(isIssue)) return 'issues of another shape'
+  const paths = (issues ?? []).map(({ path }) => path.join('.'))
+  if (new Set(paths).size < paths.length) return 'two sentences for one fault'
   if (!issue) return null
   const named = issues?.some(({ path }) => issue.every((step, index) => path[index] === step))
   return named ? null : `issues do not name ${issue.join('.')}`

@@ -50,6 +50,7 @@ export type Route = {
 }
 
 export type Schema = {
+  readOnly?: boolean
   type?: string | string[]
   anyOf?: Schema[]
   const?: unknown
@@ -143,15 +144,18 @@ export function allRoutes(): Route[] {
         template: `/api${meta.openapi.path}`,
         pathFields,
         source,
-        fields: Object.entries(schema.properties ?? {}).map(([field, fieldSchema]) =>
-          fieldOf(
-            name,
-            field,
-            fieldSchema,
-            schema.required?.includes(field) ?? false,
-            pathFields.includes(field) ? 'path' : source,
+        // Read-only fields are accepted only as they are stored: see unknown-fields.test.ts.
+        fields: Object.entries(schema.properties ?? {})
+          .filter(([, { readOnly }]) => !readOnly)
+          .map(([field, fieldSchema]) =>
+            fieldOf(
+              name,
+              field,
+              fieldSchema,
+              schema.required?.includes(field) ?? false,
+              pathFields.includes(field) ? 'path' : source,
+            ),
           ),
-        ),
         keyed: meta.access !== 'key management',
         list: meta.list !== undefined,
         bodyLimit: meta.bodyLimit ?? 1024 * 1024,

@@ -181,7 +181,7 @@ describe('the reporter', () => {
     expect(lost.map(({ event, reason, message }) => [event.type, reason, message])).toEqual([
       ['of nobody', 'rejected', 'user_id is empty: set a targetingKey'],
       ['no JSON', 'rejected', 'properties are not JSON'],
-      [' ', 'rejected', 'Invalid event; type: must not be blank'],
+      [' ', 'rejected', 'Invalid event: type: must not be blank'],
       ['of no experiment', 'rejected', 'Experiment 999999 does not exist'],
     ])
   })

@@ -1,0 +1,118 @@
+import { describe, expect, test } from 'vitest'
+import { onOneDatabase } from '../support/app.ts'
+
+/** Bad inputs, and the sentence that each one gets. */
+const metric = (definition: object) => ({ name: 'm', definition })
+const cases: [call: string, body: unknown, sentences: string][] = [
+  ['POST /api/experiments', {}, 'name: is required'],
+  ['POST /api/experiments', { name: '' }, 'name: must not be blank'],
+  ['POST /api/experiments', { name: 5 }, 'name: must be a string, not 5'],
+  ['POST /api/experiments', { name: ['a'] }, 'name: must be a string, not a list'],
+  ['POST /api/experiments', { name: 'a', traffic_percent: 120 }, 'traffic_percent: 120 is above 100'],
+  ['POST /api/experiments', { name: 'a', traffic_percent: '12' }, 'traffic_percent: must be a number, not "12"'],
+  ['POST /api/experiments', { name: 'a', kind: 'test' }, 'kind: "test" is not experiment or holdout'],
+  ['POST /api/experiments', { name: 'a', planned_users: 1.5 }, 'planned_users: must be a whole number, not 1.5'],
+  ['POST /api/experiments', { name: 'a', planned_users: 1 }, 'planned_users: 1 is below 2'],
+  ['POST /api/experiments', { name: 'a', planned_effect: 0 }, 'planned_effect: 0 is not above 0'],
+  ['POST /api/experiments', { name: 'a', auto_start: 'false' }, 'auto_start: must be a boolean, not "false"'],
+  [
+    'POST /api/experiments',
+    { name: 'a', dimensions: Array(11).fill('x') },
+    'dimensions: must have at most 10 items, not 11',
+  ],
+  [
+    'POST /api/experiments',
+    { name: 'a', trafic_percent: 5, Kind: 'holdout' },
+    'unknown field trafic_percent (did you mean traffic_percent?); unknown field Kind (did you mean kind?)',
+  ],
+  [
+    'POST /api/experiments',
+    { name: 'a', prerequisites: [{ experiment_id: 1, variant_ids: [], variants: [] }] },
+    'prerequisites.0.variant_ids: must have at least 1 item; ' +
+      'prerequisites.0: unknown field variants (known are experiment_id, variant_ids)',
+  ],
+  ['POST /api/experiments', { name: 'a', 'b\n"c': 1 }, 'unknown field b\\n\\"c (known are name, '],
+  [
+    'POST /api/flags',
+    { key: 'k', type: 'boolean', default_value: false, rules: [{ conditions: { plan: 'gold' }, value: true }] },
+    'rules.0: unknown field conditions (did you mean condition?)',
+  ],
+  [
+    'POST /api/flags',
+    { key: 'k', type: 'boolean', default_value: false, rules: [{}] },
+    'rules.0.value: is missing: give value, rollout or experiment',
+  ],
+  [
+    'POST /api/metrics',
+    metric({ type: 'sums', event_type: 'a' }),
+    'definition.type: "sums" is not proportion, count, sum, mean, ratio, retention or quantile',
+  ],
+  [
+    'POST /api/metrics',
+    metric({}),
+    'definition.type: is required: proportion, count, sum, mean, ratio, retention or quantile',
+  ],
+  [
+    'POST /api/metrics',
+    metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
+    'definition: unknown field cap (did you mean day?)',
+  ],
+  ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
+  [
+    'POST /api/experiments/1/complete',
+    { shipped_variant: 4 },
+    'unknown field shipped_variant (known are experiment_id, shipped_variant_id)',
+  ],
+  [
+    'POST /api/experiments/1/results',
+    { where: { plan: [1] } },
+    'where.plan: must be a string, a number or a boolean, not a list',
+  ],
+  ['POST /api/experiments/1/results', { where: { '': 1 } }, 'where.: has a name that must not be blank'],
+  ['POST /api/users', { first_name: 'a', last_name: 'b', email: 'x' }, 'email: "x" is not an e-mail address'],
+  ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
+  ['GET /api/experiments?limt=1', undefined, 'unknown field limt (did you mean limit?)'],
+]
+
+onOneDatabase('a fault of an input', (app) => {
+  test.each(cases)('gets one plain sentence: %s %j', async (call, body, sentences) => {
+    const [method = '', path = ''] = call.split(' ')
+    const answer = await app().api.call(method, path, body)
+    expect(answer.status).toBe(400)
+    expect(answer.body.message).toContain(`Invalid input: ${sentences}`)
+    if (!sentences.endsWith(' ')) expect(answer.body.message).toBe(`Invalid input: ${sentences}`)
+  })
+
+  test('is told in the same words over tRPC', async () => {
+    const { api } = app()
+    const { body } = await api.call('POST', '/trpc/experiments.create', { name: 'a', trafic_percent: 5 })
+    expect(body.error.message).toBe('Invalid input: unknown field trafic_percent (did you mean traffic_percent?)')
+    expect(body.error.data.issues).toEqual([
+      { path: ['trafic_percent'], message: 'unknown field trafic_percent (did you mean traffic_percent?)' },
+    ])
+  })
+})
+
+describe('a body of another content type', () => {
+  onOneDatabase('is a 415', (app) => {
+    test.each([
+      ['/api/experiments', 'application/json'],
+      ['/api/events/import', 'application/x-ndjson'],
+      ['/trpc/experiments.create', 'application/json'],
+    ])('that names the accepted type: %s', async (path, accepted) => {
+      const { api, url } = app()
+      const send = (type: string) =>
+        fetch(`${url}${path}`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${api.token}`, 'content-type': type },
+          body: 'name=x',
+        })
+      const response = await send('application/x-www-form-urlencoded')
+      const text = JSON.stringify(await response.json())
+      expect([response.status, text]).toEqual([
+        415,
+        expect.stringContaining(`x-www-form-urlencoded is not accepted: send ${accepted}`),
+      ])
+    })
+  })
+})
