@@ -21,6 +21,7 @@ import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
 import { decideByStored } from './events/stored.ts'
 import { createEventTail } from './events/tail.ts'
+import { createDeletion } from './experiments/deletion.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { corsOptions } from './http/cors.ts'
@@ -121,6 +122,8 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     const reporting = { ...gathering, look }
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
+    const deletion = createDeletion({ orm, log })
+    closers.push(deletion.close)
     const alertMonitor = createAlertMonitor({ orm, gathering, define, log })
     closers.push(alertMonitor.close)
     const freezer = createFreezer({ orm, reporting, log })
@@ -145,7 +148,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       reporting,
       following: { orm, keyRing, poller: createPoller() },
       eventTail: createEventTail({ orm, concurrencyLimit }),
-      jobs: { maintenance, freezer, alertMonitor },
+      jobs: { maintenance, freezer, alertMonitor, deletion },
     }
     const http = await createHttp(platform)
     closers.push(() => http.close())

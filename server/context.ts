@@ -38,7 +38,7 @@ export type Platform = {
   readonly following: Following
   readonly eventTail: EventTail
   /** Background jobs that can also be run on demand. */
-  readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor', BackgroundJob>
+  readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor' | 'deletion', BackgroundJob>
 }
 
 /** The context of one call, from which `trpc.ts` and the routers take the arguments of services. */

@@ -224,3 +224,13 @@ export const AllocationPeriod = defineEntity({
   uniques: [{ properties: ['run_id', 'number'] }],
 })
 export type AllocationPeriod = InferEntity<typeof AllocationPeriod>
+
+/** A run of a deleted experiment whose recorded rows are still to be deleted. */
+export const DeletedRun = defineEntity({
+  name: 'DeletedRun',
+  tableName: 'deleted_runs',
+  properties: {
+    run_id: p.integer().primary().autoincrement(false),
+    deleted_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})

@@ -103,6 +103,18 @@ export type CreateExperiment = z.output<typeof createExperiment>
 
 export const listExperiments = page
 export const experimentId = z.object({ experiment_id: id })
+export const deleteExperiment = z
+  .object({
+    experiment_id: id,
+    confirm: optional(z.string()).meta({
+      description:
+        'The key of the experiment, which confirms that its records are deleted with it; not needed for a draft that ' +
+        'no event names',
+      examples: ['new-checkout-flow'],
+    }),
+  })
+  .meta({ id: 'DeleteExperiment' })
+export type DeleteExperiment = z.output<typeof deleteExperiment>
 export const updateExperiment = z
   .object({
     experiment_id: id,
@@ -140,6 +152,16 @@ export const completeExperiment = z
   .meta({ id: 'CompleteExperiment' })
 export type CompleteExperiment = z.output<typeof completeExperiment>
 
+export const shipVariant = z
+  .object({
+    experiment_id: id,
+    shipped_variant_id: id.nullable().meta({
+      description: 'The variant that everybody gets from now on; null: nothing is shipped any more',
+    }),
+  })
+  .meta({ id: 'ShipVariant' })
+export type ShipVariant = z.output<typeof shipVariant>
+
 const variantSettings = {
   enabled: optional(z.boolean()).meta({ description: 'A disabled variant is given to nobody; true by default' }),
   payload: optional(jsonValue).meta({
@@ -169,6 +191,17 @@ export const updateVariant = z
   })
   .meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
+export const setAllocation = z
+  .object({ experiment_id: id })
+  .catchall(percent)
+  .meta({
+    id: 'SetAllocation',
+    description:
+      'Percentages by the id or the name of a variant; variants that are not named keep theirs. All shares together ' +
+      'are at most 100',
+    examples: [{ control: 40, treatment: 60 }],
+  })
+export type SetAllocation = z.output<typeof setAllocation>
 export const variantId = z.object({ experiment_id: id, variant_id: id })
 export type VariantId = z.output<typeof variantId>
 

@@ -8,10 +8,8 @@ import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
-import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
+import { experimentChanged, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import { expectUnused } from './life-cycle.ts'
-import { deleteHistory, hasEvents } from './queries.ts'
 import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
 import {
   autoStartOf,
@@ -142,20 +140,4 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   if (input.percent_held !== undefined) await setPercentHeld(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
-}
-
-/** Deletes a draft. Other experiments cannot be deleted, because recorded data refers to them. */
-export async function deleteExperiment(em: EntityManager, experimentId: number) {
-  const experiment = await lockExperiment(em, experimentId)
-  if (experiment.status !== 'draft')
-    throw conflict(
-      `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it ` +
-        'instead',
-    )
-  await expectUnused(em, experiment, 'deleted')
-  if (await hasEvents(em, experimentId))
-    throw conflict(`Experiment ${experimentId} cannot be deleted: recorded events refer to it`)
-  await em.remove(experiment).flush()
-  await deleteHistory(em, experimentId)
-  return { message: 'Experiment deleted successfully' }
 }

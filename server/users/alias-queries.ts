@@ -137,8 +137,8 @@ const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.sou
   a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
 
 /**
- * Copies assignments of aliases to their owners, in the runs in which an owner has none. Archived experiments are left
- * out, and no owner gets assignments in two unfinished runs of one layer.
+ * Copies assignments of aliases to their owners, in the runs in which an owner has none. Frozen runs of archived
+ * experiments are left out, because they never go on, and no owner gets assignments in two unfinished runs of one layer.
  * @param links in order of precedence: the first alias with an assignment in a run wins
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
@@ -151,7 +151,7 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
       ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
       join runs r on r.id = a.run_id
       join experiments e on e.id = r.experiment_id
-      where e.status <> 'archived'
+      where (e.status <> 'archived' or r.frozen_at is null)
       order by a.run_id, i.user_id collate "C", i.ord),
     ranked as (
       select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank
@@ -181,7 +181,7 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
     join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
-    where e.status <> 'archived'
+    where (e.status <> 'archived' or r.frozen_at is null)
     order by a.run_id, i.alias_id collate "C"
     on conflict (run_id, user_id) do nothing`
   await execute(em, statement)
