@@ -36,7 +36,8 @@ export async function deleteExperiment(em: EntityManager, { experiment_id, confi
     )
   await expectUnused(em, experiment, 'deleted')
   await expectUnnamed(em, experiment)
-  if (status === 'archived' || (await hasEvents(em, id))) expectConfirmed(key, confirm, status)
+  const isNeeded = status === 'archived' || (await hasEvents(em, id))
+  if (isNeeded || confirm !== undefined) expectConfirmed(key, confirm, status)
   await deleteExperimentRows(em, id)
   return { message: 'Experiment deleted successfully' }
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import { id, instant, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
+import { id, instant, jsonValue, label, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
 import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
@@ -106,7 +106,7 @@ export const experimentId = z.object({ experiment_id: id })
 export const deleteExperiment = z
   .object({
     experiment_id: id,
-    confirm: optional(z.string()).meta({
+    confirm: optional(label(100)).meta({
       description:
         'The key of the experiment, which confirms that its records are deleted with it; not needed for a draft that ' +
         'no event names',

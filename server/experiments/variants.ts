@@ -120,7 +120,6 @@ export async function setAllocation(em: EntityManager, input: SetAllocation): Pr
     throw conflict(`Experiment ${experiment.id} is a holdout: change its percent_held, which sets both shares`)
   const variants = await variantsOf(em, experiment.id)
   const named = new Map<Variant, number>()
-  if (Object.keys(shares).length === 0) throw invalid('No share is given: send shares such as {"control": 50}')
   for (const [reference, percent] of Object.entries(shares)) {
     const variant = findNamed(variants, reference)
     if (!variant)

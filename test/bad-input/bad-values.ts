@@ -77,7 +77,7 @@ const oneOf = (kind: string, values: readonly unknown[], random: Random): BadVal
 export function badValues(field: Field, random: Random): BadValue[] {
   const { kind, schema } = field
   const found: BadValue[] = [...wrongTypes(field, random)]
-  if (field.required) found.push({ kind: 'null where it is not allowed', value: null })
+  if (field.required && !field.nullable) found.push({ kind: 'null where it is not allowed', value: null })
   if (['label', 'text', 'user id', 'email', 'pattern', 'enum', 'instant'].includes(kind)) {
     found.push(oneOf('a lone surrogate', SURROGATES, random), oneOf('a null byte', NULS, random))
     found.push(oneOf('a control character', CONTROLS, random))

@@ -24,7 +24,7 @@ const ONE_OF: Record<string, string[]> = {
 }
 
 function particular(procedure: string, data: TestData, random: Random): Input {
-  const { draft, running, paused, completed } = data.experiments
+  const { draft, running, paused, completed, archived } = data.experiments
   switch (procedure) {
     case 'experiments.create':
       return { kind: 'experiment', percent_held: null, ...settings(data) }
@@ -36,7 +36,7 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'layers.leave':
       return { experiment_id: data.experiments.bare.id }
     case 'experiments.delete':
-      return { experiment_id: data.disposable.id }
+      return { experiment_id: data.disposable.id, confirm: data.disposable.key }
     case 'experiments.start':
       return { experiment_id: draft.id }
     case 'experiments.addVariant':
@@ -48,7 +48,12 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'experiments.resume':
       return { experiment_id: paused.id }
     case 'experiments.archive':
+    case 'experiments.reopen':
       return { experiment_id: completed.id }
+    case 'experiments.ship':
+      return { experiment_id: completed.id, shipped_variant_id: completed.variants.treatment }
+    case 'experiments.unarchive':
+      return { experiment_id: archived.id }
     case 'experiments.complete':
       return { shipped_variant_id: running.variants.treatment }
     case 'segments.unassignExperiment':
