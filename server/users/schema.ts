@@ -83,6 +83,7 @@ export const joinAlias = z
   })
   .meta({ id: 'JoinAlias' })
 export type JoinAlias = z.output<typeof joinAlias>
+export const aliasIdInput = z.object({ alias_id: aliasId })
 export const alias = z.object({ alias_id: z.string(), user_id: owner, created_at: timestamp }).meta({ id: 'Alias' })
 export type AliasOutput = z.output<typeof alias>
 

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { EntityManager } from '@mikro-orm/sql'
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { erasePerson, readAliasIds, readOwnerId, selectAliases } from './alias-queries.ts'
-import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
+import { type AliasWriter, type Forget, raiseVersions, separate } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
@@ -104,6 +104,12 @@ const randomId = () => `erased_${randomUUID()}`
 export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
   const { created_at, ...link } = await aliasWriter.join(input)
   return { ...link, created_at: new Date(created_at) }
+}
+
+/** Undoes the join of an alias; see `separate`. @throws DomainError NOT_FOUND if the id is not an alias */
+export async function undoAlias({ orm, users }: { orm: MikroORM; users: Users }, aliasId: string) {
+  await separate(orm, users.forget, aliasId)
+  return { message: 'Alias removed successfully' }
 }
 
 /**

@@ -39,6 +39,8 @@ function particular(procedure: string, data: TestData, random: Random): Input {
       return { experiment_id: data.disposable.id, confirm: data.disposable.key }
     case 'experiments.start':
       return { experiment_id: draft.id }
+    case 'users.undoAlias':
+      return { alias_id: data.alias }
     case 'experiments.addVariant':
       return { experiment_id: draft.id, percent_allocated: 0 }
     case 'experiments.updateVariant':
