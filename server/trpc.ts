@@ -13,7 +13,7 @@ export type Meta = OpenApiMeta<{
   /** If true, the procedure is also served as GET, with the fields of the body as query parameters. */
   getTwin?: boolean
   /**
-   * The texts that the GET twin answers instead of JSON if the query has a `format`: by its value, the content type and
+   * The texts that a GET, or the GET twin, answers instead of JSON if the query has a `format`: by its value, the content type and
    * the function that writes the text of an answer.
    */
   formats?: Record<string, { contentType: string; write: (answer: never) => string }>

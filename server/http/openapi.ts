@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { generateOpenApiDocument } from 'trpc-openapi'
+import { z } from 'zod'
 import { appRouter } from '../router.ts'
 import { ofrepPaths, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
@@ -98,6 +99,7 @@ function describe(document: Document, procedure: RestProcedure) {
   operation.operationId = procedure.name
   if (access === 'key management') operation.security = [{}, { bearer: [] }]
   if (openapi.method === 'DELETE') moveQueryToBody(operation)
+  if (procedure.input._zod.def.catchall) addFreeBody(operation, procedure)
   nameBody(document, operation, procedure.input.meta()?.id)
   requireBody(document, operation)
   describeErrors(operation, openapi.method)
@@ -116,11 +118,25 @@ function moveQueryToBody(operation: Operation) {
       'application/json': {
         schema: {
           type: 'object',
-          properties: Object.fromEntries(fields.map((field) => [field.name, field.schema ?? {}])),
+          properties: Object.fromEntries(
+            fields.map(({ name, schema, description }) => [
+              name,
+              { ...schema, ...(description ? { description } : {}) },
+            ]),
+          ),
           required: fields.filter((field) => field.required).map((field) => field.name),
         },
       },
     },
+  }
+}
+
+/** The generator leaves out the body of an input whose fields have any name. */
+function addFreeBody(operation: Operation, { input, pathFields }: RestProcedure) {
+  const { $schema: _, id: _id, properties, required: _required, ...schema } = z.toJSONSchema(input, { io: 'input' })
+  const named = Object.entries(properties ?? {}).filter(([name]) => !pathFields.includes(name))
+  operation.requestBody = {
+    content: { 'application/json': { schema: { ...schema, properties: Object.fromEntries(named) } as Schema } },
   }
 }
 

@@ -20,7 +20,10 @@ export function restRoutes(app: FastifyInstance, platform: Platform) {
       method,
       url,
       ...(bodyLimit ? { bodyLimit } : {}),
-      handler: handle(platform, procedure, method === 'GET' ? 'query' : 'body'),
+      handler:
+        method === 'GET'
+          ? handle(platform, procedure, 'query', procedure.meta.formats)
+          : handle(platform, procedure, 'body'),
     })
     if (procedure.meta.getTwin)
       app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query', procedure.meta.formats) })
@@ -111,6 +114,8 @@ function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, ro
     if (field === 'after' || value == null || Object.hasOwn(params, field)) continue
     for (const item of Array.isArray(value) ? value : [value]) query.append(field, String(item))
   }
+  const { format } = request.query as Input
+  if (typeof format === 'string') query.append('format', format)
   query.append('after', String(last[cursor]))
   const next = `${path}?${query}`
   // A filter that is too long for a URL gets no link; its caller repeats the POST with `after`.
