@@ -67,6 +67,8 @@ export const comparand = z
   .string()
   .max(1000)
   .refine((text) => printable.test(text) && wellFormed(text), 'must not hold control characters')
+/** A word by which lists are filtered. */
+export const tag = label(100)
 export const name = label().meta({ examples: ['new_checkout_flow'] })
 export const text = z
   .string()
@@ -79,6 +81,16 @@ export const key = z
     /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/,
     'must begin with a letter or digit and hold only letters, digits, . _ and -, at most 100 in all',
   )
+/** The key of an experiment, a segment, a metric or a layer. Services refuse new keys that a path could mistake. */
+export const definitionKey = z
+  .string()
+  .regex(
+    /^[a-z0-9][a-z0-9_-]{0,99}$/,
+    'must be 1 to 100 lower-case letters, digits, - or _, and begin with a letter or a digit',
+  )
+  .meta({ description: 'URL-safe and unique; derived from the name by default', examples: ['new-checkout-flow'] })
+/** True for digits alone, which mean an id wherever an id or a key may stand. */
+export const isDigits = (text: string) => /^\d+$/.test(text)
 /** Matches most user ids, so that few ids need the other checks. */
 const plainUserId = /^[\x20-\x7e]{1,256}$/
 /** Tells whether `userId` accepts a value, without zod: the hot paths check every user id. */
@@ -210,6 +222,19 @@ export const page = z.object({
   limit,
   after: id.optional().meta({ description: 'The last id of the previous page' }),
 })
+
+const sort = z.enum(['id', 'name', 'created_at', '-id', '-name', '-created_at'])
+export type Sort = z.output<typeof sort>
+/** Selects a page of a list of definitions, filtered by texts and in any order. */
+export const namedPage = z.object({
+  ...page.shape,
+  name: label().optional().meta({ description: 'Only those whose name contains this text, in any case' }),
+  q: label()
+    .optional()
+    .meta({ description: 'Only those whose name, key or description contains this text, in any case' }),
+  sort: sort.optional().meta({ description: 'The order; - before a field means descending; id by default' }),
+})
+export type NamedPage = z.output<typeof namedPage>
 
 export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
 

@@ -56,6 +56,7 @@ import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { Migration0009Values } from './migrations/0009-values.ts'
 import { Migration0010Digests } from './migrations/0010-digests.ts'
 import { Migration0011Deletion } from './migrations/0011-deletion.ts'
+import { Migration0012Names } from './migrations/0012-names.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -124,6 +125,7 @@ const migrations = [
   Migration0009Values,
   Migration0010Digests,
   Migration0011Deletion,
+  Migration0012Names,
 ]
 
 /** An open database. */

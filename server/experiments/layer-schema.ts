@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { clearable, id, name, optional, page, percent, text, timestamp } from '../wire.ts'
+import { clearable, definitionKey, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z
-  .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })
+  .object({ id, name: z.string(), key: z.string(), description: z.string().nullable(), created_at: timestamp })
   .meta({ id: 'Layer', description: 'Experiments of one layer share no user: each has its own share of the positions' })
 export const layerDetail = layer
   .extend({
@@ -25,15 +25,20 @@ export const layerDetail = layer
 export type LayerDetail = z.output<typeof layerDetail>
 
 export const createLayer = z
-  .object({ name: name.meta({ examples: ['checkout'] }), description: optional(text) })
+  .object({
+    name: name.meta({ examples: ['checkout'] }),
+    key: optional(definitionKey).meta({ examples: ['checkout'] }),
+    description: optional(text),
+  })
   .meta({ id: 'CreateLayer' })
 export type CreateLayer = z.output<typeof createLayer>
-export const listLayers = page
+export const listLayers = namedPage
 export const layerId = z.object({ layer_id: id })
 export const updateLayer = z
   .object({
     layer_id: id,
     name: optional(name),
+    key: optional(definitionKey),
     description: clearable(text).meta({ description: 'null clears it' }),
   })
   .meta({ id: 'UpdateLayer' })

@@ -1,6 +1,19 @@
 import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
-import { id, instant, jsonValue, label, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
+import {
+  definitionKey,
+  id,
+  instant,
+  jsonValue,
+  label,
+  name,
+  namedPage,
+  optional,
+  percent,
+  storedJson,
+  tag,
+  timestamp,
+} from '../wire.ts'
 import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
@@ -13,14 +26,6 @@ export const range = z
   .object({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
   .meta({ id: 'Range', description: 'Positions of a layer in percent; from is inclusive, to is exclusive' })
-
-const key = z
-  .string()
-  .regex(
-    /^[a-z0-9][a-z0-9_-]{0,99}$/,
-    'must be 1 to 100 lower-case letters, digits, - or _, and begin with a letter or a digit',
-  )
-  .meta({ description: 'URL-safe and unique; derived from the name by default', examples: ['new-checkout-flow'] })
 
 export const experiment = z
   .object({
@@ -86,7 +91,7 @@ const percentHeld = optional(
 export const createExperiment = z
   .object({
     name,
-    key: optional(key),
+    key: optional(definitionKey),
     kind: optional(experimentKind),
     percent_held: percentHeld.meta({
       description: 'Only for a holdout: the percentage of users that it keeps out; 5 by default',
@@ -101,7 +106,14 @@ export const createExperiment = z
   })
 export type CreateExperiment = z.output<typeof createExperiment>
 
-export const listExperiments = page
+export const listExperiments = z.object({
+  ...namedPage.shape,
+  status: z.array(status).max(5).optional().meta({ description: 'Only experiments in one of these statuses' }),
+  kind: experimentKind.optional(),
+  tag: tag.optional().meta({ description: 'Only experiments with this tag' }),
+  owner: label().optional().meta({ description: 'Only experiments of this owner' }),
+})
+export type ListExperiments = z.output<typeof listExperiments>
 export const experimentId = z.object({ experiment_id: id })
 export const deleteExperiment = z
   .object({
@@ -119,7 +131,7 @@ export const updateExperiment = z
   .object({
     experiment_id: id,
     name: optional(name),
-    key: optional(key),
+    key: optional(definitionKey),
     percent_held: percentHeld.meta({
       description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
     }),

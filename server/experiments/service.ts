@@ -1,16 +1,23 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
-import { EvaluationKey } from '../definitions/entity.ts'
+import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
+import { namedLike, readPage } from '../definitions/listing.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { Segment } from '../segments/entity.ts'
-import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
+import type {
+  CreateExperiment,
+  ExperimentDetail,
+  ExperimentKind,
+  ExperimentUses,
+  ListExperiments,
+  UpdateExperiment,
+} from './schema.ts'
 import {
   autoStartOf,
   changesTargeting,
@@ -35,6 +42,7 @@ const DEFAULT_PERCENT_HELD = 5
  */
 export async function createExperiment(em: EntityManager, input: CreateExperiment): Promise<Experiment> {
   const kind = input.kind ?? 'experiment'
+  if (input.key !== undefined) expectUsableKey(input.key)
   expectKind(kind, input)
   const condition_segment_ids = await prepareRules(em, input)
   await lockExperiments(em, [], referredBy(input))
@@ -45,7 +53,7 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
     ...settingsOf(input),
     auto_start: autoStartOf(null, input),
     name: input.name,
-    key: input.key ?? (await deriveKey(em, input.name)),
+    key: input.key ?? (await deriveKey(em, 'evaluation_keys', 'experiment', input.name)),
     kind,
     condition_segment_ids,
   })
@@ -74,18 +82,20 @@ async function setPercentHeld(em: EntityManager, experiment: Experiment, percent
     variant.percent_allocated = variant.is_control ? percentHeld : sumPercents([100, -percentHeld])
 }
 
-/** Derives a free, URL-safe key from a name. A key that is taken gets the suffix -2, -3 and so on. */
-async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  const slug = slugOf(name, 'experiment')
-  return freeKey(slug, await em.find(EvaluationKey, likeKey(slug)))
-}
-
-/** Lists experiments by ascending id. @param input.after the id to begin after */
-export function listExperiments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Experiment[]> {
-  return em.find(
+/** Lists the experiments that meet all filters. */
+export function listExperiments(em: EntityManager, input: ListExperiments): Promise<Experiment[]> {
+  const { status, kind, tag, owner } = input
+  return readPage(
+    em,
     Experiment,
-    { id: { $gt: input.after ?? 0 } },
-    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+    [
+      ...namedLike(input),
+      ...(status === undefined ? [] : [{ status: { $in: status } }]),
+      ...(kind === undefined ? [] : [{ kind }]),
+      ...(tag === undefined ? [] : [{ tags: { $contains: [tag] } }]),
+      ...(owner === undefined ? [] : [{ owner }]),
+    ],
+    input,
   )
 }
 

@@ -10,6 +10,7 @@ import {
   optional,
   percent,
   storedObject,
+  tag,
   text,
   timestamp,
   valueType,
@@ -81,6 +82,16 @@ const setting = <Input extends z.ZodType, Output extends z.ZodType>(row: Setting
 export const SETTINGS = {
   description: setting({ input: clearable(text), output: z.string().nullable(), default: null }),
   hypothesis: setting({ input: clearable(text), output: z.string().nullable(), default: null }),
+  owner: setting({
+    input: clearable(label()).meta({ description: 'Who answers for the experiment', examples: ['checkout team'] }),
+    output: z.string().nullable(),
+    default: null,
+  }),
+  tags: setting({
+    input: optional(distinct(z.array(tag).max(100))).meta({ description: 'Words by which lists are filtered' }),
+    output: z.array(z.string()),
+    default: [],
+  }),
   auto_start: setting({
     input: optional(z.boolean()).meta({
       description:

@@ -16,6 +16,7 @@ import {
   percent,
   storedJson,
   storedObject,
+  tag,
   text,
   timestamp,
   userId,
@@ -120,7 +121,6 @@ export const flag = z
   .meta({ id: 'Flag' })
 export type FlagOutput = z.output<typeof flag>
 
-const tag = label(100)
 const settings = {
   value_schema: clearable(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
@@ -171,6 +171,8 @@ export const flagKey = z.object({ key })
 
 export const listFlags = z.object({
   tag: tag.optional(),
+  owner: label().optional(),
+  q: label().optional().meta({ description: 'Only flags whose key or description contains this text, in any case' }),
   stale: z.boolean().optional().meta({ description: 'true: only flags that may be stale; false: only the others' }),
   limit,
   after: key.optional().meta({ description: 'The last key of the page before' }),

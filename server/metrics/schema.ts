@@ -1,12 +1,13 @@
 import { z } from 'zod'
 import {
   clearable,
+  definitionKey,
   id,
   jsonObject,
   label,
   name,
+  namedPage,
   optional,
-  page,
   storedObject,
   text,
   timestamp,
@@ -15,13 +16,6 @@ import {
 
 const DAY_LIMIT = 366
 
-const key = z
-  .string()
-  .regex(
-    /^[a-z0-9][a-z0-9_-]{0,99}$/,
-    'must be at most 100 lower-case letters, digits, - and _, and begin with a letter or a digit',
-  )
-  .meta({ description: 'Unique key of the metric, which results and questions name', examples: ['revenue-per-user'] })
 const eventType = label().meta({ description: 'The type of the events that count', examples: ['purchase'] })
 const property = label(100).meta({
   description:
@@ -203,14 +197,17 @@ export const metricVersion = z
 
 export const createMetric = z
   .object({
-    key: optional(key).meta({ description: 'Default: derived from the name' }),
+    key: optional(definitionKey).meta({
+      description: 'Unique key, which results and questions name; derived from the name by default',
+      examples: ['revenue-per-user'],
+    }),
     name: name.meta({ examples: ['Revenue per user'] }),
     description: optional(text),
     definition: metricDefinition,
   })
   .meta({ id: 'CreateMetric' })
 export type CreateMetric = z.output<typeof createMetric>
-export const listMetrics = page
+export const listMetrics = namedPage
 export const metricId = z.object({ metric_id: id })
 export const updateMetric = z
   .object({

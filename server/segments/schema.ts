@@ -2,12 +2,13 @@ import { z } from 'zod'
 import {
   clearable,
   condition,
+  definitionKey,
   id,
   isUserId,
   limit,
   name,
+  namedPage,
   optional,
-  page,
   storedObject,
   text,
   timestamp,
@@ -25,6 +26,7 @@ export const segment = z
   .object({
     id,
     name: z.string(),
+    key: z.string(),
     description: z.string().nullable(),
     rules: storedObject.nullable(),
     created_at: timestamp,
@@ -50,18 +52,20 @@ export type SegmentWithMembers = z.output<typeof segmentWithMembers>
 export const createSegment = z
   .object({
     name: name.meta({ examples: ['US Premium Users'] }),
+    key: optional(definitionKey).meta({ examples: ['us-premium-users'] }),
     description: optional(text).meta({ examples: ['Premium users from the US'] }),
     rules: optional(rules),
   })
   .meta({ id: 'CreateSegment' })
 export type CreateSegment = z.output<typeof createSegment>
 
-export const listSegments = page
+export const listSegments = namedPage
 export const segmentId = z.object({ segment_id: id })
 export const updateSegment = z
   .object({
     segment_id: id,
     name: optional(name),
+    key: optional(definitionKey),
     description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
     rules: clearable(rules),
   })

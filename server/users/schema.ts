@@ -53,6 +53,10 @@ export const createUser = z
 export type CreateUser = z.output<typeof createUser>
 
 export const listUsers = z.object({
+  email: label().optional().meta({ description: 'Only the user with this e-mail address, in any case' }),
+  q: label()
+    .optional()
+    .meta({ description: 'Only users whose id, name or e-mail address contains this text, in any case' }),
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
 })

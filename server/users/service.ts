@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import type { EntityManager, MikroORM } from '@mikro-orm/sql'
+import { type EntityManager, type MikroORM, raw } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
+import { containing } from '../definitions/listing.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
@@ -29,12 +30,17 @@ export async function createUser(em: EntityManager, profiles: ProfileCache, inpu
   return user
 }
 
-/** Lists users by ascending id. */
-export function listUsers(em: EntityManager, input: ListUsers): Promise<User[]> {
-  return em.find(User, input.after === undefined ? {} : { id: { $gt: input.after } }, {
-    orderBy: { id: 'asc' },
-    limit: input.limit ?? DEFAULT_LIMIT,
-  })
+/** Lists the users that meet all filters, by ascending id. */
+export function listUsers(em: EntityManager, { email, q, after, limit }: ListUsers): Promise<User[]> {
+  const conditions: object[] = []
+  if (after !== undefined) conditions.push({ id: { $gt: after } })
+  if (email !== undefined) conditions.push({ [raw('lower(email)')]: raw('lower(?)', [email]) })
+  if (q !== undefined) {
+    const like = containing(q)
+    const name = raw(`first_name || ' ' || last_name`)
+    conditions.push({ $or: [{ id: like }, { email: like }, { [name]: like }] })
+  }
+  return em.find(User, { $and: conditions }, { orderBy: { id: 'asc' }, limit: limit ?? DEFAULT_LIMIT })
 }
 
 /** Reads a user. @throws DomainError NOT_FOUND */
