@@ -16,6 +16,7 @@ import { type Database, openDatabase } from './database/orm.ts'
 import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
+import { createResolveNames } from './definitions/references.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
@@ -27,12 +28,13 @@ import { createStarter } from './experiments/starter.ts'
 import { corsOptions } from './http/cors.ts'
 import { docsRoutes } from './http/docs.ts'
 import { createEventStreams } from './http/event-streams.ts'
-import { exportRoutes } from './http/exports.ts'
+import { EXPORT_INPUTS, exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
+import { inputsWithNames } from './http/procedures.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -141,6 +143,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       concurrencyLimit,
       keyRing,
       definitions: { watch, audited, define },
+      resolveNames: createResolveNames({ orm, watch, inputs: inputsWithNames(EXPORT_INPUTS) }),
       users: { profiles, aliasWriter, forget },
       deciding: { watch, profiles, memory, writer, starter },
       recording: { watch, profiles, memory, recorder, starter },

@@ -150,10 +150,18 @@ function admit(ctx: Context, caller: Caller | null, scope: Scope) {
 /** True for procedures that may wait for the database: decisions and events have priority over them. */
 export const canWait = (access: Meta['access']) => access === 'read' || access === 'manage'
 
-/** The base of every procedure. It checks the caller before the input, and translates errors. */
-const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
+/** The base of every procedure. It checks the caller, replaces keys in the input by ids, and translates errors. */
+const guardedProcedure = t.procedure.use(async ({ ctx, meta, path, getRawInput, next }) => {
   await authorize(ctx, meta?.access)
-  const result = canWait(meta?.access) ? await ctx.platform.concurrencyLimit.run(next) : await next()
+  const work = async () => {
+    const input = await ctx.platform.resolveNames(path, await getRawInput())
+    return next({ getRawInput: async () => input })
+  }
+  const result = await (canWait(meta?.access) ? ctx.platform.concurrencyLimit.run(work) : work()).catch(
+    (error: unknown) => {
+      throw translate(error)
+    },
+  )
   if (!result.ok) throw translate(result.error)
   return result
 })

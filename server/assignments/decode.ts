@@ -1,4 +1,4 @@
-import { ATTRIBUTE_LIMITS, isId, isUserId, type Json, jsonFault } from '../wire.ts'
+import { ATTRIBUTE_LIMITS, isId, isReferenceKey, isUserId, type Json, jsonFault } from '../wire.ts'
 import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
 
 /**
@@ -9,14 +9,17 @@ import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
  */
 export function decodeCheck(body: unknown): CheckEligibility | null {
   if (!isObject(body)) return null
-  const { user_id, experiment_ids, attributes, expose, preview } = body
-  if (!isUserId(user_id) || !isIdList(experiment_ids)) return null
+  const { user_id, experiment_ids, experiment_keys, attributes, expose, preview } = body
+  if (!isUserId(user_id) || (experiment_ids == null && experiment_keys == null)) return null
+  if (experiment_ids != null && !isList(experiment_ids, isId)) return null
+  if (experiment_keys != null && !isList(experiment_keys, isReferenceKey)) return null
   if (attributes != null && (!isObject(attributes) || jsonFault(attributes, ATTRIBUTE_LIMITS) !== null)) return null
   if (expose != null && typeof expose !== 'boolean') return null
   if (preview != null && typeof preview !== 'boolean') return null
   return {
     user_id,
-    experiment_ids,
+    experiment_ids: experiment_ids ?? undefined,
+    experiment_keys: experiment_keys ?? undefined,
     attributes: (attributes as Record<string, Json> | null | undefined) ?? undefined,
     expose: expose ?? undefined,
     preview: preview ?? undefined,
@@ -26,8 +29,8 @@ export function decodeCheck(body: unknown): CheckEligibility | null {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function isIdList(value: unknown): value is number[] {
+function isList<Item>(value: unknown, isItem: (item: unknown) => item is Item): value is Item[] {
   if (!Array.isArray(value) || value.length > MAX_EXPERIMENTS) return false
-  for (const item of value) if (!isId(item)) return false
+  for (const item of value) if (!isItem(item)) return false
   return true
 }

@@ -1,9 +1,11 @@
 import { z } from 'zod'
 import {
   attributes as anyAttributes,
+  experimentRef,
   id,
   instant,
   optional,
+  referenceKey,
   storedJson,
   storedObject,
   timestamp,
@@ -25,15 +27,20 @@ export const MAX_EXPERIMENTS = 1000
 export const checkEligibility = z
   .object({
     user_id: userId,
-    experiment_ids: z
-      .array(id)
-      .max(MAX_EXPERIMENTS)
-      .meta({ examples: [[1, 2, 3]] }),
+    experiment_ids: optional(z.array(id).max(MAX_EXPERIMENTS)).meta({ examples: [[1, 2, 3]] }),
+    experiment_keys: optional(z.array(referenceKey).max(MAX_EXPERIMENTS)).meta({
+      description: 'Experiments by key, instead of or beside experiment_ids; the answer then has their keys',
+      examples: [['new-checkout-flow']],
+    }),
     attributes,
     expose,
     preview: optional(z.boolean()).meta({
       description: 'true: returns the decision that would be made now; stores nothing, exposes nobody, starts nothing',
     }),
+  })
+  .refine(({ experiment_ids, experiment_keys }) => experiment_ids !== undefined || experiment_keys !== undefined, {
+    path: ['experiment_ids'],
+    message: 'is missing: give experiment_ids or experiment_keys',
   })
   .meta({ id: 'CheckEligibility' })
 export type CheckEligibility = z.output<typeof checkEligibility>
@@ -44,14 +51,16 @@ export const decision = z
 export const eligibility = z
   .object({
     eligible_experiment_ids: z.record(z.string(), decision).meta({
-      description: 'Decisions by experiment id; experiments in which the user does not take part are left out',
+      description:
+        'Decisions by experiment id, or by key for experiment_keys; experiments in which the user does not take part ' +
+        'are left out',
     }),
   })
   .meta({ id: 'Eligibility' })
 export type Eligibility = z.output<typeof eligibility>
 
 export const getAssignment = z.object({
-  experiment_id: id,
+  experiment_id: experimentRef,
   user_id: userId,
   expose: z
     .boolean()
@@ -74,11 +83,13 @@ export const assignment = z
   .meta({ id: 'Assignment' })
 export type AssignmentOutput = z.output<typeof assignment>
 
-export const setOverride = z.object({ experiment_id: id, user_id: userId, variant_id: id }).meta({ id: 'SetOverride' })
+export const setOverride = z
+  .object({ experiment_id: experimentRef, user_id: userId, variant_id: id })
+  .meta({ id: 'SetOverride' })
 export type SetOverride = z.output<typeof setOverride>
-export const overrideOf = z.object({ experiment_id: id, user_id: userId })
+export const overrideOf = z.object({ experiment_id: experimentRef, user_id: userId })
 export type OverrideOf = z.output<typeof overrideOf>
-export const overridesOf = z.object({ experiment_id: id })
+export const overridesOf = z.object({ experiment_id: experimentRef })
 export const override = z
   .object({ experiment_id: id, user_id: z.string(), variant_id: id, created_at: timestamp })
   .meta({
@@ -114,7 +125,7 @@ export type LoggedAssignment = z.output<typeof loggedAssignment>
 
 export const explainDecision = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),
     at: optional(instant).meta({ description: 'A time that is not in the future; now by default' }),

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, instant, label, limit, storedObject, timestamp } from '../wire.ts'
+import { experimentRef, id, instant, label, limit, storedObject, timestamp } from '../wire.ts'
 
 const subject = z
   .enum([
@@ -37,7 +37,7 @@ export type AuditEntryOutput = z.output<typeof auditEntry>
 export const listAudit = z.object({
   subject: subject.optional(),
   subject_id: label().optional().meta({ description: 'The id of the definition, or the key of a flag' }),
-  experiment_id: id
+  experiment_id: experimentRef
     .optional()
     .meta({ description: 'Everything about this experiment: its variants, runs, segments and metrics too' }),
   actor: label().optional().meta({ description: 'A part of the name of who made the change, in any case' }),

@@ -1,5 +1,17 @@
 import { z } from 'zod'
-import { clearable, definitionKey, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
+import {
+  clearable,
+  definitionKey,
+  experimentRef,
+  id,
+  layerRef,
+  name,
+  namedPage,
+  optional,
+  percent,
+  text,
+  timestamp,
+} from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z
@@ -33,10 +45,10 @@ export const createLayer = z
   .meta({ id: 'CreateLayer' })
 export type CreateLayer = z.output<typeof createLayer>
 export const listLayers = namedPage
-export const layerId = z.object({ layer_id: id })
+export const layerId = z.object({ layer_id: layerRef })
 export const updateLayer = z
   .object({
-    layer_id: id,
+    layer_id: layerRef,
     name: optional(name),
     key: optional(definitionKey),
     description: clearable(text).meta({ description: 'null clears it' }),
@@ -46,8 +58,8 @@ export type UpdateLayer = z.output<typeof updateLayer>
 
 export const setShare = z
   .object({
-    layer_id: id,
-    experiment_id: id,
+    layer_id: layerRef,
+    experiment_id: experimentRef,
     percent: optional(percent).meta({
       description:
         'The size of the share. A share grows into the lowest free positions and gives up its highest ones. ' +
@@ -60,5 +72,5 @@ export const setShare = z
   })
   .meta({ id: 'SetLayerShare', examples: [{ percent: 25 }] })
 export type SetShare = z.output<typeof setShare>
-export const shareId = z.object({ layer_id: id, experiment_id: id })
+export const shareId = z.object({ layer_id: layerRef, experiment_id: experimentRef })
 export type ShareId = z.output<typeof shareId>

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { segment } from '../segments/schema.ts'
 import {
   definitionKey,
+  experimentRef,
   id,
   instant,
   jsonValue,
@@ -114,10 +115,10 @@ export const listExperiments = z.object({
   owner: label().optional().meta({ description: 'Only experiments of this owner' }),
 })
 export type ListExperiments = z.output<typeof listExperiments>
-export const experimentId = z.object({ experiment_id: id })
+export const experimentId = z.object({ experiment_id: experimentRef })
 export const deleteExperiment = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     confirm: optional(label(100)).meta({
       description:
         'The key of the experiment, which confirms that its records are deleted with it; not needed for a draft that ' +
@@ -129,7 +130,7 @@ export const deleteExperiment = z
 export type DeleteExperiment = z.output<typeof deleteExperiment>
 export const updateExperiment = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     name: optional(name),
     key: optional(definitionKey),
     percent_held: percentHeld.meta({
@@ -145,10 +146,12 @@ const startedAt = optional(instant).meta({
     'before the end of an earlier run. Events since then that are stored and name a variant decide their users. ' +
     'Default: now',
 })
-export const startExperiment = z.object({ experiment_id: id, started_at: startedAt }).meta({ id: 'StartExperiment' })
+export const startExperiment = z
+  .object({ experiment_id: experimentRef, started_at: startedAt })
+  .meta({ id: 'StartExperiment' })
 export const newRun = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
     started_at: startedAt,
   })
@@ -156,7 +159,7 @@ export const newRun = z
 export type NewRun = z.output<typeof newRun>
 export const completeExperiment = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     shipped_variant_id: optional(id).meta({
       description: 'The variant that everybody gets from now on; none by default',
     }),
@@ -166,7 +169,7 @@ export type CompleteExperiment = z.output<typeof completeExperiment>
 
 export const shipVariant = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     shipped_variant_id: id.nullable().meta({
       description: 'The variant that everybody gets from now on; null: nothing is shipped any more',
     }),
@@ -183,7 +186,7 @@ const variantSettings = {
 }
 export const addVariant = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     name: name.meta({ examples: ['control'] }),
     percent_allocated: percent,
     ...variantSettings,
@@ -192,7 +195,7 @@ export const addVariant = z
 export type AddVariant = z.output<typeof addVariant>
 export const updateVariant = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     variant_id: id,
     name: optional(name),
     percent_allocated: optional(percent).meta({ examples: [60] }),
@@ -204,7 +207,7 @@ export const updateVariant = z
   .meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
 export const setAllocation = z
-  .object({ experiment_id: id })
+  .object({ experiment_id: experimentRef })
   .catchall(percent)
   .meta({
     id: 'SetAllocation',
@@ -214,7 +217,7 @@ export const setAllocation = z
     examples: [{ control: 40, treatment: 60 }],
   })
 export type SetAllocation = z.output<typeof setAllocation>
-export const variantId = z.object({ experiment_id: id, variant_id: id })
+export const variantId = z.object({ experiment_id: experimentRef, variant_id: id })
 export type VariantId = z.output<typeof variantId>
 
 export const experimentUses = z

@@ -5,6 +5,7 @@ import {
   clearable,
   condition,
   distinct,
+  experimentRef,
   id,
   instant,
   jsonObject,
@@ -14,6 +15,7 @@ import {
   limit,
   optional,
   percent,
+  segmentRef,
   storedJson,
   storedObject,
   tag,
@@ -43,7 +45,7 @@ const rollout = z
   })
 const experimentRule = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     values: z.array(z.object({ variant_id: id, value: jsonValue })).max(1000),
   })
   .meta({
@@ -63,7 +65,7 @@ const givenRule = z
     condition: optional(condition).meta({
       description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
     }),
-    segment_ids: optional(z.array(id).max(MOST_SEGMENTS)).meta({
+    segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
       description: 'Users must also be in at least one of these segments; [] means everybody',
     }),
     from: optional(instant).meta({ description: 'The rule is in force from this time on' }),

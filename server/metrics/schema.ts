@@ -2,9 +2,11 @@ import { z } from 'zod'
 import {
   clearable,
   definitionKey,
+  experimentRef,
   id,
   jsonObject,
   label,
+  metricRef,
   name,
   namedPage,
   optional,
@@ -208,10 +210,10 @@ export const createMetric = z
   .meta({ id: 'CreateMetric' })
 export type CreateMetric = z.output<typeof createMetric>
 export const listMetrics = namedPage
-export const metricId = z.object({ metric_id: id })
+export const metricId = z.object({ metric_id: metricRef })
 export const updateMetric = z
   .object({
-    metric_id: id,
+    metric_id: metricRef,
     name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
     description: clearable(text).meta({ description: 'null clears it' }),
     definition: optional(metricDefinition).meta({
@@ -233,12 +235,12 @@ export const attachedMetric = z
   })
   .meta({ id: 'AttachedMetric' })
 export type AttachedMetric = z.output<typeof attachedMetric>
-export const experimentMetrics = z.object({ experiment_id: id })
+export const experimentMetrics = z.object({ experiment_id: experimentRef })
 export const setMetrics = z
   .object({
-    experiment_id: id,
+    experiment_id: experimentRef,
     metrics: z
-      .array(z.object({ metric_id: id, role }))
+      .array(z.object({ metric_id: metricRef, role }))
       .max(50)
       .meta({ description: 'All metrics of the experiment, in the order of results' }),
   })

@@ -3,12 +3,14 @@ import {
   clearable,
   condition,
   definitionKey,
+  experimentRef,
   id,
   isUserId,
   limit,
   name,
   namedPage,
   optional,
+  segmentRef,
   storedObject,
   text,
   timestamp,
@@ -60,10 +62,10 @@ export const createSegment = z
 export type CreateSegment = z.output<typeof createSegment>
 
 export const listSegments = namedPage
-export const segmentId = z.object({ segment_id: id })
+export const segmentId = z.object({ segment_id: segmentRef })
 export const updateSegment = z
   .object({
-    segment_id: id,
+    segment_id: segmentRef,
     name: optional(name),
     key: optional(definitionKey),
     description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
@@ -75,7 +77,7 @@ export type UpdateSegment = z.output<typeof updateSegment>
 export const assignUser = z
   .object({
     user_id: userId,
-    segment_id: id,
+    segment_id: segmentRef,
     create: optional(z.boolean()).meta({
       description: 'true accepts any valid user id; by default the user must be known',
     }),
@@ -83,7 +85,7 @@ export const assignUser = z
   .meta({ id: 'AssignUser' })
 export type AssignUser = z.output<typeof assignUser>
 
-export const membership = z.object({ user_id: userId, segment_id: id }).meta({ id: 'Membership' })
+export const membership = z.object({ user_id: userId, segment_id: segmentRef }).meta({ id: 'Membership' })
 export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
@@ -111,7 +113,7 @@ const userIds = z
   }) as unknown as z.ZodType<string[], string[]>
 
 export const changeMembers = z
-  .object({ segment_id: id, add: optional(userIds), remove: optional(userIds) })
+  .object({ segment_id: segmentRef, add: optional(userIds), remove: optional(userIds) })
   .meta({ id: 'ChangeMembers' })
 export type ChangeMembers = z.output<typeof changeMembers>
 export const membersChanged = z
@@ -124,7 +126,7 @@ export const membersChanged = z
 export type MembersChanged = z.output<typeof membersChanged>
 
 export const listMembers = z.object({
-  segment_id: id,
+  segment_id: segmentRef,
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
 })
@@ -147,7 +149,7 @@ export type SegmentUses = z.output<typeof segmentUses>
 export const previewSegment = z
   .object({
     rules: optional(rules),
-    segment_id: optional(id).meta({ description: 'A stored segment, instead of rules' }),
+    segment_id: optional(segmentRef).meta({ description: 'A stored segment, instead of rules' }),
     sample: optional(z.int().min(1).max(100_000)).meta({
       description:
         'The most profiles to read; if there are more, a random sample of about this size is read. 20000 by default',
@@ -170,5 +172,7 @@ export const segmentPreview = z
   .meta({ id: 'SegmentPreview' })
 export type SegmentPreview = z.output<typeof segmentPreview>
 
-export const segmentLink = z.object({ experiment_id: id, segment_id: id }).meta({ id: 'SegmentLink' })
+export const segmentLink = z
+  .object({ experiment_id: experimentRef, segment_id: segmentRef })
+  .meta({ id: 'SegmentLink' })
 export type SegmentLink = z.output<typeof segmentLink>

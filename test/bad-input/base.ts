@@ -19,6 +19,7 @@ export function baseOf(route: Route, data: TestData, random: Random, extent: 'le
 
 /** Fields of which exactly one may be given. The base gives the first of them. */
 const ONE_OF: Record<string, string[]> = {
+  'assignments.checkEligibility': ['experiment_ids', 'experiment_keys'],
   'segments.preview': ['rules', 'segment_id'],
   'layers.setShare': ['percent', 'ranges'],
 }
@@ -39,6 +40,12 @@ function particular(procedure: string, data: TestData, random: Random): Input {
       return { experiment_id: data.disposable.id, confirm: data.disposable.key }
     case 'experiments.start':
       return { experiment_id: draft.id }
+    case 'experiments.list':
+      return { status: ['draft'], sort: 'id' }
+    case 'segments.list':
+    case 'layers.list':
+    case 'metrics.list':
+      return { sort: 'id' }
     case 'users.undoAlias':
       return { alias_id: data.alias }
     case 'experiments.addVariant':
