@@ -16,23 +16,26 @@ import { type Database, openDatabase } from './database/orm.ts'
 import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
+import { createResolveNames } from './definitions/references.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createMaintenance } from './events/maintenance.ts'
 import { createRecorder } from './events/recorder.ts'
 import { decideByStored } from './events/stored.ts'
 import { createEventTail } from './events/tail.ts'
+import { createDeletion } from './experiments/deletion.ts'
 import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { corsOptions } from './http/cors.ts'
 import { docsRoutes } from './http/docs.ts'
 import { createEventStreams } from './http/event-streams.ts'
-import { exportRoutes } from './http/exports.ts'
+import { EXPORT_INPUTS, exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
 import { parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { announcePreference } from './http/preferences.ts'
+import { inputsWithNames } from './http/procedures.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -122,6 +125,8 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     const reporting = { ...gathering, look }
     const maintenance = createMaintenance({ orm, retentionDays: config.eventRetentionDays, log })
     closers.push(maintenance.close)
+    const deletion = createDeletion({ orm, log })
+    closers.push(deletion.close)
     const alertMonitor = createAlertMonitor({ orm, gathering, define, log })
     closers.push(alertMonitor.close)
     const freezer = createFreezer({ orm, reporting, log })
@@ -139,6 +144,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       concurrencyLimit,
       keyRing,
       definitions: { watch, audited, define },
+      resolveNames: createResolveNames({ orm, watch, inputs: inputsWithNames(EXPORT_INPUTS) }),
       users: { profiles, aliasWriter, forget },
       deciding: { watch, profiles, memory, writer, starter },
       recording: { watch, profiles, memory, recorder, starter },
@@ -146,7 +152,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       reporting,
       following: { orm, keyRing, poller: createPoller() },
       eventTail: createEventTail({ orm, concurrencyLimit }),
-      jobs: { maintenance, freezer, alertMonitor },
+      jobs: { maintenance, freezer, alertMonitor, deletion },
     }
     const http = await createHttp(platform)
     closers.push(() => http.close())

@@ -8,6 +8,7 @@ import type { Config } from './config.ts'
 import type { BackgroundJob } from './database/background.ts'
 import type { ConcurrencyLimit } from './database/concurrency-limit.ts'
 import type { Definitions } from './definitions/define.ts'
+import type { ResolveNames } from './definitions/references.ts'
 import type { Recording } from './events/service.ts'
 import type { EventTail } from './events/tail.ts'
 import type { DecideByStored } from './experiments/take-over.ts'
@@ -30,6 +31,8 @@ export type Platform = {
   readonly concurrencyLimit: ConcurrencyLimit
   readonly keyRing: KeyRing
   readonly definitions: Definitions
+  /** Replaces the keys that the input of a procedure names by ids. */
+  readonly resolveNames: ResolveNames
   readonly users: Users
   readonly deciding: Deciding
   readonly recording: Recording
@@ -38,7 +41,7 @@ export type Platform = {
   readonly following: Following
   readonly eventTail: EventTail
   /** Background jobs that can also be run on demand. */
-  readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor', BackgroundJob>
+  readonly jobs: Record<'maintenance' | 'freezer' | 'alertMonitor' | 'deletion', BackgroundJob>
 }
 
 /** The context of one call, from which `trpc.ts` and the routers take the arguments of services. */

@@ -1,5 +1,6 @@
 import { alertsRouter } from './alerts/router.ts'
 import { assignmentsRouter } from './assignments/router.ts'
+import { auditRouter } from './audit/router.ts'
 import { authRouter } from './auth/router.ts'
 import { eventsRouter } from './events/router.ts'
 import { exclusionsRouter } from './exclusions/router.ts'
@@ -12,6 +13,7 @@ import { resultsRouter } from './results/router.ts'
 import { segmentsRouter } from './segments/router.ts'
 import { router } from './trpc.ts'
 import { usersRouter } from './users/router.ts'
+import { versionRouter } from './version/router.ts'
 
 export const appRouter = router({
   auth: authRouter,
@@ -27,6 +29,8 @@ export const appRouter = router({
   results: resultsRouter,
   planning: planningRouter,
   alerts: alertsRouter,
+  audit: auditRouter,
+  version: versionRouter,
 })
 
 export type AppRouter = typeof appRouter

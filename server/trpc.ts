@@ -14,7 +14,7 @@ export type Meta = OpenApiMeta<{
   /** If true, the procedure is also served as GET, with the fields of the body as query parameters. */
   getTwin?: boolean
   /**
-   * The texts that the GET twin answers instead of JSON if the query has a `format`: by its value, the content type and
+   * The texts that a GET, or the GET twin, answers instead of JSON if the query has a `format`: by its value, the content type and
    * the function that writes the text of an answer.
    */
   formats?: Record<string, { contentType: string; write: (answer: never) => string }>
@@ -146,10 +146,18 @@ function admit(ctx: Context, caller: Caller | null, scope: Scope) {
 /** True for procedures that may wait for the database: decisions and events have priority over them. */
 export const canWait = (access: Meta['access']) => access === 'read' || access === 'manage'
 
-/** The base of every procedure. It checks the caller before the input, and translates errors. */
-const guardedProcedure = t.procedure.use(async ({ ctx, meta, next }) => {
+/** The base of every procedure. It checks the caller, replaces keys in the input by ids, and translates errors. */
+const guardedProcedure = t.procedure.use(async ({ ctx, meta, path, getRawInput, next }) => {
   await authorize(ctx, meta?.access)
-  const result = canWait(meta?.access) ? await ctx.platform.concurrencyLimit.run(next) : await next()
+  const work = async () => {
+    const input = await ctx.platform.resolveNames(path, await getRawInput())
+    return next({ getRawInput: async () => input })
+  }
+  const result = await (canWait(meta?.access) ? ctx.platform.concurrencyLimit.run(work) : work()).catch(
+    (error: unknown) => {
+      throw translate(error)
+    },
+  )
   if (!result.ok) throw translate(result.error)
   return result
 })

@@ -57,7 +57,7 @@ function addPast(looks: readonly Look[], replayed: readonly Look[]): Look[] {
 }
 
 /**
- * Stores records, unless another process has looked at the run meanwhile.
+ * Stores records, unless another process has looked at the run meanwhile, or the run has ended or was reopened.
  * @param past the looks of past days
  * @returns the statistics with the records
  */
@@ -72,7 +72,8 @@ async function store(
   if (!running && !planned && decisions.length === 0) return statistics
   const isStored = await orm.em.fork().transactional(async (em) => {
     const run = await em.findOne(Run, runId, { lockMode: LockMode.PESSIMISTIC_WRITE })
-    if (!run || run.frozen_at || (await hasLookedSince(em, runId, statistics, past))) return false
+    if (!run || run.frozen_at || (run.ended_at !== null) !== statistics.hasEnded) return false
+    if (await hasLookedSince(em, runId, statistics, past)) return false
     for (const look of past) em.create(RunLook, rowOf(runId, look))
     if (running) {
       await execute(

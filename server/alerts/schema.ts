@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { id, limit, timestamp } from '../wire.ts'
+import { experimentRef, id, limit, timestamp } from '../wire.ts'
 
 const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
   description:
@@ -25,14 +25,16 @@ export type AlertAnswer = z.output<typeof alert>
 
 const alertId = z.int().positive().max(Number.MAX_SAFE_INTEGER)
 export const listAlerts = z.strictObject({
-  experiment_id: id.optional().meta({ description: 'Only alerts of this experiment; default: all experiments' }),
+  experiment_id: experimentRef
+    .optional()
+    .meta({ description: 'Only alerts of this experiment; default: all experiments' }),
   kind: alertKind.optional(),
   limit,
   after: alertId.optional().meta({ description: 'The last id of the previous page' }),
 })
 export type ListAlerts = z.output<typeof listAlerts>
 export const followAlerts = z.strictObject({
-  experiment_id: id.optional(),
+  experiment_id: experimentRef.optional(),
   /** The last alert id that a disconnected reader has seen; tRPC's client sends it by itself. */
   lastEventId: z
     .string()

@@ -1,7 +1,7 @@
+import { type Cell, csvText } from './csv.ts'
 import type { Bounds, MetricComparison } from './metric-result.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 
-type Cell = string | number | boolean | null | undefined
 type Row = {
   answer: ReportAnswer
   metric: ReportMetric
@@ -94,8 +94,11 @@ export function csvReport(sent: object): string {
       metrics.flatMap((metric) => rowsOf(answer, metric, segment)),
     ),
   ]
-  const lines = rows.map((row) => COLUMNS.map(([, cellOf]) => field(cellOf(row))))
-  return [COLUMNS.map(([name]) => name), ...lines].map((cells) => `${cells.join(',')}\r\n`).join('')
+  const lines = rows.map((row) => COLUMNS.map(([, cellOf]) => cellOf(row)))
+  return csvText(
+    COLUMNS.map(([name]) => name),
+    lines,
+  )
 }
 
 const rowsOf = (answer: ReportAnswer, metric: ReportMetric, segment: Row['segment']): Row[] =>
@@ -106,17 +109,3 @@ const rowsOf = (answer: ReportAnswer, metric: ReportMetric, segment: Row['segmen
     comparison: metric.comparisons.find(({ variantId }) => variantId === level.variantId) ?? null,
     segment,
   }))
-
-/** The first characters by which a spreadsheet takes a text for a formula; some ignore white space before them. */
-const FORMULA = /^\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/
-
-/**
- * Writes a field. An apostrophe goes before a text that a spreadsheet would take for a formula; numbers, also negative
- * ones, are unchanged. An absent value is an empty field.
- */
-function field(value: Cell): string {
-  if (value === null || value === undefined) return ''
-  if (typeof value !== 'string') return String(value)
-  const text = FORMULA.test(value) ? `'${value}` : value
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
-}

@@ -1,4 +1,4 @@
-import { ATTRIBUTE_LIMITS, isId, isUserId, type Json, jsonFault } from '../wire.ts'
+import { ATTRIBUTE_LIMITS, isId, isReferenceKey, isUserId, type Json, jsonFault } from '../wire.ts'
 import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
 
 /**
@@ -10,14 +10,17 @@ import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
 export function decodeCheck(body: unknown): CheckEligibility | null {
   if (!isObject(body)) return null
   for (const name in body) if (!isField(name)) return null
-  const { user_id, experiment_ids, attributes, expose, preview } = body
-  if (!isUserId(user_id) || !isIdList(experiment_ids)) return null
+  const { user_id, experiment_ids, experiment_keys, attributes, expose, preview } = body
+  if (!isUserId(user_id) || (experiment_ids == null && experiment_keys == null)) return null
+  if (experiment_ids != null && !isList(experiment_ids, isId)) return null
+  if (experiment_keys != null && !isList(experiment_keys, isReferenceKey)) return null
   if (attributes != null && (!isObject(attributes) || jsonFault(attributes, ATTRIBUTE_LIMITS) !== null)) return null
   if (expose != null && typeof expose !== 'boolean') return null
   if (preview != null && typeof preview !== 'boolean') return null
   return {
     user_id,
-    experiment_ids,
+    experiment_ids: experiment_ids ?? undefined,
+    experiment_keys: experiment_keys ?? undefined,
     attributes: (attributes as Record<string, Json> | null | undefined) ?? undefined,
     expose: expose ?? undefined,
     preview: preview ?? undefined,
@@ -29,6 +32,7 @@ function isField(name: string): boolean {
   switch (name) {
     case 'user_id':
     case 'experiment_ids':
+    case 'experiment_keys':
     case 'attributes':
     case 'expose':
     case 'preview':
@@ -41,8 +45,8 @@ function isField(name: string): boolean {
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function isIdList(value: unknown): value is number[] {
+function isList<Item>(value: unknown, isItem: (item: unknown) => item is Item): value is Item[] {
   if (!Array.isArray(value) || value.length > MAX_EXPERIMENTS) return false
-  for (const item of value) if (!isId(item)) return false
+  for (const item of value) if (!isItem(item)) return false
   return true
 }

@@ -2,9 +2,11 @@ import { z } from 'zod'
 import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
+  experimentRef,
   id,
   instant,
   optional,
+  referenceKey,
   storedJson,
   storedObject,
   timestamp,
@@ -26,15 +28,20 @@ export const MAX_EXPERIMENTS = 1000
 export const checkEligibility = z
   .strictObject({
     user_id: userId,
-    experiment_ids: z
-      .array(id)
-      .max(MAX_EXPERIMENTS)
-      .meta({ examples: [[1, 2, 3]] }),
+    experiment_ids: optional(z.array(id).max(MAX_EXPERIMENTS)).meta({ examples: [[1, 2, 3]] }),
+    experiment_keys: optional(z.array(referenceKey).max(MAX_EXPERIMENTS)).meta({
+      description: 'Experiments by key, instead of or beside experiment_ids; the answer then has their keys',
+      examples: [['new-checkout-flow']],
+    }),
     attributes,
     expose,
     preview: optional(z.boolean()).meta({
       description: 'true: returns the decision that would be made now; stores nothing, exposes nobody, starts nothing',
     }),
+  })
+  .refine(({ experiment_ids, experiment_keys }) => experiment_ids !== undefined || experiment_keys !== undefined, {
+    path: ['experiment_ids'],
+    message: 'is missing: give experiment_ids or experiment_keys',
   })
   .meta({ id: 'CheckEligibility' })
 export type CheckEligibility = z.output<typeof checkEligibility>
@@ -45,14 +52,16 @@ export const decision = z
 export const eligibility = z
   .object({
     eligible_experiment_ids: z.record(z.string(), decision).meta({
-      description: 'Decisions by experiment id; experiments in which the user does not take part are left out',
+      description:
+        'Decisions by experiment id, or by key for experiment_keys; experiments in which the user does not take part ' +
+        'are left out',
     }),
   })
   .meta({ id: 'Eligibility' })
 export type Eligibility = z.output<typeof eligibility>
 
 export const getAssignment = z.strictObject({
-  experiment_id: id,
+  experiment_id: experimentRef,
   user_id: userId,
   expose: z
     .boolean()
@@ -75,9 +84,9 @@ export const assignment = z
   .meta({ id: 'Assignment' })
 export type AssignmentOutput = z.output<typeof assignment>
 
-export const overrideOf = z.strictObject({ experiment_id: id, user_id: userId })
+export const overrideOf = z.strictObject({ experiment_id: experimentRef, user_id: userId })
 export type OverrideOf = z.output<typeof overrideOf>
-export const overridesOf = z.strictObject({ experiment_id: id })
+export const overridesOf = z.strictObject({ experiment_id: experimentRef })
 export const override = z
   .object({ experiment_id: id, user_id: z.string(), variant_id: id, created_at: timestamp })
   .meta({
@@ -85,7 +94,7 @@ export const override = z
     description: 'A variant that is forced on a user. The results of the run leave the user out from then on',
   })
 
-export const setOverride = updateOf(override, { experiment_id: id, user_id: userId, variant_id: id }).meta({
+export const setOverride = updateOf(override, { experiment_id: experimentRef, user_id: userId, variant_id: id }).meta({
   id: 'SetOverride',
 })
 export type SetOverride = z.output<typeof setOverride>
@@ -118,7 +127,7 @@ export type LoggedAssignment = z.output<typeof loggedAssignment>
 
 export const explainDecision = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     user_id: userId,
     attributes: optional(anyAttributes).meta({ description: 'Merged over the stored profile, as in a check' }),
     at: optional(instant).meta({ description: 'A time that is not in the future; now by default' }),

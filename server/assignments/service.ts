@@ -1,3 +1,4 @@
+import { experimentIds } from '../definitions/references.ts'
 import { notFound } from '../errors.ts'
 import type { Json } from '../wire.ts'
 import { type Deciding, decide } from './decide.ts'
@@ -8,7 +9,7 @@ import type { Answer, Check } from './settle.ts'
 /**
  * Decides the variants of a user in several experiments; see `decide`. A user whom this process remembers costs no
  * round trip.
- * @returns decisions by experiment id; experiments in which the user gets no variant are left out
+ * @returns decisions by experiment id or key, as asked; experiments in which the user gets no variant are left out
  * @throws DomainError NOT_FOUND for an unknown user, unless the call carries attributes
  */
 export async function checkEligibility(
@@ -16,9 +17,17 @@ export async function checkEligibility(
   actor: string,
   input: CheckEligibility,
 ): Promise<Eligibility> {
+  const { experiment_ids: asked = [], experiment_keys = [], ...who } = input
+  const byKey = experiment_keys.length === 0 ? NO_KEYS : await experimentIds(deciding.watch, experiment_keys)
+  const experiment_ids = byKey.size === 0 ? asked : [...new Set([...asked, ...byKey.values()])]
+  const answers = new Map<number, Eligibility['eligible_experiment_ids'][string]>()
+  for (const { experiment, variant } of await answerCheck(deciding, actor, { ...who, experiment_ids }))
+    answers.set(experiment.id, variant.answer as Eligibility['eligible_experiment_ids'][string])
   const eligible: Eligibility['eligible_experiment_ids'] = {}
-  for (const { experiment, variant } of await answerCheck(deciding, actor, input))
-    eligible[experiment.id] = variant.answer as Eligibility['eligible_experiment_ids'][string]
+  for (const [name, id] of [...asked.map((id) => [id, id] as const), ...byKey]) {
+    const answer = answers.get(id)
+    if (answer) eligible[name] = answer
+  }
   return { eligible_experiment_ids: eligible }
 }
 
@@ -49,6 +58,8 @@ export async function getAssignment(
   }
 }
 
+const NO_KEYS: ReadonlyMap<string, number> = new Map()
+
 /** Decides a check: from memory if possible, otherwise by looking up, drawing and storing. */
 export async function answerCheck(deciding: Deciding, actor: string, check: Check): Promise<Answer[]> {
   return recallAnswers(deciding, check) ?? (await lookUp(deciding, actor, check))
@@ -77,17 +88,23 @@ export function assignmentJson(deciding: Deciding, experimentId: number, userId:
  * Answers `checkEligibility` as JSON, from memory. A check that stored assignments settle gets its answer at once,
  * without a promise; see `recallConfirmed` for a check of experiments in which the user has no variant.
  * @param check must be valid
- * @returns undefined if something has to be looked up, drawn or stored
+ * @returns undefined if something has to be looked up, drawn or stored, or for a check that names experiments by key
  */
-export const eligibilityJson = (deciding: Deciding, check: Check): string | undefined | Promise<string | undefined> =>
-  recallConfirmed(deciding, check.user_id, (known) => {
-    const found = recallEach(deciding, withoutRepeats(check), known)
+export function eligibilityJson(
+  deciding: Deciding,
+  { experiment_ids, experiment_keys, ...who }: CheckEligibility,
+): string | undefined | Promise<string | undefined> {
+  if (experiment_ids === undefined || experiment_keys !== undefined) return undefined
+  const check = withoutRepeats({ ...who, experiment_ids })
+  return recallConfirmed(deciding, who.user_id, (known) => {
+    const found = recallEach(deciding, check, known)
     if (!found) return undefined
     let entries = ''
     for (const { experiment, variant } of found)
       entries += `${entries === '' ? '' : ','}"${experiment.id}":${variant.answerJson}`
     return `{"eligible_experiment_ids":{${entries}}}`
   })
+}
 
 const withoutRepeats = (check: Check): Check => {
   if (check.experiment_ids.length < 2) return check

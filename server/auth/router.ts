@@ -29,11 +29,28 @@ export const authRouter = router({
     .query(({ ctx, input }) => auth.listKeys(ctx.em, input)),
   updateKey: keyManagementProcedure
     .meta({
-      openapi: { method: 'PATCH', path: '/auth/keys/{key_id}', tags, summary: 'Activate or deactivate an API key' },
+      openapi: {
+        method: 'PATCH',
+        path: '/auth/keys/{key_id}',
+        tags,
+        summary: 'Change the name, scopes or expiry of an API key, or activate or deactivate it',
+      },
     })
     .input(wire.updateKey)
     .output(wire.apiKey)
     .mutation(({ ctx, input }) => auth.updateKey(ctx.audited, ctx.platform.keyRing, input)),
+  rotateKey: keyManagementProcedure
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/auth/keys/{key_id}/rotate',
+        tags,
+        summary: 'Replace an API key; the old one works for some hours more',
+      },
+    })
+    .input(wire.rotateKey)
+    .output(wire.rotatedKey)
+    .mutation(({ ctx, input }) => auth.rotateKey(ctx.audited, ctx.platform.keyRing, input)),
   deleteKey: keyManagementProcedure
     .meta({
       openapi: { method: 'DELETE', path: '/auth/keys/{key_id}', tags, summary: 'Delete an API key' },

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ignored, updateOf } from '../fields.ts'
-import { id, instant, name, optional, page, timestamp } from '../wire.ts'
+import { clearable, id, instant, name, optional, page, timestamp } from '../wire.ts'
 
 /**
  * A permission of an API key. manage: change definitions. read: lists and results. evaluate: decisions. track: events.
@@ -38,7 +38,30 @@ export type CreateKey = z.output<typeof createKey>
 
 export const listKeys = page
 export const keyId = z.strictObject({ key_id: id })
-export const updateKey = updateOf(apiKey, { key_id: id, is_active: z.boolean(), last_used_at: ignored }).meta({
-  id: 'UpdateKey',
-})
+export const updateKey = updateOf(apiKey, {
+  key_id: id,
+  name: optional(name),
+  scopes: optional(z.array(scope).min(1)).meta({
+    description: 'Replaces all scopes',
+    examples: [['read', 'evaluate']],
+  }),
+  expires_at: clearable(instant).meta({ description: 'null: the key never expires' }),
+  is_active: optional(z.boolean()).meta({ description: 'false: the key is refused until it is active again' }),
+  last_used_at: ignored,
+}).meta({ id: 'UpdateKey' })
 export type UpdateKey = z.output<typeof updateKey>
+
+export const rotateKey = z
+  .strictObject({
+    key_id: id,
+    grace_hours: optional(z.number().min(0).max(720)).meta({
+      description: 'The hours for which the old key still works; 24 by default, 0: it is refused at once',
+      examples: [24],
+    }),
+  })
+  .meta({ id: 'RotateKey' })
+export type RotateKey = z.output<typeof rotateKey>
+export const rotatedKey = apiKey
+  .extend({ previous: apiKey.meta({ description: 'The old key, with the time at which it expires' }) })
+  .meta({ id: 'RotatedKey' })
+export type RotatedKey = z.output<typeof rotatedKey>

@@ -1,27 +1,44 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
-import { notFound } from '../errors.ts'
+import { readClock } from '../definitions/queries.ts'
+import { conflict, notFound } from '../errors.ts'
 import { expectUnchanged } from '../fields.ts'
-import { DEFAULT_LIMIT } from '../wire.ts'
+import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { ApiKey } from './entity.ts'
 import type { KeyRing } from './key-ring.ts'
 import * as wire from './schema.ts'
-import { type ApiKeyOutput, type CreateKey, DEFAULT_SCOPES, type UpdateKey } from './schema.ts'
+import {
+  type ApiKeyOutput,
+  type CreateKey,
+  DEFAULT_SCOPES,
+  type RotatedKey,
+  type RotateKey,
+  type UpdateKey,
+} from './schema.ts'
 
 const KEY_BYTES = 32
 const PREFIX_LENGTH = 8
+const HOUR_MS = 3_600_000
 
 const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest('hex')
 
+const DEFAULT_GRACE_HOURS = 24
+
 /** Creates an API key. Only this answer contains the whole key; the database stores its hash. */
-export async function createKey(em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> {
+export const createKey = (em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> =>
+  storeKey(em, { name: input.name, scopes: input.scopes ?? DEFAULT_SCOPES, expires_at: input.expires_at ?? null })
+
+type Settings = Pick<ApiKey, 'name' | 'scopes' | 'expires_at'>
+
+/** Makes a key and stores it. @returns the key as it is shown once */
+async function storeKey(em: EntityManager, { name, scopes, expires_at }: Settings): Promise<ApiKeyOutput> {
   const key = `exp_${randomBytes(KEY_BYTES).toString('base64url')}`
   const stored = em.create(ApiKey, {
-    name: input.name,
+    name,
     key_hash: hashKey(key),
     prefix: key.slice(0, PREFIX_LENGTH),
-    scopes: [...new Set(input.scopes ?? DEFAULT_SCOPES)],
-    expires_at: input.expires_at ?? null,
+    scopes: [...new Set(scopes)],
+    expires_at,
   })
   await em.flush()
   return { ...masked(stored), key }
@@ -48,15 +65,39 @@ async function findKey(em: EntityManager, keyId: number): Promise<ApiKey> {
 /** Runs work in one transaction under the name of the caller. */
 type Audited = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 
-/** Activates or deactivates an API key. @throws DomainError NOT_FOUND */
+/** Changes the given fields of an API key; null as expires_at lets it never expire. @throws DomainError NOT_FOUND */
 export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
   const key = await audited(async (em) => {
-    const found = await findKey(em, input.key_id)
-    await expectUnchanged({ update: wire.updateKey, answer: wire.apiKey }, input, () => masked(found))
-    return Object.assign(found, { is_active: input.is_active })
+    const key = await findKey(em, input.key_id)
+    await expectUnchanged({ update: wire.updateKey, answer: wire.apiKey }, input, () => masked(key))
+    setGiven(key, input, 'name', 'expires_at', 'is_active')
+    if (input.scopes) key.scopes = [...new Set(input.scopes)]
+    return key
   })
   await ring.changed(key.key_hash)
   return masked(key)
+}
+
+/**
+ * Makes a new key with the name, scopes and expiry of an old one, which goes on working for the time of grace, so that
+ * applications can change over one by one.
+ * @returns the new key, the only answer that contains it whole, and the old one
+ * @throws DomainError NOT_FOUND; CONFLICT for a key that is inactive or expired
+ */
+export async function rotateKey(audited: Audited, ring: KeyRing, input: RotateKey): Promise<RotatedKey> {
+  const { made, previous } = await audited(async (em) => {
+    const previous = await findKey(em, input.key_id)
+    const { id, name, scopes, expires_at, is_active } = previous
+    const now = await readClock(em)
+    if (!is_active) throw conflict(`API key ${id} is not active: activate it first, or create another key`)
+    if (expires_at && expires_at <= now) throw conflict(`API key ${id} has expired: create another key`)
+    const made = await storeKey(em, { name, scopes, expires_at })
+    const graceEnd = new Date(now.getTime() + (input.grace_hours ?? DEFAULT_GRACE_HOURS) * HOUR_MS)
+    if (!expires_at || graceEnd < expires_at) previous.expires_at = graceEnd
+    return { made, previous }
+  })
+  await ring.changed(previous.key_hash)
+  return { ...made, previous: masked(previous) }
 }
 
 /** Deletes an API key. @throws DomainError NOT_FOUND */

@@ -17,7 +17,15 @@ import {
 } from '../definitions/entity.ts'
 import { EventKey, EventKeyGeneration, EventType, RecordedEvent } from '../events/entity.ts'
 import { ExcludedUnit } from '../exclusions/entity.ts'
-import { AllocationPeriod, Experiment, ExperimentSegment, Layer, Run, Variant } from '../experiments/entity.ts'
+import {
+  AllocationPeriod,
+  DeletedRun,
+  Experiment,
+  ExperimentSegment,
+  Layer,
+  Run,
+  Variant,
+} from '../experiments/entity.ts'
 import { Flag } from '../flags/entity.ts'
 import { ExperimentMetric, Metric, MetricVersion } from '../metrics/entity.ts'
 import { FrozenResult, RunDecision, RunLook } from '../results/entity.ts'
@@ -47,6 +55,8 @@ import { Migration0007Looks } from './migrations/0007-looks.ts'
 import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { Migration0009Values } from './migrations/0009-values.ts'
 import { Migration0010Digests } from './migrations/0010-digests.ts'
+import { Migration0011Deletion } from './migrations/0011-deletion.ts'
+import { Migration0012Names } from './migrations/0012-names.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -73,6 +83,7 @@ const entities = [
   ExperimentSegment,
   Run,
   AllocationPeriod,
+  DeletedRun,
   Flag,
   Assignment,
   Override,
@@ -113,6 +124,8 @@ const migrations = [
   Migration0008Crossovers,
   Migration0009Values,
   Migration0010Digests,
+  Migration0011Deletion,
+  Migration0012Names,
 ]
 
 /** An open database. */

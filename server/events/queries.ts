@@ -45,6 +45,9 @@ export const milliseconds = (column: RawBuilder<unknown>) => sql`(extract(epoch 
 /** The part of an event that decides a user. */
 type Deciding = Pick<NewEvent, 'user_id' | 'experiment_id' | 'variant_id' | 'attributes' | 'timestamp'>
 
+/** The part of an event that reports an exposure. */
+type Reporting = Pick<NewEvent, 'user_id' | 'experiment_id' | 'variant_id' | 'type' | 'timestamp'>
+
 /** An event with its index among the events stored together, and the id that its claimed key holds. */
 type Item = Partial<NewEvent> & { ord?: number; id?: number | null }
 
@@ -190,7 +193,7 @@ export async function decideByEvents(em: EntityManager, events: readonly Decidin
  *     ada  $exposure  none  10:02
  *     cat  click      2     10:03            cat  10:03  false                 cat: exposed at 10:04 by an event
  */
-export async function exposeByEvents(em: EntityManager, events: readonly NewEvent[]) {
+export async function exposeByEvents(em: EntityManager, events: readonly Reporting[]) {
   await execute(
     em,
     sql`

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import {
   attributes,
+  experimentRef,
   id,
   instant,
   isTimeZone,
@@ -43,7 +44,7 @@ export type EventOutput = z.output<typeof event>
 export const recordEvent = z
   .strictObject({
     user_id: userId,
-    experiment_id: optional(id),
+    experiment_id: optional(experimentRef),
     variant_id: optional(id),
     type: eventType,
     properties: optional(jsonObject).meta({ examples: [{ value: 99.99 }] }),
@@ -123,7 +124,7 @@ const outOfOrder = { path: ['end_time'], message: 'must not be before start_time
 
 export const listEvents = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     ...filters,
     limit: optional(limit.unwrap()).meta({ description: 'The maximum number of rows; default: 1000' }),
     after: optional(eventNumber).meta({ description: 'The last id of the previous page' }),
@@ -132,7 +133,7 @@ export const listEvents = z
   .meta({ id: 'ListEvents' })
 export type ListEvents = z.output<typeof listEvents>
 
-const eventFilter = { experiment_id: optional(id), ...filters }
+const eventFilter = { experiment_id: optional(experimentRef), ...filters }
 export type EventFilter = z.output<z.ZodObject<typeof eventFilter>>
 
 export const exportFormat = withDefault(z.enum(['ndjson', 'csv']), 'ndjson')
@@ -227,7 +228,7 @@ const timeZone = z
   .refine(isTimeZone, ZONE)
 export const readSeries = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     interval: withDefault(z.enum(['hour', 'day']), 'day'),
     start_time: optional(instant).meta({ description: 'Default: the start of the first run' }),
     end_time: optional(instant).meta({ description: 'Default: now' }),

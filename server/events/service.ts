@@ -9,6 +9,7 @@ import { knownOnly } from '../fields.ts'
 import { type Issue, issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { EXPOSURE_EVENT } from '../wire.ts'
+import { withIds } from './named.ts'
 import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
 import { type BatchResult, type EventOutput, type RecordBatch, type RecordEvent, recordEvent } from './schema.ts'
@@ -218,7 +219,8 @@ export async function recordBatch(
   batch: RecordBatch,
   lenient: boolean,
 ): Promise<BatchResult> {
-  const inputs = batch.events.map((given) => readItem(lenient ? knownOnly(recordEvent, given) : given, batch.sent_at))
+  const events = await withIds(recording.watch, batch.events)
+  const inputs = events.map((given) => readItem(lenient ? knownOnly(recordEvent, given) : given, batch.sent_at))
   // An event with attributes makes its user known for all events of the batch.
   const welcome = new Set<string>()
   for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
@@ -227,9 +229,9 @@ export async function recordBatch(
       'user_id' in input ? rejectable(() => prepare(recording, actor, input, welcome.has(input.user_id))) : input,
     ),
   )
-  const events = prepared.filter((item): item is NewEvent => 'user_id' in item)
-  const recorded = await recording.recorder.record(events)
-  const stored = new Map(events.map((event, index) => [event, recorded[index] as Recorded | Error]))
+  const accepted = prepared.filter((item): item is NewEvent => 'user_id' in item)
+  const recorded = await recording.recorder.record(accepted)
+  const stored = new Map(accepted.map((event, index) => [event, recorded[index] as Recorded | Error]))
   const results = await Promise.all(
     prepared.map((item, index): Outcome | Promise<Outcome> => {
       if (!('user_id' in item)) return item

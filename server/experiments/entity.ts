@@ -21,6 +21,7 @@ export const Layer = defineEntity({
   properties: {
     id: p.integer().primary().generated('by default as identity'),
     name: p.text().unique(),
+    key: p.text().unique(),
     description: p.text().strictNullable().default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
@@ -40,6 +41,8 @@ export const Experiment = defineEntity({
     key: p.text().unique(),
     description: p.text().strictNullable().default(null),
     hypothesis: p.text().strictNullable().default(null),
+    owner: p.text().strictNullable().default(null),
+    tags: p.array().defaultRaw(`'{}'`),
     status: p.text().$type<Status>().default('draft'),
     version: p.integer().default(1),
     kind: p.text().$type<ExperimentKind>().default('experiment'),
@@ -224,3 +227,13 @@ export const AllocationPeriod = defineEntity({
   uniques: [{ properties: ['run_id', 'number'] }],
 })
 export type AllocationPeriod = InferEntity<typeof AllocationPeriod>
+
+/** A run of a deleted experiment whose recorded rows are still to be deleted. */
+export const DeletedRun = defineEntity({
+  name: 'DeletedRun',
+  tableName: 'deleted_runs',
+  properties: {
+    run_id: p.integer().primary().autoincrement(false),
+    deleted_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+  },
+})

@@ -1,10 +1,22 @@
 import { z } from 'zod'
 import { updateOf } from '../fields.ts'
-import { clearable, id, name, optional, page, percent, text, timestamp } from '../wire.ts'
+import {
+  clearable,
+  definitionKey,
+  experimentRef,
+  id,
+  layerRef,
+  name,
+  namedPage,
+  optional,
+  percent,
+  text,
+  timestamp,
+} from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z
-  .object({ id, name: z.string(), description: z.string().nullable(), created_at: timestamp })
+  .object({ id, name: z.string(), key: z.string(), description: z.string().nullable(), created_at: timestamp })
   .meta({ id: 'Layer', description: 'Experiments of one layer share no user: each has its own share of the positions' })
 export const layerDetail = layer
   .extend({
@@ -26,22 +38,27 @@ export const layerDetail = layer
 export type LayerDetail = z.output<typeof layerDetail>
 
 export const createLayer = z
-  .strictObject({ name: name.meta({ examples: ['checkout'] }), description: optional(text) })
+  .strictObject({
+    name: name.meta({ examples: ['checkout'] }),
+    key: optional(definitionKey).meta({ examples: ['checkout'] }),
+    description: optional(text),
+  })
   .meta({ id: 'CreateLayer' })
 export type CreateLayer = z.output<typeof createLayer>
-export const listLayers = page
-export const layerId = z.strictObject({ layer_id: id })
+export const listLayers = namedPage
+export const layerId = z.strictObject({ layer_id: layerRef })
 export const updateLayer = updateOf(layerDetail, {
-  layer_id: id,
+  layer_id: layerRef,
   name: optional(name),
+  key: optional(definitionKey),
   description: clearable(text).meta({ description: 'null clears it' }),
 }).meta({ id: 'UpdateLayer' })
 export type UpdateLayer = z.output<typeof updateLayer>
 
 export const setShare = z
   .strictObject({
-    layer_id: id,
-    experiment_id: id,
+    layer_id: layerRef,
+    experiment_id: experimentRef,
     percent: optional(percent).meta({
       description:
         'The size of the share. A share grows into the lowest free positions and gives up its highest ones. ' +
@@ -54,5 +71,5 @@ export const setShare = z
   })
   .meta({ id: 'SetLayerShare', examples: [{ percent: 25 }] })
 export type SetShare = z.output<typeof setShare>
-export const shareId = z.strictObject({ layer_id: id, experiment_id: id })
+export const shareId = z.strictObject({ layer_id: layerRef, experiment_id: experimentRef })
 export type ShareId = z.output<typeof shareId>

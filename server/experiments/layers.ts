@@ -1,9 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
+import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
+import { namedLike, readPage } from '../definitions/listing.ts'
+import { lockKeys } from '../definitions/queries.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
 import { expectUnchanged } from '../fields.ts'
-import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { type NamedPage, setGiven } from '../wire.ts'
 import { experimentChanged, hasUnfinishedRun, lockExperiment, lockExperiments } from './changes.ts'
 import { type Experiment, Layer } from './entity.ts'
 import type { CreateLayer, LayerDetail, SetShare, ShareId, UpdateLayer } from './layer-schema.ts'
@@ -12,19 +15,17 @@ import { experimentsOf, findTaken, freeOf, lockLayer, rangesHeld } from './layer
 
 /** Creates a layer without experiments. */
 export async function createLayer(em: EntityManager, input: CreateLayer): Promise<Layer> {
-  const layer = em.create(Layer, { name: input.name, description: input.description ?? null })
+  if (input.key !== undefined) expectUsableKey(input.key)
+  await lockKeys(em)
+  const key = input.key ?? (await deriveKey(em, 'layers', 'layer', input.name))
+  const layer = em.create(Layer, { name: input.name, key, description: input.description ?? null })
   await em.flush()
   return em.refreshOrFail(layer)
 }
 
-/** Lists layers by ascending id. @param input.after the id to begin after */
-export function listLayers(em: EntityManager, input: { limit?: number; after?: number }): Promise<Layer[]> {
-  return em.find(
-    Layer,
-    { id: { $gt: input.after ?? 0 } },
-    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
-  )
-}
+/** Lists the layers that meet all filters. */
+export const listLayers = (em: EntityManager, input: NamedPage): Promise<Layer[]> =>
+  readPage(em, Layer, namedLike(input), input)
 
 /** Reads a layer with the share of each experiment and the free ranges. @throws DomainError NOT_FOUND */
 export async function getLayer(em: EntityManager, layerId: number): Promise<LayerDetail> {
@@ -45,7 +46,8 @@ export async function getLayer(em: EntityManager, layerId: number): Promise<Laye
 export async function updateLayer(em: EntityManager, input: UpdateLayer): Promise<Layer> {
   const layer = await lockLayer(em, input.layer_id)
   await expectUnchanged({ update: wire.updateLayer, answer: wire.layerDetail }, input, () => getLayer(em, layer.id))
-  setGiven(layer, input, 'name', 'description')
+  if (input.key !== undefined && input.key !== layer.key) expectUsableKey(input.key)
+  setGiven(layer, input, 'name', 'key', 'description')
   await em.flush()
   return layer
 }

@@ -5,7 +5,7 @@ import { readClock } from '../definitions/queries.ts'
 import { conflict, invalid } from '../errors.ts'
 import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
-import { AllocationPeriod, Experiment, Run, Variant } from './entity.ts'
+import { AllocationPeriod, Experiment, Run, type Variant } from './entity.ts'
 import { expectShareFree, lockLayer } from './layer-shares.ts'
 import { planOf } from './plan.ts'
 import { findPrimaryMetrics } from './queries.ts'
@@ -68,17 +68,25 @@ export async function startIfReady(em: EntityManager, experimentId: number, by: 
 /** Joins names as in `running, paused or completed`. */
 const joinWithOr = (names: readonly string[]) => names.join(', ').replace(/, ([^,]+)$/, ' or $1')
 
+type Step = {
+  /** The name of the change in messages, as in `it can be started`. */
+  verb: string
+  /** The statuses that allow the change. */
+  from: Status[]
+  /** Tells whether the run goes on with another targeting than before; it never does by default. */
+  changesTargeting?: () => Promise<boolean>
+}
+type Change = (experiment: Experiment) => void | Promise<void>
+
 /**
  * Changes the status of an experiment. The next decision follows the new status.
- * @param verb names the change in the message, as in `it can be started`
- * @param from the statuses that allow the change
  * @throws DomainError CONFLICT unless the status allows the change
  */
-async function step(
+export async function step(
   em: EntityManager,
   experimentId: number,
-  { verb, from }: { verb: string; from: Status[] },
-  change: (experiment: Experiment) => void | Promise<void>,
+  { verb, from, changesTargeting }: Step,
+  change: Change,
 ): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
   if (!from.includes(experiment.status))
@@ -86,8 +94,20 @@ async function step(
       `Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${joinWithOr(from)}`,
     )
   await change(experiment)
-  await experimentChanged(em, experiment, { targeting: false })
+  await experimentChanged(em, experiment, { targeting: (await changesTargeting?.()) ?? false })
   return refreshed(em, experiment)
+}
+
+/** Changes the status as `step` does, while nobody can take the positions of the experiment in its layer. */
+export async function stepInLayer(em: EntityManager, experimentId: number, allowed: Step, change: Change) {
+  const layerId = (await em.findOne(Experiment, experimentId))?.layer_id ?? null
+  if (layerId !== null) await lockLayer(em, layerId)
+  return step(em, experimentId, allowed, async (experiment) => {
+    if (experiment.layer_id !== layerId)
+      throw conflict(`Experiment ${experiment.id} joined or left a layer during this call: try again`)
+    await expectShareFree(em, experiment)
+    return change(experiment)
+  })
 }
 
 /** Shares are about the platform's own draw: a take-over needs variants, not shares. */
@@ -134,16 +154,24 @@ export const resumeExperiment = (em: EntityManager, experimentId: number) =>
 export const completeExperiment = (em: EntityManager, input: CompleteExperiment) =>
   step(em, input.experiment_id, { verb: 'completed', from: ['running', 'paused'] }, async (experiment) => {
     const shipped = input.shipped_variant_id ?? null
-    if (shipped !== null) {
-      if (experiment.kind === 'holdout') throw invalid('a holdout cannot ship a variant', 'shipped_variant_id')
-      if (!(await em.findOne(Variant, { id: shipped, experiment_id: experiment.id })))
-        throw invalid(`${shipped} is not a variant of experiment ${experiment.id}`, 'shipped_variant_id')
-    }
+    if (shipped !== null) await expectShippable(em, experiment, shipped)
     const endedAt = await readClock(em)
     const run = await latestRun(em, experiment.id)
     if (run) run.ended_at = endedAt
     Object.assign(experiment, { status: 'completed', ended_at: endedAt, shipped_variant_id: shipped })
   })
+
+/** @throws DomainError BAD_REQUEST unless the variant belongs to the experiment, or if the experiment is a holdout */
+export async function expectShippable(em: EntityManager, { id, kind }: Experiment, variantId: number) {
+  if (kind === 'holdout') throw invalid('a holdout cannot ship a variant', 'shipped_variant_id')
+  const own = await variantsOf(em, id)
+  if (own.some((variant) => variant.id === variantId)) return
+  const names = own.map((variant) => `${variant.id} (${variant.name})`)
+  throw invalid(
+    `${variantId} is not a variant of experiment ${id}, whose variants are ${names.join(', ')}`,
+    'shipped_variant_id',
+  )
+}
 
 /** Archives a completed experiment. @throws DomainError CONFLICT while an experiment or a flag depends on it */
 export const archiveExperiment = (em: EntityManager, experimentId: number) =>
@@ -178,14 +206,9 @@ export async function expectUnused(em: EntityManager, { id, kind }: Experiment, 
  */
 export async function newRun(em: EntityManager, input: NewRun, takeOver: TakeOver | null): Promise<Experiment> {
   await fenceTakeOver(em, takeOver)
-  const layerId = (await em.findOne(Experiment, input.experiment_id))?.layer_id ?? null
-  if (layerId !== null) await lockLayer(em, layerId)
   const from: Status[] = ['running', 'paused', 'completed']
-  return step(em, input.experiment_id, { verb: 'given a new run', from }, async (experiment) => {
-    if (experiment.layer_id !== layerId)
-      throw conflict(`Experiment ${experiment.id} joined or left a layer during this call: try again`)
+  return stepInLayer(em, input.experiment_id, { verb: 'given a new run', from }, async (experiment) => {
     await expectReady(em, experiment, takeOver)
-    await expectShareFree(em, experiment)
     experiment.mode = newMode(experiment, input.mode)
     const run = await latestRun(em, experiment.id)
     const startedAt = await findStart(em, experiment, takeOver, run)

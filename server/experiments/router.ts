@@ -1,11 +1,13 @@
 import { z } from 'zod'
 import { keyedProcedure, router } from '../trpc.ts'
 import { message } from '../wire.ts'
+import { deleteExperiment } from './deletion.ts'
 import * as lifeCycle from './life-cycle.ts'
 import { previewReach } from './reach.ts'
 import * as wire from './schema.ts'
 import * as experiments from './service.ts'
 import { takeOverFrom } from './take-over.ts'
+import * as undo from './undo.ts'
 import * as variants from './variants.ts'
 
 const tags = ['experiments']
@@ -55,10 +57,21 @@ export const experimentsRouter = router({
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => experiments.updateExperiment(em, input))),
   delete: manage
-    .meta({ openapi: { method: 'DELETE', path: '/experiments/{experiment_id}', tags, summary: 'Delete a draft' } })
-    .input(wire.experimentId)
+    .meta({
+      openapi: {
+        method: 'DELETE',
+        path: '/experiments/{experiment_id}',
+        tags,
+        summary: 'Delete a draft, or an archived experiment with all its records',
+      },
+    })
+    .input(wire.deleteExperiment)
     .output(message)
-    .mutation(({ ctx, input }) => ctx.define((em) => experiments.deleteExperiment(em, input.experiment_id))),
+    .mutation(async ({ ctx, input }) => {
+      const deleted = await ctx.define((em) => deleteExperiment(em, input))
+      ctx.platform.jobs.deletion.runSoon()
+      return deleted
+    }),
   addVariant: manage
     .meta({
       openapi: {
@@ -83,6 +96,18 @@ export const experimentsRouter = router({
     .input(wire.updateVariant)
     .output(wire.variant)
     .mutation(({ ctx, input }) => ctx.define((em) => variants.updateVariant(em, input))),
+  setAllocation: manage
+    .meta({
+      openapi: {
+        method: 'PUT',
+        path: '/experiments/{experiment_id}/allocation',
+        tags,
+        summary: 'Change the shares of all variants in one step',
+      },
+    })
+    .input(wire.setAllocation)
+    .output(z.array(wire.variant))
+    .mutation(({ ctx, input }) => ctx.define((em) => variants.setAllocation(em, input))),
   deleteVariant: manage
     .meta({
       openapi: {
@@ -140,6 +165,32 @@ export const experimentsRouter = router({
     .input(wire.completeExperiment)
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.completeExperiment(em, input))),
+  ship: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/ship',
+        tags,
+        summary: 'Ship a variant of a completed experiment to everybody, or none any more',
+      },
+    })
+    .input(wire.shipVariant)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.define((em) => undo.shipVariant(em, input))),
+  reopen: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/reopen',
+        tags,
+        summary: 'Reopen an experiment that was completed by mistake: its run goes on',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) =>
+      ctx.define((em) => undo.reopenExperiment(em, input.experiment_id, ctx.platform.decideByStored)),
+    ),
   archive: manage
     .meta({
       openapi: {
@@ -152,6 +203,18 @@ export const experimentsRouter = router({
     .input(wire.experimentId)
     .output(wire.experiment)
     .mutation(({ ctx, input }) => ctx.define((em) => lifeCycle.archiveExperiment(em, input.experiment_id))),
+  unarchive: manage
+    .meta({
+      openapi: {
+        method: 'POST',
+        path: '/experiments/{experiment_id}/unarchive',
+        tags,
+        summary: 'Take an experiment out of the archive: it is completed again',
+      },
+    })
+    .input(wire.experimentId)
+    .output(wire.experiment)
+    .mutation(({ ctx, input }) => ctx.define((em) => undo.unarchiveExperiment(em, input.experiment_id))),
   newRun: manage
     .meta({
       openapi: {

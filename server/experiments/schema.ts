@@ -1,7 +1,21 @@
 import { z } from 'zod'
 import { updateOf } from '../fields.ts'
 import { segment } from '../segments/schema.ts'
-import { id, instant, jsonValue, name, optional, page, percent, storedJson, timestamp } from '../wire.ts'
+import {
+  definitionKey,
+  experimentRef,
+  id,
+  instant,
+  jsonValue,
+  label,
+  name,
+  namedPage,
+  optional,
+  percent,
+  storedJson,
+  tag,
+  timestamp,
+} from '../wire.ts'
 import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
@@ -14,14 +28,6 @@ export const range = z
   .strictObject({ from: percent.meta({ examples: [0] }), to: percent.meta({ examples: [50] }) })
   .refine(({ from, to }) => from < to, { path: ['to'], message: 'must be above from' })
   .meta({ id: 'Range', description: 'Positions of a layer in percent; from is inclusive, to is exclusive' })
-
-const key = z
-  .string()
-  .regex(
-    /^[a-z0-9][a-z0-9_-]{0,99}$/,
-    'must be 1 to 100 lower-case letters, digits, - or _, and begin with a letter or a digit',
-  )
-  .meta({ description: 'URL-safe and unique; derived from the name by default', examples: ['new-checkout-flow'] })
 
 export const experiment = z
   .object({
@@ -87,7 +93,7 @@ const percentHeld = optional(
 export const createExperiment = z
   .strictObject({
     name,
-    key: optional(key),
+    key: optional(definitionKey),
     kind: optional(experimentKind),
     percent_held: percentHeld.meta({
       description: 'Only for a holdout: the percentage of users that it keeps out; 5 by default',
@@ -102,12 +108,31 @@ export const createExperiment = z
   })
 export type CreateExperiment = z.output<typeof createExperiment>
 
-export const listExperiments = page
-export const experimentId = z.strictObject({ experiment_id: id })
+export const listExperiments = z.strictObject({
+  ...namedPage.shape,
+  status: z.array(status).max(5).optional().meta({ description: 'Only experiments in one of these statuses' }),
+  kind: experimentKind.optional(),
+  tag: tag.optional().meta({ description: 'Only experiments with this tag' }),
+  owner: label().optional().meta({ description: 'Only experiments of this owner' }),
+})
+export type ListExperiments = z.output<typeof listExperiments>
+export const experimentId = z.strictObject({ experiment_id: experimentRef })
+export const deleteExperiment = z
+  .strictObject({
+    experiment_id: experimentRef,
+    confirm: optional(label(100)).meta({
+      description:
+        'The key of the experiment, which confirms that its records are deleted with it; not needed for a draft that ' +
+        'no event names',
+      examples: ['new-checkout-flow'],
+    }),
+  })
+  .meta({ id: 'DeleteExperiment' })
+export type DeleteExperiment = z.output<typeof deleteExperiment>
 export const updateExperiment = updateOf(experimentDetail, {
-  experiment_id: id,
+  experiment_id: experimentRef,
   name: optional(name),
-  key: optional(key),
+  key: optional(definitionKey),
   percent_held: percentHeld.meta({
     description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
   }),
@@ -121,11 +146,11 @@ const startedAt = optional(instant).meta({
     'Default: now',
 })
 export const startExperiment = z
-  .strictObject({ experiment_id: id, started_at: startedAt })
+  .strictObject({ experiment_id: experimentRef, started_at: startedAt })
   .meta({ id: 'StartExperiment' })
 export const newRun = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
     started_at: startedAt,
   })
@@ -133,13 +158,23 @@ export const newRun = z
 export type NewRun = z.output<typeof newRun>
 export const completeExperiment = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     shipped_variant_id: optional(id).meta({
       description: 'The variant that everybody gets from now on; none by default',
     }),
   })
   .meta({ id: 'CompleteExperiment' })
 export type CompleteExperiment = z.output<typeof completeExperiment>
+
+export const shipVariant = z
+  .strictObject({
+    experiment_id: experimentRef,
+    shipped_variant_id: id.nullable().meta({
+      description: 'The variant that everybody gets from now on; null: nothing is shipped any more',
+    }),
+  })
+  .meta({ id: 'ShipVariant' })
+export type ShipVariant = z.output<typeof shipVariant>
 
 const variantSettings = {
   enabled: optional(z.boolean()).meta({ description: 'A disabled variant is given to nobody; true by default' }),
@@ -150,7 +185,7 @@ const variantSettings = {
 }
 export const addVariant = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     name: name.meta({ examples: ['control'] }),
     percent_allocated: percent,
     ...variantSettings,
@@ -158,7 +193,7 @@ export const addVariant = z
   .meta({ id: 'AddVariant' })
 export type AddVariant = z.output<typeof addVariant>
 export const updateVariant = updateOf(variant, {
-  experiment_id: id,
+  experiment_id: experimentRef,
   variant_id: id,
   name: optional(name),
   percent_allocated: optional(percent).meta({ examples: [60] }),
@@ -169,7 +204,18 @@ export const updateVariant = updateOf(variant, {
   ...variantSettings,
 }).meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
-export const variantId = z.strictObject({ experiment_id: id, variant_id: id })
+export const setAllocation = z
+  .object({ experiment_id: experimentRef })
+  .catchall(percent)
+  .meta({
+    id: 'SetAllocation',
+    description:
+      'Percentages by the id or the name of a variant; variants that are not named keep theirs. All shares together ' +
+      'are at most 100',
+    examples: [{ control: 40, treatment: 60 }],
+  })
+export type SetAllocation = z.output<typeof setAllocation>
+export const variantId = z.strictObject({ experiment_id: experimentRef, variant_id: id })
 export type VariantId = z.output<typeof variantId>
 
 export const experimentUses = z

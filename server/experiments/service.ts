@@ -1,19 +1,24 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
-import { EvaluationKey } from '../definitions/entity.ts'
+import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
+import { namedLike, readPage } from '../definitions/listing.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { expectUnchanged } from '../fields.ts'
 import { Segment } from '../segments/entity.ts'
-import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
-import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
+import { setGiven } from '../wire.ts'
+import { experimentChanged, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
-import { expectUnused } from './life-cycle.ts'
-import { deleteHistory, hasEvents } from './queries.ts'
-import type { CreateExperiment, ExperimentDetail, ExperimentKind, ExperimentUses, UpdateExperiment } from './schema.ts'
+import type {
+  CreateExperiment,
+  ExperimentDetail,
+  ExperimentKind,
+  ExperimentUses,
+  ListExperiments,
+  UpdateExperiment,
+} from './schema.ts'
 import * as wire from './schema.ts'
 import {
   autoStartOf,
@@ -39,6 +44,7 @@ const DEFAULT_PERCENT_HELD = 5
  */
 export async function createExperiment(em: EntityManager, input: CreateExperiment): Promise<Experiment> {
   const kind = input.kind ?? 'experiment'
+  if (input.key !== undefined) expectUsableKey(input.key)
   expectKind(kind, input)
   const condition_segment_ids = await prepareRules(em, input)
   await lockExperiments(em, [], referredBy(input))
@@ -49,7 +55,7 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
     ...settingsOf(input),
     auto_start: autoStartOf(null, input),
     name: input.name,
-    key: input.key ?? (await deriveKey(em, input.name)),
+    key: input.key ?? (await deriveKey(em, 'evaluation_keys', 'experiment', input.name)),
     kind,
     condition_segment_ids,
   })
@@ -78,18 +84,20 @@ async function setPercentHeld(em: EntityManager, experiment: Experiment, percent
     variant.percent_allocated = variant.is_control ? percentHeld : sumPercents([100, -percentHeld])
 }
 
-/** Derives a free, URL-safe key from a name. A key that is taken gets the suffix -2, -3 and so on. */
-async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  const slug = slugOf(name, 'experiment')
-  return freeKey(slug, await em.find(EvaluationKey, likeKey(slug)))
-}
-
-/** Lists experiments by ascending id. @param input.after the id to begin after */
-export function listExperiments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Experiment[]> {
-  return em.find(
+/** Lists the experiments that meet all filters. */
+export function listExperiments(em: EntityManager, input: ListExperiments): Promise<Experiment[]> {
+  const { status, kind, tag, owner } = input
+  return readPage(
+    em,
     Experiment,
-    { id: { $gt: input.after ?? 0 } },
-    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
+    [
+      ...namedLike(input),
+      ...(status === undefined ? [] : [{ status: { $in: status } }]),
+      ...(kind === undefined ? [] : [{ kind }]),
+      ...(tag === undefined ? [] : [{ tags: { $contains: [tag] } }]),
+      ...(owner === undefined ? [] : [{ owner }]),
+    ],
+    input,
   )
 }
 
@@ -155,20 +163,4 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   if (input.percent_held !== undefined) await setPercentHeld(em, experiment, input.percent_held)
   await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
-}
-
-/** Deletes a draft. Other experiments cannot be deleted, because recorded data refers to them. */
-export async function deleteExperiment(em: EntityManager, experimentId: number) {
-  const experiment = await lockExperiment(em, experimentId)
-  if (experiment.status !== 'draft')
-    throw conflict(
-      `Experiment ${experimentId} is ${experiment.status}: only a draft can be deleted; complete and archive it ` +
-        'instead',
-    )
-  await expectUnused(em, experiment, 'deleted')
-  if (await hasEvents(em, experimentId))
-    throw conflict(`Experiment ${experimentId} cannot be deleted: recorded events refer to it`)
-  await em.remove(experiment).flush()
-  await deleteHistory(em, experimentId)
-  return { message: 'Experiment deleted successfully' }
 }

@@ -3,6 +3,7 @@ import {
   clearable,
   condition,
   distinct,
+  experimentRef,
   id,
   instant,
   jsonObject,
@@ -10,6 +11,7 @@ import {
   optional,
   percent,
   storedObject,
+  tag,
   text,
   timestamp,
   valueType,
@@ -62,6 +64,7 @@ export const prerequisite = z.strictObject({ experiment_id: id, variant_ids: z.a
   description: 'Only users who are assigned to one of these variants of the other experiment take part',
 })
 export type Prerequisite = z.output<typeof prerequisite>
+const givenPrerequisite = prerequisite.extend({ experiment_id: experimentRef }).meta({ id: 'GivenPrerequisite' })
 
 type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
   /** The schema of the input: `optional`, or `clearable` if null is a value. */
@@ -81,6 +84,16 @@ const setting = <Input extends z.ZodType, Output extends z.ZodType>(row: Setting
 export const SETTINGS = {
   description: setting({ input: clearable(text), output: z.string().nullable(), default: null }),
   hypothesis: setting({ input: clearable(text), output: z.string().nullable(), default: null }),
+  owner: setting({
+    input: clearable(label()).meta({ description: 'Who answers for the experiment', examples: ['checkout team'] }),
+    output: z.string().nullable(),
+    default: null,
+  }),
+  tags: setting({
+    input: optional(distinct(z.array(tag).max(100))).meta({ description: 'Words by which lists are filtered' }),
+    output: z.array(z.string()),
+    default: [],
+  }),
   auto_start: setting({
     input: optional(z.boolean()).meta({
       description:
@@ -112,7 +125,7 @@ export const SETTINGS = {
   }),
   on_ineligible: setting({ input: optional(onIneligible), output: onIneligible, default: 'keep', targets: true }),
   prerequisites: setting({
-    input: optional(z.array(prerequisite).max(20)).meta({
+    input: optional(z.array(givenPrerequisite).max(20)).meta({
       description: 'A user takes part only if all of them are met',
     }),
     output: z.array(prerequisite),
@@ -120,7 +133,7 @@ export const SETTINGS = {
     targets: true,
   }),
   holdout_id: setting({
-    input: clearable(id).meta({
+    input: clearable(experimentRef).meta({
       description: 'The holdout whose held users are kept out of this experiment; null: none',
     }),
     output: id.nullable(),

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
+import { expectUsableKey } from '../definitions/derived-key.ts'
 import { lockRules, readClock } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { type CheckValue, valueCheck } from '../definitions/values.ts'
@@ -67,7 +68,10 @@ type Fixed = NonNullable<(typeof SETTINGS)[SettingName]['fixed']>
 export function expectChangeable(experiment: Experiment, input: UpdateExperiment) {
   const { id, status } = experiment
   if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
-  if (input.key !== undefined && input.key !== experiment.key) expectUnlocked(experiment, 'key', 'since start')
+  if (input.key !== undefined && input.key !== experiment.key) {
+    expectUnlocked(experiment, 'key', 'since start')
+    expectUsableKey(input.key)
+  }
   for (const name of SETTING_NAMES) {
     const { fixed } = SETTINGS[name]
     if (fixed && isChanged(experiment, input, name)) expectUnlocked(experiment, name, fixed)

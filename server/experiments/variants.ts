@@ -7,7 +7,7 @@ import { setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiment, variantsOf } from './changes.ts'
 import { type Experiment, Variant } from './entity.ts'
 import { countForced, findNeeding, hasAssignments } from './queries.ts'
-import type { AddVariant, UpdateVariant, VariantId } from './schema.ts'
+import type { AddVariant, SetAllocation, UpdateVariant, VariantId } from './schema.ts'
 import * as wire from './schema.ts'
 import { payloadCheck } from './settings.ts'
 
@@ -26,11 +26,12 @@ function expectNoHoldout({ id, kind }: Experiment) {
   if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it always has the variants held and not_held`)
 }
 
-function expectRoom(others: readonly Variant[], wanted: number) {
+function expectRoom({ id }: Experiment, others: readonly Variant[], wanted: number) {
   const allocated = sumPercents(others.map((other) => other.percent_allocated))
   if (sumPercents([allocated, wanted]) > 100)
     throw invalid(
-      `${allocated} % of the traffic is already allocated: ${wanted} % more would exceed 100 %`,
+      `${allocated} % of the traffic is already allocated, so that ${wanted} % more would exceed 100 %: change all ` +
+        `shares in one call, PUT /api/experiments/${id}/allocation`,
       'percent_allocated',
     )
 }
@@ -54,6 +55,7 @@ export async function addVariant(em: EntityManager, input: AddVariant): Promise<
   }
   payloadCheck(experiment)(settings.payload, 'payload')
   expectRoom(
+    experiment,
     siblings.filter((sibling) => sibling !== placeholder),
     input.percent_allocated,
   )
@@ -91,7 +93,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   const percent = input.percent_allocated ?? variant.percent_allocated
   const enabled = input.enabled ?? variant.enabled
   if (percent !== variant.percent_allocated || enabled !== variant.enabled) expectChangeable(experiment)
-  if (percent !== variant.percent_allocated) expectRoom(siblings, percent)
+  if (percent !== variant.percent_allocated) expectRoom(experiment, siblings, percent)
   if (input.is_control === false && variant.is_control)
     throw invalid('cannot be false for the control: make another variant the control', 'is_control')
   if (input.is_control && !variant.is_control) {
@@ -106,6 +108,44 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   await experimentChanged(em, experiment, { targeting: false })
   return variant
 }
+
+/**
+ * Changes the shares of several variants in one step, which opens one allocation period. Variants that are not named
+ * keep their share.
+ * @param input.shares percentages, by the id or the name of the variant
+ * @returns all variants of the experiment, by ascending id
+ * @throws DomainError BAD_REQUEST for an unknown variant or if the shares would exceed 100 %, CONFLICT if the
+ * allocation cannot be changed
+ */
+export async function setAllocation(em: EntityManager, input: SetAllocation): Promise<Variant[]> {
+  const { experiment_id, ...shares } = input
+  const experiment = await lockExperiment(em, experiment_id)
+  expectChangeable(experiment)
+  if (experiment.kind === 'holdout')
+    throw conflict(`Experiment ${experiment.id} is a holdout: change its percent_held, which sets both shares`)
+  const variants = await variantsOf(em, experiment.id)
+  const named = new Map<Variant, number>()
+  for (const [reference, percent] of Object.entries(shares)) {
+    const variant = findNamed(variants, reference)
+    if (!variant)
+      throw invalid(
+        `experiment ${experiment.id} has no such variant: its variants are ` +
+          variants.map(({ id, name }) => `${id} (${name})`).join(', '),
+        reference,
+      )
+    if (named.has(variant)) throw invalid(`variant ${variant.id} (${variant.name}) is named twice`, reference)
+    named.set(variant, percent)
+  }
+  const total = sumPercents(variants.map((variant) => named.get(variant) ?? variant.percent_allocated))
+  if (total > 100) throw invalid(`The shares of experiment ${experiment.id} would add up to ${total} %, above 100 %`)
+  for (const [variant, percent] of named) Object.assign(variant, { percent_allocated: percent, is_placeholder: false })
+  await experimentChanged(em, experiment, { targeting: false })
+  return variants
+}
+
+/** Finds a variant by its id or its name. Digits alone are an id. */
+const findNamed = (variants: readonly Variant[], reference: string) =>
+  variants.find(({ id, name }) => (/^\d+$/.test(reference) ? String(id) === reference : name === reference))
 
 /**
  * Deletes a variant.

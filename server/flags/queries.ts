@@ -19,7 +19,7 @@ const staleness = sql<FlagOutput['stale']>`
 
 /** Selects the flags that match a filter, by ascending key, with the reasons why each may be stale. */
 export async function selectFlags(em: EntityManager, filter: ListFlags, limit: number): Promise<Staleness[]> {
-  const { tag, stale, after } = filter
+  const { tag, owner, q, stale, after } = filter
   const wanted = stale === undefined ? sql`true` : sql`(${pastItsLife} or ${experimentFinished}) = ${stale}`
   return execute(
     em,
@@ -27,6 +27,8 @@ export async function selectFlags(em: EntityManager, filter: ListFlags, limit: n
       select f.key, ${staleness} as stale from flags f
       where f.key > ${after ?? ''} and ${wanted}
         and (${tag ?? null}::text is null or f.tags @> array[${tag ?? null}::text])
+        and (${owner ?? null}::text is null or f.owner = ${owner ?? null})
+        and (${q ?? null}::text is null or strpos(lower(concat_ws(' ', f.key, f.description)), lower(${q ?? null})) > 0)
       order by f.key limit ${limit}`,
   )
 }

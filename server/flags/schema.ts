@@ -6,6 +6,7 @@ import {
   clearable,
   condition,
   distinct,
+  experimentRef,
   id,
   instant,
   jsonObject,
@@ -15,8 +16,10 @@ import {
   limit,
   optional,
   percent,
+  segmentRef,
   storedJson,
   storedObject,
+  tag,
   text,
   timestamp,
   userId,
@@ -43,7 +46,7 @@ const rollout = z
   })
 const experimentRule = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     values: z.array(z.strictObject({ variant_id: id, value: jsonValue })).max(1000),
   })
   .meta({
@@ -63,7 +66,7 @@ const givenRule = z
     condition: optional(condition).meta({
       description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
     }),
-    segment_ids: optional(z.array(id).max(MOST_SEGMENTS)).meta({
+    segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
       description: 'Users must also be in at least one of these segments; [] means everybody',
     }),
     from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
@@ -121,7 +124,6 @@ export const flag = z
   .meta({ id: 'Flag' })
 export type FlagOutput = z.output<typeof flag>
 
-const tag = label(100)
 const settings = {
   value_schema: clearable(jsonObject).meta({
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
@@ -170,6 +172,8 @@ export const flagKey = z.strictObject({ key })
 
 export const listFlags = z.strictObject({
   tag: tag.optional(),
+  owner: label().optional(),
+  q: label().optional().meta({ description: 'Only flags whose key or description contains this text, in any case' }),
   stale: z.boolean().optional().meta({ description: 'true: only flags that may be stale; false: only the others' }),
   limit,
   after: key.optional().meta({ description: 'The last key of the page before' }),

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { z } from 'zod'
 import { exportAssignments } from '../assignments/export.ts'
 import { loggedAssignment } from '../assignments/schema.ts'
@@ -7,7 +7,7 @@ import { bearerToken, createContext, type Platform } from '../context.ts'
 import { exportEvents } from '../events/export.ts'
 import { type ExportFormat, exportEvents as eventsSchema, exportedEvent, exportFormat } from '../events/schema.ts'
 import { authorize, translate } from '../trpc.ts'
-import { type InMilliseconds, id } from '../wire.ts'
+import { experimentRef, type InMilliseconds } from '../wire.ts'
 import { sendFault } from './faults.ts'
 import { prefersLenient } from './preferences.ts'
 import { queryReader } from './query.ts'
@@ -17,7 +17,10 @@ import { queryReader } from './query.ts'
 const CONTENT_TYPES = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' }
 
 const readEventQuery = queryReader(eventsSchema)
-const readAssignmentQuery = queryReader(z.strictObject({ experiment_id: id, format: exportFormat }))
+const assignmentsSchema = z.strictObject({ experiment_id: experimentRef, format: exportFormat })
+const readAssignmentQuery = queryReader(assignmentsSchema)
+/** The inputs of the exports, in which an experiment may be named by its key. */
+export const EXPORT_INPUTS = { 'events.export': eventsSchema, 'assignments.export': assignmentsSchema }
 
 /** One export: the format, the pages of rows, and the schema whose fields are the columns. */
 type Export<Schema extends z.ZodObject> = {
@@ -34,22 +37,23 @@ const isTime = (type: z.core.$ZodType): boolean =>
   type instanceof z.ZodNullable ? isTime(type.unwrap()) : type instanceof z.ZodDate
 
 export function exportRoutes(app: FastifyInstance, platform: Platform) {
-  const route = (url: string, read: (request: FastifyRequest, lenient: boolean) => ReturnType<typeof exportOf>) =>
-    app.get(url, { exposeHeadRoute: false }, async (request, reply) => {
+  type Read = (given: object, lenient: boolean) => ReturnType<typeof exportOf>
+  const route = (url: string, named: string, read: Read) =>
+    app.get(url, { exposeHeadRoute: false }, async ({ headers, query, params }, reply) => {
       try {
-        await authorize(createContext(platform, bearerToken(request.headers.authorization)), 'read')
-        const { format, pages, columns } = read(request, prefersLenient(request.headers))
+        await authorize(createContext(platform, bearerToken(headers.authorization)), 'read')
+        const given = await platform.resolveNames(named, { ...(query as object), ...(params as object) })
+        const { format, pages, columns } = read(given as object, prefersLenient(headers))
         return await send(reply, format, limited(pages, platform.concurrencyLimit), columns)
       } catch (error) {
         return sendFault(reply, platform.log, translate(error))
       }
     })
-  route('/events/export', ({ query }, lenient) => {
-    const filter = readEventQuery(query, lenient)
+  route('/events/export', 'events.export', (given, lenient) => {
+    const filter = readEventQuery(given, lenient)
     return exportOf({ format: filter.format, pages: exportEvents(platform.orm, filter), schema: exportedEvent })
   })
-  route('/experiments/:experiment_id/assignments/export', ({ query, params }, lenient) => {
-    const given = { ...(query as object), ...(params as object) }
+  route('/experiments/:experiment_id/assignments/export', 'assignments.export', (given, lenient) => {
     const { experiment_id, format } = readAssignmentQuery(given, lenient)
     return exportOf({ format, pages: exportAssignments(platform.orm, experiment_id), schema: loggedAssignment })
   })

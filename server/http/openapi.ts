@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { generateOpenApiDocument } from 'trpc-openapi'
+import { z } from 'zod'
 import { appRouter } from '../router.ts'
 import { ofrepPaths, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
@@ -99,6 +100,7 @@ function describe(document: Document, procedure: RestProcedure) {
   operation.operationId = procedure.name
   if (access === 'key management') operation.security = [{}, { bearer: [] }]
   if (openapi.method === 'DELETE') moveQueryToBody(operation)
+  if (hasFreeNames(procedure.input)) addFreeBody(operation, procedure)
   nameBody(document, operation, procedure.input.meta()?.id)
   requireBody(document, operation)
   describeErrors(operation, openapi.method)
@@ -117,12 +119,30 @@ function moveQueryToBody(operation: Operation) {
       'application/json': {
         schema: {
           type: 'object',
-          properties: Object.fromEntries(fields.map((field) => [field.name, field.schema ?? {}])),
+          additionalProperties: false,
+          properties: Object.fromEntries(
+            fields.map(({ name, schema, description }) => [
+              name,
+              { ...schema, ...(description ? { description } : {}) },
+            ]),
+          ),
           required: fields.filter((field) => field.required).map((field) => field.name),
         },
       },
     },
   }
+}
+
+const hasFreeNames = ({ _zod: { def } }: z.ZodObject) =>
+  def.catchall !== undefined && def.catchall._zod.def.type !== 'never'
+
+/** The generator leaves out the body of an input whose fields have any name. */
+function addFreeBody(operation: Operation, { input, pathFields }: RestProcedure) {
+  const { id: _id, ...meta } = input.meta() ?? {}
+  const inPath = Object.fromEntries(pathFields.map((name) => [name, true])) as Record<never, true>
+  const body = input.omit(inPath).meta(meta)
+  const { $schema: _schema, ...schema } = z.toJSONSchema(body, { io: 'input' })
+  operation.requestBody = { content: { 'application/json': { schema: schema as Schema } } }
 }
 
 /** The generator writes bodies in place; a body with a name becomes a component. */

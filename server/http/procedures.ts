@@ -16,7 +16,7 @@ export type RestProcedure = {
    * @param read reads the input, after the caller was checked
    * @throws TRPCError, translated
    */
-  call: (ctx: Context, read: () => unknown) => Promise<unknown>
+  call: (ctx: Context, read: () => Promise<unknown>) => Promise<unknown>
 }
 
 /** The fields of tRPC's internal definition of a procedure that REST uses. */
@@ -26,6 +26,18 @@ type Definition = {
   output: z.ZodType
   middlewares: unknown[]
   resolver: (options: { ctx: Context; input: unknown }) => unknown
+}
+
+/** Lists the inputs in which a definition may be named by its key. @param others inputs that are no procedure's */
+export function inputsWithNames(others: Record<string, z.ZodType>): Map<string, { schema: z.ZodType; isHot: boolean }> {
+  const procedures: Record<string, { _def: unknown }> = appRouter._def.procedures as never
+  const inputs = new Map(Object.entries(others).map(([name, schema]) => [name, { schema, isHot: false }]))
+  for (const [name, procedure] of Object.entries(procedures)) {
+    const { meta, inputs: schemas } = procedure._def as Definition
+    const isHot = meta?.access === 'evaluate' || meta?.access === 'track'
+    if (schemas[0]) inputs.set(name, { schema: schemas[0], isHot })
+  }
+  return inputs
 }
 
 /** The number of steps of a procedure: guard, input, output, resolver. */
@@ -47,8 +59,9 @@ export function restProcedures(): RestProcedure[] {
 }
 
 /**
- * Calls the steps of a procedure in order: guard, input, resolver, output. tRPC's own chain copies its options several
- * times per step, which took 22 % of the CPU time of a decision (`npm run bench -- decisions --profile one`).
+ * Calls the steps of a procedure in order: guard, keys to ids, input, resolver, output. tRPC's own chain copies its
+ * options several times per step, which took 22 % of the CPU time of a decision
+ * (`npm run bench -- decisions --profile one`).
  * @throws Error for a procedure with a further middleware, which this function would skip
  */
 function callOf(name: string, { meta, inputs, output, resolver, middlewares }: Definition): RestProcedure['call'] {
@@ -59,9 +72,12 @@ function callOf(name: string, { meta, inputs, output, resolver, middlewares }: D
     try {
       const checking = authorize(ctx, meta?.access)
       if (checking) await checking
-      const parsed = schema.safeParse(read())
-      if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
-      const work = () => resolver({ ctx, input: parsed.data })
+      const work = async () => {
+        const resolved = ctx.platform.resolveNames(name, await read())
+        const parsed = schema.safeParse(resolved instanceof Promise ? await resolved : resolved)
+        if (!parsed.success) throw new TRPCError({ code: 'BAD_REQUEST', cause: parsed.error })
+        return resolver({ ctx, input: parsed.data })
+      }
       return output.parse(await (waits ? ctx.platform.concurrencyLimit.run(work) : work()))
     } catch (error) {
       throw translate(error)

@@ -2,7 +2,7 @@ import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
-import { invalid } from '../errors.ts'
+import { DomainError, invalid } from '../errors.ts'
 import { knownOnly } from '../fields.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
@@ -23,7 +23,10 @@ export function restRoutes(app: FastifyInstance, platform: Platform) {
       method,
       url,
       ...(bodyLimit ? { bodyLimit } : {}),
-      handler: handle(platform, procedure, method === 'GET' ? 'query' : 'body'),
+      handler:
+        method === 'GET'
+          ? handle(platform, procedure, 'query', procedure.meta.formats)
+          : handle(platform, procedure, 'body'),
     })
     if (procedure.meta.getTwin)
       app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query', procedure.meta.formats) })
@@ -38,7 +41,7 @@ type Formats = NonNullable<RestProcedure['meta']['formats']>
 
 /** @param formats the texts that the query may ask for instead of JSON */
 function handle(platform: Platform, procedure: RestProcedure, source: Source, formats?: Formats) {
-  const read = inputReader(procedure, source, formats && 'format')
+  const read = inputReader(platform, procedure, source, formats && 'format')
   const readFormat = formats && formatReader(formats)
   const { call } = procedure
   return async (request: FastifyRequest, reply: FastifyReply) => {
@@ -46,8 +49,8 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source, fo
       const { headers } = request
       const ctx = createContext(platform, bearerToken(headers.authorization), prefersLenient(headers))
       let input: Input = {}
-      const output = await call(ctx, () => {
-        input = read(request, ctx.lenient)
+      const output = await call(ctx, async () => {
+        input = await read(request, ctx.lenient)
         return input
       })
       // After the call, which checks the caller: only callers with a key are told what is wrong with the format.
@@ -81,10 +84,11 @@ type Input = Record<string, unknown>
  * @returns a function that throws DomainError BAD_REQUEST for a field that contradicts the path or is misplaced
  */
 function inputReader(
-  { input: schema, pathFields }: RestProcedure,
+  { resolveNames }: Platform,
+  { name, input: schema, pathFields }: RestProcedure,
   source: Source,
   ignored: string | undefined,
-): (request: FastifyRequest, lenient: boolean) => Input {
+): (request: FastifyRequest, lenient: boolean) => Promise<Input> {
   const pathPlan = pathFields.map((field): [string, Coerce] => [
     field,
     coercionOf(schema.shape[field] as z.core.$ZodType),
@@ -96,13 +100,25 @@ function inputReader(
     return Object.fromEntries(coerced(query).filter(([name]) => name !== ignored))
   }
 
-  return (request, lenient) => {
+  /** Tells whether a field names the same thing in the input as in the path: one may have its key, the other its id. */
+  const isSame = async (field: string, given: unknown, inPath: string) => {
+    if (textOf(given) === inPath) return true
+    const idOf = async (value: unknown) => textOf(((await resolveNames(name, { [field]: value })) as Input)[field])
+    const id = await idOf(inPath)
+    const givenId = await idOf(given).catch((error) => {
+      if (error instanceof DomainError && error.code === 'NOT_FOUND') return null
+      throw error
+    })
+    return id === givenId
+  }
+
+  return async (request, lenient) => {
     const input = givenIn(request)
     const params = request.params as Record<string, string>
     if (!lenient) {
       if (source === 'body') expectNoQuery(request)
       for (const [field] of pathPlan)
-        if (Object.hasOwn(input, field) && textOf(input[field]) !== params[field])
+        if (Object.hasOwn(input, field) && !(await isSame(field, input[field], params[field] as string)))
           throw invalid(`cannot be changed: the path says ${params[field]}`, field)
     }
     for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
@@ -135,6 +151,8 @@ function linkNext(request: FastifyRequest, reply: FastifyReply, input: Input, ro
     if (field === 'after' || value == null || Object.hasOwn(params, field)) continue
     for (const item of Array.isArray(value) ? value : [value]) query.append(field, String(item))
   }
+  const { format } = request.query as Input
+  if (typeof format === 'string') query.append('format', format)
   query.append('after', String(last[cursor]))
   const next = `${path}?${query}`
   // A filter that is too long for a URL gets no link; its caller repeats the POST with `after`.

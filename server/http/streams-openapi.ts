@@ -10,7 +10,7 @@ import {
   importReport,
   recordEvent,
 } from '../events/schema.ts'
-import { id } from '../wire.ts'
+import { experimentRef } from '../wire.ts'
 
 /** Describes the paths of uploads and exports for the OpenAPI document. */
 
@@ -85,7 +85,7 @@ const assignmentsOperation: ZodOpenApiOperationObject = {
   summary: 'Export the exposure log as a stream: the assignments of all runs of an experiment',
   security,
   requestParams: {
-    path: z.object({ experiment_id: id }),
+    path: z.object({ experiment_id: experimentRef }),
     query: queryOf(z.object({ format: exportFormat })),
   },
   responses: {

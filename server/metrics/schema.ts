@@ -2,12 +2,15 @@ import { z } from 'zod'
 import { ignored, updateOf } from '../fields.ts'
 import {
   clearable,
+  definitionKey,
+  experimentRef,
   id,
   jsonObject,
   label,
+  metricRef,
   name,
+  namedPage,
   optional,
-  page,
   storedObject,
   text,
   timestamp,
@@ -16,13 +19,6 @@ import {
 
 const DAY_LIMIT = 366
 
-const key = z
-  .string()
-  .regex(
-    /^[a-z0-9][a-z0-9_-]{0,99}$/,
-    'must be at most 100 lower-case letters, digits, - and _, and begin with a letter or a digit',
-  )
-  .meta({ description: 'Unique key of the metric, which results and questions name', examples: ['revenue-per-user'] })
 const eventType = label().meta({ description: 'The type of the events that count', examples: ['purchase'] })
 const property = label(100).meta({
   description:
@@ -195,17 +191,20 @@ export const metricVersion = z
 
 export const createMetric = z
   .strictObject({
-    key: optional(key).meta({ description: 'Default: derived from the name' }),
+    key: optional(definitionKey).meta({
+      description: 'Unique key, which results and questions name; derived from the name by default',
+      examples: ['revenue-per-user'],
+    }),
     name: name.meta({ examples: ['Revenue per user'] }),
     description: optional(text),
     definition: metricDefinition,
   })
   .meta({ id: 'CreateMetric' })
 export type CreateMetric = z.output<typeof createMetric>
-export const listMetrics = page
-export const metricId = z.strictObject({ metric_id: id })
+export const listMetrics = namedPage
+export const metricId = z.strictObject({ metric_id: metricRef })
 export const updateMetric = updateOf(metric, {
-  metric_id: id,
+  metric_id: metricRef,
   name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
   description: clearable(text).meta({ description: 'null clears it' }),
   definition: optional(metricDefinition).meta({
@@ -226,11 +225,11 @@ export const attachedMetric = z
   })
   .meta({ id: 'AttachedMetric' })
 export type AttachedMetric = z.output<typeof attachedMetric>
-export const experimentMetrics = z.strictObject({ experiment_id: id })
-export const setMetric = updateOf(attachedMetric, { metric_id: id, role, status: ignored })
+export const experimentMetrics = z.strictObject({ experiment_id: experimentRef })
+export const setMetric = updateOf(attachedMetric, { metric_id: metricRef, role, status: ignored })
 export const setMetrics = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     metrics: z.array(setMetric).max(50).meta({ description: 'All metrics of the experiment, in the order of results' }),
   })
   .meta({ id: 'SetExperimentMetrics', examples: [{ metrics: [{ metric_id: 1, role: 'primary' }] }] })

@@ -1,11 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
-import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
+import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
+import { namedLike, readPage } from '../definitions/listing.ts'
 import { conflict, invalid, notFound } from '../errors.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { expectUnchanged } from '../fields.ts'
-import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { type NamedPage, setGiven } from '../wire.ts'
 import { readAttached } from './attached.ts'
 import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
 import { measureOf } from './measure.ts'
@@ -25,16 +26,12 @@ import { findMeasured, measureRuns, storeMeasure } from './store.ts'
  * CONFLICT
  */
 export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
-  const key = input.key ?? (await deriveKey(em, input.name))
+  if (input.key !== undefined) expectUsableKey(input.key)
+  const key = input.key ?? (await deriveKey(em, 'metrics', 'metric', input.name))
   const metric = em.create(Metric, { key, name: input.name, description: input.description ?? null })
   await em.flush()
   await addVersion(em, metric, input.definition)
   return answerOf(await em.refreshOrFail(metric), input.definition)
-}
-
-async function deriveKey(em: EntityManager, name: string): Promise<string> {
-  const slug = slugOf(name, 'metric')
-  return freeKey(slug, await em.find(Metric, likeKey(slug)))
 }
 
 async function addVersion(em: EntityManager, { id, version }: Metric, definition: MetricDefinition) {
@@ -62,15 +59,8 @@ export async function getMetric(em: EntityManager, metricId: number): Promise<Me
   return answerOf(metric, await definitionOf(em, metric))
 }
 
-export async function listMetrics(
-  em: EntityManager,
-  input: { limit?: number; after?: number },
-): Promise<MetricAnswer[]> {
-  const metrics = await em.find(
-    Metric,
-    { id: { $gt: input.after ?? 0 } },
-    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
-  )
+export async function listMetrics(em: EntityManager, input: NamedPage): Promise<MetricAnswer[]> {
+  const metrics = await readPage(em, Metric, namedLike(input), input)
   const versions = await em.find(MetricVersion, { metric_id: { $in: metrics.map(({ id }) => id) } })
   return metrics.map((metric) => {
     const current = versions.find(({ metric_id, version }) => metric_id === metric.id && version === metric.version)

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction } from '../metrics/schema.ts'
-import { optional, percent, withDefault } from '../wire.ts'
+import { experimentRef, optional, percent, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 /** The bounds keep products of figures within a double; real metrics stay far inside them. */
@@ -176,7 +176,7 @@ export const powerPlan = z
 export type PowerPlan = z.output<typeof powerPlan>
 
 const figure = z.number().nullable()
-export const checklistOf = z.strictObject({ experiment_id: z.int().positive().max(2_147_483_647) })
+export const checklistOf = z.strictObject({ experiment_id: experimentRef })
 const baseline = z.object({
   days: z.int(),
   users: z.int(),

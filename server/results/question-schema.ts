@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
-import { comparand, id, instant, label, optional, withDefault } from '../wire.ts'
+import { comparand, experimentRef, instant, label, optional, segmentRef, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
 export const documentedQuestion = {
-  experiment_id: id,
+  experiment_id: experimentRef,
   conversion_event_type: withDefault(label(), 'conversion'),
   confidence_level: withDefault(share, 0.95),
   significance_threshold: withDefault(share, 0.05),
@@ -61,7 +61,7 @@ export const furtherQuestion = {
       'Count only users with these values. Declared dimensions have the value of the decision, other attributes that of the profile. One declared dimension is read from totals, anything else from events',
     examples: [{ country_code: 'US' }],
   }),
-  segment_id: optional(id).meta({
+  segment_id: optional(segmentRef).meta({
     description: 'Count only users who were added to this segment by hand; read from events',
   }),
 }
@@ -83,6 +83,6 @@ export const getReport = getResults
 export type GetReport = z.output<typeof getReport>
 
 export const freezeResults = z
-  .strictObject({ experiment_id: id, run: furtherQuestion.run })
+  .strictObject({ experiment_id: experimentRef, run: furtherQuestion.run })
   .meta({ id: 'FreezeResults' })
 export type FreezeResults = z.output<typeof freezeResults>

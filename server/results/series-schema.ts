@@ -1,12 +1,12 @@
 import { z } from 'zod'
-import { id, label, optional } from '../wire.ts'
+import { experimentRef, id, label, optional } from '../wire.ts'
 import { comparison } from './comparison-schema.ts'
 import { figure, interval, variantName } from './part-schema.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'
 
 export const getSeries = z
   .strictObject({
-    experiment_id: id,
+    experiment_id: experimentRef,
     run: furtherQuestion.run,
     metric: optional(label(100)).meta({
       description: 'Key of a metric of the experiment; default the first primary metric',

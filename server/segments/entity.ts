@@ -8,6 +8,7 @@ export const Segment = defineEntity({
   properties: {
     id: p.integer().primary().generated('by default as identity'),
     name: p.text().unique(),
+    key: p.text().unique(),
     description: p.text().strictNullable().default(null),
     rules: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
     /** The ids of the segments that the rules name. */

@@ -3,12 +3,15 @@ import { updateOf } from '../fields.ts'
 import {
   clearable,
   condition,
+  definitionKey,
+  experimentRef,
   id,
   isUserId,
   limit,
   name,
+  namedPage,
   optional,
-  page,
+  segmentRef,
   storedObject,
   text,
   timestamp,
@@ -26,6 +29,7 @@ export const segment = z
   .object({
     id,
     name: z.string(),
+    key: z.string(),
     description: z.string().nullable(),
     rules: storedObject.nullable(),
     created_at: timestamp,
@@ -51,17 +55,19 @@ export type SegmentWithMembers = z.output<typeof segmentWithMembers>
 export const createSegment = z
   .strictObject({
     name: name.meta({ examples: ['US Premium Users'] }),
+    key: optional(definitionKey).meta({ examples: ['us-premium-users'] }),
     description: optional(text).meta({ examples: ['Premium users from the US'] }),
     rules: optional(rules),
   })
   .meta({ id: 'CreateSegment' })
 export type CreateSegment = z.output<typeof createSegment>
 
-export const listSegments = page
-export const segmentId = z.strictObject({ segment_id: id })
+export const listSegments = namedPage
+export const segmentId = z.strictObject({ segment_id: segmentRef })
 export const updateSegment = updateOf(segmentWithMembers, {
-  segment_id: id,
+  segment_id: segmentRef,
   name: optional(name),
+  key: optional(definitionKey),
   description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
   rules: clearable(rules),
 }).meta({ id: 'UpdateSegment' })
@@ -70,7 +76,7 @@ export type UpdateSegment = z.output<typeof updateSegment>
 export const assignUser = z
   .strictObject({
     user_id: userId,
-    segment_id: id,
+    segment_id: segmentRef,
     create: optional(z.boolean()).meta({
       description: 'true accepts any valid user id; by default the user must be known',
     }),
@@ -78,7 +84,7 @@ export const assignUser = z
   .meta({ id: 'AssignUser' })
 export type AssignUser = z.output<typeof assignUser>
 
-export const membership = z.strictObject({ user_id: userId, segment_id: id }).meta({ id: 'Membership' })
+export const membership = z.strictObject({ user_id: userId, segment_id: segmentRef }).meta({ id: 'Membership' })
 export type Membership = z.output<typeof membership>
 
 const MOST_IDS = 100_000
@@ -106,7 +112,7 @@ const userIds = z
   }) as unknown as z.ZodType<string[], string[]>
 
 export const changeMembers = z
-  .strictObject({ segment_id: id, add: optional(userIds), remove: optional(userIds) })
+  .strictObject({ segment_id: segmentRef, add: optional(userIds), remove: optional(userIds) })
   .meta({ id: 'ChangeMembers' })
 export type ChangeMembers = z.output<typeof changeMembers>
 export const membersChanged = z
@@ -119,7 +125,7 @@ export const membersChanged = z
 export type MembersChanged = z.output<typeof membersChanged>
 
 export const listMembers = z.strictObject({
-  segment_id: id,
+  segment_id: segmentRef,
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
 })
@@ -142,7 +148,7 @@ export type SegmentUses = z.output<typeof segmentUses>
 export const previewSegment = z
   .strictObject({
     rules: optional(rules),
-    segment_id: optional(id).meta({ description: 'A stored segment, instead of rules' }),
+    segment_id: optional(segmentRef).meta({ description: 'A stored segment, instead of rules' }),
     sample: optional(z.int().min(1).max(100_000)).meta({
       description:
         'The most profiles to read; if there are more, a random sample of about this size is read. 20000 by default',
@@ -165,5 +171,7 @@ export const segmentPreview = z
   .meta({ id: 'SegmentPreview' })
 export type SegmentPreview = z.output<typeof segmentPreview>
 
-export const segmentLink = z.strictObject({ experiment_id: id, segment_id: id }).meta({ id: 'SegmentLink' })
+export const segmentLink = z
+  .strictObject({ experiment_id: experimentRef, segment_id: segmentRef })
+  .meta({ id: 'SegmentLink' })
 export type SegmentLink = z.output<typeof segmentLink>

@@ -1,13 +1,15 @@
 import { isDeepStrictEqual } from 'node:util'
 import { type EntityManager, LockMode } from '@mikro-orm/sql'
+import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { lockDefinitions, recordChange } from '../definitions/experiment-changes.ts'
 import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
-import { lockRules } from '../definitions/queries.ts'
+import { namedLike, readPage } from '../definitions/listing.ts'
+import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
 import { expectUnchanged } from '../fields.ts'
 import { User } from '../users/entity.ts'
-import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
+import { type NamedPage, setGiven } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
 import { addTarget, findExperimentsBehind, findUses, removeTarget, removeTargets } from './queries.ts'
 import type { CreateSegment, SegmentLink, SegmentUses, SegmentWithMembers, UpdateSegment } from './schema.ts'
@@ -19,24 +21,23 @@ const MAX_MEMBERS = 1000
 /** Creates a segment. @throws DomainError BAD_REQUEST with the path of a fault in the rules */
 export async function createSegment(em: EntityManager, input: CreateSegment): Promise<Segment> {
   const rules = input.rules ?? null
+  if (input.key !== undefined) expectUsableKey(input.key)
+  const rules_segment_ids = await compileRule(em, rules, ['rules'], 'new')
+  await lockKeys(em)
   const segment = em.create(Segment, {
     name: input.name,
+    key: input.key ?? (await deriveKey(em, 'segments', 'segment', input.name)),
     description: input.description ?? null,
     rules,
-    rules_segment_ids: await compileRule(em, rules, ['rules'], 'new'),
+    rules_segment_ids,
   })
   await em.flush()
   return segment
 }
 
-/** Lists segments by ascending id. @param input.after the id to begin after */
-export function listSegments(em: EntityManager, input: { limit?: number; after?: number }): Promise<Segment[]> {
-  return em.find(
-    Segment,
-    { id: { $gt: input.after ?? 0 } },
-    { orderBy: { id: 'asc' }, limit: input.limit ?? DEFAULT_LIMIT },
-  )
-}
+/** Lists the segments that meet all filters. */
+export const listSegments = (em: EntityManager, input: NamedPage): Promise<Segment[]> =>
+  readPage(em, Segment, namedLike(input), input)
 
 /**
  * Locks a segment until the transaction ends, and reads it. Lock a segment before the experiments that target it.
@@ -94,7 +95,8 @@ export async function updateSegment(em: EntityManager, input: UpdateSegment): Pr
   const segment = await lockSegment(em, input.segment_id)
   const schemas = { update: wire.updateSegment, answer: wire.segmentWithMembers }
   await expectUnchanged(schemas, input, () => getSegment(em, segment.id))
-  setGiven(segment, input, 'name', 'description')
+  if (input.key !== undefined && input.key !== segment.key) expectUsableKey(input.key)
+  setGiven(segment, input, 'name', 'key', 'description')
   if (input.rules !== undefined) await changeRules(em, segment, input.rules)
   await em.flush()
   return segment

@@ -137,8 +137,8 @@ const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.sou
   a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
 
 /**
- * Copies assignments of aliases to their owners, in the runs in which an owner has none. Archived experiments are left
- * out, and no owner gets assignments in two unfinished runs of one layer.
+ * Copies assignments of aliases to their owners, in the runs in which an owner has none. Frozen runs of archived
+ * experiments are left out, because they never go on, and no owner gets assignments in two unfinished runs of one layer.
  * @param links in order of precedence: the first alias with an assignment in a run wins
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
@@ -151,7 +151,7 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
       ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
       join runs r on r.id = a.run_id
       join experiments e on e.id = r.experiment_id
-      where e.status <> 'archived'
+      where (e.status <> 'archived' or r.frozen_at is null)
       order by a.run_id, i.user_id collate "C", i.ord),
     ranked as (
       select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank
@@ -181,11 +181,46 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
     join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
-    where e.status <> 'archived'
+    where (e.status <> 'archived' or r.frozen_at is null)
     order by a.run_id, i.alias_id collate "C"
     on conflict (run_id, user_id) do nothing`
   await execute(em, statement)
 }
+
+/**
+ * Copies the owner's assignments to an alias that is about to leave the owner, in the runs in which the alias has none,
+ * so that no variant flips. The copies are not exposed, and hold nothing of the owner's attributes.
+ */
+export async function keepForAlias(em: EntityManager, { alias_id, user_id }: Link) {
+  const statement = sql`
+    insert into assignments ${copied}
+    select a.run_id, ${alias_id}, a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end,
+      a.assigned_at, a.definition_version, null, null, null, null, a.excluded_reason, null, a.first_variant_id, now_ms()
+    from assignments a join runs r on r.id = a.run_id
+    where a.user_id = ${user_id} and r.frozen_at is null
+    order by a.run_id
+    on conflict (run_id, user_id) do nothing`
+  await execute(em, statement)
+}
+
+/**
+ * Moves the exposure of assignments that an owner got from an alias to the time of the join: before it, only the alias
+ * had met the variant.
+ */
+export async function exposeFromJoin(em: EntityManager, { alias_id, user_id }: Link) {
+  const statement = sql`
+    update assignments a set exposed_at = a.joined_at
+    from assignments own, runs r
+    where a.user_id = ${user_id} and a.joined_at is not null and a.exposed_at < a.joined_at
+      and own.user_id = ${alias_id} and own.run_id = a.run_id and own.variant_id = a.variant_id
+      and own.assigned_at = a.assigned_at
+      and r.id = a.run_id and r.frozen_at is null`
+  await execute(em, statement)
+}
+
+/** Deletes the link of an alias. */
+export const deleteLink = (em: EntityManager, aliasId: string) =>
+  execute(em, sql`delete from aliases l where l.alias_id = ${aliasId}`)
 
 /** Reads whether a variant was ever forced on any id of these users, and whether one is forced now. */
 export async function readForced(

@@ -7,15 +7,19 @@ import { createGroupCommit } from '../database/group-commit.ts'
 import { retried } from '../database/retry.ts'
 import { lockProfiles, raiseDefinitions, raiseProfiles } from '../definitions/queries.ts'
 import { REMEMBER_SECONDS, userDigest, type Watch } from '../definitions/watch.ts'
-import { conflict, DomainError, invalid, unavailable } from '../errors.ts'
+import { conflict, DomainError, invalid, notFound, unavailable } from '../errors.ts'
 import {
   copyToOwners,
+  deleteLink,
   excludeForced,
+  exposeFromJoin,
+  keepForAlias,
   keepFormer,
   type Link,
   type Repointed,
   readForced,
   readLinks,
+  readOwnerId,
   type StoredLink,
   storeLinks,
 } from './alias-queries.ts'
@@ -130,6 +134,29 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
       throw unavailable('Aliases cannot be joined now, because too much is being stored; try again soon')
     throw error
   }
+}
+
+/**
+ * Undoes a join in one transaction: the alias belongs to nobody any more. Both ids keep the variants that they were
+ * given until now, and results count two users.
+ * @throws DomainError NOT_FOUND if the id is not an alias
+ */
+export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
+  const raised = await retried(() =>
+    orm.em.fork().transactional(async (em) => {
+      await lockProfiles(em)
+      const ownerId = await readOwnerId(em, aliasId)
+      if (ownerId === undefined) throw notFound('Alias', aliasId)
+      const link = { alias_id: aliasId, user_id: ownerId }
+      const forced = await readForced(em, [ownerId])
+      await exposeFromJoin(em, link)
+      await keepForAlias(em, link)
+      await deleteLink(em, aliasId)
+      // What caches hold for the alias may be stored under the owner, and does not stay true.
+      return raiseVersions(em, [aliasId, ownerId], 'erased', forced.now)
+    }),
+  )
+  await forget(raised)
 }
 
 /**

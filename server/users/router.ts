@@ -49,6 +49,18 @@ export const usersRouter = router({
     .input(wire.joinAlias)
     .output(wire.alias)
     .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.users.aliasWriter, input)),
+  undoAlias: manage
+    .meta({
+      openapi: {
+        method: 'DELETE',
+        path: '/users/alias/{alias_id}',
+        tags,
+        summary: 'Undo a join: the id belongs to nobody any more, no variant flips, and results count two users',
+      },
+    })
+    .input(wire.aliasIdInput)
+    .output(message)
+    .mutation(({ ctx, input }) => users.undoAlias(ctx.platform, input.alias_id)),
   aliases: read
     .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'List the aliases of a user' } })
     .input(wire.listAliases)

@@ -54,6 +54,10 @@ export const createUser = z
 export type CreateUser = z.output<typeof createUser>
 
 export const listUsers = z.strictObject({
+  email: label().optional().meta({ description: 'Only the user with this e-mail address, in any case' }),
+  q: label()
+    .optional()
+    .meta({ description: 'Only users whose id, name or e-mail address contains this text, in any case' }),
   limit,
   after: userId.optional().meta({ description: 'The last id of the page before' }),
 })
@@ -82,6 +86,7 @@ export const joinAlias = z
   })
   .meta({ id: 'JoinAlias' })
 export type JoinAlias = z.output<typeof joinAlias>
+export const aliasIdInput = z.strictObject({ alias_id: aliasId })
 export const alias = z.object({ alias_id: z.string(), user_id: owner, created_at: timestamp }).meta({ id: 'Alias' })
 export type AliasOutput = z.output<typeof alias>
 

@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import type { EntityManager } from '@mikro-orm/sql'
+import { type EntityManager, type MikroORM, raw } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
+import { containing } from '../definitions/listing.ts'
 import { lockProfiles } from '../definitions/queries.ts'
 import { notFound } from '../errors.ts'
 import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { erasePerson, readAliasIds, readOwnerId, selectAliases } from './alias-queries.ts'
-import { type AliasWriter, type Forget, raiseVersions } from './aliases.ts'
+import { type AliasWriter, type Forget, raiseVersions, separate } from './aliases.ts'
 import { User } from './entity.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import type { AliasesOutput, AliasOutput, CreateUser, JoinAlias, ListAliases, ListUsers, UpdateUser } from './schema.ts'
@@ -31,12 +32,17 @@ export async function createUser(em: EntityManager, profiles: ProfileCache, inpu
   return user
 }
 
-/** Lists users by ascending id. */
-export function listUsers(em: EntityManager, input: ListUsers): Promise<User[]> {
-  return em.find(User, input.after === undefined ? {} : { id: { $gt: input.after } }, {
-    orderBy: { id: 'asc' },
-    limit: input.limit ?? DEFAULT_LIMIT,
-  })
+/** Lists the users that meet all filters, by ascending id. */
+export function listUsers(em: EntityManager, { email, q, after, limit }: ListUsers): Promise<User[]> {
+  const conditions: object[] = []
+  if (after !== undefined) conditions.push({ id: { $gt: after } })
+  if (email !== undefined) conditions.push({ [raw('lower(email)')]: raw('lower(?)', [email]) })
+  if (q !== undefined) {
+    const like = containing(q)
+    const name = raw(`first_name || ' ' || last_name`)
+    conditions.push({ $or: [{ id: like }, { email: like }, { [name]: like }] })
+  }
+  return em.find(User, { $and: conditions }, { orderBy: { id: 'asc' }, limit: limit ?? DEFAULT_LIMIT })
 }
 
 /** Reads a user. @throws DomainError NOT_FOUND */
@@ -107,6 +113,12 @@ const randomId = () => `erased_${randomUUID()}`
 export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
   const { created_at, ...link } = await aliasWriter.join(input)
   return { ...link, created_at: new Date(created_at) }
+}
+
+/** Undoes the join of an alias; see `separate`. @throws DomainError NOT_FOUND if the id is not an alias */
+export async function undoAlias({ orm, users }: { orm: MikroORM; users: Users }, aliasId: string) {
+  await separate(orm, users.forget, aliasId)
+  return { message: 'Alias removed successfully' }
 }
 
 /**

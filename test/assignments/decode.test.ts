@@ -39,6 +39,13 @@ const ids = fc.oneof(
   fc.constantFrom(MAX_EXPERIMENTS, MAX_EXPERIMENTS + 1).map((count) => Array.from({ length: count }, () => 7)),
   anything,
 )
+const keys = fc.oneof(
+  fc.array(fc.constantFrom('new-checkout', 'a', '2024', 'Banner', '', '_x', 'x'.repeat(100), 'x'.repeat(101)), {
+    maxLength: 2,
+  }),
+  fc.array(anything, { maxLength: 3 }),
+  anything,
+)
 const flag = fc.oneof(fc.boolean(), fc.constant(null), anything)
 /** A body with the fields of a check, most of them valid, some missing, some unknown. */
 const body = fc.oneof(
@@ -49,6 +56,7 @@ const body = fc.oneof(
       {
         user_id: fc.oneof({ weight: 4, arbitrary: text }, { weight: 1, arbitrary: anything }),
         experiment_ids: ids,
+        experiment_keys: keys,
         attributes,
         expose: flag,
         preview: flag,
@@ -65,6 +73,7 @@ function valid() {
     {
       user_id: fc.string({ minLength: 1, maxLength: 20 }),
       experiment_ids: fc.array(fc.integer({ min: 1, max: 2_147_483_647 }), { maxLength: 40 }),
+      experiment_keys: fc.oneof(fc.constant(null), fc.array(fc.constantFrom('new-checkout', 'a_b'), { maxLength: 3 })),
       attributes: fc.oneof(fc.constant(null), fc.dictionary(fc.string(), fc.jsonValue({ maxDepth: 2 }))),
       expose: fc.oneof(fc.boolean(), fc.constant(null)),
       preview: fc.oneof(fc.boolean(), fc.constant(null)),

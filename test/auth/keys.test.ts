@@ -30,6 +30,58 @@ onOneDatabase('API keys', (app) => {
     expect(await status(off.key)).toBe(200)
   })
 
+  test('can be renamed, given other scopes, and given another expiry, at once', async () => {
+    const { api } = app()
+    const key = await api.ok('POST', '/api/auth/keys', { name: 'to edit' })
+    const path = `/api/auth/keys/${key.id}`
+    const statuses = async () => [
+      (await api.call('GET', '/api/experiments', undefined, key.key)).status,
+      (await api.call('POST', '/api/segments', {}, key.key)).status,
+    ]
+    expect(await statuses()).toEqual([200, 400])
+    const edited = await api.ok('PATCH', path, { name: 'edited', scopes: ['read', 'read'] })
+    expect(edited).toMatchObject({ name: 'edited', scopes: ['read'], is_active: true, key: `${key.key.slice(0, 8)}…` })
+    expect(await statuses()).toEqual([200, 403])
+    expect((await api.ok('PATCH', path, { expires_at: '2020-01-01T00:00:00Z' })).name).toBe('edited')
+    expect(await statuses()).toEqual([401, 401])
+    expect(await api.ok('PATCH', path, { expires_at: null })).toMatchObject({ expires_at: null })
+    expect(await statuses()).toEqual([200, 403])
+    expect(await api.ok('PATCH', path, {})).toMatchObject({ name: 'edited', scopes: ['read'] })
+    for (const body of [{ scopes: [] }, { scopes: ['all'] }, { name: ' ' }, { expires_at: 'soon' }, { is_active: 1 }])
+      expect((await api.call('PATCH', path, body)).status).toBe(400)
+  })
+
+  test('are rotated with an overlap, in which both keys work', async () => {
+    const { api } = app()
+    const status = async (key: string) => (await api.call('GET', '/api/experiments', undefined, key)).status
+    const old = await api.ok('POST', '/api/auth/keys', { name: 'to rotate', scopes: ['read'] })
+    const path = `/api/auth/keys/${old.id}`
+    const made = await api.ok('POST', `${path}/rotate`, { grace_hours: 2 })
+    expect(made).toMatchObject({ name: 'to rotate', scopes: ['read'], expires_at: null, previous: { id: old.id } })
+    expect(made.id).not.toBe(old.id)
+    expect(made.previous.key).toBe(`${old.key.slice(0, 8)}…`)
+    const hours = (Date.parse(made.previous.expires_at) - Date.parse(made.created_at)) / 3.6e6
+    expect(hours).toBeCloseTo(2, 1)
+    expect([await status(old.key), await status(made.key)]).toEqual([200, 200])
+
+    const next = await api.ok('POST', `/api/auth/keys/${made.id}/rotate`, { grace_hours: 0 })
+    expect([await status(made.key), await status(next.key)]).toEqual([401, 200])
+    expect((await api.call('POST', `/api/auth/keys/${made.id}/rotate`)).status).toBe(409)
+    await api.ok('PATCH', `/api/auth/keys/${next.id}`, { is_active: false })
+    expect((await api.call('POST', `/api/auth/keys/${next.id}/rotate`)).status).toBe(409)
+    expect((await api.call('POST', '/api/auth/keys/2000000/rotate')).status).toBe(404)
+    for (const grace_hours of [-1, 721, '2'])
+      expect((await api.call('POST', `${path}/rotate`, { grace_hours })).status).toBe(400)
+  })
+
+  test('keep an expiry that is earlier than the overlap', async () => {
+    const { api } = app()
+    const expires_at = new Date(Date.now() + 3.6e6).toISOString()
+    const old = await api.ok('POST', '/api/auth/keys', { name: 'expires soon', expires_at })
+    const made = await api.ok('POST', `/api/auth/keys/${old.id}/rotate`)
+    expect([made.expires_at, made.previous.expires_at]).toEqual([expires_at, expires_at])
+  })
+
   test('allow the operations of their scopes and no others', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

@@ -1,3 +1,4 @@
+import { isReferenceKey } from '../../server/wire.ts'
 import { Json, type Random } from './request.ts'
 import type { Field } from './routes.ts'
 
@@ -77,7 +78,7 @@ const oneOf = (kind: string, values: readonly unknown[], random: Random): BadVal
 export function badValues(field: Field, random: Random): BadValue[] {
   const { kind, schema } = field
   const found: BadValue[] = [...wrongTypes(field, random)]
-  if (field.required) found.push({ kind: 'null where it is not allowed', value: null })
+  if (field.required && !field.nullable) found.push({ kind: 'null where it is not allowed', value: null })
   if (['label', 'text', 'user id', 'email', 'pattern', 'enum', 'instant'].includes(kind)) {
     found.push(oneOf('a lone surrogate', SURROGATES, random), oneOf('a null byte', NULS, random))
     found.push(oneOf('a control character', CONTROLS, random))
@@ -140,10 +141,16 @@ const tooLong = (field: Field, random: Random): BadValue => {
   return { kind: 'longer than allowed', value: random.pick(['x', 'ä', '\u{1f600}']).repeat(length) }
 }
 
+/** Ids in place of which a key may stand. A text that could be a key is then no fault, but names nothing. */
+const REFERENCES = new Set(['experiment_id', 'segment_id', 'metric_id', 'layer_id', 'holdout_id'])
+const withoutKeys = (field: Field, texts: readonly string[]) =>
+  REFERENCES.has(field.name) ? texts.filter((text) => !isReferenceKey(text)) : texts
+
 /** Makes a value of every JSON type that the field does not accept. */
-function wrongTypes({ kind, schema }: Field, random: Random): BadValue[] {
+function wrongTypes(field: Field, random: Random): BadValue[] {
+  const { kind, schema } = field
   const types: Record<string, unknown> = {
-    string: random.pick(['7', 'true', 'null', '', 'abc', '1e3', '[]']),
+    string: random.pick(withoutKeys(field, ['7', 'true', 'null', '', 'abc', '1e3', '[]'])),
     number: random.pick([0, 1, 7, -1, 1.5, 1767225600]),
     boolean: random.chance(0.5),
     array: random.pick<unknown>([[], [1], ['a'], [null], [[]]]),
@@ -255,7 +262,7 @@ const MAX_PATH_TEXT = 3000
 /** Makes bad texts for a field in a query or a path, to be percent-encoded. A path cannot contain all of them. */
 export function badTexts(field: Field, random: Random): BadValue[] {
   const inPath = field.in === 'path'
-  const texts = (kind: string, values: readonly string[]) => oneOf(kind, values, random)
+  const texts = (kind: string, values: readonly string[]) => oneOf(kind, withoutKeys(field, values), random)
   const empty: BadValue[] = inPath ? [] : [{ kind: 'an empty value', value: '' }]
   const numbers = [
     ...empty,

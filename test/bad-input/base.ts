@@ -19,12 +19,13 @@ export function baseOf(route: Route, data: TestData, random: Random, extent: 'le
 
 /** Fields of which exactly one may be given. The base gives the first of them. */
 const ONE_OF: Record<string, string[]> = {
+  'assignments.checkEligibility': ['experiment_ids', 'experiment_keys'],
   'segments.preview': ['rules', 'segment_id'],
   'layers.setShare': ['percent', 'ranges'],
 }
 
 function particular(procedure: string, data: TestData, random: Random): Input {
-  const { draft, running, paused, completed } = data.experiments
+  const { draft, running, paused, completed, archived } = data.experiments
   switch (procedure) {
     case 'experiments.create':
       return { kind: 'experiment', percent_held: null, ...settings(data) }
@@ -36,9 +37,17 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'layers.leave':
       return { experiment_id: data.experiments.bare.id }
     case 'experiments.delete':
-      return { experiment_id: data.disposable.id }
+      return { experiment_id: data.disposable.id, confirm: data.disposable.key }
     case 'experiments.start':
       return { experiment_id: draft.id }
+    case 'experiments.list':
+      return { status: ['draft'], sort: 'id' }
+    case 'segments.list':
+    case 'layers.list':
+    case 'metrics.list':
+      return { sort: 'id' }
+    case 'users.undoAlias':
+      return { alias_id: data.alias }
     case 'experiments.addVariant':
       return { experiment_id: draft.id, percent_allocated: 0 }
     case 'experiments.updateVariant':
@@ -48,7 +57,12 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'experiments.resume':
       return { experiment_id: paused.id }
     case 'experiments.archive':
+    case 'experiments.reopen':
       return { experiment_id: completed.id }
+    case 'experiments.ship':
+      return { experiment_id: completed.id, shipped_variant_id: completed.variants.treatment }
+    case 'experiments.unarchive':
+      return { experiment_id: archived.id }
     case 'experiments.complete':
       return { shipped_variant_id: running.variants.treatment }
     case 'segments.unassignExperiment':

@@ -126,6 +126,8 @@ export function meaningFaults(data: TestData, random: Random): BadRequest[] {
     ['complete', [draft, completed, archived]],
     ['archive', [draft, running, paused, archived]],
     ['runs', [draft, archived]],
+    ['reopen', [draft, running, paused, archived]],
+    ['unarchive', [draft, running, paused, completed]],
   ]
   for (const [step, experiments] of steps)
     add(
@@ -136,10 +138,19 @@ export function meaningFaults(data: TestData, random: Random): BadRequest[] {
     )
   add(
     'a step that the status forbids',
-    `DELETE /experiments/${random.pick([running, paused, completed, archived]).id}`,
+    `DELETE /experiments/${random.pick([running, paused, completed]).id}`,
     undefined,
     conflict,
   )
+  add('a deletion without the key', `DELETE /experiments/${archived.id}`, undefined, at('confirm'))
+  add('a deletion with another key', `DELETE /experiments/${archived.id}`, { confirm: word }, at('confirm'))
+  const ship = (variant: unknown) => ({ shipped_variant_id: variant })
+  add('a variant shipped too early', `POST /experiments/${running.id}/ship`, ship(running.variants.control), conflict)
+  add("another experiment's variant", `POST /experiments/${completed.id}/ship`, ship(foreign), at('shipped_variant_id'))
+  const allocationOf = ({ id }: { id: number }) => `PUT /experiments/${id}/allocation`
+  add('an allocation over 100 %', allocationOf(draft), { control: 70, treatment: 70 }, { status: 400 })
+  add('an allocation of an unknown variant', allocationOf(draft), { [`${word} x`]: 1 }, at(`${word} x`))
+  add('an allocation of a holdout', allocationOf({ id: data.holdout }), { held: 1 }, conflict)
   const over = random.pick([completed, archived])
   add('a change that the status forbids', `POST ${variantsOf(over)}`, { name: word, percent_allocated: 0 }, conflict)
   add(

@@ -27,6 +27,9 @@ type Definition = {
 }
 const definitionOf = (schema: Schema) => schema._zod.def as unknown as Definition
 const isStrict = ({ catchall }: Definition) => catchall?._zod.def.type === 'never'
+/** Tells whether a schema describes the values of names that callers choose, such as the shares of variants. */
+export const hasFreeNames = (schema: Schema) => ['number', 'string'].includes(catchallOf(schema) ?? '')
+const catchallOf = (schema: Schema) => definitionOf(schema).catchall?._zod.def.type
 const optionName = (option: Schema, discriminator: string) =>
   String([...(option._zod.propValues?.[discriminator] ?? [])][0])
 
@@ -40,7 +43,7 @@ export function sitesOf(schema: Schema, site = ''): string[] {
   if (options && discriminator !== undefined)
     return options.flatMap((option) => sitesOf(option, `${site}{${optionName(option, discriminator)}}`))
   if (options) return options.flatMap((option) => sitesOf(option, site))
-  if (!shape) return []
+  if (!shape || hasFreeNames(schema)) return []
   if (!isStrict(definition)) throw new Error(`${site} accepts unknown fields: use z.strictObject`)
   return [site, ...Object.entries(shape).flatMap(([name, field]) => sitesOf(field, `${site}.${name}`))]
 }
@@ -59,7 +62,7 @@ export function placesOf(schema: Schema, value: unknown, path: readonly Step[] =
     const option = options.find((candidate) => optionName(candidate, discriminator) === name)
     return option ? placesOf(option, value, path, `${site}{${name}}`) : []
   }
-  if (!shape) return []
+  if (!shape || hasFreeNames(schema)) return []
   const isReadOnly = (name: string) => z.globalRegistry.get(shape[name] as Schema)?.readOnly === true
   return [
     {

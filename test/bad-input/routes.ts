@@ -27,6 +27,7 @@ export type Field = {
   name: string
   kind: Kind
   required: boolean
+  nullable: boolean
   in: 'path' | 'query' | 'body'
   schema: Schema
   /** The items of an array. */
@@ -123,7 +124,8 @@ function given(schema: Schema): Schema {
 function fieldOf(procedure: string, name: string, whole: Schema, required: boolean, where: Field['in']): Field {
   const schema = given(whole)
   const kind = kindOf(procedure, name, schema)
-  const field: Field = { name, kind, required, in: where, schema }
+  const nullable = schema !== whole
+  const field: Field = { name, kind, required, nullable, in: where, schema }
   if (kind === 'array') field.items = fieldOf(procedure, name, schema.items ?? {}, true, where)
   return field
 }

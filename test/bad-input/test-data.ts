@@ -67,6 +67,8 @@ export async function createTestData(api: TestApi) {
   const ada = await api.makeUser({ attributes: { plan: 'gold' } })
   const bob = await api.makeUser()
   const variant = await api.variantOf(ada.id, running)
+  const alias = `device of ${tag}`
+  await api.ok('POST', '/api/users/alias', { alias_id: alias, user_id: ada.id })
   await api.record({ user_id: ada.id, type: 'conversion', experiment_id: running.id, properties: { value: 1 } })
 
   const makeKey = (settings: object) => api.ok('POST', '/api/auth/keys', { name: tag, ...settings })
@@ -96,6 +98,8 @@ export async function createTestData(api: TestApi) {
     flag: flag.key as string,
     spareFlag: spareFlag.key as string,
     users: { ada, bob },
+    /** An alias of ada. */
+    alias,
     /** The variant of `running` that ada has. */
     assigned: variant as number,
     spareKey: spareKey.id as number,

@@ -1,0 +1,21 @@
+import { z } from 'zod'
+import { keyedProcedure, router } from '../trpc.ts'
+import * as wire from './schema.ts'
+import { AUDIT_FORMATS, listAudit } from './service.ts'
+
+export const auditRouter = router({
+  list: keyedProcedure('admin')
+    .meta({
+      openapi: {
+        method: 'GET',
+        path: '/audit',
+        tags: ['audit'],
+        summary: 'List who changed which definition, with its values before and after',
+      },
+      list: true,
+      formats: AUDIT_FORMATS,
+    })
+    .input(wire.listAudit)
+    .output(z.array(wire.auditEntry))
+    .query(({ ctx, input }) => listAudit(ctx.em, input)),
+})

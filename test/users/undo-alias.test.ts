@@ -1,0 +1,135 @@
+import { expect, test } from 'vitest'
+import { verifyTotals } from '../../server/totals/verify.ts'
+import type { Loose, TestApi } from '../support/api.ts'
+import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+
+const login = (api: TestApi, alias_id: string, user_id: string) =>
+  api.ok('POST', '/api/users/alias', { alias_id, user_id })
+const undo = (api: TestApi, alias_id: string) => api.ok('DELETE', `/api/users/alias/${encodeURIComponent(alias_id)}`)
+const many = (prefix: string) => Array.from({ length: 20 }, (_, index) => `${prefix} ${index}`)
+const totalOf = (results: Loose, field: 'total_users' | 'conversions') =>
+  results.variants.reduce((sum: number, row: Loose) => sum + row[field], 0)
+const verified = async ({ platform }: TestApp) => {
+  await platform.reporting.totals.catchUp()
+  return verifyTotals(platform.orm.em.fork())
+}
+
+onEachDatabase('undoing an alias', (app) => {
+  test('flips nobody: the id and its former owner keep the variants that they were given', async () => {
+    const { api } = app()
+    const [before, during, after] = [await api.makeExperiment(), await api.makeExperiment(), await api.makeExperiment()]
+    const drawnAfter = new Map<string, number | undefined>()
+    for (const user of many('user')) {
+      const device = `device of ${user}`
+      const [ofUser, ofDevice] = [await api.variantOf(user, before), await api.variantOf(device, before)]
+      await login(api, device, user)
+      const shared = await api.variantOf(device, during)
+      expect(await api.variantOf(user, during)).toBe(shared)
+      expect(await undo(api, device)).toEqual({ message: 'Alias removed successfully' })
+      expect(await api.variantOf(user, before)).toBe(ofUser)
+      expect(await api.variantOf(device, before)).toBe(ofDevice)
+      expect(await api.variantOf(user, during)).toBe(shared)
+      expect(await api.variantOf(device, during)).toBe(shared)
+      drawnAfter.set(user, await api.variantOf(user, after))
+      drawnAfter.set(device, await api.variantOf(device, after))
+    }
+    const differing = many('user').filter((user) => drawnAfter.get(user) !== drawnAfter.get(`device of ${user}`))
+    expect(differing.length, 'pairs that are drawn apart').toBeGreaterThan(2)
+    expect(await verified(app())).toBeNull()
+  })
+
+  test('results count two users, each with their own events, and nobody who never met a variant', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    await api.variantOf('visitor', experiment)
+    await login(api, 'visitor', 'account')
+    await api.variantOf('account', experiment)
+    await api.variantOf('owner alone', experiment)
+    await login(api, 'never came', 'owner alone')
+    await api.record({ user_id: 'account', type: 'conversion' })
+    expect(totalOf(await api.results(experiment), 'total_users')).toBe(2)
+    await undo(api, 'visitor')
+    await undo(api, 'never came')
+    const results = await api.results(experiment)
+    expect(totalOf(results, 'total_users')).toBe(3)
+    expect(totalOf(results, 'conversions')).toBe(1)
+    await api.record({ user_id: 'visitor', type: 'conversion' })
+    expect(totalOf(await api.results(experiment), 'conversions')).toBe(2)
+    await api.variantOf('never came', experiment)
+    expect(totalOf(await api.results(experiment), 'total_users')).toBe(4)
+    expect(await verified(app())).toBeNull()
+  })
+
+  test('a person who was a crossover by the join is none any more', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const found = new Map<number | undefined, string>()
+    for (const id of many('crossing')) found.set(await api.variantOf(id, experiment), id)
+    const [one, other] = [...found.values()] as [string, string]
+    await login(api, one, other)
+    const joined = await api.results(experiment)
+    await undo(api, one)
+    expect(totalOf(await api.results(experiment), 'total_users')).toBe(totalOf(joined, 'total_users') + 2)
+    expect(await verified(app())).toBeNull()
+  })
+
+  test('the id can be joined to another user, and the other aliases of the owner stay', async () => {
+    const { api } = app()
+    for (const device of ['phone', 'tablet']) await login(api, device, 'first owner')
+    expect((await api.call('POST', '/api/users/alias', { alias_id: 'phone', user_id: 'second' })).status).toBe(409)
+    await undo(api, 'phone')
+    expect(await login(api, 'phone', 'second')).toMatchObject({ user_id: 'second' })
+    const { aliases } = await api.ok('GET', '/api/users/first%20owner/aliases')
+    expect(aliases.map((alias: Loose) => alias.alias_id)).toEqual(['tablet'])
+  })
+
+  test('a forced variant of the owner no longer reaches the id', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    await login(api, 'lent phone', 'tester')
+    const path = `/api/experiments/${experiment.id}/overrides/tester`
+    const own = await api.variantOf('lent phone', experiment)
+    const { control, treatment } = experiment.variants
+    const other = own === control ? treatment : control
+    await api.ok('PUT', path, { variant_id: other })
+    expect(await api.variantOf('lent phone', experiment)).toBe(other)
+    await undo(api, 'lent phone')
+    expect(await api.variantOf('lent phone', experiment)).toBe(own)
+    expect(await api.variantOf('tester', experiment)).toBe(other)
+  })
+
+  test('is a 404 for an id that is not an alias, such as an owner', async () => {
+    const { api } = app()
+    await login(api, 'an alias', 'an owner')
+    for (const id of ['an owner', 'nobody'])
+      expect((await api.call('DELETE', `/api/users/alias/${encodeURIComponent(id)}`)).status).toBe(404)
+    await undo(api, 'an alias')
+    expect((await api.call('DELETE', '/api/users/alias/an%20alias')).status).toBe(404)
+  })
+})
+
+onPostgres('undoing an alias in one process', () => {
+  test('reaches the memory of another process', async () => {
+    const database = await freshDatabase('postgres')
+    const apps = [await openApp('postgres', database), await openApp('postgres', database)] as const
+    try {
+      const [one, other] = apps.map(({ api }) => api) as [TestApi, TestApi]
+      const [before, after] = [await one.makeExperiment(), await one.makeExperiment()]
+      for (const user of many('remembered')) {
+        const device = `device of ${user}`
+        await login(one, device, user)
+        const shared = await other.variantOf(device, before)
+        await undo(one, device)
+        expect(await other.variantOf(device, before)).toBe(shared)
+        await other.variantOf(device, after)
+      }
+      const holders = await apps[0].platform.orm.em
+        .fork()
+        .execute(`select 1 from assignments a join runs r on r.id = a.run_id
+          where r.experiment_id = ${after.id} and a.user_id like 'device of %'`)
+      expect(holders).toHaveLength(20)
+    } finally {
+      for (const app of apps) await app.close()
+    }
+  }, 60_000)
+})
