@@ -134,7 +134,8 @@ export async function usesOfExperiment(em: EntityManager, experimentId: number):
 const UPDATE = { update: wire.updateExperiment, answer: wire.experimentDetail }
 /** How to change what an update of an experiment does not change. */
 const INSTEAD = {
-  status: 'use start, pause, resume, complete or archive',
+  status: 'use start, pause, resume, complete, reopen, archive or unarchive',
+  shipped_variant_id: 'use POST /api/experiments/{experiment_id}/ship',
   variants: 'use PUT /api/experiments/{experiment_id}/variants/{variant_id}',
   segments: 'use POST /api/segments/assign-experiment',
   layer_id: 'use PUT /api/layers/{layer_id}/experiments/{experiment_id}',

@@ -66,6 +66,28 @@ onEachDatabase('an answer sent back as an update', (app) => {
     expect(body.message).toContain('use PUT /api/experiments/{experiment_id}/variants/{variant_id}')
   })
 
+  test('may repeat a field of the path, by id or by key', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const { key } = await api.ok('GET', `/api/experiments/${experiment.id}`)
+    const other = await api.makeExperiment()
+    const { id: user_id } = await api.makeUser()
+    const path = (named: unknown) => `/api/experiments/${named}/overrides/${user_id}`
+    const forced = { user_id, variant_id: experiment.variants.treatment }
+    const override = await api.ok('PUT', path(key), forced)
+    expect(await sendBack(app(), path(key), override)).toEqual(override)
+    expect(await sendBack(app(), path(experiment.id), { ...override, experiment_id: key })).toEqual(override)
+    for (const named of [other.id, 'of-nothing', null, [key]]) {
+      const { status, body } = await api.call('PUT', path(key), { ...override, experiment_id: named })
+      expect([status, body.issues]).toEqual([
+        400,
+        [{ path: ['experiment_id'], message: `cannot be changed: the path says ${key}` }],
+      ])
+    }
+    const { status } = await api.call('PUT', path('of-nothing'), override)
+    expect(status).toBe(404)
+  })
+
   test('leaves each variant as it is, the control included', async () => {
     const { api } = app()
     const { id } = await api.makeExperiment()
@@ -178,7 +200,8 @@ onEachDatabase('an answer sent back as an update', (app) => {
     const path = `/api/auth/keys/${keyId}`
     expect(await sendBack(app(), path, { ...key, is_active: false }, 'PATCH')).toEqual({ ...key, is_active: false })
     await sendBack(app(), path, { is_active: true, last_used_at: '2020-01-01T00:00:00Z' }, 'PATCH')
-    const changed = { id: 0, key: 'exp_other', name: 'x', scopes: ['admin'], created_at: null, expires_at: 'x' }
+    await sendBack(app(), path, { ...key, name: 'writer', scopes: ['manage'] }, 'PATCH')
+    const changed = { id: 0, key: 'exp_other', created_at: null }
     await expectFixed(app(), path, changed, 'PATCH', { is_active: true })
   })
 })
