@@ -4,7 +4,8 @@ export type Attributes = Readonly<Record<string, unknown>>
 export type Read = (root: unknown) => unknown
 
 /**
- * Makes a function that reads the value at a dotted path, through objects and lists; null if the path leads nowhere.
+ * Makes a function that reads the value at a dotted path, through objects and lists; null if the path leads nowhere. An
+ * attribute whose whole name is the path, such as `https://example.com/role`, goes before the path.
  * Only own properties count: `constructor` is missing unless the user has an attribute of that name.
  */
 export function reader(path: string): Read {
@@ -12,16 +13,17 @@ export function reader(path: string): Read {
   const [name = ''] = parts
   if (parts.length === 1) return (root) => ownValue(root, name)
   return (root) => {
+    if (hasOwn(root, path)) return ownValue(root, path)
     let value = root
     for (let index = 0; index < parts.length && value !== null; index++) value = ownValue(value, parts[index] as string)
     return value
   }
 }
 
-function ownValue(holder: unknown, name: string): unknown {
-  if (typeof holder !== 'object' || holder === null || !Object.hasOwn(holder, name)) return null
-  return (holder as Attributes)[name] ?? null
-}
+const hasOwn = (holder: unknown, name: string): holder is Attributes =>
+  typeof holder === 'object' && holder !== null && Object.hasOwn(holder, name)
+
+const ownValue = (holder: unknown, name: string): unknown => (hasOwn(holder, name) ? (holder[name] ?? null) : null)
 
 /**
  * Picks the values at these paths, as a nested object. The platform stores this object with a decision, to explain the
@@ -33,7 +35,8 @@ export function pickAttributes(attributes: Attributes, paths: readonly string[])
   for (const path of paths) {
     const parts = path.split('.')
     if (parts.includes('__proto__') || reader(path)(attributes) === null) continue
-    copyPath(attributes, parts, picked)
+    if (hasOwn(attributes, path)) picked[path] = attributes[path]
+    else copyPath(attributes, parts, picked)
   }
   return picked
 }

@@ -3,8 +3,11 @@ import { type Path, RuleError } from './rule-error.ts'
 
 /** True if the user is in the segment with this id. */
 export type InSegment = (segmentId: number) => boolean
-/** A compiled part of a rule: a predicate on one value. The value of a whole rule is the object of all attributes. */
-export type Test = (value: unknown, inSegment: InSegment) => boolean
+/**
+ * A compiled part of a rule: a predicate on one value. The value of a whole rule is the object of all attributes.
+ * @param at the time of the decision, in milliseconds since 1970
+ */
+export type Test = (value: unknown, inSegment: InSegment, at: number) => boolean
 
 /** One test of one attribute inside a rule, for explanations. */
 export type Clause = {
@@ -18,7 +21,7 @@ export type Clause = {
   /** Reads the value that the test compares; null if the attribute is missing. */
   readonly actual: (attributes: Attributes) => unknown
   /** Runs the test alone: a `$not` or `$nor` around the test shows in its path only. */
-  readonly holds: (attributes: Attributes, inSegment: InSegment) => boolean
+  readonly holds: (attributes: Attributes, inSegment: InSegment, at: number) => boolean
 }
 
 /** The attribute of the user that a test reads. */
@@ -47,7 +50,7 @@ export class Compilation {
     if (location.attribute) {
       const { name, read } = location.attribute
       this.reads.add(name)
-      const holds = (attributes: Attributes, inSegment: InSegment) => test(read(attributes), inSegment)
+      const holds = (attributes: Attributes, inSegment: InSegment, at: number) => test(read(attributes), inSegment, at)
       this.clauses.push({ path: location.path, attribute: name, operator, expected, actual: read, holds })
     }
     return test

@@ -13,7 +13,8 @@ export type Rules = Record<string, unknown>
 
 /** A compiled rule and the list of what it reads. Rules are compiled once, when the snapshot loads. */
 export type Condition = {
-  readonly holds: (attributes: Attributes, inSegment: InSegment) => boolean
+  /** @param at the time of the decision, in milliseconds since 1970 */
+  readonly holds: (attributes: Attributes, inSegment: InSegment, at: number) => boolean
   /** Dotted paths of the attributes that the rule reads, distinct. */
   readonly reads: readonly string[]
   /** The segments that `$inGroup` and `$notInGroup` name, distinct. */
@@ -67,8 +68,8 @@ function compileList(operand: unknown, path: Path, inner: (part: unknown, at: Pa
 /** Holds if at least one test holds, or if there are no tests. */
 function any(tests: readonly Test[]): Test {
   if (tests.length === 0) return () => true
-  return (value, inSegment) => {
-    for (const test of tests) if (test(value, inSegment)) return true
+  return (value, inSegment, at) => {
+    for (const test of tests) if (test(value, inSegment, at)) return true
     return false
   }
 }
@@ -94,5 +95,5 @@ function compileAttribute(
   const location = { path, attribute: ofMember ? null : { name, read } }
   const compileMember = (rules: object, at: Path) => compileGroup(rules, at, compilation, true)
   const test = compileValue(expected, location, { compilation, compileMember })
-  return (attributes, inSegment) => test(read(attributes), inSegment)
+  return (attributes, inSegment, at) => test(read(attributes), inSegment, at)
 }

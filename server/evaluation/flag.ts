@@ -75,17 +75,15 @@ export type VariantIn = (experimentId: number) => number | null | undefined
 /**
  * Evaluates a flag. The first rule answers that is in force, matches the user and has a value for them; otherwise the
  * flag's default value answers.
- * @param at milliseconds since 1970
  * @returns an experiment's id if this experiment must be decided first; 'user' if a rollout needs a user id
  */
 export function evaluateFlag(
   flag: FlagDefinition,
   subject: FlagSubject,
-  at: number,
   variantIn: VariantIn,
 ): FlagAnswer | number | 'user' {
   for (const rule of flag.rules) {
-    if (!isFor(rule, subject, at)) continue
+    if (!isFor(rule, subject)) continue
     const answer = answerOf(flag.key, rule, subject, variantIn)
     if (answer !== null) return answer
   }
@@ -94,8 +92,8 @@ export function evaluateFlag(
 
 export const isInForce = ({ from, until }: FlagRule, at: number): boolean => from <= at && at < until
 
-const isFor = (rule: FlagRule, subject: FlagSubject, at: number): boolean =>
-  isInForce(rule, at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
+const isFor = (rule: FlagRule, subject: FlagSubject): boolean =>
+  isInForce(rule, subject.at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
 
 /**
  * Computes the answer of a rule to a user who matches it.

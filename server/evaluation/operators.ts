@@ -1,5 +1,6 @@
 import { MAX_TEXT_LENGTH, numberOf, sameJson, textOf, typeName } from './coercion.ts'
 import type { Compilation, Location, Test } from './compilation.ts'
+import { instantOf, offsetOf } from './instant.ts'
 import { compilePattern } from './pattern.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { versionKey } from './version-order.ts'
@@ -21,17 +22,17 @@ const isOperators = (value: unknown): value is Record<string, unknown> =>
 
 export const not =
   (test: Test): Test =>
-  (value, inSegment) =>
-    !test(value, inSegment)
+  (value, inSegment, at) =>
+    !test(value, inSegment, at)
 
 /** Holds if all tests hold, or if there are no tests. */
 export function all(tests: readonly Test[]): Test {
   const [first, second] = tests
   if (!first) return () => true
   if (!second) return first
-  if (tests.length === 2) return (value, inSegment) => first(value, inSegment) && second(value, inSegment)
-  return (value, inSegment) => {
-    for (const test of tests) if (!test(value, inSegment)) return false
+  if (tests.length === 2) return (value, inSegment, at) => first(value, inSegment, at) && second(value, inSegment, at)
+  return (value, inSegment, at) => {
+    for (const test of tests) if (!test(value, inSegment, at)) return false
     return true
   }
 }
@@ -109,18 +110,42 @@ function identity(operand: unknown, path: Path): Test {
 
 type Order = (a: string | number, b: string | number) => boolean
 
-/** Makes an operator that compares as JavaScript does: two texts by their characters, anything else as numbers. */
+/**
+ * Makes an operator that compares two full date-times as instants, two other texts by their characters, and anything
+ * else as numbers. Null never meets the operator.
+ */
 const comparison = (holds: Order) =>
   simple((operand, path) => {
-    if (typeof operand === 'number') return (value) => holds(numberOf(value), operand)
-    if (typeof operand !== 'string') throw refusal(path, operand, 'a number or a string')
+    if (typeof operand === 'number') return (value) => value !== null && holds(numberOf(value), operand)
+    if (isObject(operand) && Object.keys(operand).join() === '$now') return relative(operand.$now, path, holds)
+    if (typeof operand !== 'string') throw refusal(path, operand, 'a number, a string or { "$now": "-20d" }')
     const number = numberOf(operand)
+    const instant = instantOf(operand)
     return (value) => {
-      if (typeof value === 'string') return holds(value, operand)
-      if (typeof value === 'object' && value !== null) return holds(textOf(value, operand.length), operand)
+      if (typeof value === 'string') {
+        const given = instant === null ? null : instantOf(value)
+        return given === null ? holds(value, operand) : holds(given, instant as number)
+      }
+      if (value === null) return false
+      if (typeof value === 'object') return holds(textOf(value, operand.length), operand)
       return holds(numberOf(value), number)
     }
   })
+
+/** Compares full date-times with a time relative to the decision. No other value meets the operator. */
+function relative(offset: unknown, path: Path, holds: Order): Test {
+  const milliseconds = offsetOf(offset)
+  if (milliseconds === null)
+    throw refusal(
+      [...path, '$now'],
+      offset,
+      'a distance from the time of the decision, such as "-20d" or "+12h": a number with s, m, h, d or w',
+    )
+  return (value, _inSegment, at) => {
+    const instant = typeof value === 'string' ? instantOf(value) : null
+    return instant !== null && holds(instant, at + milliseconds)
+  }
+}
 
 const version = (holds: Order) =>
   simple((operand, path) => {
@@ -130,7 +155,7 @@ const version = (holds: Order) =>
     )
       throw refusal(path, operand, 'a version, such as "1.4.0"')
     const key = versionKey(operand)
-    return (value) => holds(versionKey(value), key)
+    return (value) => value !== null && holds(versionKey(value), key)
   })
 
 const folded = (value: unknown) => (typeof value === 'string' ? value.toLowerCase() : value)
@@ -162,7 +187,7 @@ const pattern = (ignoreCase: boolean, found: boolean) =>
     if (typeof operand !== 'string') throw refusal(path, operand, 'a regular expression in a string')
     const { isIn, instructions } = compilePattern(operand, ignoreCase, path)
     compilation.addPattern(path, instructions)
-    return (value) => isIn(textOf(value, MAX_TEXT_LENGTH)) === found
+    return (value) => (value === null ? !found : isIn(textOf(value, MAX_TEXT_LENGTH)) === found)
   })
 
 /**
@@ -181,11 +206,11 @@ const everyEntry = (fold: boolean) =>
         : [compileValue(entry, { path: [...path, index], attribute: null }, context)],
     )
     const longest = Math.max(0, ...Array.from(texts, (text) => text.length))
-    return (value, inSegment) =>
+    return (value, inSegment, at) =>
       Array.isArray(value) &&
       containsAll(value, texts, (item) => toText(item, longest)) &&
       containsAll(value, numbers, numberOf) &&
-      tests.every((test) => value.some((item) => test(item ?? null, inSegment)))
+      tests.every((test) => value.some((item) => test(item ?? null, inSegment, at)))
   })
 
 /** @param convert makes an item comparable with the wanted values */
@@ -205,7 +230,7 @@ const size = simple((operand, path, context) => {
   if (!isCount && !isOperators(operand))
     throw refusal(path, operand, 'a whole number from 0, or operators such as { "$gt": 2 }')
   const test = compileValue(operand, { path, attribute: null }, context)
-  return (value, inSegment) => Array.isArray(value) && test(value.length, inSegment)
+  return (value, inSegment, at) => Array.isArray(value) && test(value.length, inSegment, at)
 })
 
 /**
@@ -216,8 +241,8 @@ const someMember = simple((operand, path, context) => {
   const test = isOperators(operand)
     ? compileValue(operand, { path, attribute: null }, context)
     : context.compileMember(operand, path, context.compilation)
-  return (value, inSegment) =>
-    Array.isArray(value) && value.some((item) => (item ?? null) !== null && test(item, inSegment))
+  return (value, inSegment, at) =>
+    Array.isArray(value) && value.some((item) => (item ?? null) !== null && test(item, inSegment, at))
 })
 
 const existence = simple((operand, path) => {

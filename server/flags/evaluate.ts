@@ -131,18 +131,20 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
-export const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
+/** The user of flags without rules, which read nothing. */
+export const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment, at: 0 }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
   // Rules compare `id` with user ids, so the attribute `id` of a call is dropped: no call can pose as a user.
   const { id: _id, ...rest } = attributes ?? {}
-  return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
+  return { userId: null, attributes: rest, segmentIds: inNoSegment, at: Date.now(), inSegments: new Map() }
 }
 
 export const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
   userId: ownerId,
   attributes: { ...attributes, id: ownerId },
   segmentIds: inNoSegment,
+  at: Date.now(),
 })
 
 export const subjectWith = (
@@ -152,6 +154,7 @@ export const subjectWith = (
   userId: ownerId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
+  at: Date.now(),
   inSegments: new Map(),
 })
 
@@ -172,7 +175,7 @@ export function evaluateEntry(
     return { answer: variant ? variant.asFlag : entry.codeDefault, exposure: found?.exposure ?? 'none' }
   }
   let exposure: Exposure = 'none'
-  const answer = evaluateFlag(entry, subject, Date.now(), (experimentId) => {
+  const answer = evaluateFlag(entry, subject, (experimentId) => {
     const found = variantIn(experimentId)
     exposure = found?.exposure ?? 'none'
     return found == null ? found : found.variantId

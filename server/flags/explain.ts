@@ -55,8 +55,9 @@ export async function explainEvaluation(
     userId: ownerId,
     attributes: { ...profile.attributes, ...input.attributes, id: ownerId },
     segmentIds: profile.segmentIds,
+    at,
   }
-  const { answer, steps, segments } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
+  const { answer, steps, segments } = explainFlag(flag, subject, (id) => variants.get(id) ?? null)
   if (answer === 'user') throw new Error('The flag asks for a user, although the call names one')
   return {
     key: input.key,
