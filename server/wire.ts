@@ -80,18 +80,21 @@ export const key = z
     'must begin with a letter or digit and hold only letters, digits, . _ and -, at most 100 in all',
   )
 /** Matches most user ids, so that few ids need the other checks. */
-const plainUserId = /^[\x20-\x7e]{1,256}$/
+const plainUserId = /^(?!\.\.?$)[\x20-\x7e]{1,256}$/
 /** Tells whether `userId` accepts a value, without zod: the hot paths check every user id. */
 export const isUserId = (value: unknown): value is string =>
   typeof value === 'string' &&
   (plainUserId.test(value) ||
-    (value.length > 0 && codePoints(value) <= 256 && printable.test(value) && wellFormed(value)))
-/** Any string of 1 to 256 characters. User ids are hashed and compared byte for byte. */
+    (value.length > 0 && !isDots(value) && codePoints(value) <= 256 && printable.test(value) && wellFormed(value)))
+/** True for the two texts that a URL takes for a place in its path, even percent-encoded. */
+const isDots = (text: string) => text === '.' || text === '..'
+/** Any string of 1 to 256 characters but `.` and `..`. User ids are hashed and compared byte for byte. */
 export const userId = z
   .string()
   .min(1, 'must not be empty')
   .refine((value) => codePoints(value) <= 256, 'must have at most 256 characters')
   .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
+  .refine((value) => !isDots(value), { error: ({ input }) => `${input} is no user id: no URL can name it` })
   .meta({ examples: ['user_12345'] })
 
 /** The type of a flag's values or of an experiment's payloads. Arrays and null are not accepted as values. */

@@ -111,6 +111,32 @@ onEachDatabase('aliases', (app) => {
   })
 
   describe('links', () => {
+    test('never join what programs send in place of an id, in any case', async () => {
+      const { api } = app()
+      const placeholders = [
+        'undefined',
+        'null',
+        'NaN',
+        'true',
+        'false',
+        '0',
+        'none',
+        'anonymous',
+        'guest',
+        '[object Object]',
+      ]
+      for (const placeholder of [...placeholders, 'Undefined', 'NULL', 'Guest', ' anonymous ', ' '])
+        for (const link of [
+          { alias_id: 'their phone', user_id: placeholder },
+          { alias_id: placeholder, user_id: 'a person' },
+        ])
+          expect(await api.call('POST', '/api/users/alias', link)).toMatchObject({
+            status: 400,
+            body: { message: expect.stringContaining('is not the id of one person') },
+          })
+      for (const id of ['00', 'guest-7', 'nobody']) await login(api, `phone of ${id}`, id)
+    })
+
     test('collapse when stored: an owner is never an alias', async () => {
       const { api } = app()
       await login(api, 'phone', 'account')
