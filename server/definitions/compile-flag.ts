@@ -16,7 +16,7 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
   const { key, version, type, enabled, default_value } = stored
   if (!enabled) {
     const fallback = answerOf(key, 'DISABLED', undefined, null)
-    return { key, version, type, fallback, rules: [], profileReads: profileReadsOf([]) }
+    return { key, version, type, fallback, beyondShares: fallback, rules: [], profileReads: profileReadsOf([]) }
   }
   const rules = stored.rules.map((rule): FlagRule => {
     const where = `flag ${key}, rule ${rule.id}`
@@ -33,6 +33,7 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
     version,
     type,
     fallback: answerOf(key, 'STATIC', default_value, null),
+    beyondShares: answerOf(key, 'SPLIT', default_value, null),
     rules,
     profileReads: profileReadsOf(rules),
   }

@@ -43,6 +43,7 @@ export function explainFlag(flag: FlagDefinition, subject: FlagSubject, variantI
   const steps: FlagStep[] = []
   const segments: ExplainedSegments = new Map()
   const explanation = (answer: FlagAnswer | 'user') => ({ answer, steps, segments: [...segments.values()] })
+  let wasSplit = false
   for (const rule of flag.rules) {
     const skipped = explainSkipped(rule, subject, segments)
     if (skipped) {
@@ -55,6 +56,7 @@ export function explainFlag(flag: FlagDefinition, subject: FlagSubject, variantI
     const serve = explainServe(flag.key, rule, subject, variantIn)
     steps.push({ rule: rule.id, outcome: answer === null ? 'passed over' : 'answered', ...targeting, ...serve })
     if (answer !== null) return explanation(answer)
+    wasSplit ||= rule.serve.kind === 'rollout'
   }
   const detail =
     flag.fallback.reason === 'DISABLED'
@@ -63,7 +65,7 @@ export function explainFlag(flag: FlagDefinition, subject: FlagSubject, variantI
         ? 'The flag has no rules: its default value applies'
         : 'No rule answered: the default value of the flag applies'
   steps.push({ rule: null, outcome: 'answered', detail })
-  return explanation(flag.fallback)
+  return explanation(wasSplit ? flag.beyondShares : flag.fallback)
 }
 
 type StepDetails = Omit<FlagStep, 'rule' | 'outcome'>

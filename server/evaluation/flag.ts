@@ -5,7 +5,8 @@ import { isInSegment, meetsCondition, type ProfileReads, type Targeted, type Tar
 export type FlagType = 'boolean' | 'string' | 'number' | 'object'
 /**
  * The reasons of an answer, by OpenFeature's names. STATIC: the default, without a matching rule. TARGETING_MATCH: a
- * rule with one value. SPLIT: a rollout or an experiment. DISABLED: the flag is switched off.
+ * rule with one value. SPLIT: a rollout or an experiment, or the default for a user beyond the shares of a rollout.
+ * DISABLED: the flag is switched off.
  */
 export type FlagReason = 'STATIC' | 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED'
 
@@ -55,6 +56,8 @@ export type FlagDefinition = {
   readonly type: FlagType
   /** The answer if no rule answers, and the only answer of a flag that is switched off. */
   readonly fallback: FlagAnswer
+  /** The answer if no rule answers and the user's position was beyond the shares of a rollout. */
+  readonly beyondShares: FlagAnswer
   /** In the order of their evaluation; empty if the flag is switched off. */
   readonly rules: readonly FlagRule[]
   readonly profileReads: ProfileReads
@@ -82,12 +85,14 @@ export function evaluateFlag(
   subject: FlagSubject,
   variantIn: VariantIn,
 ): FlagAnswer | number | 'user' {
+  let wasSplit = false
   for (const rule of flag.rules) {
     if (!isFor(rule, subject)) continue
     const answer = answerOf(flag.key, rule, subject, variantIn)
     if (answer !== null) return answer
+    wasSplit ||= rule.serve.kind === 'rollout'
   }
-  return flag.fallback
+  return wasSplit ? flag.beyondShares : flag.fallback
 }
 
 export const isInForce = ({ from, until }: FlagRule, at: number): boolean => from <= at && at < until

@@ -55,7 +55,8 @@ const givenRule = z
   .object({
     id: optional(ruleId).meta({
       description:
-        'A rollout draws by this id: send the id unchanged to keep the draws. By default the number in the list',
+        'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
+        'so that moving it changes no draw; a new rule gets a free number',
       examples: ['beta'],
     }),
     description: optional(text),
