@@ -25,12 +25,13 @@ import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { corsOptions } from './http/cors.ts'
 import { docsRoutes } from './http/docs.ts'
+import { decodeBodies } from './http/encoding.ts'
 import { createEventStreams } from './http/event-streams.ts'
 import { exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
-import { parseJson, readJson } from './http/json.ts'
+import { parseBatch, parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
@@ -44,6 +45,7 @@ import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_POLL_MS = 20
+const EVENT_BATCH = '/api/events/batch'
 /** The embedded database has one connection. Two answers about results share a pass of the fold. */
 const EMBEDDED_AT_ONCE = 2
 /** Connections of the pool that only decisions, events and totals use. */
@@ -197,7 +199,8 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   })
   handleFaults(http)
   limitIntake(http)
-  readJson(http, parseJson)
+  decodeBodies(http)
+  readJson(http, (bytes, { routeOptions }) => (routeOptions.url === EVENT_BATCH ? parseBatch(bytes) : parseJson(bytes)))
   if (config.corsOrigins.length > 0) await http.register(cors, corsOptions(config.corsOrigins))
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)

@@ -6,8 +6,14 @@ const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
 /** The limits of one user's attributes: values, nested values included, and characters of texts and keys. */
 export const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
-type Limits = { values: number; characters: number }
+/** `exact`: whole numbers beyond 2^53 are refused, because JSON readers round them. */
+type Limits = { values: number; characters: number; exact?: boolean }
 const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
+/** From here on JavaScript writes whole numbers with an exponent: nobody reads their digits as an id. */
+const EXPONENT = 1e21
+const isRounded = (value: number) =>
+  Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT
+const ROUNDED = 'must not hold whole numbers beyond 2^53, whose last digits would be lost: send them as strings'
 
 /** Matches texts without C0 control characters and DEL. PostgreSQL cannot store NUL at all. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern refuses control characters
@@ -122,6 +128,8 @@ export function jsonFault(value: unknown, limits: Limits): string | null {
         if (item.includes('\0') || !wellFormed(item)) return 'must not hold null characters or broken surrogates'
         characters += item.length
       } else if (typeof item === 'number') {
+        // The parser of bodies makes NaN of a whole number with more digits.
+        if (Number.isNaN(item) || (limits.exact && isRounded(item))) return ROUNDED
         if (!Number.isFinite(item)) return 'must hold finite numbers only'
       } else if (Array.isArray(item)) {
         for (const child of item) next.push(child)
@@ -152,8 +160,9 @@ const objectOf = (limits?: Limits) =>
     Record<string, Json>,
     Record<string, Json>
   >
-/** A JSON object, such as the properties of an event. */
 export const jsonObject = objectOf()
+/** The properties of an event. */
+export const eventProperties = objectOf({ ...NO_LIMITS, exact: true })
 /** The attributes of a user, which targeting rules read. */
 export const attributes = objectOf(ATTRIBUTE_LIMITS)
 /** A targeting rule. The service that saves a rule compiles it and refuses a bad one with the path of the fault. */
@@ -215,6 +224,19 @@ export const page = z.object({
 })
 
 export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
+
+/** Stands for an item of a batch that could not be read, so that the other items can be. Its message names the fault. */
+export class UnreadableItem {
+  readonly message: string
+
+  constructor(message: string) {
+    this.message = message
+  }
+
+  toJSON() {
+    return this.message
+  }
+}
 
 /** The type of an event that reports that the user met the variant. It exposes the user and counts for no metric. */
 export const EXPOSURE_EVENT = '$exposure'

@@ -6,7 +6,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
-import { EXPOSURE_EVENT } from '../wire.ts'
+import { EXPOSURE_EVENT, UnreadableItem } from '../wire.ts'
 import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
 import { type BatchResult, type EventOutput, type RecordBatch, type RecordEvent, recordEvent } from './schema.ts'
@@ -23,7 +23,6 @@ export type Recording = {
 /** How often an event is prepared, each time after its user was erased or joined before the event could be stored. */
 const MAX_ATTEMPTS = 5
 const AHEAD_MS = 5 * 60 * 1000
-const SKEW_MS = 2000
 /** Earlier times are rejected as mistakes, such as seconds for milliseconds or a clock at its epoch. */
 const EARLIEST = Date.UTC(2000, 0, 1)
 
@@ -152,14 +151,13 @@ function settledVariant(
 }
 
 /**
- * Computes the event's time in milliseconds since 1970, corrected by the error of the sender's clock when this exceeds
- * 2 seconds. Null means now.
+ * Computes the event's time in milliseconds since 1970. If the sender's clock at sending is known, the time is corrected
+ * by its difference from the time of receipt. Null means now.
  */
 function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
   if (!timestamp) return null
   const now = Date.now()
-  const skew = sent_at ? now - sent_at.getTime() : 0
-  const time = timestamp.getTime() + (Math.abs(skew) > SKEW_MS ? skew : 0)
+  const time = timestamp.getTime() + (sent_at ? now - sent_at.getTime() : 0)
   if (time > now + AHEAD_MS)
     throw invalid(`${timestamp.toISOString()} is more than 5 minutes ahead of the server's clock`, 'timestamp')
   if (time < EARLIEST)
@@ -241,6 +239,7 @@ export async function recordBatch(recording: Recording, actor: string, batch: Re
 }
 
 function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
+  if (given instanceof UnreadableItem) return { status: 'rejected', id: null, message: given.message }
   const parsed = recordEvent.safeParse(given)
   if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
   const issues = parsed.error.issues.map((issue) => ({ path: issue.path.map(pathStep), message: issue.message }))

@@ -4,10 +4,11 @@ import { bearerToken, createContext, type Platform } from '../context.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
-import { parseJson, readJson } from './json.ts'
+import { parseBatch, parseJson, readJson, writeBatch } from './json.ts'
 
 /** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
+const EVENT_BATCH = '/trpc/events.recordBatch'
 
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = Object.entries(
@@ -25,9 +26,14 @@ type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { in
  */
 export function trpcRoutes(app: FastifyInstance, platform: Platform) {
   // tRPC parses the text itself; this parse only refuses text that is not strict JSON.
-  readJson(app, (bytes) => {
-    parseJson(bytes)
-    return bytes.toString('utf8')
+  readJson(app, (bytes, { routeOptions }) => {
+    try {
+      parseJson(bytes)
+      return bytes.toString('utf8')
+    } catch (error) {
+      if (routeOptions.url !== EVENT_BATCH) throw error
+      return writeBatch(parseBatch(bytes))
+    }
   })
   const handle = (path?: string) => async (request: TrpcRequest, reply: FastifyReply) => {
     const { input } = request.query
