@@ -35,7 +35,7 @@ import {
   VariantUnits,
 } from '../totals/entity.ts'
 import { FoldEntry, FoldState } from '../totals/fold-entity.ts'
-import { Alias, User } from '../users/entity.ts'
+import { Alias, DrawId, User } from '../users/entity.ts'
 import { lockFolder } from './folder-lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
@@ -47,6 +47,7 @@ import { Migration0007Looks } from './migrations/0007-looks.ts'
 import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { Migration0009Values } from './migrations/0009-values.ts'
 import { Migration0010Digests } from './migrations/0010-digests.ts'
+import { Migration0013PeopleAndRules } from './migrations/0013-people-and-rules.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -65,6 +66,7 @@ const entities = [
   ApiKey,
   User,
   Alias,
+  DrawId,
   Segment,
   UserSegment,
   Layer,
@@ -113,6 +115,7 @@ const migrations = [
   Migration0008Crossovers,
   Migration0009Values,
   Migration0010Digests,
+  Migration0013PeopleAndRules,
 ]
 
 /** An open database. */

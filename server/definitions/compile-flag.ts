@@ -21,7 +21,13 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
   const rules = stored.rules.map((rule): FlagRule => {
     const where = `flag ${key}, rule ${rule.id}`
     return {
-      ...compileTargeting(rule.condition, rule.segment_ids, surroundings.segments, where, onBadRule),
+      ...compileTargeting(
+        { rules: rule.condition, edition: rule.edition ?? 1 },
+        rule.segment_ids,
+        surroundings.segments,
+        where,
+        onBadRule,
+      ),
       id: rule.id,
       from: rule.from === null ? Number.NEGATIVE_INFINITY : Date.parse(rule.from),
       until: rule.until === null ? Number.POSITIVE_INFINITY : Date.parse(rule.until),

@@ -32,17 +32,29 @@ type Attribute = { readonly name: string; readonly read: Read }
  */
 export type Location = { readonly path: Path; readonly attribute: Attribute | null }
 
+/**
+ * The edition of the language in which a rule was written. Rules keep their edition until they are changed, so that an
+ * upgrade changes no decision. Edition 1 compares null, versions, times and names with dots as GrowthBook does.
+ */
+export type Edition = 1 | 2
+export const EDITION: Edition = 2
+
 const MAX_TESTS = 1000
 /** The limit for all patterns of a rule together. It bounds the time of one evaluation. */
 const MAX_INSTRUCTIONS = 1000
 
 /** The state of one compilation: what the rule reads, its clauses, and the counts that its limits apply to. */
 export class Compilation {
+  readonly edition: Edition
   readonly reads = new Set<string>()
   readonly segmentIds = new Set<number>()
   readonly clauses: Clause[] = []
   #tests = 0
   #instructions = 0
+
+  constructor(edition: Edition) {
+    this.edition = edition
+  }
 
   /** Counts a test, and adds a clause for the test if it reads an attribute of the user. */
   add(location: Location, operator: string, expected: unknown, test: Test): Test {

@@ -65,7 +65,7 @@ export type FlagDefinition = {
 
 /** The user of an evaluation. Without an id, only the attributes of the call are known. */
 export type FlagSubject = Targeted & {
-  /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
+  /** The id that draws rollouts: the first id of this person that the platform knew. */
   readonly userId: string | null
 }
 

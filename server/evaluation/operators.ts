@@ -1,24 +1,13 @@
 import { MAX_TEXT_LENGTH, numberOf, sameJson, textOf, typeName } from './coercion.ts'
-import type { Compilation, Location, Test } from './compilation.ts'
-import { instantOf, offsetOf } from './instant.ts'
+import type { Test } from './compilation.ts'
+import { type Compile, isObject, isOperators, simple } from './operator.ts'
+import { comparison, version } from './ordering.ts'
 import { compilePattern } from './pattern.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
-import { versionKey } from './version-order.ts'
-
-/** Compiles a condition about a member of a list. condition.ts passes this function in, to avoid a circular import. */
-type CompileMember = (rules: object, path: Path, compilation: Compilation) => Test
-type Context = { readonly compilation: Compilation; readonly compileMember: CompileMember }
-type Compile = (operand: unknown, location: Location, context: Context) => Test
 
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
 /** Up to this length, comparing the items one by one is as fast as a look-up in a set. */
 const MAX_LINEAR_SEARCH = 8
-
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-/** True for an object whose keys are all operators. An empty object is a plain value. */
-const isOperators = (value: unknown): value is Record<string, unknown> =>
-  isObject(value) && Object.keys(value).length > 0 && Object.keys(value).every((key) => key.startsWith('$'))
 
 export const not =
   (test: Test): Test =>
@@ -82,15 +71,6 @@ function refuseOperators(value: unknown, path: Path): void {
   }
 }
 
-/** Makes an operator whose test depends only on its operand. */
-const simple =
-  (compile: (operand: unknown, path: Path, context: Context) => Test): ((operator: string) => [string, Compile]) =>
-  (operator) => [
-    operator,
-    (operand, location, context) =>
-      context.compilation.add(location, operator, operand, compile(operand, location.path, context)),
-  ]
-
 /** Makes an operator and its negation. */
 const pair = (
   operator: string,
@@ -107,56 +87,6 @@ function identity(operand: unknown, path: Path): Test {
     )
   return (value) => value === operand
 }
-
-type Order = (a: string | number, b: string | number) => boolean
-
-/**
- * Makes an operator that compares two full date-times as instants, two other texts by their characters, and anything
- * else as numbers. Null never meets the operator.
- */
-const comparison = (holds: Order) =>
-  simple((operand, path) => {
-    if (typeof operand === 'number') return (value) => value !== null && holds(numberOf(value), operand)
-    if (isObject(operand) && Object.keys(operand).join() === '$now') return relative(operand.$now, path, holds)
-    if (typeof operand !== 'string') throw refusal(path, operand, 'a number, a string or { "$now": "-20d" }')
-    const number = numberOf(operand)
-    const instant = instantOf(operand)
-    return (value) => {
-      if (typeof value === 'string') {
-        const given = instant === null ? null : instantOf(value)
-        return given === null ? holds(value, operand) : holds(given, instant as number)
-      }
-      if (value === null) return false
-      if (typeof value === 'object') return holds(textOf(value, operand.length), operand)
-      return holds(numberOf(value), number)
-    }
-  })
-
-/** Compares full date-times with a time relative to the decision. No other value meets the operator. */
-function relative(offset: unknown, path: Path, holds: Order): Test {
-  const milliseconds = offsetOf(offset)
-  if (milliseconds === null)
-    throw refusal(
-      [...path, '$now'],
-      offset,
-      'a distance from the time of the decision, such as "-20d" or "+12h": a number with s, m, h, d or w',
-    )
-  return (value, _inSegment, at) => {
-    const instant = typeof value === 'string' ? instantOf(value) : null
-    return instant !== null && holds(instant, at + milliseconds)
-  }
-}
-
-const version = (holds: Order) =>
-  simple((operand, path) => {
-    if (
-      typeof operand !== 'number' &&
-      (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > MAX_TEXT_LENGTH)
-    )
-      throw refusal(path, operand, 'a version, such as "1.4.0"')
-    const key = versionKey(operand)
-    return (value) => value !== null && holds(versionKey(value), key)
-  })
 
 const folded = (value: unknown) => (typeof value === 'string' ? value.toLowerCase() : value)
 
@@ -187,7 +117,8 @@ const pattern = (ignoreCase: boolean, found: boolean) =>
     if (typeof operand !== 'string') throw refusal(path, operand, 'a regular expression in a string')
     const { isIn, instructions } = compilePattern(operand, ignoreCase, path)
     compilation.addPattern(path, instructions)
-    return (value) => (value === null ? !found : isIn(textOf(value, MAX_TEXT_LENGTH)) === found)
+    return (value) =>
+      value === null && compilation.edition > 1 ? !found : isIn(textOf(value, MAX_TEXT_LENGTH)) === found
   })
 
 /**

@@ -36,3 +36,16 @@ function numberKey(digits: string): string {
   const significant = digits.replace(/^0+(?=\d)/, '')
   return String(significant.length).padStart(LENGTH_DIGITS, '0') + significant
 }
+
+/**
+ * Converts a version to a text as edition 1 of the language does: numbers of up to five digits compare as numbers, other
+ * parts as texts, and `1.0.0` comes after `1.0.0-beta`.
+ */
+export function formerVersionKey(version: unknown): string {
+  let text = typeof version === 'number' ? String(version) : version
+  if (typeof text !== 'string' || text === '' || text.length > MAX_TEXT_LENGTH) text = '0'
+  const parts = (text as string).replace(/^v/, '').replace(/\+.*$/, '').split(/[-.]/)
+  // ~ sorts after every letter and digit, so that 1.0.0 is newer than each of its pre-releases.
+  if (parts.length === 3) parts.push('~')
+  return parts.map((part) => (/^[0-9]+$/.test(part) ? part.padStart(5) : part)).join('-')
+}

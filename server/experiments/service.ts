@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { freeKey, likeKey, slugOf } from '../definitions/derived-key.ts'
 import { EvaluationKey } from '../definitions/entity.ts'
@@ -6,6 +7,7 @@ import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { Segment } from '../segments/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { experimentChanged, lockExperiment, lockExperiments, refreshed, variantsOf } from './changes.ts'
@@ -134,6 +136,8 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   await expectReferences(em, experiment, input)
   await expectSchedule(em, experiment, input)
   const targeting = changesTargeting(experiment, input)
+  if (input.condition !== undefined && !isDeepStrictEqual(input.condition, experiment.condition))
+    experiment.condition_edition = EDITION
   const auto_start = autoStartOf(experiment, input)
   setGiven(experiment, input, 'name', 'key', ...SETTING_NAMES)
   experiment.auto_start = auto_start

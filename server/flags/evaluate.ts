@@ -7,7 +7,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
 import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
 import { needsProfile } from '../evaluation/targeting.ts'
-import type { UserProfile } from '../users/profile-cache.ts'
+import type { PersonIds, UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
@@ -124,10 +124,8 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
     reads ||= !isExperiment(entry) && needsProfile(entry.profileReads, attributes)
   }
   if (!needs) return anonymous(check)
-  const ownerId = reads ? undefined : profiles.peekOwner(user_id)
-  return ownerId === undefined
-    ? subjectWith(await profiles.readWithNegatives(user_id), attributes)
-    : ownerAlone(ownerId, attributes)
+  const ids = reads ? undefined : profiles.peekIds(user_id)
+  return ids ? idsAlone(ids, attributes) : subjectWith(await profiles.readWithNegatives(user_id), attributes)
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
@@ -140,18 +138,18 @@ function anonymous({ attributes }: FlagCheck): FlagSubject {
   return { userId: null, attributes: rest, segmentIds: inNoSegment, at: Date.now(), inSegments: new Map() }
 }
 
-export const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
-  userId: ownerId,
+export const idsAlone = ({ ownerId, drawId }: PersonIds, attributes: Record<string, Json>): FlagSubject => ({
+  userId: drawId,
   attributes: { ...attributes, id: ownerId },
   segmentIds: inNoSegment,
   at: Date.now(),
 })
 
 export const subjectWith = (
-  { ownerId, attributes, segmentIds }: UserProfile,
+  { ownerId, drawId, attributes, segmentIds }: UserProfile,
   more: FlagCheck['attributes'],
 ): FlagSubject => ({
-  userId: ownerId,
+  userId: drawId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
   at: Date.now(),

@@ -33,7 +33,7 @@ export function withIds(rules: readonly PreparedRule[], stored: readonly FlagRul
   for (const [index, id] of ids.entries())
     if (id !== undefined && ids.indexOf(id) < index)
       throw invalid(`${id} is the id of another rule of this flag`, 'rules', index, 'id')
-  const left = stored.filter(({ id }) => !ids.includes(id))
+  const left = stored.filter(({ id }) => !ids.includes(id)).map(withoutEdition)
   for (const resembles of RESEMBLANCES)
     for (const [index, rule] of rules.entries()) {
       if (ids[index] !== undefined) continue
@@ -47,6 +47,9 @@ export function withIds(rules: readonly PreparedRule[], stored: readonly FlagRul
     return { ...rule, id }
   })
 }
+
+/** The caller does not send the edition of a condition. */
+const withoutEdition = ({ edition: _, ...rule }: FlagRule & { edition?: unknown }): FlagRule => rule
 
 /** @param place the number of the rule in the list, which is tried first. @param length the number of all rules */
 function freeNumber(place: number, length: number, taken: ReadonlySet<string | undefined>): string {

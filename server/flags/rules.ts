@@ -1,9 +1,12 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, lockVersions } from '../definitions/queries.ts'
 import { compileGiven, compileRule, unknownSegment } from '../definitions/rules.ts'
+import type { StoredFlagRule } from '../definitions/stored.ts'
 import type { CheckValue } from '../definitions/values.ts'
 import { DomainError, invalid } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { Experiment, Variant } from '../experiments/entity.ts'
 import { Segment } from '../segments/entity.ts'
 import { type PreparedRule, withIds } from './rule-ids.ts'
@@ -58,7 +61,11 @@ export async function prepareRules(
       ...checkServed(rule, index, checkValue),
     }
   })
-  return { rules: withIds(rules, stored), segment_ids: [...segment_ids], experiment_ids }
+  return {
+    rules: withIds(rules, stored).map((rule) => ({ ...rule, ...editionOf(rule, stored) })),
+    segment_ids: [...segment_ids],
+    experiment_ids,
+  }
 }
 
 /** Checks that the conditions of all rules together keep the limits of one condition, in size and in time. */
@@ -68,6 +75,13 @@ function expectBounded(given: readonly GivenRule[]) {
   } catch (error) {
     throw error instanceof DomainError ? invalid(`the conditions together: ${error.message}`, 'rules') : error
   }
+}
+
+/** Finds the edition of a rule's condition: that of the stored rule until the condition changes. */
+function editionOf({ id, condition }: FlagRule, stored: readonly StoredFlagRule[]): Pick<StoredFlagRule, 'edition'> {
+  const former = stored.find((rule) => rule.id === id)
+  if (!former || !isDeepStrictEqual(condition, former.condition)) return { edition: EDITION }
+  return former.edition === undefined ? {} : { edition: former.edition }
 }
 
 function expectPeriod({ from, until }: GivenRule, index: number) {

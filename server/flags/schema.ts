@@ -267,7 +267,9 @@ export const flagExplanation = z
   .object({
     key: z.string(),
     user_id: z.string(),
-    decided_as: z.string().meta({ description: 'The user id that draws; for an alias, the id of its owner' }),
+    decided_as: z
+      .string()
+      .meta({ description: 'The id that draws rollouts: the first id of this person that was known' }),
     at: timestamp,
     definition: z.object({ version: z.int(), from: timestamp }),
     value: storedJson.optional(),

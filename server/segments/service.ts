@@ -5,6 +5,7 @@ import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { User } from '../users/entity.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Segment, UserSegment } from './entity.ts'
@@ -22,6 +23,7 @@ export async function createSegment(em: EntityManager, input: CreateSegment): Pr
     description: input.description ?? null,
     rules,
     rules_segment_ids: await compileRule(em, rules, ['rules'], 'new'),
+    rules_edition: EDITION,
   })
   await em.flush()
   return segment
@@ -103,6 +105,7 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   await lockDefinitions(em, experimentIds)
   segment.rules = rules
   segment.rules_segment_ids = segmentIds
+  segment.rules_edition = EDITION
   await em.flush()
   await recordChange(em, experimentIds, true)
   await recordFlags(em, await findFlagsBehind(em, segment.id))

@@ -86,7 +86,7 @@ export const updateUser = z
   .meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
 
-/** What programs send in place of an id that they lack. All such senders would become one person. */
+/** What programs send in place of the id of a user. The devices of all such senders would become one person. */
 const PLACEHOLDERS = new Set([
   '',
   'undefined',
@@ -100,16 +100,16 @@ const PLACEHOLDERS = new Set([
   'guest',
   '[object object]',
 ])
-const joinedId = userId.refine((id) => !PLACEHOLDERS.has(id.trim().toLowerCase()), {
+const ownerId = userId.refine((id) => !PLACEHOLDERS.has(id.trim().toLowerCase()), {
   error: ({ input }) => `${JSON.stringify(input)} is not the id of one person: send the id of the user who signed in`,
 })
-const aliasId = joinedId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
+const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
 const owner = z.string().meta({ description: 'The owner, which is never an alias itself' })
 
 export const joinAlias = z
   .object({
     alias_id: aliasId,
-    user_id: joinedId.meta({
+    user_id: ownerId.meta({
       description: 'The user to whom the anonymous id belongs; if this is an alias, its owner is used',
     }),
   })

@@ -268,9 +268,13 @@ describe('an attribute with dots in its name', () => {
     expect(holds({ list: { $elemMatch: { 'a.b': 1 } } }, { list: [{ 'a.b': 1 }] })).toBe(true)
   })
 
-  test('is picked by its whole name', () => {
-    const attributes = { [role]: 'admin', 'https://example': { 'com/role': 'none' }, a: { b: 1 } }
-    expect(pickAttributes(attributes, [role, 'a.b'])).toEqual({ [role]: 'admin', a: { b: 1 } })
+  test('is picked by its whole name, and by the path that rules of the first edition read', () => {
+    const attributes = { [role]: 'admin', 'https://example': { 'com/role': 'none', x: 1 }, a: { b: 1 }, c: 2 }
+    expect(pickAttributes(attributes, [role, 'a.b'])).toEqual({
+      [role]: 'admin',
+      'https://example': { 'com/role': 'none' },
+      a: { b: 1 },
+    })
   })
 })
 
@@ -484,6 +488,8 @@ describe('GrowthBook’s SDK', () => {
       const ordered = [sorted(own) as Rules, sorted(attributes) as Attributes] as const
       const theirs = answerOfGrowthBook(...ordered)
       if (ours !== theirs) unexplained.push({ rules, attributes, ours, theirs })
+      const former = compileCondition(rules, 1).holds(attributes, inSegment, NOW)
+      if (former !== answerOfGrowthBook(...ordered, { without: 'all' })) unexplained.push({ rules, attributes, former })
       if (answerOfGrowthBook(own, attributes) !== ours) differences.order++
       if (answerOfGrowthBook(sorted(plain) as Rules, sorted(attributes) as Attributes) !== ours) differences.inherited++
       for (const left of DIFFERENCES)

@@ -242,10 +242,11 @@ onOneDatabase('a rollout', (app) => {
     expect(await valuesFor(api, other), 'another flag draws apart').not.toEqual(values)
   })
 
-  test('draws an alias by the id of its owner', async () => {
+  test('draws an alias by the id of its owner, if the owner was known before', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [rollout(50)] })
     const owners = users(30).map((user) => unused(user))
+    for (const user_id of owners) await api.record({ user_id, type: 'click' })
     const values = await Promise.all(owners.map((owner) => valueFor(api, flag, owner)))
     expect(new Set(values)).toEqual(new Set([true, false]))
     for (const owner of owners) await api.ok('POST', '/api/users/alias', { alias_id: `${owner}-phone`, user_id: owner })
