@@ -15,6 +15,7 @@ import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/orm.ts'
 import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
+import { createMembersNotice } from './definitions/members-notice.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createWatch } from './definitions/watch.ts'
 import { createMaintenance } from './events/maintenance.ts'
@@ -139,7 +140,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       streamSecret,
       concurrencyLimit,
       keyRing,
-      definitions: { watch, audited, define },
+      definitions: { watch, audited, define, membersChanged: createMembersNotice({ orm, cache, watch }) },
       users: { profiles, aliasWriter, forget },
       deciding: { watch, profiles, memory, writer, starter },
       recording: { watch, profiles, memory, recorder, starter },

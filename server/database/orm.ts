@@ -48,6 +48,7 @@ import { Migration0008Crossovers } from './migrations/0008-crossovers.ts'
 import { Migration0009Values } from './migrations/0009-values.ts'
 import { Migration0010Digests } from './migrations/0010-digests.ts'
 import { Migration0013PeopleAndRules } from './migrations/0013-people-and-rules.ts'
+import { Migration0014MemberChanges } from './migrations/0014-member-changes.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -116,6 +117,7 @@ const migrations = [
   Migration0009Values,
   Migration0010Digests,
   Migration0013PeopleAndRules,
+  Migration0014MemberChanges,
 ]
 
 /** An open database. */

@@ -97,14 +97,16 @@ export async function beginHistory(em: EntityManager) {
   )
 }
 
-export type Versions = { definitions: number; profiles: number }
+/** `members`: when members of a segment that flags read last changed, in milliseconds since 1970; 0 if never. */
+export type Versions = { definitions: number; profiles: number; members: number }
 
 /** Reads the versions that every process polls. */
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const rows = await execute(
     em,
     sql<Versions>`
-      select p.definitions_version as definitions, s.version::float8 as profiles
+      select p.definitions_version as definitions, s.version::float8 as profiles,
+        coalesce(${milliseconds('p.members_changed_at')}, 0) as members
       from platform p cross join people_state s`,
   )
   return rows[0] as Versions
