@@ -15,6 +15,7 @@ import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/orm.ts'
 import { createPoller } from './database/poller.ts'
 import { createAudited, createDefine } from './definitions/define.ts'
+import { createMembersNotice } from './definitions/members-notice.ts'
 import { beginHistory, readIdentity } from './definitions/queries.ts'
 import { createResolveNames } from './definitions/references.ts'
 import { createWatch } from './definitions/watch.ts'
@@ -27,12 +28,13 @@ import { createSchedule } from './experiments/schedule.ts'
 import { createStarter } from './experiments/starter.ts'
 import { corsOptions } from './http/cors.ts'
 import { docsRoutes } from './http/docs.ts'
+import { decodeBodies } from './http/encoding.ts'
 import { createEventStreams } from './http/event-streams.ts'
 import { EXPORT_INPUTS, exportRoutes } from './http/exports.ts'
 import { answerMalformed, handleFaults, sendFault } from './http/faults.ts'
 import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
-import { parseJson, readJson } from './http/json.ts'
+import { parseBatch, parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { announcePreference } from './http/preferences.ts'
 import { inputsWithNames } from './http/procedures.ts'
@@ -48,6 +50,7 @@ import { createProfileCache } from './users/profile-cache.ts'
 
 const BODY_BYTES = 1024 * 1024
 const DRAIN_POLL_MS = 20
+const EVENT_BATCH = '/api/events/batch'
 /** The embedded database has one connection. Two answers about results share a pass of the fold. */
 const EMBEDDED_AT_ONCE = 2
 /** Connections of the pool that only decisions, events and totals use. */
@@ -143,7 +146,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
       streamSecret,
       concurrencyLimit,
       keyRing,
-      definitions: { watch, audited, define },
+      definitions: { watch, audited, define, membersChanged: createMembersNotice({ orm, cache, watch }) },
       resolveNames: createResolveNames({ orm, watch, inputs: inputsWithNames(EXPORT_INPUTS) }),
       users: { profiles, aliasWriter, forget },
       deciding: { watch, profiles, memory, writer, starter },
@@ -205,7 +208,8 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   handleFaults(http)
   limitIntake(http)
   announcePreference(http)
-  readJson(http, parseJson)
+  decodeBodies(http)
+  readJson(http, (bytes, { routeOptions }) => (routeOptions.url === EVENT_BATCH ? parseBatch(bytes) : parseJson(bytes)))
   if (config.corsOrigins.length > 0) await http.register(cors, corsOptions(config.corsOrigins))
   healthRoutes(http, platform, () => ready)
   await docsRoutes(http)

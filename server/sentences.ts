@@ -82,6 +82,8 @@ const MAX_SHOWN = 60
 /** Shows a given value in a sentence. */
 function shown(value: unknown): string {
   if (Array.isArray(value)) return 'a list'
+  // The parser of bodies makes NaN of a whole number that it would have to round, and Infinity of 1e999.
+  if (typeof value === 'number' && !Number.isFinite(value)) return 'a number that is too large'
   if (typeof value === 'object' && value !== null) return 'an object'
   const text = JSON.stringify(value) ?? String(value)
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text

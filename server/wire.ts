@@ -7,8 +7,14 @@ const MAX_INT = 2_147_483_647
 const MAX_DEPTH = 20
 /** The limits of one user's attributes: values, nested values included, and characters of texts and keys. */
 export const ATTRIBUTE_LIMITS: Limits = { values: 2000, characters: 16_384 }
-type Limits = { values: number; characters: number }
+/** `exact`: whole numbers beyond 2^53 are refused, because JSON readers round them. */
+type Limits = { values: number; characters: number; exact?: boolean }
 const NO_LIMITS: Limits = { values: Number.POSITIVE_INFINITY, characters: Number.POSITIVE_INFINITY }
+/** From here on JavaScript writes whole numbers with an exponent: nobody reads their digits as an id. */
+const EXPONENT = 1e21
+const isRounded = (value: number) =>
+  Number.isInteger(value) && !Number.isSafeInteger(value) && Math.abs(value) < EXPONENT
+const ROUNDED = 'must not hold whole numbers beyond 2^53, whose last digits would be lost: send them as strings'
 
 /** Matches texts without C0 control characters and DEL. PostgreSQL cannot store NUL at all. */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern refuses control characters
@@ -131,18 +137,21 @@ export const segmentRef = reference('segment', 'a')
 export const metricRef = reference('metric', 'a')
 export const layerRef = reference('layer', 'a')
 /** Matches most user ids, so that few ids need the other checks. */
-const plainUserId = /^[\x20-\x7e]{1,256}$/
+const plainUserId = /^(?!\.\.?$)[\x20-\x7e]{1,256}$/
 /** Tells whether `userId` accepts a value, without zod: the hot paths check every user id. */
 export const isUserId = (value: unknown): value is string =>
   typeof value === 'string' &&
   (plainUserId.test(value) ||
-    (value.length > 0 && codePoints(value) <= 256 && printable.test(value) && wellFormed(value)))
-/** Any string of 1 to 256 characters. User ids are hashed and compared byte for byte. */
+    (value.length > 0 && !isDots(value) && codePoints(value) <= 256 && printable.test(value) && wellFormed(value)))
+/** True for the two texts that a URL takes for a place in its path, even percent-encoded. */
+const isDots = (text: string) => text === '.' || text === '..'
+/** Any string of 1 to 256 characters but `.` and `..`. User ids are hashed and compared byte for byte. */
 export const userId = z
   .string()
   .min(1, 'must not be empty')
   .refine((value) => codePoints(value) <= 256, 'must have at most 256 characters')
   .refine((value) => printable.test(value) && wellFormed(value), 'must not hold control characters')
+  .refine((value) => !isDots(value), { error: ({ input }) => `${input} is no user id: no URL can name it` })
   .meta({ examples: ['user_12345'] })
 
 /** The type of a flag's values or of an experiment's payloads. Arrays and null are not accepted as values. */
@@ -170,6 +179,8 @@ export function jsonFault(value: unknown, limits: Limits): string | null {
         if (item.includes('\0') || !wellFormed(item)) return 'must not hold null characters or broken surrogates'
         characters += item.length
       } else if (typeof item === 'number') {
+        // The parser of bodies makes NaN of a whole number with more digits.
+        if (Number.isNaN(item) || (limits.exact && isRounded(item))) return ROUNDED
         if (!Number.isFinite(item)) return 'must hold finite numbers only'
       } else if (Array.isArray(item)) {
         for (const child of item) next.push(child)
@@ -200,8 +211,9 @@ const objectOf = (limits?: Limits) =>
     Record<string, Json>,
     Record<string, Json>
   >
-/** A JSON object, such as the properties of an event. */
 export const jsonObject = objectOf()
+/** The properties of an event. */
+export const eventProperties = objectOf({ ...NO_LIMITS, exact: true })
 /** The attributes of a user, which targeting rules read. */
 export const attributes = objectOf(ATTRIBUTE_LIMITS)
 /** A targeting rule. The service that saves a rule compiles it and refuses a bad one with the path of the fault. */
@@ -276,6 +288,19 @@ export const namedPage = z.strictObject({
 export type NamedPage = z.output<typeof namedPage>
 
 export const message = z.object({ message: z.string() }).meta({ id: 'Message' })
+
+/** Stands for an item of a batch that could not be read, so that the other items can be. Its message names the fault. */
+export class UnreadableItem {
+  readonly message: string
+
+  constructor(message: string) {
+    this.message = message
+  }
+
+  toJSON() {
+    return this.message
+  }
+}
 
 /** The type of an event that reports that the user met the variant. It exposes the user and counts for no metric. */
 export const EXPOSURE_EVENT = '$exposure'

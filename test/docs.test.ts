@@ -95,7 +95,7 @@ test('every block of a document has a language that a test runs, or is plain tex
 
 test('every condition of docs/conditions.md compiles', () => {
   const conditions = codeOf(readDocument('docs/conditions.md'), 'json')
-  expect(conditions).toHaveLength(3)
+  expect(conditions).toHaveLength(4)
   for (const text of conditions) expect(() => compileCondition(JSON.parse(text))).not.toThrow()
 })
 

@@ -81,13 +81,14 @@ const isPresumablyNew = ({ profiles, memory }: Deciding, { user_id, attributes, 
   !preview &&
   memory.peek(user_id) === undefined &&
   profiles.peek(user_id) === undefined &&
-  (profiles.peekOwner(user_id) ?? user_id) === user_id &&
+  (profiles.peekIds(user_id)?.ownerId ?? user_id) === user_id &&
   !profiles.isKnown(user_id)
 
 /** Makes the profile of a user under whose id nothing is stored. */
 const newProfile = (userId: string): UserProfile => ({
   known: false,
   ownerId: userId,
+  drawId: userId,
   attributes: { id: userId },
   segmentIds: new Set(),
 })

@@ -46,6 +46,7 @@ export async function explainDecision(
     askedId: input.user_id,
     attributes: { ...profile.attributes, ...input.attributes, id: userId },
     segmentIds: profile.segmentIds,
+    at,
     // An alias gets its own assignment first. A draw uses the assignments of the owner.
     runs: variantsOf(storedByRun(rows, userId)),
   }
@@ -111,6 +112,7 @@ async function explainAssignment(em: EntityManager, stored: ExplainedAssignment)
     askedId: userId,
     attributes: assignment.attributes ?? {},
     segmentIds: new Set(assignment.segment_ids ?? []),
+    at,
     runs: variantsOf(storedByRun(rows, userId)),
   })
   return {

@@ -117,12 +117,12 @@ function recallSubject(
   const profile = profiles.peek(check.user_id)
   if (profile) return subjectOf(profile, check, runs)
   if (!check.attributes || needsProfile(profileReads, check.attributes)) return undefined
-  const ownerId = profiles.peekOwner(check.user_id)
-  return ownerId === undefined ? undefined : subjectOf({ ...UNREAD, ownerId }, check, runs)
+  const ids = profiles.peekIds(check.user_id)
+  return ids && subjectOf({ ...UNREAD, ...ids }, check, runs)
 }
 
 /** A profile of which only the owner is read. */
-const UNREAD: Omit<UserProfile, 'ownerId'> = { known: true, attributes: {}, segmentIds: new Set() }
+const UNREAD: Omit<UserProfile, 'ownerId' | 'drawId'> = { known: true, attributes: {}, segmentIds: new Set() }
 
 /**
  * Answers a check from memory.

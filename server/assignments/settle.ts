@@ -46,6 +46,7 @@ export const subjectOf = (profile: UserProfile, check: UserCheck, runs: Remember
     ? { ...profile.attributes, ...check.attributes, id: profile.ownerId }
     : profile.attributes,
   segmentIds: profile.segmentIds,
+  at: Date.now(),
   runs,
 })
 

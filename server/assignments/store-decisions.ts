@@ -103,6 +103,7 @@ async function tryToStore(em: EntityManager, decisions: readonly NewAssignment[]
           and not (i.presumes_new and (
             exists (select 1 from users u where u.id = i.user_id offset 0)
             or exists (select 1 from aliases l where l.alias_id = i.user_id offset 0)
+            or exists (select 1 from draw_ids d where d.user_id = i.user_id offset 0)
             or exists (select 1 from user_segments s where s.user_id = i.user_id offset 0)
             or exists (select 1 from assignments a where a.user_id = i.user_id offset 0))) as holds
         from ${decided} left join locked on locked.id = i.experiment_id and locked.version = i.definition_version),

@@ -2,11 +2,15 @@ import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 
-/** Processes of an earlier version read these messages too. 'person' is one user's profile, 'people' are many. */
+/**
+ * Processes of an earlier version read these messages too. 'person' is one user's profile, 'people' are many; 'members'
+ * are those of a segment that flags read.
+ */
 const message = z.discriminatedUnion('kind', [
   z.object({ kind: z.literal('definitions'), version: z.number() }),
   z.object({ kind: z.literal('person'), user_id: z.string(), profiles_version: z.number().nullable() }),
   z.object({ kind: z.literal('people') }),
+  z.object({ kind: z.literal('members') }),
   z.object({ kind: z.literal('key') }),
 ])
 

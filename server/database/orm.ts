@@ -43,7 +43,7 @@ import {
   VariantUnits,
 } from '../totals/entity.ts'
 import { FoldEntry, FoldState } from '../totals/fold-entity.ts'
-import { Alias, User } from '../users/entity.ts'
+import { Alias, DrawId, User } from '../users/entity.ts'
 import { lockFolder } from './folder-lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
@@ -57,6 +57,8 @@ import { Migration0009Values } from './migrations/0009-values.ts'
 import { Migration0010Digests } from './migrations/0010-digests.ts'
 import { Migration0011Deletion } from './migrations/0011-deletion.ts'
 import { Migration0012Names } from './migrations/0012-names.ts'
+import { Migration0013PeopleAndRules } from './migrations/0013-people-and-rules.ts'
+import { Migration0014MemberChanges } from './migrations/0014-member-changes.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -75,6 +77,7 @@ const entities = [
   ApiKey,
   User,
   Alias,
+  DrawId,
   Segment,
   UserSegment,
   Layer,
@@ -126,6 +129,8 @@ const migrations = [
   Migration0010Digests,
   Migration0011Deletion,
   Migration0012Names,
+  Migration0013PeopleAndRules,
+  Migration0014MemberChanges,
 ]
 
 /** An open database. */

@@ -16,12 +16,18 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
   const { key, version, type, enabled, default_value } = stored
   if (!enabled) {
     const fallback = answerOf(key, 'DISABLED', undefined, null)
-    return { key, version, type, fallback, rules: [], profileReads: profileReadsOf([]) }
+    return { key, version, type, fallback, beyondShares: fallback, rules: [], profileReads: profileReadsOf([]) }
   }
   const rules = stored.rules.map((rule): FlagRule => {
     const where = `flag ${key}, rule ${rule.id}`
     return {
-      ...compileTargeting(rule.condition, rule.segment_ids, surroundings.segments, where, onBadRule),
+      ...compileTargeting(
+        { rules: rule.condition, edition: rule.edition ?? 1 },
+        rule.segment_ids,
+        surroundings.segments,
+        where,
+        onBadRule,
+      ),
       id: rule.id,
       from: rule.from === null ? Number.NEGATIVE_INFINITY : Date.parse(rule.from),
       until: rule.until === null ? Number.POSITIVE_INFINITY : Date.parse(rule.until),
@@ -33,6 +39,7 @@ export function compileFlag(stored: StoredFlag, surroundings: Surroundings, onBa
     version,
     type,
     fallback: answerOf(key, 'STATIC', default_value, null),
+    beyondShares: answerOf(key, 'SPLIT', default_value, null),
     rules,
     profileReads: profileReadsOf(rules),
   }

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import { type Condition, compileCondition, type Rules } from '../evaluation/condition.ts'
+import { type Condition, compileCondition, type Edition, type Rules } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, VariantDefinition } from '../evaluation/definition.ts'
 import { profileReadsOf, type Targeting } from '../evaluation/targeting.ts'
 import type { StoredExperiment, StoredSegment } from './stored.ts'
@@ -22,13 +22,13 @@ const compiled = new LRUCache<string, Condition>({
 })
 
 /** Compiles a stored rule; null matches nobody. */
-function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule): Condition {
+function compileStored(rules: Rules | null, edition: Edition, where: string, onBadRule: OnBadRule): Condition {
   if (rules === null) return NOBODY
-  const text = JSON.stringify(rules)
+  const text = `${edition}${JSON.stringify(rules)}`
   const known = compiled.get(text)
   if (known) return known
   try {
-    const condition = compileCondition(rules)
+    const condition = compileCondition(rules, edition)
     compiled.set(text, condition)
     return condition
   } catch (error) {
@@ -40,7 +40,8 @@ function compileStored(rules: Rules | null, where: string, onBadRule: OnBadRule)
 /** Compiles the rules of segments. Rules that name a missing or broken segment, at any depth, are broken too. */
 export function compileSegments(segments: readonly StoredSegment[], onBadRule: OnBadRule): Map<number, Condition> {
   const compiledSegments = new Map<number, Condition>()
-  for (const { id, rules } of segments) compiledSegments.set(id, compileStored(rules, `segment ${id}`, onBadRule))
+  for (const { id, rules, rules_edition = 1 } of segments)
+    compiledSegments.set(id, compileStored(rules, rules_edition, `segment ${id}`, onBadRule))
   for (let found = true; found; ) {
     found = false
     for (const [id, condition] of compiledSegments) {
@@ -88,7 +89,9 @@ export function compileExperiment(
   onBadRule: OnBadRule,
 ): ExperimentDefinition {
   const where = `experiment ${stored.id}`
-  const targeting = compileTargeting(stored.condition, stored.segment_ids, surroundings.segments, where, onBadRule)
+  const { condition_edition = 1, segment_ids } = stored
+  const written = { rules: stored.condition, edition: condition_edition }
+  const targeting = compileTargeting(written, segment_ids, surroundings.segments, where, onBadRule)
   const { condition, segments, groups } = targeting
   const all = [condition, ...segments.map((segment) => segment.condition), ...groups.values()]
   const { holdout } = surroundings
@@ -137,14 +140,14 @@ export function compileExperiment(
  * @param where names the owner of the condition for `onBadRule`, such as `experiment 3`
  */
 export function compileTargeting(
-  rules: Rules | null,
+  { rules, edition }: { rules: Rules | null; edition: Edition },
   segmentIds: readonly number[],
   known: ReadonlyMap<number, Condition>,
   where: string,
   onBadRule: OnBadRule,
 ): Targeting {
   const condition =
-    rules === null ? EVERYBODY : soundOr(compileStored(rules, where, onBadRule), known, where, onBadRule)
+    rules === null ? EVERYBODY : soundOr(compileStored(rules, edition, where, onBadRule), known, where, onBadRule)
   const segments = segmentIds.map((id) => ({ id, condition: known.get(id) ?? NOBODY }))
   return { condition, segments, groups: reachable([condition, ...segments.map((segment) => segment.condition)], known) }
 }

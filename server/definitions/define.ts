@@ -1,6 +1,7 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Cache } from '../cache/cache.ts'
 import { retried } from '../database/retry.ts'
+import type { MembersNotice } from './members-notice.ts'
 import { raiseDefinitions } from './queries.ts'
 import type { Watch } from './watch.ts'
 
@@ -18,7 +19,12 @@ export type Audited = <T>(actor: string, work: (em: EntityManager) => Promise<T>
 export type Define = Audited
 
 /** The access of services to definitions, and to other transactions that the audit log records. */
-export type Definitions = { readonly watch: Watch; readonly audited: Audited; readonly define: Define }
+export type Definitions = {
+  readonly watch: Watch
+  readonly audited: Audited
+  readonly define: Define
+  readonly membersChanged: MembersNotice
+}
 
 export function createAudited(orm: MikroORM): Audited {
   return (actor, work) =>

@@ -10,6 +10,8 @@ export const PlatformState = defineEntity({
     time_zone: p.text(),
     definitions_version: p.integer().default(1),
     definitions_changed_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
+    /** When hand-made members of a segment that flags read last changed. */
+    members_changed_at: p.datetime().columnType('timestamptz').nullable(),
     /** The secret that signs the links to streams of changes. */
     stream_secret: p.text().defaultRaw('((gen_random_uuid())::text || (gen_random_uuid())::text)').hidden(),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),

@@ -39,7 +39,8 @@ export async function recordFlags(em: EntityManager, keys: readonly string[]) {
             select unnest(f.segment_ids)
             union
             select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
-          select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules) order by s.id)
+          select jsonb_agg(jsonb_build_object(
+            'id', s.id, 'name', s.name, 'rules', s.rules, 'rules_edition', s.rules_edition) order by s.id)
           from segments s where s.id in (select read.id from read)), '[]'),
         ${segmentsBefore(sql`f.key`, sql`f.version`)})
       from flags f where f.key in (select ${list(keys)})`,

@@ -10,6 +10,7 @@ const milliseconds = (column: string) => sql.raw(`(extract(epoch from ${column})
 /** SQL: the columns of `StoredExperiment`, of an experiment `e`. */
 const experimentColumns = sql`
   e.id, e.key, e.version, e.kind, e.mode, e.status, e.auto_start, e.exposure, e.traffic_percent, e.condition,
+  e.condition_edition,
   e.on_ineligible, e.prerequisites, e.holdout_id, e.layer_id, e.layer_ranges, e.payload_type, e.shipped_variant_id,
   to_json(e.dimensions) as dimensions,
   ${milliseconds('e.scheduled_start_at')} as scheduled_start_at,
@@ -34,7 +35,8 @@ export async function loadDefinitions(em: EntityManager): Promise<Definitions> {
         'version', (select p.definitions_version from platform p),
         'changed_at', (select ${milliseconds('p.definitions_changed_at')} from platform p),
         'flags', (select coalesce(json_agg(flag), '[]') from (select ${flagColumns} from flags f order by f.key) flag),
-        'segments', (select coalesce(json_agg(json_build_object('id', s.id, 'name', s.name, 'rules', s.rules)), '[]')
+        'segments', (select coalesce(json_agg(json_build_object(
+            'id', s.id, 'name', s.name, 'rules', s.rules, 'rules_edition', s.rules_edition)), '[]')
           from segments s),
         'overrides', (select coalesce(json_agg(forced), '[]') from (
           select o.experiment_id, o.user_id, o.variant_id from overrides o where o.removed_at is null
@@ -73,7 +75,8 @@ export async function appendHistory(em: EntityManager, experimentIds: readonly n
             where e.id = definition.id
             union
             select unnest(s.rules_segment_ids) from read join segments s on s.id = read.id)
-          select jsonb_agg(jsonb_build_object('id', s.id, 'name', s.name, 'rules', s.rules))
+          select jsonb_agg(jsonb_build_object(
+            'id', s.id, 'name', s.name, 'rules', s.rules, 'rules_edition', s.rules_edition))
           from segments s where s.id in (select read.id from read)), '[]'))
       from (select ${experimentColumns} from experiments e where e.id in (${sql.join(experimentIds)})) definition
       on conflict (experiment_id, version) do nothing`,
@@ -94,14 +97,16 @@ export async function beginHistory(em: EntityManager) {
   )
 }
 
-export type Versions = { definitions: number; profiles: number }
+/** `members`: when members of a segment that flags read last changed, in milliseconds since 1970; 0 if never. */
+export type Versions = { definitions: number; profiles: number; members: number }
 
 /** Reads the versions that every process polls. */
 export async function readVersions(em: EntityManager): Promise<Versions> {
   const rows = await execute(
     em,
     sql<Versions>`
-      select p.definitions_version as definitions, s.version::float8 as profiles
+      select p.definitions_version as definitions, s.version::float8 as profiles,
+        coalesce(${milliseconds('p.members_changed_at')}, 0) as members
       from platform p cross join people_state s`,
   )
   return rows[0] as Versions

@@ -1,4 +1,4 @@
-import type { Rules } from '../evaluation/condition.ts'
+import type { Edition, Rules } from '../evaluation/condition.ts'
 import type { FlagType } from '../evaluation/flag.ts'
 import type { Range } from '../evaluation/layer.ts'
 
@@ -14,6 +14,8 @@ export type StoredExperiment = {
   exposure: 'on_check' | 'on_report'
   traffic_percent: number
   condition: Rules | null
+  /** The edition in which the condition was written; 1 where the history lacks this field. */
+  condition_edition?: Edition
   on_ineligible: 'keep' | 'leave_out'
   prerequisites: { experiment_id: number; variant_ids: number[] }[]
   holdout_id: number | null
@@ -42,7 +44,7 @@ export type StoredExperiment = {
   segment_ids: number[]
 }
 /** A segment as stored. */
-export type StoredSegment = { id: number; name: string; rules: Rules | null }
+export type StoredSegment = { id: number; name: string; rules: Rules | null; rules_edition?: Edition }
 
 /** All definitions of one version, as stored. */
 export type Definitions = {
@@ -60,6 +62,8 @@ export type Definitions = {
 export type StoredFlagRule = {
   id: string
   condition: Rules | null
+  /** The edition in which the condition was written; 1 in rules of former versions. */
+  edition?: Edition
   segment_ids: number[]
   from: string | null
   until: string | null

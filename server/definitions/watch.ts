@@ -33,6 +33,10 @@ export type Watch = {
   changedAt: (userId: string) => number
   /** Records that this user was erased or joined, without waiting for the next poll. */
   noteChange: (userId: string, version: number) => void
+  /** When members of a segment that flags read last changed, in milliseconds since 1970; 0 if never. */
+  membersChangedAt: () => number
+  /** Calls the listener when this process learns that members of a segment that flags read changed. */
+  onMembersChange: (listener: () => void) => void
   /** Calls the listener when this process has a newer snapshot. */
   onChange: (listener: (snapshot: Snapshot) => void) => void
   /** Calls the listener when a poll finds erasures of which no message has arrived. */
@@ -46,7 +50,9 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
   const changed: ((snapshot: Snapshot) => void)[] = []
+  const membersListeners: (() => void)[] = []
   let profiles = 0
+  let members: number | undefined
   let snapshot: Snapshot | undefined
   let current: Promise<Snapshot> | undefined
 
@@ -64,6 +70,11 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
       }
       if (hasMissedErasure) for (const listener of missed) listener()
       profiles = versions.profiles
+    }
+    if (versions.members !== members) {
+      const isChange = members !== undefined
+      members = versions.members
+      if (isChange) for (const listener of membersListeners) listener()
     }
     if (snapshot && versions.definitions <= snapshot.version) return snapshot
     const definitions = await cache.read(keys.snapshot(versions.definitions), { ttlSeconds: SNAPSHOT_SECONDS }, () =>
@@ -101,6 +112,7 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
   const complaint = 'Definitions could not be read; trying again'
   const poll = inBackground({ pauseMs: POLL_MS, log, complaint }, refresh)
   cache.subscribe((message) => {
+    if (message.kind === 'members') poll.runSoon()
     if (message.kind === 'definitions' && message.version > (snapshot?.version ?? 0)) poll.runSoon()
   }, poll.runSoon)
 
@@ -113,6 +125,8 @@ export async function createWatch(options: { orm: MikroORM; cache: Cache; log: L
     changedAt,
     seenVersion: (userId) => Math.max(profiles, changedAt(userId)),
     noteChange: (userId, version) => void changes.set(userDigest(userId), version),
+    membersChangedAt: () => members ?? 0,
+    onMembersChange: (listener) => void membersListeners.push(listener),
     onChange: (listener) => void changed.push(listener),
     onMissedErasure: (listener) => void missed.push(listener),
     close: poll.close,

@@ -4,24 +4,26 @@ export type Attributes = Readonly<Record<string, unknown>>
 export type Read = (root: unknown) => unknown
 
 /**
- * Makes a function that reads the value at a dotted path, through objects and lists; null if the path leads nowhere.
+ * Makes a function that reads the value at a dotted path, through objects and lists; null if the path leads nowhere. An
+ * attribute whose whole name is the path, such as `https://example.com/role`, goes before the path if `byName` is true.
  * Only own properties count: `constructor` is missing unless the user has an attribute of that name.
  */
-export function reader(path: string): Read {
+export function reader(path: string, byName: boolean): Read {
   const parts = path.split('.')
   const [name = ''] = parts
   if (parts.length === 1) return (root) => ownValue(root, name)
   return (root) => {
+    if (byName && hasOwn(root, path)) return ownValue(root, path)
     let value = root
     for (let index = 0; index < parts.length && value !== null; index++) value = ownValue(value, parts[index] as string)
     return value
   }
 }
 
-function ownValue(holder: unknown, name: string): unknown {
-  if (typeof holder !== 'object' || holder === null || !Object.hasOwn(holder, name)) return null
-  return (holder as Attributes)[name] ?? null
-}
+const hasOwn = (holder: unknown, name: string): holder is Attributes =>
+  typeof holder === 'object' && holder !== null && Object.hasOwn(holder, name)
+
+const ownValue = (holder: unknown, name: string): unknown => (hasOwn(holder, name) ? (holder[name] ?? null) : null)
 
 /**
  * Picks the values at these paths, as a nested object. The platform stores this object with a decision, to explain the
@@ -32,8 +34,10 @@ export function pickAttributes(attributes: Attributes, paths: readonly string[])
   const picked: Record<string, unknown> = {}
   for (const path of paths) {
     const parts = path.split('.')
-    if (parts.includes('__proto__') || reader(path)(attributes) === null) continue
-    copyPath(attributes, parts, picked)
+    if (parts.includes('__proto__')) continue
+    // Rules of both editions may have read the value.
+    if (parts.length > 1 && hasOwn(attributes, path)) picked[path] = attributes[path]
+    if (reader(path, false)(attributes) !== null) copyPath(attributes, parts, picked)
   }
   return picked
 }

@@ -3,8 +3,11 @@ import { type Path, RuleError } from './rule-error.ts'
 
 /** True if the user is in the segment with this id. */
 export type InSegment = (segmentId: number) => boolean
-/** A compiled part of a rule: a predicate on one value. The value of a whole rule is the object of all attributes. */
-export type Test = (value: unknown, inSegment: InSegment) => boolean
+/**
+ * A compiled part of a rule: a predicate on one value. The value of a whole rule is the object of all attributes.
+ * @param at the time of the decision, in milliseconds since 1970
+ */
+export type Test = (value: unknown, inSegment: InSegment, at: number) => boolean
 
 /** One test of one attribute inside a rule, for explanations. */
 export type Clause = {
@@ -18,7 +21,7 @@ export type Clause = {
   /** Reads the value that the test compares; null if the attribute is missing. */
   readonly actual: (attributes: Attributes) => unknown
   /** Runs the test alone: a `$not` or `$nor` around the test shows in its path only. */
-  readonly holds: (attributes: Attributes, inSegment: InSegment) => boolean
+  readonly holds: (attributes: Attributes, inSegment: InSegment, at: number) => boolean
 }
 
 /** The attribute of the user that a test reads. */
@@ -29,17 +32,29 @@ type Attribute = { readonly name: string; readonly read: Read }
  */
 export type Location = { readonly path: Path; readonly attribute: Attribute | null }
 
+/**
+ * The edition of the language in which a rule was written. Rules keep their edition until they are changed, so that an
+ * upgrade changes no decision. Edition 1 compares null, versions, times and names with dots as GrowthBook does.
+ */
+export type Edition = 1 | 2
+export const EDITION: Edition = 2
+
 const MAX_TESTS = 1000
 /** The limit for all patterns of a rule together. It bounds the time of one evaluation. */
 const MAX_INSTRUCTIONS = 1000
 
 /** The state of one compilation: what the rule reads, its clauses, and the counts that its limits apply to. */
 export class Compilation {
+  readonly edition: Edition
   readonly reads = new Set<string>()
   readonly segmentIds = new Set<number>()
   readonly clauses: Clause[] = []
   #tests = 0
   #instructions = 0
+
+  constructor(edition: Edition) {
+    this.edition = edition
+  }
 
   /** Counts a test, and adds a clause for the test if it reads an attribute of the user. */
   add(location: Location, operator: string, expected: unknown, test: Test): Test {
@@ -47,7 +62,7 @@ export class Compilation {
     if (location.attribute) {
       const { name, read } = location.attribute
       this.reads.add(name)
-      const holds = (attributes: Attributes, inSegment: InSegment) => test(read(attributes), inSegment)
+      const holds = (attributes: Attributes, inSegment: InSegment, at: number) => test(read(attributes), inSegment, at)
       this.clauses.push({ path: location.path, attribute: name, operator, expected, actual: read, holds })
     }
     return test

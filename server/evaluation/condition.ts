@@ -1,11 +1,12 @@
 import { type Attributes, reader } from './attributes.ts'
-import { type Clause, Compilation, type InSegment, type Test } from './compilation.ts'
-import { all, compileValue, isObject, not } from './operators.ts'
+import { type Clause, Compilation, EDITION, type Edition, type InSegment, type Test } from './compilation.ts'
+import { isObject } from './operator.ts'
+import { all, compileValue, not } from './operators.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
 
 export { type Attributes, pickAttributes } from './attributes.ts'
-export type { Clause, InSegment } from './compilation.ts'
+export { type Clause, EDITION, type Edition, type InSegment } from './compilation.ts'
 export { RuleError } from './rule-error.ts'
 
 /** A rule as a caller writes it: all its keys must hold. docs/conditions.md describes the language. */
@@ -13,7 +14,8 @@ export type Rules = Record<string, unknown>
 
 /** A compiled rule and the list of what it reads. Rules are compiled once, when the snapshot loads. */
 export type Condition = {
-  readonly holds: (attributes: Attributes, inSegment: InSegment) => boolean
+  /** @param at the time of the decision, in milliseconds since 1970 */
+  readonly holds: (attributes: Attributes, inSegment: InSegment, at: number) => boolean
   /** Dotted paths of the attributes that the rule reads, distinct. */
   readonly reads: readonly string[]
   /** The segments that `$inGroup` and `$notInGroup` name, distinct. */
@@ -26,12 +28,13 @@ const NOBODY: Condition = { holds: () => false, reads: [], segmentIds: [], claus
 
 /**
  * Compiles a rule: `null` selects nobody, `{}` everybody.
+ * @param edition the edition of the language in which the rule was written
  * @throws RuleError if the rule can only be a mistake or exceeds a limit
  */
-export function compileCondition(rules: Rules | null): Condition {
+export function compileCondition(rules: Rules | null, edition: Edition = EDITION): Condition {
   if (rules === null) return NOBODY
   checkLimits(rules)
-  const compilation = new Compilation()
+  const compilation = new Compilation(edition)
   const holds = compileGroup(rules, [], compilation, false)
   const { reads, segmentIds, clauses } = compilation
   return { holds, reads: [...reads], segmentIds: [...segmentIds], clauses }
@@ -67,8 +70,8 @@ function compileList(operand: unknown, path: Path, inner: (part: unknown, at: Pa
 /** Holds if at least one test holds, or if there are no tests. */
 function any(tests: readonly Test[]): Test {
   if (tests.length === 0) return () => true
-  return (value, inSegment) => {
-    for (const test of tests) if (test(value, inSegment)) return true
+  return (value, inSegment, at) => {
+    for (const test of tests) if (test(value, inSegment, at)) return true
     return false
   }
 }
@@ -90,9 +93,9 @@ function compileAttribute(
       path,
       `${shown(name)} is not the name of an attribute: names are joined by single dots, and __proto__ is not allowed`,
     )
-  const read = reader(name)
+  const read = reader(name, compilation.edition > 1)
   const location = { path, attribute: ofMember ? null : { name, read } }
   const compileMember = (rules: object, at: Path) => compileGroup(rules, at, compilation, true)
   const test = compileValue(expected, location, { compilation, compileMember })
-  return (attributes, inSegment) => test(read(attributes), inSegment)
+  return (attributes, inSegment, at) => test(read(attributes), inSegment, at)
 }

@@ -36,21 +36,16 @@ type FlagExplanation = {
 /**
  * Explains the evaluation of a flag, rule by rule. The functions that evaluate flags make this answer too, so the
  * explanation cannot disagree with an evaluation.
- * @param at milliseconds since 1970
  * @param variantIn must have a decision for every experiment that the flag names
  * @throws Error if an experiment is not decided yet
  */
-export function explainFlag(
-  flag: FlagDefinition,
-  subject: FlagSubject,
-  at: number,
-  variantIn: VariantIn,
-): FlagExplanation {
+export function explainFlag(flag: FlagDefinition, subject: FlagSubject, variantIn: VariantIn): FlagExplanation {
   const steps: FlagStep[] = []
   const segments: ExplainedSegments = new Map()
   const explanation = (answer: FlagAnswer | 'user') => ({ answer, steps, segments: [...segments.values()] })
+  let wasSplit = false
   for (const rule of flag.rules) {
-    const skipped = explainSkipped(rule, subject, at, segments)
+    const skipped = explainSkipped(rule, subject, segments)
     if (skipped) {
       steps.push({ rule: rule.id, outcome: 'passed over', ...skipped })
       continue
@@ -61,6 +56,7 @@ export function explainFlag(
     const serve = explainServe(flag.key, rule, subject, variantIn)
     steps.push({ rule: rule.id, outcome: answer === null ? 'passed over' : 'answered', ...targeting, ...serve })
     if (answer !== null) return explanation(answer)
+    wasSplit ||= rule.serve.kind === 'rollout'
   }
   const detail =
     flag.fallback.reason === 'DISABLED'
@@ -69,7 +65,7 @@ export function explainFlag(
         ? 'The flag has no rules: its default value applies'
         : 'No rule answered: the default value of the flag applies'
   steps.push({ rule: null, outcome: 'answered', detail })
-  return explanation(flag.fallback)
+  return explanation(wasSplit ? flag.beyondShares : flag.fallback)
 }
 
 type StepDetails = Omit<FlagStep, 'rule' | 'outcome'>
@@ -79,12 +75,8 @@ type StepDetails = Omit<FlagStep, 'rule' | 'outcome'>
  * @param known the segments that earlier steps explained
  * @returns null if the rule is for the user
  */
-function explainSkipped(
-  rule: FlagRule,
-  subject: FlagSubject,
-  at: number,
-  known: ExplainedSegments,
-): StepDetails | null {
+function explainSkipped(rule: FlagRule, subject: FlagSubject, known: ExplainedSegments): StepDetails | null {
+  const { at } = subject
   if (!isInForce(rule, at)) return { detail: `The rule is ${at < rule.from ? 'not yet' : 'no longer'} in force` }
   if (!meetsCondition(rule, subject))
     return { detail: 'The condition does not hold', ...explainTargeting(rule, subject, known) }

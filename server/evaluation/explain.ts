@@ -190,7 +190,7 @@ export const explainSegments = (targeting: Targeting, targeted: Targeted): NonNu
   targeting.segments.map(({ id, condition }) => ({
     segment_id: id,
     member: targeted.segmentIds.has(id),
-    holds: condition.holds(targeted.attributes, inSegmentOf(targeting, targeted)),
+    holds: condition.holds(targeted.attributes, inSegmentOf(targeting, targeted), targeted.at),
     clauses: explainClauses(condition, targeting, targeted),
   }))
 
@@ -203,7 +203,7 @@ export function explainClauses(condition: Condition, targeting: Targeting, targe
     operator: clause.operator,
     expected: clause.expected,
     actual: clause.actual(targeted.attributes) ?? null,
-    holds: clause.holds(targeted.attributes, inSegment),
+    holds: clause.holds(targeted.attributes, inSegment, targeted.at),
   }))
 }
 

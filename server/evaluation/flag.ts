@@ -5,7 +5,8 @@ import { isInSegment, meetsCondition, type ProfileReads, type Targeted, type Tar
 export type FlagType = 'boolean' | 'string' | 'number' | 'object'
 /**
  * The reasons of an answer, by OpenFeature's names. STATIC: the default, without a matching rule. TARGETING_MATCH: a
- * rule with one value. SPLIT: a rollout or an experiment. DISABLED: the flag is switched off.
+ * rule with one value. SPLIT: a rollout or an experiment, or the default for a user beyond the shares of a rollout.
+ * DISABLED: the flag is switched off.
  */
 export type FlagReason = 'STATIC' | 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED'
 
@@ -55,6 +56,8 @@ export type FlagDefinition = {
   readonly type: FlagType
   /** The answer if no rule answers, and the only answer of a flag that is switched off. */
   readonly fallback: FlagAnswer
+  /** The answer if no rule answers and the user's position was beyond the shares of a rollout. */
+  readonly beyondShares: FlagAnswer
   /** In the order of their evaluation; empty if the flag is switched off. */
   readonly rules: readonly FlagRule[]
   readonly profileReads: ProfileReads
@@ -62,7 +65,7 @@ export type FlagDefinition = {
 
 /** The user of an evaluation. Without an id, only the attributes of the call are known. */
 export type FlagSubject = Targeted & {
-  /** The id that is drawn: the id of the call, or the owner's id if the id of the call is an alias. */
+  /** The id that draws rollouts: the first id of this person that the platform knew. */
   readonly userId: string | null
 }
 
@@ -75,27 +78,27 @@ export type VariantIn = (experimentId: number) => number | null | undefined
 /**
  * Evaluates a flag. The first rule answers that is in force, matches the user and has a value for them; otherwise the
  * flag's default value answers.
- * @param at milliseconds since 1970
  * @returns an experiment's id if this experiment must be decided first; 'user' if a rollout needs a user id
  */
 export function evaluateFlag(
   flag: FlagDefinition,
   subject: FlagSubject,
-  at: number,
   variantIn: VariantIn,
 ): FlagAnswer | number | 'user' {
+  let wasSplit = false
   for (const rule of flag.rules) {
-    if (!isFor(rule, subject, at)) continue
+    if (!isFor(rule, subject)) continue
     const answer = answerOf(flag.key, rule, subject, variantIn)
     if (answer !== null) return answer
+    wasSplit ||= rule.serve.kind === 'rollout'
   }
-  return flag.fallback
+  return wasSplit ? flag.beyondShares : flag.fallback
 }
 
 export const isInForce = ({ from, until }: FlagRule, at: number): boolean => from <= at && at < until
 
-const isFor = (rule: FlagRule, subject: FlagSubject, at: number): boolean =>
-  isInForce(rule, at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
+const isFor = (rule: FlagRule, subject: FlagSubject): boolean =>
+  isInForce(rule, subject.at) && meetsCondition(rule, subject) && isInSegment(rule, subject)
 
 /**
  * Computes the answer of a rule to a user who matches it.

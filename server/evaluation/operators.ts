@@ -1,37 +1,27 @@
 import { MAX_TEXT_LENGTH, numberOf, sameJson, textOf, typeName } from './coercion.ts'
-import type { Compilation, Location, Test } from './compilation.ts'
+import type { Test } from './compilation.ts'
+import { type Compile, isObject, isOperators, simple } from './operator.ts'
+import { comparison, version } from './ordering.ts'
 import { compilePattern } from './pattern.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
-import { versionKey } from './version-order.ts'
-
-/** Compiles a condition about a member of a list. condition.ts passes this function in, to avoid a circular import. */
-type CompileMember = (rules: object, path: Path, compilation: Compilation) => Test
-type Context = { readonly compilation: Compilation; readonly compileMember: CompileMember }
-type Compile = (operand: unknown, location: Location, context: Context) => Test
 
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
 /** Up to this length, comparing the items one by one is as fast as a look-up in a set. */
 const MAX_LINEAR_SEARCH = 8
 
-export const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-/** True for an object whose keys are all operators. An empty object is a plain value. */
-const isOperators = (value: unknown): value is Record<string, unknown> =>
-  isObject(value) && Object.keys(value).length > 0 && Object.keys(value).every((key) => key.startsWith('$'))
-
 export const not =
   (test: Test): Test =>
-  (value, inSegment) =>
-    !test(value, inSegment)
+  (value, inSegment, at) =>
+    !test(value, inSegment, at)
 
 /** Holds if all tests hold, or if there are no tests. */
 export function all(tests: readonly Test[]): Test {
   const [first, second] = tests
   if (!first) return () => true
   if (!second) return first
-  if (tests.length === 2) return (value, inSegment) => first(value, inSegment) && second(value, inSegment)
-  return (value, inSegment) => {
-    for (const test of tests) if (!test(value, inSegment)) return false
+  if (tests.length === 2) return (value, inSegment, at) => first(value, inSegment, at) && second(value, inSegment, at)
+  return (value, inSegment, at) => {
+    for (const test of tests) if (!test(value, inSegment, at)) return false
     return true
   }
 }
@@ -81,15 +71,6 @@ function refuseOperators(value: unknown, path: Path): void {
   }
 }
 
-/** Makes an operator whose test depends only on its operand. */
-const simple =
-  (compile: (operand: unknown, path: Path, context: Context) => Test): ((operator: string) => [string, Compile]) =>
-  (operator) => [
-    operator,
-    (operand, location, context) =>
-      context.compilation.add(location, operator, operand, compile(operand, location.path, context)),
-  ]
-
 /** Makes an operator and its negation. */
 const pair = (
   operator: string,
@@ -106,32 +87,6 @@ function identity(operand: unknown, path: Path): Test {
     )
   return (value) => value === operand
 }
-
-type Order = (a: string | number, b: string | number) => boolean
-
-/** Makes an operator that compares as JavaScript does: two texts by their characters, anything else as numbers. */
-const comparison = (holds: Order) =>
-  simple((operand, path) => {
-    if (typeof operand === 'number') return (value) => holds(numberOf(value), operand)
-    if (typeof operand !== 'string') throw refusal(path, operand, 'a number or a string')
-    const number = numberOf(operand)
-    return (value) => {
-      if (typeof value === 'string') return holds(value, operand)
-      if (typeof value === 'object' && value !== null) return holds(textOf(value, operand.length), operand)
-      return holds(numberOf(value), number)
-    }
-  })
-
-const version = (holds: Order) =>
-  simple((operand, path) => {
-    if (
-      typeof operand !== 'number' &&
-      (typeof operand !== 'string' || !/\d/.test(operand) || operand.length > MAX_TEXT_LENGTH)
-    )
-      throw refusal(path, operand, 'a version, such as "1.4.0"')
-    const key = versionKey(operand)
-    return (value) => holds(versionKey(value), key)
-  })
 
 const folded = (value: unknown) => (typeof value === 'string' ? value.toLowerCase() : value)
 
@@ -162,7 +117,8 @@ const pattern = (ignoreCase: boolean, found: boolean) =>
     if (typeof operand !== 'string') throw refusal(path, operand, 'a regular expression in a string')
     const { isIn, instructions } = compilePattern(operand, ignoreCase, path)
     compilation.addPattern(path, instructions)
-    return (value) => isIn(textOf(value, MAX_TEXT_LENGTH)) === found
+    return (value) =>
+      value === null && compilation.edition > 1 ? !found : isIn(textOf(value, MAX_TEXT_LENGTH)) === found
   })
 
 /**
@@ -181,11 +137,11 @@ const everyEntry = (fold: boolean) =>
         : [compileValue(entry, { path: [...path, index], attribute: null }, context)],
     )
     const longest = Math.max(0, ...Array.from(texts, (text) => text.length))
-    return (value, inSegment) =>
+    return (value, inSegment, at) =>
       Array.isArray(value) &&
       containsAll(value, texts, (item) => toText(item, longest)) &&
       containsAll(value, numbers, numberOf) &&
-      tests.every((test) => value.some((item) => test(item ?? null, inSegment)))
+      tests.every((test) => value.some((item) => test(item ?? null, inSegment, at)))
   })
 
 /** @param convert makes an item comparable with the wanted values */
@@ -205,7 +161,7 @@ const size = simple((operand, path, context) => {
   if (!isCount && !isOperators(operand))
     throw refusal(path, operand, 'a whole number from 0, or operators such as { "$gt": 2 }')
   const test = compileValue(operand, { path, attribute: null }, context)
-  return (value, inSegment) => Array.isArray(value) && test(value.length, inSegment)
+  return (value, inSegment, at) => Array.isArray(value) && test(value.length, inSegment, at)
 })
 
 /**
@@ -216,8 +172,8 @@ const someMember = simple((operand, path, context) => {
   const test = isOperators(operand)
     ? compileValue(operand, { path, attribute: null }, context)
     : context.compileMember(operand, path, context.compilation)
-  return (value, inSegment) =>
-    Array.isArray(value) && value.some((item) => (item ?? null) !== null && test(item, inSegment))
+  return (value, inSegment, at) =>
+    Array.isArray(value) && value.some((item) => (item ?? null) !== null && test(item, inSegment, at))
 })
 
 const existence = simple((operand, path) => {

@@ -15,35 +15,40 @@ export type Targeted = {
   readonly attributes: Readonly<Record<string, unknown>>
   /** Segments that the user was added to by hand. */
   readonly segmentIds: ReadonlySet<number>
+  /** The time of the decision, in milliseconds since 1970. */
+  readonly at: number
   /** A cache of memberships evaluated already, by segment id. It holds for one version of the definitions. */
   readonly inSegments?: Map<number, boolean>
 }
 
 /** The parts of a stored profile that targeting reads, besides the user's id. */
 export type ProfileReads = {
-  /** Attributes, by the first step of their paths. */
+  /** The paths of attributes. A path with dots may also be the whole name of an attribute. */
   readonly attributes: readonly string[]
   /** True if targeting reads hand-made memberships of segments. */
   readonly memberships: boolean
 }
 
 export function profileReadsOf(targetings: readonly Targeting[]): ProfileReads {
-  const names = targetings.flatMap(({ condition }) => condition.reads.map((path) => path.split('.', 1)[0] as string))
+  const paths = targetings.flatMap(({ condition }) => condition.reads)
   return {
-    attributes: [...new Set(names)].filter((name) => name !== 'id'),
+    attributes: [...new Set(paths)].filter((path) => path !== 'id'),
     memberships: targetings.some(({ segments, groups }) => segments.length > 0 || groups.size > 0),
   }
 }
 
-/** True if targeting may read something that the call's attributes lack, so that the stored profile is needed. */
+/**
+ * True if targeting may read something that the call's attributes lack, so that the stored profile is needed. For a
+ * dotted path this is so even if the attributes hold its first step: the profile may hold an attribute of the whole name.
+ */
 export function needsProfile({ attributes, memberships }: ProfileReads, given: Targeted['attributes']): boolean {
   if (memberships) return true
-  for (const name of attributes) if (!Object.hasOwn(given, name)) return true
+  for (const path of attributes) if (!Object.hasOwn(given, path)) return true
   return false
 }
 
 export const meetsCondition = (targeting: Targeting, targeted: Targeted): boolean =>
-  targeting.condition.holds(targeted.attributes, inSegmentOf(targeting, targeted))
+  targeting.condition.holds(targeted.attributes, inSegmentOf(targeting, targeted), targeted.at)
 
 /** True if the targeting has no segments, or if the user is in one of them, by hand or by its rules. */
 export function isInSegment(targeting: Targeting, targeted: Targeted): boolean {
@@ -57,10 +62,10 @@ export function isInSegment(targeting: Targeting, targeted: Targeted): boolean {
  * True if the user was added to the segment by hand or matches its rules. Rules are evaluated once if there is a cache.
  */
 function isMember(id: number, condition: Condition, targeted: Targeted, inSegment: InSegment): boolean {
-  const { attributes, segmentIds, inSegments } = targeted
+  const { attributes, segmentIds, inSegments, at } = targeted
   const known = inSegments?.get(id)
   if (known !== undefined) return known
-  const isIn = segmentIds.has(id) || condition.holds(attributes, inSegment)
+  const isIn = segmentIds.has(id) || condition.holds(attributes, inSegment, at)
   inSegments?.set(id, isIn)
   return isIn
 }

@@ -91,9 +91,9 @@ export async function* importEvents(
     yield { done: true, lines, ...counts }
   } catch (error) {
     if (stored === 0 && counts.rejected === 0) throw error
-    if (!(error instanceof DomainError) && !isDatabaseUnavailable(error)) throw error
-    const message =
-      error instanceof DomainError ? error.message : 'The database is unavailable; send the rest again later'
+    const isCallers = error instanceof DomainError || (error as { statusCode?: number }).statusCode !== undefined
+    if (!isCallers && !isDatabaseUnavailable(error)) throw error
+    const message = isCallers ? (error as Error).message : 'The database is unavailable; send the rest again later'
     yield { done: false, line: stored, message, ...counts }
   }
 }

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import {
   attributes,
+  eventProperties,
   experimentRef,
   id,
   instant,
   isTimeZone,
-  jsonObject,
   label,
   limit,
   optional,
@@ -47,13 +47,13 @@ export const recordEvent = z
     experiment_id: optional(experimentRef),
     variant_id: optional(id),
     type: eventType,
-    properties: optional(jsonObject).meta({ examples: [{ value: 99.99 }] }),
+    properties: optional(eventProperties).meta({ examples: [{ value: 99.99 }] }),
     timestamp: optional(instant).meta({
       description: 'When the event happened, at most 5 minutes ahead of the server; default: now',
     }),
     sent_at: optional(instant).meta({
       description:
-        "The time of the sender's clock at sending; a clock more than 2 seconds off has its `timestamp` corrected",
+        "The time of the sender's clock at sending: `timestamp` is corrected by the time of receipt minus this time",
     }),
     event_id: optional(label(256)).meta({
       description: 'An id of your choice, unique per user: an event sent again with it is answered but counted once',
@@ -178,7 +178,8 @@ export const exportedEvent = z
 
 export const importOptions = z.strictObject({
   sent_at: optional(instant).meta({
-    description: "The time of the sender's clock at sending; a clock more than 2 seconds off has its times corrected",
+    description:
+      "The time of the sender's clock at sending: all times are corrected by the time of receipt minus this time",
   }),
 })
 const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int(), outside_run: outsideRunCount }

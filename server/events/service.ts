@@ -8,7 +8,7 @@ import type { Starter } from '../experiments/starter.ts'
 import { knownOnly } from '../fields.ts'
 import { type Issue, issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
-import { EXPOSURE_EVENT } from '../wire.ts'
+import { EXPOSURE_EVENT, UnreadableItem } from '../wire.ts'
 import { withIds } from './named.ts'
 import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
@@ -26,7 +26,6 @@ export type Recording = {
 /** How often an event is prepared, each time after its user was erased or joined before the event could be stored. */
 const MAX_ATTEMPTS = 5
 const AHEAD_MS = 5 * 60 * 1000
-const SKEW_MS = 2000
 /** Earlier times are rejected as mistakes, such as seconds for milliseconds or a clock at its epoch. */
 const EARLIEST = Date.UTC(2000, 0, 1)
 
@@ -155,14 +154,13 @@ function settledVariant(
 }
 
 /**
- * Computes the event's time in milliseconds since 1970, corrected by the error of the sender's clock when this exceeds
- * 2 seconds. Null means now.
+ * Computes the event's time in milliseconds since 1970. If the sender's clock at sending is known, the time is corrected
+ * by its difference from the time of receipt. Null means now.
  */
 function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
   if (!timestamp) return null
   const now = Date.now()
-  const skew = sent_at ? now - sent_at.getTime() : 0
-  const time = timestamp.getTime() + (Math.abs(skew) > SKEW_MS ? skew : 0)
+  const time = timestamp.getTime() + (sent_at ? now - sent_at.getTime() : 0)
   if (time > now + AHEAD_MS)
     throw invalid(`${timestamp.toISOString()} is more than 5 minutes ahead of the server's clock`, 'timestamp')
   if (time < EARLIEST)
@@ -220,7 +218,7 @@ export async function recordBatch(
   lenient: boolean,
 ): Promise<BatchResult> {
   const events = await withIds(recording.watch, batch.events)
-  const inputs = events.map((given) => readItem(lenient ? knownOnly(recordEvent, given) : given, batch.sent_at))
+  const inputs = events.map((given) => readItem(given, batch.sent_at, lenient))
   // An event with attributes makes its user known for all events of the batch.
   const welcome = new Set<string>()
   for (const input of inputs) if ('user_id' in input && input.attributes) welcome.add(input.user_id)
@@ -250,8 +248,9 @@ export async function recordBatch(
   }
 }
 
-function readItem(given: unknown, sentAt: Date | null | undefined): RecordEvent | Outcome {
-  const parsed = recordEvent.safeParse(given)
+function readItem(given: unknown, sentAt: Date | null | undefined, lenient: boolean): RecordEvent | Outcome {
+  if (given instanceof UnreadableItem) return { status: 'rejected', id: null, message: given.message }
+  const parsed = recordEvent.safeParse(lenient ? knownOnly(recordEvent, given) : given)
   if (parsed.success) return sentAt && !parsed.data.sent_at ? { ...parsed.data, sent_at: sentAt } : parsed.data
   return invalidEvent(issuesOf(parsed.error))
 }

@@ -51,6 +51,8 @@ export const Experiment = defineEntity({
     exposure: p.text().$type<ExposureMode>().default(SETTINGS.exposure.default),
     traffic_percent: p.float().columnType('double precision').default(SETTINGS.traffic_percent.default),
     condition: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
+    /** The edition of the condition language in which the condition was written. */
+    condition_edition: p.integer().default(2),
     /** The ids of the segments that the condition names. */
     condition_segment_ids: p
       .array((id) => Number(id))
@@ -112,6 +114,7 @@ type OtherColumn =
   | 'status'
   | 'version'
   | 'kind'
+  | 'condition_edition'
   | 'condition_segment_ids'
   | 'layer_id'
   | 'layer_ranges'

@@ -20,6 +20,7 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
   const experiment = experiments.get(experimentId)
   if (!experiment) throw notFound('Experiment', experimentId)
   const { profiles, estimated, read, sampled, scaled } = await drawSample(em, SAMPLE)
+  const at = Date.now()
   const reached = new Map<number, number>()
   const leftOut = new Map<string, number>()
   const pauseIfDue = createPause()
@@ -33,6 +34,7 @@ export async function previewReach(em: EntityManager, watch: Watch, experimentId
         askedId: ownerId,
         attributes,
         segmentIds,
+        at,
         runs: runsOf(profile),
       })
       if (decision.outcome === 'left out') leftOut.set(decision.reason, (leftOut.get(decision.reason) ?? 0) + 1)

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { findDependents } from '../definitions/experiment-changes.ts'
@@ -6,6 +7,7 @@ import { namedLike, readPage } from '../definitions/listing.ts'
 import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { expectUnchanged } from '../fields.ts'
 import { Segment } from '../segments/entity.ts'
 import { setGiven } from '../wire.ts'
@@ -156,6 +158,8 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   await expectReferences(em, experiment, input)
   await expectSchedule(em, experiment, input)
   const targeting = changesTargeting(experiment, input)
+  if (input.condition !== undefined && !isDeepStrictEqual(input.condition, experiment.condition))
+    experiment.condition_edition = EDITION
   const auto_start = autoStartOf(experiment, input)
   setGiven(experiment, input, 'name', 'key', ...SETTING_NAMES)
   experiment.auto_start = auto_start

@@ -7,7 +7,7 @@ import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
 import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
 import { needsProfile } from '../evaluation/targeting.ts'
-import type { UserProfile } from '../users/profile-cache.ts'
+import type { PersonIds, UserProfile } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
 import type { EvaluatedFlags, EvaluateFlags } from './schema.ts'
 
@@ -124,34 +124,35 @@ async function subjectFor(deciding: Deciding, check: FlagCheck): Promise<FlagSub
     reads ||= !isExperiment(entry) && needsProfile(entry.profileReads, attributes)
   }
   if (!needs) return anonymous(check)
-  const ownerId = reads ? undefined : profiles.peekOwner(user_id)
-  return ownerId === undefined
-    ? subjectWith(await profiles.readWithNegatives(user_id), attributes)
-    : ownerAlone(ownerId, attributes)
+  const ids = reads ? undefined : profiles.peekIds(user_id)
+  return ids ? idsAlone(ids, attributes) : subjectWith(await profiles.readWithNegatives(user_id), attributes)
 }
 
 const inNoSegment: ReadonlySet<number> = new Set()
-export const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment }
+/** The user of flags without rules, which read nothing. */
+export const nobody: FlagSubject = { userId: null, attributes: {}, segmentIds: inNoSegment, at: 0 }
 
 function anonymous({ attributes }: FlagCheck): FlagSubject {
   // Rules compare `id` with user ids, so the attribute `id` of a call is dropped: no call can pose as a user.
   const { id: _id, ...rest } = attributes ?? {}
-  return { userId: null, attributes: rest, segmentIds: inNoSegment, inSegments: new Map() }
+  return { userId: null, attributes: rest, segmentIds: inNoSegment, at: Date.now(), inSegments: new Map() }
 }
 
-export const ownerAlone = (ownerId: string, attributes: Record<string, Json>): FlagSubject => ({
-  userId: ownerId,
+export const idsAlone = ({ ownerId, drawId }: PersonIds, attributes: Record<string, Json>): FlagSubject => ({
+  userId: drawId,
   attributes: { ...attributes, id: ownerId },
   segmentIds: inNoSegment,
+  at: Date.now(),
 })
 
 export const subjectWith = (
-  { ownerId, attributes, segmentIds }: UserProfile,
+  { ownerId, drawId, attributes, segmentIds }: UserProfile,
   more: FlagCheck['attributes'],
 ): FlagSubject => ({
-  userId: ownerId,
+  userId: drawId,
   attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
   segmentIds,
+  at: Date.now(),
   inSegments: new Map(),
 })
 
@@ -172,7 +173,7 @@ export function evaluateEntry(
     return { answer: variant ? variant.asFlag : entry.codeDefault, exposure: found?.exposure ?? 'none' }
   }
   let exposure: Exposure = 'none'
-  const answer = evaluateFlag(entry, subject, Date.now(), (experimentId) => {
+  const answer = evaluateFlag(entry, subject, (experimentId) => {
     const found = variantIn(experimentId)
     exposure = found?.exposure ?? 'none'
     return found == null ? found : found.variantId

@@ -27,6 +27,8 @@ export async function explainEvaluation(
   const { definition: stored, segments: storedSegments, ...inForce } = await flagAt(em, input, at)
   const profile = await profiles.read(input.user_id)
   const ownerId = await ownerAt(em, input.user_id, at)
+  // A past owner whose aliases were joined to another person has drawn by its own id.
+  const drawId = ownerId === profile.ownerId ? profile.drawId : ownerId
   const experimentIds = [...new Set(stored.rules.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   const history = await readHistoryAt(em, experimentIds, at)
   const experiments = await Promise.all(
@@ -52,16 +54,17 @@ export async function explainEvaluation(
     experiments.map((found) => [found.experiment_id, found.outcome === 'preview' ? null : found.variant_id]),
   )
   const subject = {
-    userId: ownerId,
+    userId: drawId,
     attributes: { ...profile.attributes, ...input.attributes, id: ownerId },
     segmentIds: profile.segmentIds,
+    at,
   }
-  const { answer, steps, segments } = explainFlag(flag, subject, at, (id) => variants.get(id) ?? null)
+  const { answer, steps, segments } = explainFlag(flag, subject, (id) => variants.get(id) ?? null)
   if (answer === 'user') throw new Error('The flag asks for a user, although the call names one')
   return {
     key: input.key,
     user_id: input.user_id,
-    decided_as: ownerId,
+    decided_as: drawId,
     at: new Date(at),
     definition: { version: inForce.version, from: new Date(inForce.from) },
     ...(answer.value === undefined ? {} : { value: answer.value as Json }),

@@ -8,10 +8,10 @@ import {
   type Evaluated,
   evaluateEntry,
   exposureOf,
+  idsAlone,
   isExperiment,
   needsUser,
   nobody,
-  ownerAlone,
   subjectWith,
 } from './evaluate.ts'
 
@@ -83,6 +83,6 @@ function recallSubject(
     const profile = profiles.peekWithNegatives(user_id)
     return profile && subjectWith(profile, attributes)
   }
-  const ownerId = profiles.peekOwner(user_id)
-  return ownerId === undefined ? undefined : ownerAlone(ownerId, attributes)
+  const ids = profiles.peekIds(user_id)
+  return ids && idsAlone(ids, attributes)
 }

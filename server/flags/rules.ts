@@ -1,11 +1,15 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, lockVersions } from '../definitions/queries.ts'
 import { compileGiven, compileRule, unknownSegment } from '../definitions/rules.ts'
+import type { StoredFlagRule } from '../definitions/stored.ts'
 import type { CheckValue } from '../definitions/values.ts'
 import { DomainError, invalid } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { Experiment, Variant } from '../experiments/entity.ts'
 import { Segment } from '../segments/entity.ts'
+import { type PreparedRule, withIds } from './rule-ids.ts'
 import { type FlagRule, type GivenRule, MOST_SEGMENTS } from './schema.ts'
 
 /** The largest size of the rules of a flag, in characters of JSON. */
@@ -18,12 +22,14 @@ type PreparedRules = { rules: FlagRule[]; segment_ids: number[]; experiment_ids:
  * Checks the rules of a flag before they are stored. The segments and experiments that the rules name are locked, so
  * that they exist until the transaction ends. Takes the lock of `lockRules`, then locks experiments: call this before
  * the flag is locked.
+ * @param stored the rules of the flag until now, whose ids rules without an id keep
  * @param checkValue checks a value against the type and the schema of the flag
  * @throws DomainError BAD_REQUEST with the path of the first fault
  */
 export async function prepareRules(
   em: EntityManager,
   given: readonly GivenRule[],
+  stored: readonly FlagRule[],
   checkValue: CheckValue,
 ): Promise<PreparedRules> {
   if (given.length === 0) return { rules: [], segment_ids: [], experiment_ids: [] }
@@ -43,11 +49,10 @@ export async function prepareRules(
   await expectSegments(em, given)
   const experiment_ids = [...new Set(given.flatMap(({ experiment }) => experiment?.experiment_id ?? []))]
   await expectExperiments(em, given, experiment_ids)
-  const ids = idsOf(given)
-  const rules = given.map((rule, index): FlagRule => {
+  const rules = given.map((rule, index): PreparedRule => {
     expectPeriod(rule, index)
     return {
-      id: ids[index] as string,
+      id: rule.id,
       description: rule.description ?? null,
       condition: rule.condition ?? null,
       segment_ids: [...new Set(rule.segment_ids ?? [])],
@@ -56,7 +61,11 @@ export async function prepareRules(
       ...checkServed(rule, index, checkValue),
     }
   })
-  return { rules, segment_ids: [...segment_ids], experiment_ids }
+  return {
+    rules: withIds(rules, stored).map((rule) => ({ ...rule, ...editionOf(rule, stored) })),
+    segment_ids: [...segment_ids],
+    experiment_ids,
+  }
 }
 
 /** Checks that the conditions of all rules together keep the limits of one condition, in size and in time. */
@@ -68,24 +77,11 @@ function expectBounded(given: readonly GivenRule[]) {
   }
 }
 
-/**
- * Lists the ids of the rules. A rule without an id gets its number in the list, so that sending the same list again
- * gives the same draws.
- */
-function idsOf(given: readonly GivenRule[]): string[] {
-  const taken = new Set<string>()
-  for (const [index, { id }] of given.entries()) {
-    if (id === undefined) continue
-    if (taken.has(id)) throw invalid(`${id} is the id of another rule of this flag`, 'rules', index, 'id')
-    taken.add(id)
-  }
-  return given.map(({ id }, index) => {
-    if (id !== undefined) return id
-    let free = String(index + 1)
-    for (let number = given.length + 1; taken.has(free); number++) free = String(number)
-    taken.add(free)
-    return free
-  })
+/** Finds the edition of a rule's condition: that of the stored rule until the condition changes. */
+function editionOf({ id, condition }: FlagRule, stored: readonly StoredFlagRule[]): Pick<StoredFlagRule, 'edition'> {
+  const former = stored.find((rule) => rule.id === id)
+  if (!former || !isDeepStrictEqual(condition, former.condition)) return { edition: EDITION }
+  return former.edition === undefined ? {} : { edition: former.edition }
 }
 
 function expectPeriod({ from, until }: GivenRule, index: number) {

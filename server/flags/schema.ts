@@ -59,7 +59,8 @@ const givenRule = z
   .strictObject({
     id: optional(ruleId).meta({
       description:
-        'A rollout draws by this id: send the id unchanged to keep the draws. By default the number in the list',
+        'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
+        'so that moving it changes no draw; a new rule gets a free number',
       examples: ['beta'],
     }),
     description: optional(text),
@@ -269,7 +270,9 @@ export const flagExplanation = z
   .object({
     key: z.string(),
     user_id: z.string(),
-    decided_as: z.string().meta({ description: 'The user id that draws; for an alias, the id of its owner' }),
+    decided_as: z
+      .string()
+      .meta({ description: 'The id that draws rollouts: the first id of this person that was known' }),
     at: timestamp,
     definition: z.object({ version: z.int(), from: timestamp }),
     value: storedJson.optional(),

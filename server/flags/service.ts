@@ -31,7 +31,7 @@ export async function createFlag(em: EntityManager, input: CreateFlag): Promise<
   const value_schema = input.value_schema ?? null
   const checkValue = checkOf(type, value_schema)
   checkValue(default_value, 'default_value')
-  const rules = await prepareRules(em, input.rules ?? [], checkValue)
+  const rules = await prepareRules(em, input.rules ?? [], [], checkValue)
   await lockKeys(em)
   em.create(Flag, {
     key,
@@ -109,7 +109,7 @@ export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<
   if (input.value_schema !== undefined || input.default_value !== undefined || input.rules !== undefined) {
     const checkValue = checkOf(flag.type, flag.value_schema)
     checkValue(flag.default_value, 'default_value')
-    Object.assign(flag, await prepareRules(em, input.rules ?? flag.rules.map(asGiven), checkValue))
+    Object.assign(flag, await prepareRules(em, input.rules ?? flag.rules.map(asGiven), flag.rules, checkValue))
   }
   if (!isDeepStrictEqual({ ...flag }, before)) {
     await em.flush()

@@ -114,6 +114,7 @@ export function createEventStreams(
   }, heartbeatMs)
   heartbeat.unref()
   watch.onChange(onChange)
+  watch.onMembersChange(onChange)
   keyRing.onChange(() => void endRevoked())
   onChange()
 
@@ -153,11 +154,15 @@ export function createEventStreams(
   }
 }
 
-/** Identifies the definitions in force by their version and the last time at which a rule of a flag began or ended. */
+/**
+ * Identifies what flags read by the version of the definitions, and by the last time at which a rule of a flag began or
+ * ended, or the members of a segment changed.
+ */
 function stateOf(watch: Watch): State {
   const { version, changedAt, flagTimes } = watch.snapshot()
   const now = Date.now()
-  const passed = flagTimes.findLast((time) => time <= now && time > changedAt)
+  const last = Math.max(watch.membersChangedAt(), flagTimes.findLast((time) => time <= now) ?? 0)
+  const passed = last > changedAt ? last : undefined
   return passed === undefined
     ? { id: String(version), lastModified: changedAt }
     : { id: `${version}-${passed}`, lastModified: passed }

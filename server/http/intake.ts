@@ -1,5 +1,6 @@
 import { TRPCError } from '@trpc/server'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { isEncoded } from './encoding.ts'
 import { sendFault } from './faults.ts'
 
 /** Smaller bodies are not counted, because the number of connections limits them. */
@@ -27,13 +28,14 @@ export function limitIntake(app: FastifyInstance) {
 }
 
 /**
- * Returns the bytes that the body of a request may take. A body without a length counts as long as its route allows. A
- * body that is read as a stream counts nothing.
+ * Returns the bytes that the body of a request may take. A compressed body, and one without a length, counts as long as
+ * its route allows. A body that is read as a stream counts nothing.
  */
-function announcedBytes({ headers, routeOptions }: FastifyRequest): number {
+function announcedBytes(request: FastifyRequest): number {
+  const { headers, routeOptions } = request
   const limit = routeOptions.bodyLimit ?? 0
   if (limit === Number.MAX_SAFE_INTEGER) return 0
   const length = headers['content-length']
-  if (length !== undefined) return Math.min(Number(length), limit)
-  return headers['transfer-encoding'] === undefined ? 0 : limit
+  if (length !== undefined && !isEncoded(request)) return Math.min(Number(length), limit)
+  return length === undefined && headers['transfer-encoding'] === undefined ? 0 : limit
 }

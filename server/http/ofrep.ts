@@ -108,10 +108,13 @@ async function catchUp({ watch }: Platform['definitions'], notified: unknown): P
   const state = typeof notified === 'string' ? /^(?:W\/)?"?(\d{1,10})(?:-(\d{1,15}))?"?$/.exec(notified) : null
   if (!state) return false
   const version = Number(state[1])
-  const ahead = Number(state[2] ?? 0) - Date.now()
+  const time = Number(state[2] ?? 0)
+  const ahead = time - Date.now()
   if (ahead > AHEAD_MS) return false
   if (ahead > 0) await sleep(ahead)
-  if (watch.snapshot().version < version) await watch.refresh().catch(() => {})
+  const isOfRule = watch.snapshot().flagTimes.includes(time)
+  if (watch.snapshot().version < version || (!isOfRule && watch.membersChangedAt() < time))
+    await watch.refresh().catch(() => {})
   return watch.snapshot().version >= version
 }
 

@@ -7,11 +7,12 @@ import { knownOnly } from '../fields.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
-import { parseJson, readJson } from './json.ts'
+import { parseBatch, parseJson, readJson, writeBatch } from './json.ts'
 import { prefersLenient } from './preferences.ts'
 
 /** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
+const EVENT_BATCH = '/trpc/events.recordBatch'
 
 const procedures = Object.entries(
   appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta; inputs: z.ZodType[] } }>,
@@ -40,9 +41,14 @@ type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { in
  */
 export function trpcRoutes(app: FastifyInstance, platform: Platform) {
   // tRPC parses the text itself; this parse only refuses text that is not strict JSON.
-  readJson(app, (bytes) => {
-    parseJson(bytes)
-    return bytes.toString('utf8')
+  readJson(app, (bytes, { routeOptions }) => {
+    try {
+      parseJson(bytes)
+      return bytes.toString('utf8')
+    } catch (error) {
+      if (routeOptions.url !== EVENT_BATCH) throw error
+      return writeBatch(parseBatch(bytes))
+    }
   })
   const handle = (path?: string) => async (request: TrpcRequest, reply: FastifyReply) => {
     const { input } = request.query

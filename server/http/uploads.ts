@@ -23,7 +23,9 @@ export function uploadRoutes(app: FastifyInstance, platform: Platform) {
     try {
       await receive(platform, request, reply, stopping.signal)
     } catch (error) {
-      if (!reply.raw.headersSent) return sendFault(reply, platform.log, translate(error))
+      // An error with a status says what is wrong with the body.
+      const isRefused = (error as { statusCode?: number }).statusCode !== undefined
+      if (!reply.raw.headersSent) return sendFault(reply, platform.log, isRefused ? error : translate(error))
       platform.log.error(
         { err: error },
         'An upload of events failed; its connection is closed, the client can send it again',

@@ -11,6 +11,8 @@ export const Segment = defineEntity({
     key: p.text().unique(),
     description: p.text().strictNullable().default(null),
     rules: p.json().columnType('jsonb').$type<Record<string, Json>>().strictNullable(),
+    /** The edition of the condition language in which the rules were written. */
+    rules_edition: p.integer().default(2),
     /** The ids of the segments that the rules name. */
     rules_segment_ids: p
       .array((id) => Number(id))

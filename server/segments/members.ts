@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
+import type { MembersNotice } from '../definitions/members-notice.ts'
 import { invalid, notFound } from '../errors.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
@@ -9,24 +10,32 @@ import { addMembers, countMembers, isEmbedded, removeMembers } from './queries.t
 import type { AssignUser, ChangeMembers, ListMembers, MemberId, MembersChanged, Membership } from './schema.ts'
 import { findSegment } from './service.ts'
 
+/** The parts of the process that a change of members concerns. */
+export type Members = { readonly profiles: ProfileCache; readonly changed: MembersNotice }
+
+/** The change is committed. If it cannot be announced, clients learn of it at their next evaluation. */
+const notify = (changed: MembersNotice, segmentId: number) => changed(segmentId).catch(() => {})
+
 /**
  * Makes a user a hand-made member of a segment. Repeating the call changes nothing.
  * @throws DomainError NOT_FOUND if the segment is missing, or if the user is unknown and `input.create` is not true
  */
-export async function assignUser(em: EntityManager, profiles: ProfileCache, input: AssignUser) {
+export async function assignUser(em: EntityManager, { profiles, changed }: Members, input: AssignUser) {
   await findSegment(em, input.segment_id)
   if (!input.create && !(await profiles.read(input.user_id)).known) throw notFound('User', input.user_id)
   await addMembers(em, input.segment_id, [input.user_id])
   await profiles.changed(input.user_id)
+  await notify(changed, input.segment_id)
   return { message: 'User assigned to segment successfully' }
 }
 
 /** Ends a hand-made membership. @throws DomainError NOT_FOUND if there is no such segment or membership */
-export async function unassignUser(em: EntityManager, profiles: ProfileCache, input: Membership) {
+export async function unassignUser(em: EntityManager, { profiles, changed }: Members, input: Membership) {
   await findSegment(em, input.segment_id)
   if ((await removeMembers(em, input.segment_id, [input.user_id])) === 0)
     throw notFound('The membership', `of user ${input.user_id} in segment ${input.segment_id}`)
   await profiles.changed(input.user_id)
+  await notify(changed, input.segment_id)
   return { message: 'User removed from segment successfully' }
 }
 
@@ -56,7 +65,7 @@ const EMBEDDED_IDS = 500
  */
 export async function changeMembers(
   em: EntityManager,
-  profiles: ProfileCache,
+  members: Members,
   input: ChangeMembers,
 ): Promise<MembersChanged> {
   const { segment_id } = input
@@ -81,7 +90,8 @@ export async function changeMembers(
       await setImmediate()
     }
   } finally {
-    await profiles.changedMany([...add, ...remove])
+    await members.profiles.changedMany([...add, ...remove])
+    await notify(members.changed, segment_id)
   }
   return { ...count, members: await countMembers(em, segment_id) }
 }

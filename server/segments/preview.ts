@@ -24,13 +24,14 @@ export async function previewSegment(em: EntityManager, watch: Watch, input: Pre
   const condition = conditionOf(input, segments)
   const by_hand = segmentId === null ? 0 : await countMembers(em, segmentId)
   const { profiles, sampled, estimated, scaled, read } = await drawSample(em, input.sample ?? SAMPLE)
+  const at = Date.now()
   let byRules = 0
   let byRulesOnly = 0
   const pauseIfDue = createPause()
   for await (const chunk of read())
     for (const profile of chunk) {
       await pauseIfDue()
-      if (!condition.holds(profile.attributes, inSegmentOf({ groups: segments }, profile))) continue
+      if (!condition.holds(profile.attributes, inSegmentOf({ groups: segments }, { ...profile, at }), at)) continue
       byRules++
       if (segmentId === null || !profile.segmentIds.has(segmentId)) byRulesOnly++
     }

@@ -12,6 +12,12 @@ const tags = ['segments']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 
+/** The parts of the platform that hand-made members concern. */
+const membersOf = (platform: {
+  users: Pick<members.Members, 'profiles'>
+  definitions: { membersChanged: members.Members['changed'] }
+}): members.Members => ({ profiles: platform.users.profiles, changed: platform.definitions.membersChanged })
+
 export const segmentsRouter = router({
   create: manage
     .meta({ openapi: { method: 'POST', path: '/segments', tags, summary: 'Create a segment' } })
@@ -80,7 +86,7 @@ export const segmentsRouter = router({
     .meta({ openapi: { method: 'POST', path: '/segments/assign-user', tags, summary: 'Add a hand-made member' } })
     .input(wire.assignUser)
     .output(message)
-    .mutation(({ ctx, input }) => members.assignUser(ctx.em, ctx.platform.users.profiles, input)),
+    .mutation(({ ctx, input }) => members.assignUser(ctx.em, membersOf(ctx.platform), input)),
   unassignUser: manage
     .meta({
       openapi: {
@@ -92,7 +98,7 @@ export const segmentsRouter = router({
     })
     .input(wire.membership)
     .output(message)
-    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, ctx.platform.users.profiles, input)),
+    .mutation(({ ctx, input }) => members.unassignUser(ctx.em, membersOf(ctx.platform), input)),
   changeMembers: manage
     .meta({
       openapi: {
@@ -105,7 +111,7 @@ export const segmentsRouter = router({
     })
     .input(wire.changeMembers)
     .output(wire.membersChanged)
-    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, ctx.platform.users.profiles, input)),
+    .mutation(({ ctx, input }) => members.changeMembers(ctx.em, membersOf(ctx.platform), input)),
   listMembers: read
     .meta({
       openapi: {

@@ -7,6 +7,7 @@ import { namedLike, readPage } from '../definitions/listing.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { conflict, notFound } from '../errors.ts'
+import { EDITION } from '../evaluation/condition.ts'
 import { expectUnchanged } from '../fields.ts'
 import { User } from '../users/entity.ts'
 import { type NamedPage, setGiven } from '../wire.ts'
@@ -30,6 +31,7 @@ export async function createSegment(em: EntityManager, input: CreateSegment): Pr
     description: input.description ?? null,
     rules,
     rules_segment_ids,
+    rules_edition: EDITION,
   })
   await em.flush()
   return segment
@@ -109,6 +111,7 @@ async function changeRules(em: EntityManager, segment: Segment, rules: Segment['
   await lockDefinitions(em, experimentIds)
   segment.rules = rules
   segment.rules_segment_ids = segmentIds
+  segment.rules_edition = EDITION
   await em.flush()
   await recordChange(em, experimentIds, true)
   await recordFlags(em, await findFlagsBehind(em, segment.id))

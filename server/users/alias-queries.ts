@@ -38,6 +38,7 @@ export async function erasePerson(
         from measure_parts p),
       profile as (delete from users u using item where u.id = item.user_id returning 1),
       membership as (delete from user_segments s using item where s.user_id = item.user_id returning 1),
+      undrawn as (delete from draw_ids d using item where d.user_id = item.user_id or d.draw_id = item.user_id),
       overridden as (
         delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
       aliased as (
@@ -139,13 +140,14 @@ const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.sou
 /**
  * Copies assignments of aliases to their owners, in the runs in which an owner has none. Frozen runs of archived
  * experiments are left out, because they never go on, and no owner gets assignments in two unfinished runs of one layer.
+ * An owner who is held stays held: nothing is copied from the experiments of the holdout, and the alias keeps its own.
  * @param links in order of precedence: the first alias with an assignment in a run wins
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
   const ordered = links.map(({ alias_id, user_id }, ord) => ({ ord, alias_id, user_id }))
   const statement = sql`
     with candidate as (
-      select distinct on (a.run_id, i.user_id collate "C") a.*, i.user_id as owner_id, i.ord,
+      select distinct on (a.run_id, i.user_id collate "C") a.*, i.user_id as owner_id, i.ord, e.holdout_id,
         case when r.ended_at is null then e.layer_id end as layer_id
       from ${rows(ordered, 'i', { ord: 'int', alias_id: 'text', user_id: 'text' })}
       ${lookUp('assignments', 'user_id', 'i.alias_id', 'a')}
@@ -153,9 +155,22 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
       join experiments e on e.id = r.experiment_id
       where (e.status <> 'archived' or r.frozen_at is null)
       order by a.run_id, i.user_id collate "C", i.ord),
+    -- The variant of each owner in the current run of each holdout: forced, the owner's own, or about to be copied.
+    held as materialized (
+      select asked.owner_id, asked.holdout_id
+      from (select distinct c.owner_id, c.holdout_id from candidate c where c.holdout_id is not null) asked
+      join experiments h on h.id = asked.holdout_id and h.status = 'running'
+      cross join lateral (
+        select r.id from runs r where r.experiment_id = h.id order by r.number desc limit 1) run
+      join variants v on v.experiment_id = h.id and v.is_control and v.id = coalesce(
+        (select o.variant_id from overrides o
+          where o.experiment_id = h.id and o.user_id = asked.owner_id and o.removed_at is null),
+        (select a.variant_id from assignments a where a.run_id = run.id and a.user_id = asked.owner_id),
+        (select c.variant_id from candidate c where c.run_id = run.id and c.owner_id = asked.owner_id))),
     ranked as (
       select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank
-      from candidate c)
+      from candidate c
+      where not exists (select 1 from held where held.owner_id = c.owner_id and held.holdout_id = c.holdout_id))
     insert into assignments ${copied}
     select a.run_id, a.owner_id, ${copy}
     from ranked a
@@ -171,17 +186,20 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
 /** An alias that gets another owner. Where the alias had no assignment, decisions used those of the former owner. */
 export type Repointed = Link & { former_id: string }
 
-/** Copies the former owner's assignment to an alias whose new owner has another variant, so that no variant flips. */
+/**
+ * Copies the former owner's assignment to an alias whose new owner has another variant or none, as one who is held, so
+ * that no variant flips. Call this after `copyToOwners`.
+ */
 export async function keepFormer(em: EntityManager, repointed: readonly Repointed[]) {
   const statement = sql`
     insert into assignments ${copied}
     select a.run_id, i.alias_id, ${copy}
     from ${rows(repointed, 'i', { alias_id: 'text', user_id: 'text', former_id: 'text' })}
     ${lookUp('assignments', 'user_id', 'i.former_id', 'a')}
-    join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id and owned.variant_id <> a.variant_id
+    left join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id
     join runs r on r.id = a.run_id
     join experiments e on e.id = r.experiment_id
-    where (e.status <> 'archived' or r.frozen_at is null)
+    where (e.status <> 'archived' or r.frozen_at is null) and owned.variant_id is distinct from a.variant_id
     order by a.run_id, i.alias_id collate "C"
     on conflict (run_id, user_id) do nothing`
   await execute(em, statement)

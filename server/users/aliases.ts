@@ -24,6 +24,7 @@ import {
   storeLinks,
 } from './alias-queries.ts'
 import type { ProfileCache } from './profile-cache.ts'
+import { keepDraws, type Persons, readPersons, storeDrawIds } from './queries.ts'
 
 /** Joins aliases to their owners. Concurrent logins share one transaction, and are answered after its commit. */
 export type AliasWriter = {
@@ -115,10 +116,15 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
     return await retried(() =>
       orm.em.fork().transactional(async (em) => {
         await lockProfiles(em)
-        const { changed, repointed, concerned, outcomes } = settle(wanted, await readLinks(em, wanted))
+        const present = await readLinks(em, wanted)
+        const persons = await readPersons(em, [
+          ...new Set(wanted.flatMap(({ alias_id, user_id }) => [alias_id, user_id])),
+        ])
+        const { changed, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
         if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
         const links = [...changed].map(([alias_id, user_id]) => ({ alias_id, user_id }))
         const stored = await storeLinks(em, links)
+        await storeDrawIds(em, drawIds)
         await copyToOwners(em, links)
         if (repointed.length > 0) await keepFormer(em, repointed)
         const ownerIds = [...new Set(changed.values())]
@@ -136,9 +142,11 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
   }
 }
 
+const NOBODY: Persons = { known: new Set(), drawIds: new Map() }
+
 /**
  * Undoes a join in one transaction: the alias belongs to nobody any more. Both ids keep the variants that they were
- * given until now, and results count two users.
+ * given until now and the draws of rollouts, and results count two users.
  * @throws DomainError NOT_FOUND if the id is not an alias
  */
 export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
@@ -151,6 +159,7 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
       const forced = await readForced(em, [ownerId])
       await exposeFromJoin(em, link)
       await keepForAlias(em, link)
+      await keepDraws(em, link)
       await deleteLink(em, aliasId)
       // What caches hold for the alias may be stored under the owner, and does not stay true.
       return raiseVersions(em, [aliasId, ownerId], 'erased', forced.now)
@@ -163,10 +172,13 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
  * Joins links in memory, one after the other; each link sees the links before it. At any time an id has at most one
  * owner, and an owner is never an alias.
  * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
- * @returns `changed`: new owners by alias; `repointed`: the aliases that had another owner before; `concerned`: the ids
- * whose cached data becomes invalid; `outcomes`: makes the results of the calls
+ * @param persons what is known of the ids of `wanted`. A person's rollouts are drawn by the first id that the platform
+ * knew: an owner of whom nothing is stored adopts the draws of the alias
+ * @returns `changed`: new owners by alias; `repointed`: the aliases that had another owner before; `drawIds`: the ids
+ * that new persons draw by; `concerned`: the ids whose cached data becomes invalid; `outcomes`: makes the results of the
+ * calls
  */
-function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
+function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
   const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
   const aliases = new Map<string, Set<string>>()
@@ -179,6 +191,8 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
   const former = new Map(owners)
   /** New owners by alias. If several aliases have assignments for one owner, the first in this order wins. */
   const changed = new Map<string, string>()
+  const known = new Set(persons.known)
+  const drawIds = new Map<string, string>()
 
   const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
     const owner = owners.get(user_id) ?? user_id
@@ -192,6 +206,12 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
     const present = owners.get(alias_id)
     if (present === owner) return null
     if (present !== undefined) return conflict(`${alias_id} is an alias of another user`)
+    // The owner of an id that is linked already is known.
+    if (owner === user_id && !known.has(owner)) {
+      drawIds.set(owner, drawIds.get(alias_id) ?? persons.drawIds.get(alias_id) ?? alias_id)
+      known.add(owner)
+    }
+    known.add(alias_id)
     for (const aliasId of [alias_id, ...(aliases.get(alias_id) ?? [])]) {
       join(aliasId, owner)
       changed.delete(aliasId)
@@ -214,5 +234,5 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[]) {
           created_at: (joinedAt.get(alias_id) ?? times.get(alias_id)) as number,
         },
     )
-  return { changed, repointed, concerned: new Set([...changed.keys(), ...changed.values()]), outcomes }
+  return { changed, repointed, drawIds, concerned: new Set([...changed.keys(), ...changed.values()]), outcomes }
 }

@@ -31,3 +31,13 @@ export const Alias = defineEntity({
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
 })
+
+/** The id by which the rollouts of a person are drawn, where this is not the person's own id. */
+export const DrawId = defineEntity({
+  name: 'DrawId',
+  tableName: 'draw_ids',
+  properties: {
+    user_id: p.text().primary().collation('C'),
+    draw_id: p.text().collation('C').index(),
+  },
+})

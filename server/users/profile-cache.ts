@@ -19,12 +19,17 @@ const MAX_KNOWN = 500_000
 /** Above this number of changes in one call, each process forgets all profiles instead of these. */
 const MOST_MESSAGES = 100
 
+/** The owner of an id, and the id by which the rollouts of this person are drawn. */
+export type PersonIds = { readonly ownerId: string; readonly drawId: string }
+
 /** A profile as decisions read it: attributes and hand-made memberships. */
 export type UserProfile = {
   /** True if anything is stored under the id or under its owner's id. */
   readonly known: boolean
   /** The owner of the id; the id itself if it is not an alias. */
   readonly ownerId: string
+  /** The id by which this person's rollouts are drawn: the first one that the platform knew. */
+  readonly drawId: string
   readonly attributes: Attributes
   readonly segmentIds: ReadonlySet<number>
 }
@@ -52,10 +57,11 @@ export type ProfileCache = {
    */
   isKnown: (userId: string) => boolean
   /**
-   * Gets the owner of an id, or the id itself if it is not an alias; undefined if this process does not remember.
-   * Owners are remembered for longer than profiles, because only a login or an erasure changes them.
+   * Gets the owner of an id, or the id itself if it is not an alias, and the id by which rollouts are drawn; undefined if
+   * this process does not remember. These ids are remembered for longer than profiles, because only a login or an
+   * erasure changes them.
    */
-  peekOwner: (userId: string) => string | undefined
+  peekIds: (userId: string) => PersonIds | undefined
   /**
    * Remembers that the user was new when a first row was stored: the id is no alias, and is known from now on.
    * @param version the version of the profiles before the row was stored
@@ -73,6 +79,7 @@ export type ProfileCache = {
 const profileOf = (stored: StoredProfile): UserProfile => ({
   known: stored.known,
   ownerId: stored.owner_id,
+  drawId: stored.draw_id ?? stored.owner_id,
   attributes: stored.attributes,
   segmentIds: new Set(stored.segment_ids),
 })
@@ -93,14 +100,14 @@ export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch
     toValue: profileOf,
     isNegative: ({ known }) => !known,
   })
-  const owners = createProcessEntries<string>({ changes, max: MAX_OWNERS, ttlSeconds: OWNER_SECONDS })
+  const owners = createProcessEntries<PersonIds>({ changes, max: MAX_OWNERS, ttlSeconds: OWNER_SECONDS })
   const knowns = createProcessEntries<true>({ changes, max: MAX_KNOWN, ttlSeconds: KNOWN_SECONDS })
   const peekWithNegatives = (userId: string) => profiles.peek(userId) ?? profiles.peekNegative(userId)
 
   async function fetch(userId: string): Promise<UserProfile> {
     const version = watch.changedAt(userId)
     const profile = await profiles.fetch(userId)
-    owners.set(userId, profile.ownerId, version)
+    owners.set(userId, { ownerId: profile.ownerId, drawId: profile.drawId }, version)
     if (profile.known) knowns.set(userId, true, version)
     return profile
   }
@@ -123,9 +130,9 @@ export function createProfileCache(options: { orm: MikroORM; cache: Cache; watch
     readWithNegatives: (userId) => peekWithNegatives(userId) ?? fetch(userId),
     peekWithNegatives,
     isKnown: (userId) => knowns.get(userId) ?? false,
-    peekOwner: owners.get,
+    peekIds: owners.get,
     noteNew: (userId, version) => {
-      owners.set(userId, userId, version)
+      owners.set(userId, { ownerId: userId, drawId: userId }, version)
       knowns.set(userId, true, version)
     },
     changed,

@@ -20,7 +20,7 @@ const SPREAD = 4
 const WORK_MS = 10
 
 /** A stored profile as decisions read it. */
-export type Profile = Omit<UserProfile, 'known'> & { readonly userId: string }
+export type Profile = Omit<UserProfile, 'known' | 'drawId'> & { readonly userId: string }
 
 /** A sample of the stored profiles, which is read chunk by chunk. */
 type ProfileSample = {

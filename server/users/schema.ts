@@ -18,10 +18,25 @@ const countryCode = z
   .string()
   .regex(/^[A-Z]{2}$/, 'must be two upper-case letters (ISO 3166-1)')
   .meta({ examples: ['US'] })
+/** Printable characters beyond ASCII, which RFC 6531 allows, without lone surrogates. */
+const BEYOND_ASCII = String.raw`\u00a1-\ud7ff\ue000-\u{10ffff}`
+const WORD = String.raw`[\w!#$%&'*+/=?^\x60{|}~${BEYOND_ASCII}\-]+`
+const QUOTED = String.raw`"(?:[ !#-\[\]-~${BEYOND_ASCII}]|\\[ -~])*"`
+const LABEL = String.raw`[\p{L}\p{N}](?:[\p{L}\p{M}\p{N}\-]{0,61}[\p{L}\p{M}\p{N}])?`
+const ADDRESS = String.raw`\[(?:[\d.]+|IPv6:[\da-fA-F:.]+)\]`
+/**
+ * An address of RFC 5321, with the letters of all scripts that RFC 6531 adds: dotted words or a quoted text, then a
+ * domain of at least two labels or an address in brackets.
+ */
+const EMAIL = new RegExp(String.raw`^(?:${WORD}(?:\.${WORD})*|${QUOTED})@(?:${LABEL}(?:\.${LABEL})+|${ADDRESS})$`, 'u')
+const MOST_LOCAL_BYTES = 64
+const localBytes = (address: string) => Buffer.byteLength(address.slice(0, address.lastIndexOf('@')))
 const email = z
-  .email()
+  .string()
   .max(254)
-  .meta({ examples: ['john.doe@example.com'] })
+  .regex(EMAIL, { error: ({ input }) => `${input} is not an e-mail address such as john.doe@example.com` })
+  .refine((text) => localBytes(text) <= MOST_LOCAL_BYTES, 'must have at most 64 bytes before the @')
+  .meta({ format: 'idn-email', examples: ['john.doe@example.com'] })
 const personName = label().meta({ examples: ['John'] })
 const attributes = anyAttributes
   .refine((value) => !PROFILE_FIELDS.some((field) => field in value), 'must not repeat a field of the profile')
@@ -74,13 +89,30 @@ export const updateUser = updateOf(user, {
 }).meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
 
+/** What programs send in place of the id of a user. The devices of all such senders would become one person. */
+const PLACEHOLDERS = new Set([
+  '',
+  'undefined',
+  'null',
+  'nan',
+  'true',
+  'false',
+  '0',
+  'none',
+  'anonymous',
+  'guest',
+  '[object object]',
+])
+const ownerId = userId.refine((id) => !PLACEHOLDERS.has(id.trim().toLowerCase()), {
+  error: ({ input }) => `${JSON.stringify(input)} is not the id of one person: send the id of the user who signed in`,
+})
 const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
 const owner = z.string().meta({ description: 'The owner, which is never an alias itself' })
 
 export const joinAlias = z
   .strictObject({
     alias_id: aliasId,
-    user_id: userId.meta({
+    user_id: ownerId.meta({
       description: 'The user to whom the anonymous id belongs; if this is an alias, its owner is used',
     }),
   })

@@ -1,4 +1,4 @@
-import { gzipSync } from 'node:zlib'
+import { deflateSync } from 'node:zlib'
 import { PROTOTYPES } from './bad-values.ts'
 import { encode, Json, type Random } from './request.ts'
 
@@ -49,7 +49,8 @@ export function badContexts(random: Random): BadContext[] {
   unreadable('a prototype key as the body', random.pick(PROTOTYPES))
   const bytes = Buffer.from(random.pick(BROKEN_BYTES))
   unreadable('broken UTF-8', Buffer.concat([Buffer.from('{"context":{"targetingKey":"'), bytes, Buffer.from('"}}')]))
-  unreadable('a compressed body', gzipSync(valid), { ...JSON_TYPE, 'content-encoding': 'gzip' })
+  unreadable('a body that is not compressed as it says', valid, { ...JSON_TYPE, 'content-encoding': 'gzip' })
+  unreadable('a body in an unknown encoding', deflateSync(valid), { ...JSON_TYPE, 'content-encoding': 'deflate' })
   unreadable('no content type', valid, {})
   unreadable('a wrong content type', valid, { 'content-type': random.pick(OTHER_TYPES) })
 

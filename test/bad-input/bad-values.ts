@@ -52,7 +52,11 @@ const EMAILS = [
   'a da@example.com',
   'ada@example',
   'ada@@example.com',
-  'ä@example.com',
+  '.ada@example.com',
+  'ada..b@example.com',
+  'ada@-example.com',
+  'ada@example.com.',
+  '"ada@example.com',
 ]
 const PATTERNS: Record<string, string[]> = {
   country_code: ['', 'us', 'USA', 'U', 'U1', 'ÜS', ' US', 'US\n'],
@@ -92,6 +96,7 @@ export function badValues(field: Field, random: Random): BadValue[] {
       break
     case 'user id':
       found.push({ kind: 'an empty user id', value: '' }, tooLong(field, random))
+      found.push(oneOf('a user id that no URL can name', ['.', '..'], random))
       break
     case 'text':
       found.push(tooLong(field, random))

@@ -98,7 +98,7 @@ function kindOf(procedure: string, name: string, schema: Schema): Kind {
       return schema.exclusiveMinimum === 0 && schema.exclusiveMaximum === 1 ? 'share' : 'number'
     case 'string':
       if (schema.format === 'date-time') return 'instant'
-      if (schema.format === 'email') return 'email'
+      if (schema.format === 'idn-email') return 'email'
       if (schema.pattern) return 'pattern'
       if (schema.maxLength === 10_000) return 'text'
       if (schema.maxLength !== undefined) return 'any text'

@@ -27,6 +27,7 @@ export function differences(before: unknown, now: unknown): string[] {
 
 function compare(before: unknown, now: unknown, key: string, path: string, found: string[]) {
   if (OF_THE_MOMENT.has(key) || CONCLUDED.has(key) || isFrozenSince(before, now, key)) return
+  if (isBeyondShares(before, now, key)) return
   if (SENTENCES.has(key)) return
   if (Array.isArray(before) && Array.isArray(now) && before.length === now.length) {
     for (const [index, item] of before.entries()) compare(item, now[index], '', `${path}.${index}`, found)
@@ -58,6 +59,10 @@ const wasNotCounted = ({ key, variants }: Record<string, unknown>) =>
   key.startsWith('event:') &&
   Array.isArray(variants) &&
   variants.every(({ events }) => events === 0)
+
+/** Since version 0013, the default of a flag has the reason SPLIT for a user beyond the shares of a rollout. */
+const isBeyondShares = (before: unknown, now: unknown, key: string) =>
+  key === 'reason' && before === 'STATIC' && now === 'SPLIT'
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -64,6 +64,7 @@ export const subject = (userId: string, runs: Subject['runs'] = new Map()): Subj
   askedId: userId,
   attributes: {},
   segmentIds: new Set(),
+  at: 0,
   runs,
 })
 

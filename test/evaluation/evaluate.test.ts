@@ -55,6 +55,7 @@ const ada: Subject = {
   askedId: 'ada',
   attributes: { country_code: 'US', is_premium: true },
   segmentIds: new Set(),
+  at: 0,
   runs: new Map(),
 }
 const segment = (id: number, rules: Rules | null) => ({ id, condition: compileCondition(rules) })

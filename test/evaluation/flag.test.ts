@@ -30,7 +30,7 @@ const flag = (...rules: StoredFlagRule[]) =>
       throw new Error(where, { cause: error })
     },
   )
-const ada: FlagSubject = { userId: 'ada', attributes: { country_code: 'US' }, segmentIds: new Set() }
+const ada: FlagSubject = { userId: 'ada', attributes: { country_code: 'US' }, segmentIds: new Set(), at: AT }
 const undecided = () => undefined
 const nothing = () => null
 const rollout = (...percents: number[]) => ({
@@ -45,12 +45,12 @@ describe('a flag', () => {
       rule('american', { segment_ids: [3], value: 'american' }),
       rule('all', { value: 'all' }),
     ]
-    expect(evaluateFlag(flag(...rules), ada, AT, undecided)).toMatchObject({ value: 'american', rule: 'american' })
+    expect(evaluateFlag(flag(...rules), ada, undecided)).toMatchObject({ value: 'american', rule: 'american' })
     const canadian = { ...ada, attributes: { country_code: 'CA' } }
-    expect(evaluateFlag(flag(...rules), canadian, AT, undecided)).toMatchObject({ rule: 'canadian' })
+    expect(evaluateFlag(flag(...rules), canadian, undecided)).toMatchObject({ rule: 'canadian' })
     const byHand = { ...ada, attributes: {}, segmentIds: new Set([3]) }
-    expect(evaluateFlag(flag(...rules), byHand, AT, undecided)).toMatchObject({ rule: 'american' })
-    expect(evaluateFlag(flag(), ada, AT, undecided)).toMatchObject({ value: 'default', reason: 'STATIC', rule: null })
+    expect(evaluateFlag(flag(...rules), byHand, undecided)).toMatchObject({ rule: 'american' })
+    expect(evaluateFlag(flag(), ada, undecided)).toMatchObject({ value: 'default', reason: 'STATIC', rule: null })
   })
 
   test('applies a scheduled rule from its first millisecond, inclusive, to its last, exclusive', () => {
@@ -58,7 +58,7 @@ describe('a flag', () => {
     const until = '2026-01-01T00:00:01.000Z'
     const scheduled = flag(rule('timed', { from, until, value: 'timed' }))
     const valueAt = (at: number) => {
-      const answer = evaluateFlag(scheduled, ada, at, undecided)
+      const answer = evaluateFlag(scheduled, { ...ada, at }, undecided)
       return typeof answer === 'object' ? answer.value : answer
     }
     expect([AT - 1, AT, AT + 999, AT + 1000].map(valueAt)).toEqual(['default', 'timed', 'timed', 'default'])
@@ -71,22 +71,22 @@ describe('a flag', () => {
       const position = rolloutPosition('shown', 'drawn', subject.userId)
       const share = position < 30 ? 'share 0' : 'share 1'
       const expected = position < 50 ? { value: share, reason: 'SPLIT' } : { value: 'rest', reason: 'TARGETING_MATCH' }
-      expect(evaluateFlag(drawn, subject, AT, undecided)).toMatchObject(expected)
+      expect(evaluateFlag(drawn, subject, undecided)).toMatchObject(expected)
     }
   })
 
   test('needs a user id only for a rollout that is reached, and an experiment only for its rule', () => {
     const nobody = { ...ada, userId: null }
-    expect(evaluateFlag(flag(rule('drawn', rollout(100))), nobody, AT, undecided)).toBe('user')
+    expect(evaluateFlag(flag(rule('drawn', rollout(100))), nobody, undecided)).toBe('user')
     const passing = rule('drawn', { condition: { country_code: 'FR' }, ...rollout(100) })
-    expect(evaluateFlag(flag(passing), nobody, AT, undecided)).toMatchObject({ value: 'default' })
-    expect(evaluateFlag(flag(tried), ada, AT, undecided)).toBe(1)
-    expect(evaluateFlag(flag(rule('first', { value: 'x' }), tried), ada, AT, undecided)).toMatchObject({ value: 'x' })
+    expect(evaluateFlag(flag(passing), nobody, undecided)).toMatchObject({ value: 'default' })
+    expect(evaluateFlag(flag(tried), ada, undecided)).toBe(1)
+    expect(evaluateFlag(flag(rule('first', { value: 'x' }), tried), ada, undecided)).toMatchObject({ value: 'x' })
   })
 
   test("gives the variant's value or else the default, and goes to the next rule if no variant is known", () => {
     const both = flag(tried, rule('rest', { value: 'rest' }))
-    const given = (variant: number | null) => evaluateFlag(both, ada, AT, () => variant)
+    const given = (variant: number | null) => evaluateFlag(both, ada, () => variant)
     expect(given(11)).toMatchObject({ value: 'new', reason: 'SPLIT', experiment: { id: 1, variantId: 11 } })
     expect(given(10)).toMatchObject({ value: 'default', reason: 'SPLIT', experiment: { id: 1, variantId: 10 } })
     expect(given(null)).toMatchObject({ value: 'rest' })
@@ -99,12 +99,12 @@ describe('a flag', () => {
     for (let user = 0; user < 200; user++) {
       const subject = { ...ada, userId: `user_${user}` }
       const variantIn = user % 2 === 0 ? nothing : () => 11
-      const { answer, steps } = explainFlag(whole, subject, AT, variantIn)
-      expect(answer).toBe(evaluateFlag(whole, subject, AT, variantIn))
+      const { answer, steps } = explainFlag(whole, subject, variantIn)
+      expect(answer).toBe(evaluateFlag(whole, subject, variantIn))
       expect(steps.at(-1)).toMatchObject({ outcome: 'answered', rule: typeof answer === 'object' ? answer.rule : null })
       for (const step of steps.slice(0, -1)) expect(step.outcome).toBe('passed over')
     }
-    expect(explainFlag(whole, { ...ada, userId: null }, AT, nothing)).toMatchObject({
+    expect(explainFlag(whole, { ...ada, userId: null }, nothing)).toMatchObject({
       answer: 'user',
       steps: [{ rule: 'drawn', detail: 'A rollout needs a user id, and the call has none' }],
     })
@@ -118,7 +118,7 @@ describe('a flag', () => {
       surroundings,
       (where) => bad.push(where),
     )
-    expect(evaluateFlag(compiled, ada, AT, undecided)).toMatchObject({ value: 'default' })
+    expect(evaluateFlag(compiled, ada, undecided)).toMatchObject({ value: 'default' })
     expect(bad).toEqual(['flag shown, rule broken'])
   })
 })

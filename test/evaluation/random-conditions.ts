@@ -1,12 +1,11 @@
-import { evalCondition } from '@growthbook/growthbook'
 import { typeName } from '../../server/evaluation/coercion.ts'
 import type { Attributes, Rules } from '../../server/evaluation/condition.ts'
 
 type Json = Record<string, unknown>
 
 /** The members of each segment that random conditions name. */
-const MEMBERS: Record<string, string[]> = { 1: ['u1'], 2: ['u1', 'u2'], 3: [] }
-const NAMES = ['a', 'b', 'c', 'tags', 'items', 'version', 'email', 'n']
+export const MEMBERS: Record<string, string[]> = { 1: ['u1'], 2: ['u1', 'u2'], 3: [] }
+const NAMES = ['a', 'b', 'c', 'tags', 'items', 'version', 'email', 'n', 'time', 'a.b']
 const PATHS = [...NAMES, 'a.b', 'a.b.c', 'c.a', 'tags.0', 'tags.length', 'items.0.a', 'missing', 'a.missing']
 const INHERITED = ['constructor', 'toString', 'a.hasOwnProperty', 'tags.map']
 const TEXTS = [
@@ -40,7 +39,24 @@ const VERSIONS = [
   '12345.1',
   'x.y',
   '1.2.3.4',
+  '1.2',
+  '1.2.0',
+  '2.0-rc.1',
+  '2.0.0',
+  '1.2.3b2',
+  '3.10.100000',
+  '3.10.99999',
 ]
+const TIMES = [
+  '2025-07-17T00:00:00Z',
+  '2025-07-17T00:00:00.500Z',
+  '2025-07-17T01:00:00+02:00',
+  '2025-07-16T23:30:00-05:00',
+  '2025-07-16T23:59:59Z',
+  '2025-07-17',
+  '2025-07-17T00:00:00',
+]
+const ON_TIMES = ['$gt', '$gte', '$lt', '$lte']
 const NUMBERS = [0, -0, 1, -1, 2, 3, 4, 5, 10, 1.5, 1e21, 123456, 1.2]
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
 const PATTERNS = [
@@ -97,6 +113,7 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
     ...(chance(0.5) && { items: times(3, () => object(1)) }),
     ...(chance(0.6) && { version: pick(VERSIONS) }),
     ...(chance(0.6) && { n: pick(NUMBERS) }),
+    ...(chance(0.6) && { time: pick(TIMES) }),
     id: pick(['u1', 'u2', 'u3']),
   })
 
@@ -189,6 +206,7 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
         return ['id', chance(0.2) ? { $not: test } : test]
       }
       const path = chance(0.03) ? pick(INHERITED) : pick(ofMember ? ['a', 'b', 'c', 'a.b'] : PATHS)
+      if (!ofMember && chance(0.05)) return ['time', { [pick(ON_TIMES)]: pick(TIMES) }]
       if (!ofMember && chance(0.05)) return ['version', { [pick(ON_VERSIONS)]: versionOf(about.version) }]
       if (!ofMember && depth > 0 && chance(0.2)) {
         const name = pick(['tags', 'items'])
@@ -206,10 +224,6 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
     yield { rules: condition(subject, 3, false), attributes: subject, inSegment }
   }
 }
-
-/** GrowthBook's answer. The functions below prepare rules and attributes for it. */
-export const answerOfGrowthBook = (rules: Rules, attributes: Attributes): boolean =>
-  evalCondition(attributes, rules as never, MEMBERS as never)
 
 /**
  * Replaces `$notRegex`, which GrowthBook does not have, by `$not` around `$regex`, as GrowthBook's editor writes it.

@@ -23,7 +23,7 @@ const started = async (api: TestApi, ...settings: Parameters<TestApi['makeExperi
 }
 
 onOneDatabase('the rules of a flag', (app) => {
-  test('keep their ids, and get their index as an id unless it is taken', async () => {
+  test('keep their ids, and get their number as an id when they are first stored, unless it is taken', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [{ value: true }, { id: 'named', value: true }, { value: true }] })
     expect(idsOf(flag)).toEqual(['1', 'named', '3'])
@@ -31,9 +31,39 @@ onOneDatabase('the rules of a flag', (app) => {
     expect(idsOf(await setRules(api, flag, [third, first, named]))).toEqual(['3', '1', 'named'])
     expect(idsOf(await setRules(api, flag, [{ id: '2', value: true }, { value: true }, { value: true }]))).toEqual([
       '2',
-      '4',
       '3',
+      '1',
     ])
+  })
+
+  test.each<[string, object[], object[], string[]]>([
+    ['a rule above', [rollout(50)], [{ condition: { staff: true }, value: true }, rollout(50)], ['3', '1']],
+    ['a rollout above', [rollout(50)], [{ ...rollout(50), condition: { staff: true } }, rollout(50)], ['3', '1']],
+    [
+      'another order',
+      [rollout(50), rollout(20), rollout(10)],
+      [rollout(10), rollout(50), rollout(20)],
+      ['3', '1', '2'],
+    ],
+    ['a larger share', [rollout(50)], [rollout(60)], ['1']],
+    ['a larger share below a new rule', [rollout(50)], [{ segment_ids: [], value: true }, rollout(60)], ['3', '1']],
+    ['another condition', [rollout(50)], [{ ...rollout(50), condition: { a: 1 } }], ['1']],
+    [
+      'a schedule and a text',
+      [rollout(5)],
+      [{ ...rollout(5), description: 'x', until: '2090-01-01T00:00:00Z' }],
+      ['1'],
+    ],
+    ['an id of its own', [{ ...rollout(50), id: 'half' }], [{ value: true }, rollout(50)], ['1', 'half']],
+    ['a rule removed', [{ value: true }, rollout(50)], [rollout(50)], ['2']],
+    ['a rule replaced', [{ value: true }], [rollout(50)], ['2']],
+    ['a share with an id', [rollout(50)], [rollout(50), { ...rollout(50), id: '1' }], ['3', '1']],
+    ['the same rule twice', [rollout(50)], [rollout(50), rollout(50)], ['1', '2']],
+  ])('keep their ids without being sent them: %s', async (_title, before, after, ids) => {
+    const { api } = app()
+    const flag = await makeFlag(api, { rules: before })
+    expect(idsOf(await setRules(api, flag, after))).toEqual(ids)
+    expect(idsOf(await setRules(api, flag, after))).toEqual(ids)
   })
 
   test('are refused with the path of the fault if they are invalid, and nothing changes', async () => {
@@ -175,6 +205,30 @@ onOneDatabase('a rollout', (app) => {
     expect(await values()).toEqual(before)
   })
 
+  test('keeps its users when a rule without an id is put above it, and answers others by SPLIT', async () => {
+    const { api } = app()
+    const flag = await makeFlag(api, { rules: [rollout(50)] })
+    const before = await valuesFor(api, flag)
+    await setRules(api, flag, [{ condition: { staff: true }, value: true }, rollout(50)])
+    expect(await valuesFor(api, flag)).toEqual(before)
+    const answers = await Promise.all(users(20).map((user) => answerFor(api, flag, user)))
+    for (const answer of answers) {
+      const isIn = answer.value
+      expect(answer).toMatchObject({ reason: 'SPLIT', rule: isIn ? '1' : null })
+      const context = { targetingKey: users(20)[answers.indexOf(answer)] }
+      const evaluated = await api.ok('POST', `/ofrep/v1/evaluate/flags/${flag.key}`, { context })
+      expect(evaluated).toMatchObject({ value: isIn, reason: 'SPLIT' })
+      const explained = await api.ok('POST', `/api/flags/${flag.key}/explain`, {
+        user_id: context.targetingKey,
+        attributes: {},
+      })
+      expect(explained).toMatchObject({ value: isIn, reason: 'SPLIT', rule: answer.rule })
+    }
+    expect(new Set(answers.map(({ value }) => value)).size).toBe(2)
+    await setRules(api, flag, [{ ...rollout(100), condition: { country_code: 'FR' } }])
+    expect(await answerFor(api, flag, 'abroad')).toMatchObject({ value: false, reason: 'STATIC' })
+  })
+
   test('of several values gives each value its share, and leaves other users to the next rule', async () => {
     const { api } = app()
     const shares = ['a', 'b'].map((value) => ({ percent: 30, value }))
@@ -188,10 +242,11 @@ onOneDatabase('a rollout', (app) => {
     expect(await valuesFor(api, other), 'another flag draws apart').not.toEqual(values)
   })
 
-  test('draws an alias by the id of its owner', async () => {
+  test('draws an alias by the id of its owner, if the owner was known before', async () => {
     const { api } = app()
     const flag = await makeFlag(api, { rules: [rollout(50)] })
     const owners = users(30).map((user) => unused(user))
+    for (const user_id of owners) await api.record({ user_id, type: 'click' })
     const values = await Promise.all(owners.map((owner) => valueFor(api, flag, owner)))
     expect(new Set(values)).toEqual(new Set([true, false]))
     for (const owner of owners) await api.ok('POST', '/api/users/alias', { alias_id: `${owner}-phone`, user_id: owner })

@@ -85,6 +85,42 @@ onOneDatabase('a stream of changes', (app) => {
     stream.close()
   })
 
+  test('notifies when members of a segment change that a flag reads, directly or by name, and of no others', async () => {
+    const { api } = app()
+    const make = (name: string, rules: object | null) => api.ok('POST', '/api/segments', { name, rules })
+    const [listed, named, unread] = [await make('listed', null), await make('named', null), await make('unread', null)]
+    const around = await make('around', { id: { $inGroup: named.id } })
+    const key = await makeFlag(app(), [{ segment_ids: [listed.id, around.id], value: true }])
+    const stream = await openStream(await streamLink(app()))
+    const valueFor = async (user: string) =>
+      (await api.ok('POST', `/ofrep/v1/evaluate/flags/${key}`, { context: { targetingKey: user } })).value
+    const { watch } = app().platform.definitions
+    const changes: [string, string, object, string, boolean][] = [
+      ['POST', `/api/segments/${listed.id}/members`, { add: ['one', 'two'] }, 'one', true],
+      ['POST', `/api/segments/${listed.id}/members`, { remove: ['one'] }, 'one', false],
+      ['POST', '/api/segments/assign-user', { segment_id: named.id, user_id: 'three', create: true }, 'three', true],
+      ['DELETE', '/api/segments/unassign-user', { segment_id: named.id, user_id: 'three' }, 'three', false],
+    ]
+    for (const [method, path, body, user, value] of changes) {
+      expect(await valueFor(user)).toBe(!value)
+      await api.ok(method, path, body)
+      const state = `${stateOf(app())}-${watch.membersChangedAt()}`
+      expect(await stream.eventOf(state)).toMatchObject({ etag: state })
+      expect(await valueFor(user)).toBe(value)
+    }
+    const before = watch.membersChangedAt()
+    await api.ok('POST', `/api/segments/${unread.id}/members`, { add: ['one'] })
+    expect(watch.membersChangedAt()).toBe(before)
+    await Promise.all(
+      Array.from({ length: 20 }, (_, index) =>
+        api.ok('POST', `/api/segments/${listed.id}/members`, { add: [`at once ${index}`] }),
+      ),
+    )
+    await stream.eventOf(`${stateOf(app())}-${watch.membersChangedAt()}`)
+    for (const index of [0, 19]) expect(await valueFor(`at once ${index}`)).toBe(true)
+    stream.close()
+  })
+
   test('notifies when a schedule starts an experiment', async () => {
     const { api } = app()
     await api.makeExperiment(undefined, { scheduled_start_at: soon(1200).toISOString() })

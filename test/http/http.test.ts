@@ -48,8 +48,21 @@ describe('health', () => {
 })
 
 describe('browsers', () => {
-  const preflight = (origin: string) =>
-    get('/api/events', { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } })
+  const preflight = (origin: string, path = '/api/events', headers = 'content-type') =>
+    get(path, {
+      method: 'OPTIONS',
+      headers: { origin, 'access-control-request-method': 'POST', 'access-control-request-headers': headers },
+    })
+
+  test.each(['last-event-id', 'cache-control', 'traceparent', 'content-encoding', 'prefer', 'x-of-our-own'])(
+    'may send the header %s, on every way in',
+    async (header) => {
+      for (const path of ['/trpc/events.tail', '/api/events', '/ofrep/v1/evaluate/flags']) {
+        const { headers } = await preflight('https://app.example.com', path, `authorization,${header}`)
+        expect(headers.get('access-control-allow-headers')?.split(',')).toContain(header)
+      }
+    },
+  )
 
   test('may call the API only from the configured origins', async () => {
     expect((await preflight('https://app.example.com')).headers.get('access-control-allow-origin')).toBe(

@@ -153,7 +153,7 @@ describe('a browser', () => {
       headers: {
         origin: from,
         'access-control-request-method': 'POST',
-        'access-control-request-headers': 'content-type,authorization,x-api-key,if-none-match',
+        'access-control-request-headers': 'content-type,authorization,x-api-key,if-none-match,traceparent',
       },
     })
   const list = (headers: Headers, name: string) => (headers.get(name) ?? '').toLowerCase().split(/, */).filter(Boolean)
@@ -166,7 +166,7 @@ describe('a browser', () => {
       expect(headers.get('access-control-allow-origin')).toBe(origin)
       expect(list(headers, 'access-control-allow-methods')).toContain('post')
       expect(list(headers, 'access-control-allow-headers')).toEqual(
-        expect.arrayContaining(['content-type', 'authorization', 'x-api-key', 'if-none-match']),
+        expect.arrayContaining(['content-type', 'authorization', 'x-api-key', 'if-none-match', 'traceparent']),
       )
     }
     const { etag } = await ask(app)

@@ -116,6 +116,7 @@ async function evaluatePurely(
     askedId: user,
     attributes: { ...person.attributes, ...attributes, id: user },
     segmentIds: person.segmentIds,
+    at: Date.now(),
     runs: stored.get(user) ?? new Map(),
   }
   const { experiments, byKey } = platform.definitions.watch.snapshot()
@@ -125,7 +126,7 @@ async function evaluatePurely(
     const isExperiment = 'variants' in entry
     const answer = isExperiment
       ? (given.get(entry.id)?.variant.asFlag ?? entry.codeDefault)
-      : evaluateFlag(entry, subject, Date.now(), (id) => given.get(id)?.variant.id ?? null)
+      : evaluateFlag(entry, subject, (id) => given.get(id)?.variant.id ?? null)
     if (typeof answer !== 'object') throw new Error(`${key} was not evaluated: ${answer}`)
     const found = answer.experiment ? given.get(answer.experiment.id) : undefined
     const reported = found?.isStored ? 'report' : 'none'

@@ -26,6 +26,14 @@ async function oneInEach(api: TestApi, prefix: string) {
   return { experiment, inControl: found.get(control) as string, inTreatment: found.get(treatment) as string }
 }
 
+const experiments = new WeakMap<TestApi, Promise<{ id: number }>>()
+/** Creates one experiment for each platform. */
+function experimentOnce(api: TestApi): Promise<{ id: number }> {
+  const made = experiments.get(api) ?? api.makeExperiment()
+  experiments.set(api, made)
+  return made
+}
+
 onEachDatabase('aliases', (app) => {
   describe('at login', () => {
     test('the user keeps the variant that the anonymous visitor was shown', async () => {
@@ -111,6 +119,166 @@ onEachDatabase('aliases', (app) => {
   })
 
   describe('links', () => {
+    test('a held user stays held, and the device keeps its own variant', async () => {
+      const { api } = app()
+      const holdout = await api.ok('POST', '/api/experiments', {
+        name: 'held at login',
+        kind: 'holdout',
+        percent_held: 40,
+      })
+      const [one, other] = [
+        await api.makeExperiment(undefined, { holdout_id: holdout.id }),
+        await api.makeExperiment(undefined, { holdout_id: holdout.id }),
+      ]
+      const free = await api.makeExperiment()
+      const held: string[] = []
+      const shown = new Map<string, number>()
+      for (let index = 0; held.length < 8 || shown.size < 8; index++) {
+        const [account, device] = [`held account ${index}`, `device of held ${index}`]
+        if ((await api.variantOf(account, one)) === undefined) held.push(account)
+        const variant = await api.variantOf(device, one)
+        if (variant !== undefined) shown.set(device, variant)
+      }
+      for (const [index, device] of [...shown.keys()].slice(0, 8).entries()) {
+        const account = held[index] as string
+        const ofDevice = await api.variantOf(device, free)
+        await login(api, device, account)
+        expect(await api.variantOf(account, one), account).toBeUndefined()
+        expect(await api.variantOf(account, other)).toBeUndefined()
+        expect(await api.variantOf(device, one)).toBe(shown.get(device))
+        expect(await api.variantOf(device, other)).toBeUndefined()
+        expect(await api.variantOf(account, free), 'outside the holdout the variant is copied').toBe(ofDevice)
+      }
+      // An account that follows another one keeps what its devices were shown, although the other one is held.
+      const [device] = [...shown.keys()].slice(8)
+      const [account, last] = ['follows', held[7] as string]
+      if (device === undefined) throw new Error('too few devices')
+      await login(api, device, account)
+      await login(api, 'phone of follows', account)
+      expect(await api.variantOf('phone of follows', one)).toBe(shown.get(device))
+      await login(api, account, last)
+      expect(await api.variantOf('phone of follows', one)).toBe(shown.get(device))
+      expect(await api.variantOf(last, one)).toBeUndefined()
+    })
+
+    test('of a held device and another one at once follow the first', async () => {
+      const { api } = app()
+      const holdout = await api.ok('POST', '/api/experiments', {
+        name: 'two devices',
+        kind: 'holdout',
+        percent_held: 50,
+      })
+      const experiment = await api.makeExperiment(undefined, { holdout_id: holdout.id })
+      const [held, shown]: [string[], string[]] = [[], []]
+      for (const device of Array.from({ length: 40 }, (_, index) => `one of two ${index}`))
+        ((await api.variantOf(device, experiment)) === undefined ? held : shown).push(device)
+      for (let index = 0; index < 5; index++) {
+        const account = `owner of two ${index}`
+        await Promise.all([login(api, held[index] as string, account), login(api, shown[index] as string, account)])
+        const [first] = await app()
+          .platform.orm.em.fork()
+          .execute<Loose[]>(
+            `select a.variant_id, v.is_control from assignments a join variants v on v.id = a.variant_id
+          where a.user_id = ? and v.experiment_id = ?`,
+            [account, holdout.id],
+          )
+        const variant = await api.variantOf(account, experiment)
+        expect(variant === undefined).toBe(first.is_control)
+      }
+    })
+
+    describe('the rollouts of flags', () => {
+      const half = (api: TestApi, key: string) =>
+        api.ok('POST', '/api/flags', {
+          key,
+          type: 'boolean',
+          default_value: false,
+          rules: [{ id: 'half', rollout: [{ percent: 50, value: true }] }],
+        })
+      /** Asks on every way: from memory, with a profile, and by an explanation. */
+      async function rolloutFor(api: TestApi, key: string, user: string): Promise<boolean> {
+        const context = { targetingKey: user }
+        const { value } = await api.ok('POST', `/ofrep/v1/evaluate/flags/${key}`, { context })
+        const { flags } = await api.ok('POST', '/api/flags/evaluate', { user_id: user, keys: [key], attributes: {} })
+        const explained = await api.ok('POST', `/api/flags/${key}/explain`, { user_id: user, attributes: {} })
+        expect([user, flags[key].value, explained.value]).toEqual([user, value, value])
+        return value
+      }
+
+      test('do not change at a sign-up: a new account adopts the draw of the device', async () => {
+        const { api } = app()
+        await half(api, 'sign-up')
+        const values = new Set<boolean>()
+        for (const device of many('new device')) {
+          const before = await rolloutFor(api, 'sign-up', device)
+          values.add(before)
+          const account = `account of ${device}`
+          await login(api, device, account)
+          for (const id of [device, account]) expect(await rolloutFor(api, 'sign-up', id)).toBe(before)
+          await login(api, `second of ${device}`, account)
+          expect(await rolloutFor(api, 'sign-up', `second of ${device}`)).toBe(before)
+          await api.variantOf(account, await experimentOnce(api))
+          expect(await rolloutFor(api, 'sign-up', account), 'after the first decision of the account').toBe(before)
+        }
+        expect(values.size).toBe(2)
+      })
+
+      test('are those of the account if it was known before, and the device follows', async () => {
+        const { api } = app()
+        await half(api, 'sign-in')
+        for (const device of many('known device')) {
+          const account = `known to ${device}`
+          await api.record({ user_id: account, type: 'click' })
+          const before = await rolloutFor(api, 'sign-in', account)
+          await login(api, device, account)
+          for (const id of [device, account]) expect(await rolloutFor(api, 'sign-in', id)).toBe(before)
+        }
+      })
+
+      test('stay with the first id through chains of accounts, however they were joined', async () => {
+        const { api } = app()
+        await half(api, 'chained')
+        for (const [index, device] of many('chained device').entries()) {
+          const before = await rolloutFor(api, 'chained', device)
+          const [visitor, account] = [`visitor ${index} of a chain`, `account ${index} of a chain`]
+          if (index % 2) await Promise.all([login(api, device, visitor), login(api, visitor, account)])
+          else
+            for (const link of [
+              [device, visitor],
+              [visitor, account],
+            ] as const)
+              await login(api, ...link)
+          const drawn = await Promise.all([device, visitor, account].map((id) => rolloutFor(api, 'chained', id)))
+          expect(new Set(drawn).size, 'all ids agree').toBe(1)
+          if (!(index % 2)) expect(drawn[0]).toBe(before)
+        }
+      })
+
+      test('are the account’s own again after the id that drew them was erased', async () => {
+        const { api } = app()
+        await half(api, 'erased')
+        await login(api, 'erased device', 'left alone')
+        await api.ok('DELETE', '/api/users/erased%20device')
+        const rows = await app()
+          .platform.orm.em.fork()
+          .execute('select * from draw_ids where draw_id = ?', ['erased device'])
+        expect(rows).toEqual([])
+        const explained = await api.ok('POST', '/api/flags/erased/explain', { user_id: 'left alone', attributes: {} })
+        expect(explained).toMatchObject({ decided_as: 'left alone' })
+      })
+    })
+
+    test('have no owner that programs send in place of an id, in any case', async () => {
+      const { api } = app()
+      const named = ['undefined', 'null', 'NaN', 'true', 'false', '0', 'none', 'anonymous', 'guest', '[object Object]']
+      for (const user_id of [...named, 'Undefined', 'NULL', 'Guest', ' anonymous ', ' '])
+        expect(await api.call('POST', '/api/users/alias', { alias_id: 'their phone', user_id })).toMatchObject({
+          status: 400,
+          body: { issues: [{ path: ['user_id'], message: expect.stringContaining('is not the id of one person') }] },
+        })
+      for (const id of ['00', 'guest-7', 'nobody']) await login(api, `phone of ${id}`, id)
+    })
+
     test('collapse when stored: an owner is never an alias', async () => {
       const { api } = app()
       await login(api, 'phone', 'account')

@@ -38,6 +38,37 @@ onEachDatabase('undoing an alias', (app) => {
     expect(await verified(app())).toBeNull()
   })
 
+  test('flips no rollout, whether the owner adopted the draws of the id or the id followed the owner', async () => {
+    const { api } = app()
+    const halves = [{ percent: 50, value: true }]
+    await api.ok('POST', '/api/flags', {
+      key: 'half',
+      type: 'boolean',
+      default_value: false,
+      rules: [{ rollout: halves }],
+    })
+    const valueFor = async (user_id: string) =>
+      (await api.ok('POST', '/api/flags/evaluate', { user_id, keys: ['half'], attributes: {} })).flags.half.value
+    let followed = 0
+    for (const user of many('drawn')) {
+      const device = `device of ${user}`
+      const own = await valueFor(device)
+      await login(api, device, `account of ${user}`)
+      expect(await valueFor(`account of ${user}`)).toBe(own)
+      await undo(api, device)
+      expect([await valueFor(device), await valueFor(`account of ${user}`)]).toEqual([own, own])
+
+      await api.makeUser({ id: user })
+      const ofUser = await valueFor(user)
+      await login(api, device, user)
+      if (ofUser !== own) followed++
+      expect(await valueFor(device)).toBe(ofUser)
+      await undo(api, device)
+      expect([await valueFor(device), await valueFor(user)]).toEqual([ofUser, ofUser])
+    }
+    expect(followed, 'ids that followed another draw').toBeGreaterThan(2)
+  })
+
   test('results count two users, each with their own events, and nobody who never met a variant', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

@@ -20,6 +20,57 @@ onOneDatabase('users', (app) => {
     expect(await api.call('POST', '/api/users', twin)).toMatchObject({ status: 409, body: { code: 'CONFLICT' } })
   })
 
+  test.each([
+    'o&leary@example.com',
+    'søren@exämple.de',
+    '用户@例子.公司',
+    "d'arc+news@sub.example.co.uk",
+    '!#$%&*-/=?^_`{|}~@example.com',
+    '"much more unusual \\" @"@example.com',
+    'ada@[192.0.2.1]',
+    `${'x'.repeat(64)}@example.com`,
+  ])('have the e-mail addresses that RFC 5321 and 6531 allow: %s', async (email) => {
+    const { api } = app()
+    const { id } = await api.makeUser({ email })
+    expect(await api.ok('GET', `/api/users/${id}`)).toMatchObject({ email })
+  })
+
+  test.each(['ada', 'ada@example', 'a da@example.com', 'ada@exa mple.com', '.ada@example.com', 'ada@ex_ample.com'])(
+    'cannot have %s as their e-mail address',
+    async (email) => {
+      const given = { first_name: 'A', last_name: 'B', email }
+      expect(await app().api.call('POST', '/api/users', given)).toMatchObject({
+        status: 400,
+        body: { issues: [{ path: ['email'], message: expect.stringContaining(`${email} is not an e-mail address`) }] },
+      })
+    },
+  )
+
+  test.each(['.', '..'])('cannot have the id %s, which no URL can name, on any way in', async (user_id) => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const check = { user_id, experiment_ids: [experiment.id], attributes: {} }
+    const [control] = Object.values(experiment.variants)
+    for (const [method, path, body] of [
+      ['POST', '/api/experiments/check-eligibility', check],
+      ['POST', '/api/users', { id: user_id, first_name: 'A', last_name: 'B', email: 'dots@example.com' }],
+      ['POST', '/api/events', { user_id, type: 'click', attributes: {} }],
+      ['POST', '/api/users/alias', { alias_id: user_id, user_id: 'ada' }],
+      ['POST', '/api/users/alias', { alias_id: 'ada', user_id }],
+      ['POST', '/api/flags/evaluate', { user_id, attributes: {} }],
+      ['PUT', `/api/experiments/${experiment.id}/overrides/ada%2F..`, { variant_id: control }],
+    ] as const) {
+      const { status, body: answer } = await api.call(method, path, body)
+      if (path.endsWith('ada%2F..')) expect([path, status]).toEqual([path, 200])
+      else
+        expect([path, status, answer.message]).toEqual([path, 400, expect.stringContaining(`${user_id} is no user id`)])
+    }
+    const evaluated = await api.call('POST', '/ofrep/v1/evaluate/flags', { context: { targetingKey: user_id } })
+    expect(evaluated).toMatchObject({ status: 400, body: { errorCode: 'INVALID_CONTEXT' } })
+    const batch = await api.ok('POST', '/api/events/batch', { events: [{ user_id, type: 'click', attributes: {} }] })
+    expect(batch).toMatchObject({ rejected: 1 })
+  })
+
   test('change only in the given fields; null clears the country and leaves other fields as they are', async () => {
     const { api } = app()
     const { id } = await api.makeUser({ country_code: 'US', is_premium: true, attributes: { plan: 'gold' } })

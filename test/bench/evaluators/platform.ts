@@ -56,5 +56,6 @@ const subjectOf = ({ id, ...attributes }: BenchUser): Subject => ({
   askedId: id,
   attributes,
   segmentIds: new Set(),
+  at: 0,
   runs: new Map(),
 })
