@@ -106,7 +106,8 @@ onOneDatabase('the rules of a flag', (app) => {
       expect(pathsOf(await updateFlag(api, flag, { rules })), JSON.stringify(rule)).toEqual(
         refusedAt('rules', 1, ...path),
       )
-      const created = await api.call('POST', '/api/flags', { ...flag, key: unused('refused'), rules })
+      const { type, default_value } = flag
+      const created = await api.call('POST', '/api/flags', { key: unused('refused'), type, default_value, rules })
       expect(pathsOf(created)).toEqual(refusedAt('rules', 1, ...path))
     }
     expect(await api.ok('GET', `/api/flags/${flag.key}`)).toEqual(flag)

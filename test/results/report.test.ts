@@ -65,6 +65,6 @@ onOneDatabase('a report of results', (app) => {
     )
     for (const format of ['markdown', 'xml']) expect((await get(`${path}?format=${format}`, 'none')).status).toBe(401)
     expect((await get('/api/experiments/999999/results?format=csv')).status).toBe(404)
-    expect((await get(`/api/experiments/${experiment.id}/results/series?format=csv`)).status).toBe(200)
+    expect((await get(`/api/experiments/${experiment.id}/results/series?format=csv`)).status).toBe(400)
   })
 })
