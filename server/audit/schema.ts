@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { experimentRef, id, instant, label, limit, storedObject, timestamp } from '../wire.ts'
+import { experimentRef, instant, label, limit, storedObject, timestamp } from '../wire.ts'
 
 const subject = z
   .enum([

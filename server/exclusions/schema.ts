@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { experimentRef, id, label, optional, timestamp, userId } from '../wire.ts'
+import { experimentRef, label, optional, timestamp, userId } from '../wire.ts'
 
 const userIds = z.array(userId).min(1).max(10_000)
 

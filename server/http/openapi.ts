@@ -99,7 +99,8 @@ function describe(document: Document, procedure: RestProcedure) {
   operation.operationId = procedure.name
   if (access === 'key management') operation.security = [{}, { bearer: [] }]
   if (openapi.method === 'DELETE') moveQueryToBody(operation)
-  if (procedure.input._zod.def.catchall) addFreeBody(operation, procedure)
+  const { catchall } = procedure.input._zod.def
+  if (catchall) addFreeBody(operation, procedure.input, catchall)
   nameBody(document, operation, procedure.input.meta()?.id)
   requireBody(document, operation)
   describeErrors(operation, openapi.method)
@@ -131,13 +132,12 @@ function moveQueryToBody(operation: Operation) {
   }
 }
 
-/** The generator leaves out the body of an input whose fields have any name. */
-function addFreeBody(operation: Operation, { input, pathFields }: RestProcedure) {
-  const { $schema: _, id: _id, properties, required: _required, ...schema } = z.toJSONSchema(input, { io: 'input' })
-  const named = Object.entries(properties ?? {}).filter(([name]) => !pathFields.includes(name))
-  operation.requestBody = {
-    content: { 'application/json': { schema: { ...schema, properties: Object.fromEntries(named) } as Schema } },
-  }
+/** The generator leaves out the body of an input whose fields may have any name. */
+function addFreeBody(operation: Operation, input: RestProcedure['input'], catchall: z.core.$ZodType) {
+  const { description, examples } = input.meta() ?? {}
+  const { $schema: _, ...additionalProperties } = z.toJSONSchema(catchall, { io: 'input' })
+  const schema = { type: 'object', description, examples, additionalProperties }
+  operation.requestBody = { content: { 'application/json': { schema } } }
 }
 
 /** The generator writes bodies in place; a body with a name becomes a component. */

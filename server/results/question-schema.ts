@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
-import { comparand, experimentRef, id, instant, label, optional, segmentRef, withDefault } from '../wire.ts'
+import { comparand, experimentRef, instant, label, optional, segmentRef, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 
