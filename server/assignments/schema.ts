@@ -1,11 +1,10 @@
 import { z } from 'zod'
+import { experimentRef, referenceKey } from '../definitions/reference-schema.ts'
 import {
   attributes as anyAttributes,
-  experimentRef,
   id,
   instant,
   optional,
-  referenceKey,
   storedJson,
   storedObject,
   timestamp,
@@ -122,6 +121,9 @@ export const loggedAssignment = z
   })
   .meta({ id: 'LoggedAssignment' })
 export type LoggedAssignment = z.output<typeof loggedAssignment>
+
+/** Names the experiment whose assignments are exported. */
+export const assignmentsOf = z.object({ experiment_id: experimentRef })
 
 export const explainDecision = z
   .object({

@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { experimentRef } from '../definitions/reference-schema.ts'
 import {
   attributes,
-  experimentRef,
   id,
   instant,
   isTimeZone,

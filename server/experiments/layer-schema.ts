@@ -1,17 +1,6 @@
 import { z } from 'zod'
-import {
-  clearable,
-  definitionKey,
-  experimentRef,
-  id,
-  layerRef,
-  name,
-  namedPage,
-  optional,
-  percent,
-  text,
-  timestamp,
-} from '../wire.ts'
+import { definitionKey, experimentRef, layerRef } from '../definitions/reference-schema.ts'
+import { clearable, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z

@@ -1,8 +1,7 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef } from '../definitions/reference-schema.ts'
 import { segment } from '../segments/schema.ts'
 import {
-  definitionKey,
-  experimentRef,
   id,
   instant,
   jsonValue,

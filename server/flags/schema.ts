@@ -1,11 +1,11 @@
 import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
+import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import {
   attributes as anyAttributes,
   clearable,
   condition,
   distinct,
-  experimentRef,
   id,
   instant,
   jsonObject,
@@ -15,7 +15,6 @@ import {
   limit,
   optional,
   percent,
-  segmentRef,
   storedJson,
   storedObject,
   tag,

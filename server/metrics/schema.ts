@@ -1,12 +1,10 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef, metricRef } from '../definitions/reference-schema.ts'
 import {
   clearable,
-  definitionKey,
-  experimentRef,
   id,
   jsonObject,
   label,
-  metricRef,
   name,
   namedPage,
   optional,

@@ -1,16 +1,14 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import {
   clearable,
   condition,
-  definitionKey,
-  experimentRef,
   id,
   isUserId,
   limit,
   name,
   namedPage,
   optional,
-  segmentRef,
   storedObject,
   text,
   timestamp,
