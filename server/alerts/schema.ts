@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { experimentRef, id, limit, timestamp } from '../wire.ts'
+import { experimentRef } from '../definitions/reference-schema.ts'
+import { id, limit, timestamp } from '../wire.ts'
 
 const alertKind = z.enum(['mismatch', 'harm', 'significance']).meta({
   description:

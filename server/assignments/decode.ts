@@ -1,4 +1,5 @@
-import { ATTRIBUTE_LIMITS, isId, isReferenceKey, isUserId, type Json, jsonFault } from '../wire.ts'
+import { isReferenceKey } from '../definitions/reference-schema.ts'
+import { ATTRIBUTE_LIMITS, isId, isUserId, type Json, jsonFault } from '../wire.ts'
 import { type CheckEligibility, MAX_EXPERIMENTS } from './schema.ts'
 
 /**

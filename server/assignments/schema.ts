@@ -1,12 +1,11 @@
 import { z } from 'zod'
+import { experimentRef, referenceKey } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
-  experimentRef,
   id,
   instant,
   optional,
-  referenceKey,
   storedJson,
   storedObject,
   timestamp,
@@ -124,6 +123,9 @@ export const loggedAssignment = z
   })
   .meta({ id: 'LoggedAssignment' })
 export type LoggedAssignment = z.output<typeof loggedAssignment>
+
+/** Names the experiment whose assignments are exported. */
+export const assignmentsOf = z.strictObject({ experiment_id: experimentRef })
 
 export const explainDecision = z
   .strictObject({

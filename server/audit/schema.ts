@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { experimentRef, instant, label, limit, storedObject, timestamp } from '../wire.ts'
+import { experimentRef } from '../definitions/reference-schema.ts'
+import { instant, label, limit, storedObject, timestamp } from '../wire.ts'
 
 const subject = z
   .enum([

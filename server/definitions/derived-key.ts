@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import { invalid } from '../errors.ts'
-import { isDigits } from '../wire.ts'
+import { isDigits } from './reference-schema.ts'
 
 /** Derives keys from names, and refuses keys that a path could take for something else. */
 

@@ -3,13 +3,13 @@ import { sql } from 'kysely'
 import type { z } from 'zod'
 import { execute, list } from '../database/sql.ts'
 import { invalid, notFound } from '../errors.ts'
-import { isReferenceKey, type ReferenceKind, references } from '../wire.ts'
+import { isReferenceKey, type ReferenceKind, references } from './reference-schema.ts'
 import type { Snapshot } from './snapshot.ts'
 import type { Watch } from './watch.ts'
 
 /**
  * Replaces keys by ids in the input of procedures, so that services see ids alone. The schemas say where a key may
- * stand: see `references` in `wire.ts`.
+ * stand: see `references` in `reference-schema.ts`.
  */
 
 /** Where references stand in an input: here, in some fields, or in each item of a list. */

@@ -1,6 +1,6 @@
+import { isReferenceKey } from '../definitions/reference-schema.ts'
 import { experimentIds } from '../definitions/references.ts'
 import type { Watch } from '../definitions/watch.ts'
-import { isReferenceKey } from '../wire.ts'
 
 /**
  * Replaces the keys of experiments that events name by ids. An event with an unknown key is left as it is, and

@@ -1,8 +1,8 @@
 import { z } from 'zod'
+import { experimentRef } from '../definitions/reference-schema.ts'
 import {
   attributes,
   eventProperties,
-  experimentRef,
   id,
   instant,
   isTimeZone,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { experimentRef, label, optional, timestamp, userId } from '../wire.ts'
+import { experimentRef } from '../definitions/reference-schema.ts'
+import { label, optional, timestamp, userId } from '../wire.ts'
 
 const userIds = z.array(userId).min(1).max(10_000)
 

@@ -1,18 +1,7 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef, layerRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
-import {
-  clearable,
-  definitionKey,
-  experimentRef,
-  id,
-  layerRef,
-  name,
-  namedPage,
-  optional,
-  percent,
-  text,
-  timestamp,
-} from '../wire.ts'
+import { clearable, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z

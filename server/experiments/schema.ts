@@ -1,9 +1,8 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import { segment } from '../segments/schema.ts'
 import {
-  definitionKey,
-  experimentRef,
   id,
   instant,
   jsonValue,

@@ -1,9 +1,9 @@
 import { z } from 'zod'
+import { experimentRef } from '../definitions/reference-schema.ts'
 import {
   clearable,
   condition,
   distinct,
-  experimentRef,
   id,
   instant,
   jsonObject,

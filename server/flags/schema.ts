@@ -1,12 +1,12 @@
 import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
+import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   clearable,
   condition,
   distinct,
-  experimentRef,
   id,
   instant,
   jsonObject,
@@ -16,7 +16,6 @@ import {
   limit,
   optional,
   percent,
-  segmentRef,
   storedJson,
   storedObject,
   tag,

@@ -2,12 +2,12 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply } from 'fastify'
 import { z } from 'zod'
 import { exportAssignments } from '../assignments/export.ts'
-import { loggedAssignment } from '../assignments/schema.ts'
+import { assignmentsOf, loggedAssignment } from '../assignments/schema.ts'
 import { bearerToken, createContext, type Platform } from '../context.ts'
 import { exportEvents } from '../events/export.ts'
 import { type ExportFormat, exportEvents as eventsSchema, exportedEvent, exportFormat } from '../events/schema.ts'
 import { authorize, translate } from '../trpc.ts'
-import { experimentRef, type InMilliseconds } from '../wire.ts'
+import type { InMilliseconds } from '../wire.ts'
 import { sendFault } from './faults.ts'
 import { prefersLenient } from './preferences.ts'
 import { queryReader } from './query.ts'
@@ -17,7 +17,7 @@ import { queryReader } from './query.ts'
 const CONTENT_TYPES = { ndjson: 'application/x-ndjson; charset=utf-8', csv: 'text/csv; charset=utf-8; header=present' }
 
 const readEventQuery = queryReader(eventsSchema)
-const assignmentsSchema = z.strictObject({ experiment_id: experimentRef, format: exportFormat })
+const assignmentsSchema = assignmentsOf.extend({ format: exportFormat })
 const readAssignmentQuery = queryReader(assignmentsSchema)
 /** The inputs of the exports, in which an experiment may be named by its key. */
 export const EXPORT_INPUTS = { 'events.export': eventsSchema, 'assignments.export': assignmentsSchema }

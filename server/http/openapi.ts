@@ -100,7 +100,8 @@ function describe(document: Document, procedure: RestProcedure) {
   operation.operationId = procedure.name
   if (access === 'key management') operation.security = [{}, { bearer: [] }]
   if (openapi.method === 'DELETE') moveQueryToBody(operation)
-  if (hasFreeNames(procedure.input)) addFreeBody(operation, procedure)
+  const { catchall } = procedure.input._zod.def
+  if (catchall && catchall._zod.def.type !== 'never') addFreeBody(operation, procedure.input, catchall)
   nameBody(document, operation, procedure.input.meta()?.id)
   requireBody(document, operation)
   describeErrors(operation, openapi.method)
@@ -133,16 +134,12 @@ function moveQueryToBody(operation: Operation) {
   }
 }
 
-const hasFreeNames = ({ _zod: { def } }: z.ZodObject) =>
-  def.catchall !== undefined && def.catchall._zod.def.type !== 'never'
-
-/** The generator leaves out the body of an input whose fields have any name. */
-function addFreeBody(operation: Operation, { input, pathFields }: RestProcedure) {
-  const { id: _id, ...meta } = input.meta() ?? {}
-  const inPath = Object.fromEntries(pathFields.map((name) => [name, true])) as Record<never, true>
-  const body = input.omit(inPath).meta(meta)
-  const { $schema: _schema, ...schema } = z.toJSONSchema(body, { io: 'input' })
-  operation.requestBody = { content: { 'application/json': { schema: schema as Schema } } }
+/** The generator leaves out the body of an input whose fields may have any name. */
+function addFreeBody(operation: Operation, input: RestProcedure['input'], catchall: z.core.$ZodType) {
+  const { description, examples } = input.meta() ?? {}
+  const { $schema: _, ...additionalProperties } = z.toJSONSchema(catchall, { io: 'input' })
+  const schema = { type: 'object', description, examples, additionalProperties }
+  operation.requestBody = { content: { 'application/json': { schema } } }
 }
 
 /** The generator writes bodies in place; a body with a name becomes a component. */

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import type { ZodOpenApiOperationObject, ZodOpenApiPathsObject } from 'zod-openapi'
-import { loggedAssignment } from '../assignments/schema.ts'
+import { assignmentsOf, loggedAssignment } from '../assignments/schema.ts'
 import { MAX_LINE_BYTES } from '../events/import.ts'
 import {
   exportEvents,
@@ -10,7 +10,6 @@ import {
   importReport,
   recordEvent,
 } from '../events/schema.ts'
-import { experimentRef } from '../wire.ts'
 
 /** Describes the paths of uploads and exports for the OpenAPI document. */
 
@@ -85,7 +84,7 @@ const assignmentsOperation: ZodOpenApiOperationObject = {
   summary: 'Export the exposure log as a stream: the assignments of all runs of an experiment',
   security,
   requestParams: {
-    path: z.object({ experiment_id: experimentRef }),
+    path: assignmentsOf,
     query: queryOf(z.object({ format: exportFormat })),
   },
   responses: {

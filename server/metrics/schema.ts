@@ -1,13 +1,11 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef, metricRef } from '../definitions/reference-schema.ts'
 import { ignored, updateOf } from '../fields.ts'
 import {
   clearable,
-  definitionKey,
-  experimentRef,
   id,
   jsonObject,
   label,
-  metricRef,
   name,
   namedPage,
   optional,

@@ -1,7 +1,8 @@
 import { z } from 'zod'
+import { experimentRef } from '../definitions/reference-schema.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction } from '../metrics/schema.ts'
-import { experimentRef, optional, percent, withDefault } from '../wire.ts'
+import { optional, percent, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 /** The bounds keep products of figures within a double; real metrics stay far inside them. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
-import { comparand, experimentRef, instant, label, optional, segmentRef, withDefault } from '../wire.ts'
+import { comparand, instant, label, optional, withDefault } from '../wire.ts'
 
 const share = z.number().gt(0).lt(1)
 

@@ -1,5 +1,6 @@
 import { z } from 'zod'
-import { experimentRef, id, label, optional } from '../wire.ts'
+import { experimentRef } from '../definitions/reference-schema.ts'
+import { id, label, optional } from '../wire.ts'
 import { comparison } from './comparison-schema.ts'
 import { figure, interval, variantName } from './part-schema.ts'
 import { documentedQuestion, furtherQuestion } from './question-schema.ts'

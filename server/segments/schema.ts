@@ -1,17 +1,15 @@
 import { z } from 'zod'
+import { definitionKey, experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import {
   clearable,
   condition,
-  definitionKey,
-  experimentRef,
   id,
   isUserId,
   limit,
   name,
   namedPage,
   optional,
-  segmentRef,
   storedObject,
   text,
   timestamp,

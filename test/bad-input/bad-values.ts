@@ -1,4 +1,4 @@
-import { isReferenceKey } from '../../server/wire.ts'
+import { isReferenceKey } from '../../server/definitions/reference-schema.ts'
 import { Json, type Random } from './request.ts'
 import type { Field } from './routes.ts'
 

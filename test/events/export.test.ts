@@ -90,7 +90,7 @@ onEachDatabase('the export of events', (app) => {
     expect(await status('?experiment_id=2000000000')).toBe(404)
     expect((await download(app(), '/events/export', 'exp_none')).status).toBe(401)
     expect((await download(app(), '/experiments/2000000000/assignments/export')).status).toBe(404)
-    expect((await download(app(), '/experiments/x/assignments/export')).status).toBe(400)
+    expect((await download(app(), '/experiments/X/assignments/export')).status).toBe(400)
   })
 })
 

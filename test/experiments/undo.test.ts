@@ -103,6 +103,33 @@ onEachDatabase('reopening', (app) => {
     expect(await settled(app())).toBeNull()
   })
 
+  test('no event is lost or counted twice while the end moves and events come in', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const ids = users('meanwhile', 20)
+    await variantsOf(api, ids, experiment)
+    let sent = 0
+    let isOver = false
+    const sending = ids.slice(0, 5).map(async (user_id) => {
+      while (!isOver) {
+        await api.record({ user_id, type: 'conversion', experiment_id: experiment.id })
+        sent++
+      }
+    })
+    for (let round = 0; round < 5; round++) {
+      await steps(api, experiment, 'complete')
+      await sleep(30)
+      await steps(api, experiment, 'reopen')
+    }
+    isOver = true
+    await Promise.all(sending)
+    expect(sent).toBeGreaterThan(10)
+    expect(await settled(app())).toBeNull()
+    const { metrics } = await api.results(experiment)
+    const counted = metrics[0].variants.reduce((sum: number, variant: Loose) => sum + variant.events, 0)
+    expect(counted).toBe(sent)
+  })
+
   test('an alias that was joined while the experiment was archived keeps the variant', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
@@ -306,6 +333,25 @@ onEachDatabase('deleting an archived experiment', (app) => {
       .execute<Loose>(`select count(*)::int as count from events e where e.experiment_id = ${experiment.id}`)
     expect(count).toBe(ids.length)
     expect((await api.ok('POST', '/api/experiments', { name: 'takes the key', key })).key).toBe(key)
+  })
+
+  test('leaves nothing behind when users are decided and events are recorded meanwhile', async () => {
+    const { api, platform } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}`
+    await variantsOf(api, users('early', 10), experiment)
+    const { key, runs } = await api.ok('GET', path)
+    await steps(api, experiment, 'complete', 'archive')
+    const recorded = users('late', 20).map((user_id) =>
+      api.call('POST', '/api/events', { user_id, type: 'view', attributes: {}, experiment_id: experiment.id }),
+    )
+    const [deleted] = await Promise.all([api.call('DELETE', path, { confirm: key }), ...recorded])
+    expect(deleted.status).toBe(200)
+    expect([...new Set((await Promise.all(recorded)).map(({ status }) => status))].sort()).not.toContain(500)
+    await platform.reporting.totals.catchUp()
+    await platform.jobs.deletion.runNow()
+    expect(await rowsOf('run_id', [runs[0].id])).toEqual([])
+    expect(await settled(app())).toBeNull()
   })
 
   test('a draft that events name asks for the key, too; any other draft does not', async () => {

@@ -87,7 +87,7 @@ describe('paths', () => {
     const { api } = app
     const { id } = await api.makeExperiment()
     expect((await api.call('GET', `/api/experiments/${id}`)).status).toBe(200)
-    for (const spelling of [`0x${id}`, `${id}e0`, `%20${id}`, `0${id}`, `${id}.5`, 'NaN', '-1', '99999999999'])
+    for (const spelling of [`0X${id}`, `${id}E0`, `%20${id}`, `0${id}`, `${id}.5`, 'NaN', '-1', '99999999999'])
       expect((await api.call('GET', `/api/experiments/${spelling}`)).status, spelling).toBe(400)
     const user = await api.makeUser({ id: '12345' })
     expect((await api.ok('GET', '/api/users/12345')).id).toBe(user.id)

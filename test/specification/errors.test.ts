@@ -126,13 +126,17 @@ onOneDatabase('an error', (app) => {
     ['POST', '/api/events', { user_id: 'ada', type: 'x', properties: [1] }, ['properties']],
     ['POST', '/api/events/1', { start_time: 'yesterday' }, ['start_time']],
     ['POST', '/api/events/1', { event_types: 'click' }, ['event_types']],
-    ['GET', '/api/experiments/12abc', undefined, ['experiment_id']],
-    ['GET', '/api/segments/0x10', undefined, ['segment_id']],
+    ['GET', '/api/experiments/12ABC', undefined, ['experiment_id']],
+    ['GET', '/api/segments/0X10', undefined, ['segment_id']],
     ['GET', '/api/segments/0', undefined, ['segment_id']],
     ['GET', '/api/users?limit=1e3', undefined, ['limit']],
     ['DELETE', '/api/auth/keys/-1', undefined, ['key_id']],
   ])('is 400 for bad input, with the path of the field: %s %s %j', async (method, path, body, field) => {
     expectFault(await call(method, path, body), 400, field)
+  })
+
+  test('is 404 for a text that begins as an id: it is the key of nothing', async () => {
+    for (const path of ['/api/experiments/12abc', '/api/segments/0x10']) expectFault(await call('GET', path), 404)
   })
 
   test('is 400 if shares exceed 100 %, or if the body is not a JSON object', async () => {
