@@ -10,6 +10,7 @@ import { createKeyRing } from './auth/key-ring.ts'
 import { createCache } from './cache/cache.ts'
 import type { Config } from './config.ts'
 import type { Platform } from './context.ts'
+import { awaitDatabase } from './database/await-database.ts'
 import { createConcurrencyLimit } from './database/concurrency-limit.ts'
 import { migrate } from './database/migrate.ts'
 import { type Database, openDatabase } from './database/orm.ts'
@@ -91,6 +92,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     }
   }
   try {
+    await awaitDatabase(database, config.databaseUrl, (message) => log.info(message))
     await migrate(database, config.timeZone, (message) => log.info(message))
     await beginHistory(orm.em.fork())
     await orm.em.fork().transactional(measureQuantiles)

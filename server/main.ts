@@ -4,8 +4,11 @@ import { pino } from 'pino'
 import pretty from 'pino-pretty'
 import { type App, createApp } from './app.ts'
 import { type Config, readConfig } from './config.ts'
+import { awaitDatabase } from './database/await-database.ts'
 import { migrate } from './database/migrate.ts'
 import { openDatabase } from './database/orm.ts'
+import { onParentEnd } from './parent.ts'
+import { listenFault, StartFault } from './start-fault.ts'
 
 const EXIT_AFTER_MS = 10_000
 const RESTART_AFTER_MS = 1000
@@ -44,20 +47,27 @@ async function serve() {
     await app.http.listen({ host: config.host, port: config.port })
     if (!cluster.isWorker) announce(app.http.listeningOrigin)
   } catch (error) {
-    log.fatal({ err: error }, 'The platform cannot start; the process ends')
-    process.exit(1)
+    cannotStart(error)
   }
+}
+
+/** Says in one sentence why the platform cannot start; an unexpected error is logged with its stack. */
+function cannotStart(error: unknown): never {
+  const sentence = error instanceof StartFault ? error.message : listenFault(error, config.host, config.port)
+  if (sentence === null) log.fatal({ err: error }, 'The platform cannot start; the process ends')
+  else log.fatal(sentence)
+  process.exit(1)
 }
 
 /** Runs the first of several processes: migrates the database once, starts the workers, and replaces any that dies. */
 async function lead() {
   try {
     const database = await openDatabase({ url: config.databaseUrl, pool: 2 })
+    await awaitDatabase(database, config.databaseUrl, (message) => log.info(message))
     await migrate(database, config.timeZone, (message) => log.info(message))
     await database.close()
   } catch (error) {
-    log.fatal({ err: error }, 'The database cannot be migrated; the process ends')
-    process.exit(1)
+    cannotStart(error)
   }
   let stopping = false
   /** True once all workers have listened; from then on each worker that dies is replaced. */
@@ -124,6 +134,11 @@ function onSignal(drain: () => Promise<void>) {
   }
   process.on('SIGTERM', stop)
   process.on('SIGINT', stop)
+  onParentEnd(process.env, () => {
+    if (draining) return
+    draining = true
+    start('npm has ended')
+  })
 }
 
 /**
@@ -150,18 +165,20 @@ function announce(origin: string) {
   const database = config.databaseUrl.startsWith('pglite:')
     ? `embedded PostgreSQL in ${config.databaseUrl.slice('pglite:'.length) || 'memory'}`
     : 'PostgreSQL'
-  console.log(
-    [
-      `The experimentation platform is ready at ${base}`,
-      `  REST       ${base}/api/experiments`,
-      `  docs       ${base}/docs  (the document: ${base}/openapi.json)`,
-      `  tRPC       ${base}/trpc`,
-      `  OFREP      ${base}/ofrep/v1`,
-      `  health     ${base}/health/ready`,
-      `  storage    ${database}, ${config.redisUrl ? 'Redis' : 'caches in the process'}`,
+  const ready = `The experimentation platform is ready at ${base}`
+  const addresses = {
+    REST: `${base}/api/experiments`,
+    docs: `${base}/docs  (the document: ${base}/openapi.json)`,
+    tRPC: `${base}/trpc`,
+    OFREP: `${base}/ofrep/v1`,
+    health: `${base}/health/ready`,
+    storage: `${database}, ${config.redisUrl ? 'Redis' : 'caches in the process'}`,
+    'first key':
       config.keyManagement === 'open'
-        ? `  first key  curl -X POST ${base}/api/auth/keys -H 'Content-Type: application/json' -d '{"name": "my_api_key"}'`
-        : `  first key  needs the ADMIN_TOKEN: POST ${base}/api/auth/keys`,
-    ].join('\n'),
-  )
+        ? `curl -X POST ${base}/api/auth/keys -H 'Content-Type: application/json' -d '{"name": "my_api_key"}'`
+        : `needs the ADMIN_TOKEN: POST ${base}/api/auth/keys`,
+  }
+  // Programs read JSON, so the addresses are fields of one line there.
+  if (!process.stdout.isTTY) return log.info({ addresses }, ready)
+  console.log([ready, ...Object.entries(addresses).map(([name, text]) => `  ${name.padEnd(10)} ${text}`)].join('\n'))
 }

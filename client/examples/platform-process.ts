@@ -26,7 +26,8 @@ export async function startPlatform(): Promise<PlatformProcess> {
     ...process.env,
     DATABASE_URL: process.env.DATABASE_URL || 'pglite:',
     PORT: process.env.PORT || '8000',
-    LOG_LEVEL: process.env.LOG_LEVEL || 'warn',
+    // The line with the addresses is of the level info.
+    LOG_LEVEL: 'info',
   }
   const port = Number(environment.PORT)
   if (await isTaken(port, process.env.HOST || '127.0.0.1'))
@@ -53,25 +54,31 @@ export async function startPlatform(): Promise<PlatformProcess> {
   return { ...(await untilReady(child, ended)), inMemory, ended, stop }
 }
 
-/** Waits for the line `… is ready at URL` and the indented addresses after it. Prints all other lines. */
+/** The level of pino's warnings. */
+const WARNING = 40
+
+/** Waits for the line of the log that holds the addresses. Prints warnings, and lines that are not of the log. */
 function untilReady(child: ChildProcess, ended: Promise<unknown>): Promise<{ url: string; addresses: string[] }> {
   return new Promise((resolve, reject) => {
     if (!child.stdout) throw new Error('The platform has no output to read')
-    const addresses: string[] = []
-    let url: string | undefined
-    let isReady = false
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const announced = / is ready at (\S+)$/.exec(line)?.[1]
-      if (announced) url = announced
-      else if (isReady || !url || !line.startsWith('  ')) console.log(line)
-      else {
-        addresses.push(line)
-        isReady = line.startsWith('  first key')
-        if (isReady) resolve({ url, addresses })
-      }
+      const { level, msg = '', addresses } = entryOf(line)
+      if (level === undefined || level >= WARNING) console.log(line)
+      const url = / is ready at (\S+)$/.exec(msg)?.[1]
+      if (url === undefined || !addresses) return
+      resolve({ url, addresses: Object.entries(addresses).map(([name, text]) => `  ${name.padEnd(10)} ${text}`) })
     })
     ended.then(() => reject(new Error('The platform did not start')))
   })
+}
+
+/** Reads a line of the log; any other line has no level. */
+function entryOf(line: string): { level?: number; msg?: string; addresses?: Record<string, string> } {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return {}
+  }
 }
 
 function isTaken(port: number, host: string): Promise<boolean> {

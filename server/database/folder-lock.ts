@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { StartFault } from '../start-fault.ts'
 
 /**
  * Locks the folder of an embedded database for this process. Two processes on one folder would corrupt the database,
@@ -18,7 +19,7 @@ export function lockFolder(folder: string): () => void {
   } catch (cause) {
     lock.close()
     const holder = readHolder(holderFile)
-    throw new Error(
+    throw new StartFault(
       `The embedded database in ${folder} is in use by ${holder}. One process at a time may open it: ` +
         'stop that process, or set DATABASE_URL to another folder or to PostgreSQL.',
       { cause },

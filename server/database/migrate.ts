@@ -1,3 +1,4 @@
+import { StartFault } from '../start-fault.ts'
 import { lock } from './locks.ts'
 import type { Database } from './orm.ts'
 import { continueTransactionIds } from './transaction-ids.ts'
@@ -34,7 +35,7 @@ export async function migrate(
     ])
     const [platform] = await em.execute<{ time_zone: string }[]>('select p.time_zone from platform p')
     if (timeZone && platform && platform.time_zone !== timeZone)
-      throw new Error(
+      throw new StartFault(
         `TIME_ZONE is ${timeZone}, but this database was created with ${platform.time_zone}, ` +
           'and days that are counted already cannot be divided again. ' +
           `Set TIME_ZONE to ${platform.time_zone} or leave it out.`,

@@ -178,6 +178,8 @@ export async function openDatabase(options: {
       ...shared,
       driver: ReleasingPostgreSqlDriver,
       clientUrl: options.url,
+      // A database whose name is mistyped must be missed, not created.
+      ensureDatabase: false,
       pool: { min: 0, max: options.pool },
       driverOptions: {
         connectionTimeoutMillis: 5000,

@@ -35,14 +35,29 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
     .map((variant) => variant.percent_allocated)
   const planner = await askPlanner(em, experiment, attached, allocation)
   const items = itemsOf(experiment, primaries, allocation, planner)
+  const isReady = items.every(({ is_met }) => is_met)
   return {
     experiment_id: experimentId,
     is_locked: isLocked,
-    is_ready: items.every(({ is_met }) => is_met),
+    is_ready: experiment.status === 'draft' ? isReady : null,
+    state: stateOf(experiment, isReady),
     // Plans that earlier versions stored name no rule: such runs exclude crossovers.
     plan: { ...plan, crossovers: plan.crossovers ?? 'exclude' },
     items,
     planner,
+  }
+}
+
+/** Says what the checklist means for an experiment in this status. */
+function stateOf({ status }: Experiment, isReady: boolean): string {
+  switch (status) {
+    case 'draft':
+      return isReady ? 'Ready to start' : 'Not all items are met; a start needs only the variants'
+    case 'running':
+    case 'paused':
+      return `The experiment is ${status}: its plan is locked, and the items describe this run`
+    default:
+      return `The experiment is ${status}: the items describe its last run`
   }
 }
 

@@ -215,7 +215,11 @@ export const checklist = z
     is_locked: z
       .boolean()
       .meta({ description: 'True while a run is unfinished: the plan is then the plan of this run' }),
-    is_ready: z.boolean().meta({ description: 'True if all items are met; a start needs only the variants' }),
+    is_ready: z
+      .boolean()
+      .nullable()
+      .meta({ description: 'True if all items are met; a start needs only the variants. Null once it has started' }),
+    state: z.string().meta({ description: 'What the checklist means for an experiment in its present status' }),
     plan: z.object({
       method: analysisMethod,
       exposure: z.enum(['on_check', 'on_report']),

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { EntityManager } from '@mikro-orm/sql'
 import { retried } from '../database/retry.ts'
 import type { MembersNotice } from '../definitions/members-notice.ts'
-import { invalid, notFound } from '../errors.ts'
+import { DomainError, invalid, notFound } from '../errors.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { UserSegment } from './entity.ts'
@@ -22,12 +22,15 @@ const notify = (changed: MembersNotice, segmentId: number) => changed(segmentId)
  */
 export async function assignUser(em: EntityManager, { profiles, changed }: Members, input: AssignUser) {
   await findSegment(em, input.segment_id)
-  if (!input.create && !(await profiles.read(input.user_id)).known) throw notFound('User', input.user_id)
+  if (!input.create && !(await profiles.read(input.user_id)).known) throw unknownMember(input.user_id)
   await addMembers(em, input.segment_id, [input.user_id])
   await profiles.changed(input.user_id)
   await notify(changed, input.segment_id)
   return { message: 'User assigned to segment successfully' }
 }
+
+const unknownMember = (userId: string) =>
+  new DomainError('NOT_FOUND', `User ${userId} is unknown: pass create: true with the call, or create the user first`)
 
 /** Ends a hand-made membership. @throws DomainError NOT_FOUND if there is no such segment or membership */
 export async function unassignUser(em: EntityManager, { profiles, changed }: Members, input: Membership) {
