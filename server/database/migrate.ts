@@ -3,19 +3,27 @@ import { lock } from './locks.ts'
 import type { Database } from './orm.ts'
 import { continueTransactionIds } from './transaction-ids.ts'
 
+/** The table that marks a database into which a move is not finished. */
+export const UNFINISHED = 'unfinished_move'
+
 /**
  * Migrates the schema to the present version and ensures that the row of the platform exists. Many processes may call
  * this at the same time: one migrates while the others wait for a transaction-level advisory lock, which also works
  * through PgBouncer in transaction mode.
  * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
  * @param say receives a message when there is something to migrate
- * @throws Error when the database was created with another time zone
+ * @throws Error when the database was created with another time zone, or holds an unfinished move
  */
 export async function migrate(
   { orm, embedded }: Pick<Database, 'orm' | 'embedded'>,
   timeZone: string | undefined,
   say: (message: string) => void = () => {},
 ) {
+  const [{ unfinished = null } = {}] = await orm.em
+    .fork()
+    .execute<{ unfinished: string | null }[]>('select to_regclass(?)::text as unfinished', [UNFINISHED])
+  if (unfinished !== null)
+    throw new Error('A move into this database is not finished; run `npm run move` again with the same databases.')
   let isMigrating = false
   orm.migrator.on('migrating', () => {
     if (!isMigrating) say('Migrating the database …')

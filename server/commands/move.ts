@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { moveDatabase } from '../database/move.ts'
+import { openDatabase } from '../database/orm.ts'
+import { verifyTotals } from '../totals/verify.ts'
+
+const HELP = `npm run move -- --from pglite:./data --to postgres://user:password@host:5432/name
+
+Copies a whole database into an empty one, from the embedded database to PostgreSQL or the other way round. Stop the
+platform first. A move that was interrupted goes on where it stopped when you start it again. At the end the rows of all
+tables are counted and the totals are compared with the raw rows. The source is not changed, but that it is migrated to
+this version.`
+
+const URL = /^(postgres(ql)?:\/\/|pglite:.)/
+
+/** `npm run move` copies a whole database into an empty one. */
+async function move(from: string, to: string): Promise<boolean> {
+  const folder = from.startsWith('pglite:') ? from.slice('pglite:'.length) : null
+  if (folder !== null && !existsSync(join(folder, 'postgres', 'PG_VERSION')))
+    throw new Error(`There is no embedded database in ${folder}.`)
+  const began = performance.now()
+  const source = await openDatabase({ url: from, pool: 2, queryTimeoutMs: 0 })
+  try {
+    const target = await openDatabase({ url: to, pool: 2, queryTimeoutMs: 0 })
+    try {
+      const moved = await moveDatabase(source, target, ({ table, copied, rows }) => {
+        if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${table}: ${copied} of ${rows} rows`)
+      })
+      if (process.stdout.isTTY) process.stdout.write('\r\x1b[K')
+      const rows = moved.reduce((sum, { copied }) => sum + copied, 0)
+      const seconds = ((performance.now() - began) / 1000).toFixed(1)
+      console.log(
+        `${rows} rows of ${moved.length} tables were copied in ${seconds} s; each table has as many as before`,
+      )
+      const difference = await verifyTotals(target.orm.em.fork())
+      console.log(difference ?? 'All totals agree with the raw rows')
+      return difference === null
+    } finally {
+      await target.close()
+    }
+  } finally {
+    await source.close()
+  }
+}
+
+try {
+  const { values } = parseArgs({
+    options: { from: { type: 'string' }, to: { type: 'string' }, help: { type: 'boolean', default: false } },
+  })
+  const { from, to, help } = values
+  if (help) console.log(HELP)
+  else if (!from || !to || !URL.test(from) || !URL.test(to) || from === to)
+    throw new Error(`--from and --to take two databases, each as postgres://… or pglite:DIR\n\n${HELP}`)
+  else process.exitCode = (await move(from, to)) ? 0 : 1
+} catch (error) {
+  console.error((error as Error).message)
+  process.exitCode = 1
+}

@@ -1,0 +1,125 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { moveDatabase } from '../../server/database/move.ts'
+import { openDatabase } from '../../server/database/orm.ts'
+import type { Loose } from '../support/api.ts'
+import { freshDatabase, hasPostgres, openApp, type TestApp } from '../support/app.ts'
+
+const users = Array.from({ length: 300 }, (_, number) => `${'Zaà日'[number % 4]} user ${number}`)
+
+/** Fills a database: a holdout that is an experiment too, an experiment, a flag, a metric, and events. */
+async function fill({ api, platform }: TestApp) {
+  const holdout = await api.ok('POST', '/api/experiments', { name: 'held', kind: 'holdout', holdout_percent: 10 })
+  const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { holdout_id: holdout.id })
+  for (const user of users.slice(0, 200)) await api.variantOf(user, experiment)
+  await api.ok('POST', '/api/flags', { key: 'dark', type: 'boolean', default_value: false })
+  await api.ok('POST', '/api/metrics', {
+    key: 'revenue',
+    name: 'Revenue',
+    definition: { type: 'sum', event_type: 'buy', property: 'amount' },
+  })
+  for (const [index, user_id] of users.slice(0, 150).entries())
+    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion', properties: { amount: index / 3 } })
+  await platform.reporting.totals.catchUp()
+  // Some events are not folded yet when the platform stops.
+  for (const user_id of users.slice(150, 170))
+    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion' })
+  return { experiment }
+}
+
+describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL', () => {
+  let folder: string
+  let from: string
+  let to: string
+  beforeEach(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'move-'))
+    from = `pglite:${folder}`
+    to = (await freshDatabase('postgres')).DATABASE_URL
+  })
+  afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+  const command = (...args: string[]) =>
+    spawnSync(process.execPath, ['server/commands/move.ts', ...args], { encoding: 'utf8' })
+
+  test('keeps every decision, total, key and id, and the platform goes on', async () => {
+    const before = await openApp('embedded', { DATABASE_URL: from })
+    const { experiment } = await fill(before)
+    const { token } = before.api
+    const decided = await Promise.all(users.slice(0, 200).map((user) => before.api.variantOf(user, experiment)))
+    const results = await before.api.results(experiment)
+    await before.close()
+
+    const { stdout, status } = command('--from', from, '--to', to)
+    expect(stdout).toMatch(/^\d+ rows of \d+ tables were copied in [\d.]+ s; each table has as many as before\n/)
+    expect(stdout).toContain('All totals agree with the raw rows')
+    expect(status).toBe(0)
+
+    const after = await openApp('postgres', { DATABASE_URL: to })
+    try {
+      expect(await Promise.all(users.slice(0, 200).map((user) => after.api.variantOf(user, experiment)))).toEqual(
+        decided,
+      )
+      const { variants, sample_ratio } = await after.api.results(experiment)
+      expect({ variants, sample_ratio }).toEqual({ variants: results.variants, sample_ratio: results.sample_ratio })
+      const known = await fetch(`${after.url}/api/experiments`, { headers: { authorization: `Bearer ${token}` } })
+      expect(known.status).toBe(200)
+      // New rows get new ids, and are counted.
+      for (const user of users.slice(200)) await after.api.variantOf(user, experiment)
+      await after.api.record({ user_id: users[170], experiment_id: experiment.id, type: 'conversion' })
+      const another = await after.api.makeExperiment()
+      expect(another.id).toBeGreaterThan(experiment.id)
+      await after.platform.reporting.totals.catchUp()
+      const conversions = (await after.api.results(experiment)).variants.map((row: Loose) => row.conversions)
+      expect(conversions[0] + conversions[1]).toBe(171)
+    } finally {
+      await after.close()
+    }
+    execFileSync(process.execPath, ['server/commands/verify.ts'], { env: { ...process.env, DATABASE_URL: to } })
+  }, 120_000)
+
+  test('goes on where it was interrupted, and no platform starts on the target before', async () => {
+    const before = await openApp('embedded', { DATABASE_URL: from })
+    await fill(before)
+    await before.close()
+    const open = async () =>
+      [await openDatabase({ url: from, pool: 2 }), await openDatabase({ url: to, pool: 2 })] as const
+    const [source, target] = await open()
+    await expect(
+      moveDatabase(source, target, ({ table, copied }) => {
+        if (table === 'assignments' && copied > 0) throw new Error('cut')
+      }),
+    ).rejects.toThrow('cut')
+    await Promise.all([source.close(), target.close()])
+
+    await expect(openApp('postgres', { DATABASE_URL: to })).rejects.toThrow(
+      'A move into this database is not finished; run `npm run move` again with the same databases.',
+    )
+    const { stdout, status } = command('--from', from, '--to', to)
+    expect(stdout).toContain('All totals agree with the raw rows')
+    expect(status).toBe(0)
+  }, 120_000)
+
+  test('refuses a target that holds anything, a source that does not exist, and a database in use', async () => {
+    const inUse = await openApp('postgres', { DATABASE_URL: to })
+    const before = await openApp('embedded', { DATABASE_URL: from })
+    await before.api.makeExperiment()
+    expect(command('--from', from, '--to', to).stderr).toMatch(/is in use by process \d+/)
+    await before.close()
+    await inUse.api.makeExperiment()
+    expect(command('--from', from, '--to', to).stderr).toBe(
+      'A platform is connected to the database of --to; stop it before the move.\n',
+    )
+    await inUse.close()
+    expect(command('--from', from, '--to', to).stderr).toBe(
+      'The database of --to is not empty: it has rows in experiments. Use an empty database.\n',
+    )
+    const { stderr, status } = command('--from', 'pglite:./nowhere', '--to', to)
+    expect(stderr).toBe('There is no embedded database in ./nowhere.\n')
+    expect(status).toBe(1)
+    for (const args of [[], ['--from', from], ['--from', from, '--to', from], ['--from', 'mysql://x', '--to', to]])
+      expect(command(...args).stderr).toMatch(/^--from and --to take two databases/)
+  }, 120_000)
+})
