@@ -35,6 +35,7 @@ import { healthRoutes } from './http/health.ts'
 import { limitIntake } from './http/intake.ts'
 import { parseBatch, parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
+import { logRequests, requestIdOf } from './http/request-ids.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -170,6 +171,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
+    genReqId: requestIdOf,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerMalformed,
@@ -200,6 +202,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_POLL_MS)
     http.server.once('close', () => clearInterval(closing))
   })
+  logRequests(http, log)
   handleFaults(http)
   limitIntake(http)
   decodeBodies(http)
@@ -213,6 +216,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.register(async (scope) => trpcRoutes(scope, platform))
   http.register(async (scope) => ofrepRoutes(scope, platform, streams), { prefix: '/ofrep/v1' })
   await http.ready()
-  answerShortly(http.server, platform, () => ready)
+  // The log of requests at the level debug holds every request.
+  if (!log.isLevelEnabled('debug')) answerShortly(http.server, platform, () => ready)
   return http
 }
