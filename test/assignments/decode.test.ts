@@ -11,7 +11,21 @@ const { size, seed } = scaleOf('decoder')
 const text = fc.oneof(
   fc.string({ unit: 'grapheme', maxLength: 12 }),
   fc.string({ unit: 'binary', maxLength: 12 }),
-  fc.constantFrom('', ' ', '.', '..', '...', 'ada', 'a@b.example', 'a\u0000b', 'a\tb', '\u007f', '\ud800', '用户', '\u2028'),
+  fc.constantFrom(
+    '',
+    ' ',
+    '.',
+    '..',
+    '...',
+    'ada',
+    'a@b.example',
+    'a\u0000b',
+    'a\tb',
+    '\u007f',
+    '\ud800',
+    '用户',
+    '\u2028',
+  ),
   fc.tuple(fc.constantFrom('x', '🙂', 'ü'), fc.constantFrom(255, 256, 257)).map(([unit, times]) => unit.repeat(times)),
 )
 const number = fc.oneof(
