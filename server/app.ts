@@ -39,6 +39,7 @@ import { parseBatch, parseJson, readJson } from './http/json.ts'
 import { ofrepRoutes, sendOfrepFault, undecodedKey } from './http/ofrep.ts'
 import { announcePreference } from './http/preferences.ts'
 import { inputsWithNames } from './http/procedures.ts'
+import { logRequests, requestIdOf } from './http/request-ids.ts'
 import { restRoutes } from './http/rest.ts'
 import { answerShortly } from './http/short-path.ts'
 import { trpcRoutes } from './http/trpc.ts'
@@ -177,6 +178,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     childLoggerFactory: (logger) => logger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_BYTES,
+    genReqId: requestIdOf,
     forceCloseConnections: 'idle',
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerMalformed,
@@ -207,6 +209,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
     const closing = setInterval(() => http.server.closeIdleConnections(), DRAIN_POLL_MS)
     http.server.once('close', () => clearInterval(closing))
   })
+  logRequests(http, log)
   handleFaults(http)
   limitIntake(http)
   announcePreference(http)
@@ -221,6 +224,7 @@ async function createHttp(platform: Platform): Promise<FastifyInstance> {
   http.register(async (scope) => trpcRoutes(scope, platform))
   http.register(async (scope) => ofrepRoutes(scope, platform, streams), { prefix: '/ofrep/v1' })
   await http.ready()
-  answerShortly(http.server, platform, () => ready)
+  // The log of requests at the level debug holds every request.
+  if (!log.isLevelEnabled('debug')) answerShortly(http.server, platform, () => ready)
   return http
 }

@@ -132,9 +132,16 @@ export function authorize(ctx: Context, access: Meta['access']): void | Promise<
 
 export const admits = (caller: Caller, scope: Scope) => caller.scopes.has(scope)
 
+/** So many characters of a refused key are logged, as many as lists of keys show. */
+const SHOWN_CHARACTERS = 8
+
 function admit(ctx: Context, caller: Caller | null, scope: Scope) {
-  if (!caller)
+  if (!caller) {
+    // Anything else may be a mistyped ADMIN_TOKEN, of which nothing is logged.
+    const key = ctx.token?.startsWith('exp_') ? `${ctx.token.slice(0, SHOWN_CHARACTERS)}…` : 'no key of this platform'
+    ctx.platform.log.info({ key, scope }, 'An API key was refused')
     throw new TRPCError({ code: 'UNAUTHORIZED', message: 'The API key is unknown, inactive or expired: send another' })
+  }
   if (!admits(caller, scope))
     throw new TRPCError({
       code: 'FORBIDDEN',

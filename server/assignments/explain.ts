@@ -2,6 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { compileExperiment, compileSegments, type OnBadRule } from '../definitions/compile.ts'
 import { type HistoryRow, readClock, readHistoryAt, readHistoryVersion } from '../definitions/queries.ts'
 import { invalid, notFound } from '../errors.ts'
+import { mergeAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, StoredVariant, Subject } from '../evaluation/definition.ts'
 import { type Explanation, explain, explainDraw } from '../evaluation/explain.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
@@ -44,7 +45,7 @@ export async function explainDecision(
   const subject: Subject = {
     userId,
     askedId: input.user_id,
-    attributes: { ...profile.attributes, ...input.attributes, id: userId },
+    attributes: { ...mergeAttributes(profile.attributes, input.attributes ?? {}), id: userId },
     segmentIds: profile.segmentIds,
     at,
     // An alias gets its own assignment first. A draw uses the assignments of the owner.

@@ -1,3 +1,4 @@
+import { mergeAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition, Subject, VariantDefinition } from '../evaluation/definition.ts'
 import { type Decision, decideSettled, isLeftOut } from '../evaluation/evaluate.ts'
 import type { UserProfile } from '../users/profile-cache.ts'
@@ -43,7 +44,7 @@ export const subjectOf = (profile: UserProfile, check: UserCheck, runs: Remember
   askedId: check.user_id,
   // Rules compare `id` with user ids, so the attribute `id` of a call is replaced: no call can pose as another user.
   attributes: check.attributes
-    ? { ...profile.attributes, ...check.attributes, id: profile.ownerId }
+    ? { ...mergeAttributes(profile.attributes, check.attributes), id: profile.ownerId }
     : profile.attributes,
   segmentIds: profile.segmentIds,
   at: Date.now(),

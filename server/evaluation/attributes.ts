@@ -26,6 +26,19 @@ const hasOwn = (holder: unknown, name: string): holder is Attributes =>
 const ownValue = (holder: unknown, name: string): unknown => (hasOwn(holder, name) ? (holder[name] ?? null) : null)
 
 /**
+ * Merges the attributes of a call over those of the profile. An attribute of the profile with dots in its name yields to
+ * an attribute of the call that the path through the dots begins with.
+ */
+export function mergeAttributes(stored: Attributes, given: Attributes): Record<string, unknown> {
+  const merged = { ...stored, ...given }
+  for (const name of Object.keys(stored)) {
+    const dot = name.indexOf('.')
+    if (dot > 0 && !Object.hasOwn(given, name) && Object.hasOwn(given, name.slice(0, dot))) delete merged[name]
+  }
+  return merged
+}
+
+/**
  * Picks the values at these paths, as a nested object. The platform stores this object with a decision, to explain the
  * decision later. A condition that reads only these paths gives the same answer for the object as for all attributes.
  * The object shares its values with the attributes; it does not copy them.

@@ -5,7 +5,7 @@ import { all, compileValue, not } from './operators.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
 
-export { type Attributes, pickAttributes } from './attributes.ts'
+export { type Attributes, mergeAttributes, pickAttributes } from './attributes.ts'
 export { type Clause, EDITION, type Edition, type InSegment } from './compilation.ts'
 export { RuleError } from './rule-error.ts'
 

@@ -23,8 +23,8 @@ export type Targeted = {
 
 /** The parts of a stored profile that targeting reads, besides the user's id. */
 export type ProfileReads = {
-  /** The paths of attributes. A path with dots may also be the whole name of an attribute. */
-  readonly attributes: readonly string[]
+  /** The paths of attributes, each with its first step. */
+  readonly attributes: readonly { readonly path: string; readonly first: string }[]
   /** True if targeting reads hand-made memberships of segments. */
   readonly memberships: boolean
 }
@@ -32,18 +32,17 @@ export type ProfileReads = {
 export function profileReadsOf(targetings: readonly Targeting[]): ProfileReads {
   const paths = targetings.flatMap(({ condition }) => condition.reads)
   return {
-    attributes: [...new Set(paths)].filter((path) => path !== 'id'),
+    attributes: [...new Set(paths)]
+      .filter((path) => path !== 'id')
+      .map((path) => ({ path, first: path.split('.', 1)[0] as string })),
     memberships: targetings.some(({ segments, groups }) => segments.length > 0 || groups.size > 0),
   }
 }
 
-/**
- * True if targeting may read something that the call's attributes lack, so that the stored profile is needed. For a
- * dotted path this is so even if the attributes hold its first step: the profile may hold an attribute of the whole name.
- */
+/** True if targeting may read something that the call's attributes lack, so that the stored profile is needed. */
 export function needsProfile({ attributes, memberships }: ProfileReads, given: Targeted['attributes']): boolean {
   if (memberships) return true
-  for (const path of attributes) if (!Object.hasOwn(given, path)) return true
+  for (const { path, first } of attributes) if (!Object.hasOwn(given, first) && !Object.hasOwn(given, path)) return true
   return false
 }
 

@@ -3,6 +3,7 @@ import type { Deciding } from '../assignments/decide.ts'
 import { answerCheck } from '../assignments/service.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
 import { unavailable, unknownUser } from '../errors.ts'
+import { mergeAttributes } from '../evaluation/condition.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { settledForAll } from '../evaluation/evaluate.ts'
 import { evaluateFlag, type FlagAnswer, type FlagDefinition, type FlagSubject } from '../evaluation/flag.ts'
@@ -150,7 +151,7 @@ export const subjectWith = (
   more: FlagCheck['attributes'],
 ): FlagSubject => ({
   userId: drawId,
-  attributes: more === null ? attributes : { ...attributes, ...more, id: ownerId },
+  attributes: more === null ? attributes : { ...mergeAttributes(attributes, more), id: ownerId },
   segmentIds,
   at: Date.now(),
   inSegments: new Map(),

@@ -5,6 +5,7 @@ import { compileFlag } from '../definitions/compile-flag.ts'
 import { readFlagAt } from '../definitions/flag-queries.ts'
 import { readClock, readHistoryAt } from '../definitions/queries.ts'
 import { invalid, notFound } from '../errors.ts'
+import { mergeAttributes } from '../evaluation/condition.ts'
 import { explainFlag } from '../evaluation/explain-flag.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import type { Json } from '../wire.ts'
@@ -55,7 +56,7 @@ export async function explainEvaluation(
   )
   const subject = {
     userId: drawId,
-    attributes: { ...profile.attributes, ...input.attributes, id: ownerId },
+    attributes: { ...mergeAttributes(profile.attributes, input.attributes ?? {}), id: ownerId },
     segmentIds: profile.segmentIds,
     at,
   }

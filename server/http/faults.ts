@@ -9,7 +9,10 @@ export const RETRY_AFTER_SECONDS = 1
 /** Answers an error as `Fault`. An error of the server (5xx) is also logged. */
 export function sendFault(reply: FastifyReply, log: FastifyBaseLogger, error: unknown) {
   const { status, fault } = faultOf(asTrpc(error))
-  if (status >= 500) log.error({ err: error, method: reply.request.method, url: reply.request.url }, fault.message)
+  if (status >= 500) {
+    const { id: request_id, method, url } = reply.request
+    log.error({ err: error, request_id, method, url }, fault.message)
+  }
   if (status === 503 || status === 429) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
   return reply.code(status).send(fault)
 }

@@ -140,7 +140,8 @@ export const undecodedKey = (url: string): string | undefined => /^\/ofrep\/v1\/
 /** Answers an error as the protocol prescribes. A 5xx other than 503 is also logged. */
 export function sendOfrepFault({ log }: Platform, key: string | undefined, reply: FastifyReply, error: unknown) {
   const { status, errorCode, message } = described(error)
-  if (status >= 500 && status !== 503) log.error({ err: error, method: reply.request.method, key }, message)
+  if (status >= 500 && status !== 503)
+    log.error({ err: error, request_id: reply.request.id, method: reply.request.method, key }, message)
   if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
   return reply
     .code(status)

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, RequestListener, Server, Ser
 import type { Platform } from '../context.ts'
 import { corsHeadersBy } from './cors.ts'
 import { parseJson } from './json.ts'
+import { REQUEST_ID, requestIdOf } from './request-ids.ts'
 import { answerGet, answerPost, type Short } from './short-answers.ts'
 
 /** Larger bodies are left to the procedure, which counts the memory that they take. */
@@ -22,7 +23,8 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
   server.removeListener('request', usual)
   server.on('request', (request, response) => {
     const leave = () => usual(request, response)
-    const reply = (answer: Short) => send(response, answer, corsHeaders(request.headers.origin))
+    const reply = (answer: Short) =>
+      send(response, answer, { ...corsHeaders(request.headers.origin), [REQUEST_ID]: requestIdOf(request) })
     if (!isOpen() || request.headers.prefer !== undefined) return leave()
     if (request.method === 'GET') {
       const answer = answerGet(platform, request)
@@ -77,8 +79,7 @@ function parsed(bytes: Buffer): unknown {
   }
 }
 
-function send(response: ServerResponse, { json, etag }: Short, corsHeaders: Record<string, string>) {
-  const headers: Record<string, string | number> = { ...corsHeaders }
+function send(response: ServerResponse, { json, etag }: Short, headers: Record<string, string | number>) {
   if (etag !== undefined) headers.etag = etag
   if (json === null) {
     response.writeHead(304, headers).end()

@@ -1,4 +1,4 @@
-import { badTexts, badValues, PROTOTYPES } from './bad-values.ts'
+import { type BadValue, badTexts, badValues, PROTOTYPES } from './bad-values.ts'
 import { baseOf } from './base.ts'
 import { type BadRequest, Encoded, type Expected, encode, type Input, Json, type Random, requestOf } from './request.ts'
 import type { Field, Route } from './routes.ts'
@@ -55,11 +55,19 @@ export const batchFaults = (batch: Route, event: Route, data: TestData, random: 
       .filter(({ once }) => !once)
       .map(({ kind, value, below }): BadRequest => {
         const item = { ...fresh(event, data, random), [field.name]: value }
-        const answer: Expected =
-          below === null ? { status: 400 } : { status: 200, rejected: true, issue: [field.name, ...(below ?? [])] }
-        return { kind: `${kind} (in a batch)`, ...requestOf(batch, data.token, { events: [item] }), answer }
+        return {
+          kind: `${kind} (in a batch)`,
+          ...requestOf(batch, data.token, { events: [item] }),
+          answer: answerOf(field, kind, below),
+        }
       }),
   )
+
+function answerOf(field: Field, kind: string, below: BadValue['below']): Expected {
+  if (below !== null) return { status: 200, rejected: true, issue: [field.name, ...(below ?? [])] }
+  // Other faults of this kind are no JSON, so that nothing of the batch can be read.
+  return kind === 'a prototype key' ? { status: 200, rejected: true } : { status: 400 }
+}
 
 const BROKEN_BYTES = [[0xff], [0xc3, 0x28], [0xe2, 0x82], [0xed, 0xa0, 0x80], [0xf8, 0x88, 0x80, 0x80], [0xc0, 0xaf]]
 const TYPES = [

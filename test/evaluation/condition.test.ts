@@ -3,6 +3,7 @@ import {
   type Attributes,
   compileCondition,
   type InSegment,
+  mergeAttributes,
   pickAttributes,
   RuleError,
   type Rules,
@@ -266,6 +267,20 @@ describe('an attribute with dots in its name', () => {
     expect(holds({ 'a.b': 2 }, { 'a.b': 1, a: { b: 2 } })).toBe(false)
     expect(holds({ 'a.b': null }, { 'a.b': null, a: { b: 2 } })).toBe(true)
     expect(holds({ list: { $elemMatch: { 'a.b': 1 } } }, { list: [{ 'a.b': 1 }] })).toBe(true)
+  })
+
+  test('of the profile yields to an attribute of the call that the path begins with', () => {
+    const stored = { 'device.os': 'ios', [role]: 'admin', plan: 'gold' }
+    expect(mergeAttributes(stored, { device: { os: 'web' } })).toEqual({
+      device: { os: 'web' },
+      [role]: 'admin',
+      plan: 'gold',
+    })
+    expect(mergeAttributes(stored, { 'device.os': 'web', plan: null })).toEqual({
+      'device.os': 'web',
+      [role]: 'admin',
+      plan: null,
+    })
   })
 
   test('is picked by its whole name, and by the path that rules of the first edition read', () => {

@@ -375,7 +375,7 @@ describe.each([
         headers: { ...JSON_TYPE, authorization: `Bearer ${api.token}`, ...(origin === null ? {} : { origin }) },
         ...(path === assignment ? {} : { body: path === CHECK ? check : '{"context":{"targetingKey":"visitor"}}' }),
       })
-      const { date: _date, ...headers } = Object.fromEntries(response.headers)
+      const { date: _date, 'x-request-id': _id, ...headers } = Object.fromEntries(response.headers)
       return { status: response.status, headers, text: await response.text() }
     }
     for (const path of [CHECK, assignment, BULK])
@@ -454,7 +454,7 @@ describe('the short path of bulk evaluations', () => {
       headers: { ...JSON_TYPE, 'x-api-key': watched.api.token, ...headers },
       body: JSON.stringify({ context }),
     })
-    const { date: _date, ...kept } = Object.fromEntries(response.headers)
+    const { date: _date, 'x-request-id': _id, ...kept } = Object.fromEntries(response.headers)
     return { status: response.status, headers: kept, text: await response.text() }
   }
 
@@ -535,7 +535,7 @@ onOneDatabase('the short path of flags', (app) => {
   /** The parts of an answer that a client may read. */
   async function ask(path: string, body: string, headers: Record<string, string>) {
     const response = await fetch(`${app().url}/ofrep/v1/evaluate/flags/${path}`, { method: 'POST', headers, body })
-    const { 'keep-alive': _alive, date: _date, ...kept } = Object.fromEntries(response.headers)
+    const { 'keep-alive': _alive, 'x-request-id': _id, date: _date, ...kept } = Object.fromEntries(response.headers)
     return { status: response.status, headers: kept, text: await response.text() }
   }
 
