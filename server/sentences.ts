@@ -34,7 +34,7 @@ function sentenceOf(issue: RawIssue): string | undefined {
       if (issue.origin === 'array') return `must have at most ${counted(issue.maximum, 'item')}, not ${lengthOf(input)}`
       return `${shown(input)} is ${issue.inclusive ? 'above' : 'not below'} ${issue.maximum}`
     case 'invalid_format':
-      return `${shown(input)} is not ${issue.format === 'email' ? 'an e-mail address' : 'of the form that is expected'}`
+      return `${shown(input)} is not of the form that is expected`
     case 'invalid_key':
       return `has a name that ${issue.issues[0]?.message ?? 'is not accepted'}`
     case 'invalid_union':

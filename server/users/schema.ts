@@ -34,7 +34,9 @@ const localBytes = (address: string) => Buffer.byteLength(address.slice(0, addre
 const email = z
   .string()
   .max(254)
-  .regex(EMAIL, { error: ({ input }) => `${input} is not an e-mail address such as john.doe@example.com` })
+  .regex(EMAIL, {
+    error: ({ input }) => `${JSON.stringify(input)} is not an e-mail address such as john.doe@example.com`,
+  })
   .refine((text) => localBytes(text) <= MOST_LOCAL_BYTES, 'must have at most 64 bytes before the @')
   .meta({ format: 'idn-email', examples: ['john.doe@example.com'] })
 const personName = label().meta({ examples: ['John'] })

@@ -69,7 +69,11 @@ const cases: [call: string, body: unknown, sentences: string][] = [
     'where.plan: must be a string, a number or a boolean, not a list',
   ],
   ['POST /api/experiments/1/results', { where: { '': 1 } }, 'where.: has a name that must not be blank'],
-  ['POST /api/users', { first_name: 'a', last_name: 'b', email: 'x' }, 'email: "x" is not an e-mail address'],
+  [
+    'POST /api/users',
+    { first_name: 'a', last_name: 'b', email: 'x' },
+    'email: "x" is not an e-mail address such as john.doe@example.com',
+  ],
   ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
   ['GET /api/experiments?limt=1', undefined, 'unknown field limt (did you mean limit?)'],
 ]
