@@ -27,7 +27,7 @@ export const comparison = z
         needed: z.int().meta({ description: 'The smallest count at which the comparison is read' }),
         blocks_fixed: z.boolean().meta({
           description:
-            'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples',
+            'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples; bayesian is evidence there once lacks is not events',
         }),
       })
       .nullable()
