@@ -2,7 +2,7 @@ import { type Analysis, analyse, analyseSegments } from './analyse.ts'
 import { documented } from './documented.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import { formatPercent } from './format-figures.ts'
-import type { MetricResult } from './metric-result.ts'
+import type { MetricComparison, MetricResult } from './metric-result.ts'
 import type {
   CrossoverRule,
   Departure,
@@ -37,9 +37,33 @@ export type Answer = {
   crossoverRule: CrossoverRule
   engineVersion: string
   seenEventTypes: RunStatistics['seenEventTypes']
-  segments: { dimension: string; value: string; metrics: MetricResult[] }[] | null
+  metrics: AnsweredMetric[]
+  segments: { dimension: string; value: string; metrics: AnsweredMetric[] }[] | null
 } & Record<ExclusionCount, number> &
-  Analysis
+  Omit<Analysis, 'metrics'>
+
+/** A metric whose always-valid figures say why they are missing, where they are. */
+export type AnsweredMetric = Omit<MetricResult, 'comparisons'> & { comparisons: AnsweredComparison[] }
+type AnsweredComparison = Omit<MetricComparison, 'alwaysValid'> & {
+  alwaysValid: (NonNullable<MetricComparison['alwaysValid']> | typeof UNREAD) & { reason: string | null }
+}
+
+const UNREAD = {
+  pValue: null,
+  pValueAdjusted: null,
+  interval: null,
+  upliftInterval: null,
+  upliftReason: null,
+  isContradicted: false,
+}
+
+const answered = (metric: MetricResult): AnsweredMetric => ({
+  ...metric,
+  comparisons: metric.comparisons.map((comparison) => {
+    const { alwaysValid, reason } = comparison
+    return { ...comparison, alwaysValid: alwaysValid ? { ...alwaysValid, reason: null } : { ...UNREAD, reason } }
+  }),
+})
 
 /**
  * Computes the answer to a question: the documented fields, which are a fixed-horizon analysis of one event type, and
@@ -76,12 +100,12 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     decision,
     warnings: [...departureWarnings(question), ...breakdownWarnings(statistics), ...warnings, ...documentedWarnings],
     sampleRatio,
-    metrics,
+    metrics: metrics.map(answered),
     segments:
       segments &&
       analyseSegments(
         segments.map((segment) => ({ value: segment.value, statistics: statisticsOf(statistics, segment) })),
-      ).map((segment) => ({ dimension: question.dimension ?? '', ...segment })),
+      ).map(({ value, metrics: own }) => ({ dimension: question.dimension ?? '', value, metrics: own.map(answered) })),
   }
 }
 

@@ -125,13 +125,16 @@ function plannedFigures(statistics: RunStatistics, metrics: readonly MetricResul
 
 const UNBOUNDED: Bounds = { lower: null, upper: null }
 
+/** With few events, the flat prior of a rate, Beta(1, 1), outweighs them: an arm of 100 users would begin at one event. */
+const blocksPosterior = ({ gate }: MetricComparison) => gate !== null && (gate.blocksFixed || gate.lacks === 'events')
+
 const figuresOf = (key: string, comparison: MetricComparison): LookFigures => ({
   key,
   variantId: comparison.variantId,
   difference: comparison.difference,
   uplift: comparison.uplift?.value ?? null,
   pValue: comparison.gate?.blocksFixed ? null : comparison.pValue,
-  probabilityBetter: comparison.gate?.blocksFixed ? null : (comparison.bayesian?.probabilityBetter ?? null),
+  probabilityBetter: blocksPosterior(comparison) ? null : (comparison.bayesian?.probabilityBetter ?? null),
   nonInferiorityPValue: comparison.guardrail?.pValue ?? null,
   ...directed(comparison),
   interval: comparison.alwaysValid?.interval ?? UNBOUNDED,

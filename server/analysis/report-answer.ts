@@ -95,6 +95,8 @@ const readMetric = (metric: OlderMetric, { decision }: OlderAnswer, nameOf: (id:
     const known = decision.verdicts.find((one) => one.key === metric.key && one.variantId === variantId)
     return {
       ...comparison,
+      // Answers say by an object without figures that there are none.
+      alwaysValid: comparison.alwaysValid?.pValue == null ? null : comparison.alwaysValid,
       variantName: comparison.variantName ?? nameOf(variantId),
       decidedBy: comparison.decidedBy ?? null,
       verdict: known?.verdict ?? comparison.verdict ?? 'undecided',

@@ -27,7 +27,7 @@ export const comparison = z
         needed: z.int().meta({ description: 'The smallest count at which the comparison is read' }),
         blocks_fixed: z.boolean().meta({
           description:
-            'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples',
+            'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples; bayesian is evidence there once lacks is not events',
         }),
       })
       .nullable()
@@ -74,18 +74,28 @@ export const comparison = z
       .meta({ description: 'Difference relative to the control: 0.1 is 10 % more' }),
     always_valid: z
       .object({
-        p_value: z.number().meta({ description: 'Two-sided p-value, a fraction' }),
+        p_value: figure.meta({ description: 'Two-sided p-value, a fraction; null until gate is null' }),
         p_value_adjusted: figure.meta({ description: 'p_value, adjusted as p_value_adjusted of the comparison is' }),
-        interval: interval.meta({ description: 'Interval of the difference, in the unit of the metric' }),
+        interval: interval.nullable().meta({ description: 'Interval of the difference, in the unit of the metric' }),
         uplift_interval: interval.nullable().meta({ description: 'Interval of the uplift: 0.1 is 10 % more' }),
         uplift_reason: z.string().nullable().meta({ description: 'Why uplift_interval is null, if it has no bounds' }),
         is_contradicted: z.boolean().meta({
           description:
             'True where the intervals of recorded looks have nothing in common: then interval is that of now',
         }),
+        reason: z
+          .string()
+          .nullable()
+          .meta({
+            description: 'Why the figures are null, as reason of the comparison; null where they are not',
+            examples: ['too few events in treatment (7 of 10)'],
+          }),
       })
       .nullable()
-      .meta({ description: 'Valid however often results are read; null until gate is null' }),
+      .meta({
+        description:
+          'Valid however often results are read; its figures are null until gate is null. Answers that engines before 0.2.1 froze have null instead',
+      }),
     bayesian: z
       .object({
         probability_better: z

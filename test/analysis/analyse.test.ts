@@ -83,6 +83,19 @@ describe('a decision', () => {
     expect(decided({ metrics, question: { method: 'bayesian' }, hasEnded: true }).outcome).toBe('ship')
   })
 
+  test('of a Bayesian analysis decides nothing while the flat prior of a rate outweighs the conversions', () => {
+    const given = {
+      units: [units(1, { users: 9000 }), units(2, { users: 100 })],
+      periods: [{ period: 1, shares: { 1: 90, 2: 1 } }],
+    }
+    const question = { method: 'bayesian' as const, plannedUsers: 9100 }
+    const rare = run({ ...given, metrics: [proportion('orders', { 1: 18, 2: 2 })], question })
+    const [comparison] = analyse(rare).metrics[0]?.comparisons ?? []
+    expect(comparison?.bayesian?.probabilityBetter).toBeGreaterThan(0.975)
+    expect(comparison).toMatchObject({ verdict: 'undecided', decidedBy: null, gate: { lacks: 'events' } })
+    expect(analyse(rare).decision.outcome).toBe('inconclusive')
+  })
+
   test('divides the threshold of a probability among the treatments', () => {
     const metrics = [proportion('orders', { 1: 100, 2: 132, 3: 100 })]
     const three = [CONTROL, TREATMENT, 3].map((variantId) => units(variantId))

@@ -21,8 +21,11 @@ const SOURCES = [
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
-/** Reports are written from results, and have no part in them. */
-const exclude = ['server/analysis/{report*,markdown,digest}.ts']
+/** These are made from decisions, or for plans, and have no part in the results. */
+const exclude = [
+  'server/analysis/{answer,digest,documented,engine,format-[0-9],markdown,report*,series,snake-case,upgrade}.ts',
+  'server/statistics/{power*,run-time}.ts',
+]
 
 /** Computes a digest of all code that has a part in the results. */
 export function codeDigest(): string {

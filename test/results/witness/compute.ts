@@ -132,7 +132,7 @@ export function figuresOf(key: string, { metrics }: { metrics: Loose[] }, isDeci
     put('uplift', uplift?.value)
     put('level', metric.variants.find((level: Loose) => level.variant_id === variant_id).level)
     put('always_valid_p', always_valid?.p_value)
-    put('always_valid_lower', always_valid?.interval.lower)
+    put('always_valid_lower', always_valid?.interval?.lower)
     put('probability_above', bayesian?.probability_better)
     put('loss', bayesian?.expected_loss)
     put('theta', cuped?.theta)
