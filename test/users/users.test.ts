@@ -41,7 +41,9 @@ onOneDatabase('users', (app) => {
       const given = { first_name: 'A', last_name: 'B', email }
       expect(await app().api.call('POST', '/api/users', given)).toMatchObject({
         status: 400,
-        body: { issues: [{ path: ['email'], message: expect.stringContaining(`"${email}" is not an e-mail address`) }] },
+        body: {
+          issues: [{ path: ['email'], message: expect.stringContaining(`"${email}" is not an e-mail address`) }],
+        },
       })
     },
   )
