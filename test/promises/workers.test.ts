@@ -57,7 +57,7 @@ onPostgres('several workers on one port', () => {
     const first = await startServer(environment)
     const second = await runServer({ ...environment, WORKERS: '2', PORT: new URL(first.url).port })
     expect(second.code).toBe(1)
-    expect(second.output).toContain('EADDRINUSE')
+    expect(second.output).toContain(`Port ${new URL(first.url).port} on 127.0.0.1 is taken by another program`)
     expect(second.output).toContain('A worker cannot start')
     await first.kill('SIGTERM')
   }, 60_000)
