@@ -66,6 +66,7 @@ const comparisonOf = (comparison: Older) => ({
   always_valid: comparison.always_valid && {
     uplift_reason: null,
     is_contradicted: false,
+    reason: null,
     ...comparison.always_valid,
   },
   bayesian: comparison.bayesian && { posterior: 'normal', prior: null, ...comparison.bayesian },

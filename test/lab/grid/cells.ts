@@ -165,7 +165,7 @@ export const cells: readonly Cell[] = [...named, ...design, ...variances, ...mar
 export const quickCells: readonly Cell[] = [
   ...[0, 1, 2, 3].map((index) => ({ ...(named[index] as Cell), runs: 30 })),
   ...[4, 5].map((index) => ({ ...(named[index] as Cell), runs: 12 })),
-  cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ALL, 60),
+  cell('variances', { kind: 'revenue', control: 90, spread: 4 }, ['sequential', 'fixed'], 60),
   cell(
     'margins',
     {
