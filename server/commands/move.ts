@@ -7,7 +7,7 @@ import { verifyTotals } from '../totals/verify.ts'
 
 const HELP = `npm run move -- --from pglite:./data --to postgres://user:password@host:5432/name
 
-Copies a whole database into an empty one, from the embedded database to PostgreSQL or the other way round. Stop the
+Copies a whole database into an empty one, from the embedded database to PostgreSQL. Stop the
 platform first. A move that was interrupted goes on where it stopped when you start it again. At the end the rows of all
 tables are counted and the totals are compared with the raw rows. The source is not changed, but that it is migrated to
 this version.`

@@ -1,4 +1,4 @@
-import type { MikroORM } from '@mikro-orm/sql'
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { lock } from './locks.ts'
 import { migrate, UNFINISHED } from './migrate.ts'
 import type { Database } from './orm.ts'
@@ -9,8 +9,16 @@ import type { Database } from './orm.ts'
 const BATCH_CHARACTERS = 4_000_000
 const BATCH_ROWS = 5000
 
-/** The tables that tell whether a database holds anything: others hold rows from the start. */
-const TELLING = ['experiments', 'flags', 'users', 'events', 'api_keys', 'segments', 'metrics', 'layers', 'audit_log']
+/** The tables that hold rows from the first start on. Rows of any other table are somebody's data. */
+const SEEDED = [
+  'platform',
+  'people_state',
+  'fold_state',
+  'event_types',
+  'event_key_generations',
+  'measures',
+  'measure_parts',
+]
 /** The tables that are not copied: the target has its own. */
 const OWN = ['mikro_orm_migrations', UNFINISHED]
 
@@ -60,6 +68,7 @@ export async function moveDatabase(
 }
 
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
+const literals = (names: readonly string[]) => names.map((name) => `'${name}'`).join()
 const listed = (names: readonly string[]) => names.map(quoted).join(', ')
 
 /** Only one process has an embedded database, whose folder is locked. */
@@ -92,17 +101,28 @@ async function prepare(from: MikroORM, to: Database) {
       throw new Error('The move was begun by another version of the platform; begin again with an empty database.')
     return
   }
+  // Other programs may have tables here, too. Nothing is changed before it is known that no table holds data.
+  await expectNoRows(em)
   await migrate(to, undefined)
-  for (const table of TELLING) {
-    const [row] = await em.execute(`select true as found from ${quoted(table)} limit 1`)
-    if (row) throw new Error(`The database of --to is not empty: it has rows in ${table}. Use an empty database.`)
-  }
   const tables = await readTables(to.orm)
   await em.transactional(async (inner) => {
     await lock(inner, 'migration')
     await inner.execute(`create table ${UNFINISHED} as select ?::text as source, ?::text as version`, [source, version])
     await inner.execute(`truncate ${listed(tables.map(({ name }) => name))}`)
   })
+}
+
+/** @throws Error naming a table of the schema that holds data, of the platform or of anybody else */
+async function expectNoRows(em: EntityManager) {
+  const names = await em.execute<{ name: string }[]>(
+    `select c.relname as name from pg_class c
+     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
+       and c.relname <> all (array[${literals([...OWN, ...SEEDED])}]) order by c.relname`,
+  )
+  for (const { name } of names) {
+    const [row] = await em.execute(`select true as found from ${quoted(name)} limit 1`)
+    if (row) throw new Error(`The database of --to is not empty: it has rows in ${name}. Use an empty database.`)
+  }
 }
 
 const versionOf = async (orm: MikroORM) =>
@@ -123,7 +143,7 @@ async function readTables(orm: MikroORM): Promise<Table[]> {
     join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
     join pg_constraint k on k.conrelid = c.oid and k.contype = 'p'
     where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and not c.relispartition
-      and c.relname <> all (array[${OWN.map((name) => `'${name}'`).join()}])
+      and c.relname <> all (array[${literals(OWN)}])
     group by c.relname order by c.relname`)
   const references = await em.execute<{ of: string; to: string }[]>(`
     select c.relname as of, other.relname as to from pg_constraint k

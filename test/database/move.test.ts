@@ -7,6 +7,7 @@ import { moveDatabase } from '../../server/database/move.ts'
 import { openDatabase } from '../../server/database/orm.ts'
 import type { Loose } from '../support/api.ts'
 import { freshDatabase, hasPostgres, openApp, type TestApp } from '../support/app.ts'
+import { administer } from '../support/services.ts'
 
 const users = Array.from({ length: 300 }, (_, number) => `${'Zaà日'[number % 4]} user ${number}`)
 
@@ -116,8 +117,14 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
     )
     await inUse.close()
     expect(command('--from', from, '--to', to).stderr).toBe(
-      'The database of --to is not empty: it has rows in experiments. Use an empty database.\n',
+      'The database of --to is not empty: it has rows in api_keys. Use an empty database.\n',
     )
+    const shared = (await freshDatabase('postgres')).DATABASE_URL
+    await administer('create table bookings (seat text); insert into bookings values (1)', shared)
+    expect(command('--from', from, '--to', shared).stderr).toBe(
+      'The database of --to is not empty: it has rows in bookings. Use an empty database.\n',
+    )
+    expect(await administer('select seat from bookings', shared)).toEqual([{ seat: '1' }])
     const { stderr, status } = command('--from', 'pglite:./nowhere', '--to', to)
     expect(stderr).toBe('There is no embedded database in ./nowhere.\n')
     expect(status).toBe(1)
