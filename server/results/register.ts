@@ -11,9 +11,10 @@ import { keyOfType, type Spec } from './specs.ts'
 /** How long the first question about an event type waits until past events are counted. */
 const FILL_MS = 20_000
 
-type MeasuredType = { measure_id: number; ready: boolean }
+/** An event type that is a measure of a run. `ready`: past events are counted. */
+export type MeasuredType = { measure_id: number; ready: boolean }
 
-/** Looks up which of these event types are measures of a run. `ready`: past events are counted. */
+/** Looks up which of these event types are measures of a run. */
 export async function findMeasuredTypes(
   em: EntityManager,
   runId: number,

@@ -11,7 +11,7 @@ import { findFrozen } from './frozen.ts'
 import { declaredOf, keptQuantile, needsRaw, type ResultsQuery } from './query.ts'
 import { type GetResults, getResults } from './question-schema.ts'
 import { RECORDED_LEVEL } from './records.ts'
-import { findMeasuredTypes } from './register.ts'
+import { findMeasuredTypes, type MeasuredType } from './register.ts'
 import { plainSpec, type Spec, specOf } from './specs.ts'
 
 /** Finds the run of a question and everything that must be measured to answer. Reads only. */
@@ -23,14 +23,12 @@ export type Found = { experiment: Experiment; run: Run | null }
  * @throws DomainError NOT_FOUND for an unknown experiment or run
  */
 export async function findRun(em: EntityManager, input: Pick<GetResults, 'experiment_id' | 'run'>): Promise<Found> {
-  const experiment = await em.findOne(Experiment, input.experiment_id)
-  if (!experiment) throw notFound('Experiment', input.experiment_id)
   const which = input.run == null ? {} : { number: input.run }
-  const [run] = await em.find(
-    Run,
-    { experiment_id: experiment.id, ...which },
-    { orderBy: { number: 'desc' }, limit: 1 },
-  )
+  const [experiment, [run]] = await Promise.all([
+    em.findOne(Experiment, input.experiment_id),
+    em.find(Run, { experiment_id: input.experiment_id, ...which }, { orderBy: { number: 'desc' }, limit: 1 }),
+  ])
+  if (!experiment) throw notFound('Experiment', input.experiment_id)
   if (input.run != null && !run) throw notFound(`Run ${input.run} of experiment`, experiment.id)
   return { experiment, run: run ?? null }
 }
@@ -52,7 +50,10 @@ export async function resolve(
   await expectAnswerable(em, experiment, input)
   const windowHours = input.window_hours ?? null
   const kept = run?.frozen_at ? await keptStatistics(em, experiment.id, run) : null
-  const metrics = kept ? await readVersions(em, kept.metrics) : await readAttached(em, experiment.id)
+  const [metrics, measured] = await Promise.all([
+    kept ? readVersions(em, kept.metrics) : readAttached(em, experiment.id),
+    run ? findMeasuredTypes(em, run.id, typesOf(input)) : new Map(),
+  ])
   const attached = await withNumbers(
     em,
     run,
@@ -63,7 +64,7 @@ export async function resolve(
     experiment,
     run,
     question: questionOf(experiment, run, input, kept),
-    ...(await specsOf(em, run, attached, input)),
+    ...specsOf(run, attached, measured, input),
     view: {
       as_of: input.as_of ?? null,
       from: input.from ?? null,
@@ -83,17 +84,15 @@ export async function resolve(
  * Selects the metrics and event types that a question asks for, by role. Without a primary metric, the documented event
  * type is the primary one.
  */
-async function specsOf(
-  em: EntityManager,
+function specsOf(
   run: Run | null,
   attached: readonly Spec[],
+  measured: ReadonlyMap<string, MeasuredType>,
   input: GetResults,
-): Promise<Pick<ResultsQuery, 'specs' | 'documented' | 'uncounted'>> {
+): Pick<ResultsQuery, 'specs' | 'documented' | 'uncounted'> {
   const hasPrimary = attached.some(({ metric }) => metric.role === 'primary')
   const documentedType = input.conversion_event_type
   const furtherTypes = [...new Set(input.event_types ?? [])].filter((type) => hasPrimary || type !== documentedType)
-  const types = [...new Set([documentedType, ...furtherTypes])]
-  const measured = run ? await findMeasuredTypes(em, run.id, types) : new Map()
   const plain = (type: string, role: MetricRole) =>
     plainSpec(type, role, measured.get(type)?.measure_id ?? null, input.window_hours ?? null)
   const documented = plain(documentedType, 'primary')
@@ -106,11 +105,16 @@ async function specsOf(
   return {
     specs: specs.toSorted((one, other) => ROLES.indexOf(one.metric.role) - ROLES.indexOf(other.metric.role)),
     documented,
-    uncounted: types
+    uncounted: typesOf(input)
       .filter((type) => (run?.frozen_at ? measured.get(type)?.ready === false : !measured.get(type)?.ready))
       .map((eventType) => ({ eventType, measureId: measured.get(eventType)?.measure_id ?? null })),
   }
 }
+
+/** Lists the event types that a question asks for. */
+const typesOf = ({ conversion_event_type, event_types }: GetResults) => [
+  ...new Set([conversion_event_type, ...(event_types ?? [])]),
+]
 
 /**
  * Leaves out the measures of quantiles whose numbers the run does not hold: they are answered from events. Past events

@@ -1,8 +1,9 @@
+import pg from 'pg'
 import { expect, test } from 'vitest'
 import { rebuildTotals } from '../../server/totals/rebuild.ts'
 import { verifyTotals } from '../../server/totals/verify.ts'
 import type { TestApi } from '../support/api.ts'
-import { onEachDatabase, type TestApp } from '../support/app.ts'
+import { onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
 
 const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()
 const rows = (app: TestApp, statement: string) => app.platform.orm.em.fork().execute(statement)
@@ -109,5 +110,39 @@ onEachDatabase('running totals', (app) => {
     expect(fresh.variants.reduce((sum: number, row: { conversions: number }) => sum + row.conversions, 0)).toBe(1)
     await platform.reporting.totals.catchUp()
     expect(await verify(app())).toBeNull()
+  })
+})
+
+onPostgres('a long transaction of another program', () => {
+  test('holds back the fold: an answer then says up to when assignments count, too', async () => {
+    const app = await openApp('postgres')
+    const other = new pg.Client({ connectionString: app.databaseUrl })
+    await other.connect()
+    try {
+      const experiment = await app.api.makeExperiment()
+      await app.api.ok('POST', `/api/experiments/${experiment.id}/start`)
+      await other.query('begin')
+      await other.query('select pg_current_xact_id()')
+      const began = Date.now()
+      // More assignments than an answer corrects for.
+      for (let done = 0; done < 1100; done += 100)
+        await Promise.all(
+          Array.from({ length: 100 }, (_, index) => app.api.variantOf(`user ${done + index}`, experiment)),
+        )
+      const enrolled = Date.now()
+      const waiting = await app.api.results(experiment)
+      const through = new Date(waiting.data_through).getTime()
+      expect(through).toBeGreaterThanOrEqual(began)
+      expect(through).toBeLessThan(enrolled)
+      await other.query('rollback')
+      await app.platform.reporting.totals.catchUp()
+      const current = await app.api.results(experiment)
+      expect(current.data_through).toBeNull()
+      const users: number[] = current.variants.map(({ total_users }: { total_users: number }) => total_users)
+      expect(users.reduce((sum, count) => sum + count)).toBe(1100)
+    } finally {
+      await other.end()
+      await app.close()
+    }
   })
 })
