@@ -43,6 +43,26 @@ const cases: [call: string, body: unknown, sentences: string][] = [
     'rules.0.value: is missing: give value, rollout or experiment',
   ],
   [
+    'POST /api/segments',
+    { name: 'adults', rules: { age: { $gte2: 18 } } },
+    'rules.age: unknown operator $gte2 (did you mean $gte?)',
+  ],
+  [
+    'POST /api/flags',
+    { key: 'k', type: 'boolean', default_value: false, rules: [{ condition: { $orr: [] }, value: true }] },
+    'rules.0.condition: unknown operator $orr (did you mean $or?)',
+  ],
+  [
+    'POST /api/experiments',
+    { name: 'a', condition: { age: { $great: 5 } } },
+    'condition.age: unknown operator $great ',
+  ],
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', filter: { amount: { $gte2: 5 } } }),
+    'definition.filter.amount: unknown operator $gte2 (did you mean $gte?)',
+  ],
+  [
     'POST /api/metrics',
     metric({ type: 'sums', event_type: 'a' }),
     'definition.type: "sums" is not proportion, count, sum, mean, ratio, retention or quantile',
@@ -55,7 +75,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (did you mean day?)',
+    'definition: unknown field cap (known are type, ',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
