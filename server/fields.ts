@@ -1,32 +1,13 @@
-import { distance } from 'fastest-levenshtein'
 import { z } from 'zod'
 import { invalid } from './errors.ts'
+import { unknownName } from './evaluation/unknown-name.ts'
 
 /** The fields of inputs: unknown ones, and those of an answer that an update accepts unchanged. */
 
-/** The most edits between a misspelt name and the name that is suggested. */
-const MAX_EDITS = 2
-
 type Shape = Readonly<Record<string, z.core.$ZodType>>
 
-/** Says that a field is unknown, and suggests the nearest known name or, where none is near, lists all of them. */
-export function unknownField(name: string, known: readonly string[]): string {
-  let nearest: string | undefined
-  let edits = MAX_EDITS + 1
-  for (const candidate of known) {
-    // The distance is never less than the difference in length, and takes long to compute for a long name.
-    if (Math.abs(name.length - candidate.length) > MAX_EDITS) continue
-    const needed = distance(name, candidate)
-    if (needed < edits) [nearest, edits] = [candidate, needed]
-  }
-  const fault = `unknown field ${printable(name)}`
-  if (nearest !== undefined) return `${fault} (did you mean ${nearest}?)`
-  return known.length > 0 ? `${fault} (known are ${known.join(', ')})` : fault
-}
-
-const MAX_SHOWN = 100
-/** Escapes control characters of a name, and shortens it. */
-const printable = (name: string) => JSON.stringify(name.slice(0, MAX_SHOWN)).slice(1, -1)
+/** Says that a field is unknown, and suggests the nearest known name or lists all of them. */
+export const unknownField = (name: string, known: readonly string[]) => unknownName('field', name, known)
 
 const isReadOnly = (schema: z.core.$ZodType) => z.globalRegistry.get(schema)?.readOnly === true
 

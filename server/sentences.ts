@@ -115,8 +115,8 @@ export function issuesOf(error: ZodError): Issue[] {
 export function sentencesOf(issues: readonly Issue[]): string {
   return issues
     .map(({ path, message }) => {
-      // The sentence about an unknown field names the field, so only the path of its object precedes it.
-      const steps = message.startsWith('unknown field ') ? path.slice(0, -1) : path
+      // The sentence about an unknown name has the name, so only the path of the object that holds it precedes it.
+      const steps = /^unknown (field|operator) /.test(message) ? path.slice(0, -1) : path
       return steps.length > 0 ? `${steps.join('.')}: ${message}` : message
     })
     .join('; ')

@@ -1,9 +1,10 @@
 import { type Attributes, reader } from './attributes.ts'
 import { type Clause, Compilation, EDITION, type Edition, type InSegment, type Test } from './compilation.ts'
 import { isObject } from './operator.ts'
-import { all, compileValue, not } from './operators.ts'
+import { all, compileValue, isOperator, not } from './operators.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
+import { unknownName } from './unknown-name.ts'
 
 export { type Attributes, mergeAttributes, pickAttributes } from './attributes.ts'
 export { type Clause, EDITION, type Edition, type InSegment } from './compilation.ts'
@@ -76,6 +77,9 @@ function any(tests: readonly Test[]): Test {
   }
 }
 
+/** The operators beside attributes. */
+const GROUPS = ['$and', '$or', '$nor', '$not']
+
 function compileAttribute(
   name: string,
   expected: unknown,
@@ -86,7 +90,9 @@ function compileAttribute(
   if (name.startsWith('$'))
     throw new RuleError(
       path,
-      `${name} is none of $and, $or, $nor and $not: other operators are written inside an attribute`,
+      isOperator(name)
+        ? `${name} is none of $and, $or, $nor and $not: other operators are written inside an attribute`
+        : unknownName('operator', name, GROUPS),
     )
   if (name.split('.').some((part) => part === '' || part === '__proto__'))
     throw new RuleError(

@@ -4,6 +4,7 @@ import { type Compile, isObject, isOperators, simple } from './operator.ts'
 import { comparison, version } from './ordering.ts'
 import { compilePattern } from './pattern.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
+import { unknownName } from './unknown-name.ts'
 
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
 /** Up to this length, comparing the items one by one is as fast as a look-up in a set. */
@@ -39,10 +40,13 @@ export const compileValue: Compile = (expected, location, context) => {
   return all(tests)
 }
 
-const unknownOperator = (operator: string) =>
-  ['$or', '$and', '$nor'].includes(operator)
-    ? `${operator} is written beside attributes, not inside an attribute`
-    : `${operator} is not an operator: use one of ${[...OPERATORS.keys()].join(', ')}`
+function unknownOperator(operator: string): string {
+  if (['$or', '$and', '$nor'].includes(operator))
+    return `${operator} is written beside attributes, not inside an attribute`
+  if (operator === '$now')
+    return '$now is not an operator but a value: write { "$gt": { "$now": "-20d" } }, or another comparison'
+  return unknownName('operator', operator, [...OPERATORS.keys()])
+}
 
 /**
  * Tests for equality with a plain value. Texts, numbers and booleans compare by JavaScript's coercion, lists and
@@ -200,6 +204,9 @@ const group =
     const segmentId = Number(operand)
     return compilation.addSegment(path, operator, segmentId, (_value, inSegment) => inSegment(segmentId) === inside)
   }
+
+/** Returns true for the name of an operator that is written inside an attribute. */
+export const isOperator = (name: string) => OPERATORS.has(name)
 
 /** The operators inside an attribute. Each one has an answer for a value of any type. */
 const OPERATORS: ReadonlyMap<string, Compile> = new Map([

@@ -7,7 +7,7 @@ import type { ListEvents } from './schema.ts'
 /** A span up to this long is read whole by its times; a longer span is read by ascending id until the page is full. */
 const SHORT_MS = 3_600_000
 /** An event's time is at most 5 minutes after its receipt; ids can be out of order by the length of a transaction. */
-const AHEAD_MS = 600_000
+export const AHEAD_MS = 600_000
 
 /**
  * Reads events that name the experiment, by ascending id. The statement uses the index of the narrowest condition and
@@ -76,7 +76,8 @@ async function findEvents(em: EntityManager, filter: ListEvents, limit: number):
       select * from events e where ${ofExperiment} and e.type = page.type and e.id = page.id and ${inTime} offset 0) e`
 }
 
-const conditions = (...all: (RawBuilder<unknown> | 0 | null | undefined)[]) =>
+/** Joins the conditions that are given; null, undefined and 0 stand for none. */
+export const conditions = (...all: (RawBuilder<unknown> | 0 | null | undefined)[]) =>
   sql.join([sql`true`, ...all.filter((condition) => condition != null && condition !== 0)], sql` and `)
 
 /** Selects the requested types, or all types of the experiment's events by one index read for each type. */
@@ -110,7 +111,7 @@ async function readSpan(em: EntityManager, fits: RawBuilder<unknown>) {
  * Example, where the first such event has id 5300 of 8000 (low, high): (0, 8000), (4000, 8000), (4000, 6000), (5000,
  * 6000). The answer is 5000.
  */
-async function firstIdReceivedAfter(em: EntityManager, ms: number): Promise<number> {
+export async function firstIdReceivedAfter(em: EntityManager, ms: number): Promise<number> {
   const [row] = await execute(
     em,
     sql<{ id: number }>`

@@ -41,7 +41,7 @@ export const eventsRouter = router({
         method: 'GET',
         path: '/experiments/{experiment_id}/series',
         tags: ['experiments'],
-        summary: 'Count the events that name an experiment, per hour or day, variant and type',
+        summary: 'Count the events of an experiment per hour or day, variant and type',
       },
     })
     .input(wire.readSeries)
@@ -53,7 +53,7 @@ export const eventsRouter = router({
         method: 'POST',
         path: '/events/{experiment_id}',
         tags,
-        summary: 'List the events that name an experiment, filtered',
+        summary: 'List the events of an experiment, filtered',
       },
       getTwin: true,
       list: true,

@@ -37,6 +37,9 @@ export const event = z
       .optional()
       .meta({ description: 'The event_id is a repeat: the fields are those of the event stored first' }),
     outside_run: outsideRun,
+    attributed_variant_id: id.optional().meta({
+      description: 'With count=attributed: the variant for which results count the event',
+    }),
   })
   .meta({ id: 'Event' })
 export type EventOutput = z.output<typeof event>
@@ -122,10 +125,16 @@ const inOrder = (range: { start_time?: Date | null | undefined; end_time?: Date 
   !range.start_time || !range.end_time || range.start_time <= range.end_time
 const outOfOrder = { path: ['end_time'], message: 'must not be before start_time' }
 
+const countedEvents = z.enum(['attributed', 'named_only'])
+const NAMED_ONLY = 'named_only: the events that name the experiment, as they name it'
+const ATTRIBUTED =
+  'attributed: the events that results count, those that name no experiment included, under the variants of their users'
+
 export const listEvents = z
   .strictObject({
     experiment_id: experimentRef,
     ...filters,
+    count: withDefault(countedEvents, 'named_only').meta({ description: `${NAMED_ONLY}. ${ATTRIBUTED}` }),
     limit: optional(limit.unwrap()).meta({ description: 'The maximum number of rows; default: 1000' }),
     after: optional(eventNumber).meta({ description: 'The last id of the previous page' }),
   })
@@ -215,7 +224,7 @@ export const tailEvents = z
   .refine(inOrder, outOfOrder)
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
-const tailedEvent = event.omit({ duplicate: true, outside_run: true }).extend({
+const tailedEvent = event.omit({ duplicate: true, outside_run: true, attributed_variant_id: true }).extend({
   person_id: personId,
   received_at: timestamp,
 })
@@ -231,6 +240,9 @@ export const readSeries = z
   .strictObject({
     experiment_id: experimentRef,
     interval: withDefault(z.enum(['hour', 'day']), 'day'),
+    count: withDefault(countedEvents, 'attributed').meta({
+      description: `${ATTRIBUTED}; read from the events of every user. ${NAMED_ONLY}; read from totals`,
+    }),
     start_time: optional(instant).meta({ description: 'Default: the start of the first run' }),
     end_time: optional(instant).meta({ description: 'Default: now' }),
     event_types: filters.event_types,
@@ -245,12 +257,13 @@ export const series = z
   .object({
     experiment_id: id,
     interval: z.enum(['hour', 'day']),
+    count: countedEvents,
     time_zone: z.string(),
     series: z.array(
       z.object({
-        variant_id: id
-          .nullable()
-          .meta({ description: 'null: events without a variant, of users without an assignment' }),
+        variant_id: id.nullable().meta({
+          description: 'null, with count=named_only: events without a variant, of users without an assignment',
+        }),
         variant_name: z.string().nullable(),
         type: z.string(),
         points: z

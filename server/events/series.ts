@@ -1,9 +1,12 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { sql } from 'kysely'
+import { type RawBuilder, sql } from 'kysely'
 import { execute, list } from '../database/sql.ts'
 import { invalid, notFound } from '../errors.ts'
 import { variantsOf } from '../experiments/changes.ts'
-import { Experiment, Run } from '../experiments/entity.ts'
+import { Experiment, type Run } from '../experiments/entity.ts'
+import { addUp } from '../results/chunks.ts'
+import { inSnapshot } from '../results/read.ts'
+import { attributedChunks, runsOf } from './attributed.ts'
 import type { ReadSeries, Series } from './schema.ts'
 
 const MAX_INTERVALS = 10_000
@@ -14,16 +17,17 @@ const LENGTH_MS = { hour: HOUR_MS, day: 24 * HOUR_MS }
 type Bucket = { start: number; variant_id: number; type: string; events: number; value: number }
 
 /**
- * Counts the events that name an experiment, per hour or day of a time zone, variant and type. Intervals without events
- * have zero counts. The counts come from totals per quarter of an hour, of which the hours and days of every time zone
- * consist, and from the unfolded events.
+ * Counts the events that results count, or those that name an experiment, per hour or day of a time zone, variant and
+ * type. Intervals without events have zero counts. Counts of events that name the experiment come from totals per
+ * quarter of an hour, of which the hours and days of every time zone consist, and from the unfolded events.
  * @throws DomainError NOT_FOUND for an unknown experiment; BAD_REQUEST when the answer would have too many intervals or
  *   points
  */
 export async function readSeries(em: EntityManager, timeZone: string, input: ReadSeries): Promise<Series> {
-  const { experiment_id, interval } = input
+  const { experiment_id, interval, count } = input
   if ((await em.count(Experiment, { id: experiment_id })) === 0) throw notFound('Experiment', experiment_id)
-  const [first] = await em.find(Run, { experiment_id }, { orderBy: { number: 'asc' }, limit: 1 })
+  const runs = await runsOf(em, experiment_id)
+  const [first] = runs
   const zone = input.time_zone ?? timeZone
   const end = input.end_time ?? new Date()
   const start = input.start_time ?? (first && first.started_at < end ? first.started_at : end)
@@ -35,7 +39,10 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
       'start_time',
     )
 
-  const { starts, buckets } = await readBuckets(em, { ...input, start, end, zone })
+  const asked = { ...input, start, end, zone }
+  const { starts, buckets } = await (count === 'attributed'
+    ? inSnapshot(em, (em) => readAttributed(em, asked, runs))
+    : readBuckets(em, asked, sql``, namedBy(experiment_id)))
   const names = new Map((await variantsOf(em, experiment_id)).map((variant) => [variant.id, variant.name]))
   const indexes = new Map(starts.map((at, index) => [at, index]))
   const found = new Map<string, Series['series'][number]>()
@@ -51,8 +58,43 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
     }
     Object.assign(one.points[indexes.get(at) as number] as object, { events, value })
   }
-  return { experiment_id, interval, time_zone: zone, series: [...found.values()] }
+  return { experiment_id, interval, count, time_zone: zone, series: [...found.values()] }
 }
+
+type Asked = ReadSeries & { start: Date; end: Date; zone: string }
+type Read = { starts: number[]; buckets: Bucket[] }
+
+/** Adds up the intervals of all runs and of all chunks of their users. */
+async function readAttributed(em: EntityManager, asked: Asked, runs: readonly Run[]): Promise<Read> {
+  const { starts } = await readBuckets(em, asked, sql``, NOTHING)
+  const chunks: Bucket[][] = []
+  for await (const { ctes, events } of attributedChunks(em, runs, asked.end)) {
+    const counted = sql`select x.at, x.variant_id, x.type, 1 as events, coalesce(event_value(x.properties), 0) as value
+      from (${events}) x`
+    chunks.push((await readBuckets(em, asked, ctes, counted)).buckets)
+  }
+  const buckets = addUp(chunks, ({ start, variant_id, type }) => JSON.stringify([start, variant_id, type]), [
+    'start',
+    'variant_id',
+    'type',
+  ])
+  return { starts, buckets: buckets.sort((one, other) => one.variant_id - other.variant_id || byText(one, other)) }
+}
+
+const byText = (one: Bucket, other: Bucket) => (one.type < other.type ? -1 : one.type > other.type ? 1 : 0)
+const NOTHING = sql`select now() as at, 0 as variant_id, '' as type, 0 as events, 0::numeric as value where false`
+
+/** Selects the events that name an experiment, as totals and unfolded events, from `span.first` on. */
+const namedBy = (experimentId: number) => sql`
+  select q.quarter as at, q.variant_id, t.name as type, q.events, q.value
+  from span cross join event_quarters q join event_types t on t.id = q.type_id
+  where q.experiment_id = ${experimentId} and q.quarter >= span.first
+  union all
+  select e.timestamp, coalesce(e.variant_id, 0), e.type, 1, coalesce(event_value(e.properties), 0)
+  from fold_state s cross join lateral (
+    select e.timestamp, e.variant_id, e.type, e.properties, e.experiment_id from events e
+    where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id) e
+  where e.experiment_id = ${experimentId}`
 
 /**
  * Reads the starts of all intervals and the counts of the intervals that have events. One statement reads both, so they
@@ -64,12 +106,16 @@ export async function readSeries(em: EntityManager, timeZone: string, input: Rea
  *     10:15  1  click  3                       10:00  1  click  5                        10:00
  *     10:45  1  click  2                       11:00  1  click  1                        11:00
  *     11:07  1  click  1
+ * @param ctes CTEs that `happened` reads
+ * @param happened selects the events, from `span.first` on
  */
 async function readBuckets(
   em: EntityManager,
-  asked: ReadSeries & { start: Date; end: Date; zone: string },
-): Promise<{ starts: number[]; buckets: Bucket[] }> {
-  const { experiment_id, interval, zone, event_types } = asked
+  asked: Asked,
+  ctes: RawBuilder<unknown>,
+  happened: RawBuilder<unknown>,
+): Promise<Read> {
+  const { interval, zone, event_types } = asked
   const start = asked.start.toISOString()
   // The range is half-open: an interval that begins exactly at its end is left out.
   const end = new Date(Math.max(asked.start.getTime(), asked.end.getTime() - 1)).toISOString()
@@ -78,7 +124,7 @@ async function readBuckets(
   const ms = (column: string) => sql.raw(`(extract(epoch from ${column}) * 1000)::float8`)
   const [row] = await execute(
     em,
-    sql<{ starts: number[]; buckets: Bucket[] }>`
+    sql<Read>`
       with span as materialized (
         select date_trunc(${interval}, ${start}::timestamptz, ${zone}) as first, ${end}::timestamptz as last),
       starts as materialized (
@@ -86,20 +132,12 @@ async function readBuckets(
         from span
         cross join lateral generate_series(span.first, span.last, ${step}::interval) as q (at)
         union select date_trunc(${interval}, span.last, ${zone}) from span),
-      happened as (
-        select q.quarter as at, q.variant_id, t.name as type, q.events, q.value
-        from span cross join event_quarters q join event_types t on t.id = q.type_id
-        where q.experiment_id = ${experiment_id} and q.quarter >= span.first
-        union all
-        select e.timestamp, coalesce(e.variant_id, 0), e.type, 1, coalesce(event_value(e.properties), 0)
-        from fold_state s cross join lateral (
-          select e.timestamp, e.variant_id, e.type, e.properties, e.experiment_id from events e
-          where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id) e
-        where e.experiment_id = ${experiment_id}),
+      ${ctes}
+      counted_event as (${happened}),
       bucket as (
         select date_trunc(${interval}, e.at, ${zone}) as start, e.variant_id, e.type,
           sum(e.events) as events, sum(e.value) as value
-        from span cross join happened e
+        from span cross join counted_event e
         where e.at >= span.first ${ofTypes} group by 1, 2, 3)
       select (select json_agg(${ms('s.at')} order by s.at) from starts s) as starts,
         (select coalesce(json_agg(

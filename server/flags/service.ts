@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
+import { expectUsableKey } from '../definitions/derived-key.ts'
 import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/flag-queries.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { valueCheck } from '../definitions/values.ts'
@@ -28,6 +29,7 @@ import * as wire from './schema.ts'
  */
 export async function createFlag(em: EntityManager, input: CreateFlag): Promise<FlagOutput> {
   const { key, type, default_value } = input
+  expectUsableKey(key)
   const value_schema = input.value_schema ?? null
   const checkValue = checkOf(type, value_schema)
   checkValue(default_value, 'default_value')

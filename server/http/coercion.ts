@@ -48,3 +48,10 @@ export function coercionOf(schema: z.core.$ZodType): Coerce {
       return unchanged
   }
 }
+
+/** Returns the schema of the items of a list, of which each has a parameter; null for what has one parameter alone. */
+export function elementOf(schema: z.core.$ZodType): z.core.$ZodType | null {
+  const { innerType, in: input, element } = schema._zod.def as unknown as Definition
+  const inner = innerType ?? input
+  return inner ? elementOf(inner) : (element ?? null)
+}

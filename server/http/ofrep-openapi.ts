@@ -78,11 +78,18 @@ const eventStream: ZodOpenApiOperationObject = {
   summary: 'Stream server-sent events that notify web clients to evaluate again; bulk evaluations link to it',
   security: [],
   requestParams: {
-    query: z.object({ token: z.string() }),
+    query: z.object({
+      token: z.string(),
+      lastEventId: z
+        .string()
+        .optional()
+        .meta({ description: 'The same as the header, for clients that cannot send it' }),
+    }),
     header: z.object({ 'Last-Event-ID': z.string().optional() }),
   },
   responses: {
     200: { description: 'Events', content: { 'text/event-stream': { schema: z.string() } } },
+    400: failure('An unknown query parameter'),
     401: failure('The link has expired, or its API key is not active'),
     503: failure('The process has too many streams already'),
   },

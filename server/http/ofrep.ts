@@ -77,6 +77,8 @@ async function evaluateOne(platform: Platform, request: Request, reply: FastifyR
 
 /** The query of a client that a stream notified; the server needs no more than the etag. */
 const BULK_QUERY = ['flagConfigEtag', 'flagConfigLastModified']
+/** The query of a stream. Programs in place of EventSource that cannot send headers put the last event's id there. */
+const STREAM_QUERY = ['token', 'lastEventId']
 
 /** Evaluates all flags. Decisions are stored, so that they cannot change later, but no exposure is recorded. */
 async function evaluateAll(platform: Platform, request: Request, reply: FastifyReply) {
@@ -123,7 +125,8 @@ async function openStream(platform: Platform, streams: EventStreams, request: Re
   const keyId = typeof token === 'string' ? keyOfToken(platform.streamSecret, token, Date.now()) : null
   if (keyId === null || !(await platform.keyRing.isActive(keyId)))
     throw new OfrepFault(401, 'GENERAL', 'The link has expired, or its API key is not active: evaluate the flags again')
-  const lastEventId = request.headers['last-event-id']
+  if (!prefersLenient(request.headers)) expectKnown(request.query, STREAM_QUERY)
+  const lastEventId = request.headers['last-event-id'] ?? request.query.lastEventId
   const opened = await streams.open(keyId, typeof lastEventId === 'string' ? lastEventId : undefined, () => {
     reply.hijack()
     return { response: reply.raw, headers: reply.getHeaders() as OutgoingHttpHeaders }

@@ -9,10 +9,16 @@ const LENIENT = /(?:^|[,;\s])handling\s*=\s*"?lenient"?\s*(?:$|[,;])/i
 export const prefersLenient = ({ prefer }: IncomingHttpHeaders): boolean =>
   prefer !== undefined && LENIENT.test(Array.isArray(prefer) ? prefer.join(',') : prefer)
 
+const NONE = {}
+const APPLIED = { 'preference-applied': 'handling=lenient' }
+/** Returns the header of an answer that says which preference of the request was applied. */
+export const appliedPreference = (headers: IncomingHttpHeaders): Readonly<Record<string, string>> =>
+  prefersLenient(headers) ? APPLIED : NONE
+
 /** Says in each answer of a Fastify scope that the preference was applied. */
 export function announcePreference(app: FastifyInstance) {
   app.addHook('onRequest', (request, reply, done) => {
-    if (prefersLenient(request.headers)) reply.header('preference-applied', 'handling=lenient')
+    reply.headers(appliedPreference(request.headers))
     done()
   })
 }

@@ -71,8 +71,7 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source, fo
 /** Makes a function that reads the `format` of a query: one of the formats, or undefined for JSON. */
 function formatReader(formats: Formats): (request: FastifyRequest) => Formats[string] | undefined {
   const names = ['json', ...Object.keys(formats)]
-  const error = ({ input }: { input?: unknown }) => `${input} is none of ${names.join(', ')}`
-  const read = queryReader(z.object({ format: z.enum(names, { error }).default('json') }))
+  const read = queryReader(z.object({ format: z.enum(names).default('json') }))
   return ({ query }) => formats[read(query).format]
 }
 

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage, RequestListener, Server, Ser
 import type { Platform } from '../context.ts'
 import { corsHeadersBy } from './cors.ts'
 import { parseJson } from './json.ts'
+import { appliedPreference } from './preferences.ts'
 import { REQUEST_ID, requestIdOf } from './request-ids.ts'
 import { answerGet, answerPost, type Short } from './short-answers.ts'
 
@@ -11,9 +12,10 @@ const JSON_TYPE = /^application\/json(; ?charset=utf-8)?$/i
 
 /**
  * Answers the requests that applications send most, and that stored decisions settle, without Fastify and tRPC: see
- * `short-answers.ts`. Every other request, and every invalid one, is left to the procedure, which reads the request
- * from its beginning; so is every request with preferences (`Prefer`). The check of the key and the decision are the same functions as in the procedure; a decoder
- * replaces the schemas. This saves half of the cost of such a request (`npm run bench -- decisions`).
+ * `short-answers.ts`. Every other request, and every one with a fault or an unknown field, is left to the procedure,
+ * which reads the request from its beginning. The check of the key and the decision are the same functions as in the
+ * procedure; a decoder replaces the schemas. This saves half of the cost of such a request (`npm run bench --
+ * decisions`).
  * @param isOpen false while the server is closing
  */
 export function answerShortly(server: Server, platform: Platform, isOpen: () => boolean) {
@@ -24,8 +26,12 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
   server.on('request', (request, response) => {
     const leave = () => usual(request, response)
     const reply = (answer: Short) =>
-      send(response, answer, { ...corsHeaders(request.headers.origin), [REQUEST_ID]: requestIdOf(request) })
-    if (!isOpen() || request.headers.prefer !== undefined) return leave()
+      send(response, answer, {
+        ...corsHeaders(request.headers.origin),
+        ...appliedPreference(request.headers),
+        [REQUEST_ID]: requestIdOf(request),
+      })
+    if (!isOpen()) return leave()
     if (request.method === 'GET') {
       const answer = answerGet(platform, request)
       return answer === null ? leave() : reply(answer)

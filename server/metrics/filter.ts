@@ -1,4 +1,5 @@
 import { invalid } from '../errors.ts'
+import { unknownName } from '../evaluation/unknown-name.ts'
 import type { Json } from '../wire.ts'
 
 /** Compiles conditions on the properties of events to PostgreSQL's path language, which the fold evaluates. */
@@ -6,6 +7,7 @@ import type { Json } from '../wire.ts'
 const MAX_CONDITIONS = 20
 const MAX_VALUES = 100
 const COMPARISONS: Record<string, string> = { $gt: '>', $gte: '>=', $lt: '<', $lte: '<=' }
+const OPERATORS = ['$eq', '$ne', '$in', '$nin', ...Object.keys(COMPARISONS), '$exists']
 
 type Scalar = string | number | boolean | null
 const isScalar = (value: Json): value is Scalar => value === null || typeof value !== 'object'
@@ -72,7 +74,7 @@ function condition(at: string, operator: string, operand: Json, path: readonly (
     return operand ? `exists(${at})` : `!(exists(${at}))`
   }
   const sign = COMPARISONS[operator]
-  if (!sign) throw invalid('is not one of $eq, $ne, $in, $nin, $gt, $gte, $lt, $lte and $exists', ...path)
+  if (!sign) throw invalid(unknownName('operator', operator, OPERATORS), ...path)
   if (typeof operand !== 'number' && typeof operand !== 'string') throw invalid('must be a number or a string', ...path)
   return `${at} ${sign} ${JSON.stringify(operand)}`
 }

@@ -5,6 +5,7 @@ import { checkRatios } from '../analysis/sample-ratios.ts'
 import { FORMAT, type RunStatistics, type Variant } from '../analysis/statistics.ts'
 import type { Run } from '../experiments/entity.ts'
 import { readLargest } from './largest.ts'
+import { withLongTail } from './long-tail.ts'
 import { readMetric, unmeasured } from './measured.ts'
 import { type Correction, declaredOf, type ResultsQuery } from './query.ts'
 import { asRecords, isPlanned } from './records.ts'
@@ -75,18 +76,18 @@ function segmentsOf(
   rows: Rows,
   dimension: string,
 ): NonNullable<RunStatistics['segments']> {
-  const own = rows.units.filter((row) => row.dimension === dimension)
-  const values = [...new Set(own.map((row) => row.dimension_value))]
-  return values.sort().map((value) => {
+  const { values, ...totals } = withLongTail(rows, dimension, question.crossovers)
+  const own = { ...rows, ...totals }
+  return values.map((value) => {
     const inCell: InCell = (row) => row.dimension === dimension && row.dimension_value === value
     return {
       value,
-      units: rows.units.filter(inCell).map((row) => asCounts(row, question.crossovers)),
+      units: own.units.filter(inCell).map((row) => asCounts(row, question.crossovers)),
       metrics: specs.flatMap((spec, index) => {
         const metric = metrics[index]
         if (!metric || !hasBreakdown(metric)) return []
-        const { observed } = windowedOf(spec, index, rows, inCell, question.crossovers)
-        return [{ key: metric.key, sums: sumsOf(spec, index, rows, inCell), observed }]
+        const { observed } = windowedOf(spec, index, own, inCell, question.crossovers)
+        return [{ key: metric.key, sums: sumsOf(spec, index, own, inCell), observed }]
       }),
     }
   })

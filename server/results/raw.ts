@@ -131,10 +131,13 @@ export async function readRaw(
     metrics.push(rows[0]?.metrics ?? [])
     immature.push(rows[0]?.immature ?? [])
   }
-  const cellOf = (row: CellRow) => JSON.stringify(MEASURED_CELL.map((name) => (row as Record<string, unknown>)[name]))
-  return {
-    units: addUp(units, cellOf, MEASURED_CELL),
-    metrics: addUp(metrics, cellOf, MEASURED_CELL),
-    immature: addUp(immature, cellOf, MEASURED_CELL),
-  }
+  return { units: addUpCells(units), metrics: addUpCells(metrics), immature: addUpCells(immature) }
 }
+
+/** Adds up the rows of the same cell and, where they have one, the same measure. */
+export const addUpCells = <Row extends CellRow>(chunks: readonly (readonly Row[])[]): Row[] =>
+  addUp(
+    chunks,
+    (row) => JSON.stringify(MEASURED_CELL.map((name) => (row as Record<string, unknown>)[name])),
+    MEASURED_CELL,
+  )

@@ -176,7 +176,10 @@ export const results = z
       .array(
         z.object({
           dimension: z.string().meta({ description: 'The dimension by which users are broken down' }),
-          value: z.string().meta({ description: 'The value that the users of the segment share' }),
+          value: z.string().meta({
+            description:
+              'The value that the users of the segment share; (other): all values but the 30 with the most users',
+          }),
           metrics: z.array(metricResult).meta({ description: 'The metrics over these users' }),
         }),
       )

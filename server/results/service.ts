@@ -11,6 +11,7 @@ import type { GetResults } from './question-schema.ts'
 import { read } from './read.ts'
 import { isPlanned } from './records.ts'
 import { register } from './register.ts'
+import { reopenedWarnings } from './reopened.ts'
 import { type Found, findRun, resolve } from './resolve.ts'
 import type { Results } from './schema.ts'
 
@@ -41,7 +42,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
     statistics = await statisticsOf(em.fork(), reporting, found, input)
     analysis = analyse(statistics)
   }
-  const sent = answerOf(statistics, analysis)
+  const sent = withWarnings(answerOf(statistics, analysis), await reopenedWarnings(em.fork(), run))
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
   return asResults(isKept ? completed((await storeFrozen(em, run.id, input, statistics, sent)).answer) : sent)
 }
@@ -61,6 +62,12 @@ async function statisticsOf(
 /** Computes the answer in the spelling of the wire. */
 export const answerOf = (statistics: RunStatistics, analysis = analyse(statistics)): SentAnswer =>
   snakeCased(answer(statistics, analysis))
+
+/** Adds warnings to an answer that the statistics do not tell. */
+export const withWarnings = (sent: SentAnswer, more: readonly string[]): SentAnswer => ({
+  ...sent,
+  warnings: [...sent.warnings, ...more],
+})
 
 /** The type of an answer, for domains that may not import this domain's schema. */
 export type ResultsAnswer = Results

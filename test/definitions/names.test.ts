@@ -5,6 +5,8 @@ import type { Loose } from '../support/api.ts'
 import { onEachDatabase, onOneDatabase } from '../support/app.ts'
 
 const COUNT = { type: 'count', event_type: 'view' }
+const UNUSABLE = ['2024', '0', ...PATH_WORDS]
+const FLAG = { type: 'boolean', default_value: false }
 const KINDS = [
   ['experiments', 'experiment', {}],
   ['segments', 'segment', {}],
@@ -15,7 +17,9 @@ const KINDS = [
 test('every word that stands where a key could stand is refused as a key', () => {
   const words = restProcedures().flatMap(({ meta: { openapi } }) => {
     const [, domain, word] = openapi.path.split('/')
-    return KINDS.some(([kind]) => kind === domain) && word && !word.startsWith('{') ? [word] : []
+    return [...KINDS.map(([kind]) => kind), 'flags'].includes(domain as 'layers') && word && !word.startsWith('{')
+      ? [word]
+      : []
   })
   expect(words.length).toBeGreaterThan(5)
   expect(words.filter((word) => !PATH_WORDS.has(word))).toEqual([])
@@ -36,11 +40,24 @@ onOneDatabase('keys', (app) => {
   test.each(KINDS)('of digits and words of paths are refused for new %s', async (path, _kind, others) => {
     const { api } = app()
     const { id } = (await api.call('POST', `/api/${path}`, { ...others, name: `keyed ${path}` })).body
-    for (const key of ['2024', '0', 'new', 'overview', 'check-eligibility']) {
+    for (const key of UNUSABLE) {
       const refused = await api.call('POST', `/api/${path}`, { ...others, name: `refused ${key}`, key })
       expect(refused).toMatchObject({ status: 400, body: { issues: [{ path: ['key'] }] } })
       if (path !== 'metrics') expect((await api.call('PUT', `/api/${path}/${id}`, { key })).status).toBe(400)
     }
+  })
+
+  test('of digits and words of paths are refused for new flags; older ones are reached as before', async () => {
+    const { api, platform } = app()
+    for (const key of UNUSABLE) {
+      const refused = await api.call('POST', '/api/flags', { ...FLAG, key })
+      expect(refused, key).toMatchObject({ status: 400, body: { issues: [{ path: ['key'] }] } })
+    }
+    await api.ok('POST', '/api/flags', { ...FLAG, key: 'older-flag' })
+    await platform.orm.em.fork().execute(`update flags set key = '1998' where key = 'older-flag'`)
+    expect(await api.ok('PUT', '/api/flags/1998', { description: 'still' })).toMatchObject({ key: '1998' })
+    const { flags } = await api.ok('POST', '/api/flags/evaluate', { user_id: 'a', attributes: {}, keys: ['1998'] })
+    expect(flags['1998'].value).toBe(false)
   })
 
   test('of digits that are older stay as they are in an update that repeats them', async () => {
@@ -123,9 +140,8 @@ onEachDatabase('lists', (app) => {
 
   test('of flags are filtered by owner and text', async () => {
     const { api } = app()
-    const flag = { type: 'boolean', default_value: false }
-    await api.ok('POST', '/api/flags', { ...flag, key: 'dark-mode', owner: 'design', description: 'Night colours' })
-    await api.ok('POST', '/api/flags', { ...flag, key: 'beta' })
+    await api.ok('POST', '/api/flags', { ...FLAG, key: 'dark-mode', owner: 'design', description: 'Night colours' })
+    await api.ok('POST', '/api/flags', { ...FLAG, key: 'beta' })
     const list = async (query: string) => (await api.ok('GET', `/api/flags?${query}`)).map((row: Loose) => row.key)
     expect(await list('owner=design')).toEqual(['dark-mode'])
     expect(await list('q=NIGHT')).toEqual(['dark-mode'])

@@ -23,7 +23,7 @@ onOneDatabase('the series of an experiment', (app) => {
     await api.record({ ...buy, user_id: 'a', timestamp: '2026-03-03T00:00:00Z', properties: { value: 4 } })
     await api.record({ ...buy, variant_id: variants.treatment, user_id: 'b', timestamp: '2026-03-02T12:00:00Z' })
     await api.record({ user_id: 'a', type: 'buy', timestamp: '2026-03-02T12:00:00Z' })
-    const path = `/api/experiments/${id}/series?end_time=2026-03-04T00:00:00Z`
+    const path = `/api/experiments/${id}/series?count=named_only&end_time=2026-03-04T00:00:00Z`
     const expected = [
       [
         ['2026-03-01T00:00:00.000Z', 1, 2.5],
@@ -55,7 +55,7 @@ onOneDatabase('the series of an experiment', (app) => {
     await at('2026-03-28T22:59:00Z')
     await at('2026-03-28T23:00:00Z')
     await at('2026-03-29T22:00:00Z')
-    const query = 'start_time=2026-03-28T12:00:00Z&end_time=2026-03-30T10:00:00Z&event_types=zone'
+    const query = 'count=named_only&start_time=2026-03-28T12:00:00Z&end_time=2026-03-30T10:00:00Z&event_types=zone'
     const paris = await api.ok('GET', `/api/experiments/${id}/series?${query}&time_zone=Europe/Paris`)
     expect(paris.time_zone).toBe('Europe/Paris')
     // In this time zone, 29 March has 23 hours.

@@ -85,6 +85,29 @@ onEachDatabase('reopening', (app) => {
     expect((await api.results(experiment)).run).toBe(1)
   })
 
+  test('is a warning of all later results, which says when and by whom, frozen ones included', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}`
+    const warningsOf = async () =>
+      (await api.results(experiment)).warnings.filter((warning: string) => warning.includes('reopened'))
+    await api.variantOf('once', experiment)
+    await steps(api, experiment, 'complete')
+    expect(await warningsOf()).toEqual([])
+    await steps(api, experiment, 'reopen')
+    const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
+    const said = expect.stringMatching(
+      new RegExp(`^The run was completed at ${time} and reopened at ${time} by key \\d+ \\(test\\), who `),
+    )
+    expect(await warningsOf()).toEqual([said])
+    await steps(api, experiment, 'pause', 'resume', 'complete', 'reopen', 'complete')
+    expect(await warningsOf()).toEqual([said, said])
+    await api.ok('POST', `${path}/freeze`)
+    expect(await warningsOf()).toEqual([said, said])
+    await api.ok('POST', `${path}/runs`)
+    expect(await warningsOf()).toEqual([])
+  })
+
   test('events that named a variant since the end decide and expose their users', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment(undefined, { exposure: 'on_report' })

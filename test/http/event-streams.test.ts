@@ -218,6 +218,21 @@ onOneDatabase('a stream of changes', (app) => {
     old.close()
   })
 
+  test('is refused with 400 for an unknown query parameter, unless the client is lenient; lastEventId is known', async () => {
+    const link = await streamLink(app())
+    const refused = await openStream(`${link}&lastEvntId=5`)
+    expect([refused.status, JSON.parse(refused.text())]).toEqual([
+      400,
+      { errorCode: 'PARSE_ERROR', errorDetails: 'unknown field lastEvntId (did you mean lastEventId?)' },
+    ])
+    const lenient = await openStream(`${link}&lastEvntId=5`, { prefer: 'handling=lenient' })
+    expect([lenient.status, lenient.headers['preference-applied']]).toEqual([200, 'handling=lenient'])
+    lenient.close()
+    const behind = await openStream(`${link}&lastEventId=1`)
+    expect(behind.events[0]?.id).toBe(stateOf(app()))
+    behind.close()
+  })
+
   test('is refused to a key that is revoked or expired, and its token opens no other path', async () => {
     const { api } = app()
     const short = await api.ok('POST', '/api/auth/keys', { name: 'short', expires_at: soon(600).toISOString() })

@@ -43,6 +43,26 @@ const cases: [call: string, body: unknown, sentences: string][] = [
     'rules.0.value: is missing: give value, rollout or experiment',
   ],
   [
+    'POST /api/segments',
+    { name: 'adults', rules: { age: { $gte2: 18 } } },
+    'rules.age: unknown operator $gte2 (did you mean $gte?)',
+  ],
+  [
+    'POST /api/flags',
+    { key: 'k', type: 'boolean', default_value: false, rules: [{ condition: { $orr: [] }, value: true }] },
+    'rules.0.condition: unknown operator $orr (did you mean $or?)',
+  ],
+  [
+    'POST /api/experiments',
+    { name: 'a', condition: { age: { $great: 5 } } },
+    'condition.age: unknown operator $great ',
+  ],
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', filter: { amount: { $gte2: 5 } } }),
+    'definition.filter.amount: unknown operator $gte2 (did you mean $gte?)',
+  ],
+  [
     'POST /api/metrics',
     metric({ type: 'sums', event_type: 'a' }),
     'definition.type: "sums" is not proportion, count, sum, mean, ratio, retention or quantile',
@@ -55,7 +75,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (did you mean day?)',
+    'definition: unknown field cap (known are type, ',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
@@ -74,6 +94,25 @@ const cases: [call: string, body: unknown, sentences: string][] = [
     { first_name: 'a', last_name: 'b', email: 'x' },
     'email: "x" is not an e-mail address such as john.doe@example.com',
   ],
+  ['GET /api/experiments?owner=', undefined, 'owner: has no value: give one, or leave the parameter out'],
+  ['GET /api/experiments?limit=', undefined, 'limit: has no value: give one, or leave the parameter out'],
+  [
+    'GET /api/experiments?status=running&status=',
+    undefined,
+    'status.1: has no value: give one, or leave the parameter out',
+  ],
+  ['GET /api/users?email=a@b.c&email=d@e.f', undefined, 'email: is given 2 times: give it once'],
+  ['GET /api/flags?stale=true&stale=false&stale=true', undefined, 'stale: is given 3 times: give it once'],
+  [
+    'GET /api/experiments?status=running,paused',
+    undefined,
+    'status.0: takes one value each time: write status=running&status=paused',
+  ],
+  ['GET /api/experiments?status=runing', undefined, 'status.0: "runing" is not draft, running, paused, completed or '],
+  ['GET /api/segments?sort=nme', undefined, 'sort: "nme" is not id, name, created_at, -id, -name or -created_at'],
+  ['GET /api/layers?page=2', undefined, 'unknown field page (known are limit, after, name, q, sort)'],
+  ['GET /api/metrics?owner=', undefined, 'unknown field owner (known are limit, after, name, q, sort)'],
+  ['GET /api/events/export?format=', undefined, 'format: has no value: give one, or leave the parameter out'],
   ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
   ['GET /api/experiments?limt=1', undefined, 'unknown field limt (did you mean limit?)'],
 ]

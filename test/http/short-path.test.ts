@@ -153,6 +153,68 @@ describe('the short path', () => {
     expect(await wayOf(() => api.ok('GET', path))).toBe('short')
   })
 
+  test('applies Prefer: handling=lenient as the procedure does, and says so', async () => {
+    const { api, port, wayOf } = watched
+    const experiment = await api.makeExperiment()
+    await api.ok('POST', '/api/flags', { key: 'lenient', type: 'boolean', default_value: true })
+    await api.variantOf('easy', experiment)
+    const check = { user_id: 'easy', experiment_ids: [experiment.id], attributes: {} }
+    const evaluation = { context: { targetingKey: 'easy' } }
+    const unknown = { colour: 'green' }
+    const ask = async (path: string, body: object, prefer: Record<string, string>) => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+        method: 'POST',
+        headers: { ...JSON_TYPE, ...prefer, authorization: `Bearer ${api.token}` },
+        body: JSON.stringify(body),
+      })
+      const { status, headers } = response
+      return {
+        status,
+        applied: headers.get('preference-applied'),
+        etag: headers.get('etag'),
+        text: await response.text(),
+      }
+    }
+    const lenient = { prefer: 'respond-async, handling=lenient' }
+    for (const [path, body] of [
+      [CHECK, check],
+      [BULK, evaluation],
+      [`${BULK}/lenient`, evaluation],
+    ] as const)
+      for (const [prefer, applied] of [
+        [{}, null],
+        [lenient, 'handling=lenient'],
+        [{ prefer: 'handling=strict' }, null],
+      ] as const) {
+        const asked = async (way: string, more = {}) => {
+          let answer: unknown
+          expect(await wayOf(async () => (answer = await ask(path, { ...body, ...more }, prefer)))).toBe(way)
+          return answer
+        }
+        const usual = await ask(`${path}?`, body, prefer)
+        expect(usual).toMatchObject({ status: 200, applied })
+        expect(await asked('short')).toEqual(usual)
+        // An unknown field is left to the procedure, whatever the request prefers.
+        const withUnknown = await asked('usual', unknown)
+        if (prefer === lenient) expect(withUnknown).toEqual(usual)
+        else expect(withUnknown).toMatchObject({ status: 400, text: expect.stringContaining('unknown field colour') })
+      }
+    const cached = await ask(BULK, evaluation, lenient)
+    for (const end of ['', '?'])
+      expect(await ask(`${BULK}${end}`, evaluation, { ...lenient, 'if-none-match': cached.etag ?? '' })).toEqual({
+        ...cached,
+        status: 304,
+        text: '',
+      })
+    const path = `/api/experiments/${experiment.id}/assignment/easy`
+    const read = async (end: string) => {
+      const headers = { ...lenient, authorization: `Bearer ${api.token}` }
+      const response = await fetch(`http://127.0.0.1:${port}${path}${end}`, { headers })
+      return [response.headers.get('preference-applied'), await response.text()]
+    }
+    expect(await read('')).toEqual(await read('?colour=green'))
+  })
+
   test('leaves out users who stop meeting the condition, without their profile if the call has what the rule reads', async () => {
     const { api, wayOf, forgetProfiles } = watched
     const rules = { plan: 'gold', 'device.model': { $exists: true } }

@@ -61,7 +61,7 @@ onOneDatabase('a report of results', (app) => {
       expect(JSON.parse(text), text).toMatchObject({ code: 'BAD_REQUEST', issues: [{ path: ['format'] }] })
     }
     expect(JSON.parse((await get(`${path}?format=xml`)).text).message).toBe(
-      'Invalid input: format: xml is none of json, markdown, csv',
+      'Invalid input: format: "xml" is not json, markdown or csv',
     )
     for (const format of ['markdown', 'xml']) expect((await get(`${path}?format=${format}`, 'none')).status).toBe(401)
     expect((await get('/api/experiments/999999/results?format=csv')).status).toBe(404)

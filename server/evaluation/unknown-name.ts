@@ -1,0 +1,30 @@
+import { distance } from 'fastest-levenshtein'
+
+/**
+ * The most edits between a misspelt name and the name that is suggested: one, or two in names of six letters or more.
+ * Two edits make almost any short name of another.
+ */
+const mostEdits = (name: string) => (name.length < 6 ? 1 : 2)
+
+/**
+ * Says that a name is unknown, and suggests the nearest known name or, where none is near, lists all of them.
+ * @param kind what is named, such as `field`
+ */
+export function unknownName(kind: string, name: string, known: readonly string[]): string {
+  let nearest: string | undefined
+  const most = mostEdits(name)
+  let edits = most + 1
+  for (const candidate of known) {
+    // The distance is never less than the difference in length, and takes long to compute for a long name.
+    if (Math.abs(name.length - candidate.length) > most) continue
+    const needed = distance(name, candidate)
+    if (needed < edits) [nearest, edits] = [candidate, needed]
+  }
+  const fault = `unknown ${kind} ${printable(name)}`
+  if (nearest !== undefined) return `${fault} (did you mean ${nearest}?)`
+  return known.length > 0 ? `${fault} (known are ${known.join(', ')})` : fault
+}
+
+const MAX_SHOWN = 100
+/** Escapes control characters of a name, and shortens it. */
+const printable = (name: string) => JSON.stringify(name.slice(0, MAX_SHOWN)).slice(1, -1)
