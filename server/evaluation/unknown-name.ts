@@ -1,10 +1,7 @@
 import { distance } from 'fastest-levenshtein'
 
-/**
- * The most edits between a misspelt name and the name that is suggested: one, or two in names of six letters or more.
- * Two edits make almost any short name of another.
- */
-const mostEdits = (name: string) => (name.length < 6 ? 1 : 2)
+/** The most edits between a misspelt name and the name that is suggested. */
+const MOST_EDITS = 2
 
 /**
  * Says that a name is unknown, and suggests the nearest known name or, where none is near, lists all of them.
@@ -12,11 +9,10 @@ const mostEdits = (name: string) => (name.length < 6 ? 1 : 2)
  */
 export function unknownName(kind: string, name: string, known: readonly string[]): string {
   let nearest: string | undefined
-  const most = mostEdits(name)
-  let edits = most + 1
+  let edits = MOST_EDITS + 1
   for (const candidate of known) {
     // The distance is never less than the difference in length, and takes long to compute for a long name.
-    if (Math.abs(name.length - candidate.length) > most) continue
+    if (Math.abs(name.length - candidate.length) > MOST_EDITS) continue
     const needed = distance(name, candidate)
     if (needed < edits) [nearest, edits] = [candidate, needed]
   }

@@ -34,7 +34,11 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
   const { run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
   if (frozen) return asResults(completed(frozen.answer))
-  let statistics = await statisticsOf(em, reporting, found, input)
+  const [first, reopened] = await Promise.all([
+    statisticsOf(em, reporting, found, input),
+    reopenedWarnings(em.fork(), run),
+  ])
+  let statistics = first
   let analysis = analyse(statistics)
   const { question, metrics } = statistics
   if (run && !run.frozen_at && isPlanned(question, metrics) && isUnrecorded(statistics, analysis)) {
@@ -42,7 +46,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
     statistics = await statisticsOf(em.fork(), reporting, found, input)
     analysis = analyse(statistics)
   }
-  const sent = withWarnings(answerOf(statistics, analysis), await reopenedWarnings(em.fork(), run))
+  const sent = withWarnings(answerOf(statistics, analysis), reopened)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
   return asResults(isKept ? completed((await storeFrozen(em, run.id, input, statistics, sent)).answer) : sent)
 }

@@ -334,7 +334,7 @@ describe('a rule that can only be a mistake', () => {
     ['$or', { $or: {} }, /list/],
     ['$and/1', { $and: [{}, 5] }, /object/],
     ['$not', { $not: [] }, /object/],
-    ['$nor/0/a/$like', { $nor: [{ a: { $like: 'x' } }] }, /^unknown operator \$like \(known are \$eq, /],
+    ['$nor/0/a/$similar', { $nor: [{ a: { $similar: 'x' } }] }, /^unknown operator \$similar \(known are \$eq, /],
     ['a/$gte2', { a: { $gte2: 5 } }, /^unknown operator \$gte2 \(did you mean \$gte\?\)$/],
     ['a/$not/$exits', { a: { $not: { $exits: true } } }, /did you mean \$exists\?/],
     ['$ad', { $ad: [{}] }, /^unknown operator \$ad \(did you mean \$and\?\)$/],

@@ -75,7 +75,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (known are type, ',
+    'definition: unknown field cap (did you mean day?)',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
@@ -110,7 +110,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   ],
   ['GET /api/experiments?status=runing', undefined, 'status.0: "runing" is not draft, running, paused, completed or '],
   ['GET /api/segments?sort=nme', undefined, 'sort: "nme" is not id, name, created_at, -id, -name or -created_at'],
-  ['GET /api/layers?page=2', undefined, 'unknown field page (known are limit, after, name, q, sort)'],
+  ['GET /api/layers?cursor=2', undefined, 'unknown field cursor (known are limit, after, name, q, sort)'],
   ['GET /api/metrics?owner=', undefined, 'unknown field owner (known are limit, after, name, q, sort)'],
   ['GET /api/events/export?format=', undefined, 'format: has no value: give one, or leave the parameter out'],
   ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
