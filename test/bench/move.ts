@@ -89,7 +89,7 @@ async function define({ call }: EmbeddedPlatform): Promise<Ground> {
   const holdout_id = await make('/experiments', { name: 'holdout', kind: 'holdout', percent_held: 10 })
   const segment = await make('/segments', { name: 'many', rules: { n: { $gte: 1000 } } })
   const experiments: number[] = []
-  const settings = [{}, { holdout_id }, { condition: { plan: 'gold' } }, { segment_ids: [segment] }, {}, {}, {}]
+  const settings = [{}, { holdout_id }, { condition: { plan: 'gold' } }, {}, {}, {}, {}]
   for (const [number, each] of settings.entries()) {
     const id = await make('/experiments', { name: `experiment ${number}`, ...each })
     for (const name of ['control', 'treatment'])
@@ -98,6 +98,7 @@ async function define({ call }: EmbeddedPlatform): Promise<Ground> {
     await call('PUT', `/experiments/${id}/metrics`, { metrics: attached })
     experiments.push(id)
   }
+  await call('POST', '/segments/assign-experiment', { experiment_id: experiments[3], segment_id: segment })
   const layer = await make('/layers', { name: 'layer' })
   for (const id of experiments.slice(-2)) await call('PUT', `/layers/${layer}/experiments/${id}`, { percent: 40 })
   for (const id of experiments) await call('POST', `/experiments/${id}/start`)
@@ -106,10 +107,7 @@ async function define({ call }: EmbeddedPlatform): Promise<Ground> {
       key: `flag-${number}`,
       type: 'number',
       default_value: 0,
-      rules: [
-        { condition: { n: { $lt: number * 100 } }, value: 1 },
-        { rollout: [{ percent: 5 * number, value: 2 }] },
-      ],
+      rules: [{ condition: { n: { $lt: number * 100 } }, value: 1 }, { rollout: [{ percent: 5 * number, value: 2 }] }],
     })
   return { experiments, filled: experiments.slice(0, 2) }
 }
