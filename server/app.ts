@@ -8,7 +8,7 @@ import { createAssignmentMemory } from './assignments/memory.ts'
 import { createAssignmentWriter } from './assignments/writer.ts'
 import { createKeyRing } from './auth/key-ring.ts'
 import { createCache } from './cache/cache.ts'
-import type { Config } from './config.ts'
+import { type Config, DEFAULT_DATABASE_URL } from './config.ts'
 import type { Platform } from './context.ts'
 import { awaitDatabase } from './database/await-database.ts'
 import { createConcurrencyLimit } from './database/concurrency-limit.ts'
@@ -77,6 +77,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
   const database = await openDatabase({
     url: config.databaseUrl,
     pool: config.databasePool,
+    createFolder: config.databaseUrl === DEFAULT_DATABASE_URL,
     image,
     warn: (message) => log.debug(message),
     say: (message) => log.info(message),

@@ -9,6 +9,9 @@ const integer = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, `must be a whole number from ${min} to ${max}`)
 
+/** The embedded database of a first start, in a folder that the platform may create. */
+export const DEFAULT_DATABASE_URL = 'pglite:./data'
+
 const environment = z
   .object({
     NODE_ENV: z.string().optional(),
@@ -17,7 +20,7 @@ const environment = z
     DATABASE_URL: z
       .string()
       .regex(/^(postgres(ql)?:\/\/|pglite:)/, 'must begin with postgres:// or be pglite:DIR or pglite: (in memory)')
-      .default('pglite:./data'),
+      .default(DEFAULT_DATABASE_URL),
     DATABASE_POOL: integer(2, 1000).default(10),
     REDIS_URL: z
       .string()

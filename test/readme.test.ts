@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
+import { readConfig } from '../server/config.ts'
 import { hasPostgres, openApp } from './support/app.ts'
 import { atAddress, codeOf, readDocument, writeExample } from './support/documents.ts'
 import { canPasteInto, pasteInto, SHELLS } from './support/terminal.ts'
@@ -100,14 +101,55 @@ test('the README’s TypeScript works as it stands', async () => {
   }
 })
 
+/** Lists the variables of the configuration table. */
+function documentedVariables(): string[] {
+  const [, table] = /## Configuration[\s\S]*?\n\| --- \|[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? []
+  return [...(table ?? '').matchAll(/^\| ([^|]*) \|/gm)].flatMap(
+    ([, names]) => (names ?? '').match(/[A-Z_]{4,}/g) ?? [],
+  )
+}
+
 test('the README names exactly the variables of the configuration', () => {
   const source = readDocument('server/config.ts')
   const variables = [...source.matchAll(/^ {4}([A-Z_]+):/gm)]
     .map(([, name]) => name)
     .filter((name) => name !== 'NODE_ENV')
-  const [, table] = /## Configuration[\s\S]*?\n\| --- \|[^\n]*\n([\s\S]*?)\n\n/.exec(readme) ?? []
-  const documented = [...(table ?? '').matchAll(/^\| ([^|]*) \|/gm)].flatMap(
-    ([, names]) => (names ?? '').match(/[A-Z_]{4,}/g) ?? [],
-  )
-  expect(documented.sort()).toEqual(variables.sort())
+  expect(documentedVariables().sort()).toEqual(variables.sort())
+})
+
+describe('docker-compose.yml', () => {
+  const compose = readDocument('docker-compose.yml')
+  const [platform = ''] = /^ {2}platform:\n(?: {4}.*\n|\n)*/m.exec(compose) ?? []
+
+  /** Reads the environment of the platform, as compose replaces the variables of the shell. */
+  function environmentOf(shell: Record<string, string>) {
+    let text = platform
+    for (let before = ''; before !== text; ) {
+      before = text
+      text = text.replaceAll(/\$\{(\w+):-([^${}]*)\}/g, (_, name, otherwise) => shell[name] || otherwise)
+    }
+    return Object.fromEntries([...text.matchAll(/^ {6}([A-Z_]+): ?(.*)$/gm)].map(([, name, value]) => [name, value]))
+  }
+
+  test('hands on every variable of the configuration table', () => {
+    const shell = Object.fromEntries(documentedVariables().map((name) => [name, `value of ${name}`]))
+    // The container listens on all of its addresses; the port is published.
+    const { HOST, PORT, ...handedOn } = shell
+    expect(environmentOf(shell)).toEqual(handedOn)
+    expect(platform).toContain(`- 127.0.0.1:\${PORT:-8000}:8000\n`)
+  })
+
+  test('starts the platform with no variable set', () => {
+    const image = { NODE_ENV: 'production', HOST: '0.0.0.0' }
+    expect(readConfig({ ...image, ...environmentOf({}) })).toMatchObject({
+      databaseUrl: 'postgres://platform:platform@postgres:5432/platform',
+      redisUrl: 'redis://redis:6379',
+      keyManagement: 'open',
+    })
+  })
+
+  test('gives the platform longer to stop than it takes to drain', () => {
+    expect(Number(/stop_grace_period: (\d+)s/.exec(platform)?.[1])).toBeGreaterThan(10)
+    expect(readDocument('Dockerfile')).toMatch(/^CMD \["node", "server\/start\.js"\]$/m)
+  })
 })

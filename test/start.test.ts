@@ -1,12 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { awaitDatabase } from '../server/database/await-database.ts'
 import { openDatabase } from '../server/database/orm.ts'
 import { StartFault } from '../server/start-fault.ts'
-import { onPostgres } from './support/app.ts'
+import { freshDatabase, onPostgres, openApp } from './support/app.ts'
 import { freePort, runServer, startServer } from './support/process.ts'
 import { administer, databaseUrl, POSTGRES_URL } from './support/services.ts'
 
@@ -28,6 +31,15 @@ onPostgres('a start on PostgreSQL', () => {
     expect(await administer(`select 1 from pg_database where datname = '${name}'`)).toEqual([])
   })
 
+  test('refuses a database that a newer version has migrated, and changes nothing in it', async () => {
+    const { DATABASE_URL } = await freshDatabase('postgres')
+    await administer(`insert into mikro_orm_migrations (name) values ('Migration9999Later')`, DATABASE_URL)
+    await expect(openApp('postgres', { DATABASE_URL })).rejects.toThrow(
+      'A newer version of the platform has migrated this database (Migration9999Later): start that version, or restore ' +
+        'the backup that was made before the upgrade.',
+    )
+  })
+
   test('names a user whom the database refuses', async () => {
     const url = Object.assign(new URL(POSTGRES_URL), {
       username: `nobody_${process.pid}`,
@@ -38,6 +50,29 @@ onPostgres('a start on PostgreSQL', () => {
     expect(lastEntry(output).msg).toContain(`refuses the user nobody_${process.pid}`)
     expect(output).not.toContain('secret-word')
   })
+})
+
+test('a start names a folder that is mistyped, and does not create an empty database in it', async () => {
+  const parent = mkdtempSync(join(tmpdir(), 'mistyped-'))
+  try {
+    const missing = join(parent, 'dat')
+    const fault = await runServer({ DATABASE_URL: `pglite:${missing}`, PORT: '0' })
+    expect(fault.code).toBe(1)
+    expect(lastEntry(fault.output)).not.toHaveProperty('err')
+    expect(lastEntry(fault.output).msg).toBe(
+      `There is no folder ${missing} for the embedded database: correct DATABASE_URL, or create the folder ` +
+        `(mkdir ${missing}) to begin with an empty database`,
+    )
+    expect(existsSync(missing)).toBe(false)
+    writeFileSync(join(parent, 'package.json'), '{}')
+    await expect(openDatabase({ url: `pglite:${parent}`, pool: 2 })).rejects.toThrow(
+      `The folder ${parent} holds no embedded database but other files, such as package.json: correct DATABASE_URL, ` +
+        'or name an empty folder to begin with an empty database',
+    )
+    expect(readdirSync(parent)).toEqual(['package.json'])
+  } finally {
+    rmSync(parent, { recursive: true })
+  }
 })
 
 test('a start waits for a database that does not answer yet, then says what it waited for', async () => {

@@ -22,7 +22,7 @@ async function move(from: string, to: string): Promise<boolean> {
   const began = performance.now()
   const source = await openDatabase({ url: from, pool: 2, queryTimeoutMs: 0 })
   try {
-    const target = await openDatabase({ url: to, pool: 2, queryTimeoutMs: 0 })
+    const target = await openDatabase({ url: to, pool: 2, queryTimeoutMs: 0, createFolder: true })
     try {
       const moved = await moveDatabase(source, target, ({ table, copied, rows }) => {
         if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${table}: ${copied} of ${rows} rows`)

@@ -1,7 +1,29 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { StartFault } from '../start-fault.ts'
+
+/** The entries that a start which was interrupted leaves behind, or that a file system brings along. */
+const OWN_ENTRIES = /^(postgres|holder\.txt|lock\.sqlite.*|lost\+found|\..*)$/
+
+/**
+ * Refuses to create a database in a folder that is missing or holds other files: its name may be mistyped, and an empty
+ * database would look as if all experiments were gone.
+ * @throws StartFault that says how to create the folder
+ */
+export function expectEmptyFolder(folder: string) {
+  if (!existsSync(folder))
+    throw new StartFault(
+      `There is no folder ${folder} for the embedded database: correct DATABASE_URL, or create the folder ` +
+        `(mkdir ${folder}) to begin with an empty database`,
+    )
+  const other = readdirSync(folder).find((name) => !OWN_ENTRIES.test(name))
+  if (other !== undefined)
+    throw new StartFault(
+      `The folder ${folder} holds no embedded database but other files, such as ${other}: correct DATABASE_URL, or ` +
+        'name an empty folder to begin with an empty database',
+    )
+}
 
 /**
  * Locks the folder of an embedded database for this process. Two processes on one folder would corrupt the database,

@@ -1,3 +1,4 @@
+import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { StartFault } from '../start-fault.ts'
 import { lock } from './locks.ts'
 import type { Database } from './orm.ts'
@@ -12,7 +13,8 @@ export const UNFINISHED = 'unfinished_move'
  * through PgBouncer in transaction mode.
  * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
  * @param say receives a message when there is something to migrate
- * @throws Error when the database was created with another time zone, or holds an unfinished move
+ * @throws Error when the database was created with another time zone, was migrated by a newer version of the platform,
+ *   or holds an unfinished move
  */
 export async function migrate(
   { orm, embedded }: Pick<Database, 'orm' | 'embedded'>,
@@ -37,6 +39,7 @@ export async function migrate(
       const transaction = em.getTransactionContext()
       await orm.migrator.up(transaction ? { transaction } : {})
     }
+    await expectKnownMigrations(orm, em)
     await continueTransactionIds(em)
     await em.execute('insert into platform (id, time_zone) values (1, ?) on conflict (id) do nothing', [
       timeZone ?? 'UTC',
@@ -49,4 +52,16 @@ export async function migrate(
           `Set TIME_ZONE to ${platform.time_zone} or leave it out.`,
       )
   })
+}
+
+/** @throws StartFault if the database has a migration of a newer version, whose tables this version would misread */
+async function expectKnownMigrations(orm: MikroORM, em: EntityManager) {
+  const known = orm.config.get('migrations').migrationsList?.map((migration) => (migration as { name: string }).name)
+  const done = await em.execute<{ name: string }[]>('select m.name from mikro_orm_migrations m order by m.id')
+  const newer = done.filter(({ name }) => !known?.includes(name))
+  if (newer.length > 0)
+    throw new StartFault(
+      `A newer version of the platform has migrated this database (${newer.map(({ name }) => name).join(', ')}): ` +
+        'start that version, or restore the backup that was made before the upgrade.',
+    )
 }

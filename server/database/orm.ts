@@ -44,7 +44,7 @@ import {
 } from '../totals/entity.ts'
 import { FoldEntry, FoldState } from '../totals/fold-entity.ts'
 import { Alias, DrawId, User } from '../users/entity.ts'
-import { lockFolder } from './folder-lock.ts'
+import { expectEmptyFolder, lockFolder } from './folder-lock.ts'
 import { Migration0001Foundation } from './migrations/0001-foundation.ts'
 import { Migration0002Deciding } from './migrations/0002-deciding.ts'
 import { Migration0003Flags } from './migrations/0003-flags.ts'
@@ -145,13 +145,16 @@ export type Database = {
 /**
  * Opens the database that the URL names: `postgres://…`, `pglite:DIR` (embedded, in a folder) or `pglite:` (embedded,
  * in memory). Does not migrate.
- * @throws Error when another process uses the folder of an embedded database
+ * @throws StartFault if another process uses the folder of an embedded database, or if the folder is missing or holds
+ *   other files
  */
 export async function openDatabase(options: {
   url: string
   pool: number
   /** The most milliseconds that a query may take on PostgreSQL; 0: no limit; default: 30 seconds. */
   queryTimeoutMs?: number
+  /** Creates the folder of an embedded database if it is missing; default: a missing folder is a fault. */
+  createFolder?: boolean
   /** The dump that an embedded database in memory starts from, made by `dumpImage`. */
   image?: Blob | undefined
   warn?: (message: string) => void
@@ -191,10 +194,11 @@ export async function openDatabase(options: {
     return { orm, embedded: false, watch: () => {}, close: () => orm.close() }
   }
   const folder = options.url.slice('pglite:'.length)
-  const unlock = folder === '' ? () => {} : lockFolder(folder)
   const dataDir = folder === '' ? 'memory://' : join(folder, 'postgres')
+  const isNew = !existsSync(join(dataDir, 'PG_VERSION'))
+  if (folder !== '' && isNew && !options.createFolder) expectEmptyFolder(folder)
+  const unlock = folder === '' ? () => {} : lockFolder(folder)
   if (folder !== '') {
-    const isNew = !existsSync(join(dataDir, 'PG_VERSION'))
     say(isNew ? `Creating the database in ${folder} (a few seconds) …` : `Opening the database in ${folder} …`)
   }
   // The database opens in its thread while the ORM starts in this one.

@@ -141,6 +141,7 @@ const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.sou
  * Copies assignments of aliases to their owners, in the runs in which an owner has none. Frozen runs of archived
  * experiments are left out, because they never go on, and no owner gets assignments in two unfinished runs of one layer.
  * An owner who is held stays held: nothing is copied from the experiments of the holdout, and the alias keeps its own.
+ * An owner who becomes held by an alias gets all assignments of that alias, so that a sign-up flips nothing.
  * @param links in order of precedence: the first alias with an assignment in a run wins
  */
 export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
@@ -155,22 +156,28 @@ export async function copyToOwners(em: EntityManager, links: readonly Link[]) {
       join experiments e on e.id = r.experiment_id
       where (e.status <> 'archived' or r.frozen_at is null)
       order by a.run_id, i.user_id collate "C", i.ord),
-    -- The variant of each owner in the current run of each holdout: forced, the owner's own, or about to be copied.
+    -- The held owners in the current run of each holdout: by an override, an own assignment, or one about to be copied.
     held as materialized (
-      select asked.owner_id, asked.holdout_id
+      select asked.owner_id, asked.holdout_id, given.ord
       from (select distinct c.owner_id, c.holdout_id from candidate c where c.holdout_id is not null) asked
       join experiments h on h.id = asked.holdout_id and h.status = 'running'
       cross join lateral (
         select r.id from runs r where r.experiment_id = h.id order by r.number desc limit 1) run
-      join variants v on v.experiment_id = h.id and v.is_control and v.id = coalesce(
-        (select o.variant_id from overrides o
-          where o.experiment_id = h.id and o.user_id = asked.owner_id and o.removed_at is null),
-        (select a.variant_id from assignments a where a.run_id = run.id and a.user_id = asked.owner_id),
-        (select c.variant_id from candidate c where c.run_id = run.id and c.owner_id = asked.owner_id))),
+      cross join lateral (
+        select o.variant_id, null::int as ord, 1 as precedence from overrides o
+          where o.experiment_id = h.id and o.user_id = asked.owner_id and o.removed_at is null
+        union all select a.variant_id, null, 2 from assignments a
+          where a.run_id = run.id and a.user_id = asked.owner_id
+        union all select c.variant_id, c.ord, 3 from candidate c
+          where c.run_id = run.id and c.owner_id = asked.owner_id
+        order by precedence limit 1) given
+      join variants v on v.id = given.variant_id and v.is_control),
     ranked as (
       select c.*, row_number() over (partition by c.owner_id, c.layer_id order by c.ord, c.run_id) as rank
       from candidate c
-      where not exists (select 1 from held where held.owner_id = c.owner_id and held.holdout_id = c.holdout_id))
+      where not exists (
+        select 1 from held
+        where held.owner_id = c.owner_id and held.holdout_id = c.holdout_id and held.ord is distinct from c.ord))
     insert into assignments ${copied}
     select a.run_id, a.owner_id, ${copy}
     from ranked a

@@ -4,6 +4,7 @@ import { benchEvaluate } from './evaluate.ts'
 import { benchEvents } from './events.ts'
 import { benchMemory } from './memory.ts'
 import { benchMetrics } from './metrics.ts'
+import { benchMove } from './move.ts'
 import { benchResults } from './results.ts'
 import { benchSnapshot } from './snapshot.ts'
 import { benchStatistics } from './statistics.ts'
@@ -18,6 +19,7 @@ const benches: Record<string, (options: string[]) => Promise<void>> = {
   events: benchEvents,
   memory: benchMemory,
   metrics: benchMetrics,
+  move: benchMove,
   results: benchResults,
   snapshot: benchSnapshot,
   statistics: benchStatistics,

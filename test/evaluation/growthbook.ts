@@ -11,7 +11,7 @@ import { MEMBERS } from './random-conditions.ts'
  */
 
 /** Differences in what an operator or a path means. */
-export const DIFFERENCES = ['missing', 'versions', 'instants', 'names'] as const
+export const DIFFERENCES = ['missing', 'versions', 'instants', 'relative', 'names'] as const
 export type Difference = (typeof DIFFERENCES)[number]
 /** The time of all decisions in these tests, in milliseconds since 1970. */
 export const NOW = Date.parse('2026-01-01T12:00:00Z')
@@ -30,6 +30,8 @@ const hooks: Hooks = {
     const isOrder = /^\$[gl]te?$/.test(operator)
     if ((actual ?? null) === null && (isVersion || isOrder || /^\$regexi?$/.test(operator)))
       return isLeft('missing') ? undefined : false
+    if (isOrder && isRelative(expected) && !isLeft('relative'))
+      return isTime(actual) && holds(operator.slice(1), Date.parse(actual) - NOW - millisecondsOf(expected.$now))
     if (isVersion && !isLeft('versions')) return holds(operator.slice(2), compareVersions(actual, expected))
     if (isOrder && isTime(actual) && isTime(expected) && !isLeft('instants'))
       return holds(operator.slice(1), Date.parse(actual) - Date.parse(expected))
@@ -88,6 +90,15 @@ async function patched(): Promise<Evaluate> {
 
 const isTime = (value: unknown): value is string =>
   typeof value === 'string' && /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$/.test(value)
+
+const isRelative = (operand: unknown): operand is { $now: string } =>
+  typeof operand === 'object' && operand !== null && '$now' in operand
+
+/** Reads a distance such as `-20d`. */
+function millisecondsOf(distance: string): number {
+  const seconds = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }[distance.slice(-1)] as number
+  return Number.parseInt(distance, 10) * seconds * 1000
+}
 
 function holds(name: string, order: number): boolean {
   switch (name) {

@@ -56,6 +56,8 @@ const TIMES = [
   '2025-07-17',
   '2025-07-17T00:00:00',
 ]
+/** Distances from the time of the decisions in these tests; the first one is the time in the middle of TIMES. */
+const DISTANCES = ['-4044h', '-168d', '-24w', '-242641m', '-242670m', '+1d', '0s']
 const ON_TIMES = ['$gt', '$gte', '$lt', '$lte']
 const NUMBERS = [0, -0, 1, -1, 2, 3, 4, 5, 10, 1.5, 1e21, 123456, 1.2]
 const TYPES = ['string', 'number', 'boolean', 'array', 'object', 'null']
@@ -207,6 +209,8 @@ export function* randomCases(seed: number, count: number): Generator<Case> {
       }
       const path = chance(0.03) ? pick(INHERITED) : pick(ofMember ? ['a', 'b', 'c', 'a.b'] : PATHS)
       if (!ofMember && chance(0.05)) return ['time', { [pick(ON_TIMES)]: pick(TIMES) }]
+      if (!ofMember && chance(0.02))
+        return [chance(0.7) ? 'time' : pick(PATHS), { [pick(ON_TIMES)]: { $now: pick(DISTANCES) } }]
       if (!ofMember && chance(0.05)) return ['version', { [pick(ON_VERSIONS)]: versionOf(about.version) }]
       if (!ofMember && depth > 0 && chance(0.2)) {
         const name = pick(['tags', 'items'])

@@ -54,6 +54,13 @@ export const stories = {
     soak: 10_000,
     seed: 11,
   },
+  logins: {
+    file: 'test/promises/login.test.ts',
+    of: 'people who sign up, come back, own two devices and undo joins',
+    quick: 140,
+    soak: 10_000,
+    seed: 3,
+  },
   'layer fences': {
     file: 'test/experiments/layer-fence.test.ts',
     of: 'users per process while shares swing',

@@ -69,6 +69,24 @@ onEachDatabase('undoing an alias', (app) => {
     expect(followed, 'ids that followed another draw').toBeGreaterThan(2)
   })
 
+  test('an id that is held, but was shown a variant by its account, shows it at its next sign-up too', async () => {
+    const { api } = app()
+    const settings = { name: 'held before', kind: 'holdout', percent_held: 50 }
+    const holdout = await api.ok('POST', '/api/experiments', settings)
+    const experiment = await api.makeExperiment(undefined, { holdout_id: holdout.id })
+    const [held, shown]: [string[], string[]] = [[], []]
+    for (const id of many('seen')) ((await api.variantOf(id, experiment)) === undefined ? held : shown).push(id)
+    const [device, account] = [held[0] as string, shown[0] as string]
+    const variant = await api.variantOf(account, experiment)
+    await login(api, device, account)
+    expect(await api.variantOf(device, experiment)).toBe(variant)
+    await undo(api, device)
+    await login(api, device, 'signs up')
+    for (const id of [device, 'signs up']) expect(await api.variantOf(id, experiment)).toBe(variant)
+    const later = await api.makeExperiment(undefined, { holdout_id: holdout.id })
+    expect(await api.variantOf('signs up', later)).toBeUndefined()
+  })
+
   test('results count two users, each with their own events, and nobody who never met a variant', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type ServerProcess, startServer } from '../server-process.ts'
 
-/** A platform with its embedded database in a folder, in a process of its own. */
+/** A platform without Redis in a process of its own. */
 export type EmbeddedPlatform = {
   server: ServerProcess
   /** Seconds from the start of the process until it is ready. */
@@ -12,10 +12,13 @@ export type EmbeddedPlatform = {
 }
 
 /** Starts a process on a folder. @param token the key of an earlier process on this folder; default: a new key */
-export async function startEmbedded(folder: string, token?: string): Promise<EmbeddedPlatform> {
+export const startEmbedded = (folder: string, token?: string) => startAt(`pglite:${folder}`, token)
+
+/** Starts a process on a database. @param token a key that the database holds; default: a new key */
+export async function startAt(databaseUrl: string, token?: string): Promise<EmbeddedPlatform> {
   const began = performance.now()
   const server = await startServer(new URL('../../../server/main.ts', import.meta.url), {
-    DATABASE_URL: `pglite:${folder}`,
+    DATABASE_URL: databaseUrl,
     REDIS_URL: '',
     LOG_LEVEL: 'warn',
     KEY_MANAGEMENT: 'open',
@@ -28,7 +31,7 @@ export async function startEmbedded(folder: string, token?: string): Promise<Emb
     startSeconds,
     token: token ?? '',
     call: async <T>(method: string, path: string, body?: object) => {
-      const response = await fetch(`${server.url}/api${path}`, {
+      const response = await fetch(`${server.url}${path.startsWith('/ofrep') ? '' : '/api'}${path}`, {
         method,
         headers: { 'content-type': 'application/json', authorization: `Bearer ${platform.token}` },
         ...(body ? { body: JSON.stringify(body) } : {}),
