@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { StartFault } from '../start-fault.ts'
@@ -12,7 +12,7 @@ const OWN_ENTRIES = /^(postgres|holder\.txt|lock\.sqlite.*|lost\+found|\..*)$/
  * @throws StartFault that says how to create the folder
  */
 export function expectEmptyFolder(folder: string) {
-  if (!existsSync(folder))
+  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
     throw new StartFault(
       `There is no folder ${folder} for the embedded database: correct DATABASE_URL, or create the folder ` +
         `(mkdir ${folder}) to begin with an empty database`,

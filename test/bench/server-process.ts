@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import type { Question } from './observe.ts'
 
-const START_LIMIT_MS = 30_000
+const START_LIMIT_MS = 120_000
 const observer = new URL('./observe.ts', import.meta.url).href
 
 export type ServerProcess = {
@@ -17,7 +17,7 @@ export type ServerProcess = {
 /**
  * Starts a server in a process of its own, on a free port, and waits until the server answers.
  * @param script a server that listens on PORT
- * @throws Error if the server does not answer within 30 seconds
+ * @throws Error if the server does not answer within two minutes
  */
 export async function startServer(script: URL, environment: Record<string, string>): Promise<ServerProcess> {
   const port = await freePort()

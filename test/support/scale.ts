@@ -57,7 +57,7 @@ export const stories = {
   logins: {
     file: 'test/promises/login.test.ts',
     of: 'people who sign up, come back, own two devices and undo joins',
-    quick: 140,
+    quick: 70,
     soak: 10_000,
     seed: 3,
   },

@@ -55,8 +55,12 @@ export async function live(
   async function look(screen: string, id: string, phase: number) {
     const seen = screens.get(screen) ?? new Map<string, Seen>()
     screens.set(screen, seen)
-    if (phase > 0 && random.chance(0.9)) await check(seen, id, ground.phases.slice(0, phase).flat())
-    if (phase > 0 && random.chance(0.2)) await check(seen, id, [ground.holdout])
+    if (phase > 0) {
+      const experiments = ground.phases.slice(0, phase).flat()
+      const together = random.chance(0.5)
+      await check(seen, id, together ? [...experiments, ground.holdout] : experiments)
+      if (!together) await check(seen, id, [ground.holdout])
+    }
     await evaluate(seen, id)
   }
 
