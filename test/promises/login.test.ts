@@ -8,7 +8,7 @@ import { createRandom } from './scale/random.ts'
 
 const { size: PEOPLE, seed: SEED } = scaleOf('logins')
 /** The number of people who are there at the same time. */
-const CONCURRENCY = 64
+const CONCURRENCY = 16
 
 onPostgres(`${PEOPLE} people who log in`, () => {
   test('see another decision for a documented reason only', async () => {
@@ -16,7 +16,10 @@ onPostgres(`${PEOPLE} people who log in`, () => {
     const apps = [await openApp('postgres', environment), await openApp('postgres', environment)] as const
     try {
       const apis = apps.map(({ api }) => api) as [TestApi, TestApi]
-      const ground = await prepare(apis[0])
+      const known = async () => {
+        for (const { platform } of apps) await platform.definitions.watch.refresh()
+      }
+      const ground = { ...(await prepare(apis[0])), known }
       const total = new Map(KINDS.flatMap((kind) => DECISIONS.map((decision) => [`${kind} ${decision}`, noCount()])))
       const began = performance.now()
       const waiting = Array.from({ length: PEOPLE }, (_, person) => person).values()
@@ -42,7 +45,7 @@ onPostgres(`${PEOPLE} people who log in`, () => {
 })
 
 /** Creates a holdout of 40 %, an experiment outside and two under it for each of three phases, and two rollouts. */
-async function prepare(api: TestApi): Promise<Ground> {
+async function prepare(api: TestApi): Promise<Omit<Ground, 'known'>> {
   const started = async (settings: object, holdout?: Experiment): Promise<Experiment> => {
     const { id, variants } = await api.makeExperiment(undefined, settings)
     await api.ok('POST', `/api/experiments/${id}/start`)

@@ -5,7 +5,13 @@ import { createModel, drawn, type Experiment, type LoginStep, type Rollout } fro
 /** People who sign up, come back, own two devices and undo joins; what each of their screens showed is compared. */
 
 /** The experiments of each phase: those of phase 2 are met after a login only, those of phase 3 last of all. */
-export type Ground = { holdout: Experiment; phases: readonly (readonly Experiment[])[]; rollouts: readonly Rollout[] }
+export type Ground = {
+  holdout: Experiment
+  phases: readonly (readonly Experiment[])[]
+  rollouts: readonly Rollout[]
+  /** Waits until all processes know of the joins so far, as they do within a second. */
+  known: () => Promise<void>
+}
 
 export const KINDS = ['sign-up', 'returning', 'two devices', 'held', 'merged', 'flags only', 'undone'] as const
 export type Kind = (typeof KINDS)[number]
@@ -15,7 +21,7 @@ export type DecisionKind = (typeof DECISIONS)[number]
 
 /** The causes for which a screen may show another value than before. */
 export const CAUSES = {
-  apart: 'both ids had a variant before the login, and each keeps its own',
+  apart: 'both ids had a variant before the login, and each keeps its own, also after the join is undone',
   held: 'the account is held, and stays so',
   unheld: 'a held device follows an account that is not held',
   left: 'a device leaves a held account, and is itself not held',
@@ -33,7 +39,7 @@ export const noCount = (): Count => ({ people: 0, decisions: 0, allowed: {}, oth
 
 /**
  * Lives one person's life against the platform.
- * @param apis processes on one database. Rollouts are asked of the first: another process may know of a login later
+ * @param apis processes on one database
  * @returns the counts by kind of decision
  */
 export async function live(
@@ -80,7 +86,7 @@ export async function live(
 
   async function evaluate(seen: Map<string, Seen>, id: string) {
     const keys = ground.rollouts.map(({ key }) => key)
-    const [api] = apis
+    const api = random.pick(apis)
     const values = await (random.chance(0.5) ? together() : singly())
     for (const rollout of ground.rollouts)
       compare(seen, id, { kind: 'rollout', key: rollout.key }, values.get(rollout.key), model.roll(id, rollout))
@@ -130,6 +136,9 @@ export async function live(
     }
     if (before.id !== now.id) {
       if (since.some(({ own }) => own.get(now.id)?.has(experiment.id))) return 'apart'
+      // A device takes its own variant, and not that of the account which it left, to its next account.
+      const left = since.find((step) => step.kind === 'undo')
+      if (left?.own.get(left.alias)?.has(experiment.id)) return 'apart'
       const { holdout } = experiment
       if (!holdout || !since.some(({ own }) => own.get(now.id)?.has(holdout.id))) return undefined
       return model.isHeld(now.id, holdout) ? 'held' : 'unheld'
@@ -146,10 +155,12 @@ export async function live(
     await api.ok('POST', '/api/users/alias', { alias_id, user_id })
     // A login is repeated by many applications at each start.
     if (random.chance(0.2)) await random.pick(apis).ok('POST', '/api/users/alias', { alias_id, user_id })
+    await ground.known()
   }
   async function undo(alias: string) {
     steps.push(model.undo(alias))
     await api.ok('DELETE', `/api/users/alias/${encodeURIComponent(alias)}`)
+    await ground.known()
   }
 
   /** Makes an account known: by a decision, an event, or a profile. */
