@@ -17,7 +17,7 @@ export const stories = {
   'never flips at scale': {
     file: 'test/promises/never-flips-at-scale.test.ts',
     of: 'operations on two processes',
-    quick: 6000,
+    quick: 4000,
     soak: 200_000,
     seed: 1,
   },
@@ -43,14 +43,14 @@ export const stories = {
   explanations: {
     file: 'test/promises/explanations.test.ts',
     of: 'explanations of what was served',
-    quick: 1000,
+    quick: 500,
     soak: 10_000,
     seed: 7,
   },
   'flags agree': {
     file: 'test/promises/flags-agree.test.ts',
     of: 'users of random flags and experiments',
-    quick: 300,
+    quick: 150,
     soak: 10_000,
     seed: 11,
   },
@@ -96,7 +96,7 @@ export const stories = {
   totals: {
     file: 'test/totals/property.test.ts',
     of: 'random scenarios on PostgreSQL, a quarter as many on the embedded database',
-    quick: 4,
+    quick: 2,
     soak: 40,
     seed: 1,
   },
