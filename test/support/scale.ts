@@ -40,6 +40,13 @@ export const stories = {
     quick: 25_000,
     soak: 100_000,
   },
+  aliases: {
+    file: 'test/users/alias.test.ts',
+    of: 'random sequences of logins on each database, compared with a model',
+    quick: 30,
+    soak: 1000,
+    seed: 20_261,
+  },
   explanations: {
     file: 'test/promises/explanations.test.ts',
     of: 'explanations of what was served',
