@@ -88,7 +88,7 @@ describe.each([
       const checks: Promise<void>[] = []
       let tried = 0
       for (const way of waysOf(data)) {
-        const sendWith = (input: Input, place: Place, fields: object) =>
+        const sendWith = (input: Input, place: Place, fields: Record<string, unknown>) =>
           send(app(), way.request(withFields(input, place.path, fields) as Input))
         const visited = new Set<string>()
         for (const input of inputsOf(way, data))
