@@ -57,7 +57,7 @@ export const stories = {
   'flags agree': {
     file: 'test/promises/flags-agree.test.ts',
     of: 'users of random flags and experiments',
-    quick: 150,
+    quick: 300,
     soak: 10_000,
     seed: 11,
   },
