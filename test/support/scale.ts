@@ -17,7 +17,7 @@ export const stories = {
   'never flips at scale': {
     file: 'test/promises/never-flips-at-scale.test.ts',
     of: 'operations on two processes',
-    quick: 4000,
+    quick: 6000,
     soak: 200_000,
     seed: 1,
   },
