@@ -117,8 +117,9 @@ test.runIf(process.platform === 'linux')(
   'a platform that npm started ends when npm ends, also behind a shell',
   async () => {
     const port = await freePort()
+    const { PATH = '', NODE_COMPILE_CACHE = '' } = process.env
     const shell = spawn('sh', ['-c', `"${process.execPath}" "${main}"; true`], {
-      env: { PATH: process.env.PATH ?? '', DATABASE_URL: 'pglite:', PORT: String(port), npm_lifecycle_event: 'start' },
+      env: { PATH, NODE_COMPILE_CACHE, DATABASE_URL: 'pglite:', PORT: String(port), npm_lifecycle_event: 'start' },
       stdio: 'ignore',
     })
     const isUp = () =>

@@ -1,8 +1,8 @@
 import type { MikroORM } from '@mikro-orm/sql'
-import { LRUCache } from 'lru-cache'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
 import { createRedisEntries, loadTogether } from '../cache/read-through.ts'
+import { recentEntries } from '../cache/recent.ts'
 import { REMEMBER_SECONDS, type Watch } from '../definitions/watch.ts'
 import { loadAssignments, type StoredAssignment } from './queries.ts'
 
@@ -57,7 +57,7 @@ export function createAssignmentMemory(options: { orm: MikroORM; cache: Cache; w
   // This is not `createProcessEntries`, because the runs of a user are merged one by one, and logins leave them as they
   // are. Every decision peeks here, so an entry is dropped when its user is erased, instead of being compared with the
   // user's last change at each read.
-  const users = new LRUCache<string, Map<number, Remembered>>({ max: MAX_USERS })
+  const users = recentEntries<string, Map<number, Remembered>>(MAX_USERS)
   const shared = createRedisEntries<[number, Remembered][]>({
     cache,
     changes: { version: watch.profilesVersion, changedAt: watch.changedAt },

@@ -1,6 +1,6 @@
 import DataLoader from 'dataloader'
-import { LRUCache } from 'lru-cache'
 import type { Cache } from './cache.ts'
+import { recentEntries } from './recent.ts'
 
 /**
  * Caches values by subject, such as a user, in this process and in Redis, in front of PostgreSQL. One rule holds in
@@ -41,7 +41,7 @@ export function createProcessEntries<Value>(options: {
 }): ProcessEntries<Value> {
   type Entry = { readonly value: Value; readonly version: number }
   const { changes, max, ttlSeconds } = options
-  const entries = new LRUCache<string, Entry>({ max, ttl: ttlSeconds * 1000, noDeleteOnStaleGet: true })
+  const entries = recentEntries<string, Entry>(max, { ttl: ttlSeconds * 1000, noDeleteOnStaleGet: true })
   const valid = (entry: Entry | undefined, subject: string) =>
     entry !== undefined && entry.version >= changes.changedAt(subject) ? entry.value : undefined
   return {

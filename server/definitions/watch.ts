@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { MikroORM } from '@mikro-orm/sql'
-import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
+import { recentEntries } from '../cache/recent.ts'
 import { inBackground } from '../database/background.ts'
 import { loadDefinitions, readProfileChanges, readVersions } from './queries.ts'
 import { compileInBatches, type Snapshot } from './snapshot.ts'
@@ -47,7 +47,7 @@ export type Watch = {
 /** Creates the watch, with a first snapshot. @throws the database's error if that snapshot cannot be read */
 export async function createWatch(options: { orm: MikroORM; cache: Cache; log: Logger }): Promise<Watch> {
   const { orm, cache, log } = options
-  const changes = new LRUCache<string, number>({ max: MAX_CHANGES, ttl: REMEMBER_SECONDS * 1000 })
+  const changes = recentEntries<string, number>(MAX_CHANGES, { ttl: REMEMBER_SECONDS * 1000 })
   const missed: (() => void)[] = []
   const changed: ((snapshot: Snapshot) => void)[] = []
   const membersListeners: (() => void)[] = []

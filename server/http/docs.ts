@@ -3,13 +3,14 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { openApiDocument } from './openapi.ts'
 
+const document = openApiDocument()
+const text = JSON.stringify(document)
+
 /**
  * Serves the generated document at /openapi.json, and at /docs a page to read it. The page loads nothing from other
  * hosts, so it works offline.
  */
 export async function docsRoutes(app: FastifyInstance) {
-  const document = openApiDocument()
-  const text = JSON.stringify(document)
   app.get('/openapi.json', (_request, reply) => reply.type('application/json; charset=utf-8').send(text))
   await app.register(swagger, { mode: 'static', specification: { document: document as never } })
   await app.register(swaggerUi, {

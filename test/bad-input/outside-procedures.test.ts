@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { onEachDatabase, onOneDatabase, type TestApp } from '../support/app.ts'
+import { onOneDatabase, type TestApp } from '../support/app.ts'
 
 /** Unknown fields where no schema of a procedure is the input: batches, imports, exports, OFREP, queries of bodies. */
 
@@ -23,7 +23,7 @@ async function send({ url, api }: TestApp, call: string, { body, type = 'applica
 
 const event = (more: object = {}) => ({ user_id: 'ada', type: 'view', attributes: {}, ...more })
 
-onEachDatabase('an unknown field of an event', (app) => {
+onOneDatabase('an unknown field of an event', (app) => {
   test('rejects this event of a batch alone, and is ignored in a lenient batch', async () => {
     const body = { events: [event(), event({ propertys: { value: 1 } }), event({ zq_unheard_of: 1 })] }
     const strict = JSON.parse((await send(app(), 'POST /api/events/batch', { body })).text)

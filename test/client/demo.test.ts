@@ -58,8 +58,8 @@ describe('the demo', () => {
     'keeps its platform running until it is interrupted, and then leaves nothing running',
     async () => {
       const port = String(await freePort())
-      const { PATH = '', HOME = '' } = process.env
-      const demo = spawn(process.execPath, [script], { env: { PATH, HOME, PORT: port } })
+      const { PATH = '', HOME = '', NODE_COMPILE_CACHE = '' } = process.env
+      const demo = spawn(process.execPath, [script], { env: { PATH, HOME, NODE_COMPILE_CACHE, PORT: port } })
       let output = ''
       demo.stdout.on('data', (data) => {
         output += data

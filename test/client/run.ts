@@ -27,11 +27,17 @@ export function run(
   args: string[],
   options: { cwd?: string; environment?: Record<string, string> } = {},
 ): Promise<Ended> {
-  const { PATH = '', HOME = '' } = process.env
+  const { PATH = '', HOME = '', NODE_COMPILE_CACHE = '' } = process.env
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
       cwd: options.cwd,
-      env: { PATH: `${dirname(process.execPath)}:${PATH}`, HOME, ...network, ...options.environment },
+      env: {
+        PATH: `${dirname(process.execPath)}:${PATH}`,
+        HOME,
+        NODE_COMPILE_CACHE,
+        ...network,
+        ...options.environment,
+      },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     let output = ''

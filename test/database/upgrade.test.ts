@@ -145,7 +145,7 @@ let restored = 0
 async function restore(backend: Backend, dump: string): Promise<Restored> {
   if (backend === 'postgres') {
     const name = `${inject('template')}_restored_${process.pid}_${++restored}`
-    await administer(`create database ${name}`)
+    await administer([`create database ${name}`, `alter database ${name} set synchronous_commit = off`])
     await administer(dump, databaseUrl(name))
     return { url: databaseUrl(name), remove: () => administer(`drop database ${name} with (force)`) }
   }

@@ -1,11 +1,11 @@
 import { expect, test } from 'vitest'
 import { createClient } from '../../client/index.ts'
 import type { Loose } from '../support/api.ts'
-import { freshDatabase, onEachDatabase, onPostgres, openApp } from '../support/app.ts'
+import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 let made = 0
 
-onEachDatabase('names', (app) => {
+onOneDatabase('names', (app) => {
   /** Creates an experiment, a segment, a metric and a layer with keys of their own. */
   async function everything() {
     const { api } = app()

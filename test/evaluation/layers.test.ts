@@ -5,7 +5,7 @@ import type { ExperimentDefinition, StoredVariant, Subject } from '../../server/
 import { decideSettled, draw, drawPosition, layerPosition, trafficPosition } from '../../server/evaluation/evaluate.ts'
 import { findOverlap, freeRanges, type Range, resizeShare, shareOf } from '../../server/evaluation/layer.ts'
 import { position } from '../../server/evaluation/position.ts'
-import { scaleOf } from '../support/scale.ts'
+import { isSoak, scaleOf } from '../support/scale.ts'
 import { compileAll, newUsers, storedExperiment, subject } from './definitions.ts'
 import { binomialZ, independenceP, kolmogorovSf, kolmogorovSmirnov, sampleRatio } from './goodness-of-fit.ts'
 
@@ -271,8 +271,8 @@ describe('a layer whose shares move every day while users come and go', () => {
   })
 })
 
-describe('1,000 layers of three A/A experiments each', () => {
-  const LAYERS = 1000
+describe('many layers of three A/A experiments each', () => {
+  const LAYERS = isSoak ? 1000 : 300
   const PEOPLE = 4500
   const THIRDS = [33.3333, 33.3333, 33.3334]
   const ALLOCATIONS = [[50, 50], [90, 10], THIRDS]
@@ -338,7 +338,7 @@ function count(experiments: readonly ExperimentDefinition[], user: Subject, coun
 }
 
 describe('positions of the same users under different texts', () => {
-  const EXPERIMENTS = 500
+  const EXPERIMENTS = isSoak ? 500 : 200
   const users = newUsers(1200, 'placed')
   type Draw = 'variant' | 'traffic' | 'layer' | 'other experiment' | 'next period' | 'next run'
   const PAIRS: [Draw, Draw][] = [

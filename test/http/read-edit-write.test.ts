@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Loose } from '../support/api.ts'
-import { onEachDatabase, type TestApp } from '../support/app.ts'
+import { onOneDatabase, type TestApp } from '../support/app.ts'
 
 /** What a read answers can be sent back as an update: as it is, and with one field edited. */
 
@@ -26,7 +26,7 @@ async function expectFixed(
   }
 }
 
-onEachDatabase('an answer sent back as an update', (app) => {
+onOneDatabase('an answer sent back as an update', (app) => {
   test('leaves an experiment as it is, in every status', async () => {
     const { api } = app()
     const prerequisite = await api.makeExperiment()

@@ -18,8 +18,12 @@ declare module 'vitest' {
   }
 }
 
+const DROPS_AT_ONCE = 16
+
 /** Finds PostgreSQL and Redis once per run. Prints which tests are skipped without them; in CI it throws instead. */
 export default async function setup(project: TestProject) {
+  // Programs that tests start, and threads, load their modules from here, which halves the time until they do their work.
+  process.env.NODE_COMPILE_CACHE ??= join(tmpdir(), 'experiment-test-compiled')
   const [postgres, redis, programs] = [await postgresFault(), await redisFault(), missingPrograms()]
   const services = [
     ...(postgres ? [`no PostgreSQL at ${POSTGRES_URL}: ${postgres}`] : []),
@@ -52,6 +56,11 @@ export default async function setup(project: TestProject) {
     const left = await administer<{ datname: string }>(
       `select datname from pg_database where datname like '${template}%'`,
     )
-    for (const { datname } of left) await administer(`drop database if exists ${datname} with (force)`)
+    // Each drop waits for a checkpoint, which the drops of the same time share.
+    const drop = async () => {
+      for (let next = left.pop(); next; next = left.pop())
+        await administer(`drop database if exists ${next.datname} with (force)`)
+    }
+    await Promise.all(Array.from({ length: DROPS_AT_ONCE }, drop))
   }
 }

@@ -58,9 +58,9 @@ export async function runServer(environment: Record<string, string>): Promise<{ 
 }
 
 function launch(environment: Record<string, string>): { process: ChildProcess; output: () => string } {
-  const { PATH = '', HOME = '' } = process.env
+  const { PATH = '', HOME = '', NODE_COMPILE_CACHE = '' } = process.env
   const child = spawn(process.execPath, [main], {
-    env: { PATH, HOME, ...environment },
+    env: { PATH, HOME, NODE_COMPILE_CACHE, ...environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''

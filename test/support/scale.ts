@@ -40,10 +40,17 @@ export const stories = {
     quick: 25_000,
     soak: 100_000,
   },
+  aliases: {
+    file: 'test/users/alias.test.ts',
+    of: 'random sequences of logins on each database, compared with a model',
+    quick: 30,
+    soak: 1000,
+    seed: 20_261,
+  },
   explanations: {
     file: 'test/promises/explanations.test.ts',
     of: 'explanations of what was served',
-    quick: 1000,
+    quick: 500,
     soak: 10_000,
     seed: 7,
   },
@@ -103,7 +110,7 @@ export const stories = {
   totals: {
     file: 'test/totals/property.test.ts',
     of: 'random scenarios on PostgreSQL, a quarter as many on the embedded database',
-    quick: 4,
+    quick: 2,
     soak: 40,
     seed: 1,
   },

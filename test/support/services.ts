@@ -10,12 +10,20 @@ export const FLUSHED_REDIS_URL = Object.assign(new URL(REDIS_URL), { pathname: '
 
 export const databaseUrl = (name: string) => Object.assign(new URL(POSTGRES_URL), { pathname: `/${name}` }).href
 
-/** Runs a statement on the PostgreSQL server, outside of the databases of tests unless `url` names one. */
-export async function administer<T = unknown>(statement: string, url = POSTGRES_URL): Promise<T[]> {
+/**
+ * Runs statements one after another on the PostgreSQL server, outside of the databases of tests unless `url` names one.
+ * @returns the rows of the last statement
+ */
+export async function administer<T = unknown>(
+  statements: string | readonly string[],
+  url = POSTGRES_URL,
+): Promise<T[]> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 2000 })
   await client.connect()
   try {
-    return (await client.query(statement)).rows
+    let rows: T[] = []
+    for (const statement of [statements].flat()) rows = (await client.query(statement)).rows
+    return rows
   } finally {
     await client.end()
   }

@@ -2,6 +2,9 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Loose, TestApi } from '../support/api.ts'
 import { freshDatabase, onEachDatabase, onPostgres, openApp, type TestApp } from '../support/app.ts'
+import { scaleOf } from '../support/scale.ts'
+
+const { size: SEQUENCES, seed: SEED } = scaleOf('aliases')
 
 const login = (api: TestApi, alias_id: string, user_id: string) =>
   api.ok('POST', '/api/users/alias', { alias_id, user_id })
@@ -11,7 +14,8 @@ const sum = (counts: number[]) => counts.reduce((total, count) => total + count,
 const assignmentsOf = (app: TestApp, userId: string): Promise<Loose[]> =>
   app.platform.orm.em.fork().execute('select a.* from assignments a where a.user_id = ? order by a.run_id', [userId])
 /** Enough ids that both variants of an experiment with equal shares occur among them. */
-const many = (prefix: string) => Array.from({ length: 20 }, (_, index) => `${prefix} ${index}`)
+const MANY = 12
+const many = (prefix: string) => Array.from({ length: MANY }, (_, index) => `${prefix} ${index}`)
 
 /** Creates a running experiment. @returns it with two user ids of the prefix, one in each variant */
 async function oneInEach(api: TestApi, prefix: string) {
@@ -76,7 +80,7 @@ onEachDatabase('aliases', (app) => {
         expect(await assignmentsOf(app(), device)).toEqual([])
         expect(await assignmentsOf(app(), user)).toHaveLength(2)
       }
-      expect(sum(users(await api.results(after)))).toBe(20)
+      expect(sum(users(await api.results(after)))).toBe(MANY)
     })
 
     test('a user whose two ids have different variants keeps both, and is a crossover', async () => {
@@ -330,36 +334,43 @@ onEachDatabase('aliases', (app) => {
       expect(aliases).toHaveLength(140)
     })
 
-    test('never form a chain and never give an id two owners, whichever ids are joined', async () => {
-      const { platform } = app()
-      let sequence = 0
-      const link = fc.record({ alias: fc.nat(7), user: fc.nat(7) })
-      await fc.assert(
-        fc.asyncProperty(fc.array(fc.array(link, { minLength: 1, maxLength: 8 }), { maxLength: 5 }), async (groups) => {
-          const prefix = `sequence ${++sequence} id`
-          const owners = new Map<string, string>()
-          for (const group of groups) {
-            const wanted = group.map(({ alias, user }) => ({
-              alias_id: `${prefix} ${alias}`,
-              user_id: `${prefix} ${user}`,
-            }))
-            const outcomes = await Promise.allSettled(wanted.map(platform.users.aliasWriter.join))
-            const refused = wanted.map((one) => joinModel(owners, one.alias_id, one.user_id))
-            for (const [index, outcome] of outcomes.entries())
-              expect(outcome.status === 'rejected' ? outcome.reason.code : null).toBe(refused[index])
-            for (const [index, outcome] of outcomes.entries())
-              if (outcome.status === 'fulfilled')
-                expect(outcome.value.user_id).toBe(owners.get(wanted[index]?.alias_id as string))
-          }
-          const rows = await platform.orm.em
-            .fork()
-            .execute('select l.alias_id, l.user_id from aliases l where starts_with(l.alias_id, ?)', [`${prefix} `])
-          expect(new Map(rows.map((row: Loose) => [row.alias_id, row.user_id]))).toEqual(owners)
-          for (const owner of owners.values()) expect(owners.has(owner)).toBe(false)
-        }),
-        { numRuns: 60, seed: 20_261 },
-      )
-    })
+    test(
+      'never form a chain and never give an id two owners, whichever ids are joined',
+      async () => {
+        const { platform } = app()
+        let sequence = 0
+        const link = fc.record({ alias: fc.nat(7), user: fc.nat(7) })
+        await fc.assert(
+          fc.asyncProperty(
+            fc.array(fc.array(link, { minLength: 1, maxLength: 8 }), { maxLength: 5 }),
+            async (groups) => {
+              const prefix = `sequence ${++sequence} id`
+              const owners = new Map<string, string>()
+              for (const group of groups) {
+                const wanted = group.map(({ alias, user }) => ({
+                  alias_id: `${prefix} ${alias}`,
+                  user_id: `${prefix} ${user}`,
+                }))
+                const outcomes = await Promise.allSettled(wanted.map(platform.users.aliasWriter.join))
+                const refused = wanted.map((one) => joinModel(owners, one.alias_id, one.user_id))
+                for (const [index, outcome] of outcomes.entries())
+                  expect(outcome.status === 'rejected' ? outcome.reason.code : null).toBe(refused[index])
+                for (const [index, outcome] of outcomes.entries())
+                  if (outcome.status === 'fulfilled')
+                    expect(outcome.value.user_id).toBe(owners.get(wanted[index]?.alias_id as string))
+              }
+              const rows = await platform.orm.em
+                .fork()
+                .execute('select l.alias_id, l.user_id from aliases l where starts_with(l.alias_id, ?)', [`${prefix} `])
+              expect(new Map(rows.map((row: Loose) => [row.alias_id, row.user_id]))).toEqual(owners)
+              for (const owner of owners.values()) expect(owners.has(owner)).toBe(false)
+            },
+          ),
+          { numRuns: SEQUENCES, seed: SEED },
+        )
+      },
+      30_000 + SEQUENCES * 300,
+    )
   })
 
   describe('events', () => {
