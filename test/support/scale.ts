@@ -64,7 +64,7 @@ export const stories = {
   logins: {
     file: 'test/promises/login.test.ts',
     of: 'people who sign up, come back, own two devices and undo joins',
-    quick: 70,
+    quick: 105,
     soak: 10_000,
     seed: 3,
   },
