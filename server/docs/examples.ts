@@ -105,7 +105,11 @@ function requestOf({ prefix, path, method, operation }: Place, step: Step): Requ
 const needsKey = ({ security }: Operation) =>
   Array.isArray(security) && security.length > 0 && security.every((scheme) => Object.keys(scheme).length > 0)
 const linesOf = (values: readonly unknown[]) => values.map((value) => `${JSON.stringify(value)}\n`).join('')
-const ofLines = (text: string): object[] => text.trimEnd().split('\n').map((line) => JSON.parse(line))
+const ofLines = (text: string): object[] =>
+  text
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
 
 function addExample(operation: Operation, name: string, step: Step, answer: Answer) {
   const add = (media: Media | Parameter | undefined, value: unknown) => {
@@ -113,7 +117,10 @@ function addExample(operation: Operation, name: string, step: Step, answer: Answ
     media.examples = { ...(media.examples as object), [name]: { summary: step.title, value } }
   }
   for (const [field, value] of Object.entries({ ...step.path, ...step.query }))
-    add(operation.parameters?.find((parameter) => parameter.name === field), value)
+    add(
+      operation.parameters?.find((parameter) => parameter.name === field),
+      value,
+    )
   const { body } = step
   if (body) add(bodyOf(operation)?.[1], Array.isArray(body) ? linesOf(body) : body)
   const answers = Object.entries(successOf(operation).content)

@@ -71,7 +71,7 @@ async function makeReader() {
 
 /** Makes the policy of a page that runs its own scripts only: files of this server, and what stands in the page. */
 function policyOf(page: string): string {
-  const inline = [...page.matchAll(/<script[^>]*>([^]*?)<\/script>/g)].map(([, code = '']) => code).filter(Boolean)
+  const inline = [...page.matchAll(/<script[^>]*>([\s\S]*?)<\/script>/g)].map(([, code = '']) => code).filter(Boolean)
   const digests = inline.map((code) => `'sha256-${createHash('sha256').update(code).digest('base64')}'`)
   return [
     "default-src 'none'",

@@ -1,12 +1,18 @@
 /** The groups of operations in the OpenAPI document, in the order in which a reader meets them. */
 export const TAGS = [
-  { name: 'API keys', description: 'Create a key first: every other call needs one, and may do what its scopes allow.' },
+  {
+    name: 'API keys',
+    description: 'Create a key first: every other call needs one, and may do what its scopes allow.',
+  },
   {
     name: 'Experiments',
     description: 'Define experiments and their variants, and lead them from draft to archive.',
   },
   { name: 'Assignments', description: 'Ask which variant a user sees, find out why, and force a variant for testing.' },
-  { name: 'Events', description: 'Record what users do: one event, a batch or an upload. List, count and export events.' },
+  {
+    name: 'Events',
+    description: 'Record what users do: one event, a batch or an upload. List, count and export events.',
+  },
   { name: 'Results', description: 'Read what an experiment did, day by day too, and freeze what was decided on.' },
   { name: 'Metrics', description: 'Define once what counts as success, and attach it to experiments.' },
   { name: 'Planning', description: 'Compute the users and days that an experiment needs, before its start.' },

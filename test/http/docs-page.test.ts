@@ -44,10 +44,36 @@ describe.runIf(browserFault() === null)('the page at /docs in a browser', () => 
 
   test('shows the operations by task', async () => {
     for (const name of ['Start here', 'API keys', 'Experiments', 'Assignments', 'Results', 'OFREP'])
-      await page.getByRole('link', { name, exact: true }).first().waitFor()
+      await page.getByRole('heading', { name, exact: true }).first().waitFor()
   })
 
-  test('loads nothing from elsewhere, and logs no error', () => {
+  test('finds an operation by its path', async () => {
+    await page.keyboard.press('Control+k')
+    await page.getByRole('dialog').getByPlaceholder('Search').fill('check-eligibility')
+    const found = page.getByRole('option', { name: /check-eligibility/ }).first()
+    await found.waitFor()
+    await found.click()
+    await page.waitForURL(/check-eligibility/)
+  })
+
+  test('tries the example: it creates an experiment', async () => {
+    await page.getByLabel('Bearer Token').first().fill(app.api.token)
+    await page.goto(`${app.url}/docs/#tag/experiments/POST/experiments`)
+    await page.getByRole('button', { name: /Test Request.*POST \/experiments\)/i }).click()
+    const answered = page.waitForResponse(`${app.url}/api/experiments`)
+    await page.getByRole('button', { name: /^Send/ }).click()
+    expect((await answered).status()).toBe(200)
+    expect(await app.api.ok('GET', '/api/experiments')).toMatchObject([
+      { name: 'New checkout', owner: 'checkout team' },
+    ])
+  })
+
+  test('fits a telephone', async () => {
+    await page.setViewportSize({ width: 400, height: 800 })
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBeLessThanOrEqual(400)
+  })
+
+  test('has loaded nothing from elsewhere, and logged no error', () => {
     expect(faults).toEqual([])
   })
 })

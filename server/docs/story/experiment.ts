@@ -48,7 +48,11 @@ export const first: Step[] = [
     title: 'Record what the user did',
     body: { user_id: 'user_001', experiment_id: 1, type: 'conversion', properties: { value: 99.99 } },
   },
-  { operation: 'events.import', title: 'Upload the events of users whose variant the application chose itself', body: uploaded },
+  {
+    operation: 'events.import',
+    title: 'Upload the events of users whose variant the application chose itself',
+    body: uploaded,
+  },
   {
     operation: 'results.get',
     title: 'Read the results',
