@@ -7,9 +7,10 @@ import Fastify, { type FastifyInstance } from 'fastify'
 const DOCUMENT = new URL('../../openapi.json', import.meta.url)
 const PAGE = '/docs/'
 const SCRIPT = '/docs/js/scalar.js'
-/** The reader's own fonts would come from another host. */
+/** The reader's own fonts would come from another host. On a telephone, long titles in its header widen the page. */
 const STYLE = `
-:root { --scalar-font: system-ui, sans-serif; --scalar-font-code: ui-monospace, Menlo, Consolas, monospace }`
+:root { --scalar-font: system-ui, sans-serif; --scalar-font-code: ui-monospace, Menlo, Consolas, monospace }
+.t-doc__header .whitespace-nowrap { min-width: 0; overflow: hidden; text-overflow: ellipsis }`
 
 /**
  * Serves openapi.json at /openapi.json, and at /docs a page to read and try it. The page loads nothing from other hosts,

@@ -19,6 +19,12 @@ describe('the examples of openapi.json', () => {
   })
   afterAll(() => app?.close())
 
+  test('show a request and an answer of every operation', () => {
+    for (const methods of Object.values(document.paths))
+      for (const { operationId, responses } of Object.values(methods))
+        if (operationId) expect(JSON.stringify(responses['200']), operationId).toContain('"call-')
+  })
+
   test('are numbered without a gap', () => {
     expect(examples.length).toBeGreaterThan(100)
     expect(examples.map(({ name }) => Number(name.replace('call-', '')))).toEqual(examples.map((_, index) => index + 1))
