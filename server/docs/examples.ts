@@ -1,5 +1,5 @@
 import type { Document, Operation, Parameter } from '../http/openapi.ts'
-import type { Answer, Player, Request } from './player.ts'
+import { type Answer, type Player, type Request, withoutParameters } from './player.ts'
 import type { Step } from './story/step.ts'
 
 /** Writes the requests and answers of a story into an OpenAPI document, and reads them from one. */
@@ -76,9 +76,6 @@ export function examplesOf(document: Document): { name: string; title: string; r
     )
     .sort((one, other) => one.name.localeCompare(other.name))
 }
-
-/** Takes parameters such as the charset off a content type. */
-export const withoutParameters = (type: string) => type.split(';')[0] as string
 
 type Media = { examples?: Record<string, { summary: string; value: unknown }> }
 const successOf = (operation: Operation) => operation.responses['200'] as { content: Record<string, Media> }

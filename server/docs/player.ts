@@ -101,7 +101,7 @@ export function createPlayer({ platform }: Pick<App, 'platform'>, url: string): 
         headers: Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, toReal(value)])),
         ...(body === undefined ? {} : { body: toReal(body) }),
       })
-      const [type = ''] = (response.headers.get('content-type') ?? '').split(';')
+      const type = withoutParameters(response.headers.get('content-type') ?? '')
       const read = await (type === 'text/event-stream' ? firstEvent(response) : response.text())
       await lookAtResults(platform)
       const text = toStory(read)
@@ -109,6 +109,9 @@ export function createPlayer({ platform }: Pick<App, 'platform'>, url: string): 
     },
   }
 }
+
+/** Takes parameters such as the charset off a content type. */
+export const withoutParameters = (type: string) => type.split(';')[0] as string
 
 const isoDay = (time: number) => new Date(time).toISOString().slice(0, 10)
 
@@ -125,8 +128,8 @@ async function firstEvent(response: Response): Promise<string> {
 }
 
 /**
- * Folds what was recorded and looks at the results of all experiments, as the platform does by itself within ten seconds.
- * So each request finds what it would find if a person sent it.
+ * Folds what was recorded and looks at the results of all experiments, as the platform does by itself within ten
+ * seconds. So each request finds what it would find if a person sent it.
  */
 async function lookAtResults({ reporting, jobs: { alertMonitor } }: App['platform']) {
   await reporting.totals.catchUp()

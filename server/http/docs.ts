@@ -13,8 +13,8 @@ const STYLE = `
 .t-doc__header .whitespace-nowrap { min-width: 0; overflow: hidden; text-overflow: ellipsis }`
 
 /**
- * Serves openapi.json at /openapi.json, and at /docs a page to read and try it. The page loads nothing from other hosts,
- * so it works offline.
+ * Serves openapi.json at /openapi.json, and at /docs a page to read and try it. The page loads nothing from other
+ * hosts, so it works offline.
  */
 export async function docsRoutes(app: FastifyInstance) {
   const document = readFileSync(DOCUMENT)
