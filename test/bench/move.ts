@@ -23,7 +23,7 @@ const DEFAULTS = { users: 120_000, events: 330_000, people: 10_000 }
 type Options = typeof DEFAULTS
 
 const AT_ONCE = 32
-const IMPORT_LINES = 50_000
+const IMPORT_LINES = 10_000
 const MAX_CATCH_UP_SECONDS = 600
 
 /** The ids that every question names. */
