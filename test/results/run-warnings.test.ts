@@ -7,13 +7,16 @@ async function makeWinner(api: TestApi, settings: object) {
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { analysis_method: 'fixed', ...settings })
   await api.ok('POST', `/api/experiments/${experiment.id}/start`)
   const events = Object.entries({ control: 20, treatment: 60 }).flatMap(([name, converted]) =>
-    Array.from({ length: 100 }, (_, user) => ({
-      user_id: `${name} ${experiment.id} ${user}`,
-      experiment_id: experiment.id,
-      variant_id: experiment.variants[name],
-      type: user < converted ? 'conversion' : 'view',
-      attributes: {},
-    })),
+    Array.from({ length: 100 }, (_, user) => {
+      const seen = {
+        user_id: `${name} ${experiment.id} ${user}`,
+        experiment_id: experiment.id,
+        variant_id: experiment.variants[name],
+        attributes: {},
+      }
+      const view = { ...seen, type: 'view' }
+      return user < converted ? [view, { ...seen, type: 'conversion' }] : [view]
+    }).flat(),
   )
   const { rejected } = await api.ok('POST', '/api/events/batch', { events })
   if (rejected > 0) throw new Error(`${rejected} events are rejected`)
@@ -51,6 +54,6 @@ onOneDatabase('results warn', (app) => {
     expect((await api.results(experiment)).warnings).not.toContain(warning)
     await api.ok('POST', `${path}/ship`, { shipped_variant_id: control })
     expect((await api.results(experiment)).warnings[0]).toBe(warning)
-    expect((await api.ok('POST', `${path}/results/freeze`)).warnings[0]).toBe(warning)
+    expect((await api.ok('POST', `${path}/freeze`)).warnings[0]).toBe(warning)
   })
 })
