@@ -7,6 +7,7 @@ import type { Look, RunStatistics, SummedMetric } from '../analysis/statistics.t
 import { execute, list } from '../database/sql.ts'
 import { readDaily } from './daily.ts'
 import { declaredOf, type ResultsQuery } from './query.ts'
+import { inSnapshot } from './read.ts'
 import { daysOf } from './series.ts'
 
 /**
@@ -37,7 +38,10 @@ export async function replayDays(
   for (const metric of metrics) {
     const spec = query.specs.find((one) => one.metric.key === metric.key)
     if (!spec) continue
-    const rows = await readDaily(em, run, spec.measure, declaredOf(experiment), query.question.crossovers, timeZone)
+    const declared = declaredOf(experiment)
+    const rows = await inSnapshot(em, (em) =>
+      readDaily(em, run, spec.measure, declared, query.question.crossovers, timeZone),
+    )
     for (const { day, users, result } of dayEnds(statistics, metric, daysOf(rows))) {
       const known = byDay.get(day) ?? { users: 0, results: [] }
       known.users = Math.max(known.users, users)

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { TestApi } from '../../support/api.ts'
 import type { Random } from '../scale/random.ts'
 import { createModel, drawn, type Experiment, type LoginStep, type Rollout } from './model.ts'
@@ -36,6 +37,17 @@ type Asked = { kind: DecisionKind; key: string; experiment?: Experiment | undefi
 /** Counts what happened to the people of one kind in one kind of decision. */
 export type Count = { people: number; decisions: number; allowed: Partial<Record<Cause, number>>; others: string[] }
 export const noCount = (): Count => ({ people: 0, decisions: 0, allowed: {}, others: [] })
+
+/** Sends a request again, as applications do, while the platform answers 503: it is busy with other changes. */
+async function whenStored(send: () => Promise<unknown>) {
+  for (let attempt = 1; ; attempt++)
+    try {
+      return await send()
+    } catch (error) {
+      if (attempt === 20 || !(error as Error).message.includes(': 503 ')) throw error
+      await sleep(200)
+    }
+}
 
 /**
  * Lives one person's life against the platform.
@@ -153,14 +165,15 @@ export async function live(
   const [api] = apis
   async function join(alias_id: string, user_id: string) {
     steps.push(model.join(alias_id, user_id))
-    await api.ok('POST', '/api/users/alias', { alias_id, user_id })
+    await whenStored(() => api.ok('POST', '/api/users/alias', { alias_id, user_id }))
     // A login is repeated by many applications at each start.
-    if (random.chance(0.2)) await random.pick(apis).ok('POST', '/api/users/alias', { alias_id, user_id })
+    const other = random.chance(0.2) ? random.pick(apis) : null
+    if (other) await whenStored(() => other.ok('POST', '/api/users/alias', { alias_id, user_id }))
     await ground.known()
   }
   async function undo(alias: string) {
     steps.push(model.undo(alias))
-    await api.ok('DELETE', `/api/users/alias/${encodeURIComponent(alias)}`)
+    await whenStored(() => api.ok('DELETE', `/api/users/alias/${encodeURIComponent(alias)}`))
     await ground.known()
   }
 
