@@ -69,6 +69,8 @@ export type DecidingLook = {
   uplift: number | null
   interval: Bounds | null
   upliftInterval: Bounds | null
+  /** Of a guardrail, as `pValue` of its result. */
+  nonInferiorityPValue: number | null
 }
 
 const UNREAD = {
@@ -111,9 +113,9 @@ function decidingLook(
   const figures = judged.find((one) => one.key === key && one.variantId === variantId)?.figures
   const look = figures && readings.find((reading) => reading.look.figures.includes(figures))?.look
   if (!figures || !look) return null
-  const { difference, uplift, interval, upliftInterval } = figures
+  const { difference, uplift, interval, upliftInterval, nonInferiorityPValue } = figures
   const intervals = method === 'bayesian' ? { interval: null, upliftInterval: null } : { interval, upliftInterval }
-  return { at: look.at || null, users: look.users, difference, uplift, ...intervals }
+  return { at: look.at || null, users: look.users, difference, uplift, ...intervals, nonInferiorityPValue }
 }
 
 /** Tells whether the figures of now are those of the look that decides. */

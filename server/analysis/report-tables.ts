@@ -1,4 +1,4 @@
-import { isOfNow } from './answer.ts'
+import { type DecidingLook, isOfNow } from './answer.ts'
 import { formatCount, formatFigure, formatP, formatProbability, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
 import type { ReportAnswer, ReportComparison, ReportMetric } from './report-answer.ts'
@@ -18,50 +18,60 @@ import { type Effect, formatConfidence, formatEffect, formatLevel } from './sent
 type Column = readonly [string, 'left' | 'right']
 const NONE = '-'
 
-/**
- * Tables primary metrics: a row per metric and treatment, with the figure that decides and its threshold. Where a
- * planned look decides and the figures have moved since, those of now have a row below.
- */
+/** Tables primary metrics: with the figure that decides and its threshold. */
 export function primaryTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
-  const { method } = answer
-  const isLooked = method !== 'sequential'
-  const rows = metrics.flatMap((metric) =>
-    metric.comparisons.flatMap((comparison) => {
-      const { look, decidedBy } = comparison
-      const [name, variant, ...shown] = levels(metric, comparison)
-      const now = [name, variant, isLooked ? 'now' : '', ...shown, ...effects(metric, comparison, answer)] as string[]
-      const deciding = [decidedBy ? formatDeciding(decidedBy) : NONE, decidedBy ? formatThreshold(decidedBy) : NONE]
-      const verdict = verdictText(comparison, metric, answer)
-      if (look === null) return [[...now, ...deciding, verdict]]
-      const at = `look at ${formatCount(look.users)} users`
-      const isNow = isOfNow(comparison)
-      const effect = decidingEffect(comparison, method)
-      const ofLook = [
-        pointText(metric, comparison, look.difference),
-        look.uplift === null ? NONE : upliftText(metric, look.uplift, look.upliftInterval),
-        noted(intervalText(metric, effect) ?? NONE, effect, answer),
-      ]
-      const decided = [
-        name,
-        variant,
-        at,
-        ...(isNow ? shown : [NONE, NONE]),
-        ...ofLook,
-        ...deciding,
-        verdict,
-      ] as string[]
-      return isNow ? [decided] : [decided, [...now, NONE, NONE, '']]
-    }),
-  )
-  const [names, shares] = [LEVELS.slice(0, 2), LEVELS.slice(2)]
   const columns: Column[] = [
-    [capital(FIGURES[FIGURE_OF[method]]), 'right'],
+    [capital(FIGURES[FIGURE_OF[answer.method]]), 'right'],
     ['Decides', 'right'],
   ]
-  const moment: Column = ['Figures of', 'left']
-  return rows.length > 0
-    ? table([...names, moment, ...shares, ...effectColumns(answer, true), ...columns, VERDICT], rows)
-    : ''
+  return decidingTable(answer, metrics, columns, (_, { decidedBy }) => ({
+    deciding: decidedBy ? [formatDeciding(decidedBy), formatThreshold(decidedBy)] : [NONE, NONE],
+    now: [NONE, NONE],
+  }))
+}
+
+/** Tables guardrails: as primary metrics, with the margin. */
+export function guardrailTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
+  const columns: Column[] = [
+    ['May be worse by', 'right'],
+    ['p of non-inferiority', 'right'],
+  ]
+  const text = (pValue: number | null | undefined) => (pValue == null ? '' : formatP(pValue))
+  return decidingTable(answer, metrics, columns, (metric, { look, guardrail }) => {
+    const now = [marginText(metric), text(guardrail?.pValue)]
+    return { deciding: look ? [marginText(metric), text(look.nonInferiorityPValue)] : now, now }
+  })
+}
+
+/**
+ * Tables metrics that decide: a row per metric and treatment. Where a planned look decides and the figures have moved
+ * since, those of now have a row below.
+ * @param cellsOf returns the cells of further columns: of the figures that decide, and of those of now below
+ */
+function decidingTable(
+  answer: ReportAnswer,
+  metrics: readonly ReportMetric[],
+  columns: readonly Column[],
+  cellsOf: (metric: ReportMetric, comparison: ReportComparison) => Record<'deciding' | 'now', string[]>,
+): string {
+  const rows = metrics.flatMap((metric) =>
+    metric.comparisons.flatMap((comparison) => {
+      const { look } = comparison
+      const cells = cellsOf(metric, comparison)
+      const [name = '', variant = '', ...shown] = levels(metric, comparison)
+      const moment = answer.method === 'sequential' ? '' : 'now'
+      const now = [name, variant, moment, ...shown, ...effects(metric, comparison, answer)]
+      const decided = [...cells.deciding, verdictText(comparison, metric, answer)]
+      if (look === null) return [[...now, ...decided]]
+      const isNow = isOfNow(comparison)
+      const known = isNow ? shown : [NONE, NONE]
+      const at = `look at ${formatCount(look.users)} users`
+      const row = [name, variant, at, ...known, ...effectsAt(metric, comparison, look, answer), ...decided]
+      return isNow ? [row] : [row, [...now, ...cells.now, '']]
+    }),
+  )
+  const heads = [...LEVELS.slice(0, 2), MOMENT, ...LEVELS.slice(2), ...effectColumns(answer, true), ...columns, VERDICT]
+  return rows.length > 0 ? table(heads, rows) : ''
 }
 
 /** Tables secondary metrics, which decide nothing: with the figure of the method, adjusted among them. */
@@ -74,24 +84,6 @@ export function secondaryTable(answer: ReportAnswer, metrics: readonly ReportMet
     ]),
   )
   return rows.length > 0 ? table([...LEVELS, ...effectColumns(answer), adjustedColumn(answer)], rows) : ''
-}
-
-/** Tables guardrails: as other metrics, with the margin. */
-export function guardrailTable(answer: ReportAnswer, metrics: readonly ReportMetric[]): string {
-  const rows = metrics.flatMap((metric) =>
-    metric.comparisons.map((comparison) => [
-      ...levels(metric, comparison),
-      ...effects(metric, comparison, answer),
-      marginText(metric),
-      comparison.guardrail?.pValue == null ? '' : formatP(comparison.guardrail.pValue),
-      verdictText(comparison, metric, answer),
-    ]),
-  )
-  const columns: Column[] = [
-    ['May be worse by', 'right'],
-    ['p of non-inferiority', 'right'],
-  ]
-  return rows.length > 0 ? table([...LEVELS, ...effectColumns(answer), ...columns, VERDICT], rows) : ''
 }
 
 /** Tables a breakdown: a row per value of the dimension, metric and treatment. */
@@ -135,6 +127,7 @@ const LEVELS: Column[] = [
   ['In control', 'right'],
   ['In variant', 'right'],
 ]
+const MOMENT: Column = ['Figures of', 'left']
 const VERDICT: Column = ['Verdict', 'left']
 
 /** The kind of interval that each method shows. */
@@ -213,7 +206,7 @@ const upliftText = (metric: ReportMetric, value: number, interval: Effect['inter
   formatEffect(metric, { of: 'uplift', value, interval })
 
 /** Says of an interval which one it is, where the column does not. */
-function noted(interval: string, effect: Effect | null, { method }: ReportAnswer, isOfLook = true): string {
+function noted(interval: string, effect: Effect | null, { method }: ReportAnswer, isOfLook: boolean): string {
   const notes = [
     ...(effect?.of === 'difference' && method !== 'bayesian' ? ['difference'] : []),
     ...(method === 'group_sequential' ? [isOfLook ? 'all looks' : 'one look'] : []),
@@ -229,6 +222,16 @@ function effects(metric: ReportMetric, comparison: ReportComparison, answer: Rep
     pointText(metric, comparison, difference),
     uplift ? upliftText(metric, uplift.value, uplift.interval) : NONE,
     noted(intervalText(metric, effect) ?? NONE, effect, answer, false),
+  ]
+}
+
+/** Writes the effects at the planned look that decides. */
+function effectsAt(metric: ReportMetric, comparison: ReportComparison, look: DecidingLook, answer: ReportAnswer) {
+  const effect = decidingEffect(comparison, answer.method)
+  return [
+    pointText(metric, comparison, look.difference),
+    look.uplift === null ? NONE : upliftText(metric, look.uplift, look.upliftInterval),
+    noted(intervalText(metric, effect) ?? NONE, effect, answer, true),
   ]
 }
 

@@ -206,6 +206,9 @@ export const comparison = z
         uplift_interval: interval.nullable().meta({
           description: 'Interval of uplift, in fractions, that covers at all looks together',
         }),
+        non_inferiority_p_value: figure.meta({
+          description: 'p_value of guardrail at the look, a fraction; null for other metrics',
+        }),
       })
       .nullable()
       .meta({
