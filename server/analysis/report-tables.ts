@@ -218,9 +218,11 @@ function effects(metric: ReportMetric, comparison: ReportComparison, answer: Rep
   const { difference, uplift, reason } = comparison
   if (difference === null) return [NONE, NONE, inline(reason ?? NONE)]
   const effect = decidingEffect({ ...comparison, look: null }, answer.method)
+  // The uplift has the decimals of the interval beside it.
+  const beside = effect?.of === 'uplift' ? effect.interval : null
   return [
     pointText(metric, comparison, difference),
-    uplift ? upliftText(metric, uplift.value, uplift.interval) : NONE,
+    uplift ? upliftText(metric, uplift.value, beside ?? uplift.interval) : NONE,
     noted(intervalText(metric, effect) ?? NONE, effect, answer, false),
   ]
 }
