@@ -5,7 +5,7 @@ import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusi
 import { formatPercent } from './format-figures.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type SharedUsers, shareUsers } from './report-ratios.ts'
-import { reasonOf, reworded, rewordedWarning } from './report-wording.ts'
+import { reasonOf, rewordedWarning, rewording } from './report-wording.ts'
 import type { RatioCheck } from './sample-ratios.ts'
 import type {
   CrossoverRule,
@@ -143,7 +143,7 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
   const { question, units, experiment, segments } = statistics
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
   const { warnings, metrics, evidence } = analysis
-  const say = (text: string) => reworded(text, metrics)
+  const say = rewording(metrics)
   const decision = withoutWaiting(analysis.decision)
   const sampleRatio = {
     ...analysis.sampleRatio,

@@ -20,18 +20,24 @@ export function reasonOf({ variants }: Pick<MetricResult, 'variants'>, compariso
   return `the windows of all users in ${names.join(' and ')} are not over yet`
 }
 
-/** Words a sentence of the analysis, with the reasons that `reasonOf` gives. */
-export function reworded(text: string, metrics: readonly MetricResult[]): string {
-  let worded = text
-  for (const metric of metrics)
-    for (const comparison of metric.comparisons) {
+/** Makes a function that words a sentence of the analysis, with the reasons that `reasonOf` gives. */
+export function rewording(metrics: readonly MetricResult[]): (text: string) => string {
+  const awaited = metrics.flatMap((metric) =>
+    metric.comparisons.flatMap((comparison) => {
       const reason = reasonOf(metric, comparison)
-      const { name } = metric
-      if (comparison.reason !== EMPTY || reason === EMPTY) continue
-      const clause = `${name} cannot be judged in ${comparison.variantName}: `
-      worded = worded === `${name}: ${EMPTY}.` ? `${name}: ${reason}.` : worded.replace(clause + EMPTY, clause + reason)
-    }
-  return evenBounds(separated(worded))
+      return comparison.reason === EMPTY && reason !== EMPTY
+        ? [`${metric.name}: `, ` in ${comparison.variantName}: `].map((clause) => ({
+            name: metric.name,
+            before: clause + EMPTY,
+            now: clause + reason,
+          }))
+        : []
+    }),
+  )
+  return (text) => {
+    const own = awaited.find(({ name, before }) => text.startsWith(name) && text.includes(before))
+    return evenBounds(separated(own ? text.replace(own.before, () => own.now) : text))
+  }
 }
 
 /** Separates the thousands of the counts with which a sentence begins, or which it gives in parentheses. */
