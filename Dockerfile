@@ -9,7 +9,7 @@ RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
 
 FROM base AS test
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends curl postgresql procps r-base-core redis-server zsh \
+  && apt-get install -y --no-install-recommends chromium curl postgresql procps r-base-core redis-server zsh \
   && rm -rf /var/lib/apt/lists/*
 RUN npm ci --no-audit --no-fund
 COPY . .
@@ -19,7 +19,7 @@ FROM node:24-slim AS platform
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8000
 WORKDIR /app
 COPY --from=production-modules /app/node_modules ./node_modules
-COPY package.json ./
+COPY package.json openapi.json ./
 COPY server ./server
 # Where the embedded database goes unless DATABASE_URL says otherwise.
 RUN mkdir data && chown node:node data

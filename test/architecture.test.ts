@@ -6,7 +6,7 @@ import { describe, expect, test } from 'vitest'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const PURE = ['evaluation', 'statistics', 'analysis']
 const REFERENCE = 'server/statistics/reference/'
-const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', ...PURE]
+const TOOLS = ['http', 'database', 'definitions', 'cache', 'commands', 'docs', ...PURE]
 
 type Import = { from: string; to: string; typeOnly: boolean }
 
@@ -100,6 +100,11 @@ const table: { kind: string; is: (path: string) => boolean; may: (to: string, fr
       /^server\/(cache|definitions|evaluation|statistics|analysis)\//.test(to) ||
       /^server\/database\/(background|concurrency-limit|errors|group-commit|locks|poller|retry|sql)\.ts$/.test(to) ||
       (domainOf(to) !== undefined && (domainOf(to) === domainOf(from) || !isA('(router|schema|queries)', to))),
+  },
+  {
+    kind: 'docs/*',
+    is: (path) => path.startsWith('server/docs/'),
+    may: (to) => /^server\/(docs\/.*|app|config|http\/openapi)\.ts$/.test(to),
   },
   {
     kind: 'commands/*',

@@ -12,7 +12,7 @@ export const alertsRouter = router({
       openapi: {
         method: 'GET',
         path: '/alerts',
-        tags: ['alerts'],
+        tags: ['Alerts'],
         summary: 'List alerts: new findings in the results of experiments',
       },
       list: true,

@@ -1,8 +1,9 @@
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
+import { sum } from './counts.ts'
 import type { Decision, Evidence } from './decide.ts'
 import { documented } from './documented.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
-import { formatPercent } from './format-figures.ts'
+import { formatCount, formatPercent } from './format-figures.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type SharedUsers, shareUsers } from './report-ratios.ts'
 import { reasonOf, rewordedWarning, rewording } from './report-wording.ts'
@@ -198,6 +199,7 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
     },
     warnings: [
       ...departureWarnings(question),
+      ...earlyEndWarnings(statistics),
       ...breakdownWarnings(statistics),
       ...warnings.flatMap(sayWarning),
       ...documentedWarnings,
@@ -251,6 +253,20 @@ function departureWarnings(question: Question): string[] {
   if (question.departs.length === 0) return []
   const words = question.departs.map((departure) => DEPARTURES[departure](question))
   return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
+}
+
+/** Warns of a run that ended before the users at which its method is read: it may have been ended for its figures. */
+function earlyEndWarnings({ question, hasEnded, units }: RunStatistics): string[] {
+  const { method, plannedUsers } = question
+  const users = sum(units.map((row) => row.users))
+  const isReadOnce = method === 'fixed' || method === 'bayesian'
+  const isPlain = question.departs.length === 0
+  if (!isPlain || !hasEnded || !isReadOnce || plannedUsers === null || users >= plannedUsers) return []
+  return [
+    `The run ended at ${formatCount(users)} of ${formatCount(plannedUsers)} planned users. If it was ended because of ` +
+      'what its figures showed, they are better than the truth, and false alarms are more frequent than stated: ' +
+      'repeat the test before you rely on it.',
+  ]
 }
 
 /**

@@ -16,7 +16,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/check-eligibility',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'Decide the variants of a user in several experiments',
       },
     })
@@ -28,7 +28,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'GET',
         path: '/experiments/{experiment_id}/assignment/{user_id}',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'Decide the variant of a user in one experiment',
       },
     })
@@ -40,7 +40,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/{experiment_id}/explain',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'Explain step by step why a user gets or got a variant',
       },
     })
@@ -52,7 +52,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'PUT',
         path: '/experiments/{experiment_id}/overrides/{user_id}',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'Force a variant on a user, for testing',
       },
     })
@@ -64,7 +64,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'DELETE',
         path: '/experiments/{experiment_id}/overrides/{user_id}',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'Remove an override; the results of the run still leave the user out',
       },
     })
@@ -76,7 +76,7 @@ export const assignmentsRouter = router({
       openapi: {
         method: 'GET',
         path: '/experiments/{experiment_id}/overrides',
-        tags: ['experiments'],
+        tags: ['Assignments'],
         summary: 'List the overrides of an experiment',
       },
     })

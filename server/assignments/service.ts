@@ -92,11 +92,11 @@ export function assignmentJson(deciding: Deciding, experimentId: number, userId:
  */
 export function eligibilityJson(
   deciding: Deciding,
-  { experiment_ids, experiment_keys, ...who }: CheckEligibility,
+  asked: CheckEligibility,
 ): string | undefined | Promise<string | undefined> {
-  if (experiment_ids === undefined || experiment_keys !== undefined) return undefined
-  const check = withoutRepeats({ ...who, experiment_ids })
-  return recallConfirmed(deciding, who.user_id, (known) => {
+  if (!isByIds(asked)) return undefined
+  const check = withoutRepeats(asked)
+  return recallConfirmed(deciding, asked.user_id, (known) => {
     const found = recallEach(deciding, check, known)
     if (!found) return undefined
     let entries = ''
@@ -105,6 +105,9 @@ export function eligibilityJson(
     return `{"eligible_experiment_ids":{${entries}}}`
   })
 }
+
+const isByIds = (check: CheckEligibility): check is CheckEligibility & Check =>
+  check.experiment_ids !== undefined && check.experiment_keys === undefined
 
 const withoutRepeats = (check: Check): Check => {
   if (check.experiment_ids.length < 2) return check

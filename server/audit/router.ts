@@ -9,7 +9,7 @@ export const auditRouter = router({
       openapi: {
         method: 'GET',
         path: '/audit',
-        tags: ['audit'],
+        tags: ['Audit'],
         summary: 'List who changed which definition, with its values before and after',
       },
       list: true,

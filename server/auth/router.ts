@@ -4,7 +4,7 @@ import { message } from '../wire.ts'
 import * as wire from './schema.ts'
 import * as auth from './service.ts'
 
-const tags = ['auth']
+const tags = ['API keys']
 
 export const authRouter = router({
   createKey: keyManagementProcedure

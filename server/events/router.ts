@@ -6,7 +6,7 @@ import * as wire from './schema.ts'
 import { readSeries } from './series.ts'
 import * as events from './service.ts'
 
-const tags = ['events']
+const tags = ['Events']
 const track = keyedProcedure('track')
 const read = keyedProcedure('read')
 const BATCH_BYTES = 8 * 1024 * 1024
@@ -40,7 +40,7 @@ export const eventsRouter = router({
       openapi: {
         method: 'GET',
         path: '/experiments/{experiment_id}/series',
-        tags: ['experiments'],
+        tags,
         summary: 'Count the events of an experiment per hour or day, variant and type',
       },
     })

@@ -3,7 +3,7 @@ import { keyedProcedure, router } from '../trpc.ts'
 import * as wire from './schema.ts'
 import * as exclusions from './service.ts'
 
-const tags = ['experiments']
+const tags = ['Results']
 const path = '/experiments/{experiment_id}/exclusions'
 
 export const exclusionsRouter = router({

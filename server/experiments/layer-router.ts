@@ -4,7 +4,7 @@ import { message } from '../wire.ts'
 import * as wire from './layer-schema.ts'
 import * as layers from './layers.ts'
 
-const tags = ['layers']
+const tags = ['Layers']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 

@@ -10,7 +10,7 @@ import { takeOverFrom } from './take-over.ts'
 import * as undo from './undo.ts'
 import * as variants from './variants.ts'
 
-const tags = ['experiments']
+const tags = ['Experiments']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 

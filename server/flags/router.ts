@@ -6,7 +6,7 @@ import { explainEvaluation } from './explain.ts'
 import * as wire from './schema.ts'
 import * as flags from './service.ts'
 
-const tags = ['flags']
+const tags = ['Flags']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 const evaluate = keyedProcedure('evaluate')

@@ -7,7 +7,24 @@ const refused = (message: string, statusCode = 400) => Object.assign(new Error(m
 const invalidJson = (error: unknown) => refused(`The body is not valid JSON: ${(error as Error).message}`)
 
 /** Numbers of so many digits may reach 1e21, from where on a number does not show that it was written with digits. */
-const MANY_DIGITS = /\d{21}/
+const MANY_DIGITS = 21
+const isDigit = (code: number) => code >= 48 && code <= 57
+/**
+ * Tells whether a text holds 21 digits in a row. One of any 21 characters in a row is looked at, whose index leaves the
+ * remainder 20: a regular expression would take a quarter of the time that the parser takes.
+ */
+function hasManyDigits(text: string): boolean {
+  for (let index = MANY_DIGITS - 1; index < text.length; index += MANY_DIGITS) {
+    let first = index
+    let end = index
+    while (end - first < MANY_DIGITS && isDigit(text.charCodeAt(end))) end++
+    if (end === index) continue
+    while (end - first < MANY_DIGITS && isDigit(text.charCodeAt(first - 1))) first--
+    if (end - first >= MANY_DIGITS) return true
+  }
+  return false
+}
+
 const WHOLE_NUMBER = /^-?\d+$/
 type Source = { source?: string }
 const withoutRounded = ((_key: string, value: unknown, { source = '' }: Source = {}) =>
@@ -23,7 +40,7 @@ const withoutRounded = ((_key: string, value: unknown, { source = '' }: Source =
 export function parseJson(bytes: Buffer): unknown {
   const text = textOf(bytes)
   try {
-    return MANY_DIGITS.test(text) ? parse(text, withoutRounded) : parse(text)
+    return hasManyDigits(text) ? parse(text, withoutRounded) : parse(text)
   } catch (error) {
     throw invalidJson(error)
   }

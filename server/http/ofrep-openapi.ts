@@ -26,7 +26,7 @@ const refusals = {
 }
 const requestBody = { required: false, content: json(ofrepRequest) }
 const security: Record<string, string[]>[] = [{ bearer: [] }, { apiKey: [] }]
-const tags = ['ofrep']
+const tags = ['OFREP']
 
 const evaluateFlag: ZodOpenApiOperationObject = {
   operationId: 'ofrep.evaluateFlag',

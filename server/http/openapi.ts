@@ -5,10 +5,11 @@ import { appRouter } from '../router.ts'
 import { ofrepPaths, ofrepSecuritySchemes } from './ofrep-openapi.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
 import { streamPaths } from './streams-openapi.ts'
+import { TAGS } from './tags.ts'
 
 type Schema = { type?: unknown; properties?: Record<string, Schema>; required?: string[]; [key: string]: unknown }
-type Parameter = { name: string; in: string; required?: boolean; schema?: Schema; [key: string]: unknown }
-type Operation = {
+export type Parameter = { name: string; in: string; required?: boolean; schema?: Schema; [key: string]: unknown }
+export type Operation = {
   operationId: string
   tags?: string[]
   security?: unknown
@@ -17,7 +18,9 @@ type Operation = {
   responses: Record<string, unknown>
   [key: string]: unknown
 }
-type Document = {
+export type Document = {
+  servers: { url: string }[]
+  tags: { name: string; description: string }[]
   paths: Record<string, Record<string, Operation>>
   components: { schemas: Record<string, Schema>; securitySchemes: Record<string, unknown> }
   [key: string]: unknown
@@ -26,6 +29,23 @@ type Document = {
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
 
 const DESCRIPTION = `Define experiments, decide which variant each user sees, record events, and read the results.
+
+## Start here
+
+Every operation below has an example, and the examples are one story: send them in the order of their numbers to a new
+platform, and each answers as shown here, apart from times and keys. The first nine are a whole experiment:
+
+1. [Create a key](#tag/api-keys/POST/auth/keys) and set it as the bearer token.
+2. [Create an experiment](#tag/experiments/POST/experiments); it has a control already.
+3. [Give the control half of the traffic](#tag/experiments/POST/experiments/{experiment_id}/variants).
+4. Add a treatment by the same call.
+5. [Start it](#tag/experiments/POST/experiments/{experiment_id}/start).
+6. [Ask which variant a user sees](#tag/assignments/POST/experiments/check-eligibility).
+7. [Record what the user did](#tag/events/POST/events).
+8. [Upload what many users did](#tag/events/POST/events/import).
+9. [Read the results](#tag/results/POST/experiments/{experiment_id}/results).
+
+## Requests and answers
 
 Authenticate with \`Authorization: Bearer <API key>\`. Every path answers with and without a trailing slash. Times are
 ISO 8601 in UTC with milliseconds; times in requests may have any offset. Every error has a message and a code; an error
@@ -83,14 +103,22 @@ export function openApiDocument(): Document {
   document.components.schemas.Error = errorSchema
   for (const procedure of restProcedures()) describe(document, procedure)
   Object.assign(document.components.securitySchemes, ofrepSecuritySchemes)
-  document.tags = tagsOf(document)
+  document.tags = TAGS
+  simplify(document)
   return document
 }
 
-/** Lists the tags of all operations, in the order of the paths. */
-function tagsOf({ paths }: Document): { name: string }[] {
-  const tags = Object.values(paths).flatMap((path) => Object.values(path).flatMap((operation) => operation.tags ?? []))
-  return [...new Set(tags)].map((name) => ({ name }))
+/** Texts of these formats need no pattern in the document: readers would make senseless examples from it. */
+const FORMATS = ['date-time', 'idn-email']
+
+/** Takes out of all schemas the bounds that zod gives every integer, and patterns that repeat a format. */
+function simplify(value: unknown) {
+  if (typeof value !== 'object' || value === null) return
+  const schema = value as Schema
+  if (schema.minimum === Number.MIN_SAFE_INTEGER) delete schema.minimum
+  if (schema.maximum === Number.MAX_SAFE_INTEGER) delete schema.maximum
+  if (FORMATS.includes(schema.format as string)) delete schema.pattern
+  for (const inner of Object.values(schema)) simplify(inner)
 }
 
 function describe(document: Document, procedure: RestProcedure) {

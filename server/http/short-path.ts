@@ -25,12 +25,11 @@ export function answerShortly(server: Server, platform: Platform, isOpen: () => 
   server.removeListener('request', usual)
   server.on('request', (request, response) => {
     const leave = () => usual(request, response)
-    const reply = (answer: Short) =>
-      send(response, answer, {
-        ...corsHeaders(request.headers.origin),
-        ...appliedPreference(request.headers),
-        [REQUEST_ID]: requestIdOf(request),
-      })
+    const reply = (answer: Short) => {
+      const headers = { ...corsHeaders(request.headers.origin), [REQUEST_ID]: requestIdOf(request) }
+      if (request.headers.prefer !== undefined) Object.assign(headers, appliedPreference(request.headers))
+      send(response, answer, headers)
+    }
     if (!isOpen()) return leave()
     if (request.method === 'GET') {
       const answer = answerGet(platform, request)

@@ -46,7 +46,7 @@ const lines = (row: z.ZodType) => ({
 
 const importOperation: ZodOpenApiOperationObject = {
   operationId: 'events.import',
-  tags: ['events'],
+  tags: ['Events'],
   summary: 'Upload any number of events, one JSON object a line',
   security,
   requestParams: { query: queryOf(importOptions) },
@@ -67,7 +67,7 @@ const importOperation: ZodOpenApiOperationObject = {
 
 const exportOperation: ZodOpenApiOperationObject = {
   operationId: 'events.export',
-  tags: ['events'],
+  tags: ['Events'],
   summary: 'Export events as a stream, in the order in which they were stored',
   security,
   requestParams: { query: queryOf(exportEvents) },
@@ -80,7 +80,7 @@ const exportOperation: ZodOpenApiOperationObject = {
 
 const assignmentsOperation: ZodOpenApiOperationObject = {
   operationId: 'assignments.export',
-  tags: ['experiments'],
+  tags: ['Assignments'],
   summary: 'Export the exposure log as a stream: the assignments of all runs of an experiment',
   security,
   requestParams: {

@@ -4,7 +4,7 @@ import { message } from '../wire.ts'
 import * as wire from './schema.ts'
 import * as metrics from './service.ts'
 
-const tags = ['metrics']
+const tags = ['Metrics']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 

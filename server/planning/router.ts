@@ -3,7 +3,7 @@ import { readChecklist } from './checklist.ts'
 import * as wire from './schema.ts'
 import * as planning from './service.ts'
 
-const tags = ['planning']
+const tags = ['Planning']
 const read = keyedProcedure('read')
 
 export const planningRouter = router({

@@ -15,10 +15,10 @@ import { findFrozen, storeFrozen } from './frozen.ts'
 import { gather } from './gather.ts'
 import type { FreezeResults, GetResults } from './question-schema.ts'
 import { register } from './register.ts'
-import { reopenedWarnings } from './reopened.ts'
 import { findRun, plainQuestion, resolve } from './resolve.ts'
+import { readHistory, withRunWarnings } from './run-warnings.ts'
 import type { FrozenExport, Results } from './schema.ts'
-import { answerOf, getResults, type Reporting, withWarnings } from './service.ts'
+import { answerOf, getResults, type Reporting } from './service.ts'
 import { readUnfolded } from './unfolded.ts'
 
 /** Freezes runs: stores the sufficient statistics and the answer of a settled run, which never change again. */
@@ -61,7 +61,8 @@ async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Pr
     run.frozen_at = await readClock(em)
     await em.flush()
     const statistics = await gather(em, { ...query, run }, { userIds: [], dataThrough: run.frozen_at })
-    const sent = withWarnings(answerOf(statistics), await reopenedWarnings(em, run))
+    const history = await readHistory(em, experiment, run)
+    const sent = withRunWarnings(answerOf(statistics), experiment, history)
     await storeFrozen(em, run.id, question, statistics, sent)
   })
 }

@@ -18,7 +18,7 @@ export const resultsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/{experiment_id}/results',
-        tags: ['experiments'],
+        tags: ['Results'],
         summary: 'Answer a question about results: figures, tests, warnings and a decision',
       },
       getTwin: true,
@@ -37,7 +37,7 @@ export const resultsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/{experiment_id}/results/series',
-        tags: ['experiments'],
+        tags: ['Results'],
         summary: 'Read one metric at the end of each day, and by days since exposure',
       },
       getTwin: true,
@@ -54,7 +54,7 @@ export const resultsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/{experiment_id}/freeze',
-        tags: ['experiments'],
+        tags: ['Results'],
         summary: 'Freeze the results of a completed run now, without waiting for late events',
       },
     })
@@ -66,7 +66,7 @@ export const resultsRouter = router({
       openapi: {
         method: 'POST',
         path: '/experiments/{experiment_id}/results/frozen',
-        tags: ['experiments'],
+        tags: ['Results'],
         summary: 'Export a frozen answer with its statistics, for npm run verify:result',
       },
       getTwin: true,

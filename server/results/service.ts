@@ -11,8 +11,8 @@ import type { GetResults } from './question-schema.ts'
 import { read } from './read.ts'
 import { isPlanned } from './records.ts'
 import { register } from './register.ts'
-import { reopenedWarnings } from './reopened.ts'
 import { type Found, findRun, resolve } from './resolve.ts'
+import { readHistory, withRunWarnings } from './run-warnings.ts'
 import type { Results } from './schema.ts'
 
 /** The parts of the platform that gathering statistics needs. Days are separated in `timeZone`. */
@@ -31,12 +31,12 @@ export type Reporting = Gathering & {
  */
 export async function getResults(em: EntityManager, reporting: Reporting, input: GetResults): Promise<Results> {
   const found = await findRun(em, input)
-  const { run } = found
+  const { experiment, run } = found
   const frozen = run?.frozen_at ? await findFrozen(em, run.id, input) : null
   if (frozen) return asResults(completed(frozen.answer))
-  const [first, reopened] = await Promise.all([
+  const [first, history] = await Promise.all([
     statisticsOf(em, reporting, found, input),
-    reopenedWarnings(em.fork(), run),
+    readHistory(em.fork(), experiment, run),
   ])
   let statistics = first
   let analysis = analyse(statistics)
@@ -46,7 +46,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
     statistics = await statisticsOf(em.fork(), reporting, found, input)
     analysis = analyse(statistics)
   }
-  const sent = withWarnings(answerOf(statistics, analysis), reopened)
+  const sent = withRunWarnings(answerOf(statistics, analysis), experiment, history)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
   return asResults(isKept ? completed((await storeFrozen(em, run.id, input, statistics, sent)).answer) : sent)
 }
@@ -66,12 +66,6 @@ async function statisticsOf(
 /** Computes the answer in the spelling of the wire. */
 export const answerOf = (statistics: RunStatistics, analysis = analyse(statistics)): SentAnswer =>
   snakeCased(answer(statistics, analysis))
-
-/** Adds warnings to an answer that the statistics do not tell. */
-export const withWarnings = (sent: SentAnswer, more: readonly string[]): SentAnswer => ({
-  ...sent,
-  warnings: [...sent.warnings, ...more],
-})
 
 /** The type of an answer, for domains that may not import this domain's schema. */
 export type ResultsAnswer = Results

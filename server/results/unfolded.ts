@@ -11,8 +11,8 @@ type Unfolded = {
   /** Users who must be recounted; null where there are too many unfolded rows. */
   userIds: string[] | null
   /**
-   * When the first unfolded event was received, or the first unfolded assignment was made or exposed, in milliseconds
-   * since 1970, UTC; now where there is none.
+   * When the first unfolded event was received, or the first unfolded draw was made or exposed, in milliseconds since
+   * 1970, UTC; now where there is none.
    */
   since: number
   /** The run has ended, and totals may still count events after its end. */
@@ -27,7 +27,7 @@ type Unfolded = {
  *     event     101: ann, names no experiment; 102: bob, names another experiment; 103: cat, names this one
  *     changed   dan, whose assignment of this run changed
  *     logged    eve, whose id was joined to another id
- *     result    user_ids ann, cat, dan, eve; length 5; since when 101 was received, or dan was assigned if that was earlier
+ *     result    user_ids ann, cat, dan, eve; length 5; since when 101 was received, or dan was drawn if that was earlier
  *
  * Bob is included if a measure of the run takes events that name other experiments, or if the experiment limits the
  * events of a day.
@@ -49,8 +49,10 @@ export async function readUnfolded(em: EntityManager, run: MeasuredRun): Promise
           select e.user_id, e.experiment_id, e.received_at from events e
           where (e.xid, e.id) > (s.event_xid, s.event_id) order by e.xid, e.id limit ${MAX_UNFOLDED + 1}::int) e),
       changed as materialized (
-        select a.user_id, a.run_id, a.at from state s cross join lateral (
-          select a.user_id, a.run_id, greatest(a.assigned_at, a.exposed_at) as at
+        select a.user_id, a.run_id, a.drawn_at from state s cross join lateral (
+          select a.user_id, a.run_id,
+            -- Events give assignments the times that they name; the receipt of these events counts above.
+            case when a.source <> 'event' then greatest(a.assigned_at, a.exposed_at) end as drawn_at
           from assignments a where a.xid >= s.assignment_xid
             order by a.xid limit ${MAX_UNFOLDED + 1}::int) a),
       logged as materialized (select l.user_id, l.replacement, l.run_id from fold_log l limit ${MAX_UNFOLDED + 1}::int)
@@ -63,7 +65,7 @@ export async function readUnfolded(em: EntityManager, run: MeasuredRun): Promise
           union select l.replacement from logged l where l.replacement is not null) x), '[]') as user_ids,
         ((select count(*) from event) + (select count(*) from changed) + (select count(*) from logged))::int as length,
         (extract(epoch from coalesce(
-          least((select min(e.received_at) from event e), (select min(c.at) from changed c)), now_ms()
+          least((select min(e.received_at) from event e), (select min(c.drawn_at) from changed c)), now_ms()
         )) * 1000)::float8 as since,
         exists (select 1 from logged l where l.run_id = ${run.id}) as ended`,
   )

@@ -8,7 +8,7 @@ import * as segments from './service.ts'
 
 /** The largest body of a call that changes lists of members: 100,000 ids for each list. */
 const LIST_BYTES = 32 * 1024 * 1024
-const tags = ['segments']
+const tags = ['Segments']
 const manage = keyedProcedure('manage')
 const read = keyedProcedure('read')
 

@@ -4,7 +4,7 @@ import { message } from '../wire.ts'
 import * as wire from './schema.ts'
 import * as users from './service.ts'
 
-const tags = ['users']
+const tags = ['Users']
 const manage = keyedProcedure('manage')
 const evaluate = keyedProcedure('evaluate')
 const read = keyedProcedure('read')

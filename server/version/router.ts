@@ -8,7 +8,7 @@ export const versionRouter = router({
       openapi: {
         method: 'GET',
         path: '/version',
-        tags: ['version'],
+        tags: ['Version'],
         summary: 'Read which version of the platform runs',
       },
     })

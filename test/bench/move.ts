@@ -15,15 +15,15 @@ definitions of every kind, profiles, assignments, logins and events, runs \`npm 
 compares the decisions of --people over HTTP: half of them were decided before the move, the others are only previewed
 before and decided after.
 
-  --users 120000         profiles; each has two assignments
-  --events 330000        events of these users; each is stored with its event id
+  --users 60000          profiles; each has two assignments
+  --events 130000        events of these users; each is stored with its event id
   --people 10000`
 
-const DEFAULTS = { users: 120_000, events: 330_000, people: 10_000 }
+const DEFAULTS = { users: 60_000, events: 130_000, people: 10_000 }
 type Options = typeof DEFAULTS
 
 const AT_ONCE = 32
-const IMPORT_LINES = 50_000
+const IMPORT_LINES = 10_000
 const MAX_CATCH_UP_SECONDS = 600
 
 /** The ids that every question names. */
@@ -135,7 +135,7 @@ async function fill(url: string, { filled }: Ground, { users }: Options) {
     )
     await em.execute(
       `insert into aliases (alias_id, user_id)
-       select 'device_' || n, 'user_' || n from generate_series(1, ?::int, 10) n`,
+       select 'device_' || n, 'user_' || n from generate_series(1, ?::int, 4) n`,
       [users],
     )
   } finally {
@@ -179,7 +179,7 @@ async function ask(
   previews: (person: number) => boolean,
 ): Promise<string[]> {
   // No device belongs to one of the people who are asked for by their own ids.
-  const deviceOf = (person: number) => `device_${1 + 10 * (person + Math.ceil(people / 10))}`
+  const deviceOf = (person: number) => `device_${1 + 4 * (person + Math.ceil(people / 4))}`
   const idOf = (person: number) => [`user_${1 + person}`, deviceOf(person), `new_${person}`][person % 3] as string
   const answers: string[] = []
   const waiting = Array.from({ length: people }, (_, person) => person).values()

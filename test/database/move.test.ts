@@ -1,8 +1,8 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { moveDatabase } from '../../server/database/move.ts'
 import { openDatabase } from '../../server/database/orm.ts'
 import type { Loose } from '../support/api.ts'
@@ -32,40 +32,27 @@ async function fill({ api, platform }: TestApp) {
 }
 
 describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL', () => {
-  /** A folder that is filled once; each test has a copy of it. */
-  const filled = mkdtempSync(join(tmpdir(), 'move-'))
-  let known: Awaited<ReturnType<typeof describeFilled>>
   let folder: string
   let from: string
   let to: string
-  beforeAll(async () => {
-    known = await describeFilled(`pglite:${filled}`)
-  })
-  afterAll(() => rmSync(filled, { recursive: true, force: true }))
   beforeEach(async () => {
     folder = mkdtempSync(join(tmpdir(), 'move-'))
-    cpSync(filled, folder, { recursive: true })
     from = `pglite:${folder}`
     to = (await freshDatabase('postgres')).DATABASE_URL
   })
   afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-  /** Fills a database. @returns what must be the same after a move */
-  async function describeFilled(url: string) {
-    const before = await openApp('embedded', { DATABASE_URL: url })
+  const command = (...args: string[]) =>
+    spawnSync(process.execPath, ['server/commands/move.ts', ...args], { encoding: 'utf8' })
+
+  test('keeps every decision, total, key and id, and the platform goes on', async () => {
+    const before = await openApp('embedded', { DATABASE_URL: from })
     const { experiment } = await fill(before)
     const { token } = before.api
     const decided = await Promise.all(users.slice(0, 200).map((user) => before.api.variantOf(user, experiment)))
     const results = await before.api.results(experiment)
     await before.close()
-    return { experiment, token, decided, results }
-  }
 
-  const command = (...args: string[]) =>
-    spawnSync(process.execPath, ['server/commands/move.ts', ...args], { encoding: 'utf8' })
-
-  test('keeps every decision, total, key and id, and the platform goes on', async () => {
-    const { experiment, token, decided, results } = known
     const { stdout, status } = command('--from', from, '--to', to)
     expect(stdout).toMatch(/^\d+ rows of \d+ tables were copied in [\d.]+ s; each table has as many as before\n/)
     expect(stdout).toContain('All totals agree with the raw rows')
@@ -78,8 +65,8 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
       )
       const { variants, sample_ratio } = await after.api.results(experiment)
       expect({ variants, sample_ratio }).toEqual({ variants: results.variants, sample_ratio: results.sample_ratio })
-      const listed = await fetch(`${after.url}/api/experiments`, { headers: { authorization: `Bearer ${token}` } })
-      expect(listed.status).toBe(200)
+      const known = await fetch(`${after.url}/api/experiments`, { headers: { authorization: `Bearer ${token}` } })
+      expect(known.status).toBe(200)
       // New rows get new ids, and are counted.
       for (const user of users.slice(200)) await after.api.variantOf(user, experiment)
       await after.api.record({ user_id: users[170], experiment_id: experiment.id, type: 'conversion' })
@@ -97,6 +84,9 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
   }, 120_000)
 
   test('goes on where it was interrupted, and no platform starts on the target before', async () => {
+    const before = await openApp('embedded', { DATABASE_URL: from })
+    await fill(before)
+    await before.close()
     const open = async () =>
       [await openDatabase({ url: from, pool: 2 }), await openDatabase({ url: to, pool: 2 })] as const
     const [source, target] = await open()
@@ -118,6 +108,7 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
   test('refuses a target that holds anything, a source that does not exist, and a database in use', async () => {
     const inUse = await openApp('postgres', { DATABASE_URL: to })
     const before = await openApp('embedded', { DATABASE_URL: from })
+    await before.api.makeExperiment()
     expect(command('--from', from, '--to', to).stderr).toMatch(/is in use by process \d+/)
     await before.close()
     await inUse.api.makeExperiment()

@@ -95,7 +95,7 @@ onEachDatabase('reopening', (app) => {
     await steps(api, experiment, 'complete')
     expect(await warningsOf()).toEqual([])
     await steps(api, experiment, 'reopen')
-    const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`
+    const time = String.raw`\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`
     const said = expect.stringMatching(
       new RegExp(`^The run was completed at ${time} and reopened at ${time} by key \\d+ \\(test\\), who `),
     )

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { migrate } from '../../server/database/migrate.ts'
 import { openDatabase } from '../../server/database/orm.ts'
+import { browserFault } from './browser.ts'
 import { missingPrograms } from './private-services.ts'
 import { administer, databaseUrl, POSTGRES_URL, postgresFault, REDIS_URL, redisFault } from './services.ts'
 
@@ -29,7 +30,8 @@ export default async function setup(project: TestProject) {
     ...(postgres ? [`no PostgreSQL at ${POSTGRES_URL}: ${postgres}`] : []),
     ...(redis ? [`no Redis at ${REDIS_URL}: ${redis}`] : []),
   ]
-  const missing = [...services, ...(programs ? [programs] : [])]
+  const browser = browserFault()
+  const missing = [...services, ...(programs ? [programs] : []), ...(browser ? [browser] : [])]
   if (missing.length > 0 && process.env.CI) throw new Error(`In CI no test may be skipped, but: ${missing.join('; ')}`)
   project.provide('programs', programs === null)
   const images = mkdtempSync(join(tmpdir(), 'experiment-test-'))
@@ -40,6 +42,7 @@ export default async function setup(project: TestProject) {
         'Set TEST_DATABASE_URL and TEST_REDIS_URL to run them.\n',
     )
   else if (programs) console.warn(`\nSkipped: the tests that stop and kill their own services. ${programs}\n`)
+  if (browser) console.warn(`\nSkipped: the tests of pages in a browser. ${browser}\n`)
   if (services.length > 0) {
     project.provide('template', null)
     return () => rmSync(images, { recursive: true })

@@ -137,7 +137,7 @@ onEachDatabase('aliases', (app) => {
       const free = await api.makeExperiment()
       const held: string[] = []
       const shown = new Map<string, number>()
-      for (let index = 0; held.length < 8 || shown.size < 8; index++) {
+      for (let index = 0; held.length < 8 || shown.size < 9; index++) {
         const [account, device] = [`held account ${index}`, `device of held ${index}`]
         if ((await api.variantOf(account, one)) === undefined) held.push(account)
         const variant = await api.variantOf(device, one)

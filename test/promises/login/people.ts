@@ -141,7 +141,8 @@ export async function live(
       if (left?.own.get(left.alias)?.has(experiment.id)) return 'apart'
       const { holdout } = experiment
       if (!holdout || !since.some(({ own }) => own.get(now.id)?.has(holdout.id))) return undefined
-      return model.isHeld(now.id, holdout) ? 'held' : 'unheld'
+      if (model.isHeld(now.id, holdout)) return 'held'
+      return since.at(-1)?.kind === 'undo' ? 'left' : 'unheld'
     }
     if (kind !== 'holdout' || before.value !== undefined) return undefined
     const isAlias = now.owner !== now.id
