@@ -1,9 +1,13 @@
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
 import { sum } from './counts.ts'
+import type { Decision, Evidence } from './decide.ts'
 import { documented } from './documented.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import { formatCount, formatPercent } from './format-figures.ts'
-import type { MetricComparison, MetricResult } from './metric-result.ts'
+import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
+import { type SharedUsers, shareUsers } from './report-ratios.ts'
+import { reasonOf, rewordedWarning, rewording } from './report-wording.ts'
+import type { RatioCheck } from './sample-ratios.ts'
 import type {
   CrossoverRule,
   Departure,
@@ -38,15 +42,36 @@ export type Answer = {
   crossoverRule: CrossoverRule
   engineVersion: string
   seenEventTypes: RunStatistics['seenEventTypes']
+  sampleRatio: Omit<Analysis['sampleRatio'], 'assigned' | 'exposed'> & Record<'assigned' | 'exposed', SharedCheck>
   metrics: AnsweredMetric[]
   segments: { dimension: string; value: string; metrics: AnsweredMetric[] }[] | null
 } & Record<ExclusionCount, number> &
-  Omit<Analysis, 'metrics'>
+  Omit<Analysis, 'metrics' | 'sampleRatio'>
+
+/** A check of the sample ratio with the counts that it compares; null in answers of engines that did not give them. */
+type SharedCheck = RatioCheck & { variants: SharedUsers[] | null }
 
 /** A metric whose always-valid figures say why they are missing, where they are. */
 export type AnsweredMetric = Omit<MetricResult, 'comparisons'> & { comparisons: AnsweredComparison[] }
 type AnsweredComparison = Omit<MetricComparison, 'alwaysValid'> & {
   alwaysValid: (NonNullable<MetricComparison['alwaysValid']> | typeof UNREAD) & { reason: string | null }
+  look: DecidingLook | null
+}
+
+/**
+ * The planned look whose figures decide on a comparison: the look that decided, else the last one. Intervals have the
+ * level of the look, so that all looks are covered together; a Bayesian look keeps none.
+ */
+export type DecidingLook = {
+  /** In ISO 8601; null where the look is not recorded. */
+  at: string | null
+  users: number
+  difference: number | null
+  uplift: number | null
+  interval: Bounds | null
+  upliftInterval: Bounds | null
+  /** Of a guardrail, as `pValue` of its result. */
+  nonInferiorityPValue: number | null
 }
 
 const UNREAD = {
@@ -58,22 +83,91 @@ const UNREAD = {
   isContradicted: false,
 }
 
-const answered = (metric: MetricResult): AnsweredMetric => ({
-  ...metric,
-  comparisons: metric.comparisons.map((comparison) => {
-    const { alwaysValid, reason } = comparison
-    return { ...comparison, alwaysValid: alwaysValid ? { ...alwaysValid, reason: null } : { ...UNREAD, reason } }
-  }),
-})
+function answered(metric: MetricResult, lookOf: (variantId: number) => DecidingLook | null): AnsweredMetric {
+  return {
+    ...metric,
+    comparisons: metric.comparisons.map((comparison) => {
+      const { alwaysValid } = comparison
+      const reason = reasonOf(metric, comparison)
+      return {
+        ...comparison,
+        reason,
+        alwaysValid: alwaysValid ? { ...alwaysValid, reason: null } : { ...UNREAD, reason },
+        decidedBy: existing(comparison),
+        look: lookOf(comparison.variantId),
+      }
+    }),
+  }
+}
+
+/** Returns the figure that decides; null where it stands for an always-valid p-value that does not exist yet. */
+export const existing = ({ decidedBy, alwaysValid }: Pick<MetricComparison, 'decidedBy' | 'alwaysValid'>) =>
+  decidedBy?.figure === 'always_valid.p_value' && decidedBy.value >= 1 && alwaysValid?.pValue == null ? null : decidedBy
+
+/** Finds the planned look whose figures decide on a comparison. */
+function decidingLook(
+  { readings, judged }: Evidence,
+  { method }: Question,
+  key: string,
+  variantId: number,
+): DecidingLook | null {
+  const figures = judged.find((one) => one.key === key && one.variantId === variantId)?.figures
+  const look = figures && readings.find((reading) => reading.look.figures.includes(figures))?.look
+  if (!figures || !look) return null
+  const { difference, uplift, interval, upliftInterval, nonInferiorityPValue } = figures
+  const intervals = method === 'bayesian' ? { interval: null, upliftInterval: null } : { interval, upliftInterval }
+  return { at: look.at || null, users: look.users, difference, uplift, ...intervals, nonInferiorityPValue }
+}
+
+/** Tells whether the figures of now are those of the look that decides. */
+export const isOfNow = ({
+  look,
+  difference,
+  uplift,
+}: Pick<MetricComparison, 'difference' | 'uplift'> & { look: DecidingLook | null }): boolean =>
+  look !== null && look.difference === difference && look.uplift === (uplift?.value ?? null)
+
+/** After the decision, nothing is awaited: neither users nor a look. */
+function withoutWaiting(decision: Decision): Decision {
+  const { outcome, variants } = decision
+  const waits = [outcome, ...variants.map((variant) => variant.outcome)].some(
+    (one) => one === 'continue' || one === 'blocked',
+  )
+  return waits ? decision : { ...decision, daysLeft: null, nextLookAtUsers: null }
+}
 
 /**
  * Computes the answer to a question: the documented fields, which are a fixed-horizon analysis of one event type, and
  * the analysis that decides.
  */
-export function answer(statistics: RunStatistics, analysis: Analysis = analyse(statistics)): Answer {
+export function answer(statistics: RunStatistics, analysis: ReturnType<typeof analyse> = analyse(statistics)): Answer {
   const { question, units, experiment, segments } = statistics
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
-  const { decision, warnings, sampleRatio, metrics } = analysis
+  const { warnings, metrics, evidence } = analysis
+  const say = rewording(metrics)
+  const decision = withoutWaiting(analysis.decision)
+  const sampleRatio = {
+    ...analysis.sampleRatio,
+    assigned: { ...analysis.sampleRatio.assigned, variants: shareUsers(statistics, 'assigned') },
+    exposed: { ...analysis.sampleRatio.exposed, variants: shareUsers(statistics, 'exposed') },
+  }
+  const answeredMetrics = metrics.map((metric) =>
+    answered(metric, (variantId) => decidingLook(evidence, question, metric.key, variantId)),
+  )
+  const lastLook = evidence.readings.at(-1)?.look
+  const look = lastLook
+    ? {
+        users: decision.decidedUsers ?? lastLook.users,
+        isOfNow: answeredMetrics.every(({ comparisons }) => comparisons.every((one) => !one.look || isOfNow(one))),
+      }
+    : null
+  const sayWarning = (warning: string) => {
+    const { assigned, exposed } = sampleRatio
+    return rewordedWarning(say(warning), {
+      look,
+      shared: (warning.startsWith('The assigned') ? assigned : exposed).variants,
+    })
+  }
   const { variants, winner, warnings: documentedWarnings } = documented(statistics)
   return {
     experimentId: experiment.id,
@@ -98,21 +192,29 @@ export function answer(statistics: RunStatistics, analysis: Analysis = analyse(s
     crossoverRule: question.crossovers,
     engineVersion: statistics.engineVersion,
     seenEventTypes: statistics.seenEventTypes,
-    decision,
+    decision: {
+      ...decision,
+      reasons: decision.reasons.map(say),
+      variants: decision.variants.map((variant) => ({ ...variant, reasons: variant.reasons.map(say) })),
+    },
     warnings: [
       ...departureWarnings(question),
       ...earlyEndWarnings(statistics),
       ...breakdownWarnings(statistics),
-      ...warnings,
+      ...warnings.flatMap(sayWarning),
       ...documentedWarnings,
     ],
     sampleRatio,
-    metrics: metrics.map(answered),
+    metrics: answeredMetrics,
     segments:
       segments &&
       analyseSegments(
         segments.map((segment) => ({ value: segment.value, statistics: statisticsOf(statistics, segment) })),
-      ).map(({ value, metrics: own }) => ({ dimension: question.dimension ?? '', value, metrics: own.map(answered) })),
+      ).map(({ value, metrics: own }) => ({
+        dimension: question.dimension ?? '',
+        value,
+        metrics: own.map((metric) => answered(metric, () => null)),
+      })),
   }
 }
 
@@ -124,10 +226,18 @@ function exclusionCounts(units: readonly UnitCounts[]): Record<ExclusionCount, n
   return Object.fromEntries(counts)
 }
 
+const METHODS: Record<Method, string> = {
+  sequential: 'sequential',
+  group_sequential: 'group sequential',
+  fixed: 'fixed',
+  bayesian: 'Bayesian',
+}
+
 const DEPARTURES: Record<Departure, (question: Question) => string> = {
-  method: ({ method }) => `by a ${method} analysis`,
+  method: ({ method }) => `by a ${METHODS[method]} analysis`,
   confidence_level: ({ confidenceLevel }) => `at a confidence level of ${formatPercent(confidenceLevel)}`,
-  crossovers: ({ crossovers }) => (crossovers === 'first' ? 'with crossovers' : 'without crossovers'),
+  crossovers: ({ crossovers }) =>
+    crossovers === 'first' ? 'crossovers under the first variant' : 'without crossovers',
   users: () => 'of some users only',
   segment: () => 'of one segment',
   period: () => 'of part of the time',

@@ -3,7 +3,7 @@
 /** Characters that may begin markup anywhere in a line. */
 const SPECIAL = /[\\`*[\]|~$]|<(?=[a-z/!?])|&(?=[#a-z])|(?<![\p{L}\p{N}])_|_(?![\p{L}\p{N}])/giu
 /** Characters that begin a heading, a list, a quotation or a rule at the beginning of a line. */
-const BEGINNING = /^(?:([#+>=-])|(\d+)([.)]))/
+const BEGINNING = /^(?:([#+>=-])|(\d+)([.)])(?!\S))/
 
 /** Escapes a text for use within a line. Line breaks and other control characters become spaces. */
 export const inline = (text: string): string =>

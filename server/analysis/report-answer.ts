@@ -1,4 +1,4 @@
-import type { Answer } from './answer.ts'
+import { type Answer, type DecidingLook, existing } from './answer.ts'
 import type { Decision, VariantDecision } from './decide.ts'
 import type { DecidedBy, MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
 import { camelCased } from './snake-case.ts'
@@ -23,12 +23,13 @@ export type ReportAnswer = Omit<Answer, 'variants' | 'winner' | 'metrics' | 'seg
 }
 export type ReportMetric = Omit<MetricResult, 'margin' | 'comparisons'> & {
   margin: MetricResult['margin'] | null
-  comparisons: MetricComparison[]
+  comparisons: ReportComparison[]
 }
+export type ReportComparison = MetricComparison & { look: DecidingLook | null }
 
 /** A part of an answer of any version: fields that the version did not know are absent. */
 type Older<Part, Known extends keyof Part> = Pick<Part, Known> & Partial<Part>
-type OlderComparison = Older<MetricComparison, Exclude<keyof MetricComparison, 'variantName' | 'verdict' | 'decidedBy'>>
+type OlderComparison = Older<ReportComparison, Exclude<keyof MetricComparison, 'variantName' | 'verdict' | 'decidedBy'>>
 type OlderLevel = Older<MetricLevel, Exclude<keyof MetricLevel, 'variantName'>>
 type OlderMetric = Omit<MetricResult, 'margin' | 'comparisons' | 'variants'> & {
   margin?: MetricResult['margin']
@@ -98,7 +99,8 @@ const readMetric = (metric: OlderMetric, { decision }: OlderAnswer, nameOf: (id:
       // Answers say by an object without figures that there are none.
       alwaysValid: comparison.alwaysValid?.pValue == null ? null : comparison.alwaysValid,
       variantName: comparison.variantName ?? nameOf(variantId),
-      decidedBy: comparison.decidedBy ?? null,
+      decidedBy: existing({ decidedBy: comparison.decidedBy ?? null, alwaysValid: comparison.alwaysValid }),
+      look: comparison.look ?? null,
       verdict: known?.verdict ?? comparison.verdict ?? 'undecided',
     }
   }),

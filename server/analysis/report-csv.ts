@@ -1,13 +1,13 @@
 import { type Cell, csvText } from './csv.ts'
-import type { Bounds, MetricComparison } from './metric-result.ts'
-import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
+import type { Bounds } from './metric-result.ts'
+import { type ReportAnswer, type ReportComparison, type ReportMetric, readAnswer } from './report-answer.ts'
 
 type Row = {
   answer: ReportAnswer
   metric: ReportMetric
   level: ReportMetric['variants'][number]
   /** null for the control. */
-  comparison: MetricComparison | null
+  comparison: ReportComparison | null
   segment: { dimension: string; value: string } | null
 }
 
@@ -47,6 +47,8 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
   ['level', ({ level }) => level.level],
   ['level_standard_error', ({ level }) => level.standardError],
   ...bounds('level', ({ level }) => level.interval),
+  ['compared_level_control', ({ comparison }) => comparison?.levels?.control],
+  ['compared_level', ({ comparison }) => comparison?.levels?.treatment],
   ['status', ({ comparison }) => comparison?.status],
   ['reason', ({ comparison }) => comparison?.reason],
   ['difference', ({ comparison }) => comparison?.difference],
@@ -68,6 +70,12 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
   ['decided_by', ({ comparison }) => comparison?.decidedBy?.figure],
   ['decided_by_value', ({ comparison }) => comparison?.decidedBy?.value],
   ['decided_by_threshold', ({ comparison }) => comparison?.decidedBy?.threshold],
+  ['look_at', ({ comparison }) => comparison?.look?.at],
+  ['look_users', ({ comparison }) => comparison?.look?.users],
+  ['look_difference', ({ comparison }) => comparison?.look?.difference],
+  ...bounds('look_difference', ({ comparison }) => comparison?.look?.interval),
+  ['look_uplift', ({ comparison }) => comparison?.look?.uplift],
+  ...bounds('look_uplift', ({ comparison }) => comparison?.look?.upliftInterval),
   ['guardrail_verdict', ({ comparison }) => comparison?.guardrail?.verdict],
   ['guardrail_bound', ({ comparison }) => comparison?.guardrail?.bound],
   ['margin', ({ metric }) => marginOf(metric)?.size],
@@ -78,7 +86,7 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
 /** Only a guardrail is judged by its margin. */
 const marginOf = ({ role, margin }: ReportMetric) => (role === 'guardrail' ? margin : null)
 
-const outcomeOf = ({ decision }: ReportAnswer, comparison: MetricComparison | null) =>
+const outcomeOf = ({ decision }: ReportAnswer, comparison: ReportComparison | null) =>
   decision.variants.find(({ variantId }) => variantId === comparison?.variantId)?.outcome
 
 /**

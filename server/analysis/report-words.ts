@@ -1,22 +1,26 @@
+import { isOfNow } from './answer.ts'
 import type { Decision, Outcome } from './decide.ts'
 import { formatCount, formatFigure, formatP, formatPercent, formatProbability } from './format-figures.ts'
 import type { DecidedBy, MetricComparison } from './metric-result.ts'
-import { isProbability, type ReportAnswer, type ReportMetric } from './report-answer.ts'
+import { isProbability, type ReportAnswer, type ReportComparison, type ReportMetric } from './report-answer.ts'
+import { evenBounds } from './report-wording.ts'
+import { type Effect, effectOf, formatEffectInterval } from './sentences.ts'
 import type { Method } from './statistics.ts'
 
-/** The words of a report: decisions, verdicts, figures that decide, times. */
+/** The words of a report: decisions, verdicts, figures that decide, intervals, times. */
 
 /** Writes a time in ISO 8601 as "2026-11-24 09:12 UTC". */
 export const formatTime = (time: string): string => `${time.slice(0, 10)} ${time.slice(11, 16)} UTC`
 
-const listed = (names: readonly string[]): string =>
+export const listed = (names: readonly string[]): string =>
   names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 
 /** Says in one sentence what to do. */
 export function decisionSentence({ outcome, variantName, variants }: Decision): string {
   // The report lists each treatment if treatments differ.
   const own = variants.filter((variant) => variant.outcome === outcome)
-  const treatments = listed((own.length > 0 ? own : variants).map((variant) => variant.variantName))
+  const named = own.length > 0 ? own : variants
+  const treatments = listed(named.map((variant) => variant.variantName))
   switch (outcome) {
     case 'ship':
       return `Ship ${variantName}.`
@@ -29,7 +33,7 @@ export function decisionSentence({ outcome, variantName, variants }: Decision): 
     case 'no_difference':
       return `No difference worth finding between ${treatments} and the control: choose by cost or taste.`
     case 'inconclusive':
-      return `Not decided: the run does not tell whether ${treatments} is better or worse.`
+      return `Not decided: the run does not tell whether ${treatments} ${named.length > 1 ? 'are' : 'is'} better or worse.`
   }
 }
 
@@ -44,16 +48,25 @@ export const OUTCOMES: Record<Outcome, string> = {
 }
 
 /** Says when a decision was reached, if a look has recorded it, and when the next look is, if it may decide more. */
-export const recordSentences = ({ decidedAt, decidedUsers, nextLookAtUsers, variants }: Decision): string[] => [
-  ...(decidedAt
-    ? [
-        `Decided on ${formatTime(decidedAt)}${decidedUsers === null ? '' : `, with ${formatCount(decidedUsers)} users`}. The decision stands.`,
-      ]
-    : []),
-  ...(nextLookAtUsers === null || !variants.some(({ outcome }) => outcome === 'continue')
+export const recordSentences = ({
+  outcome,
+  decidedAt,
+  decidedUsers,
+  nextLookAtUsers,
+  variants,
+}: Decision): string[] => [
+  ...(decidedAt ? [recordSentence(outcome, formatTime(decidedAt), decidedUsers)] : []),
+  ...(nextLookAtUsers === null || !variants.some((variant) => variant.outcome === 'continue')
     ? []
     : [`The next planned look is at ${formatCount(nextLookAtUsers)} users.`]),
 ]
+
+function recordSentence(outcome: Outcome, time: string, users: number | null): string {
+  const by = users === null ? '' : `, with ${formatCount(users)} users`
+  return outcome === 'inconclusive'
+    ? `Read on ${time}${by}, without a decision.`
+    : `Decided on ${time}${by}. The decision stands.`
+}
 
 const STATES = { live: 'not ended', settling: 'ended, late events still count', frozen: 'frozen' } as const
 
@@ -76,19 +89,63 @@ export const FIGURES: Record<DecidedBy['figure'], string> = {
   'bayesian.probability_better': 'chance to be better',
 }
 
-/** Writes "0.0004" for a p-value, "97.4 %" for a probability. */
-export const formatDeciding = ({ figure, value, threshold }: DecidedBy): string =>
-  isProbability(figure) ? formatProbability(value) : formatP(value, threshold)
+/** The p-value below which p-values and thresholds have as many decimals as they need. */
+const SMALL = 1e-4
+const MOST_DECIMALS = 12
 
-/** Writes on which side of which threshold a figure decides: "below 0.025", "above 97.5 %". */
-export function formatThreshold({ figure, threshold }: DecidedBy): string {
-  if (!isProbability(figure)) return `below ${Number(threshold.toPrecision(3))}`
-  return `${threshold > 0.5 ? 'above' : 'below'} ${Number((100 * threshold).toPrecision(4))} %`
+/** Writes a small positive figure in decimal notation: "0.000002". */
+const formatSmall = (figure: number, digits: number) =>
+  figure.toFixed(Math.min(MOST_DECIMALS, digits - 1 - Math.floor(Math.log10(figure))))
+
+/** Writes "0.0004" for a p-value, "97.4 %" for a probability. */
+export function formatDeciding({ figure, value, threshold }: DecidedBy): string {
+  if (isProbability(figure)) return formatProbability(value)
+  if (value >= SMALL || threshold >= SMALL) return formatP(value, threshold)
+  return value < 10 ** -MOST_DECIMALS ? `< ${formatSmall(10 ** -MOST_DECIMALS, 1)}` : formatSmall(value, 2)
 }
 
-/** Says which figure decides on a comparison, and at which threshold. */
-export const decidedSentence = (decidedBy: DecidedBy): string =>
-  `the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
+/** Writes on which side of which threshold a figure decides: "below 0.025", "above 97.5 %". */
+export function formatThreshold({ figure, value, threshold }: DecidedBy): string {
+  if (isProbability(figure))
+    return `${threshold > 0.5 ? 'above' : 'below'} ${Number((100 * threshold).toPrecision(4))} %`
+  if (threshold >= SMALL) return `below ${Number(threshold.toPrecision(3))}`
+  const shortest = [1, 2].find((digits) => value < Number(formatSmall(threshold, digits)) === value < threshold)
+  return `below ${formatSmall(threshold, shortest ?? 3)}`
+}
+
+/** Says which figure decides on a comparison, at which look, and at which threshold. */
+export function decidedSentence(decidedBy: DecidedBy, { look }: ReportComparison): string {
+  const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
+  return `${at}the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
+}
+
+/** Says why no figure decides on a comparison yet. */
+export function undecidedSentence({ alwaysValid, reason }: ReportComparison, method: Method): string | null {
+  const none = method === 'sequential' && alwaysValid === null
+  if (reason === null) return none ? 'there is no always-valid p-value yet.' : null
+  const why = `${reason.slice(0, 1).toLowerCase()}${reason.slice(1)}`
+  return none ? `there is no always-valid p-value yet: ${why}.` : `${why}.`
+}
+
+/**
+ * Returns the effect and the interval by which a comparison is decided: those of the planned look, and otherwise those
+ * of now by the method. A Bayesian look keeps no interval.
+ */
+export function decidingEffect(comparison: ReportComparison, method: Method): Effect | null {
+  const { look, status } = comparison
+  // The posterior of values that do not vary is the prior.
+  if (status === 'zero_variance') return null
+  if (look === null || (method === 'bayesian' && isOfNow(comparison))) return effectOf(comparison, method)
+  if (look.uplift !== null && method !== 'bayesian')
+    return { of: 'uplift', value: look.uplift, interval: look.upliftInterval }
+  return look.difference === null ? null : { of: 'difference', value: look.difference, interval: look.interval }
+}
+
+/** Writes the interval of an effect with bounds that are rounded alike; null where the effect has none. */
+export function intervalText(metric: ReportMetric, effect: Effect | null): string | null {
+  const text = effect && formatEffectInterval(metric, effect)
+  return text && evenBounds(text)
+}
 
 /** Says whether a treatment passed a guardrail, and by which margin it is judged. */
 export function guardrailText(
@@ -111,11 +168,18 @@ export const formatMargin = ({ type, size }: NonNullable<ReportMetric['margin']>
 const VERDICTS = { passed: 'passed', failed: 'failed', inconclusive: 'open' } as const
 
 /** Writes the verdict of a comparison: of a guardrail on its margin, of a primary metric on better or worse. */
-export function verdictText({ verdict, guardrail, decidedBy }: MetricComparison, metric: ReportMetric): string {
+export function verdictText(comparison: ReportComparison, metric: ReportMetric, { decision }: ReportAnswer): string {
+  const { variantId, verdict, guardrail, decidedBy, look, reason } = comparison
   if (metric.status === 'computing') return 'still counting'
+  if (!isEnabled(decision, variantId)) return 'switched off'
   if (metric.role === 'guardrail') return guardrail ? VERDICTS[guardrail.verdict] : 'open'
-  return verdict === 'undecided' && !decidedBy ? 'not read yet' : verdict
+  if (verdict !== 'undecided' || decidedBy) return verdict
+  return reason !== null ? 'cannot be judged' : look ? verdict : 'not read yet'
 }
+
+/** Tells whether a treatment takes part in the decision: one that was switched off does not. */
+export const isEnabled = ({ variants }: Decision, variantId: number): boolean =>
+  variants.some((variant) => variant.variantId === variantId)
 
 /** Says when an analysis by the method may be read. */
 export const METHODS: Record<Method, string> = {

@@ -1,19 +1,26 @@
+import { sum } from './counts.ts'
 import type { Decision } from './decide.ts'
 import { formatCount, formatPEquation, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
+import { sharedText } from './report-wording.ts'
 import {
   decidedSentence,
+  decidingEffect,
   decisionSentence,
   guardrailText,
+  intervalText,
+  isEnabled,
+  listed,
   METHODS,
   OUTCOMES,
   periodSentences,
   recordSentences,
+  undecidedSentence,
 } from './report-words.ts'
 import type { RatioCheck } from './sample-ratios.ts'
-import { effectOf, formatConfidence, formatEffectInterval } from './sentences.ts'
+import { formatConfidence } from './sentences.ts'
 
 /**
  * Writes an answer as a report in Markdown: what to do, why, how sure, what else could be true, the figures, and how
@@ -25,7 +32,7 @@ export function markdownReport(sent: object): string {
   const { experimentName, decision, metrics } = answer
   const roles = (role: ReportMetric['role']) => metrics.filter((metric) => metric.role === role)
   const sections: [string, string][] = [
-    ['Why', bullets(decision.reasons.map(line))],
+    ['Why', bullets([...decision.reasons, ...lostUsers(answer)].map(line))],
     ['Each treatment', decision.variants.length > 1 ? bullets(treatmentLines(decision)) : ''],
     ['How sure', bullets(certainty(answer))],
     ['What else could be true', bullets(alternatives(answer))],
@@ -53,20 +60,43 @@ const treatmentLines = ({ variants, reasons: said }: Decision) =>
     return line(`${variantName}: ${OUTCOMES[outcome]}. ${own.map(sentence).join(' ')}`.trim())
   })
 
-const primariesOf = ({ metrics }: ReportAnswer) =>
+/** Gives the counts behind a mismatch that blocks the decision, and names the variant that lacks the most users. */
+function lostUsers({ decision, sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
+  const [what, shared] = assigned.isMismatch
+    ? (['Assigned', assigned.variants] as const)
+    : ['Exposed', exposed.variants]
+  if (decision.outcome !== 'blocked' || !(assigned.isMismatch || exposed.isMismatch) || !shared) return []
+  const [least] = shared.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))
+  const shares = shared.flatMap(({ variantId, variantName, users }) => {
+    const drawn = assigned.variants?.find((row) => row.variantId === variantId)?.users ?? 0
+    return drawn > 0 ? [`${formatCount(users)} of ${formatCount(drawn)} in ${variantName}`] : []
+  })
+  return [
+    `${what} users: ${sharedText(shared)}; ${least?.variantName} lacks the most.`,
+    ...(what === 'Exposed'
+      ? [`Exposed, of the users who were assigned: ${listed(shares)}. Check whether exposures are lost.`]
+      : []),
+  ]
+}
+
+/** Lists the comparisons that decide. A variant that was switched off leaves the decision. */
+const decidingOf = ({ metrics, decision }: ReportAnswer, wanted: 'primary' | 'guardrail') =>
   metrics
-    .filter(({ role, status }) => role === 'primary' && status === 'ready')
-    .flatMap((metric) => metric.comparisons.map((comparison) => ({ metric, comparison })))
+    .filter(({ role, status }) => role === wanted && status === 'ready')
+    .flatMap((metric) =>
+      metric.comparisons
+        .filter(({ variantId }) => isEnabled(decision, variantId))
+        .map((comparison) => ({ metric, comparison })),
+    )
 
 /** Says which figure decides on each primary metric and treatment, and when the method may be read. */
 function certainty(answer: ReportAnswer): string[] {
   const { decision, method } = answer
   if (decision.outcome === 'blocked') return ['The figures below are biased: do not decide by them.']
-  const figures = primariesOf(answer).flatMap(({ metric, comparison }) => {
-    const { decidedBy, variantName, reason } = comparison
-    const missing = reason ? [`${reason}.`] : []
-    const said = decidedBy ? [decidedSentence(decidedBy)] : missing
-    return said.map((text) => line(`${metric.name} in ${variantName}: ${text}`))
+  const figures = decidingOf(answer, 'primary').flatMap(({ metric, comparison }) => {
+    const { decidedBy, variantName } = comparison
+    const said = decidedBy ? decidedSentence(decidedBy, comparison) : undecidedSentence(comparison, method)
+    return said === null ? [] : [line(`${metric.name} in ${variantName}: ${said}`)]
   })
   return [
     ...recordSentences(decision),
@@ -77,25 +107,23 @@ function certainty(answer: ReportAnswer): string[] {
 }
 
 /** Says of each guardrail and treatment whether the treatment is shown to stay within the margin. */
-function guardrailLines({ metrics }: ReportAnswer): string[] {
-  return metrics
-    .filter(({ role, status }) => role === 'guardrail' && status === 'ready')
-    .flatMap((metric) =>
-      metric.comparisons.map(({ variantName, guardrail, reason }) =>
-        line(`${metric.name} in ${variantName}: ${guardrailText(metric, guardrail, reason)}`),
-      ),
-    )
-}
+const guardrailLines = (answer: ReportAnswer): string[] =>
+  decidingOf(answer, 'guardrail').map(({ metric, comparison: { variantName, guardrail, reason } }) =>
+    line(`${metric.name} in ${variantName}: ${guardrailText(metric, guardrail, reason)}`),
+  )
 
 /** Lists the effects that remain possible, and the warnings. */
 function alternatives(answer: ReportAnswer): string[] {
   const { decision, method, warnings } = answer
-  const possible = primariesOf(answer).flatMap(({ metric, comparison }) => {
-    const effect = effectOf(comparison, method)
-    const interval = effect && formatEffectInterval(metric, effect)
-    if (!interval || interval === 'unbounded') return []
+  const possible = decidingOf(answer, 'primary').flatMap(({ metric, comparison }) => {
+    const { look, variantName } = comparison
+    const effect = decidingEffect(comparison, method)
+    const interval = intervalText(metric, effect)
+    if (!effect || !interval || interval === 'unbounded') return []
+    const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
+    const note = look || method === 'sequential' ? '' : ' This is the interval of one look, and decides nothing yet.'
     return [
-      line(`${metric.name} in ${comparison.variantName}: the data agree with a true ${effect.of} of ${interval}.`),
+      line(`${metric.name} in ${variantName}: ${at}the data agree with a true ${effect.of} of ${interval}.${note}`),
     ]
   })
   return [...(decision.outcome === 'blocked' ? [] : possible), ...warnings.map(line)]
@@ -121,7 +149,8 @@ function userLines(answer: ReportAnswer): string[] {
   return [
     excluded.length > 0 ? `Left out: ${excluded.join(', ')}.` : 'No user is left out.',
     ...(counted ? [`${formatCount(crossovers)} users met two variants, and count under the first.`] : []),
-    line(`Sample ratio: ${[ratio('assigned', assigned), ratio('exposed', exposed)].join(', ')}; ${rates(exclusions)}.`),
+    ...unexposed(answer),
+    line(`Sample ratio: ${ratio('assigned', assigned)}; ${ratio('exposed', exposed)}; ${rates(exclusions)}.`),
     ...causes.map(({ by, value, variants }) =>
       line(
         `Mismatch among users with ${by} ${value}: ${variants
@@ -135,12 +164,30 @@ function userLines(answer: ReportAnswer): string[] {
   ]
 }
 
+/** Tells how many of the users who were drawn here have met their variant, where some have not. */
+function unexposed({ sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
+  const [drawn, met] = [assigned, exposed].map(({ variants }) => variants && sum(variants.map(({ users }) => users)))
+  return drawn != null && met != null && met < drawn
+    ? [`Assigned here: ${formatCount(drawn)} users, of whom ${formatCount(met)} have met their variant.`]
+    : []
+}
+
+/** The chi-square p-value below which the answer warns of counts, if all expected numbers are large enough. */
+const SUSPICIOUS = 1e-4
+const LEAST_EXPECTED = 5
+
 /** While a run goes on, the sequential p-value decides; afterwards, the chi-square test does. */
-function ratio(what: string, { status, isMismatch, pValue, sequentialPValue }: RatioCheck): string {
+function ratio(what: 'assigned' | 'exposed', check: ReportAnswer['sampleRatio']['assigned']): string {
+  const { status, isMismatch, pValue, sequentialPValue, variants } = check
   if (status === 'no_data') return `no ${what} users that were drawn here`
   if (status === 'single_variant') return `${what} users of one variant only`
   const figures = `${formatPEquation(pValue)}${sequentialPValue === null ? '' : `, sequential ${formatPEquation(sequentialPValue)}`}`
-  return isMismatch ? `MISMATCH of the ${what} users (${figures})` : `${what} users as allocated (${figures})`
+  const counts = variants ? `: ${sharedText(variants)}` : ''
+  if (isMismatch) return `MISMATCH of the ${what} users (${figures})${counts}`
+  const isTested = !variants?.some(({ expected }) => expected < LEAST_EXPECTED)
+  return isTested && pValue < SUSPICIOUS
+    ? `the ${what} users deviate from the allocation (${figures})${counts}`
+    : `${what} users as allocated (${figures})`
 }
 
 const rates = ({ status, isMismatch, pValue }: Pick<RatioCheck, 'status' | 'isMismatch' | 'pValue'>) =>
@@ -154,6 +201,7 @@ const rates = ({ status, isMismatch, pValue }: Pick<RatioCheck, 'status' | 'isMi
 function computation(answer: ReportAnswer): string[] {
   const { method, confidenceLevel, plannedUsers, engineVersion, frozenAt, metrics } = answer
   const adjusted = metrics.filter(({ comparisons }) => comparisons.some(({ cuped }) => cuped))
+  const weighted = metrics.filter(({ comparisons }) => comparisons.some(({ levels }) => levels))
   const capped = metrics.filter(({ caps }) => caps?.outcome != null)
   const names = (list: readonly ReportMetric[]) => list.map(({ name }) => name).join(', ')
   const isOneOfMany = metrics.some(({ comparisons }) => comparisons.length > 1) || metrics.length > 1
@@ -166,6 +214,9 @@ function computation(answer: ReportAnswer): string[] {
       : 'The threshold is divided among the comparisons that decide (Holm); secondary metrics decide nothing and are adjusted by Benjamini and Hochberg.',
     ...(isOneOfMany ? ['Each interval is that of one comparison: intervals are not adjusted for their number.'] : []),
     ...(adjusted.length > 0 ? [line(`CUPED adjusts by values before exposure: ${names(adjusted)}.`)] : []),
+    ...(weighted.length > 0
+      ? [line(`Levels are as compared, adjusted by values before exposure or by period: ${names(weighted)}.`)]
+      : []),
     ...(capped.length > 0 ? [line(`Large values are capped: ${names(capped)}.`)] : []),
     `Engine ${inline(engineVersion)}. ${
       frozenAt

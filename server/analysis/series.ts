@@ -16,7 +16,10 @@ type SeriesPoint = {
   day: string
   variants: Pick<MetricLevel, 'variantId' | 'variantName' | 'users' | 'level'>[]
   /** Always-valid figures cumulate the looks that were recorded by the end of the day. */
-  comparisons: (Pick<MetricComparison, 'variantId' | 'variantName' | 'status' | 'difference' | 'standardError'> & {
+  comparisons: (Pick<
+    MetricComparison,
+    'variantId' | 'variantName' | 'status' | 'levels' | 'difference' | 'standardError'
+  > & {
     alwaysValid: { pValue: number; interval: { lower: number | null; upper: number | null } } | null
     uplift: number | null
     interval: { lower: number | null; upper: number | null } | null
@@ -99,10 +102,11 @@ function pointOf(day: string, { variants, comparisons }: MetricResult): SeriesPo
     day,
     variants: variants.map(({ variantId, variantName, users, level }) => ({ variantId, variantName, users, level })),
     comparisons: comparisons.map(
-      ({ variantId, variantName, status, difference, standardError, interval, alwaysValid, uplift }) => ({
+      ({ variantId, variantName, status, levels, difference, standardError, interval, alwaysValid, uplift }) => ({
         variantId,
         variantName,
         status,
+        levels,
         difference,
         standardError,
         interval,

@@ -190,7 +190,31 @@ export const comparison = z
         }),
       })
       .nullable()
-      .meta({ description: 'The figure that decides and its threshold; null where the method may not be read' }),
+      .meta({
+        description:
+          'The figure that decides and its threshold; null where the method may not be read, and where there is no p-value yet',
+      }),
+    look: z
+      .object({
+        at: z.iso.datetime().nullable().meta({ description: 'Time of the look; null where it is not recorded' }),
+        users: z.int().meta({ description: 'Number of analysed users of all variants at the look' }),
+        difference: figure.meta({ description: 'Treatment minus control at the look, in the unit of the metric' }),
+        uplift: figure.meta({ description: 'Difference relative to the control at the look: 0.1 is 10 % more' }),
+        interval: interval.nullable().meta({
+          description: 'Interval of difference, in the unit of the metric, that covers at all looks together',
+        }),
+        uplift_interval: interval.nullable().meta({
+          description: 'Interval of uplift, in fractions, that covers at all looks together',
+        }),
+        non_inferiority_p_value: figure.meta({
+          description: 'p_value of guardrail at the look, a fraction; null for other metrics',
+        }),
+      })
+      .nullable()
+      .meta({
+        description:
+          'The planned look whose figures decide: the one that decided, else the last one; a Bayesian look has no intervals. null in a sequential analysis, before the first look, in a breakdown, and in answers that older engines froze',
+      }),
     periods_used: z.int().meta({ description: 'Number of allocation periods within which users are compared' }),
     users_left_out: z
       .int()

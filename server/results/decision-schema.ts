@@ -29,11 +29,17 @@ export const decision = z
     variant_name: z.string().nullable().meta({ description: 'The name of the variant to ship' }),
     reasons,
     ...decided,
-    days_left: z.int().nullable().meta({ description: 'Days until the planned users are reached, at the rate so far' }),
-    next_look_at_users: z.int().nullable().meta({
-      description:
-        'Number of users at which an analysis with planned looks is read next; null: at any time, or no more',
+    days_left: z.int().nullable().meta({
+      description: 'Days until the planned users are reached, at the rate so far; null once every treatment is decided',
     }),
+    next_look_at_users: z
+      .int()
+      .nullable()
+      .meta({
+        description:
+          'Number of users at which an analysis with planned looks is read next; null: at any time, or no more, as once ' +
+          'every treatment is decided',
+      }),
     variants: z
       .array(
         z.object({

@@ -1,7 +1,7 @@
 import type { SentAnswer } from './frozen.ts'
 
 /**
- * Completes answers that versions before 0.2 froze: every field of the present contract is there, and a field that the
+ * Completes answers that older versions froze: every field of the present contract is there, and a field that the
  * version did not know says that nothing is known. No figure that was sent is changed.
  */
 
@@ -16,6 +16,7 @@ const NOT_COMPARED = {
   balance: null,
   verdict: 'undecided',
   decided_by: null,
+  look: null,
 }
 const NOT_READ = { immature: null, missing: 0, largest: null }
 
@@ -40,6 +41,8 @@ export function completed(sent: SentAnswer): SentAnswer {
     },
     sample_ratio: {
       ...older.sample_ratio,
+      assigned: { variants: null, ...older.sample_ratio.assigned },
+      exposed: { variants: null, ...older.sample_ratio.exposed },
       exclusions: { sequential_p_value: null, ...older.sample_ratio.exclusions },
       causes: older.sample_ratio.causes.map((cause: Older) => ({ ...cause, variants: cause.variants.map(named) })),
     },

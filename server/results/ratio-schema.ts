@@ -24,7 +24,23 @@ const sequentialPValue = figure.meta({
   description:
     'Always-valid p-value, a fraction: valid however often results are read. It decides is_mismatch during the run; null if untested',
 })
-const ratioCheck = z.object({ ...ratioShape, sequential_p_value: sequentialPValue }).meta({ id: 'RatioCheck' })
+const sharedUsers = z.array(
+  z.object({
+    variant_id: id.meta({ description: 'Id of the variant' }),
+    variant_name: variantName,
+    users: z.int().meta({ description: 'Number of these users' }),
+    expected: z.number().meta({ description: 'Number of these users by the allocation' }),
+  }),
+)
+const ratioCheck = z
+  .object({
+    ...ratioShape,
+    sequential_p_value: sequentialPValue,
+    variants: sharedUsers.nullable().meta({
+      description: 'The users drawn here who are tested, by variant; null in answers that older engines froze',
+    }),
+  })
+  .meta({ id: 'RatioCheck' })
 const cause = z
   .object({
     by: z.string().meta({
@@ -38,16 +54,7 @@ const cause = z
         'P-value of these users alone, a fraction, times the number of tested values (Bonferroni), at most 1',
     }),
     explains_all: z.boolean().meta({ description: 'True if all other users agree with the allocation' }),
-    variants: z
-      .array(
-        z.object({
-          variant_id: id.meta({ description: 'Id of the variant' }),
-          variant_name: variantName,
-          users: z.int().meta({ description: 'Number of these users' }),
-          expected: z.number().meta({ description: 'Number of these users by the allocation' }),
-        }),
-      )
-      .meta({ description: 'These users by variant' }),
+    variants: sharedUsers.meta({ description: 'These users by variant' }),
   })
   .meta({ id: 'MismatchCause' })
 

@@ -38,6 +38,7 @@ const point = {
         variant_id: id.meta({ description: 'Id of the treatment that is compared with the control' }),
         variant_name: variantName,
         status: comparison.shape.status,
+        levels: comparison.shape.levels,
         difference: figure.meta({ description: 'Treatment minus control, in the unit of the metric' }),
         standard_error: figure.meta({ description: 'Standard error of the difference, in the unit of the metric' }),
         interval: interval.nullable().meta({

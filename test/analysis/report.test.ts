@@ -5,9 +5,15 @@ import { describe, expect, test } from 'vitest'
 import { answer } from '../../server/analysis/answer.ts'
 import type { Outcome } from '../../server/analysis/decide.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
+import { line } from '../../server/analysis/markdown.ts'
+import { recordable, withRecords } from '../../server/analysis/record.ts'
 import { markdownReport } from '../../server/analysis/report.ts'
 import { csvReport } from '../../server/analysis/report-csv.ts'
+import { evenBounds } from '../../server/analysis/report-wording.ts'
+import { formatDeciding, formatThreshold } from '../../server/analysis/report-words.ts'
 import { snakeCased } from '../../server/analysis/snake-case.ts'
+import type { RunStatistics } from '../../server/analysis/statistics.ts'
+import { NO_TOTALS } from '../../server/analysis/sums.ts'
 import { codeOf, readDocument } from '../support/documents.ts'
 import { exampleAnswer } from './example.ts'
 import { proportion, run, units } from './run-statistics.ts'
@@ -102,6 +108,152 @@ describe('a report in Markdown', () => {
     )
   })
 
+  test('says that there is no p-value yet, and why, instead of one of 1', () => {
+    const few = {
+      units: [units(1, { users: 1800 }), units(2, { users: 200 })],
+      periods: [{ period: 1, shares: { 1: 90, 2: 10 } }],
+      metrics: [proportion('orders', { 1: 18, 2: 0 })],
+    }
+    const [orders] = answer(run(few)).metrics
+    expect(orders?.comparisons[0]).toMatchObject({ alwaysValid: { pValue: null }, decidedBy: null })
+    const report = reportOf(few)
+    expect(report).toContain(
+      '- orders in treatment: there is no always-valid p-value yet: too few events in treatment (1 of 10).\n',
+    )
+    expect(report).toContain('| - | - | cannot be judged |')
+    for (const word of ['1.00 |', 'decides below']) expect(report).not.toContain(word)
+  })
+
+  test('gives the interval of the look that decided, and the figures of now in a row of their own', () => {
+    const at = (users: number, orders: number, given: Parameters<typeof run>[0] = {}) =>
+      run({
+        units: [units(1, { users }), units(2, { users })],
+        metrics: [proportion('orders', { 1: users / 10, 2: orders })],
+        question: { method: 'group_sequential', plannedUsers: 30_000, plannedLooks: 5 },
+        ...given,
+      })
+    const row = (statistics: RunStatistics) =>
+      markdownReport(snakeCased(answer(statistics)))
+        .split('\n')
+        .filter((text) => text.startsWith('| orders |'))
+    const first = at(3150, 346)
+    const waiting = row(at(1000, 110))
+    expect(waiting).toHaveLength(1)
+    expect(waiting[0]).toMatch(/\| now \| 10\.00 % \| 11\.00 % .* \(one look\) \| - \| - \| not read yet \|$/)
+    expect(row(first)).toHaveLength(1)
+    expect(row(first)[0]).toContain('| look at 6,300 users | 10.00 % | 10.98 % | +0.98 percentage points | +10 % |')
+    expect(row(first)[0]).toContain('-23 % to +56 % (all looks) | 0.20 | below 0.000002 | undecided |')
+    const { looks } = withRecords(first, recordable(first, '2026-01-05T00:00:00.000Z'))
+    const second = at(12_450, 1370, { looks })
+    const records = withRecords(second, recordable(second, '2026-01-06T00:00:00.000Z'))
+    const later = { ...at(15_000, 1650), looks: records.looks, decisions: records.decisions }
+    expect(row(later)[0]).toContain('| look at 24,900 users | - | - | +1.00 percentage points | +10 % | +1 % to +19 %')
+    expect(row(later)[1]).toMatch(/\| now \| 10\.00 % \| 11\.00 % .* \(one look\) \| - \| - \| {2}\|$/)
+    const sent = answer(later)
+    expect(sent.decision).toMatchObject({ outcome: 'ship', daysLeft: null, nextLookAtUsers: null })
+    expect(sent.metrics[0]?.comparisons[0]?.look).toMatchObject({ at: '2026-01-06T00:00:00.000Z', users: 24_900 })
+    const report = markdownReport(snakeCased(sent))
+    expect(report).toContain('The verdicts rest on the look at 24,900 users')
+    expect(report).toContain('at the look at 24,900 users, the data agree with a true uplift of +1 % to +19 %.')
+    expect(report).not.toContain('30,000 users, whose')
+    expect(answer(second).warnings.join()).not.toContain('The verdicts rest on')
+  })
+
+  test('gives the counts of a sample ratio that deviates, and the variant that lost users, in all places', () => {
+    const lost = [units(1, { users: 2267 }), units(2, { users: 2010, assigned: 2233, drawn: 2233, drawnExposed: 2010 })]
+    const counts = '2,267 in control (2,139 expected), 2,010 in treatment (2,139 expected)'
+    const live = reportOf({ units: lost })
+    expect(live).toContain(`- The exposed users deviate from the allocation: ${counts}. For a single look`)
+    expect(live).toContain(
+      `the exposed users deviate from the allocation (p < 0.0001, sequential p = 0.0076): ${counts};`,
+    )
+    expect(live).not.toContain('exposed users as allocated')
+    const ended = reportOf({ units: lost, hasEnded: true })
+    expect(ended).toContain(`- Exposed users: ${counts}; treatment lacks the most.\n`)
+    expect(ended).toContain('2,267 of 2,267 in control and 2,010 of 2,233 in treatment')
+    expect(ended).toContain('- Assigned here: 4,500 users, of whom 4,277 have met their variant.\n')
+    const few = [units(1, { users: 1 }), units(2, { users: 19 })]
+    const rare = reportOf({ units: few, metrics: [], periods: [{ period: 1, shares: { 1: 90, 2: 10 } }] })
+    expect(rare).not.toContain('users deviate')
+  })
+
+  test('leaves a treatment that was switched off out of what decides', () => {
+    const { variants } = run()
+    const off = { variantId: 3, variantName: 'off', isControl: false, enabled: false }
+    const report = reportOf({
+      variants: [...variants, off],
+      units: [units(1), units(2), units(3)],
+      metrics: [proportion('orders', { 1: 100, 2: 100, 3: 100 })],
+      periods: [{ period: 1, shares: { 1: 34, 2: 33, 3: 33 } }],
+    })
+    expect(report).not.toContain('orders in off')
+    expect(report).toMatch(/\| orders \| off \| .* \| switched off \|/)
+  })
+
+  test('names the users whose windows are not over', () => {
+    const open = { metrics: [proportion('revisit', {}, { observed: [], immature: { 1: 500, 2: 500 } })] }
+    const reason = 'the windows of all users in control (500) and treatment (500) are not over yet'
+    expect(answer(run(open)).metrics[0]?.comparisons[0]?.reason).toBe(reason)
+    expect(reportOf(open)).toContain(`- revisit cannot be judged in treatment: ${reason}.\n`)
+    expect(reportOf(open)).not.toContain('A variant has no users yet')
+  })
+
+  test('says of an inconclusive reading that it decided nothing, and gives no interval where nothing varies', () => {
+    const ended = run({
+      hasEnded: true,
+      metrics: [proportion('orders', { 1: 1000, 2: 1000 })],
+      question: { method: 'bayesian', plannedUsers: 2000, plannedEffect: 0.05 },
+    })
+    const read = withRecords(ended, recordable(ended, '2026-01-08T09:12:30.000Z'))
+    const report = markdownReport(snakeCased(answer(read)))
+    expect(report).toContain('- Read on 2026-01-08 09:12 UTC, with 2,000 users, without a decision.\n')
+    for (const word of ['The decision stands', 'the data agree', 'not read yet']) expect(report).not.toContain(word)
+  })
+
+  test('rounds the figures of a row to the same place, and both bounds of an interval alike', () => {
+    const given = {
+      variants: [...run().variants, { variantId: 3, variantName: 'c', isControl: false, enabled: true }],
+      units: [units(1, { users: 903 }), units(2, { users: 434 }), units(3, { users: 163 })],
+      periods: [{ period: 1, shares: { 1: 60, 2: 30, 3: 10 } }],
+      metrics: [proportion('orders', { 1: 185, 2: 83, 3: 36 })],
+      hasEnded: true,
+    }
+    const report = reportOf(given)
+    expect(report).toContain('| orders | treatment | 20.49 % | 19.12 % | -1.36 percentage points |')
+    expect(report).toContain('| orders | c | 20.49 % | 22.09 % | +1.60 percentage points |')
+    expect(report).toContain('whether treatment and c are better or worse')
+    expect(evenBounds('+0.177 % to +21 %')).toBe('+0.18 % to +21 %')
+    expect(evenBounds('-21 % to -0.454 %')).toBe('-21 % to -0.45 %')
+    expect(evenBounds('(95 % interval +8,053 % to +12,619 %)')).toBe('(95 % interval +8,050 % to +12,600 %)')
+    expect(evenBounds('-0.0428 to +2.0 percentage points')).toBe('-0.043 to +2.0 percentage points')
+    expect(evenBounds('-1 % to +9 %')).toBe('-1 % to +9 %')
+    expect(line('3.64 % of the users')).toBe('3.64 % of the users')
+    expect(line('3. of the users')).toBe('3\\. of the users')
+  })
+
+  test('separates thousands, and names a method as people do', () => {
+    const external = units(2, { users: 3000, externallyDecided: 3000 })
+    const { warnings } = answer(
+      run({
+        units: [units(1, { users: 3000 }), external],
+        question: { method: 'group_sequential', departs: ['method', 'crossovers'], crossovers: 'first' },
+      }),
+    )
+    expect(warnings[0]).toContain('(by a group sequential analysis, crossovers under the first variant)')
+    expect(warnings.join()).toContain('The variants of 3,000 users were decided by the application')
+  })
+
+  test.each([
+    [{ value: 0.2, threshold: 2.005e-6 }, '0.20', 'below 0.000002'],
+    [{ value: 4e-5, threshold: 2.005e-6 }, '0.000040', 'below 0.000002'],
+    [{ value: 2.001e-6, threshold: 2.3e-6 }, '0.0000020', 'below 0.0000023'],
+    [{ value: 1e-20, threshold: 2.3e-6 }, '< 0.000000000001', 'below 0.000002'],
+    [{ value: 0.03, threshold: 0.0125 }, '0.0300', 'below 0.0125'],
+  ])('writes %o in decimal notation', (figures, value, threshold) => {
+    const decidedBy = { figure: 'p_value', ...figures } as const
+    expect([formatDeciding(decidedBy), formatThreshold(decidedBy)]).toEqual([value, threshold])
+  })
+
   test('tells effects that remain possible, but not from data that cannot be trusted', () => {
     expect(reportOf()).toMatch(/- orders in treatment: the data agree with a true uplift of -\d+ % to \+\d+ %\./)
     const blocked = reportOf({ units: [units(1, { users: 24_000 }), units(2)] })
@@ -166,6 +318,44 @@ describe('a report as CSV', () => {
       const isFormula = /^\s*[=+\-@＝]/.test(name)
       expect([row?.experiment_name, row?.variant_name]).toEqual(Array(2).fill(isFormula ? `'${name}` : name))
     }
+  })
+
+  test('gives the levels as compared, which agree with the difference, and so does the report', () => {
+    const cells = (users: Record<number, [number, number]>) =>
+      Object.entries(users).flatMap(([variant, own]) =>
+        own.map((count, index) => units(Number(variant), { period: index + 1, users: count })),
+      )
+    const orders = proportion('orders', {})
+    const rows = { 1: [500, 100], 2: [50, 300] } as const
+    const sums = Object.entries(rows).flatMap(([variant, own]) =>
+      own.map((num, index) => ({
+        ...NO_TOTALS,
+        variantId: Number(variant),
+        period: index + 1,
+        users: num,
+        events: num,
+        num,
+        numNum: num,
+      })),
+    )
+    const given = {
+      units: cells({ 1: [1000, 1000], 2: [100, 3000] }),
+      periods: [
+        { period: 1, shares: { 1: 91, 2: 9 } },
+        { period: 2, shares: { 1: 25, 2: 75 } },
+      ],
+      metrics: [{ ...orders, sums }],
+    }
+    const [control, treatment] = recordsOf(csvOf(given))
+    const compared = [treatment?.compared_level_control, treatment?.compared_level].map(Number) as [number, number]
+    expect(compared[1] - compared[0]).toBeCloseTo(Number(treatment?.difference), 12)
+    expect(Math.abs(Number(treatment?.level) - compared[1])).toBeGreaterThan(0.01)
+    expect(control?.compared_level).toBe('')
+    const report = reportOf(given)
+    expect(report).toContain(
+      `| orders | treatment | ${compared.map((level) => `${(100 * level).toFixed(2)} %`).join(' | ')} |`,
+    )
+    expect(report).toContain('- Levels are as compared, adjusted by values before exposure or by period: orders.\n')
   })
 
   test('gives the segments of a breakdown after the metrics', () => {

@@ -97,7 +97,9 @@ describe.each(dumps.flatMap((dump) => backends.map((backend) => ({ dump, backend
       const answer = await app.api.ok('POST', path, { ...body, crossovers: 'first' })
       expect(answer).toMatchObject({ state: 'frozen', crossover_rule: 'first' })
       expect(answer.metrics.map(({ source }: { source: string }) => source)).not.toContain('totals')
-      expect(answer.warnings[0]).toContain('with crossovers, read from events after the results were frozen')
+      expect(answer.warnings[0]).toContain(
+        'crossovers under the first variant, read from events after the results were frozen',
+      )
     })
 
     test('lists definitions, people, alerts and events as before', () => askAgain(app, expected.lists))

@@ -80,9 +80,15 @@ onOneDatabase('the decision on a run', (app) => {
     expect(decision).toMatchObject({ outcome: 'ship', decided_users: 600, next_look_at_users: null })
     await addBoth(api, experiment, 400, [0.3, 0.05])
     const later = await api.results(experiment)
-    expect(later.decision).toEqual({ ...decision, days_left: 0, harms: later.decision.harms })
-    expect(later.metrics[0].comparisons[0]).toMatchObject({ verdict: 'better', decided_by: { figure: 'p_value' } })
-    expect(later.metrics[0].comparisons[0].difference).toBeLessThan(0)
+    expect(decision.days_left).toBeNull()
+    expect(later.decision).toEqual({ ...decision, harms: later.decision.harms })
+    const [comparison] = later.metrics[0].comparisons
+    expect(comparison).toMatchObject({ verdict: 'better', decided_by: { figure: 'p_value' } })
+    expect(comparison.look).toMatchObject({ users: 600, at: decision.decided_at })
+    expect([comparison.difference < 0, comparison.look.difference > 0]).toEqual([true, true])
+    expect(later.warnings).toContain(
+      'The verdicts rest on the look at 600 users, whose figures the reasons give. The figures of now do not decide.',
+    )
   })
 
   test('of a group sequential analysis is made at its planned looks, of which the answer names the next', async () => {
@@ -97,7 +103,7 @@ onOneDatabase('the decision on a run', (app) => {
     expect((await api.results(experiment)).decision).toMatchObject({ outcome: 'continue', next_look_at_users: 500 })
     await addBoth(api, experiment, 100, [0.1, 0.4])
     const { decision, metrics } = await api.results(experiment)
-    expect(decision).toMatchObject({ outcome: 'ship', decided_users: 600, next_look_at_users: 1000 })
+    expect(decision).toMatchObject({ outcome: 'ship', decided_users: 600, days_left: null, next_look_at_users: null })
     expect(metrics[0].comparisons[0].decided_by.value).toBeLessThan(metrics[0].comparisons[0].decided_by.threshold)
   })
 
