@@ -2,6 +2,8 @@ import { z } from 'zod'
 import { isTimeZone } from './wire.ts'
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host)
+/** Browsers send origins in lower case, and applications have schemes of their own, such as capacitor://localhost. */
+const isOrigin = (text: string) => /^(\*|[a-z][a-z0-9+.-]*:\/\/[^/?#\sA-Z]+)$/.test(text)
 const integer = (min: number, max: number) =>
   z
     .string()
@@ -39,6 +41,7 @@ const environment = z
           .map((origin) => origin.trim())
           .filter(Boolean),
       )
+      .refine((origins) => origins.every(isOrigin), 'must be * or origins, such as https://shop.example, without a path')
       .default([]),
     OFREP_RATE_LIMIT: integer(1, 1_000_000).optional(),
     LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),

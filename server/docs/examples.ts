@@ -32,9 +32,11 @@ function placesOf(document: Document): Map<string, Place> {
  */
 export async function addExamples(document: Document, story: readonly Step[], player: Player) {
   const places = placesOf(document)
-  for (const [index, step] of story.entries()) {
-    const place = places.get(step.operation)
-    if (!place) throw new Error(`There is no operation ${step.operation}`)
+  for (const [index, told] of story.entries()) {
+    const place = places.get(told.operation)
+    if (!place) throw new Error(`There is no operation ${told.operation}`)
+    // Readers of the document fill in a body of their own where an example has none.
+    const step = bodyOf(place.operation) ? { body: {}, ...told } : told
     const answer = await player.play(requestOf(place, step))
     if (answer.status !== 200)
       throw new Error(`${index + 1}. ${step.title}: ${answer.status} ${JSON.stringify(answer.body)}`)

@@ -104,8 +104,15 @@ export function openApiDocument(): Document {
   for (const procedure of restProcedures()) describe(document, procedure)
   Object.assign(document.components.securitySchemes, ofrepSecuritySchemes)
   document.tags = TAGS
+  for (const path of Object.values(document.paths)) Object.values(path).forEach(dropExamples)
   simplify(document)
   return document
+}
+
+/** Takes the examples off optional query parameters: readers of the document would fill them in and send them. */
+function dropExamples({ parameters = [] }: Operation) {
+  for (const { in: place, required, schema } of parameters)
+    if (place === 'query' && !required && schema) delete schema.examples
 }
 
 /** Texts of these formats need no pattern in the document: readers would make senseless examples from it. */

@@ -105,7 +105,8 @@ const PLACEHOLDERS = new Set([
   'guest',
   '[object object]',
 ])
-const ownerId = userId.refine((id) => !PLACEHOLDERS.has(id.trim().toLowerCase()), {
+const isPlaceholder = (id: string) => PLACEHOLDERS.has(id.trim().toLowerCase())
+const ownerId = userId.refine((id) => !isPlaceholder(id), {
   error: ({ input }) => `${JSON.stringify(input)} is not the id of one person: send the id of the user who signed in`,
 })
 const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
@@ -113,7 +114,9 @@ const owner = z.string().meta({ description: 'The owner, which is never an alias
 
 export const joinAlias = z
   .strictObject({
-    alias_id: aliasId,
+    alias_id: aliasId.refine((id) => !isPlaceholder(id), {
+      error: ({ input }) => `${JSON.stringify(input)} is not the id of one device: many devices send it`,
+    }),
     user_id: ownerId.meta({
       description: 'The user to whom the anonymous id belongs; if this is an alias, its owner is used',
     }),

@@ -272,13 +272,18 @@ onEachDatabase('aliases', (app) => {
       })
     })
 
-    test('have no owner that programs send in place of an id, in any case', async () => {
+    test('are none, and have no owner, that programs send in place of an id, in any case', async () => {
       const { api } = app()
       const named = ['undefined', 'null', 'NaN', 'true', 'false', '0', 'none', 'anonymous', 'guest', '[object Object]']
       for (const user_id of [...named, 'Undefined', 'NULL', 'Guest', ' anonymous ', ' '])
         expect(await api.call('POST', '/api/users/alias', { alias_id: 'their phone', user_id })).toMatchObject({
           status: 400,
           body: { issues: [{ path: ['user_id'], message: expect.stringContaining('is not the id of one person') }] },
+        })
+      for (const alias_id of named)
+        expect(await api.call('POST', '/api/users/alias', { alias_id, user_id: 'their owner' })).toMatchObject({
+          status: 400,
+          body: { issues: [{ path: ['alias_id'], message: expect.stringContaining('is not the id of one device') }] },
         })
       for (const id of ['00', 'guest-7', 'nobody']) await login(api, `phone of ${id}`, id)
     })
