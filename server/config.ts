@@ -41,7 +41,10 @@ const environment = z
           .map((origin) => origin.trim())
           .filter(Boolean),
       )
-      .refine((origins) => origins.every(isOrigin), 'must be * or origins, such as https://shop.example, without a path')
+      .refine(
+        (origins) => origins.every(isOrigin),
+        'must be * or origins, such as https://shop.example, without a path',
+      )
       .default([]),
     OFREP_RATE_LIMIT: integer(1, 1_000_000).optional(),
     LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
