@@ -95,10 +95,10 @@ onOneDatabase("ofrep-core's OFREPApi", (app) => {
     const abroad = { context: { targetingKey: 'cy', country_code: 'SE' } }
     expect((await ofrep.postBulkEvaluateFlags(abroad, etag)).httpStatus).toBe(200)
 
-    await app().api.ok('POST', '/api/flags', { key: 'new', type: 'boolean', default_value: true })
+    await app().api.ok('POST', '/api/flags', { key: 'newest', type: 'boolean', default_value: true })
     const second = await ofrep.postBulkEvaluateFlags(request, etag)
     expect(second.httpStatus).toBe(200)
-    await app().api.ok('DELETE', '/api/flags/new')
+    await app().api.ok('DELETE', '/api/flags/newest')
     expect((await ofrep.postBulkEvaluateFlags(request, tagOf(second))).httpStatus).toBe(200)
     expect((await ofrep.postBulkEvaluateFlags(request, etag)).httpStatus).toBe(304)
   })
