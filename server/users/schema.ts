@@ -91,22 +91,13 @@ export const updateUser = updateOf(user, {
 }).meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
 
-/** What programs send in place of the id of a user. The devices of all such senders would become one person. */
-const PLACEHOLDERS = new Set([
-  '',
-  'undefined',
-  'null',
-  'nan',
-  'true',
-  'false',
-  '0',
-  'none',
-  'anonymous',
-  'guest',
-  '[object object]',
-])
-const isPlaceholder = (id: string) => PLACEHOLDERS.has(id.trim().toLowerCase())
-const ownerId = userId.refine((id) => !isPlaceholder(id), {
+/** Texts that programs write where they have no id. All users behind such a text would become one person. */
+const NO_IDS = new Set(['', 'undefined', 'null', 'nan', '[object object]'])
+/** Texts that programs send for people who have not signed in. */
+const NOBODY = new Set(['true', 'false', '0', 'none', 'anonymous', 'guest'])
+const isNoId = (id: string) => NO_IDS.has(id.trim().toLowerCase())
+const isNobody = (id: string) => NOBODY.has(id.trim().toLowerCase())
+const ownerId = userId.refine((id) => !isNoId(id) && !isNobody(id), {
   error: ({ input }) => `${JSON.stringify(input)} is not the id of one person: send the id of the user who signed in`,
 })
 const aliasId = userId.meta({ description: 'The anonymous id', examples: ['device_7f3a'] })
@@ -114,7 +105,7 @@ const owner = z.string().meta({ description: 'The owner, which is never an alias
 
 export const joinAlias = z
   .strictObject({
-    alias_id: aliasId.refine((id) => !isPlaceholder(id), {
+    alias_id: aliasId.refine((id) => !isNoId(id), {
       error: ({ input }) => `${JSON.stringify(input)} is not the id of one device: many devices send it`,
     }),
     user_id: ownerId.meta({

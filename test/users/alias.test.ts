@@ -280,7 +280,7 @@ onEachDatabase('aliases', (app) => {
           status: 400,
           body: { issues: [{ path: ['user_id'], message: expect.stringContaining('is not the id of one person') }] },
         })
-      for (const alias_id of named)
+      for (const alias_id of ['undefined', 'null', 'NaN', '[object Object]', 'Null'])
         expect(await api.call('POST', '/api/users/alias', { alias_id, user_id: 'their owner' })).toMatchObject({
           status: 400,
           body: { issues: [{ path: ['alias_id'], message: expect.stringContaining('is not the id of one device') }] },
