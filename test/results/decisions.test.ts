@@ -42,10 +42,12 @@ const look = async ({ platform }: TestApp) => {
 
 onOneDatabase('the decision on a run', (app) => {
   test('is recorded when a reader is the first to see it, and is the same for all who read afterwards', async () => {
-    const { api } = app()
+    const { api, platform } = app()
     const experiment = await api.makeExperiment()
     await addBoth(api, experiment, 300, [0.1, 0.11])
     expect((await api.results(experiment)).decision).toMatchObject({ outcome: 'continue', decided_at: null })
+    // The next look that the monitor takes by itself is ten seconds away.
+    await platform.jobs.alertMonitor.runNow()
 
     await addBoth(api, experiment, 300, [0.1, 0.4])
     const before = new Date().toISOString()
