@@ -70,7 +70,7 @@ export type DecidingLook = {
   uplift: number | null
   interval: Bounds | null
   upliftInterval: Bounds | null
-  /** Of a guardrail, as `pValue` of its result. */
+  /** The p-value of a guardrail, as `pValue` of its result. */
   nonInferiorityPValue: number | null
 }
 

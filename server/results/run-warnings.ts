@@ -6,7 +6,7 @@ import type { SentAnswer } from './frozen.ts'
 
 /** Warns readers of results of what the statistics do not tell: how the experiment was set up, ended and reopened. */
 
-/** What is known of a run beside its statistics. `shipped`: the variant that everybody gets since the end of the run. */
+/** The history of a run beside its statistics. `shipped`: the variant that everybody gets since the end of the run. */
 export type RunHistory = { reopened: readonly string[]; shipped: Variant | null }
 
 /** Reads what `withRunWarnings` needs. @param run null: the experiment has no run */

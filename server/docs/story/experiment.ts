@@ -5,8 +5,8 @@ import type { Step } from './step.ts'
 const userId = (number: number) => `user_${String(number).padStart(3, '0')}`
 
 /**
- * What an application did itself with 200 users: it showed half of them the treatment, and these bought more often. An
- * exposure for every user goes before what the users did.
+ * The events of an application that decides itself. It showed the treatment to half of 200 users, who bought more
+ * often. The exposure of each user goes before what the user did.
  */
 const uploaded = Array.from({ length: 200 }, (_, index) => index + 2).flatMap((number) => {
   const isTreated = number % 2 === 0

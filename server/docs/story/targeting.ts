@@ -1,6 +1,6 @@
 import type { Step } from './step.ts'
 
-/** Who takes part: users, segments and layers, and an experiment for some users that a metric decides. */
+/** Users, segments and layers, and an experiment for some users that a metric decides. */
 
 export const users: Step[] = [
   {
