@@ -55,6 +55,8 @@ export function decodeBodies(app: FastifyInstance) {
     payload.on('data', (chunk: Buffer) => {
       encoded += chunk.length
     })
+    // A body can fail before its route reads it, which finds the error then; without a listener it would end the process.
+    counter.on('error', () => undefined)
     payload.once('error', (error) => counter.destroy(error))
     decompressor.once('error', () => counter.destroy(refuse(400, `The body is not valid ${encoding}`)))
     counter.once('close', () => {

@@ -1,5 +1,8 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from 'node:zlib'
+import Fastify from 'fastify'
 import { expect, test } from 'vitest'
+import { decodeBodies } from '../../server/http/encoding.ts'
 import { onOneDatabase } from '../support/app.ts'
 
 const ENCODINGS: [string, (text: string) => Buffer][] = [
@@ -110,4 +113,19 @@ onOneDatabase('a compressed body', (app) => {
     const headers = { authorization: `Bearer ${api.token}`, 'content-encoding': 'deflate' }
     expect((await fetch(`${url}/api/experiments`, { headers })).status).toBe(200)
   })
+})
+
+test('a broken body that fails before its route reads it is a 400, and does not end the process', async () => {
+  const app = Fastify()
+  decodeBodies(app)
+  app.addContentTypeParser('application/x-ndjson', (_request, payload, done) => done(null, payload))
+  app.post('/slow', async ({ body }) => {
+    await wait(50)
+    for await (const _chunk of body as AsyncIterable<Buffer>);
+    return {}
+  })
+  const headers = { 'content-type': 'application/x-ndjson', 'content-encoding': 'gzip' }
+  const { statusCode, body } = await app.inject({ method: 'POST', url: '/slow', headers, payload: 'no gzip' })
+  expect([statusCode, JSON.parse(body).message]).toEqual([400, 'The body is not valid gzip'])
+  await app.close()
 })
