@@ -1,6 +1,7 @@
 import { benjaminiHochberg, holm } from '../statistics/multiple-comparisons.ts'
 import { analyseMetric } from './compare.ts'
 import { type Decision, decideRun, type Evidence } from './decide.ts'
+import { asReadable } from './early-end.ts'
 import { lastRunningLook, runningFigures, withLooks } from './looks.ts'
 import type { MetricComparison, MetricResult } from './metric-result.ts'
 import { checkRatios, type SampleRatios } from './sample-ratios.ts'
@@ -20,7 +21,8 @@ export type Analysis = {
  * adjusted.
  * @see Holm (1979), Scand. J. Stat. 6, 65-70; Benjamini & Hochberg (1995), J. R. Stat. Soc. B 57, 289-300
  */
-export function analyse(statistics: RunStatistics): Analysis & { evidence: Evidence } {
+export function analyse(given: RunStatistics): Analysis & { evidence: Evidence } {
+  const statistics = asReadable(given)
   const sampleRatio = checkRatios(statistics)
   const last = lastRunningLook(statistics.looks)
   const now = statistics.metrics.map((metric) => analyseMetric(statistics, metric))

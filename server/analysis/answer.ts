@@ -1,7 +1,8 @@
 import { type Analysis, analyse, analyseSegments } from './analyse.ts'
-import { sum } from './counts.ts'
+import { totalUsers } from './counts.ts'
 import type { Decision, Evidence } from './decide.ts'
 import { documented } from './documented.ts'
+import { asReadable, endedEarly } from './early-end.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import { formatCount, formatPercent } from './format-figures.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
@@ -141,7 +142,8 @@ function withoutWaiting(decision: Decision): Decision {
  * the analysis that decides.
  */
 export function answer(statistics: RunStatistics, analysis: ReturnType<typeof analyse> = analyse(statistics)): Answer {
-  const { question, units, experiment, segments } = statistics
+  const { units, experiment, segments } = statistics
+  const { question } = asReadable(statistics)
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
   const { warnings, metrics, evidence } = analysis
   const say = rewording(metrics)
@@ -198,6 +200,7 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
       variants: decision.variants.map((variant) => ({ ...variant, reasons: variant.reasons.map(say) })),
     },
     warnings: [
+      ...(statistics.mode === 'aa' ? [AA_TEST] : []),
       ...departureWarnings(question),
       ...earlyEndWarnings(statistics),
       ...breakdownWarnings(statistics),
@@ -255,17 +258,18 @@ function departureWarnings(question: Question): string[] {
   return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
 }
 
-/** Warns of a run that ended before the users at which its method is read: it may have been ended for its figures. */
-function earlyEndWarnings({ question, hasEnded, units }: RunStatistics): string[] {
-  const { method, plannedUsers } = question
-  const users = sum(units.map((row) => row.users))
-  const isReadOnce = method === 'fixed' || method === 'bayesian'
-  const isPlain = question.departs.length === 0
-  if (!isPlain || !hasEnded || !isReadOnce || plannedUsers === null || users >= plannedUsers) return []
+const AA_TEST =
+  'This is an A/A test: all users see the control. A difference is chance, as in about 1 of 20 tests, or a fault of the ' +
+  'set-up: look for the fault, and ship nothing.'
+
+/** Says of a run that ended before its planned look by which figures it is decided. */
+function earlyEndWarnings(statistics: RunStatistics): string[] {
+  const { method, plannedUsers } = statistics.question
+  if (plannedUsers === null || !endedEarly(statistics)) return []
   return [
-    `The run ended at ${formatCount(users)} of ${formatCount(plannedUsers)} planned users. If it was ended because of ` +
-      'what its figures showed, they are better than the truth, and false alarms are more frequent than stated: ' +
-      'repeat the test before you rely on it.',
+    `The run ended at ${formatCount(totalUsers(statistics))} of ${formatCount(plannedUsers)} planned users. A ` +
+      `${METHODS[method]} analysis is right at its planned users only: whoever ends a run may have seen its figures. So ` +
+      'the always-valid p-values and intervals decide, which are right at any time.',
   ]
 }
 

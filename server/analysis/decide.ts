@@ -1,7 +1,7 @@
 import { usersOf } from './counts.ts'
 import { formatCount, sentence } from './format-figures.ts'
 import { isFutile } from './futility.ts'
-import { completeUsers, nextLookAt, type Reading, readingsOf } from './looks.ts'
+import { nextLookAt, type Reading, readingsOf } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
 import { findProblems } from './problems.ts'
 import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
@@ -9,13 +9,15 @@ import type { SampleRatios } from './sample-ratios.ts'
 import type { LookFigures, RecordedDecision, RunStatistics } from './statistics.ts'
 import { type Judged, judge, judgeAlways, verdictOf } from './verdicts.ts'
 import { findWarnings } from './warnings.ts'
+import { awaitsWindows, completeUsers, describeAwaited } from './windows.ts'
 
 /** Turns an analysis into a decision with its reasons, and into warnings. Both are sentences for the reader. */
 
 /**
  * `ship`: release the treatment. `stop`: the treatment does harm. `continue`: the evidence does not suffice yet.
  * `blocked`: the data cannot be trusted. `no_difference`: the planned effect is excluded in both directions.
- * `inconclusive`: the run is over, or has its planned users, and the planned effect is still possible.
+ * `inconclusive`: the run is over, or has its planned users, and the planned effect is still possible; or users whose
+ * windows are not over are awaited after the end.
  */
 export type Outcome = 'ship' | 'stop' | 'continue' | 'blocked' | 'no_difference' | 'inconclusive'
 
@@ -51,8 +53,14 @@ export type Decision = {
   harms: { key: string; variantId: number; variantName: string }[]
 }
 
-/** The evidence from which a decision is made. */
-export type Evidence = { problems: string[]; readings: Reading[]; judged: Judged[]; running: LookFigures[] }
+/** The evidence from which a decision is made. `isAwaited`: more of it must come before anything but harm is certain. */
+export type Evidence = {
+  problems: string[]
+  readings: Reading[]
+  judged: Judged[]
+  running: LookFigures[]
+  isAwaited: boolean
+}
 
 /** Judges all comparisons, sets their verdicts, and decides. */
 export function decideRun(
@@ -71,7 +79,7 @@ export function decideRun(
     const recorded = statistics.decisions.filter((one) => one.variantId === variantId)
     const reached =
       problems.length > 0 ? blocked(problems) : decideTreatment(statistics, metrics, own, readings, waitsFor)
-    return { variantId, variantName, ...withRecord(recorded, reached, own) }
+    return { variantId, variantName, ...withRecord(recorded, reached, own, statistics.mode) }
   })
   const decision: Decision = {
     ...overall(statistics, metrics, variants, problems),
@@ -84,7 +92,7 @@ export function decideRun(
   return {
     decision,
     warnings: [...problems.map(sentence), ...findWarnings(statistics, ratios, metrics)],
-    evidence: { problems, readings, judged, running },
+    evidence: { problems, readings, judged, running, isAwaited: waitsFor !== null || awaitsWindows(statistics) },
   }
 }
 
@@ -122,9 +130,15 @@ function decideTreatment(
   readings: readonly Reading[],
   waitsFor: string | null,
 ): Reached {
-  if (waitsFor !== null) return { outcome: 'continue', reasons: [sentence(waitsFor)] }
+  if (waitsFor !== null) return { outcome: unfinished(statistics), reasons: [sentence(waitsFor)] }
   const say = (one: Judged) => describeJudged(statistics, metrics, one)
   const harm = judged.filter((one) => one.isWorse && !(one.role === 'guardrail' && one.isNonInferior))
+  const differing = judged.filter(({ isBetter, isWorse }) => isBetter || isWorse)
+  if (statistics.mode === 'aa' && differing.length > 0)
+    return {
+      outcome: isOver(statistics, readings, judged) ? 'inconclusive' : unfinished(statistics),
+      reasons: [...differing.map(say), DIFFERENCE_OF_NOTHING],
+    }
   if (harm.length > 0) return { outcome: 'stop', reasons: harm.map(say) }
   const gains = judged.filter(({ role, isBetter }) => role === 'primary' && isBetter)
   const isPlanned = hasPlannedUsers(statistics)
@@ -134,11 +148,18 @@ function decideTreatment(
   if (gains.length > 0 && open.length === 0) return { outcome: 'ship', reasons: gains.map(say) }
   const primaries = judged.filter(({ role }) => role === 'primary')
   const waiting = open.map((one) => describeOpen(statistics, metrics, one))
-  if (!isOver(statistics, readings, judged)) {
-    return { outcome: 'continue', reasons: [...primaries.map(say), ...waiting] }
-  }
+  if (awaitsWindows(statistics))
+    return { outcome: 'inconclusive', reasons: [sentence(describeAwaited(statistics)), ...primaries.map(say)] }
+  if (!isOver(statistics, readings, judged))
+    return { outcome: unfinished(statistics), reasons: [...primaries.map(say), ...waiting] }
   return atEnd(statistics, metrics, judged, waiting)
 }
+
+const DIFFERENCE_OF_NOTHING =
+  'All users of an A/A test see the control: this is chance, as in about 1 of 20 such tests, or a fault of the set-up.'
+
+/** What has ended does not go on. */
+const unfinished = ({ hasEnded }: RunStatistics) => (hasEnded ? 'inconclusive' : 'continue')
 
 /** A guardrail whose events nobody has in either variant says nothing against a treatment. */
 const isWithoutEvents = (metrics: readonly MetricResult[], { key, variantId }: Judged) =>
@@ -173,17 +194,20 @@ function atEnd(
 
 /**
  * Applies the last recorded decision: it stands, whatever fluctuates afterwards, unless the data cannot be trusted or a
- * later look contradicts it significantly: then a treatment that was to be shipped is stopped.
+ * later look contradicts it significantly: then a treatment that was to be shipped is stopped. A/A tests ship and stop
+ * nothing, whatever earlier versions recorded.
  */
 function withRecord(
   recorded: readonly RecordedDecision[],
   reached: Reached,
   judged: readonly Judged[],
+  mode: RunStatistics['mode'],
 ): Omit<VariantDecision, 'variantId' | 'variantName'> {
   const unrecorded = { ...reached, decidedAt: null, decidedUsers: null }
   const last = recorded.at(-1)
   if (!last || reached.outcome === 'blocked') return unrecorded
   const { outcome, reasons, at, users } = last
+  if (mode === 'aa' && (outcome === 'ship' || outcome === 'stop')) return unrecorded
   const wasShip = recorded.some((one) => one.outcome === 'ship')
   if (outcome === 'ship' && reached.outcome === 'stop')
     return { ...unrecorded, reasons: [contradiction(last), ...reached.reasons] }
@@ -267,22 +291,25 @@ function findMissing(
   if (metrics.some(({ role, status }) => role === 'primary' && status === 'computing'))
     return 'a primary metric is still being computed'
   const total = completeUsers(statistics)
-  if (question.method === 'sequential') {
-    if (statistics.hasEnded && total > 0) return null
-    const counts = usersOf(statistics).map(({ count }) => count)
-    const compared = counts.filter((count) => count > 0)
-    return counts.length < 2 || compared.length < 2 || Math.min(...compared) < LEAST_USERS
-      ? `a variant has fewer than ${LEAST_USERS} users, too few for an analysis that may be read at any time`
-      : null
-  }
+  if (awaitsWindows(statistics) && total === 0) return describeAwaited(statistics)
+  if (question.method === 'sequential') return statistics.hasEnded && total > 0 ? null : findTooFew(statistics)
   if (readings.length > 0) return null
-  if (total === 0) return 'nobody has met a variant yet'
+  if (awaitsWindows(statistics)) return describeAwaited(statistics)
+  if (total === 0) return statistics.hasEnded ? 'nobody has met a variant' : 'nobody has met a variant yet'
   const next = nextLookAt(statistics)
   if (question.plannedUsers === null || next === null)
     return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
   return next < question.plannedUsers
     ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
     : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`
+}
+
+function findTooFew(statistics: RunStatistics): string | null {
+  const counts = usersOf(statistics).map(({ count }) => count)
+  const compared = counts.filter((count) => count > 0)
+  return counts.length < 2 || compared.length < 2 || Math.min(...compared) < LEAST_USERS
+    ? `a variant has fewer than ${LEAST_USERS} users, too few for an analysis that may be read at any time`
+    : null
 }
 
 const METHOD_NAMES = { group_sequential: 'group sequential', fixed: 'fixed', bayesian: 'Bayesian' }

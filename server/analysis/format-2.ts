@@ -1,4 +1,5 @@
-import type { Caps, MetricStatistics, MetricSums, Question, RunStatistics, Segment, UnitCounts } from './statistics.ts'
+import type { Format3, Metric3 } from './format-3.ts'
+import type { Caps, MetricStatistics, MetricSums, Question, Segment, UnitCounts } from './statistics.ts'
 import { NO_TOTALS } from './sums.ts'
 
 type QuestionAdditions = 'plannedLooks' | 'plannedEffect' | 'crossovers' | 'completeWindows'
@@ -9,7 +10,7 @@ type MetricAdditions = 'minimumDetectableEffect' | 'prior' | 'properties' | 'imm
  * Conversions had no allocation period.
  */
 export type Format2 = Omit<
-  RunStatistics,
+  Format3,
   | 'format'
   | 'question'
   | 'units'
@@ -27,14 +28,14 @@ export type Format2 = Omit<
   question: Omit<Question, QuestionAdditions>
   units: Units2[]
   segments: (Omit<Segment, 'units'> & { units: Units2[] })[] | null
-  metrics: Omit<MetricStatistics, MetricAdditions>[]
+  metrics: Omit<Metric3, MetricAdditions>[]
   conversions: { variantId: number; users: number }[]
 }
 
 export type Units2 = Omit<UnitCounts, 'crossovers'>
 
 /** Converts statistics of format 2 to format 3: what format 2 did not know has the value that it had by default. */
-export function fromFormat2(old: Format2): RunStatistics {
+export function fromFormat2(old: Format2): Format3 {
   return {
     ...old,
     format: 3,
@@ -53,7 +54,7 @@ export function fromFormat2(old: Format2): RunStatistics {
   }
 }
 
-function metricOf(old: Format2['metrics'][number]): MetricStatistics {
+function metricOf(old: Format2['metrics'][number]): Metric3 {
   const metric = {
     minimumDetectableEffect: null,
     prior: null,

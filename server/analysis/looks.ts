@@ -1,8 +1,9 @@
 import { efficacyBounds } from '../statistics/group-sequential.ts'
 import { analyseMetric } from './compare.ts'
-import { sum, totalUsers } from './counts.ts'
+import { totalUsers } from './counts.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import type { Look, LookFigures, RunStatistics } from './statistics.ts'
+import { awaitsWindows, completeUsers } from './windows.ts'
 
 /**
  * Reads the recorded looks of a run. There are two kinds. A running look cumulates what an always-valid test has found
@@ -70,20 +71,13 @@ function ascending(shares: readonly number[]): number[] {
 const hasData = (metrics: readonly MetricResult[]) =>
   metrics.some(({ role, comparisons }) => role === 'primary' && comparisons.some(({ status }) => status !== 'no_data'))
 
-/** Counts the users whose windows are over in all primary metrics and guardrails. */
-export function completeUsers(statistics: RunStatistics): number {
-  const deciding = statistics.metrics.filter(({ role }) => role !== 'secondary')
-  const immature = deciding.map((metric) => sum(Object.values(metric.immature)))
-  return totalUsers(statistics) - Math.max(0, ...immature)
-}
-
 /** Returns the number of the planned look that is due; null where none is. */
 function dueLook(statistics: RunStatistics, count: number, last: number): number | null {
   const { plannedUsers } = statistics.question
   const users = completeUsers(statistics)
   if (last >= count || totalUsers(statistics) === 0) return null
   // After the end, a look waits for the windows of the last users.
-  if (statistics.hasEnded) return users === totalUsers(statistics) || statistics.state === 'frozen' ? count : null
+  if (statistics.hasEnded) return awaitsWindows(statistics) ? null : count
   if (plannedUsers === null) return null
   const reached = Math.min(count, Math.floor((users * count) / plannedUsers + 1e-9))
   return reached > last ? reached : null

@@ -1,5 +1,6 @@
-import { totalUsers } from './counts.ts'
-import { formatCount, formatPercent } from './format-figures.ts'
+import { sequentialMultiplier } from '../statistics/sequential.ts'
+import { sum, totalUsers } from './counts.ts'
+import { formatCount, formatP, formatPEquation, formatPercent } from './format-figures.ts'
 import { nextLookAt } from './looks.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
@@ -42,13 +43,24 @@ export function describeJudged(
   if (comparison.reason && verdict === 'undecided' && (comparison.pValue === null || comparison.gate))
     return `${metric.name} cannot be judged in ${comparison.variantName}: ${comparison.reason}.`
   const { method, confidenceLevel } = statistics.question
+  const effect = effectAtLook(statistics, found, judged)
+  const finding = isOver ? 'not significant' : SAID[verdict]
   return upliftSentence(
     metric,
     comparison,
     comparison.variantName,
-    { method, confidenceLevel, effect: effectAtLook(statistics, found, judged) },
-    isOver ? 'not significant' : SAID[verdict],
+    { method, confidenceLevel, effect },
+    verdict === 'undecided' ? finding + describeDivision(effect, judged) : finding,
   )
+}
+
+/** Says why an interval without 0 does not decide: it is that of one comparison, and several are made. */
+function describeDivision(effect: Effect | null, { decidedBy }: Judged): string {
+  const { lower = null, upper = null } = effect?.interval ?? {}
+  const excludesZero = (lower !== null && lower > 0) || (upper !== null && upper < 0)
+  if (!excludesZero || !decidedBy || decidedBy.figure === 'bayesian.probability_better') return ''
+  const { value, threshold } = decidedBy
+  return ` among several comparisons (${formatPEquation(value, threshold)}, to be below ${formatP(threshold)})`
 }
 
 /** Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. */
@@ -97,23 +109,30 @@ export function describeRemainder(
     ...(upper >= effect ? [`up to ${bound(upper)}`] : []),
     ...(lower <= -effect ? [`down to ${bound(lower)}`] : []),
   ]
-  const estimate =
-    (statistics.question.method === 'sequential' ? found.comparison.uplift?.value : judged.figures?.uplift) ?? 0
-  const more = usersToTell(totalUsers(statistics), estimate, (upper - lower) / 2, effect)
+  const more = usersToTell(statistics, found, upper - lower, effect)
   return {
-    text: `${described} Effects ${possible.join(' and ')} remain possible; about ${formatCount(more)} more users would tell.`,
+    text: `${described} Effects ${possible.join(' and ')} remain possible${more > 0 ? `; about ${formatCount(more)} more users would tell` : ''}.`,
     isExcluded: false,
   }
 }
 
 /**
- * Estimates how many more users make the interval so narrow that it excludes either 0 or the effect, if the estimate
- * stays: the half width falls with the square root of the number of users.
+ * Estimates how many more users make the interval of the uplift as narrow as the planned effect, so that it cannot hold
+ * both 0 and the effect, whatever the estimate will be. The width falls with the square root of the users, and that of an
+ * always-valid interval also with its multiplier.
  */
-function usersToTell(users: number, estimate: number, halfWidth: number, effect: number): number {
-  const needed = Math.max(Math.abs(estimate), effect - Math.abs(estimate))
-  const more = users * ((halfWidth / needed) ** 2 - 1)
-  return Number(Math.max(1, more).toPrecision(2))
+function usersToTell(statistics: RunStatistics, { metric, comparison }: Found, width: number, effect: number): number {
+  const { method, confidenceLevel, tuning } = statistics.question
+  const compared = metric.variants.filter((level, index) => index === 0 || level.variantId === comparison.variantId)
+  const users = sum(compared.map((level) => level.users))
+  const multiplierAt = (factor: number) =>
+    method === 'sequential' ? sequentialMultiplier(factor * users, confidenceLevel, tuning) : 1
+  const widthAt = (factor: number) => (width * multiplierAt(factor)) / multiplierAt(1) / Math.sqrt(factor)
+  let factor = (width / effect) ** 2
+  while (widthAt(factor) > effect) factor *= 1.01
+  const { gate } = comparison
+  const opening = gate ? gate.needed / Math.max(1, gate.count) : 1
+  return Number((totalUsers(statistics) * (Math.max(factor, opening) - 1)).toPrecision(2))
 }
 
 /** Returns the days until the planned number of users, at the rate so far. */
@@ -123,11 +142,19 @@ export function daysLeft(statistics: RunStatistics): number | null {
 }
 
 function daysUntil(statistics: RunStatistics, target: number): number | null {
-  const { days, hasEnded } = statistics
   const total = totalUsers(statistics)
-  if (days === null || hasEnded || total === 0) return null
+  const days = countedDays(statistics)
+  if (days === null || statistics.hasEnded || total === 0) return null
   if (total >= target) return 0
   return Math.ceil((target - total) / (total / Math.max(days, 1 / 24)))
+}
+
+const DAY_MS = 86_400_000
+
+/** Returns the days of which the users are counted: those until `dataThrough`, where counting lags behind. */
+function countedDays({ days, startedAt, dataThrough }: RunStatistics): number | null {
+  if (days === null || startedAt === null || dataThrough === null) return days
+  return Math.min(days, Math.max(0, Date.parse(dataThrough) - Date.parse(startedAt)) / DAY_MS)
 }
 
 /** Describes how long the run goes on until it can be read again, or has its planned users; null where nothing is planned. */

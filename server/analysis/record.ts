@@ -46,12 +46,13 @@ const evidenceOf = ({ key, variantId, pHigher, pLower, interval, upliftInterval 
 /** Lists the outcomes that are reached and not recorded. Only planned looks end in an outcome other than ship or stop. */
 function reachedDecisions(
   { variants }: Decision,
-  { readings }: Evidence,
+  { readings, isAwaited }: Evidence,
   at: string,
   users: number,
 ): RecordedDecision[] {
   return variants.flatMap(({ variantId, outcome, reasons, decidedAt }) => {
-    const isFinal = outcome === 'ship' || outcome === 'stop' || (readings.length > 0 && isRecorded(outcome))
+    const isFinal =
+      outcome === 'ship' || outcome === 'stop' || (readings.length > 0 && !isAwaited && isRecorded(outcome))
     return decidedAt === null && isFinal && isRecorded(outcome) ? [{ variantId, outcome, at, users, reasons }] : []
   })
 }

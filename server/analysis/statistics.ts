@@ -13,7 +13,7 @@ export type CrossoverRule = 'exclude' | 'first'
 export type MetricRole = 'primary' | 'secondary' | 'guardrail'
 
 /** The format of `RunStatistics`. A change of the shape takes the next number and one more function in `upgrade.ts`. */
-export const FORMAT = 3
+export const FORMAT = 4
 
 /** The sufficient statistics of a run, and the question that they answer. */
 export type RunStatistics = {
@@ -23,6 +23,8 @@ export type RunStatistics = {
   experiment: { id: number; name: string }
   /** The number of the run; null before the first run. */
   run: number | null
+  /** aa: all users see the control, so that a difference is chance or a fault of the set-up. */
+  mode: 'ab' | 'aa'
   question: Question
   /** The control is the first. */
   variants: Variant[]
@@ -182,6 +184,8 @@ type Measured = {
   minimumDetectableEffect: number | null
   /** The normal prior of the relative uplift in a Bayesian analysis; null: flat. */
   prior: { mean: number; sd: number } | null
+  /** How long after their exposure users are measured, in hours; null: as long as the run is. */
+  windowHours: number | null
   /** The names of the properties that the metric adds up or ranks. */
   properties: string[]
   /** The users of each variant, by variant id, whose window is not over; empty where the metric has no window. */

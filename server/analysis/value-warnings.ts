@@ -7,6 +7,10 @@ import type { MetricStatistics, RunStatistics } from './statistics.ts'
 
 /** A value so many times the median of the values other than 0 is reported. Twyman's law: it is probably wrong. */
 export const EXTREME_RATIO = 1e6
+/** The fewest users with a value at which a mean is reported. */
+const LEAST_VALUES = 25
+/** Means that differ by such a factor are reported: they are probably in different units. */
+const UNIT_RATIO = 10
 /** The share of events without the property above which they are reported. */
 const NOTABLE_MISSING = 0.01
 
@@ -33,6 +37,7 @@ export function valueWarnings(metric: MetricStatistics, { variants }: Pick<Metri
     ...missingWarnings(metric, total('missing'), total('events')),
     ...unusableWarnings(metric, total('unusable')),
     ...extremeWarnings(metric),
+    ...unitWarnings(metric, variants),
     ...capWarnings(metric),
     ...windowWarnings(metric, sum(variants.map(({ users }) => users))),
   ]
@@ -59,6 +64,21 @@ function extremeWarnings({ name, largest }: MetricStatistics): string[] {
   return [
     `The largest value of a user in ${name}, ${value}, is ${ratio} times the median ${median} of the values other than 0: look whether it is an error before you believe the metric.`,
   ]
+}
+
+/** Reports treatments whose mean is many times that of the control, or a small part, with enough users who have a value. */
+function unitWarnings({ name, kind }: MetricStatistics, [control, ...treatments]: MetricResult['variants']): string[] {
+  if (kind === 'proportion' || !control?.level || control.converted < LEAST_VALUES) return []
+  const base = control.level
+  return treatments.flatMap(({ variantName, level, converted }) => {
+    const ratio = Math.abs((level ?? 0) / base)
+    const isFar = ratio >= UNIT_RATIO || ratio <= 1 / UNIT_RATIO
+    return isFar && level && converted >= LEAST_VALUES
+      ? [
+          `${name} is ${formatFigure(level)} in ${variantName} and ${formatFigure(base)} in ${control.variantName}: look whether their events have the same unit, such as cents, before you believe the metric.`,
+        ]
+      : []
+  })
 }
 
 function capWarnings(metric: MetricStatistics): string[] {

@@ -26,6 +26,8 @@ export type Judged = {
 
 type Member = Pick<Judged, 'key' | 'variantId' | 'role' | 'direction'>
 type Direction = 'good' | 'bad'
+/** `divisor`: the number of comparisons among which alpha is divided after the last step of the last look. */
+type Family = { rejected: Map<string, Rejection>; divisor: number }
 type Rejection = { directions: Set<Direction>; decidedBy: DecidedBy; figures: LookFigures }
 
 /** A moment at which a method may be read: the p-value of each member and direction, and the thresholds. */
@@ -49,7 +51,7 @@ export function judge(
     method === 'sequential'
       ? [runningMoment(statistics, running)]
       : readings.map((reading) => momentOf(statistics, reading))
-  const members = membersOf(statistics, metrics)
+  const members = membersOf(metrics)
   // The threshold of a Bayesian analysis is the same for all comparisons; Holm's steps are for p-values.
   const stepsDown = method !== 'bayesian'
   const gains = reject(
@@ -58,27 +60,31 @@ export function judge(
     stepsDown,
   )
   const harms = reject(members, moments, stepsDown)
-  return members.map(({ key, variantId, role, direction }): Judged => {
-    const name = identity({ key, variantId })
-    const last = moments.at(-1)
-    const figures = last?.figures.find((row) => identity(row) === name) ?? null
-    const gain = gains.get(name)
-    const harm = harms.get(name)
-    const isBetter = gain?.directions.has('good') ?? false
-    const isWorse = harm?.directions.has('bad') ?? false
-    const rejection = isWorse ? harm : isBetter ? gain : undefined
-    return {
-      key,
-      variantId,
-      role,
-      direction,
-      isBetter,
-      isWorse,
-      isNonInferior: isNonInferior(statistics, metrics, readings, { key, variantId }),
-      decidedBy: rejection?.decidedBy ?? decidedByOf(last, figures, direction, members.length),
-      figures: rejection?.figures ?? figures,
-    }
-  })
+  const enabled = new Set(statistics.variants.flatMap((variant) => (variant.enabled ? [variant.variantId] : [])))
+  return members
+    .filter(({ variantId }) => enabled.has(variantId))
+    .map((member): Judged => {
+      const { key, variantId, role, direction } = member
+      const name = identity({ key, variantId })
+      const last = moments.at(-1)
+      const figures = last?.figures.find((row) => identity(row) === name) ?? null
+      const gain = gains.rejected.get(name)
+      const harm = harms.rejected.get(name)
+      const isBetter = gain?.directions.has('good') ?? false
+      const isWorse = harm?.directions.has('bad') ?? false
+      const rejection = isWorse ? harm : isBetter ? gain : undefined
+      return {
+        key,
+        variantId,
+        role,
+        direction,
+        isBetter,
+        isWorse,
+        isNonInferior: isNonInferior(statistics, metrics, readings, { key, variantId }),
+        decidedBy: rejection?.decidedBy ?? undecidedBy(last, figures, member, gains, harms),
+        figures: rejection?.figures ?? figures,
+      }
+    })
 }
 
 /** Judges by the always-valid test, whatever the method: this is what alerts go by. */
@@ -94,15 +100,16 @@ export const verdictOf = ({ isBetter, isWorse }: Pick<Judged, 'isBetter' | 'isWo
 
 const identity = ({ key, variantId }: Pick<LookFigures, 'key' | 'variantId'>) => `${variantId} ${key}`
 
-/** Lists the comparisons that decide. A variant that was switched off leaves the decision. */
-function membersOf({ variants }: RunStatistics, metrics: readonly MetricResult[]): Member[] {
-  const enabled = new Set(variants.flatMap((variant) => (variant.enabled ? [variant.variantId] : [])))
-  return metrics
+/**
+ * Lists the comparisons among which alpha is divided. Those of a variant that was switched off stay: it may have been
+ * switched off for its figures, and then the others are the best of as many as before.
+ */
+const membersOf = (metrics: readonly MetricResult[]): Member[] =>
+  metrics
     .filter(({ role, status }) => role !== 'secondary' && status === 'ready')
     .flatMap(({ key, role, direction, comparisons }) =>
-      comparisons.flatMap(({ variantId }) => (enabled.has(variantId) ? [{ key, variantId, role, direction }] : [])),
+      comparisons.map(({ variantId }) => ({ key, variantId, role, direction })),
     )
-}
 
 function runningMoment({ question }: RunStatistics, figures: readonly LookFigures[]): Moment {
   return {
@@ -141,8 +148,9 @@ const posteriorPValue: Moment['pValueOf'] = ({ probabilityBetter, difference }, 
 const SIDES = { increase: { good: 'higher', bad: 'lower' }, decrease: { good: 'lower', bad: 'higher' } } as const
 
 /** Rejects hypotheses of a family by Holm's steps, look by look. What was rejected once stays rejected. */
-function reject(family: readonly Member[], moments: readonly Moment[], stepsDown: boolean): Map<string, Rejection> {
+function reject(family: readonly Member[], moments: readonly Moment[], stepsDown: boolean): Family {
   const rejected = new Map<string, Rejection>()
+  let divisor = family.length
   for (const moment of moments) {
     const found = new Map(moment.figures.map((figures) => [identity(figures), figures]))
     const tested = family.flatMap((member) => {
@@ -176,8 +184,9 @@ function reject(family: readonly Member[], moments: readonly Moment[], stepsDown
       if (!add(first, stepsDown ? open.length : tested.length)) break
       open = open.slice(1)
     }
+    divisor = stepsDown ? open.length : tested.length
   }
-  return rejected
+  return { rejected, divisor: Math.max(1, divisor) }
 }
 
 function decidedAs({ figure }: Moment, figures: LookFigures, pValue: number, threshold: number): DecidedBy {
@@ -187,18 +196,23 @@ function decidedAs({ figure }: Moment, figures: LookFigures, pValue: number, thr
   return { figure, value: probability, threshold: rounded(probability >= 0.5 ? 1 - threshold / 2 : threshold / 2) }
 }
 
-/** Describes an undecided comparison: its figure, and the threshold that the smallest p-value of its family must meet. */
-function decidedByOf(
+/**
+ * Describes an undecided comparison: its figure, and the threshold that the smallest p-value of its family must meet.
+ * The family is that of its direction: a guardrail can only do harm.
+ */
+function undecidedBy(
   moment: Moment | undefined,
   figures: LookFigures | null,
-  direction: Member['direction'],
-  comparisons: number,
+  { role, direction }: Member,
+  gains: Family,
+  harms: Family,
 ): DecidedBy | null {
   if (!moment || !figures) return null
-  const pValues = [SIDES[direction].good, SIDES[direction].bad].flatMap((side) => moment.pValueOf(figures, side) ?? [])
-  return pValues.length === 0
-    ? null
-    : decidedAs(moment, figures, Math.min(...pValues), moment.thresholdFor(comparisons))
+  const good = moment.pValueOf(figures, SIDES[direction].good)
+  const bad = moment.pValueOf(figures, SIDES[direction].bad)
+  if (good === null || bad === null) return null
+  const { divisor } = role === 'primary' && good <= bad ? gains : harms
+  return decidedAs(moment, figures, Math.min(good, bad), moment.thresholdFor(divisor))
 }
 
 /** Non-inferiority is one-sided at alpha. At a planned look its threshold is that of the look at 1 - 2 alpha, halved. */

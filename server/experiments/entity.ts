@@ -200,6 +200,8 @@ export type Run = InferEntity<typeof Run>
 /** The plan of the analysis of a run. `planned_effect` is a relative uplift: 0.05 is 5 %. */
 export type RunPlan = {
   method: AnalysisMethod
+  /** Absent in plans that older versions stored. */
+  mode?: ExperimentMode
   exposure: ExposureMode
   planned_users: number | null
   planned_effect: number | null

@@ -7,9 +7,18 @@ import type { Experiment, RunPlan } from './entity.ts'
  * of users, or at DEFAULT_TUNING.
  */
 export function planOf(experiment: Experiment, primaryMetrics: RunPlan['primary_metrics']): RunPlan {
-  const { analysis_method: method, exposure, planned_users, planned_effect, planned_looks, crossovers } = experiment
+  const {
+    analysis_method: method,
+    mode,
+    exposure,
+    planned_users,
+    planned_effect,
+    planned_looks,
+    crossovers,
+  } = experiment
   return {
     method,
+    mode,
     exposure,
     planned_users,
     planned_effect,

@@ -62,7 +62,7 @@ async function freezeRun(orm: MikroORM, reporting: Reporting, runId: number): Pr
     await em.flush()
     const statistics = await gather(em, { ...query, run }, { userIds: [], dataThrough: run.frozen_at })
     const history = await readHistory(em, experiment, run)
-    const sent = withRunWarnings(answerOf(statistics), experiment, history)
+    const sent = withRunWarnings(answerOf(statistics), history)
     await storeFrozen(em, run.id, question, statistics, sent)
   })
 }

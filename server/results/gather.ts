@@ -41,6 +41,7 @@ export async function gather(em: EntityManager, query: ResultsQuery, correction:
     engineVersion: ENGINE_VERSION,
     experiment: { id: experiment.id, name: experiment.name },
     run: run?.number ?? null,
+    mode: run?.plan?.mode ?? experiment.mode,
     question,
     variants: variantsOf(run, variants, periods),
     periods: run ? periodsOf(periods, units) : [{ period: 1, shares: sharesOf(variants) }],

@@ -21,24 +21,15 @@ export async function readHistory(em: EntityManager, experiment: Experiment, run
 }
 
 /** Puts warnings before those of an answer. */
-export function withRunWarnings(
-  sent: SentAnswer,
-  { mode }: Pick<Experiment, 'mode'>,
-  { reopened, shipped }: RunHistory,
-): SentAnswer {
+export function withRunWarnings(sent: SentAnswer, { reopened, shipped }: RunHistory): SentAnswer {
   const { outcome, variant_id: variantId, variant_name: variantName } = sent.decision
   const isOther = shipped !== null && outcome === 'ship' && variantId !== shipped.id
   const warnings = [
-    ...(mode === 'aa' ? [AA_TEST] : []),
     ...(isOther ? [`${shipped.name} is shipped to everybody, and not ${variantName}, which the decision names.`] : []),
     ...reopened,
   ]
   return { ...sent, warnings: [...warnings, ...sent.warnings] }
 }
-
-const AA_TEST =
-  'This is an A/A test: all users saw the control. A difference is chance, as in about 1 of 20 tests, or a fault of the ' +
-  'set-up: look for the fault, and ship nothing.'
 
 /** Times are in milliseconds since 1970, UTC. */
 type Reopening = { completed_at: number; reopened_at: number; actor: string }

@@ -46,7 +46,7 @@ export async function getResults(em: EntityManager, reporting: Reporting, input:
     statistics = await statisticsOf(em.fork(), reporting, found, input)
     analysis = analyse(statistics)
   }
-  const sent = withRunWarnings(answerOf(statistics, analysis), experiment, history)
+  const sent = withRunWarnings(answerOf(statistics, analysis), history)
   const isKept = run?.frozen_at != null && !statistics.question.departs.includes('after_freezing')
   return asResults(isKept ? completed((await storeFrozen(em, run.id, input, statistics, sent)).answer) : sent)
 }

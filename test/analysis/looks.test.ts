@@ -2,7 +2,8 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { analyse } from '../../server/analysis/analyse.ts'
 import { recordable, withRecords } from '../../server/analysis/record.ts'
-import type { RunStatistics, SummedMetric } from '../../server/analysis/statistics.ts'
+import type { Method, RunStatistics, SummedMetric } from '../../server/analysis/statistics.ts'
+import { createRandom } from '../lab/random.ts'
 import { proportion, run, units } from './run-statistics.ts'
 
 /** The users per variant at a look, and how many of them converted. */
@@ -132,6 +133,99 @@ describe('a fixed analysis', () => {
   })
 })
 
+describe.each(['fixed', 'bayesian'] as const)('a run of method %s that ends before its planned users', (method) => {
+  const question = { method, plannedUsers: 4000 }
+
+  test('is decided by the always-valid test, for whoever ends it may have seen its figures', () => {
+    const ended = { question, hasEnded: true }
+    const [good] = lookAt([{ users: 1000, control: 100, treated: 130 }], ended)
+    expect(good?.comparison?.pValue).toBeLessThan(0.05)
+    expect(good?.decision.outcome).toBe('inconclusive')
+    expect(good?.comparison?.decidedBy?.figure).toBe('always_valid.p_value')
+    const [excellent] = lookAt([{ users: 1000, control: 100, treated: 160 }], ended)
+    expect(excellent?.decision.outcome).toBe('ship')
+  })
+
+  test('keeps what its planned look decided before', () => {
+    const seen = [
+      { users: 2000, control: 200, treated: 260 },
+      { users: 1900, control: 190, treated: 200 },
+    ]
+    expect(lookAt(seen, { question, hasEnded: true }).map(({ decision }) => decision.outcome)).toEqual(['ship', 'ship'])
+  })
+})
+
+test('a fixed test that is ended on the first good one of ten days decides falsely in at most 5 % of A/A tests', () => {
+  const random = createRandom(18)
+  const question = { method: 'fixed' as const, plannedUsers: 20_000 }
+  const decided = Array.from({ length: 400 }, () => {
+    const converted = { 1: 0, 2: 0 }
+    for (let day = 1; day <= 10; day++) {
+      const ofDay = () => Array.from({ length: 100 }, () => random.chance(0.1)).filter(Boolean).length
+      converted[1] += ofDay()
+      converted[2] += ofDay()
+      const users = 100 * day
+      const statistics = run({
+        question,
+        units: [units(1, { users }), units(2, { users })],
+        metrics: [proportion('orders', { ...converted })],
+      })
+      const isGood = (analyse(statistics).metrics[0]?.comparisons[0]?.pValue ?? 1) < 0.05
+      if (isGood || day === 10) return analyse({ ...statistics, hasEnded: true }).decision.outcome
+    }
+    return 'continue'
+  })
+  const wrong = decided.filter((outcome) => outcome === 'ship' || outcome === 'stop').length
+  expect(wrong / decided.length).toBeLessThanOrEqual(0.05)
+})
+
+describe('an ended run with windows that are not over', () => {
+  const week = { immature: { 1: 300, 2: 300 }, windowHours: 168 }
+  const ended = { hasEnded: true, endedAt: '2026-01-11T08:00:00.000Z', state: 'settling' as const }
+  const waiting =
+    'The run has ended, and the windows of 600 users are not over yet: it is decided after 2026-01-18 08:00 UTC.'
+  const outcomeOf = (method: Method, given: Partial<Omit<RunStatistics, 'question'>> = {}) => {
+    const metrics = [proportion('orders', { 1: 100, 2: 104 }, week)]
+    const statistics = run({ metrics, ...ended, ...given, question: { method, plannedUsers: 2000 } })
+    const { decision } = analyse(statistics)
+    return { ...decision, recorded: recordable(statistics, at(0)).decisions }
+  }
+
+  test.each(['sequential', 'fixed', 'group_sequential', 'bayesian'] as const)(
+    'is inconclusive until then with method %s, says when it is decided, and records nothing',
+    (method) => {
+      const { outcome, reasons, recorded } = outcomeOf(method)
+      expect([outcome, reasons[0], recorded]).toEqual(['inconclusive', waiting, []])
+    },
+  )
+
+  test('is decided at once when it is frozen', () => {
+    const { outcome, reasons } = outcomeOf('fixed', { state: 'frozen' })
+    expect(outcome).toBe('inconclusive')
+    expect(reasons[0]).toMatch(/^orders is 4 % higher in treatment/)
+  })
+})
+
+describe('an A/A test', () => {
+  test.each(['sequential', 'fixed'] as const)(
+    'ships and stops nothing with method %s, and says what a difference is',
+    (method) => {
+      for (const treated of [160, 50]) {
+        const metrics = [proportion('orders', { 1: 100, 2: treated })]
+        const aa = run({ mode: 'aa', metrics, question: { method, plannedUsers: 2000 } })
+        const { outcome, reasons } = analyse(aa).decision
+        expect(outcome).toBe('inconclusive')
+        expect(reasons.join(' ')).toMatch(
+          /significantly (better|worse)\. All users of an A\/A test see the control: this is chance/,
+        )
+        expect(analyse({ ...aa, hasEnded: true }).decision.outcome).toBe('inconclusive')
+        const decisions = [{ variantId: 2, outcome: 'ship' as const, at: at(0), users: 2000, reasons: [] }]
+        expect(analyse({ ...aa, decisions }).decision.outcome).toBe('inconclusive')
+      }
+    },
+  )
+})
+
 describe('a group sequential analysis', () => {
   const question = { method: 'group_sequential' as const, plannedUsers: 10_000, plannedLooks: 5 }
 
@@ -197,6 +291,24 @@ describe('a run that is over', () => {
     )
   })
 
+  test('says how many users make the interval so narrow that it tells 0 from the planned effect', () => {
+    const plannedEffect = 0.1
+    for (const method of ['sequential', 'fixed'] as const) {
+      const lookOf = (users: number, uplift: number) => {
+        const treated = Math.round(users * 0.1 * (1 + uplift))
+        const seen = [{ users, control: users / 10, treated }]
+        return lookAt(seen, { question: { method, plannedEffect, tuning: 20_000 }, hasEnded: true })[0]?.decision
+      }
+      const now = lookOf(4000, 0.05)
+      const more = Number(/about ([\d,]+) more users/.exec(now?.reasons[0] ?? '')?.[1]?.replaceAll(',', ''))
+      const users = Math.round((8000 + more) / 20) * 10
+      expect(more).toBeGreaterThan(8000)
+      // Whatever the effect turns out to be, except just at the edge.
+      for (const uplift of [-0.15, 0, 0.02, 0.085, 0.15])
+        expect(lookOf(users, uplift)?.outcome).not.toBe('inconclusive')
+    }
+  })
+
   test('is inconclusive without a planned effect', () => {
     const [look] = lookAt([{ users: 200_000, control: 20_000, treated: 20_050 }], { hasEnded: true })
     expect(look?.decision.outcome).toBe('inconclusive')
@@ -220,6 +332,17 @@ describe('harm', () => {
     expect(decision.outcome).toBe('inconclusive')
   })
 
+  test('of guardrails leaves the threshold for a gain alone, which is that of the primary metrics', () => {
+    const guardrail = proportion('refunds', { 1: 100, 2: 100 }, { role: 'guardrail', direction: 'decrease' })
+    const thresholdAt = (treated: number) => {
+      const metrics = [proportion('orders', { 1: 100, 2: treated }), guardrail]
+      const { metrics: found } = analyse(run({ metrics, question: { method: 'fixed', plannedUsers: 2000 } }))
+      return found[0]?.comparisons[0]?.decidedBy?.threshold
+    }
+    expect(thresholdAt(110)).toBeCloseTo(0.05, 12)
+    expect(thresholdAt(90)).toBeCloseTo(0.025, 12)
+  })
+
   test('of a switched-off treatment takes no part in the decision', () => {
     const variants = run().variants.map((variant) => ({ ...variant, enabled: variant.isControl }))
     const { decision, warnings, metrics } = analyse(
@@ -228,5 +351,32 @@ describe('harm', () => {
     expect(decision).toMatchObject({ outcome: 'continue', variants: [], harms: [] })
     expect(warnings.join(' ')).toContain('Variant treatment is switched off')
     expect(metrics[0]?.comparisons[0]?.difference).toBeCloseTo(-0.08, 12)
+  })
+
+  test('does not lower the threshold of the others when a treatment is switched off for its figures', () => {
+    const variants = [1, 2, 3].map((variantId) => ({
+      variantId,
+      variantName: `variant ${variantId}`,
+      isControl: variantId === 1,
+      enabled: true,
+    }))
+    const three = run({
+      variants,
+      periods: [{ period: 1, shares: { 1: 40, 2: 30, 3: 30 } }],
+      units: [units(1, { users: 1200 }), units(2, { users: 900 }), units(3, { users: 900 })],
+      metrics: [proportion('orders', { 1: 120, 2: 116, 3: 91 })],
+      question: { method: 'fixed', plannedUsers: 3000 },
+    })
+    const off = { ...three, variants: variants.map((one) => ({ ...one, enabled: one.variantId !== 3 })) }
+    for (const statistics of [three, off]) {
+      const { decision, metrics } = analyse(statistics)
+      const [comparison] = metrics[0]?.comparisons ?? []
+      expect(comparison?.pValue).toBeLessThan(0.05)
+      expect(comparison?.decidedBy?.threshold).toBeCloseTo(0.025, 12)
+      expect(decision.variants[0]).toMatchObject({ outcome: 'inconclusive' })
+      expect(decision.variants[0]?.reasons[0]).toMatch(
+        /: not significant among several comparisons \(p = 0\.03\d*, to be below 0\.0250\)/,
+      )
+    }
   })
 })

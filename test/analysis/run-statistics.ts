@@ -40,6 +40,7 @@ export function proportion(
     margin: { type: 'relative', size: 0.05 },
     minimumDetectableEffect: null,
     prior: null,
+    windowHours: null,
     properties: [],
     immature: {},
     observed: null,
@@ -74,6 +75,7 @@ export function run(
     engineVersion: 'test',
     experiment: { id: 1, name: 'checkout' },
     run: 1,
+    mode: 'ab',
     variants: [
       { variantId: CONTROL, variantName: 'control', isControl: true, enabled: true },
       { variantId: TREATMENT, variantName: 'treatment', isControl: false, enabled: true },

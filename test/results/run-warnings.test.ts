@@ -27,21 +27,27 @@ onOneDatabase('results warn', (app) => {
   test('of a fixed analysis whose run ended before its planned users', async () => {
     const { api } = app()
     const early = await makeWinner(api, { planned_users: 400 })
-    const warning = /^The run ended at 200 of 400 planned users\. If it was ended because of what its figures showed, /
+    const warning = /^The run ended at 200 of 400 planned users\. A fixed analysis is right at its planned users only: /
     expect((await api.results(early)).warnings).not.toContainEqual(expect.stringMatching(warning))
     await api.ok('POST', `/api/experiments/${early.id}/complete`)
-    expect((await api.results(early)).warnings).toContainEqual(expect.stringMatching(warning))
+    expect(await api.results(early)).toMatchObject({
+      method: 'sequential',
+      warnings: expect.arrayContaining([expect.stringMatching(warning)]),
+    })
     const whole = await makeWinner(api, { planned_users: 200 })
     await api.ok('POST', `/api/experiments/${whole.id}/complete`)
     expect((await api.results(whole)).warnings).not.toContainEqual(expect.stringMatching(/^The run ended at/))
   })
 
-  test('first of all that an A/A test ships nothing, whatever its figures', async () => {
+  test('first of all that an A/A test ships nothing, whatever its figures and the mode of later runs', async () => {
     const { api } = app()
     const experiment = await makeWinner(api, { planned_users: 200, mode: 'aa' })
-    const { decision, warnings } = await api.results(experiment)
-    expect(decision.outcome).toBe('ship')
-    expect(warnings[0]).toMatch(/^This is an A\/A test: all users saw the control\. .* ship nothing\.$/)
+    await api.ok('POST', `/api/experiments/${experiment.id}/complete`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { mode: 'ab' })
+    const { decision, warnings } = await api.ok('GET', `/api/experiments/${experiment.id}/results?run=1`)
+    expect(decision.outcome).toBe('inconclusive')
+    expect(decision.reasons.join(' ')).toContain('All users of an A/A test see the control')
+    expect(warnings[0]).toMatch(/^This is an A\/A test: all users see the control\. .* ship nothing\.$/)
   })
 
   test('of another variant that is shipped than the one that won, also in the frozen answer', async () => {
