@@ -1,5 +1,5 @@
 import { totalUsers } from './counts.ts'
-import { formatCount, formatPercent } from './format-figures.ts'
+import { formatCount, formatPercent, formatProbability } from './format-figures.ts'
 import { nextLookAt } from './looks.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
@@ -42,19 +42,33 @@ export function describeJudged(
   if (comparison.reason && verdict === 'undecided' && (comparison.pValue === null || comparison.gate))
     return `${metric.name} cannot be judged in ${comparison.variantName}: ${comparison.reason}.`
   const { method, confidenceLevel } = statistics.question
+  const finding = isOver ? 'not significant' : SAID[verdict]
   return upliftSentence(
     metric,
     comparison,
     comparison.variantName,
     { method, confidenceLevel, effect: effectAtLook(statistics, found, judged) },
-    isOver ? 'not significant' : SAID[verdict],
+    method === 'bayesian' ? withProbability(finding, judged) : finding,
   )
 }
 
-/** Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. */
+/** Adds the figure that decides a Bayesian analysis: "probability to be better 97.4 %, not significant yet". */
+const withProbability = (finding: string, { figures }: Judged): string =>
+  figures?.probabilityBetter == null
+    ? finding
+    : `probability to be better ${formatProbability(figures.probabilityBetter)}, ${finding}`
+
+/**
+ * Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. A Bayesian
+ * look keeps no posterior interval: only the effect of now has one.
+ */
 function effectAtLook({ question }: RunStatistics, { comparison }: Found, { figures }: Judged): Effect | null {
   if (question.method === 'sequential' || !figures) return effectOf(comparison, question.method)
   const { uplift, difference, upliftInterval, interval } = figures
+  if (question.method === 'bayesian' && difference !== null)
+    return difference === comparison.difference && uplift === (comparison.uplift?.value ?? null)
+      ? effectOf(comparison, 'bayesian')
+      : { of: 'difference', value: difference, interval: null }
   if (uplift !== null) return { of: 'uplift', value: uplift, interval: upliftInterval }
   return difference === null ? null : { of: 'difference', value: difference, interval }
 }
@@ -78,7 +92,7 @@ export function describeRemainder(
 ): { text: string; isExcluded: boolean } {
   const found = find(metrics, judged)
   const described = describeJudged(statistics, metrics, judged, true)
-  if (!found) return { text: described, isExcluded: false }
+  if (!found || found.comparison.status === 'zero_variance') return { text: described, isExcluded: false }
   const own = statistics.metrics.find(({ key }) => key === judged.key)
   const effect = statistics.question.plannedEffect ?? own?.minimumDetectableEffect ?? null
   const interval = intervalOf(statistics, found, judged)

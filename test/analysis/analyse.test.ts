@@ -126,7 +126,7 @@ describe('data that cannot be trusted block the decision, whatever the metrics s
     [
       'the numbers of assigned users deviate from the allocation',
       { units: [units(1, { users: 14_000 }), units(2, { users: 10_000 })] },
-      'sample ratio mismatch: the assigned',
+      'sample ratio mismatch of the assigned users: 14,000 in control (12,000 expected), 10,000 in treatment',
     ],
     [
       'the numbers of exposed users deviate from the allocation',
@@ -136,7 +136,7 @@ describe('data that cannot be trusted block the decision, whatever the metrics s
           units(2, { assigned: 10_000, drawn: 10_000, drawnExposed: 8000, users: 8000 }),
         ],
       },
-      'sample ratio mismatch: the exposed',
+      'sample ratio mismatch of the exposed users: 10,000 in control (9,000 expected), 8,000 in treatment',
     ],
     ['a variant without a share has users', { periods: [{ period: 1, shares: { 1: 100, 2: 0 } }] }, 'without a share'],
     [
@@ -209,7 +209,7 @@ describe('a mismatch', () => {
     expect(sampleRatio.assigned.isMismatch).toBe(false)
     expect(sampleRatio.causes).toMatchObject([{ by: 'country_code', value: 'DE', of: 'exposed', explainsAll: true }])
     expect(decision.reasons[0]).toContain(
-      'country_code DE (9000 users in treatment, 9500 expected), without which the rest agrees',
+      'country_code DE (9,000 users in treatment, 9,500 expected), without which the rest agrees',
     )
   })
 

@@ -51,9 +51,13 @@ describe('a mean of few users with a value', () => {
     expect(comparisonOf(statistics)).toMatchObject({
       alwaysValid: null,
       gate: { variantId: TREATMENT, lacks: 'events', count: 4, needed: 25, blocksFixed: true },
-      reason: 'too few events in treatment (4 of 25)',
+      reason: 'too few events in treatment (0 seen; 4 expected if the variants do not differ, of 25 needed)',
     })
     expect(analyse(statistics).decision.outcome).not.toBe('stop')
+    const even = { [CONTROL]: payers(1000, 60, 20), [TREATMENT]: payers(1000, 20, 20) }
+    expect(comparisonOf(run({ metrics: [mean(even)] }))?.reason).toBe(
+      'too few events in treatment (20 seen of 25 needed; 40 expected if the variants do not differ)',
+    )
   })
 
   test('has at least the pooled variance', () => {
