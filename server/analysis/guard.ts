@@ -28,13 +28,13 @@ export function guard(
   const harm = harmOf(metric, contrast, gate, alwaysValid, question)
   const hasNoEvents = gate !== null && metric.margin.type === 'relative' && isWithoutEvents(contrast)
   const nonInferiority = gate ? boundExactly(metric, contrast, question) : testMargin(metric, contrast, question)
-  const isEmpty = contrast.comparison.status === 'no_data'
   const open = hasNoEvents
     ? 'no variant has an event, so that no share of the control level can be ruled out'
-    : gate && !isEmpty
+    : gate
       ? 'too few events or users to show that the treatment is worse by less than the margin'
       : null
-  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason: open, harm, hasNoEvents }
+  const reason = contrast.comparison.status === 'no_data' ? null : open
+  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason, harm, hasNoEvents }
   return judge(result, harm.isWorse && harm.pValue !== null && harm.pValue < 1 - question.confidenceLevel)
 }
 

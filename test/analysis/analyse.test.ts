@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { analyse } from '../../server/analysis/analyse.ts'
 import { answer } from '../../server/analysis/answer.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
+import { recordable, withRecords } from '../../server/analysis/record.ts'
+import type { RunStatistics } from '../../server/analysis/statistics.ts'
 import { createRandom } from '../lab/random.ts'
 import { CONTROL, proportion, run, TREATMENT, units } from './run-statistics.ts'
 
@@ -81,6 +83,33 @@ describe('a decision', () => {
     expect(decided({ metrics, question: { ...question, plannedUsers: 2001 } }).outcome).toBe('continue')
     expect(decided({ metrics, question: { method: 'bayesian' } }).outcome).toBe('continue')
     expect(decided({ metrics, question: { method: 'bayesian' }, hasEnded: true }).outcome).toBe('ship')
+  })
+
+  test('of a Bayesian analysis gives the posterior interval of now, and of a past look the probability alone', () => {
+    const at = (users: number, orders: number, looks: RunStatistics['looks'] = []) =>
+      run({
+        units: [units(1, { users }), units(2, { users })],
+        metrics: [proportion('orders', { 1: users / 10, 2: orders })],
+        question: { method: 'bayesian', plannedUsers: 2000 },
+        looks,
+      })
+    const first = at(1000, 180)
+    expect(analyse(first).decision.reasons).toEqual([
+      'orders is 8.0 percentage points higher in treatment (95 % interval of the difference +5.0 to +11.0 percentage points): probability to be better > 99.9 %, significantly better.',
+    ])
+    const { looks } = withRecords(first, recordable(first, '2026-01-05T00:00:00.000Z'))
+    expect(analyse(at(1500, 180, looks)).decision.reasons).toEqual([
+      'orders is 8 percentage points higher in treatment: probability to be better > 99.9 %, significantly better.',
+    ])
+  })
+
+  test('says of values that do not vary that nothing can be tested, and not which effects remain possible', () => {
+    const same = [proportion('orders', { 1: 1000, 2: 1000 })]
+    for (const method of ['sequential', 'fixed', 'bayesian'] as const)
+      expect(decided({ metrics: same, hasEnded: true, question: { method, plannedEffect: 0.05 } })).toMatchObject({
+        outcome: 'inconclusive',
+        reasons: ['orders cannot be judged in treatment: its values do not vary, so that nothing can be tested.'],
+      })
   })
 
   test('of a Bayesian analysis decides nothing while the flat prior of a rate outweighs the conversions', () => {
@@ -239,6 +268,14 @@ describe('a mismatch', () => {
 })
 
 describe('an answer', () => {
+  test('says that users may not be counted yet where the totals are behind', () => {
+    const behind = { units: [], metrics: [], dataThrough: '2026-01-05T00:00:00.000Z' }
+    expect(answer(run({ ...behind, dataThrough: null })).warnings).toContain('Nobody has met a variant yet.')
+    expect(answer(run(behind)).warnings).toEqual([
+      expect.stringContaining('Nobody has met a variant yet, or they are not counted yet'),
+    ])
+  })
+
   test('warns against deciding by a question that was not planned', () => {
     const { warnings } = answer(run({ question: { departs: ['segment'] } }))
     expect(warnings[0]).toBe(

@@ -34,7 +34,14 @@ describe('a rate with few events', () => {
     expect(comparisonOf(statistics)).toMatchObject({
       alwaysValid: null,
       reason: 'too few events in treatment (0 seen; 1.4 expected if the variants do not differ, of 10 needed)',
-      gate: { variantId: TREATMENT, lacks: 'events', count: 1, needed: 10, blocksFixed: false, events: { of: 'events', observed: 0 } },
+      gate: {
+        variantId: TREATMENT,
+        lacks: 'events',
+        count: 1,
+        needed: 10,
+        blocksFixed: false,
+        events: { of: 'events', observed: 0 },
+      },
     })
     // Fisher's exact test, by fisher.test of R.
     expect(comparisonOf(statistics)?.pValue).toBeCloseTo(0.387572258025781, 12)

@@ -197,6 +197,9 @@ describe('a report in Markdown', () => {
     expect(answer(run(open)).metrics[0]?.comparisons[0]?.reason).toBe(reason)
     expect(reportOf(open)).toContain(`- revisit cannot be judged in treatment: ${reason}.\n`)
     expect(reportOf(open)).not.toContain('has no users yet')
+    const guardrail = { role: 'guardrail' as const, observed: [], immature: { 1: 500, 2: 500 } }
+    const { decision } = answer(run({ metrics: [...better, proportion('revisit', {}, guardrail)] }))
+    expect(decision.reasons).toContain(`revisit is not shown to be within its margin of 5 % in treatment: ${reason}.`)
   })
 
   test('says of an inconclusive reading that it decided nothing, and gives no interval where nothing varies', () => {
