@@ -14,7 +14,6 @@ const NOTABLE_IMBALANCE = 1e-4
  * Finds what a reader should know before the figures, and what does not block the decision. `balanceWarnings` come before
  * all other warnings of an answer.
  */
-
 export function findWarnings(
   statistics: RunStatistics,
   ratios: SampleRatios,

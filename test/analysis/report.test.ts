@@ -158,6 +158,26 @@ describe('a report in Markdown', () => {
     expect(answer(second).warnings.join()).not.toContain('The verdicts rest on')
   })
 
+  test('names every look whose figures decide, where comparisons are judged at several', () => {
+    const at = (users: number, looks: RunStatistics['looks']) =>
+      run({
+        units: [units(1, { users }), units(2, { users })],
+        metrics: [
+          proportion('orders', { 1: users / 10, 2: users / 5 + (users % 1000) / 100 }),
+          proportion('refunds', { 1: users / 50, 2: users / 40 }, { role: 'guardrail', direction: 'decrease' }),
+        ],
+        question: { method: 'group_sequential', plannedUsers: 8000, plannedLooks: 4 },
+        looks,
+      })
+    const first = at(1000, [])
+    const { looks } = withRecords(first, recordable(first, '2026-01-05T00:00:00.000Z'))
+    const second = at(2000, looks)
+    const later = withRecords(second, recordable(second, '2026-01-06T00:00:00.000Z')).looks
+    expect(answer(at(2200, later)).warnings).toContain(
+      'The verdicts rest on the looks at 2,000 and 4,000 users, whose figures the reasons give. The figures of now do not decide.',
+    )
+  })
+
   test('gives the counts of a sample ratio that deviates, and the variant that lost users, in all places', () => {
     const lost = [units(1, { users: 2267 }), units(2, { users: 2010, assigned: 2233, drawn: 2233, drawnExposed: 2010 })]
     const counts = '2,267 in control (2,139 expected), 2,010 in treatment (2,139 expected)'
