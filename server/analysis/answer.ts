@@ -6,9 +6,6 @@ import { asReadable, endedEarly } from './early-end.ts'
 import { EXCLUSIONS, type ExclusionCount, type ExclusionReason } from './exclusions.ts'
 import { formatCount, formatPercent } from './format-figures.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
-import { type SharedUsers, shareUsers } from './report-ratios.ts'
-import { reasonOf, rewordedWarning, rewording } from './report-wording.ts'
-import type { RatioCheck } from './sample-ratios.ts'
 import type {
   CrossoverRule,
   Departure,
@@ -20,6 +17,7 @@ import type {
   SummedMetric,
   UnitCounts,
 } from './statistics.ts'
+import { balanceWarnings } from './warnings.ts'
 
 /** The complete answer to a question about results. Times are in ISO 8601. The wire spells the fields in snake_case. */
 export type Answer = {
@@ -43,14 +41,10 @@ export type Answer = {
   crossoverRule: CrossoverRule
   engineVersion: string
   seenEventTypes: RunStatistics['seenEventTypes']
-  sampleRatio: Omit<Analysis['sampleRatio'], 'assigned' | 'exposed'> & Record<'assigned' | 'exposed', SharedCheck>
   metrics: AnsweredMetric[]
   segments: { dimension: string; value: string; metrics: AnsweredMetric[] }[] | null
 } & Record<ExclusionCount, number> &
-  Omit<Analysis, 'metrics' | 'sampleRatio'>
-
-/** A check of the sample ratio with the counts that it compares; null in answers of engines that did not give them. */
-type SharedCheck = RatioCheck & { variants: SharedUsers[] | null }
+  Omit<Analysis, 'metrics'>
 
 /** A metric whose always-valid figures say why they are missing, where they are. */
 export type AnsweredMetric = Omit<MetricResult, 'comparisons'> & { comparisons: AnsweredComparison[] }
@@ -88,11 +82,9 @@ function answered(metric: MetricResult, lookOf: (variantId: number) => DecidingL
   return {
     ...metric,
     comparisons: metric.comparisons.map((comparison) => {
-      const { alwaysValid } = comparison
-      const reason = reasonOf(metric, comparison)
+      const { alwaysValid, reason } = comparison
       return {
         ...comparison,
-        reason,
         alwaysValid: alwaysValid ? { ...alwaysValid, reason: null } : { ...UNREAD, reason },
         decidedBy: existing(comparison),
         look: lookOf(comparison.variantId),
@@ -146,30 +138,10 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
   const { question } = asReadable(statistics)
   const total = (countOf: (row: UnitCounts) => number) => units.reduce((sum, row) => sum + countOf(row), 0)
   const { warnings, metrics, evidence } = analysis
-  const say = rewording(metrics)
   const decision = withoutWaiting(analysis.decision)
-  const sampleRatio = {
-    ...analysis.sampleRatio,
-    assigned: { ...analysis.sampleRatio.assigned, variants: shareUsers(statistics, 'assigned') },
-    exposed: { ...analysis.sampleRatio.exposed, variants: shareUsers(statistics, 'exposed') },
-  }
   const answeredMetrics = metrics.map((metric) =>
     answered(metric, (variantId) => decidingLook(evidence, question, metric.key, variantId)),
   )
-  const lastLook = evidence.readings.at(-1)?.look
-  const look = lastLook
-    ? {
-        users: decision.decidedUsers ?? lastLook.users,
-        isOfNow: answeredMetrics.every(({ comparisons }) => comparisons.every((one) => !one.look || isOfNow(one))),
-      }
-    : null
-  const sayWarning = (warning: string) => {
-    const { assigned, exposed } = sampleRatio
-    return rewordedWarning(say(warning), {
-      look,
-      shared: (warning.startsWith('The assigned') ? assigned : exposed).variants,
-    })
-  }
   const { variants, winner, warnings: documentedWarnings } = documented(statistics)
   return {
     experimentId: experiment.id,
@@ -194,20 +166,18 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
     crossoverRule: question.crossovers,
     engineVersion: statistics.engineVersion,
     seenEventTypes: statistics.seenEventTypes,
-    decision: {
-      ...decision,
-      reasons: decision.reasons.map(say),
-      variants: decision.variants.map((variant) => ({ ...variant, reasons: variant.reasons.map(say) })),
-    },
+    decision,
     warnings: [
       ...(statistics.mode === 'aa' ? [AA_TEST] : []),
+      ...metrics.flatMap(balanceWarnings),
       ...departureWarnings(question),
       ...earlyEndWarnings(statistics),
       ...breakdownWarnings(statistics),
-      ...warnings.flatMap(sayWarning),
+      ...warnings,
+      ...lookWarnings(decision, answeredMetrics),
       ...documentedWarnings,
     ],
-    sampleRatio,
+    sampleRatio: analysis.sampleRatio,
     metrics: answeredMetrics,
     segments:
       segments &&
@@ -279,6 +249,16 @@ function earlyEndWarnings(statistics: RunStatistics): string[] {
  */
 export const hasBreakdown = (metric: MetricStatistics): metric is SummedMetric =>
   metric.kind !== 'quantile' && metric.cap === null && metric.floor === null
+
+/** Warns that the verdicts rest on planned looks, where the figures of now are not those of the looks. */
+function lookWarnings({ decidedUsers }: Decision, metrics: readonly AnsweredMetric[]): string[] {
+  const comparisons = metrics.flatMap((metric) => metric.comparisons)
+  if (comparisons.every((one) => !one.look || isOfNow(one))) return []
+  const users = comparisons.flatMap(({ look }) => look?.users ?? [])
+  const looks = decidedUsers === null ? [...new Set(users)].sort((one, other) => one - other) : [decidedUsers]
+  const named = `${looks.length > 1 ? 'looks' : 'look'} at ${looks.map(formatCount).join(' and ')} users`
+  return [`The verdicts rest on the ${named}, whose figures the reasons give. The figures of now do not decide.`]
+}
 
 function breakdownWarnings({ metrics, segments }: RunStatistics): string[] {
   const omitted = segments ? metrics.filter((metric) => !hasBreakdown(metric)).map(({ name }) => name) : []

@@ -1,6 +1,8 @@
 import type { Comparison, Status } from '../statistics/comparison.ts'
 import { alwaysValidOf } from './always-valid.ts'
 import { cellsOf, sumPeriods } from './cells.ts'
+import { sum } from './counts.ts'
+import { formatCount } from './format-figures.ts'
 import { gateOf, gateReason } from './gate.ts'
 import { guard } from './guard.ts'
 import { type Data, strategyOf } from './kinds.ts'
@@ -8,15 +10,30 @@ import type { MetricComparison, MetricLevel, MetricResult } from './metric-resul
 import { posteriorOf } from './posterior.ts'
 import type { Caps, MetricStatistics, RunStatistics, Variant } from './statistics.ts'
 import { describeUplift, differenceBounds } from './uplift.ts'
+import { timeAfter } from './windows.ts'
 
 /** Compares every treatment of a run with the control, in one metric. */
 
 const REASONS: Record<Exclude<Status, 'ok'>, string> = {
-  no_data: 'A variant has no users yet',
-  insufficient_data: 'A variant has fewer than two users, or too few events',
-  zero_variance: 'The values do not vary, so that nothing can be tested',
-  zero_baseline: 'The control level is 0, so that there is no relative uplift',
-  zero_denominator: 'The denominator of a variant adds up to 0',
+  no_data: 'a variant has no users yet',
+  insufficient_data: 'a variant has fewer than two users, or too few events',
+  zero_variance: 'its values do not vary, so that nothing can be tested',
+  zero_baseline: 'the control level is 0, so that there is no relative uplift',
+  zero_denominator: 'the denominator of a variant adds up to 0',
+}
+
+/** Says why figures are missing: of a metric with a window, that nobody's window is over, and when the first one can be. */
+function missingReason(
+  status: Exclude<Status, 'ok'>,
+  levels: readonly MetricLevel[],
+  { statistics, metric }: Data<MetricStatistics>,
+): string {
+  const open = levels.filter(({ users, immature }) => users === 0 && immature > 0)
+  if (status !== 'no_data' || open.length === 0) return REASONS[status]
+  const names = open.map(({ variantName, immature }) => `${variantName} (${formatCount(immature)})`)
+  const first = metric.windowHours === null ? null : timeAfter(statistics.startedAt, metric.windowHours)
+  const when = first ? `: the first one ends after ${first}` : ''
+  return `the windows of all users in ${names.join(' and ')} are not over yet${when}`
 }
 
 /**
@@ -87,7 +104,8 @@ function compareVariants(
   const adjustment = plain.isSmall ? null : wholeAdjustment
   const compared = adjustment ? strategy.compare(data, index, adjustment) : plain
   const pair = [variants[0], variants[index + 1]] as [Variant, Variant]
-  const users = (levels[0] as MetricLevel).users + (levels[index + 1] as MetricLevel).users
+  const pairLevels = [levels[0], levels[index + 1]] as [MetricLevel, MetricLevel]
+  const users = sum(pairLevels.map((level) => level.users))
   const contrast = { ...compared, isRate, users }
   const gate = gateOf(strategy.supportOf(data, index), pair, isRate && !adjustment)
   const { status, test, difference } = compared.comparison
@@ -96,7 +114,7 @@ function compareVariants(
     variantId: pair[1].variantId,
     variantName: pair[1].variantName,
     status,
-    reason: status === 'ok' ? gate && gateReason(gate, variants) : REASONS[status],
+    reason: status === 'ok' ? gate && gateReason(gate, variants) : missingReason(status, pairLevels, data),
     gate,
     levels: adjustment || periods.length > 1 ? levelsOf(compared.comparison) : null,
     difference,

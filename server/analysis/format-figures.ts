@@ -23,25 +23,30 @@ type Options = {
   width?: number | null
   /** Writes + before a positive figure. */
   signed?: boolean
+  /** The most significant digits. A figure with more is rounded to them. */
+  digits?: number
 }
+
+const digitsOf = (text: string) => text.replace(/\D/g, '').replace(/^0+/, '').length
 
 /**
  * Rounds a figure so that the width of its interval has two significant digits: 1,234.5 for a width of 3. Without a
  * width, the figure itself has three significant digits, and whole numbers stay whole.
  */
-export function formatFigure(value: number, { width, signed = false }: Options = {}): string {
+export function formatFigure(value: number, { width, signed = false, digits = Infinity }: Options = {}): string {
   const decimals = decimalsFor(isWidth(width) ? width : Math.abs(value) / 10 || 10)
   const size = Math.abs(value)
   let text = isWidth(width) || decimals === 0 ? size.toFixed(decimals) : String(Number(size.toFixed(decimals)))
   if (decimals > MOST_DECIMALS || size >= 1e15) text = size === 0 ? '0' : String(Number(size.toPrecision(3)))
+  if (digitsOf(text) > digits) text = String(Number(size.toPrecision(digits)))
   const isZero = Number(text) === 0
   const sign = isZero ? '' : value < 0 ? '-' : signed ? '+' : ''
   return sign + grouped(text)
 }
 
 /** Writes a share as per cent: 0.042 is "4.2 %". @param width the width of the interval of the share, as a share */
-export const formatPercent = (share: number, { width, signed }: Options = {}): string =>
-  `${formatFigure(100 * share, { width: isWidth(width) ? 100 * width : null, signed })} %`
+export const formatPercent = (share: number, { width, ...options }: Options = {}): string =>
+  `${formatFigure(100 * share, { width: isWidth(width) ? 100 * width : null, ...options })} %`
 
 export const formatCount = (count: number): string => grouped(String(Math.round(count)))
 
@@ -75,9 +80,13 @@ export function formatProbability(probability: number): string {
 export const widthOf = (interval: Bounds | null): number | null =>
   interval?.lower == null || interval.upper == null ? null : interval.upper - interval.lower
 
+/** The most significant digits of a bound in per cent. */
+const PERCENT_DIGITS = 3
+
 /**
  * Writes "-1.0 % to +9.4 %" with the given formatter, "+3.5 % or more" with one bound, "unbounded" without bounds. A
- * bound that is not 0 gets more digits where it would be rounded to 0.
+ * bound that would be rounded to 0, and is not 0, has as many significant digits as the other bound, and at least two:
+ * "+0.18 % to +21 %". Bounds in per cent have at most three.
  */
 export function formatInterval(
   interval: Bounds,
@@ -86,11 +95,15 @@ export function formatInterval(
 ): string {
   const { lower, upper } = interval
   const width = widthOf(interval)
-  const bound = (value: number): string => {
-    const text = format(value, { width, signed })
-    return value !== 0 && !/[1-9]/.test(text) ? format(value, { signed }) : text
+  const most = format === formatPercent ? PERCENT_DIGITS : Infinity
+  const isHidden = (value: number) => value !== 0 && digitsOf(format(value, { width })) === 0
+  const bound = (value: number, digits?: number): string =>
+    format(value, isHidden(value) ? { signed, digits } : { width, signed, digits })
+  const beside = (value: number, other: number): string => {
+    const digits = isHidden(value) ? Math.max(2, digitsOf(format(other, { width }))) : most
+    return bound(value, Math.min(most, digits))
   }
-  if (lower !== null && upper !== null) return `${bound(lower)} to ${bound(upper)}`
+  if (lower !== null && upper !== null) return `${beside(lower, upper)} to ${beside(upper, lower)}`
   if (lower !== null) return `${bound(lower)} or more`
   return upper === null ? 'unbounded' : `${bound(upper)} or less`
 }

@@ -1,6 +1,8 @@
 import { expectedEvents } from '../statistics/evidence.ts'
 import { comparablePeriods } from '../statistics/periods.ts'
 import type { Cell, CellOf } from './cells.ts'
+import { sum } from './counts.ts'
+import { formatCount } from './format-figures.ts'
 import { type Gate, LEAST_USERS } from './metric-result.ts'
 import type { Kind, RunStatistics, Variant } from './statistics.ts'
 
@@ -23,9 +25,9 @@ export type Support = {
   users: Counts
   /**
    * Users with a value other than 0, and the expected ones if the variants do not differ; null where the kind does not
-   * need any.
+   * need any. Of a rate: users with a conversion, or those without one if these are rarer.
    */
-  events: { expected: Counts; observed: Counts } | null
+  events: { of: 'events' | 'non_events'; expected: Counts; observed: Counts } | null
 }
 
 /**
@@ -39,25 +41,52 @@ export function gateOf(
 ): Gate | null {
   const needed = isPlainRate ? LEAST_CONVERSIONS : LEAST_VALUES
   const least = ({ control, treatment }: Counts) => Math.min(control, treatment)
-  const weaker = (counts: Counts) =>
-    counts.control < counts.treatment
-      ? { variantId: control.variantId, count: Math.floor(counts.control) }
-      : { variantId: treatment.variantId, count: Math.floor(counts.treatment) }
+  const sideOf = (counts: Counts) => (counts.control < counts.treatment ? 'control' : 'treatment')
+  const lacking = (side: keyof Counts, count: number) => ({
+    variantId: (side === 'control' ? control : treatment).variantId,
+    count: Math.floor(count),
+    needed,
+  })
+  const lackingEvents = (by: 'expected' | 'observed', { of, ...counts }: NonNullable<Support['events']>): Gate => {
+    const side = sideOf(counts[by])
+    const events = { of, by, observed: Math.floor(counts.observed[side]), expected: counts.expected[side] }
+    return { ...lacking(side, counts[by][side]), lacks: 'events', blocksFixed: !isPlainRate, events }
+  }
   // Rounding must not close the gate at exactly the needed number.
-  if (events && least(events.expected) < needed * (1 - 1e-12))
-    return { ...weaker(events.expected), lacks: 'events', needed, blocksFixed: !isPlainRate }
+  if (events && least(events.expected) < needed * (1 - 1e-12)) return lackingEvents('expected', events)
   if (events && !isPlainRate && least(events.observed) < LEAST_VALUES && least(events.expected) < ENOUGH_VALUES)
-    return { ...weaker(events.observed), lacks: 'events', needed, blocksFixed: true }
-  if (least(users) < LEAST_USERS)
-    return { ...weaker(users), lacks: 'users', needed: LEAST_USERS, blocksFixed: !isPlainRate }
-  return null
+    return lackingEvents('observed', events)
+  if (least(users) >= LEAST_USERS) return null
+  const side = sideOf(users)
+  return {
+    ...lacking(side, users[side]),
+    lacks: 'users',
+    needed: LEAST_USERS,
+    blocksFixed: !isPlainRate,
+    events: null,
+  }
 }
 
-/** Names what a comparison lacks: "too few events in treatment (7 of 10)". */
-export function gateReason({ variantId, lacks, count, needed }: Gate, variants: readonly Variant[]): string {
+const NOUNS = { events: 'events', non_events: 'users without a conversion' } as const
+
+/**
+ * Names what a comparison lacks: "too few users in treatment (40 of 100)", "too few events in treatment (3 seen; 1
+ * expected if the variants do not differ, of 10 needed)".
+ */
+export function gateReason({ variantId, count, needed, events }: Gate, variants: readonly Variant[]): string {
   const name = variants.find((variant) => variant.variantId === variantId)?.variantName ?? String(variantId)
-  return `too few ${lacks} in ${name} (${count} of ${needed})`
+  if (!events) return `too few users in ${name} (${count} of ${needed})`
+  const { of, by, observed, expected } = events
+  const seen = `${formatCount(observed)} seen`
+  const awaited = `${expectedText(expected)} expected if the variants do not differ`
+  const figures =
+    by === 'expected' ? `${seen}; ${awaited}, of ${needed} needed` : `${seen} of ${needed} needed; ${awaited}`
+  return `too few ${NOUNS[of]} in ${name} (${figures})`
 }
+
+/** Rounds an expected count down, below 10 to one decimal: 9.97 must not read as the 10 that are needed. */
+const expectedText = (expected: number): string =>
+  expected < 10 ? String(Math.floor(10 * expected) / 10) : formatCount(Math.floor(expected))
 
 /** Counts the users and the expected events of two variants over the periods that the comparison uses. */
 export function supportOf(
@@ -72,13 +101,20 @@ export function supportOf(
     treatment: countsOf(cellOf(treatment.variantId, period), kind),
   }))
   const { used } = comparablePeriods(strata)
-  const total = (side: 'control' | 'treatment', count: 'n' | 'events') =>
-    used.reduce((sum, { [side]: counts }) => sum + counts[count], 0)
+  const total = (count: 'n' | 'events'): Counts => ({
+    control: sum(used.map((stratum) => stratum.control[count])),
+    treatment: sum(used.map((stratum) => stratum.treatment[count])),
+  })
+  const [users, events] = [total('n'), total('events')]
+  const isRate = kind === 'proportion'
+  const isRarer = isRate && 2 * (events.control + events.treatment) > users.control + users.treatment
+  const without = { control: users.control - events.control, treatment: users.treatment - events.treatment }
   return {
-    users: { control: total('control', 'n'), treatment: total('treatment', 'n') },
+    users,
     events: {
-      expected: used.length > 0 ? expectedEvents(used, kind === 'proportion') : { control: 0, treatment: 0 },
-      observed: { control: total('control', 'events'), treatment: total('treatment', 'events') },
+      of: isRarer ? 'non_events' : 'events',
+      expected: used.length > 0 ? expectedEvents(used, isRate) : { control: 0, treatment: 0 },
+      observed: isRarer ? without : events,
     },
   }
 }

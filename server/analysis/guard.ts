@@ -33,7 +33,8 @@ export function guard(
     : gate
       ? 'too few events or users to show that the treatment is worse by less than the margin'
       : null
-  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason: open, harm, hasNoEvents }
+  const reason = contrast.comparison.status === 'no_data' ? null : open
+  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason, harm, hasNoEvents }
   return judge(result, harm.isWorse && harm.pValue !== null && harm.pValue < 1 - question.confidenceLevel)
 }
 

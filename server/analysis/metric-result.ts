@@ -12,6 +12,11 @@ export type Gate = {
   needed: number
   /** False for a rate without a covariate: in small samples its fixed-horizon test is exact, and may be read. */
   blocksFixed: boolean
+  /**
+   * The events of the variant, and the expected ones if the variants do not differ. `by` tells which of them are too
+   * few. `of` tells whether users without a conversion are counted, because they are rarer. null where users lack.
+   */
+  events: { of: 'events' | 'non_events'; by: 'expected' | 'observed'; observed: number; expected: number } | null
 }
 
 export type GuardrailResult = {
@@ -20,7 +25,10 @@ export type GuardrailResult = {
    * not shown.
    */
   verdict: 'failed' | 'passed' | 'inconclusive'
-  /** Why the verdict is inconclusive, or what to know about one that passed; null where there is nothing to say. */
+  /**
+   * Why the verdict is inconclusive, or what to know about one that passed; null where there is nothing to say, or the
+   * reason of the comparison says it.
+   */
   reason: string | null
   isNonInferior: boolean
   /** One-sided p-value of the null hypothesis that the treatment is worse by the margin or more. */

@@ -1,7 +1,7 @@
 import { sum, usersOf } from './counts.ts'
-import { formatPEquation, formatPercent } from './format-figures.ts'
+import { formatCount, formatPEquation, formatPercent } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
-import type { RatioCheck, SampleRatios } from './sample-ratios.ts'
+import { type RatioCheck, type SampleRatios, sharedText } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
 
 /** Finds the faults for which the data of a run cannot be trusted. */
@@ -21,8 +21,8 @@ export function findProblems(
   const users = usersOf(statistics)
   const total = sum(users.map(({ count }) => count))
   const problems: string[] = []
-  if (ratios.assigned.isMismatch) problems.push(mismatch('assigned', ratios.assigned, ratios, statistics))
-  else if (ratios.exposed.isMismatch) problems.push(mismatch('exposed', ratios.exposed, ratios, statistics))
+  if (ratios.assigned.isMismatch) problems.push(mismatch('assigned', ratios.assigned, ratios))
+  else if (ratios.exposed.isMismatch) problems.push(mismatch('exposed', ratios.exposed, ratios))
   if (ratios.exclusions.isMismatch)
     problems.push(
       `users are left out of the variants at different rates (${formatPEquation(ratios.exclusions.pValue)}), which biases every comparison`,
@@ -46,23 +46,22 @@ export function findProblems(
   return problems
 }
 
-function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios, statistics: RunStatistics): string {
+/** Says "sample ratio mismatch of the assigned users: 2,267 in control (2,139 expected), …; p < 0.0001". */
+function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios): string {
   const p = check.sequentialPValue ?? check.pValue
   const cause = causes[0]
   const named = cause
-    ? `; it lies with ${cause.by} ${cause.value} (${worst(cause, statistics)})${cause.explainsAll ? ', without which the rest agrees' : ''}`
+    ? `; it lies with ${cause.by} ${cause.value} (${worst(cause)})${cause.explainsAll ? ', without which the rest agrees' : ''}`
     : ''
   const fault =
     check.status === 'unexpected_variant'
       ? 'a variant without a share has users'
       : formatPEquation(Math.min(p, check.pValue))
-  return `sample ratio mismatch: the ${what} users are not shared among the variants as allocated (${fault})${named}`
+  return `sample ratio mismatch of the ${what} users: ${sharedText(check.variants)}; ${fault}${named}`
 }
 
 /** Names the variant that lacks the most users, with the observed and the expected number. */
-function worst({ variants }: SampleRatios['causes'][number], statistics: RunStatistics): string {
+function worst({ variants }: SampleRatios['causes'][number]): string {
   const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
-  if (!off) return ''
-  const name = statistics.variants.find(({ variantId }) => variantId === off.variantId)?.variantName
-  return `${off.users} users in ${name}, ${Math.round(off.expected)} expected`
+  return off ? `${formatCount(off.users)} users in ${off.variantName}, ${formatCount(off.expected)} expected` : ''
 }

@@ -1,6 +1,6 @@
 import { sequentialMultiplier } from '../statistics/sequential.ts'
 import { sum, totalUsers } from './counts.ts'
-import { formatCount, formatP, formatPEquation, formatPercent } from './format-figures.ts'
+import { formatCount, formatP, formatPEquation, formatPercent, formatProbability } from './format-figures.ts'
 import { nextLookAt } from './looks.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
@@ -50,7 +50,11 @@ export function describeJudged(
     comparison,
     comparison.variantName,
     { method, confidenceLevel, effect },
-    verdict === 'undecided' ? finding + describeDivision(effect, judged) : finding,
+    method === 'bayesian'
+      ? withProbability(finding, judged)
+      : verdict === 'undecided'
+        ? finding + describeDivision(effect, judged)
+        : finding,
   )
 }
 
@@ -63,10 +67,23 @@ function describeDivision(effect: Effect | null, { decidedBy }: Judged): string 
   return ` among several comparisons (${formatPEquation(value, threshold)}, to be below ${formatP(threshold)})`
 }
 
-/** Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. */
+/** Adds the figure that decides a Bayesian analysis: "probability to be better 97.4 %, not significant yet". */
+const withProbability = (finding: string, { figures }: Judged): string =>
+  figures?.probabilityBetter == null
+    ? finding
+    : `probability to be better ${formatProbability(figures.probabilityBetter)}, ${finding}`
+
+/**
+ * Returns the effect that decided: of a sequential analysis that of now, otherwise that of the planned look. A Bayesian
+ * look keeps no posterior interval: only the effect of now has one.
+ */
 function effectAtLook({ question }: RunStatistics, { comparison }: Found, { figures }: Judged): Effect | null {
   if (question.method === 'sequential' || !figures) return effectOf(comparison, question.method)
   const { uplift, difference, upliftInterval, interval } = figures
+  if (question.method === 'bayesian' && difference !== null)
+    return difference === comparison.difference && uplift === (comparison.uplift?.value ?? null)
+      ? effectOf(comparison, 'bayesian')
+      : { of: 'difference', value: difference, interval: null }
   if (uplift !== null) return { of: 'uplift', value: uplift, interval: upliftInterval }
   return difference === null ? null : { of: 'difference', value: difference, interval }
 }
@@ -90,7 +107,7 @@ export function describeRemainder(
 ): { text: string; isExcluded: boolean } {
   const found = find(metrics, judged)
   const described = describeJudged(statistics, metrics, judged, true)
-  if (!found) return { text: described, isExcluded: false }
+  if (!found || found.comparison.status === 'zero_variance') return { text: described, isExcluded: false }
   const own = statistics.metrics.find(({ key }) => key === judged.key)
   const effect = statistics.question.plannedEffect ?? own?.minimumDetectableEffect ?? null
   const interval = intervalOf(statistics, found, judged)

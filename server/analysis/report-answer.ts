@@ -1,6 +1,7 @@
 import { type Answer, type DecidingLook, existing } from './answer.ts'
 import type { Decision, VariantDecision } from './decide.ts'
 import type { DecidedBy, MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
+import type { RatioTest, SampleRatios, SharedUsers } from './sample-ratios.ts'
 import { camelCased } from './snake-case.ts'
 
 /** Reads an answer as it was sent or stored, by this version or an older one, for the reports made of it. */
@@ -16,11 +17,14 @@ type DocumentedVariant = {
 }
 
 /** An answer as reports read it. An answer that an older version froze lacks what that version did not know. */
-export type ReportAnswer = Omit<Answer, 'variants' | 'winner' | 'metrics' | 'segments'> & {
+export type ReportAnswer = Omit<Answer, 'variants' | 'winner' | 'sampleRatio' | 'metrics' | 'segments'> & {
   variants: DocumentedVariant[]
+  sampleRatio: Omit<SampleRatios, 'assigned' | 'exposed'> & Record<'assigned' | 'exposed', SharedCheck>
   metrics: ReportMetric[]
   segments: { dimension: string; value: string; metrics: ReportMetric[] }[] | null
 }
+/** A check of the sample ratio with the counts that it compares; null in answers of engines that did not give them. */
+type SharedCheck = RatioTest & { variants: SharedUsers[] | null }
 export type ReportMetric = Omit<MetricResult, 'margin' | 'comparisons'> & {
   margin: MetricResult['margin'] | null
   comparisons: ReportComparison[]

@@ -2,16 +2,8 @@ import { type DecidingLook, isOfNow } from './answer.ts'
 import { formatCount, formatFigure, formatP, formatProbability, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
 import type { ReportAnswer, ReportComparison, ReportMetric } from './report-answer.ts'
-import {
-  decidingEffect,
-  FIGURES,
-  formatDeciding,
-  formatMargin,
-  formatThreshold,
-  intervalText,
-  verdictText,
-} from './report-words.ts'
-import { type Effect, formatConfidence, formatEffect, formatLevel } from './sentences.ts'
+import { decidingEffect, FIGURES, formatDeciding, formatMargin, formatThreshold, verdictText } from './report-words.ts'
+import { type Effect, formatConfidence, formatEffect, formatEffectInterval, formatLevel } from './sentences.ts'
 
 /** The tables of a report in Markdown. A table without rows is an empty text. */
 
@@ -223,7 +215,7 @@ function effects(metric: ReportMetric, comparison: ReportComparison, answer: Rep
   return [
     pointText(metric, comparison, difference),
     uplift ? upliftText(metric, uplift.value, beside ?? uplift.interval) : NONE,
-    noted(intervalText(metric, effect) ?? NONE, effect, answer, false),
+    noted(formatEffectInterval(metric, effect) ?? NONE, effect, answer, false),
   ]
 }
 
@@ -233,7 +225,7 @@ function effectsAt(metric: ReportMetric, comparison: ReportComparison, look: Dec
   return [
     pointText(metric, comparison, look.difference),
     look.uplift === null ? NONE : upliftText(metric, look.uplift, look.upliftInterval),
-    noted(intervalText(metric, effect) ?? NONE, effect, answer, true),
+    noted(formatEffectInterval(metric, effect) ?? NONE, effect, answer, true),
   ]
 }
 

@@ -3,8 +3,7 @@ import type { Decision, Outcome } from './decide.ts'
 import { formatCount, formatFigure, formatP, formatPercent, formatProbability } from './format-figures.ts'
 import type { DecidedBy, MetricComparison } from './metric-result.ts'
 import { isProbability, type ReportAnswer, type ReportComparison, type ReportMetric } from './report-answer.ts'
-import { evenBounds } from './report-wording.ts'
-import { type Effect, effectOf, formatEffectInterval } from './sentences.ts'
+import { type Effect, effectOf } from './sentences.ts'
 import type { Method } from './statistics.ts'
 
 /** The words of a report: decisions, verdicts, figures that decide, intervals, times. */
@@ -139,12 +138,6 @@ export function decidingEffect(comparison: ReportComparison, method: Method): Ef
   if (look.uplift !== null && method !== 'bayesian')
     return { of: 'uplift', value: look.uplift, interval: look.upliftInterval }
   return look.difference === null ? null : { of: 'difference', value: look.difference, interval: look.interval }
-}
-
-/** Writes the interval of an effect with bounds that are rounded alike; null where the effect has none. */
-export function intervalText(metric: ReportMetric, effect: Effect | null): string | null {
-  const text = effect && formatEffectInterval(metric, effect)
-  return text && evenBounds(text)
 }
 
 /** Says whether a treatment passed a guardrail, and by which margin it is judged. */

@@ -4,13 +4,11 @@ import { formatCount, formatPEquation, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
-import { sharedText } from './report-wording.ts'
 import {
   decidedSentence,
   decidingEffect,
   decisionSentence,
   guardrailText,
-  intervalText,
   isEnabled,
   listed,
   METHODS,
@@ -19,8 +17,8 @@ import {
   recordSentences,
   undecidedSentence,
 } from './report-words.ts'
-import type { RatioCheck } from './sample-ratios.ts'
-import { formatConfidence } from './sentences.ts'
+import { type RatioTest, sharedText } from './sample-ratios.ts'
+import { formatConfidence, formatEffectInterval } from './sentences.ts'
 
 /**
  * Writes an answer as a report in Markdown: what to do, why, how sure, what else could be true, the figures, and how
@@ -60,11 +58,11 @@ const treatmentLines = ({ variants, reasons: said }: Decision) =>
     return line(`${variantName}: ${OUTCOMES[outcome]}. ${own.map(sentence).join(' ')}`.trim())
   })
 
-/** Gives the counts behind a mismatch that blocks the decision, and names the variant that lacks the most users. */
+/** Names the variant that lacks the most users where a mismatch blocks the decision, and the exposed share of each. */
 function lostUsers({ decision, sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
   const [what, shared] = assigned.isMismatch
-    ? (['Assigned', assigned.variants] as const)
-    : ['Exposed', exposed.variants]
+    ? (['assigned', assigned.variants] as const)
+    : ['exposed', exposed.variants]
   if (decision.outcome !== 'blocked' || !(assigned.isMismatch || exposed.isMismatch) || !shared) return []
   const [least] = shared.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))
   const shares = shared.flatMap(({ variantId, variantName, users }) => {
@@ -72,8 +70,8 @@ function lostUsers({ decision, sampleRatio: { assigned, exposed } }: ReportAnswe
     return drawn > 0 ? [`${formatCount(users)} of ${formatCount(drawn)} in ${variantName}`] : []
   })
   return [
-    `${what} users: ${sharedText(shared)}; ${least?.variantName} lacks the most.`,
-    ...(what === 'Exposed'
+    `${least?.variantName} lacks the most ${what} users.`,
+    ...(what === 'exposed'
       ? [`Exposed, of the users who were assigned: ${listed(shares)}. Check whether exposures are lost.`]
       : []),
   ]
@@ -118,7 +116,7 @@ function alternatives(answer: ReportAnswer): string[] {
   const possible = decidingOf(answer, 'primary').flatMap(({ metric, comparison }) => {
     const { look, variantName } = comparison
     const effect = decidingEffect(comparison, method)
-    const interval = intervalText(metric, effect)
+    const interval = formatEffectInterval(metric, effect)
     if (!effect || !interval || interval === 'unbounded') return []
     const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
     const note = look || method === 'sequential' ? '' : ' This is the interval of one look, and decides nothing yet.'
@@ -190,7 +188,7 @@ function ratio(what: 'assigned' | 'exposed', check: ReportAnswer['sampleRatio'][
     : `${what} users as allocated (${figures})`
 }
 
-const rates = ({ status, isMismatch, pValue }: Pick<RatioCheck, 'status' | 'isMismatch' | 'pValue'>) =>
+const rates = ({ status, isMismatch, pValue }: Pick<RatioTest, 'status' | 'isMismatch' | 'pValue'>) =>
   isMismatch
     ? `users are EXCLUDED AT DIFFERENT RATES (${formatPEquation(pValue)})`
     : status === 'ok'

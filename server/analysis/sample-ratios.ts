@@ -1,6 +1,7 @@
 import { anytimeExclusionRates, exclusionRatesOverPeriods } from '../statistics/exclusion-rates.ts'
 import { anytimeSampleRatio, MISMATCH_THRESHOLD, sampleRatioOverPeriods } from '../statistics/sample-ratio.ts'
-import { excludedOf, exposedOf } from './counts.ts'
+import { excludedOf, exposedOf, sum } from './counts.ts'
+import { formatCount } from './format-figures.ts'
 import type { RunStatistics, Suspect, UnitCounts, Variant } from './statistics.ts'
 
 /** Checks that the variants have as many users as allocated; if not, finds the groups of users that deviate. */
@@ -11,7 +12,7 @@ type RatioStatus = 'ok' | 'no_data' | 'unexpected_variant' | 'single_variant' | 
  * run. The chi-square test is valid once, when the run has ended, and decides `isMismatch` then, if every expected
  * number is at least 5; otherwise the sequential p-value still does.
  */
-export type RatioCheck = {
+export type RatioTest = {
   status: RatioStatus
   chiSquare: number | null
   degreesOfFreedom: number
@@ -19,6 +20,13 @@ export type RatioCheck = {
   sequentialPValue: number | null
   isMismatch: boolean
 }
+/** The users of a variant whom the platform drew, and the number by the allocation. */
+export type SharedUsers = { variantId: number; variantName: string; users: number; expected: number }
+/**
+ * A test of the numbers of users, with the numbers. The assigned users are tested in all variants, the exposed ones in
+ * the enabled variants.
+ */
+export type RatioCheck = RatioTest & { variants: SharedUsers[] }
 type Cause = {
   by: string
   value: string
@@ -27,13 +35,13 @@ type Cause = {
   pValue: number
   /** All other users agree with the allocation. */
   explainsAll: boolean
-  variants: { variantId: number; variantName: string; users: number; expected: number }[]
+  variants: SharedUsers[]
 }
 export type SampleRatios = {
   assigned: RatioCheck
   exposed: RatioCheck
   /** The test that every variant excludes users at the same rate. */
-  exclusions: RatioCheck
+  exclusions: RatioTest
   causes: Cause[]
 }
 
@@ -62,7 +70,7 @@ export function checkRatios(statistics: RunStatistics): SampleRatios {
  * users who were drawn to a variant that was then disabled are exposed to nothing any more.
  */
 function periodsOf({ variants, periods }: RunStatistics, counts: Counts, of: Count): Period[] {
-  const isTested = ({ enabled }: Variant) => enabled || of === 'drawn'
+  const isTested = isTestedIn(of)
   return periods
     .map(({ period, shares }) => ({
       counts: variants.map((variant) =>
@@ -75,15 +83,21 @@ function periodsOf({ variants, periods }: RunStatistics, counts: Counts, of: Cou
     .filter(({ allocation }) => allocation.some((share) => share > 0))
 }
 
+const isTestedIn =
+  (of: Count) =>
+  ({ enabled }: Variant) =>
+    enabled || of === 'drawn'
+
 function checkRatio(statistics: RunStatistics, of: Count): RatioCheck {
   const periods = periodsOf(statistics, statistics.units, of)
   const test = sampleRatioOverPeriods(periods)
-  return checkOf(statistics, test, test.status === 'ok' ? anytimeSampleRatio(periods).pValue : null)
+  const check = checkOf(statistics, test, test.status === 'ok' ? anytimeSampleRatio(periods).pValue : null)
+  return { ...check, variants: expectations(statistics, periods, of) }
 }
 
-type Test = Omit<RatioCheck, 'sequentialPValue'> & { isApproximable: boolean }
+type Test = Omit<RatioTest, 'sequentialPValue'> & { isApproximable: boolean }
 
-function checkOf({ hasEnded }: RunStatistics, test: Test, sequentialPValue: number | null): RatioCheck {
+function checkOf({ hasEnded }: RunStatistics, test: Test, sequentialPValue: number | null): RatioTest {
   const { status, chiSquare, degreesOfFreedom, pValue } = test
   const isMismatch =
     hasEnded && test.isApproximable
@@ -97,7 +111,7 @@ function checkOf({ hasEnded }: RunStatistics, test: Test, sequentialPValue: numb
  * Crossovers are tested in the periods after which the shares did not change: who was given another variant later was
  * drawn by the later shares.
  */
-function checkExclusions(statistics: RunStatistics): RatioCheck {
+function checkExclusions(statistics: RunStatistics): RatioTest {
   const { variants, periods, units } = statistics
   const enabled = variants.filter((variant) => variant.enabled)
   const lastShares = JSON.stringify(sharesOf(periods.at(-1), variants))
@@ -135,15 +149,10 @@ export function ratioWarnings(statistics: RunStatistics, ratios: SampleRatios): 
   })
   if (!suspicious) return []
   const isDrawn = suspicious === 'drawn'
-  const { sequentialPValue } = isDrawn ? ratios.assigned : ratios.exposed
-  const found = expectations(statistics, periodsOf(statistics, statistics.units, suspicious))
-  const counts = found.map(({ variantId, users, expected }) => {
-    const name = statistics.variants.find((variant) => variant.variantId === variantId)?.variantName
-    return `${users} in ${name} (${Math.round(expected)} expected)`
-  })
+  const { sequentialPValue, variants } = isDrawn ? ratios.assigned : ratios.exposed
   const [who, fault] = isDrawn ? ['assigned', 'the draw'] : ['exposed', 'whether exposures are lost']
   return [
-    `The ${who} users deviate from the allocation: ${counts.join(', ')}. For a single look, chance does this in fewer ` +
+    `The ${who} users deviate from the allocation: ${sharedText(variants)}. For a single look, chance does this in fewer ` +
       `than 1 of 10,000 runs. Looks are many, so this does not block: the sequential p-value, which blocks below ` +
       `${MISMATCH_THRESHOLD}, is ${sequentialPValue?.toPrecision(2)}. Check ${fault}.`,
   ]
@@ -170,7 +179,7 @@ function findCauses(statistics: RunStatistics, of: Count): Cause[] {
         of: of === 'drawn' ? 'assigned' : 'exposed',
         pValue,
         explainsAll: !sampleRatioOverPeriods(periodsOf(statistics, others, of)).isMismatch,
-        variants: expectations(statistics, periods),
+        variants: expectations(statistics, periods, of),
       },
     ]
   })
@@ -191,17 +200,24 @@ function withoutUsersOf({ units }: RunStatistics, { counts }: Suspect): Counts {
   })
 }
 
-function expectations({ variants }: RunStatistics, periods: readonly Period[]): Cause['variants'] {
-  return variants.map(({ variantId, variantName }, index) => {
-    const expected = periods.map(({ counts, allocation }) => {
-      const users = counts.reduce((sum, count) => sum + count, 0)
-      return (users * (allocation[index] as number)) / allocation.reduce((sum, share) => sum + share, 0)
-    })
-    return {
-      variantId,
-      variantName,
-      users: periods.reduce((sum, { counts }) => sum + (counts[index] as number), 0),
-      expected: expected.reduce((sum, count) => sum + count, 0),
-    }
+/** Adds up the users of each tested variant over the periods, with the numbers that the allocation gives. */
+function expectations({ variants }: RunStatistics, periods: readonly Period[], of: Count): SharedUsers[] {
+  const isTested = isTestedIn(of)
+  return variants.flatMap((variant, index) => {
+    const { variantId, variantName } = variant
+    const users = periods.map(({ counts }) => counts[index] as number)
+    const expected = periods.map(
+      ({ counts, allocation }) => (sum(counts) * (allocation[index] as number)) / sum(allocation),
+    )
+    return isTested(variant) ? [{ variantId, variantName, users: sum(users), expected: sum(expected) }] : []
   })
 }
+
+/** Writes "2,267 in control (2,139 expected), 2,010 in treatment (2,139 expected)". */
+export const sharedText = (shared: readonly SharedUsers[]): string =>
+  shared
+    .map(
+      ({ variantName, users, expected }) =>
+        `${formatCount(users)} in ${variantName} (${formatCount(expected)} expected)`,
+    )
+    .join(', ')

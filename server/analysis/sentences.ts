@@ -43,9 +43,13 @@ function sizeOf(metric: Named, { of, value, interval }: Effect): string {
 
 const inPoints = (text: string) => `${text.replaceAll(' %', '')} percentage points`
 
-/** Writes the interval of an effect: "-1 % to +9 %", "-0.2 to +1.1 percentage points", "+0.10 to +2.40". */
-export function formatEffectInterval(metric: Named, { of, interval }: Effect): string | null {
-  if (!interval) return null
+/**
+ * Writes the interval of an effect: "-1 % to +9 %", "-0.2 to +1.1 percentage points", "+0.10 to +2.40"; null where the
+ * effect has none.
+ */
+export function formatEffectInterval(metric: Named, effect: Effect | null): string | null {
+  if (!effect?.interval) return null
+  const { of, interval } = effect
   const text = formatInterval(interval, formatOf(metric, of))
   return of === 'difference' && metric.kind === 'proportion' ? inPoints(text) : text
 }

@@ -10,15 +10,17 @@ import { seenWarnings, valueWarnings } from './value-warnings.ts'
 /** The p-value below which a difference before exposure is reported. */
 const NOTABLE_IMBALANCE = 1e-4
 
-/** Finds what a reader should know before the figures, and what does not block the decision. */
-
+/**
+ * Finds what a reader should know before the figures, and what does not block the decision. `balanceWarnings` come before
+ * all other warnings of an answer.
+ */
 export function findWarnings(
   statistics: RunStatistics,
   ratios: SampleRatios,
   metrics: readonly MetricResult[],
 ): string[] {
   const exposed = sum(statistics.units.map(exposedOf))
-  if (exposed === 0) return [...beforeStartWarnings(statistics), 'Nobody has met a variant yet.']
+  if (exposed === 0) return [...beforeStartWarnings(statistics), nobodyWarning(statistics)]
   return [
     ...disabledWarnings(statistics),
     ...ratioWarnings(statistics, ratios),
@@ -27,11 +29,16 @@ export function findWarnings(
     ...periodWarnings(statistics),
     ...metrics.flatMap((metric) => metricWarnings(statistics, metric)),
     ...seenWarnings(statistics, metrics),
-    ...metrics.flatMap(balanceWarnings),
     ...computingWarnings(metrics),
     ...methodWarnings(statistics),
   ]
 }
+
+/** Events that were received after `dataThrough` are not counted yet: they may be the first ones. */
+const nobodyWarning = ({ dataThrough, state }: RunStatistics): string =>
+  dataThrough === null || state === 'frozen'
+    ? 'Nobody has met a variant yet.'
+    : 'Nobody has met a variant yet, or they are not counted yet: what was received after data_through is missing.'
 
 const disabledWarnings = ({ variants }: RunStatistics): string[] =>
   variants
@@ -42,7 +49,7 @@ const disabledWarnings = ({ variants }: RunStatistics): string[] =>
     )
 function beforeStartWarnings({ eventsBeforeStart: events, run }: RunStatistics): string[] {
   if (events === 0) return []
-  const named = events === 1 ? '1 event names a variant' : `${events} events name a variant`
+  const named = events === 1 ? '1 event names a variant' : `${formatCount(events)} events name a variant`
   const when = run === null ? 'before the experiment has started' : 'at a time before the run began'
   return [
     `Not counted: ${named} ${when}. To take over an experiment that was decided elsewhere, give started_at at its start.`,
@@ -63,7 +70,7 @@ function userWarnings(statistics: RunStatistics, exposed: number): string[] {
   const externallyDecided = count((row) => row.externallyDecided)
   if (externallyDecided > 0)
     warnings.push(
-      `The variants of ${externallyDecided} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
+      `The variants of ${formatCount(externallyDecided)} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
     )
   return warnings
 }
@@ -112,13 +119,13 @@ function metricWarnings({ metrics }: RunStatistics, result: MetricResult): strin
 }
 
 /** Warns of variants that differed before exposure, which no treatment explains. */
-const balanceWarnings = ({ name, comparisons }: MetricResult): string[] =>
+export const balanceWarnings = ({ name, comparisons }: MetricResult): string[] =>
   comparisons.flatMap(({ balance, variantName, difference, cuped }) => {
     if (!balance || !(balance.pValue < NOTABLE_IMBALANCE)) return []
     const now = cuped ? ` Adjusted by it, the difference is ${formatFigure(difference ?? 0)}` : ''
     const before = cuped ? `, without ${formatFigure(cuped.unadjusted.difference ?? 0)}.` : ''
     return [
-      `${name} differed between ${variantName} and the control already before exposure, by ${formatFigure(balance.difference)} (${formatPEquation(balance.pValue)}): look whether the draw or the exposure is biased.${now}${before}`,
+      `${name} differed between ${variantName} and the control already before exposure, by ${formatFigure(balance.difference)} (${formatPEquation(balance.pValue)}), which no treatment explains. Before you decide, find out whether every variant reports exposures alike, and whether an earlier test still acts on these users.${now}${before}`,
     ]
   })
 
@@ -129,14 +136,10 @@ const computingWarnings = (metrics: readonly MetricResult[]): string[] =>
 
 function methodWarnings({ question, hasEnded, looks }: RunStatistics): string[] {
   const warnings: string[] = []
+  const isRead = looks.some(({ planned }) => planned !== null)
   if (question.method === 'bayesian' && question.plannedUsers === null)
     warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
-  const last = looks.findLast(({ planned }) => planned !== null)
-  if (last)
-    warnings.push(
-      `The figures below are those of now. The decision rests on the planned look at ${formatCount(last.users)} users, whose figures its reasons give.`,
-    )
-  if (question.method === 'fixed' && !hasEnded && !last)
+  if (question.method === 'fixed' && !hasEnded && !isRead)
     warnings.push(
       'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',
     )

@@ -14,17 +14,25 @@ export const comparison = z
       .nullable()
       .meta({
         description: 'Why figures are missing, or what the comparison lacks to be read; null where nothing is missing',
-        examples: ['too few events in treatment (7 of 10)'],
+        examples: ['too few events in treatment (3 seen; 1.2 expected if the variants do not differ, of 10 needed)'],
       }),
     gate: z
       .object({
         variant_id: id.meta({ description: 'The variant that lacks most' }),
         lacks: z.enum(['events', 'users']).meta({ description: 'What count counts' }),
-        count: z.int().meta({
-          description:
-            'Users of the variant, or its expected users with a value other than 0 (of a rate: with or without a conversion, the rarer) if the variants do not differ, rounded down',
-        }),
+        count: z.int().meta({ description: 'Users of the variant, or the events that are too few, rounded down' }),
         needed: z.int().meta({ description: 'The smallest count at which the comparison is read' }),
+        events: z
+          .object({
+            of: z.enum(['events', 'non_events']).meta({
+              description: 'events: users with a value other than 0; non_events: users without a conversion, the rarer',
+            }),
+            by: z.enum(['expected', 'observed']).meta({ description: 'The number that is too small' }),
+            observed: z.int().meta({ description: 'Such users of the variant, rounded down' }),
+            expected: z.number().meta({ description: 'Such users of the variant if the variants do not differ' }),
+          })
+          .nullable()
+          .meta({ description: 'null where users lack, and in answers that older engines froze' }),
         blocks_fixed: z.boolean().meta({
           description:
             'True: p_value and bayesian are no evidence either. False for a rate without a covariate, whose p_value is exact in small samples; bayesian is evidence there once lacks is not events',
@@ -88,7 +96,9 @@ export const comparison = z
           .nullable()
           .meta({
             description: 'Why the figures are null, as reason of the comparison; null where they are not',
-            examples: ['too few events in treatment (7 of 10)'],
+            examples: [
+              'too few events in treatment (3 seen; 1.2 expected if the variants do not differ, of 10 needed)',
+            ],
           }),
       })
       .nullable()

@@ -10,7 +10,6 @@ import type { SentAnswer } from './frozen.ts'
 type Older = any
 
 const NOT_COMPARED = {
-  gate: null,
   levels: null,
   is_small_sample: false,
   balance: null,
@@ -65,6 +64,7 @@ const metricOf = (metric: Older, named: (part: Older) => Older) => ({
 const comparisonOf = (comparison: Older) => ({
   ...NOT_COMPARED,
   ...comparison,
+  gate: comparison.gate ? { events: null, ...comparison.gate } : null,
   uplift: comparison.uplift && { reason: null, ...comparison.uplift },
   always_valid: comparison.always_valid && {
     uplift_reason: null,

@@ -2,6 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { analyse } from '../../server/analysis/analyse.ts'
 import { answer } from '../../server/analysis/answer.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
+import { recordable, withRecords } from '../../server/analysis/record.ts'
+import type { RunStatistics } from '../../server/analysis/statistics.ts'
 import { createRandom } from '../lab/random.ts'
 import { CONTROL, proportion, run, TREATMENT, units } from './run-statistics.ts'
 
@@ -83,6 +85,33 @@ describe('a decision', () => {
     expect(decided({ metrics, question: { method: 'bayesian' }, hasEnded: true }).outcome).toBe('ship')
   })
 
+  test('of a Bayesian analysis gives the posterior interval of now, and of a past look the probability alone', () => {
+    const at = (users: number, orders: number, looks: RunStatistics['looks'] = []) =>
+      run({
+        units: [units(1, { users }), units(2, { users })],
+        metrics: [proportion('orders', { 1: users / 10, 2: orders })],
+        question: { method: 'bayesian', plannedUsers: 2000 },
+        looks,
+      })
+    const first = at(1000, 180)
+    expect(analyse(first).decision.reasons).toEqual([
+      'orders is 8.0 percentage points higher in treatment (95 % interval of the difference +5.0 to +11.0 percentage points): probability to be better > 99.9 %, significantly better.',
+    ])
+    const { looks } = withRecords(first, recordable(first, '2026-01-05T00:00:00.000Z'))
+    expect(analyse(at(1500, 180, looks)).decision.reasons).toEqual([
+      'orders is 8 percentage points higher in treatment: probability to be better > 99.9 %, significantly better.',
+    ])
+  })
+
+  test('says of values that do not vary that nothing can be tested, and not which effects remain possible', () => {
+    const same = [proportion('orders', { 1: 1000, 2: 1000 })]
+    for (const method of ['sequential', 'fixed', 'bayesian'] as const)
+      expect(decided({ metrics: same, hasEnded: true, question: { method, plannedEffect: 0.05 } })).toMatchObject({
+        outcome: 'inconclusive',
+        reasons: ['orders cannot be judged in treatment: its values do not vary, so that nothing can be tested.'],
+      })
+  })
+
   test('of a Bayesian analysis decides nothing while the flat prior of a rate outweighs the conversions', () => {
     const given = {
       units: [units(1, { users: 9000 }), units(2, { users: 100 })],
@@ -126,7 +155,7 @@ describe('data that cannot be trusted block the decision, whatever the metrics s
     [
       'the numbers of assigned users deviate from the allocation',
       { units: [units(1, { users: 14_000 }), units(2, { users: 10_000 })] },
-      'sample ratio mismatch: the assigned',
+      'sample ratio mismatch of the assigned users: 14,000 in control (12,000 expected), 10,000 in treatment',
     ],
     [
       'the numbers of exposed users deviate from the allocation',
@@ -136,7 +165,7 @@ describe('data that cannot be trusted block the decision, whatever the metrics s
           units(2, { assigned: 10_000, drawn: 10_000, drawnExposed: 8000, users: 8000 }),
         ],
       },
-      'sample ratio mismatch: the exposed',
+      'sample ratio mismatch of the exposed users: 10,000 in control (9,000 expected), 8,000 in treatment',
     ],
     ['a variant without a share has users', { periods: [{ period: 1, shares: { 1: 100, 2: 0 } }] }, 'without a share'],
     [
@@ -209,7 +238,7 @@ describe('a mismatch', () => {
     expect(sampleRatio.assigned.isMismatch).toBe(false)
     expect(sampleRatio.causes).toMatchObject([{ by: 'country_code', value: 'DE', of: 'exposed', explainsAll: true }])
     expect(decision.reasons[0]).toContain(
-      'country_code DE (9000 users in treatment, 9500 expected), without which the rest agrees',
+      'country_code DE (9,000 users in treatment, 9,500 expected), without which the rest agrees',
     )
   })
 
@@ -239,6 +268,14 @@ describe('a mismatch', () => {
 })
 
 describe('an answer', () => {
+  test('says that users may not be counted yet where the totals are behind', () => {
+    const behind = { units: [], metrics: [], dataThrough: '2026-01-05T00:00:00.000Z' }
+    expect(answer(run({ ...behind, dataThrough: null })).warnings).toContain('Nobody has met a variant yet.')
+    expect(answer(run(behind)).warnings).toEqual([
+      expect.stringContaining('Nobody has met a variant yet, or they are not counted yet'),
+    ])
+  })
+
   test('warns against deciding by a question that was not planned', () => {
     const { warnings } = answer(run({ question: { departs: ['segment'] } }))
     expect(warnings[0]).toBe(

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { analyse } from '../../server/analysis/analyse.ts'
+import { answer } from '../../server/analysis/answer.ts'
 import { analyseMetric } from '../../server/analysis/compare.ts'
 import type { QuantileMetric, RunStatistics, SummedMetric } from '../../server/analysis/statistics.ts'
 import { NO_TOTALS } from '../../server/analysis/sums.ts'
@@ -51,9 +52,13 @@ describe('a mean of few users with a value', () => {
     expect(comparisonOf(statistics)).toMatchObject({
       alwaysValid: null,
       gate: { variantId: TREATMENT, lacks: 'events', count: 4, needed: 25, blocksFixed: true },
-      reason: 'too few events in treatment (4 of 25)',
+      reason: 'too few events in treatment (0 seen; 4 expected if the variants do not differ, of 25 needed)',
     })
     expect(analyse(statistics).decision.outcome).not.toBe('stop')
+    const even = { [CONTROL]: payers(1000, 60, 20), [TREATMENT]: payers(1000, 20, 20) }
+    expect(comparisonOf(run({ metrics: [mean(even)] }))?.reason).toBe(
+      'too few events in treatment (20 seen of 25 needed; 40 expected if the variants do not differ)',
+    )
   })
 
   test('has at least the pooled variance', () => {
@@ -87,6 +92,16 @@ describe('values before exposure', () => {
     expect(adjusted?.cuped?.unadjusted).toEqual({ difference: plain?.difference, interval: plain?.interval })
     isNear((adjusted?.levels?.treatment ?? 0) - (adjusted?.levels?.control ?? 0), adjusted?.difference as number)
     expect(plain).toMatchObject({ balance: null, levels: null, cuped: null })
+  })
+
+  test('are the first warning where they differ, which says what to do', () => {
+    const values = { [CONTROL]: drawUsers(random, 500), [TREATMENT]: drawUsers(random, 500, 1) }
+    const given = { units: [units(CONTROL, { users: 500 }), units(TREATMENT, { users: 500, crossovers: 50 })] }
+    const metrics = [mean(values, { hasCovariate: true })]
+    const { warnings } = answer(run({ ...given, metrics, question: { departs: ['segment'] } }))
+    expect(warnings.length).toBeGreaterThan(2)
+    expect(warnings[0]).toContain('differed between treatment and the control already before exposure')
+    expect(warnings[0]).toContain('Before you decide, find out whether every variant reports exposures alike')
   })
 
   test('that differ by chance only raise no suspicion', () => {

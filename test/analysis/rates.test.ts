@@ -33,17 +33,28 @@ describe('a rate with few events', () => {
     expect(analyse(statistics).decision.outcome).toBe('continue')
     expect(comparisonOf(statistics)).toMatchObject({
       alwaysValid: null,
-      reason: 'too few events in treatment (1 of 10)',
-      gate: { variantId: TREATMENT, lacks: 'events', count: 1, needed: 10, blocksFixed: false },
+      reason: 'too few events in treatment (0 seen; 1.4 expected if the variants do not differ, of 10 needed)',
+      gate: {
+        variantId: TREATMENT,
+        lacks: 'events',
+        count: 1,
+        needed: 10,
+        blocksFixed: false,
+        events: { of: 'events', observed: 0 },
+      },
     })
     // Fisher's exact test, by fisher.test of R.
     expect(comparisonOf(statistics)?.pValue).toBeCloseTo(0.387572258025781, 12)
   })
 
   test('is read once every variant expects 10 conversions and 10 users without one', () => {
-    expect(comparisonOf(ratesOf([1000, 9], [1000, 10]))?.reason).toBe('too few events in treatment (9 of 10)')
+    expect(comparisonOf(ratesOf([1000, 10], [1000, 9]))?.reason).toBe(
+      'too few events in treatment (9 seen; 9.5 expected if the variants do not differ, of 10 needed)',
+    )
     expect(comparisonOf(ratesOf([1000, 10], [1000, 10]))).toMatchObject({ reason: null, gate: null })
-    expect(comparisonOf(ratesOf([1100, 1091], [1000, 990]))?.reason).toBe('too few events in treatment (9 of 10)')
+    expect(comparisonOf(ratesOf([1100, 1091], [1000, 990]))?.reason).toBe(
+      'too few users without a conversion in treatment (10 seen; 9 expected if the variants do not differ, of 10 needed)',
+    )
     expect(comparisonOf(ratesOf([99, 50], [1000, 500]))?.reason).toBe('too few users in control (99 of 100)')
   })
 

@@ -36,7 +36,7 @@ describe('lost exposures', () => {
     expect(sampleRatio.exposed.pValue).toBeLessThan(1e-4)
     expect(decision.outcome).not.toBe('blocked')
     expect(warnings.join(' ')).toContain(
-      'The exposed users deviate from the allocation: 2000 in control (1878 expected), 1755 in treatment (1878 expected).',
+      'The exposed users deviate from the allocation: 2,000 in control (1,878 expected), 1,755 in treatment (1,878 expected).',
     )
     expect(warnings.join(' ')).toContain(`is ${sampleRatio.exposed.sequentialPValue?.toPrecision(2)}`)
     expect(analyse(losing(1950, 1800)).warnings.join(' ')).not.toContain('deviate from the allocation')
