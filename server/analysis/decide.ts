@@ -295,7 +295,7 @@ function findMissing(
   if (question.method === 'sequential') return statistics.hasEnded && total > 0 ? null : findTooFew(statistics)
   if (readings.length > 0) return null
   if (awaitsWindows(statistics)) return describeAwaited(statistics)
-  if (total === 0) return statistics.hasEnded ? 'nobody has met a variant' : 'nobody has met a variant yet'
+  if (total === 0) return statistics.hasEnded ? 'no user is counted' : 'no user is counted yet'
   const next = nextLookAt(statistics)
   if (question.plannedUsers === null || next === null)
     return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
