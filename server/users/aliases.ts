@@ -15,11 +15,15 @@ import {
   exposeFromJoin,
   keepForAlias,
   keepFormer,
+  keepForReturned,
   type Link,
+  type LinkVia,
   type Repointed,
   readForced,
   readLinks,
+  readLinksVia,
   readOwnerId,
+  returnLinks,
   type StoredLink,
   storeLinks,
 } from './alias-queries.ts'
@@ -122,12 +126,12 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
         ])
         const { changed, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
         if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
-        const links = [...changed].map(([alias_id, user_id]) => ({ alias_id, user_id }))
+        const links = [...changed.values()]
         const stored = await storeLinks(em, links)
         await storeDrawIds(em, drawIds)
         await copyToOwners(em, links)
         if (repointed.length > 0) await keepFormer(em, repointed)
-        const ownerIds = [...new Set(changed.values())]
+        const ownerIds = [...new Set(links.map(({ user_id }) => user_id))]
         const forced = await readForced(em, ownerIds)
         if (forced.ever) await excludeForced(em, ownerIds)
         const raised = await raiseVersions(em, [...concerned], 'joined', forced.now)
@@ -145,8 +149,8 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
 const NOBODY: Persons = { known: new Set(), drawIds: new Map() }
 
 /**
- * Undoes a join in one transaction: the alias belongs to nobody any more. Both ids keep the variants that they were
- * given until now and the draws of rollouts, and results count two users.
+ * Undoes a join in one transaction: the alias belongs to nobody any more, and the aliases that came with it belong to it
+ * again. All ids keep the variants that they were given until now and the draws of rollouts, and results count two users.
  * @throws DomainError NOT_FOUND if the id is not an alias
  */
 export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
@@ -157,12 +161,18 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
       if (ownerId === undefined) throw notFound('Alias', aliasId)
       const link = { alias_id: aliasId, user_id: ownerId }
       const forced = await readForced(em, [ownerId])
-      await exposeFromJoin(em, link)
+      const returned = await readLinksVia(em, link)
+      await exposeFromJoin(em, [aliasId, ...returned], ownerId)
       await keepForAlias(em, link)
+      await keepForReturned(
+        em,
+        returned.map((alias_id) => ({ alias_id, user_id: aliasId, former_id: ownerId })),
+      )
       await keepDraws(em, link)
       await deleteLink(em, aliasId)
-      // What caches hold for the alias may be stored under the owner, and does not stay true.
-      return raiseVersions(em, [aliasId, ownerId], 'erased', forced.now)
+      await returnLinks(em, returned, aliasId)
+      // What caches hold for the aliases may be stored under the owner, and does not stay true.
+      return raiseVersions(em, [aliasId, ownerId, ...returned], 'erased', forced.now)
     }),
   )
   await forget(raised)
@@ -174,13 +184,14 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
  * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
  * @param persons what is known of the ids of `wanted`. A person's rollouts are drawn by the first id that the platform
  * knew: an owner of whom nothing is stored adopts the draws of the alias
- * @returns `changed`: new owners by alias; `repointed`: the aliases that had another owner before; `drawIds`: the ids
+ * @returns `changed`: new links by alias; `repointed`: the aliases that had another owner before; `drawIds`: the ids
  * that new persons draw by; `concerned`: the ids whose cached data becomes invalid; `outcomes`: makes the results of the
  * calls
  */
 function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
   const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
+  const vias = new Map(stored.map((link) => [link.alias_id, link.via_id]))
   const aliases = new Map<string, Set<string>>()
   const join = (aliasId: string, ownerId: string) => {
     aliases.get(owners.get(aliasId) ?? '')?.delete(aliasId)
@@ -189,8 +200,8 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
   }
   for (const link of stored) join(link.alias_id, link.user_id)
   const former = new Map(owners)
-  /** New owners by alias. If several aliases have assignments for one owner, the first in this order wins. */
-  const changed = new Map<string, string>()
+  /** New links by alias. If several aliases have assignments for one owner, the first in this order wins. */
+  const changed = new Map<string, LinkVia>()
   const known = new Set(persons.known)
   const drawIds = new Map<string, string>()
 
@@ -205,22 +216,26 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
       )
     const present = owners.get(alias_id)
     if (present === owner) return null
-    if (present !== undefined) return conflict(`${alias_id} is an alias of another user`)
+    if (present !== undefined) return takenAlias({ alias_id, user_id }, present)
     // The owner of an id that is linked already is known.
     if (owner === user_id && !known.has(owner)) {
       drawIds.set(owner, drawIds.get(alias_id) ?? persons.drawIds.get(alias_id) ?? alias_id)
       known.add(owner)
     }
     known.add(alias_id)
-    for (const aliasId of [alias_id, ...(aliases.get(alias_id) ?? [])]) {
+    const follow = (aliasId: string, viaId: string | null) => {
       join(aliasId, owner)
+      vias.set(aliasId, viaId)
       changed.delete(aliasId)
-      changed.set(aliasId, owner)
+      changed.set(aliasId, { alias_id: aliasId, user_id: owner, via_id: viaId })
     }
+    const followers = [...(aliases.get(alias_id) ?? [])]
+    follow(alias_id, user_id === owner ? null : user_id)
+    for (const aliasId of followers) follow(aliasId, vias.get(aliasId) ?? alias_id)
     return null
   })
 
-  const repointed = [...changed].flatMap(([alias_id, user_id]): Repointed[] => {
+  const repointed = [...changed.values()].flatMap(({ alias_id, user_id }): Repointed[] => {
     const former_id = former.get(alias_id)
     return former_id === undefined ? [] : [{ alias_id, user_id, former_id }]
   })
@@ -231,8 +246,17 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
         refused[index] ?? {
           alias_id,
           user_id: owners.get(alias_id) as string,
+          via_id: vias.get(alias_id) ?? null,
           created_at: (joinedAt.get(alias_id) ?? times.get(alias_id)) as number,
         },
     )
-  return { changed, repointed, drawIds, concerned: new Set([...changed.keys(), ...changed.values()]), outcomes }
+  const concerned = new Set([...changed.values()].flatMap(({ alias_id, user_id }) => [alias_id, user_id]))
+  return { changed, repointed, drawIds, concerned, outcomes }
 }
+
+/** Makes the error for an alias that has another owner. */
+const takenAlias = ({ alias_id, user_id }: Link, ownerId: string) =>
+  conflict(
+    `${alias_id} is an alias of ${ownerId}: to join it to ${user_id} instead, undo that join first ` +
+      `(DELETE /api/users/alias/${encodeURIComponent(alias_id)})`,
+  )

@@ -112,8 +112,8 @@ const randomId = () => `erased_${randomUUID()}`
 
 /** Joins an anonymous id to a user; see `AliasWriter.join`. */
 export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
-  const { created_at, ...link } = await aliasWriter.join(input)
-  return { ...link, created_at: new Date(created_at) }
+  const { alias_id, user_id, created_at } = await aliasWriter.join(input)
+  return { alias_id, user_id, created_at: new Date(created_at) }
 }
 
 /** Undoes the join of an alias; see `separate`. @throws DomainError NOT_FOUND if the id is not an alias */
