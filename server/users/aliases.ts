@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
+import { logUserChanges } from '../audit/user-changes.ts'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
 import { isTransient } from '../database/errors.ts'
@@ -30,10 +31,16 @@ import {
 import type { ProfileCache } from './profile-cache.ts'
 import { keepDraws, type Persons, readPersons, storeDrawIds } from './queries.ts'
 
+/** A link that a call asks for. */
+type WantedLink = Link & { actor: string }
+
 /** Joins aliases to their owners. Concurrent logins share one transaction, and are answered after its commit. */
 export type AliasWriter = {
-  /** @throws DomainError CONFLICT if the alias has another owner, BAD_REQUEST for a circle */
-  join: (link: Link) => Promise<StoredLink>
+  /**
+   * @param link.actor who asks, for the audit log
+   * @throws DomainError CONFLICT if the alias has another owner, BAD_REQUEST for a circle
+   */
+  join: (link: WantedLink) => Promise<StoredLink>
   /** Waits until nothing is left to store. */
   drained: () => Promise<void>
 }
@@ -90,7 +97,7 @@ export function createForget(options: {
 const WAIT_MS = 10
 
 export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forget }): AliasWriter {
-  const group = createGroupCommit<Link, StoredLink | DomainError>({
+  const group = createGroupCommit<WantedLink, StoredLink | DomainError>({
     waitMs: WAIT_MS,
     maxWeight: 500,
     maxWaiting: 20_000,
@@ -115,7 +122,7 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
 }
 
 /** Joins links in one transaction. Decisions that were made before the transaction are not stored after it. */
-async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
+async function joinTogether(orm: MikroORM, wanted: readonly WantedLink[]) {
   try {
     return await retried(() =>
       orm.em.fork().transactional(async (em) => {
@@ -124,11 +131,15 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
         const persons = await readPersons(em, [
           ...new Set(wanted.flatMap(({ alias_id, user_id }) => [alias_id, user_id])),
         ])
-        const { changed, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
+        const { changed, joined, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
         if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
         const links = [...changed.values()]
         const stored = await storeLinks(em, links)
         await storeDrawIds(em, drawIds)
+        await logUserChanges(
+          em,
+          joined.map(({ actor, ...after }) => ({ ...linkSubject(after), before: null, after, actor })),
+        )
         await copyToOwners(em, links)
         if (repointed.length > 0) await keepFormer(em, repointed)
         const ownerIds = [...new Set(links.map(({ user_id }) => user_id))]
@@ -146,14 +157,17 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
   }
 }
 
+const linkSubject = ({ alias_id }: Link) => ({ subject: 'aliases' as const, subject_id: alias_id })
+
 const NOBODY: Persons = { known: new Set(), drawIds: new Map() }
 
 /**
  * Undoes a join in one transaction: the alias belongs to nobody any more, and the aliases that came with it belong to it
  * again. All ids keep the variants that they were given until now and the draws of rollouts, and results count two users.
+ * @param actor who asks, for the audit log
  * @throws DomainError NOT_FOUND if the id is not an alias
  */
-export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
+export async function separate(orm: MikroORM, forget: Forget, aliasId: string, actor: string) {
   const raised = await retried(() =>
     orm.em.fork().transactional(async (em) => {
       await lockProfiles(em)
@@ -171,6 +185,7 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
       await keepDraws(em, link)
       await deleteLink(em, aliasId)
       await returnLinks(em, returned, aliasId)
+      await logUserChanges(em, [{ ...linkSubject(link), before: link, after: null, actor }])
       // What caches hold for the aliases may be stored under the owner, and does not stay true.
       return raiseVersions(em, [aliasId, ownerId, ...returned], 'erased', forced.now)
     }),
@@ -184,11 +199,11 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
  * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
  * @param persons what is known of the ids of `wanted`. A person's rollouts are drawn by the first id that the platform
  * knew: an owner of whom nothing is stored adopts the draws of the alias
- * @returns `changed`: new links by alias; `repointed`: the aliases that had another owner before; `drawIds`: the ids
+ * @returns `changed`: new links by alias; `joined`: the links by which the calls changed something; `repointed`: the aliases that had another owner before; `drawIds`: the ids
  * that new persons draw by; `concerned`: the ids whose cached data becomes invalid; `outcomes`: makes the results of the
  * calls
  */
-function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
+function settle(wanted: readonly WantedLink[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
   const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
   const vias = new Map(stored.map((link) => [link.alias_id, link.via_id]))
@@ -205,7 +220,8 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
   const known = new Set(persons.known)
   const drawIds = new Map<string, string>()
 
-  const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
+  const joined: WantedLink[] = []
+  const refused = wanted.map(({ alias_id, user_id, actor }): DomainError | null => {
     const owner = owners.get(user_id) ?? user_id
     if (alias_id === user_id)
       return invalid(`${alias_id} cannot be an alias of itself: give two different ids`, 'alias_id')
@@ -232,6 +248,7 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
     const followers = [...(aliases.get(alias_id) ?? [])]
     follow(alias_id, user_id === owner ? null : user_id)
     for (const aliasId of followers) follow(aliasId, vias.get(aliasId) ?? alias_id)
+    joined.push({ alias_id, user_id: owner, actor })
     return null
   })
 
@@ -251,7 +268,7 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
         },
     )
   const concerned = new Set([...changed.values()].flatMap(({ alias_id, user_id }) => [alias_id, user_id]))
-  return { changed, repointed, drawIds, concerned, outcomes }
+  return { changed, joined, repointed, drawIds, concerned, outcomes }
 }
 
 /** Makes the error for an alias that has another owner. */
