@@ -89,6 +89,9 @@ function particular(procedure: string, data: TestData, random: Random): Input {
       return { key: data.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
+    case 'auth.createKey':
+    case 'auth.updateKey':
+      return { expires_at: inHours(1) }
     case 'experiments.newRun':
       return { started_at: undefined, confirm: running.key }
     case 'planning.sampleSize':
