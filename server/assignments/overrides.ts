@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { logUserChanges, type UserChange } from '../audit/user-changes.ts'
 import { lockProfilesShared, readClock } from '../definitions/queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { expectUnchanged } from '../fields.ts'
@@ -23,8 +23,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   // The lock orders this call and a concurrent login: one of them sees the change of the other.
   await lockProfilesShared(em)
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is archived: nobody gets its variants`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   const variants = await variantsOf(em, experiment.id)
   if (!variants.some((variant) => variant.id === input.variant_id))
     throw invalid(`${input.variant_id} is not a variant of experiment ${experiment.id}`, 'variant_id')

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { logUserChanges } from '../audit/user-changes.ts'
 import { execute, list } from '../database/sql.ts'
-import { conflict, notFound } from '../errors.ts'
+import { inArchive, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { ExcludedUnit } from './entity.ts'
@@ -68,7 +68,7 @@ const entryOf = (experimentId: number, excluded: Excluded) => ({
 
 async function expectOpen(em: EntityManager, experimentId: number) {
   const { id, status } = await find(em, experimentId)
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
+  if (status === 'archived') throw inArchive(id)
 }
 
 /**

@@ -2,7 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { readClock } from '../definitions/queries.ts'
-import { conflict, invalid } from '../errors.ts'
+import { conflict, inArchive, invalid } from '../errors.ts'
 import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
 import { expectConfirmed } from './confirmation.ts'
@@ -90,10 +90,12 @@ export async function step(
   change: Change,
 ): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
-  if (!from.includes(experiment.status))
+  if (!from.includes(experiment.status)) {
+    if (experiment.status === 'archived' && verb !== 'archived') throw inArchive(experiment.id)
     throw conflict(
       `Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${joinWithOr(from)}`,
     )
+  }
   await change(experiment)
   await experimentChanged(em, experiment, { targeting: (await changesTargeting?.()) ?? false })
   return refreshed(em, experiment)
