@@ -22,6 +22,11 @@ export const unknownUser = (userId: string) =>
     `User ${userId} is unknown: pass attributes (may be {}) with the call, or create the user first`,
   )
 export const conflict = (message: string) => new DomainError('CONFLICT', message)
+/** Makes the error for a change of an experiment in the archive. */
+export const inArchive = (experimentId: number) =>
+  conflict(
+    `Experiment ${experimentId} is archived: unarchive it first (POST /api/experiments/${experimentId}/unarchive)`,
+  )
 /** @param path the path of the invalid field, as in `issues` */
 export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)
 export const unavailable = (message: string) => new DomainError('SERVICE_UNAVAILABLE', message)

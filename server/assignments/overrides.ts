@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
+import { logUserChanges, type UserChange } from '../audit/user-changes.ts'
 import { lockProfilesShared, readClock } from '../definitions/queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { expectUnchanged } from '../fields.ts'
@@ -22,8 +23,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   // The lock orders this call and a concurrent login: one of them sees the change of the other.
   await lockProfilesShared(em)
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is archived: nobody gets its variants`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   const variants = await variantsOf(em, experiment.id)
   if (!variants.some((variant) => variant.id === input.variant_id))
     throw invalid(`${input.variant_id} is not a variant of experiment ${experiment.id}`, 'variant_id')
@@ -43,6 +43,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   const override = em.create(Override, { ...key, variant_id: input.variant_id, created_at: await readClock(em) })
   await em.flush()
   await excludeOverridden(em, key)
+  await logOverride(em, key, before?.variant_id ?? null, input.variant_id)
   await experimentChanged(em, experiment, { targeting: false })
   return em.refreshOrFail(override)
 }
@@ -53,10 +54,19 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
  */
 export async function removeOverride(em: EntityManager, input: OverrideOf) {
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (!(await endOverride(em, input)))
+  const before = await em.findOne(Override, { ...input, removed_at: null })
+  if (!before || !(await endOverride(em, input)))
     throw notFound('The override of user', `${input.user_id} in experiment ${input.experiment_id}`)
+  await logOverride(em, input, before.variant_id, null)
   await experimentChanged(em, experiment, { targeting: false })
   return { message: 'Override removed successfully' }
+}
+
+/** @param before the forced variant; null without an override */
+function logOverride(em: EntityManager, key: OverrideOf, before: number | null, after: number | null) {
+  const values = (variant_id: number | null) => (variant_id === null ? null : { ...key, variant_id })
+  const subject = { subject: 'overrides', subject_id: String(key.experiment_id) } satisfies Partial<UserChange>
+  return logUserChanges(em, [{ ...subject, before: values(before), after: values(after) }])
 }
 
 /** Lists all overrides of an experiment by user id; there are at most 1000. */

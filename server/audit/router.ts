@@ -10,7 +10,8 @@ export const auditRouter = router({
         method: 'GET',
         path: '/audit',
         tags: ['Audit'],
-        summary: 'List who changed which definition, with its values before and after',
+        summary:
+          'List who changed which definition, and who joined, forced or excluded users, with the values before and after',
       },
       list: true,
       formats: AUDIT_FORMATS,

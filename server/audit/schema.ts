@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { experimentRef } from '../definitions/reference-schema.ts'
-import { instant, label, limit, storedObject, timestamp } from '../wire.ts'
+import { instant, label, limit, storedObject, timestamp, userId } from '../wire.ts'
 
 const subject = z
   .enum([
@@ -14,8 +14,11 @@ const subject = z
     'experiment_metrics',
     'flags',
     'api_keys',
+    'aliases',
+    'overrides',
+    'exclusions',
   ])
-  .meta({ description: 'The kind of definition' })
+  .meta({ description: 'The kind of definition; aliases, overrides and exclusions are changes that name a user' })
 const action = z.enum(['insert', 'update', 'delete'])
 
 export const auditEntry = z
@@ -25,7 +28,9 @@ export const auditEntry = z
     actor: z.string().meta({ description: 'Who made the change', examples: ['key 3 (my_api_key)'] }),
     subject: z.string().meta({ examples: ['experiments'] }),
     subject_id: z.string().meta({
-      description: 'The id of the definition; the key of a flag; the id of the experiment for a link to it',
+      description:
+        'The id of the definition; the key of a flag; the id of the experiment for a link to it, an override or an ' +
+        'exclusion; the alias',
       examples: ['5'],
     }),
     action,
@@ -37,10 +42,12 @@ export type AuditEntryOutput = z.output<typeof auditEntry>
 
 export const listAudit = z.strictObject({
   subject: subject.optional(),
-  subject_id: label().optional().meta({ description: 'The id of the definition, or the key of a flag' }),
-  experiment_id: experimentRef
-    .optional()
-    .meta({ description: 'Everything about this experiment: its variants, runs, segments and metrics too' }),
+  subject_id: label().optional().meta({ description: 'The id of the definition, the key of a flag, or the alias' }),
+  user_id: userId.optional().meta({ description: 'Joins, overrides and exclusions of this id' }),
+  experiment_id: experimentRef.optional().meta({
+    description:
+      'Everything about this experiment: its variants, runs, segments, metrics, overrides and exclusions too',
+  }),
   actor: label().optional().meta({ description: 'A part of the name of who made the change, in any case' }),
   action: action.optional(),
   from: instant.optional().meta({ description: 'Changes at this time or later' }),

@@ -5,7 +5,7 @@ import { execute } from '../database/sql.ts'
 import { DEFAULT_LIMIT, type InMilliseconds } from '../wire.ts'
 import type { AuditEntryOutput, ListAudit } from './schema.ts'
 
-/** Lists changes of definitions in the order in which they were made, or the newest first. */
+/** Lists changes of definitions, and changes that name users, in the order in which they were made, or the newest first. */
 export async function listAudit(em: EntityManager, input: ListAudit): Promise<AuditEntryOutput[]> {
   const { order = 'asc', limit = DEFAULT_LIMIT } = input
   const rows = await execute(
@@ -21,11 +21,15 @@ export async function listAudit(em: EntityManager, input: ListAudit): Promise<Au
 }
 
 function conditionsOf(input: ListAudit): RawBuilder<unknown>[] {
-  const { subject, subject_id, experiment_id, actor, action, from, to, order, after } = input
+  const { subject, subject_id, user_id, experiment_id, actor, action, from, to, order, after } = input
   const time = (at: Date) => sql`${at.toISOString()}::timestamptz`
   const conditions: RawBuilder<unknown>[] = [sql`true`]
   if (subject !== undefined) conditions.push(sql`l.subject = ${subject}`)
   if (subject_id !== undefined) conditions.push(sql`l.subject_id = ${subject_id}`)
+  if (user_id !== undefined)
+    conditions.push(sql`l.subject in ('aliases', 'overrides', 'exclusions')
+      and (coalesce(l.after, l.before) ->> 'user_id' = ${user_id}
+        or (l.subject = 'aliases' and l.subject_id = ${user_id}))`)
   if (experiment_id !== undefined)
     conditions.push(sql`((l.subject = 'experiments' and l.subject_id = ${String(experiment_id)})
       or coalesce(l.after, l.before) ->> 'experiment_id' = ${String(experiment_id)})`)

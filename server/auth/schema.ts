@@ -31,7 +31,7 @@ export const createKey = z
   .strictObject({
     name: name.meta({ examples: ['my_api_key'] }),
     scopes: optional(z.array(scope).min(1)).meta({ description: 'manage, read, evaluate and track by default' }),
-    expires_at: optional(instant),
+    expires_at: optional(instant).meta({ description: 'In the future; without it, the key never expires' }),
   })
   .meta({ id: 'CreateKey' })
 export type CreateKey = z.output<typeof createKey>
@@ -45,7 +45,7 @@ export const updateKey = updateOf(apiKey, {
     description: 'Replaces all scopes',
     examples: [['read', 'evaluate']],
   }),
-  expires_at: clearable(instant).meta({ description: 'null: the key never expires' }),
+  expires_at: clearable(instant).meta({ description: 'In the future; null: the key never expires' }),
   is_active: optional(z.boolean()).meta({ description: 'false: the key is refused until it is active again' }),
   last_used_at: ignored,
 }).meta({ id: 'UpdateKey' })

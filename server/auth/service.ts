@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { EntityManager } from '@mikro-orm/sql'
 import { readClock } from '../definitions/queries.ts'
-import { conflict, notFound } from '../errors.ts'
+import { conflict, invalid, notFound } from '../errors.ts'
 import { expectUnchanged } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { ApiKey } from './entity.ts'
@@ -24,9 +24,24 @@ const hashKey = (key: string) => createHash('sha256').update(key, 'utf8').digest
 
 const DEFAULT_GRACE_HOURS = 24
 
-/** Creates an API key. Only this answer contains the whole key; the database stores its hash. */
-export const createKey = (em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> =>
-  storeKey(em, { name: input.name, scopes: input.scopes ?? DEFAULT_SCOPES, expires_at: input.expires_at ?? null })
+/**
+ * Creates an API key. Only this answer contains the whole key; the database stores its hash.
+ * @throws DomainError BAD_REQUEST for an expiry in the past
+ */
+export async function createKey(em: EntityManager, input: CreateKey): Promise<ApiKeyOutput> {
+  const { name, scopes = DEFAULT_SCOPES, expires_at } = input
+  if (expires_at) await expectFuture(em, expires_at)
+  return storeKey(em, { name, scopes, expires_at: expires_at ?? null })
+}
+
+/** A key that never works is a mistake; to end a key, deactivate or delete it. */
+async function expectFuture(em: EntityManager, expiresAt: Date) {
+  if (expiresAt <= (await readClock(em)))
+    throw invalid(
+      `${expiresAt.toISOString()} is in the past: give a later time, or null for a key that never expires`,
+      'expires_at',
+    )
+}
 
 type Settings = Pick<ApiKey, 'name' | 'scopes' | 'expires_at'>
 
@@ -65,11 +80,16 @@ async function findKey(em: EntityManager, keyId: number): Promise<ApiKey> {
 /** Runs work in one transaction under the name of the caller. */
 type Audited = <T>(work: (em: EntityManager) => Promise<T>) => Promise<T>
 
-/** Changes the given fields of an API key; null as expires_at lets it never expire. @throws DomainError NOT_FOUND */
+/**
+ * Changes the given fields of an API key; null as expires_at lets it never expire.
+ * @throws DomainError NOT_FOUND; BAD_REQUEST for a new expiry in the past
+ */
 export async function updateKey(audited: Audited, ring: KeyRing, input: UpdateKey): Promise<ApiKeyOutput> {
   const key = await audited(async (em) => {
     const key = await findKey(em, input.key_id)
     await expectUnchanged({ update: wire.updateKey, answer: wire.apiKey }, input, () => masked(key))
+    const { expires_at } = input
+    if (expires_at && expires_at.getTime() !== key.expires_at?.getTime()) await expectFuture(em, expires_at)
     setGiven(key, input, 'name', 'expires_at', 'is_active')
     if (input.scopes) key.scopes = [...new Set(input.scopes)]
     return key

@@ -59,6 +59,7 @@ import { Migration0011Deletion } from './migrations/0011-deletion.ts'
 import { Migration0012Names } from './migrations/0012-names.ts'
 import { Migration0013PeopleAndRules } from './migrations/0013-people-and-rules.ts'
 import { Migration0014MemberChanges } from './migrations/0014-member-changes.ts'
+import { Migration0015UndoneJoins } from './migrations/0015-undone-joins.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
@@ -131,6 +132,7 @@ const migrations = [
   Migration0012Names,
   Migration0013PeopleAndRules,
   Migration0014MemberChanges,
+  Migration0015UndoneJoins,
 ]
 
 /** An open database. */

@@ -49,8 +49,8 @@ export const PersonChange = defineEntity({
 })
 
 /**
- * A change of a definition: who changed it, and its row before and after. Triggers write these entries, so that every
- * change is recorded.
+ * A change: who made it, and the row before and after. Triggers write the entries of definitions, so that every change
+ * is recorded; `audit/user-changes.ts` writes those that name users.
  */
 export const AuditEntry = defineEntity({
   name: 'AuditEntry',
@@ -65,7 +65,13 @@ export const AuditEntry = defineEntity({
     before: p.json().columnType('jsonb').strictNullable(),
     after: p.json().columnType('jsonb').strictNullable(),
   },
-  indexes: [{ properties: ['subject', 'subject_id', 'id'] }],
+  indexes: [
+    { properties: ['subject', 'subject_id', 'id'] },
+    {
+      name: 'audit_log_user_id_index',
+      expression: `create index "audit_log_user_id_index" on "audit_log" ((coalesce(after, before) ->> 'user_id')) where subject in ('aliases', 'overrides', 'exclusions')`,
+    },
+  ],
 })
 export type AuditEntry = InferEntity<typeof AuditEntry>
 

@@ -1,7 +1,8 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
+import { logUserChanges } from '../audit/user-changes.ts'
 import { execute, list } from '../database/sql.ts'
-import { conflict, notFound } from '../errors.ts'
+import { inArchive, notFound } from '../errors.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { ExcludedUnit } from './entity.ts'
@@ -20,16 +21,21 @@ async function find(em: EntityManager, experimentId: number): Promise<Experiment
  */
 export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
   await expectOpen(em, input.experiment_id)
-  const rows = await execute(
+  const excluded = await execute(
     em,
-    sql`
+    sql<Excluded>`
       insert into excluded_units (experiment_id, user_id, note)
       select distinct ${input.experiment_id}::int, i.user_id, ${input.note ?? null}::text
       from ${list(input.user_ids)} as i (user_id)
       order by i.user_id
-      on conflict (user_id, experiment_id) do nothing returning user_id`,
+      on conflict (user_id, experiment_id) do nothing returning user_id, note`,
   )
-  return { changed: rows.length }
+  const entries = excluded.map((row) => entryOf(input.experiment_id, row))
+  await logUserChanges(
+    em,
+    entries.map(({ values, ...subject }) => ({ ...subject, before: null, after: values })),
+  )
+  return { changed: excluded.length }
 }
 
 /**
@@ -39,16 +45,30 @@ export async function excludeUsers(em: EntityManager, input: ExcludeUsers) {
  */
 export async function includeUsers(em: EntityManager, input: IncludeUsers) {
   await expectOpen(em, input.experiment_id)
-  const changed = await em.nativeDelete(ExcludedUnit, {
-    experiment_id: input.experiment_id,
-    user_id: { $in: input.user_ids },
-  })
-  return { changed }
+  const included = await execute(
+    em,
+    sql<Excluded>`
+      delete from excluded_units x using ${list(input.user_ids)} as i (user_id)
+      where x.user_id = i.user_id and x.experiment_id = ${input.experiment_id} returning x.user_id, x.note`,
+  )
+  const entries = included.map((row) => entryOf(input.experiment_id, row))
+  await logUserChanges(
+    em,
+    entries.map(({ values, ...subject }) => ({ ...subject, before: values, after: null })),
+  )
+  return { changed: included.length }
 }
+
+type Excluded = { user_id: string; note: string | null }
+const entryOf = (experimentId: number, excluded: Excluded) => ({
+  subject: 'exclusions' as const,
+  subject_id: String(experimentId),
+  values: { experiment_id: experimentId, ...excluded },
+})
 
 async function expectOpen(em: EntityManager, experimentId: number) {
   const { id, status } = await find(em, experimentId)
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
+  if (status === 'archived') throw inArchive(id)
 }
 
 /**

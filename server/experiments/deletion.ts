@@ -2,8 +2,9 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { Logger } from 'pino'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
 import { lock } from '../database/locks.ts'
-import { conflict, invalid } from '../errors.ts'
+import { conflict } from '../errors.ts'
 import { lockExperiment } from './changes.ts'
+import { expectConfirmed } from './confirmation.ts'
 import { deleteExperimentRows, deleteRunRows, findAnyDependents, findDeletedRun } from './deletion-queries.ts'
 import type { Experiment } from './entity.ts'
 import { expectUnused } from './life-cycle.ts'
@@ -37,21 +38,11 @@ export async function deleteExperiment(em: EntityManager, { experiment_id, confi
   await expectUnused(em, experiment, 'deleted')
   await expectUnnamed(em, experiment)
   const isNeeded = status === 'archived' || (await hasEvents(em, id))
-  if (isNeeded || confirm !== undefined) expectConfirmed(key, confirm, status)
+  const consequence =
+    status === 'draft' ? 'recorded events name this draft' : 'its runs, assignments and results are deleted for good'
+  if (isNeeded || confirm !== undefined) expectConfirmed(key, confirm, consequence)
   await deleteExperimentRows(em, id)
   return { message: 'Experiment deleted successfully' }
-}
-
-function expectConfirmed(key: string, confirm: string | undefined, status: 'draft' | 'archived') {
-  if (confirm === key) return
-  const what =
-    status === 'draft' ? 'recorded events name this draft' : 'its runs, assignments and results are deleted for good'
-  throw invalid(
-    confirm === undefined
-      ? `is missing: ${what}; confirm with the key ${key}`
-      : `${confirm} is not the key of the experiment: confirm with the key ${key}`,
-    'confirm',
-  )
 }
 
 /** Archived experiments may come back, so what they name is kept. */

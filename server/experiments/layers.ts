@@ -3,7 +3,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { namedLike, readPage } from '../definitions/listing.ts'
 import { lockKeys } from '../definitions/queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { findOverlap, joinRanges, type Range, resizeShare, shareOf } from '../evaluation/layer.ts'
 import { expectUnchanged } from '../fields.ts'
 import { type NamedPage, setGiven } from '../wire.ts'
@@ -91,7 +91,7 @@ function expectMember(experiment: Experiment, layerId: number) {
   const { id, kind, status, layer_id } = experiment
   if (kind === 'holdout')
     throw invalid(`experiment ${id} is a holdout: a holdout cannot be in a layer`, 'experiment_id')
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
+  if (status === 'archived') throw inArchive(id)
   if (layer_id === layerId) return
   if (layer_id !== null) throw conflict(`Experiment ${id} is in layer ${layer_id}: remove it from that layer first`)
   expectFinished(experiment, 'join')
@@ -145,7 +145,7 @@ export async function leaveLayer(em: EntityManager, input: ShareId) {
   const experiment = await lockExperiment(em, input.experiment_id)
   if (experiment.layer_id !== input.layer_id)
     throw notFound('The share of experiment', `${input.experiment_id} in layer ${input.layer_id}`)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and cannot be changed`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   expectFinished(experiment, 'leave')
   await storeShare(em, experiment, null, [])
   return { message: 'Experiment removed from layer successfully' }

@@ -2,9 +2,10 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { readClock } from '../definitions/queries.ts'
-import { conflict, invalid } from '../errors.ts'
+import { conflict, inArchive, invalid } from '../errors.ts'
 import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
+import { expectConfirmed } from './confirmation.ts'
 import { AllocationPeriod, Experiment, Run, type Variant } from './entity.ts'
 import { expectShareFree, lockLayer } from './layer-shares.ts'
 import { planOf } from './plan.ts'
@@ -89,10 +90,12 @@ export async function step(
   change: Change,
 ): Promise<Experiment> {
   const experiment = await lockExperiment(em, experimentId)
-  if (!from.includes(experiment.status))
+  if (!from.includes(experiment.status)) {
+    if (experiment.status === 'archived' && verb !== 'archived') throw inArchive(experiment.id)
     throw conflict(
       `Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${joinWithOr(from)}`,
     )
+  }
   await change(experiment)
   await experimentChanged(em, experiment, { targeting: (await changesTargeting?.()) ?? false })
   return refreshed(em, experiment)
@@ -202,7 +205,9 @@ export async function expectUnused(em: EntityManager, { id, kind }: Experiment, 
 
 /**
  * Begins a new run, now or, after the end of the run before, in the past: users are randomised again, and the data of
- * earlier runs is kept.
+ * earlier runs is kept. While a run goes on, the caller confirms with the key of the experiment.
+ * @throws DomainError BAD_REQUEST without the confirmation or for a start that is not possible; CONFLICT if the status or
+ *   the shares do not allow a run
  */
 export async function newRun(em: EntityManager, input: NewRun, takeOver: TakeOver | null): Promise<Experiment> {
   await fenceTakeOver(em, takeOver)
@@ -212,10 +217,18 @@ export async function newRun(em: EntityManager, input: NewRun, takeOver: TakeOve
     experiment.mode = newMode(experiment, input.mode)
     const run = await latestRun(em, experiment.id)
     const startedAt = await findStart(em, experiment, takeOver, run)
+    expectNewRunMeant(experiment, run, input.confirm)
     if (run && !run.ended_at) run.ended_at = startedAt
     await beginRun(em, experiment, (run?.number ?? 0) + 1, startedAt)
     await takeOver?.decideByStored(em, experiment.id, startedAt)
   })
+}
+
+/** Nothing is lost by a new run after the end of the latest run, so only a run that goes on asks for a confirmation. */
+function expectNewRunMeant({ key }: Experiment, run: Run | null, confirm: string | undefined) {
+  if (confirm === undefined && (!run || run.ended_at)) return
+  const number = run?.number ?? 0
+  expectConfirmed(key, confirm, `a new run ends run ${number} and draws all users anew, which cannot be taken back`)
 }
 
 function newMode({ kind, mode }: Experiment, wanted: NewRun['mode']) {

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { invalid } from '../errors.ts'
+import { inArchive, invalid } from '../errors.ts'
 import { Experiment, Variant } from './entity.ts'
 import { loadPrerequisites } from './queries.ts'
 import type { Prerequisite } from './settings-schema.ts'
@@ -32,7 +32,7 @@ export async function expectPrerequisites(
     if (!other) throw refuse(`Experiment ${experiment_id} does not exist`)
     if (ids.indexOf(experiment_id) < index) throw refuse(`Experiment ${experiment_id} is named twice`)
     if (other.kind === 'holdout') throw refuse(`Experiment ${experiment_id} is a holdout: give it as holdout_id`)
-    if (other.status === 'archived') throw refuse(`Experiment ${experiment_id} is archived`)
+    if (other.status === 'archived') throw refuse(inArchive(experiment_id).message)
     const own = new Set(variants.get(experiment_id)?.map((variant) => variant.id))
     for (const [variantIndex, id] of variant_ids.entries())
       if (!own.has(id))

@@ -152,6 +152,12 @@ export const newRun = z
     experiment_id: experimentRef,
     mode: optional(experimentMode).meta({ description: 'The mode of the new run; unchanged by default' }),
     started_at: startedAt,
+    confirm: optional(label(100)).meta({
+      description:
+        'The key of the experiment, which confirms that a run that goes on ends and that all users are drawn anew; not ' +
+        'needed after the end of the latest run',
+      examples: ['new-checkout-flow'],
+    }),
   })
   .meta({ id: 'NewRun' })
 export type NewRun = z.output<typeof newRun>

@@ -5,7 +5,7 @@ import { expectUsableKey } from '../definitions/derived-key.ts'
 import { lockRules, readClock } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
 import { type CheckValue, valueCheck } from '../definitions/values.ts'
-import { conflict, invalid } from '../errors.ts'
+import { conflict, inArchive, invalid } from '../errors.ts'
 import { hasUnfinishedRun, variantsOf } from './changes.ts'
 import type { Experiment } from './entity.ts'
 import { expectHoldout, expectPrerequisites } from './prerequisites.ts'
@@ -67,7 +67,7 @@ type Fixed = NonNullable<(typeof SETTINGS)[SettingName]['fixed']>
 /** @throws DomainError CONFLICT if a setting that the input changes cannot be changed now */
 export function expectChangeable(experiment: Experiment, input: UpdateExperiment) {
   const { id, status } = experiment
-  if (status === 'archived') throw conflict(`Experiment ${id} is archived and cannot be changed`)
+  if (status === 'archived') throw inArchive(id)
   if (input.key !== undefined && input.key !== experiment.key) {
     expectUnlocked(experiment, 'key', 'since start')
     expectUsableKey(input.key)

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { expectUnchanged } from '../fields.ts'
 import { setGiven } from '../wire.ts'
@@ -17,8 +17,9 @@ import { payloadCheck } from './settings.ts'
  */
 
 function expectChangeable(experiment: Experiment) {
-  if (experiment.status === 'completed' || experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is ${experiment.status}: its allocation cannot be changed`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
+  if (experiment.status === 'completed')
+    throw conflict(`Experiment ${experiment.id} is completed: its allocation cannot be changed`)
 }
 
 /** Refuses to add or delete a variant of a holdout, which has exactly two. */
@@ -82,7 +83,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant, siblings } = await findVariant(em, input)
   await expectUnchanged({ update: wire.updateVariant, answer: wire.variant }, input, () => variant)
-  if (experiment.status === 'archived') throw conflict(`Experiment ${experiment.id} is archived and cannot be changed`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   if (experiment.kind === 'holdout') {
     if (input.enabled === false) throw invalid('a variant of a holdout cannot be disabled', 'enabled')
     if (input.is_control && !variant.is_control)

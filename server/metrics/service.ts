@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { deriveKey, expectUsableKey } from '../definitions/derived-key.ts'
 import { namedLike, readPage } from '../definitions/listing.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { expectUnchanged } from '../fields.ts'
@@ -140,8 +140,7 @@ export async function listAttached(em: EntityManager, experimentId: number): Pro
  */
 export async function setMetrics(em: EntityManager, input: SetMetrics): Promise<AttachedMetric[]> {
   const experiment = await lockExperiment(em, input.experiment_id)
-  if (experiment.status === 'archived')
-    throw conflict(`Experiment ${experiment.id} is archived: its metrics cannot change`)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   const ids = input.metrics.map(({ metric_id }) => metric_id)
   const known = new Set((await em.find(Metric, { id: { $in: ids } })).map(({ id }) => id))
   for (const [index, id] of ids.entries()) {

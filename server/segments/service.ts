@@ -6,7 +6,7 @@ import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { namedLike, readPage } from '../definitions/listing.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { compileRule } from '../definitions/rules.ts'
-import { conflict, notFound } from '../errors.ts'
+import { conflict, inArchive, notFound } from '../errors.ts'
 import { EDITION } from '../evaluation/condition.ts'
 import { expectUnchanged } from '../fields.ts'
 import { User } from '../users/entity.ts'
@@ -158,8 +158,7 @@ async function lockTarget(em: EntityManager, { experiment_id, segment_id }: Segm
   await lockRules(em)
   await lockSegment(em, segment_id)
   const experiment = (await lockDefinitions(em, [experiment_id])).get(experiment_id)
-  if (experiment?.status === 'archived')
-    throw conflict(`Experiment ${experiment_id} is archived: its targeting cannot be changed`)
+  if (experiment?.status === 'archived') throw inArchive(experiment_id)
 }
 
 /** Targets an experiment at a segment. Repeating the call changes nothing. */

@@ -22,8 +22,10 @@ export async function readOwnerId(em: EntityManager, aliasId: string): Promise<s
 
 /** An alias and its owner. */
 export type Link = { alias_id: string; user_id: string }
+/** A link with the alias through which the id came to its owner; null if it was joined to the owner itself. */
+export type LinkVia = Link & { via_id: string | null }
 /** A stored link. `created_at` is in milliseconds since 1970, UTC. */
-export type StoredLink = Link & { created_at: number }
+export type StoredLink = LinkVia & { created_at: number }
 
 /**
  * SQL: joins the rows whose column has a value, by an index look-up per row. With a plain join, the planner would read
@@ -32,7 +34,7 @@ export type StoredLink = Link & { created_at: number }
 const lookUp = (table: 'aliases' | 'assignments', column: string, wanted: string, name: string) =>
   sql.raw(`cross join lateral (select * from ${table} where ${table}.${column} = ${wanted} offset 0) ${name}`)
 
-const linkColumns = sql`l.alias_id, l.user_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
+const linkColumns = sql`l.alias_id, l.user_id, l.via_id, (extract(epoch from l.created_at) * 1000)::float8 as created_at`
 
 /** Reads the links that `settle` needs: the owners of all ids, and the aliases of the ids that are to be joined. */
 export function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<StoredLink[]> {
@@ -46,12 +48,13 @@ export function readLinks(em: EntityManager, wanted: readonly Link[]): Promise<S
 }
 
 /** Stores links. An id that is linked already gets the new owner. */
-export function storeLinks(em: EntityManager, links: readonly Link[]): Promise<StoredLink[]> {
+export function storeLinks(em: EntityManager, links: readonly LinkVia[]): Promise<StoredLink[]> {
   const statement = sql<StoredLink>`
-    insert into aliases as l (alias_id, user_id)
-    select i.alias_id, i.user_id from ${rows(links, 'i', { alias_id: 'text', user_id: 'text' })}
+    insert into aliases as l (alias_id, user_id, via_id)
+    select i.alias_id, i.user_id, i.via_id
+    from ${rows(links, 'i', { alias_id: 'text', user_id: 'text', via_id: 'text' })}
     order by i.alias_id collate "C"
-    on conflict (alias_id) do update set user_id = excluded.user_id
+    on conflict (alias_id) do update set user_id = excluded.user_id, via_id = excluded.via_id
     returning ${linkColumns}`
   return execute(em, statement)
 }
@@ -66,6 +69,9 @@ const copied = sql`(
 const copy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end, a.assigned_at,
   a.definition_version, a.attributes, a.segment_ids,
   a.exposed_at, a.exposure_source, a.excluded_reason, a.dimensions, a.first_variant_id, now_ms()`
+/** SQL: the columns of a copy of assignment `a` that is not exposed, and holds nothing of the user's attributes. */
+const unexposedCopy = sql`a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end,
+  a.assigned_at, a.definition_version, null, null, null, null, a.excluded_reason, null, a.first_variant_id, now_ms()`
 
 /**
  * Copies assignments of aliases to their owners, in the runs in which an owner has none. Frozen runs of archived
@@ -143,14 +149,31 @@ export async function keepFormer(em: EntityManager, repointed: readonly Repointe
 }
 
 /**
+ * Copies the former owner's assignment to an alias that an undone join gave back to its own account, where that account
+ * has another variant or none, so that no variant flips. The copies hold nothing else of the former owner.
+ */
+export async function keepForReturned(em: EntityManager, returned: readonly Repointed[]) {
+  const statement = sql`
+    insert into assignments ${copied}
+    select a.run_id, i.alias_id, ${unexposedCopy}
+    from ${rows(returned, 'i', { alias_id: 'text', user_id: 'text', former_id: 'text' })}
+    ${lookUp('assignments', 'user_id', 'i.former_id', 'a')}
+    left join assignments owned on owned.run_id = a.run_id and owned.user_id = i.user_id
+    join runs r on r.id = a.run_id
+    where r.frozen_at is null and owned.variant_id is distinct from a.variant_id
+    order by a.run_id, i.alias_id collate "C"
+    on conflict (run_id, user_id) do nothing`
+  await execute(em, statement)
+}
+
+/**
  * Copies the owner's assignments to an alias that is about to leave the owner, in the runs in which the alias has none,
  * so that no variant flips. The copies are not exposed, and hold nothing of the owner's attributes.
  */
 export async function keepForAlias(em: EntityManager, { alias_id, user_id }: Link) {
   const statement = sql`
     insert into assignments ${copied}
-    select a.run_id, ${alias_id}, a.variant_id, a.period, case when a.source = 'event' then a.source else 'alias' end,
-      a.assigned_at, a.definition_version, null, null, null, null, a.excluded_reason, null, a.first_variant_id, now_ms()
+    select a.run_id, ${alias_id}, ${unexposedCopy}
     from assignments a join runs r on r.id = a.run_id
     where a.user_id = ${user_id} and r.frozen_at is null
     order by a.run_id
@@ -159,15 +182,15 @@ export async function keepForAlias(em: EntityManager, { alias_id, user_id }: Lin
 }
 
 /**
- * Moves the exposure of assignments that an owner got from an alias to the time of the join: before it, only the alias
+ * Moves the exposure of assignments that an owner got from aliases to the time of the join: before it, only the aliases
  * had met the variant.
  */
-export async function exposeFromJoin(em: EntityManager, { alias_id, user_id }: Link) {
+export async function exposeFromJoin(em: EntityManager, aliasIds: readonly string[], userId: string) {
   const statement = sql`
     update assignments a set exposed_at = a.joined_at
     from assignments own, runs r
-    where a.user_id = ${user_id} and a.joined_at is not null and a.exposed_at < a.joined_at
-      and own.user_id = ${alias_id} and own.run_id = a.run_id and own.variant_id = a.variant_id
+    where a.user_id = ${userId} and a.joined_at is not null and a.exposed_at < a.joined_at
+      and own.user_id in (select i.alias_id from ${list(aliasIds)} as i (alias_id)) and own.run_id = a.run_id and own.variant_id = a.variant_id
       and own.assigned_at = a.assigned_at
       and r.id = a.run_id and r.frozen_at is null`
   await execute(em, statement)
@@ -176,6 +199,29 @@ export async function exposeFromJoin(em: EntityManager, { alias_id, user_id }: L
 /** Deletes the link of an alias. */
 export const deleteLink = (em: EntityManager, aliasId: string) =>
   execute(em, sql`delete from aliases l where l.alias_id = ${aliasId}`)
+
+/** Reads the aliases that came to the owner through this alias, directly or through one another. */
+export async function readLinksVia(em: EntityManager, { alias_id, user_id }: Link): Promise<string[]> {
+  const links = await execute(
+    em,
+    sql<{ alias_id: string }>`
+      with recursive through as (
+        select l.alias_id from aliases l where l.user_id = ${user_id} and l.via_id = ${alias_id}
+        union
+        select l.alias_id from through join aliases l on l.user_id = ${user_id} and l.via_id = through.alias_id)
+      select through.alias_id from through order by through.alias_id`,
+  )
+  return links.map((link) => link.alias_id)
+}
+
+/** Gives aliases back to the account through which they came to their present owner. */
+export const returnLinks = (em: EntityManager, aliasIds: readonly string[], accountId: string) =>
+  execute(
+    em,
+    sql`
+      update aliases l set user_id = ${accountId}, via_id = nullif(l.via_id, ${accountId})
+      from ${list(aliasIds)} as i (alias_id) where l.alias_id = i.alias_id`,
+  )
 
 /** Reads whether a variant was ever forced on any id of these users, and whether one is forced now. */
 export async function readForced(

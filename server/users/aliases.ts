@@ -1,5 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import type { AssignmentMemory } from '../assignments/memory.ts'
+import { logUserChanges } from '../audit/user-changes.ts'
 import type { Cache } from '../cache/cache.ts'
 import { keys } from '../cache/keys.ts'
 import { isTransient } from '../database/errors.ts'
@@ -15,21 +16,31 @@ import {
   exposeFromJoin,
   keepForAlias,
   keepFormer,
+  keepForReturned,
   type Link,
+  type LinkVia,
   type Repointed,
   readForced,
   readLinks,
+  readLinksVia,
   readOwnerId,
+  returnLinks,
   type StoredLink,
   storeLinks,
 } from './alias-queries.ts'
 import type { ProfileCache } from './profile-cache.ts'
 import { keepDraws, type Persons, readPersons, storeDrawIds } from './queries.ts'
 
+/** A link that a call asks for. */
+type WantedLink = Link & { actor: string }
+
 /** Joins aliases to their owners. Concurrent logins share one transaction, and are answered after its commit. */
 export type AliasWriter = {
-  /** @throws DomainError CONFLICT if the alias has another owner, BAD_REQUEST for a circle */
-  join: (link: Link) => Promise<StoredLink>
+  /**
+   * @param link.actor who asks, for the audit log
+   * @throws DomainError CONFLICT if the alias has another owner, BAD_REQUEST for a circle
+   */
+  join: (link: WantedLink) => Promise<StoredLink>
   /** Waits until nothing is left to store. */
   drained: () => Promise<void>
 }
@@ -86,7 +97,7 @@ export function createForget(options: {
 const WAIT_MS = 10
 
 export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forget }): AliasWriter {
-  const group = createGroupCommit<Link, StoredLink | DomainError>({
+  const group = createGroupCommit<WantedLink, StoredLink | DomainError>({
     waitMs: WAIT_MS,
     maxWeight: 500,
     maxWaiting: 20_000,
@@ -111,7 +122,7 @@ export function createAliasWriter({ orm, forget }: { orm: MikroORM; forget: Forg
 }
 
 /** Joins links in one transaction. Decisions that were made before the transaction are not stored after it. */
-async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
+async function joinTogether(orm: MikroORM, wanted: readonly WantedLink[]) {
   try {
     return await retried(() =>
       orm.em.fork().transactional(async (em) => {
@@ -120,14 +131,18 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
         const persons = await readPersons(em, [
           ...new Set(wanted.flatMap(({ alias_id, user_id }) => [alias_id, user_id])),
         ])
-        const { changed, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
+        const { changed, joined, repointed, drawIds, concerned, outcomes } = settle(wanted, present, persons)
         if (changed.size === 0) return { outcomes: outcomes(new Map()), raised: null }
-        const links = [...changed].map(([alias_id, user_id]) => ({ alias_id, user_id }))
+        const links = [...changed.values()]
         const stored = await storeLinks(em, links)
         await storeDrawIds(em, drawIds)
+        await logUserChanges(
+          em,
+          joined.map(({ actor, ...after }) => ({ ...linkSubject(after), before: null, after, actor })),
+        )
         await copyToOwners(em, links)
         if (repointed.length > 0) await keepFormer(em, repointed)
-        const ownerIds = [...new Set(changed.values())]
+        const ownerIds = [...new Set(links.map(({ user_id }) => user_id))]
         const forced = await readForced(em, ownerIds)
         if (forced.ever) await excludeForced(em, ownerIds)
         const raised = await raiseVersions(em, [...concerned], 'joined', forced.now)
@@ -142,14 +157,17 @@ async function joinTogether(orm: MikroORM, wanted: readonly Link[]) {
   }
 }
 
+const linkSubject = ({ alias_id }: Link) => ({ subject: 'aliases' as const, subject_id: alias_id })
+
 const NOBODY: Persons = { known: new Set(), drawIds: new Map() }
 
 /**
- * Undoes a join in one transaction: the alias belongs to nobody any more. Both ids keep the variants that they were
- * given until now and the draws of rollouts, and results count two users.
+ * Undoes a join in one transaction: the alias belongs to nobody any more, and the aliases that came with it belong to it
+ * again. All ids keep the variants that they were given until now and the draws of rollouts, and results count two users.
+ * @param actor who asks, for the audit log
  * @throws DomainError NOT_FOUND if the id is not an alias
  */
-export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
+export async function separate(orm: MikroORM, forget: Forget, aliasId: string, actor: string) {
   const raised = await retried(() =>
     orm.em.fork().transactional(async (em) => {
       await lockProfiles(em)
@@ -157,12 +175,19 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
       if (ownerId === undefined) throw notFound('Alias', aliasId)
       const link = { alias_id: aliasId, user_id: ownerId }
       const forced = await readForced(em, [ownerId])
-      await exposeFromJoin(em, link)
+      const returned = await readLinksVia(em, link)
+      await exposeFromJoin(em, [aliasId, ...returned], ownerId)
       await keepForAlias(em, link)
+      await keepForReturned(
+        em,
+        returned.map((alias_id) => ({ alias_id, user_id: aliasId, former_id: ownerId })),
+      )
       await keepDraws(em, link)
       await deleteLink(em, aliasId)
-      // What caches hold for the alias may be stored under the owner, and does not stay true.
-      return raiseVersions(em, [aliasId, ownerId], 'erased', forced.now)
+      await returnLinks(em, returned, aliasId)
+      await logUserChanges(em, [{ ...linkSubject(link), before: link, after: null, actor }])
+      // What caches hold for the aliases may be stored under the owner, and does not stay true.
+      return raiseVersions(em, [aliasId, ownerId, ...returned], 'erased', forced.now)
     }),
   )
   await forget(raised)
@@ -174,13 +199,14 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string) {
  * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
  * @param persons what is known of the ids of `wanted`. A person's rollouts are drawn by the first id that the platform
  * knew: an owner of whom nothing is stored adopts the draws of the alias
- * @returns `changed`: new owners by alias; `repointed`: the aliases that had another owner before; `drawIds`: the ids
+ * @returns `changed`: new links by alias; `joined`: the links by which the calls changed something; `repointed`: the aliases that had another owner before; `drawIds`: the ids
  * that new persons draw by; `concerned`: the ids whose cached data becomes invalid; `outcomes`: makes the results of the
  * calls
  */
-function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
+function settle(wanted: readonly WantedLink[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))
   const times = new Map(stored.map((link) => [link.alias_id, link.created_at]))
+  const vias = new Map(stored.map((link) => [link.alias_id, link.via_id]))
   const aliases = new Map<string, Set<string>>()
   const join = (aliasId: string, ownerId: string) => {
     aliases.get(owners.get(aliasId) ?? '')?.delete(aliasId)
@@ -189,12 +215,13 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
   }
   for (const link of stored) join(link.alias_id, link.user_id)
   const former = new Map(owners)
-  /** New owners by alias. If several aliases have assignments for one owner, the first in this order wins. */
-  const changed = new Map<string, string>()
+  /** New links by alias. If several aliases have assignments for one owner, the first in this order wins. */
+  const changed = new Map<string, LinkVia>()
   const known = new Set(persons.known)
   const drawIds = new Map<string, string>()
 
-  const refused = wanted.map(({ alias_id, user_id }): DomainError | null => {
+  const joined: WantedLink[] = []
+  const refused = wanted.map(({ alias_id, user_id, actor }): DomainError | null => {
     const owner = owners.get(user_id) ?? user_id
     if (alias_id === user_id)
       return invalid(`${alias_id} cannot be an alias of itself: give two different ids`, 'alias_id')
@@ -205,22 +232,27 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
       )
     const present = owners.get(alias_id)
     if (present === owner) return null
-    if (present !== undefined) return conflict(`${alias_id} is an alias of another user`)
+    if (present !== undefined) return takenAlias({ alias_id, user_id }, present)
     // The owner of an id that is linked already is known.
     if (owner === user_id && !known.has(owner)) {
       drawIds.set(owner, drawIds.get(alias_id) ?? persons.drawIds.get(alias_id) ?? alias_id)
       known.add(owner)
     }
     known.add(alias_id)
-    for (const aliasId of [alias_id, ...(aliases.get(alias_id) ?? [])]) {
+    const follow = (aliasId: string, viaId: string | null) => {
       join(aliasId, owner)
+      vias.set(aliasId, viaId)
       changed.delete(aliasId)
-      changed.set(aliasId, owner)
+      changed.set(aliasId, { alias_id: aliasId, user_id: owner, via_id: viaId })
     }
+    const followers = [...(aliases.get(alias_id) ?? [])]
+    follow(alias_id, user_id === owner ? null : user_id)
+    for (const aliasId of followers) follow(aliasId, vias.get(aliasId) ?? alias_id)
+    joined.push({ alias_id, user_id: owner, actor })
     return null
   })
 
-  const repointed = [...changed].flatMap(([alias_id, user_id]): Repointed[] => {
+  const repointed = [...changed.values()].flatMap(({ alias_id, user_id }): Repointed[] => {
     const former_id = former.get(alias_id)
     return former_id === undefined ? [] : [{ alias_id, user_id, former_id }]
   })
@@ -231,8 +263,17 @@ function settle(wanted: readonly Link[], stored: readonly StoredLink[], persons:
         refused[index] ?? {
           alias_id,
           user_id: owners.get(alias_id) as string,
+          via_id: vias.get(alias_id) ?? null,
           created_at: (joinedAt.get(alias_id) ?? times.get(alias_id)) as number,
         },
     )
-  return { changed, repointed, drawIds, concerned: new Set([...changed.keys(), ...changed.values()]), outcomes }
+  const concerned = new Set([...changed.values()].flatMap(({ alias_id, user_id }) => [alias_id, user_id]))
+  return { changed, joined, repointed, drawIds, concerned, outcomes }
 }
+
+/** Makes the error for an alias that has another owner. */
+const takenAlias = ({ alias_id, user_id }: Link, ownerId: string) =>
+  conflict(
+    `${alias_id} is an alias of ${ownerId}: to join it to ${user_id} instead, undo that join first ` +
+      `(DELETE /api/users/alias/${encodeURIComponent(alias_id)})`,
+  )

@@ -28,6 +28,8 @@ export const Alias = defineEntity({
   properties: {
     alias_id: p.text().primary().collation('C'),
     user_id: p.text().collation('C').index(),
+    /** The alias through which the id came to its owner; null if it was joined to the owner itself. */
+    via_id: p.text().strictNullable().collation('C').default(null),
     created_at: p.datetime().columnType('timestamptz').defaultRaw('now_ms()'),
   },
 })

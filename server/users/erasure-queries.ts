@@ -41,6 +41,10 @@ export async function erasePerson(
       undrawn as (delete from draw_ids d using item where d.user_id = item.user_id or d.draw_id = item.user_id),
       overridden as (
         delete from overrides o using item where o.user_id = item.user_id returning o.removed_at is null as in_force),
+      -- What came to the owner through an erased alias stays the owner's.
+      spliced as (
+        update aliases l set via_id = gone.via_id from aliases gone
+        where gone.alias_id = ${userId} and l.user_id = gone.user_id and l.via_id = ${userId}),
       aliased as (
         delete from aliases l where l.alias_id = ${userId} or l.user_id = ${userId} returning l.alias_id, l.user_id),
       assigned as (

@@ -48,7 +48,7 @@ export const usersRouter = router({
     })
     .input(wire.joinAlias)
     .output(wire.alias)
-    .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.users.aliasWriter, input)),
+    .mutation(({ ctx, input }) => users.joinAlias(ctx.platform.users.aliasWriter, input, ctx.actor)),
   undoAlias: manage
     .meta({
       openapi: {
@@ -60,7 +60,7 @@ export const usersRouter = router({
     })
     .input(wire.aliasIdInput)
     .output(message)
-    .mutation(({ ctx, input }) => users.undoAlias(ctx.platform, input.alias_id)),
+    .mutation(({ ctx, input }) => users.undoAlias(ctx.platform, input.alias_id, ctx.actor)),
   aliases: read
     .meta({ openapi: { method: 'GET', path: '/users/{user_id}/aliases', tags, summary: 'List the aliases of a user' } })
     .input(wire.listAliases)

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type EntityManager, type MikroORM, raw } from '@mikro-orm/sql'
+import { eraseFromAudit } from '../audit/user-changes.ts'
 import { retried } from '../database/retry.ts'
 import { containing } from '../definitions/listing.ts'
 import { lockProfiles } from '../definitions/queries.ts'
@@ -65,8 +66,8 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
 
 /**
  * Erases a user and the user's aliases. The profile, memberships, overrides and links are deleted. Assignments and
- * events stay under random ids, which are linked as the user's ids were, so that results stay as they are. A user who
- * comes back is drawn again. If the id is itself an alias, the owner stays, and the rows of the id stay the owner's.
+ * events stay under random ids, which are linked as the user's ids were, so that results stay as they are; the audit log
+ * gets the random ids, too. A user who comes back is drawn again. If the id is itself an alias, the owner stays, and the rows of the id stay the owner's.
  *
  * There are two passes. The first erases everything that is stored. The second takes a lock under which nothing can be
  * stored, and erases the rows that were on their way. The second pass takes other random ids, because the user may have
@@ -94,7 +95,8 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
         const { stored, forced, alias_ids } = await erasePerson(em, userId, replacements, personId)
         // The second pass erases an alias that was joined in the meantime.
         for (const aliasId of alias_ids) userIds.add(aliasId)
-        return stored === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
+        const logged = await eraseFromAudit(em, replacements)
+        return stored + logged === 0 ? null : raiseVersions(em, [...userIds], 'erased', forced)
       }),
     )
   let found = false
@@ -111,14 +113,14 @@ export async function deleteUser(em: EntityManager, forget: Forget, userId: stri
 const randomId = () => `erased_${randomUUID()}`
 
 /** Joins an anonymous id to a user; see `AliasWriter.join`. */
-export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias): Promise<AliasOutput> {
-  const { created_at, ...link } = await aliasWriter.join(input)
-  return { ...link, created_at: new Date(created_at) }
+export async function joinAlias(aliasWriter: AliasWriter, input: JoinAlias, actor: string): Promise<AliasOutput> {
+  const { alias_id, user_id, created_at } = await aliasWriter.join({ ...input, actor })
+  return { alias_id, user_id, created_at: new Date(created_at) }
 }
 
 /** Undoes the join of an alias; see `separate`. @throws DomainError NOT_FOUND if the id is not an alias */
-export async function undoAlias({ orm, users }: { orm: MikroORM; users: Users }, aliasId: string) {
-  await separate(orm, users.forget, aliasId)
+export async function undoAlias({ orm, users }: { orm: MikroORM; users: Users }, aliasId: string, actor: string) {
+  await separate(orm, users.forget, aliasId, actor)
   return { message: 'Alias removed successfully' }
 }
 

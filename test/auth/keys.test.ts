@@ -19,9 +19,10 @@ onOneDatabase('API keys', (app) => {
 
   test('are refused at once after they are deleted, deactivated or expired', async () => {
     const { api } = app()
-    const make = (settings: object = {}) => api.ok('POST', '/api/auth/keys', { name: 'to go', ...settings })
+    const make = () => api.ok('POST', '/api/auth/keys', { name: 'to go' })
     const status = async (key: string) => (await api.call('GET', '/api/experiments', undefined, key)).status
-    const [deleted, off, expired] = [await make(), await make(), await make({ expires_at: '2020-01-01T00:00:00Z' })]
+    const [deleted, off, expired] = [await make(), await make(), await make()]
+    await api.ok('POST', `/api/auth/keys/${expired.id}/rotate`, { grace_hours: 0 })
     expect([await status(deleted.key), await status(off.key)]).toEqual([200, 200])
     expect(await api.ok('DELETE', `/api/auth/keys/${deleted.id}`)).toEqual({ message: 'API key deleted successfully' })
     await api.ok('PATCH', `/api/auth/keys/${off.id}`, { is_active: false })
@@ -42,13 +43,30 @@ onOneDatabase('API keys', (app) => {
     const edited = await api.ok('PATCH', path, { name: 'edited', scopes: ['read', 'read'] })
     expect(edited).toMatchObject({ name: 'edited', scopes: ['read'], is_active: true, key: `${key.key.slice(0, 8)}…` })
     expect(await statuses()).toEqual([200, 403])
-    expect((await api.ok('PATCH', path, { expires_at: '2020-01-01T00:00:00Z' })).name).toBe('edited')
-    expect(await statuses()).toEqual([401, 401])
+    const expires_at = new Date(Date.now() + 1000).toISOString()
+    expect(await api.ok('PATCH', path, { expires_at })).toMatchObject({ name: 'edited', expires_at })
+    await expect.poll(statuses, { timeout: 10_000 }).toEqual([401, 401])
     expect(await api.ok('PATCH', path, { expires_at: null })).toMatchObject({ expires_at: null })
     expect(await statuses()).toEqual([200, 403])
     expect(await api.ok('PATCH', path, {})).toMatchObject({ name: 'edited', scopes: ['read'] })
     for (const body of [{ scopes: [] }, { scopes: ['all'] }, { name: ' ' }, { expires_at: 'soon' }, { is_active: 1 }])
       expect((await api.call('PATCH', path, body)).status).toBe(400)
+  })
+
+  test('get no expiry in the past, but keep the one that has passed', async () => {
+    const { api } = app()
+    const past = '2020-01-01T00:00:00Z'
+    const message =
+      'Invalid input: expires_at: 2020-01-01T00:00:00.000Z is in the past: give a later time, or null for a key that ' +
+      'never expires'
+    const refused = { status: 400, body: { message, issues: [{ path: ['expires_at'] }] } }
+    expect(await api.call('POST', '/api/auth/keys', { name: 'dead', expires_at: past })).toMatchObject(refused)
+    const key = await api.ok('POST', '/api/auth/keys', { name: 'alive' })
+    const path = `/api/auth/keys/${key.id}`
+    expect(await api.call('PATCH', path, { expires_at: past })).toMatchObject(refused)
+    const { previous } = await api.ok('POST', `${path}/rotate`, { grace_hours: 0 })
+    const renamed = await api.ok('PATCH', path, { name: 'was alive', expires_at: previous.expires_at })
+    expect(renamed).toMatchObject({ name: 'was alive', expires_at: previous.expires_at })
   })
 
   test('are rotated with an overlap, in which both keys work', async () => {

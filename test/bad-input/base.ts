@@ -12,10 +12,18 @@ export function baseOf(route: Route, data: TestData, random: Random, extent: 'le
   const [first, ...others] = ONE_OF[route.procedure] ?? []
   const input: Input = {}
   for (const field of route.fields)
-    if (field.required || field.name === first || (extent === 'most' && !others.includes(field.name)))
+    if (
+      field.required ||
+      field.name === first ||
+      NEEDED[route.procedure] === field.name ||
+      (extent === 'most' && !others.includes(field.name))
+    )
       input[field.name] = field.name in chosen ? chosen[field.name] : valid(field, data, random)
   return input
 }
+
+/** Optional fields that the values of `particular` need, such as the confirmation of a new run while a run goes on. */
+const NEEDED: Record<string, string> = { 'experiments.newRun': 'confirm' }
 
 /** Fields of which exactly one may be given. The base gives the first of them. */
 const ONE_OF: Record<string, string[]> = {
@@ -81,8 +89,11 @@ function particular(procedure: string, data: TestData, random: Random): Input {
       return { key: data.flag, at: new Date().toISOString() }
     case 'assignments.explain':
       return { at: new Date().toISOString() }
+    case 'auth.createKey':
+    case 'auth.updateKey':
+      return { expires_at: inHours(1) }
     case 'experiments.newRun':
-      return { started_at: undefined }
+      return { started_at: undefined, confirm: running.key }
     case 'planning.sampleSize':
       return { metric: { type: 'proportion', rate: 0.1 }, allocation: [50, 25, 25], guardrails: [] }
     case 'planning.power':

@@ -144,6 +144,8 @@ export function meaningFaults(data: TestData, random: Random): BadRequest[] {
   )
   add('a deletion without the key', `DELETE /experiments/${archived.id}`, undefined, at('confirm'))
   add('a deletion with another key', `DELETE /experiments/${archived.id}`, { confirm: word }, at('confirm'))
+  add('a new run without the key', `POST /experiments/${running.id}/runs`, undefined, at('confirm'))
+  add('a new run with another key', `POST /experiments/${running.id}/runs`, { confirm: word }, at('confirm'))
   const ship = (variant: unknown) => ({ shipped_variant_id: variant })
   add('a variant shipped too early', `POST /experiments/${running.id}/ship`, ship(running.variants.control), conflict)
   add("another experiment's variant", `POST /experiments/${completed.id}/ship`, ship(foreign), at('shipped_variant_id'))

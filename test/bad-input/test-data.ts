@@ -75,7 +75,8 @@ export async function createTestData(api: TestApi) {
   const scopes: Record<string, string> = {}
   for (const scope of SCOPES) scopes[scope] = (await makeKey({ scopes: [scope] })).key
   const spareKey = await makeKey({})
-  const expired = await makeKey({ expires_at: '2020-01-01T00:00:00Z' })
+  const expired = await makeKey({})
+  await api.ok('POST', `/api/auth/keys/${expired.id}/rotate`, { grace_hours: 0 })
   const inactive = await makeKey({})
   await api.ok('PATCH', `/api/auth/keys/${inactive.id}`, { is_active: false })
   const deleted = await makeKey({})

@@ -101,7 +101,7 @@ onEachDatabase('the exposure log', (app) => {
     await api.variantOf('visitor', experiment, { attributes: { country_code: 'US', plan: 'gold', other: 1 } })
     await api.variantOf('later', experiment, { expose: false })
     await api.ok('POST', '/api/users/alias', { alias_id: 'visitor', user_id: 'known' })
-    await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { confirm: experiment.key })
     await api.variantOf('later', experiment)
     const rows = await rowsOf(app(), `/experiments/${experiment.id}/assignments/export`)
     expect(rows.map(({ run, user_id, person_id, source }) => [run, user_id, person_id, source])).toEqual([

@@ -116,6 +116,28 @@ onOneDatabase('experiments', (app) => {
     expect(await periods()).toBe(7)
   })
 
+  test('a new run while a run goes on needs the key of the experiment as confirmation', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}`
+    const newRun = (body?: object) => api.call('POST', `${path}/runs`, body)
+    const runs = async () => (await api.ok('GET', path)).runs.length
+    await api.ok('POST', `${path}/start`)
+    const message =
+      'Invalid input: confirm: is missing: a new run ends run 1 and draws all users anew, which cannot be taken back; ' +
+      `confirm with the key ${experiment.key}`
+    expect(await newRun()).toMatchObject({ status: 400, body: { message, issues: [{ path: ['confirm'] }] } })
+    await api.ok('POST', `${path}/pause`)
+    expect(await newRun({ mode: 'aa' })).toMatchObject({ status: 400, body: { message } })
+    expect(await newRun({ confirm: 'another-key' })).toMatchObject({ status: 400, body: { code: 'BAD_REQUEST' } })
+    expect(await runs()).toBe(1)
+    expect(await newRun({ confirm: experiment.key })).toMatchObject({ status: 200, body: { status: 'running' } })
+    await api.ok('POST', `${path}/complete`)
+    expect(await newRun({ confirm: 'another-key' }), 'a wrong key is never ignored').toMatchObject({ status: 400 })
+    await api.ok('POST', `${path}/runs`)
+    expect(await runs()).toBe(3)
+  })
+
   test('a new run draws all users again and keeps the records of the old one', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

@@ -55,7 +55,7 @@ onPostgres('the layers of two processes', () => {
     // The positions move back to A by a new run of B that the stale process has not seen.
     release(stale)
     const between = await stale.platform.definitions.watch.refresh()
-    await api.ok('POST', `/api/experiments/${b.id}/runs`)
+    await api.ok('POST', `/api/experiments/${b.id}/runs`, { confirm: b.key })
     await give(b, [])
     await give(a, [lower])
     for (const user of onceMore as string[]) {

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Answer, Loose } from '../support/api.ts'
 import { onOneDatabase } from '../support/app.ts'
 
-type Made = { id: number; variants: Record<string, number> }
+type Made = { id: number; key: string; variants: Record<string, number> }
 
 onOneDatabase('prerequisites', (app) => {
   const needing = (...needed: Made[]) => ({

@@ -96,7 +96,9 @@ onOneDatabase('settings of an experiment', (app) => {
     expect((await change(experiment, { holdout_id: holdout.id })).body.holdout_id).toBe(holdout.id)
     const again = await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { mode: 'aa' })
     expect(again).toMatchObject({ status: 'running', mode: 'aa' })
-    expect(await api.ok('POST', `/api/experiments/${experiment.id}/runs`)).toMatchObject({ mode: 'aa' })
+    const { key } = experiment
+    const unchanged = await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { confirm: key })
+    expect(unchanged).toMatchObject({ mode: 'aa' })
   })
 
   test('allow a schedule in the future whose end is after its start, and scheduled starts for drafts only', async () => {

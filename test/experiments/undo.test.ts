@@ -275,6 +275,22 @@ onOneDatabase('the archive', (app) => {
     const before = await api.ok('GET', path)
     const results = await api.results(experiment)
     await steps(api, experiment, 'archive')
+    const message = `Experiment ${experiment.id} is archived: unarchive it first (POST ${path}/unarchive)`
+    const variant = `variants/${experiment.variants.control}`
+    for (const [method, place, body] of [
+      ['POST', 'start'],
+      ['POST', 'runs'],
+      ['PUT', '', { description: 'late' }],
+      ['PUT', variant, { percent_allocated: 1 }],
+      ['POST', 'variants', { name: 'late', percent_allocated: 0 }],
+      ['PUT', 'overrides/late', { variant_id: experiment.variants.control }],
+      ['POST', 'exclusions', { user_ids: ['late'] }],
+      ['PUT', 'metrics', { metrics: [] }],
+    ] as const)
+      expect(await api.call(method, place ? `${path}/${place}` : path, body), place).toMatchObject({
+        status: 409,
+        body: { message },
+      })
     expect(await api.variantOf('archived_0', experiment)).toBeUndefined()
     const back = await api.ok('POST', `${path}/unarchive`)
     expect(back.status).toBe('completed')

@@ -159,7 +159,7 @@ onOneDatabase('the OpenFeature hook', (app) => {
         return (await assignmentIn('katherine', experiment)).map(({ run, exposed_at }) => [run, exposed_at !== null])
       }
       expect(await exposuresAfterShowing()).toEqual([[1, true]])
-      await app().api.ok('POST', `/api/experiments/${experiment.id}/runs`, {})
+      await app().api.ok('POST', `/api/experiments/${experiment.id}/runs`, { confirm: experiment.key })
       // The page is notified of the change by its stream and evaluates again.
       await expect.poll(exposuresAfterShowing, { timeout: 10_000 }).toEqual([
         [1, true],

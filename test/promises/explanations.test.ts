@@ -120,7 +120,7 @@ async function changeSomething(
     () =>
       api.ok('PUT', `/api/experiments/${holdout.id}/overrides/user_${random.below(50)}`, { variant_id: holdout.held }),
     () => api.ok('PUT', `/api/experiments/${holdout.id}`, { percent_held: random.one([10, 30]) }),
-    () => api.call('POST', `${path}/runs`, { mode: random.one(['ab', 'aa']) }),
+    () => api.call('POST', `${path}/runs`, { mode: random.one(['ab', 'aa']), confirm: experiment.key }),
     () =>
       api.call('POST', '/api/users/alias', {
         alias_id: `user_${100 + random.below(100)}`,

@@ -83,7 +83,7 @@ onPostgres('early events during changes of the life cycle', () => {
         ...Array.from({ length: 20 }, (_, index) =>
           (index % 2 ? one : two).api.call('POST', '/api/events', early(index + 1)),
         ),
-        one.api.call('POST', `/api/experiments/${experiment.id}/runs`),
+        one.api.call('POST', `/api/experiments/${experiment.id}/runs`, { confirm: experiment.key }),
         two.api.call('POST', `/api/experiments/${experiment.id}/complete`),
       ])
       for (const answer of answers) expect([200, 409]).toContain(answer.status)

@@ -176,7 +176,7 @@ onOneDatabase('frozen results', (app) => {
   test('of an earlier run are answered by its number', async () => {
     const { api } = app()
     const { experiment } = await startExperiment(api)
-    await api.ok('POST', `/api/experiments/${experiment.id}/runs`)
+    await api.ok('POST', `/api/experiments/${experiment.id}/runs`, { confirm: experiment.key })
     const [first, second] = [await api.results(experiment, { run: 1 }), await api.results(experiment)]
     expect([first.run, second.run]).toEqual([1, 2])
     const users = (results: Loose) => results.variants.reduce((sum: number, row: Loose) => sum + row.total_users, 0)

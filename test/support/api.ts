@@ -47,7 +47,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
     call,
     ok,
 
-    /** Creates an experiment with shares in per cent, `control` first. @returns its id, and variant ids by name */
+    /** Creates an experiment with shares in per cent, `control` first. @returns its id and key, and variant ids by name */
     async makeExperiment(shares: Record<string, number> = { control: 50, treatment: 50 }, settings: object = {}) {
       const experiment = await ok('POST', '/api/experiments', { name: unique('experiment'), ...settings })
       const variants: Record<string, number> = {}
@@ -55,7 +55,7 @@ export async function createApi(url: string, options: { token?: string } = {}) {
         variants[name] = (
           await ok('POST', `/api/experiments/${experiment.id}/variants`, { name, percent_allocated })
         ).id
-      return { id: experiment.id as number, variants }
+      return { id: experiment.id as number, key: experiment.key as string, variants }
     },
 
     /** Sets shares in per cent, first all to 0, so that their sum never exceeds 100 %. */

@@ -26,7 +26,7 @@ const MOST_AHEAD_MS = 4 * 60_000
 type State = {
   app: ClockedApp
   seed: number
-  experiments: { id: number; variants: number[]; metrics: number[] }[]
+  experiments: { id: number; key: string; variants: number[]; metrics: number[] }[]
   /** The ids of `METRICS`, in the same order. */
   metrics: number[]
   clock: number
@@ -85,8 +85,8 @@ async function makeExperiments({ app: { api }, experiments, metrics }: State) {
   for (const [index, definition] of METRICS.entries())
     metrics.push((await api.ok('POST', '/api/metrics', { name: `metric ${index}`, definition })).id)
   const make = async (shares: Record<string, number>, settings: object = {}) => {
-    const { id, variants } = await api.makeExperiment(shares, settings)
-    const experiment = { id, variants: Object.values(variants), metrics: metrics.slice(0, 3) }
+    const { id, key, variants } = await api.makeExperiment(shares, settings)
+    const experiment = { id, key, variants: Object.values(variants), metrics: metrics.slice(0, 3) }
     experiments.push(experiment)
     await api.ok('PUT', `/api/experiments/${id}/metrics`, attachments(experiment))
     return id
@@ -208,7 +208,7 @@ function requestsOf(state: State, action: Exclude<Action, { kind: 'ask' }>): Req
   const user_id = 'user' in action ? userId(state, action.user) : ''
   const user = `/api/users/${encodeURIComponent(user_id)}`
   const experiment =
-    'experiment' in action ? at(state.experiments, action.experiment) : { id: 0, variants: [], metrics: [] }
+    'experiment' in action ? at(state.experiments, action.experiment) : { id: 0, key: '', variants: [], metrics: [] }
   const path = `/api/experiments/${experiment.id}`
   const put = (variantId: number, body: object): Request => ({
     method: 'PUT',
@@ -235,7 +235,7 @@ function requestsOf(state: State, action: Exclude<Action, { kind: 'ask' }>): Req
     case 'enable':
       return [put(at(experiment.variants, action.variant), { enabled: action.enabled })]
     case 'new run':
-      return [{ method: 'POST', path: `${path}/runs`, allowed: [409] }]
+      return [{ method: 'POST', path: `${path}/runs`, body: { confirm: experiment.key }, allowed: [409] }]
     case 'start':
     case 'pause':
     case 'resume':

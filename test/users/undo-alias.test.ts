@@ -125,11 +125,75 @@ onEachDatabase('undoing an alias', (app) => {
   test('the id can be joined to another user, and the other aliases of the owner stay', async () => {
     const { api } = app()
     for (const device of ['phone', 'tablet']) await login(api, device, 'first owner')
-    expect((await api.call('POST', '/api/users/alias', { alias_id: 'phone', user_id: 'second' })).status).toBe(409)
+    const refused = await api.call('POST', '/api/users/alias', { alias_id: 'phone', user_id: 'second' })
+    expect(refused).toMatchObject({
+      status: 409,
+      body: {
+        message:
+          'phone is an alias of first owner: to join it to second instead, undo that join first ' +
+          '(DELETE /api/users/alias/phone)',
+      },
+    })
     await undo(api, 'phone')
     expect(await login(api, 'phone', 'second')).toMatchObject({ user_id: 'second' })
     const { aliases } = await api.ok('GET', '/api/users/first%20owner/aliases')
     expect(aliases.map((alias: Loose) => alias.alias_id)).toEqual(['tablet'])
+  })
+
+  test('of two accounts gives each device back to the account to which it belonged, and flips nobody', async () => {
+    const { api } = app()
+    const before = await Promise.all(Array.from({ length: 6 }, () => api.makeExperiment()))
+    const after = await api.makeExperiment()
+    const devicesOf = async (id: string) => {
+      const { user_id, aliases } = await api.ok('GET', `/api/users/${encodeURIComponent(id)}/aliases`)
+      return { owner: user_id, devices: aliases.map((alias: Loose) => alias.alias_id) }
+    }
+    const ids = ['mum', 'mum phone', 'mum tablet', 'mum watch', 'dad', 'dad phone', 'family']
+    const look = async (user_id: string, experiments: { id: number }[]) => {
+      const asked = { user_id, experiment_ids: experiments.map(({ id }) => id), attributes: {} }
+      return (await api.ok('POST', '/api/experiments/check-eligibility', asked)).eligible_experiment_ids
+    }
+    const shown = async () => {
+      const variants = new Map<string, unknown>()
+      for (const id of ids)
+        variants.set(
+          id,
+          Object.values<Loose>(await look(id, [...before, after])).map(({ variant_id }) => variant_id),
+        )
+      return variants
+    }
+    for (const id of ids) if (id !== 'mum watch') await look(id, before)
+    for (const device of ['mum phone', 'mum tablet']) await login(api, device, 'mum')
+    await login(api, 'dad phone', 'dad')
+    await login(api, 'mum', 'dad')
+    await login(api, 'mum watch', 'mum')
+    await login(api, 'dad', 'family')
+    const joined = ['dad', 'dad phone', 'mum', 'mum phone', 'mum tablet', 'mum watch']
+    expect(await devicesOf('mum watch')).toEqual({ owner: 'family', devices: joined })
+    const together = await shown()
+
+    await undo(api, 'dad')
+    expect(await devicesOf('family')).toEqual({ owner: 'family', devices: [] })
+    expect(await devicesOf('mum phone')).toEqual({ owner: 'dad', devices: joined.slice(1) })
+    await undo(api, 'mum')
+    expect(await devicesOf('dad')).toEqual({ owner: 'dad', devices: ['dad phone'] })
+    expect(await devicesOf('mum')).toEqual({ owner: 'mum', devices: ['mum phone', 'mum tablet', 'mum watch'] })
+    expect(await shown()).toEqual(together)
+    expect(totalOf(await api.results(after), 'total_users')).toBe(3)
+    expect(await verified(app())).toBeNull()
+  })
+
+  test('leaves the devices of an erased id with the owner, and keeps no trace of the id', async () => {
+    const { api, platform } = app()
+    await login(api, 'gone phone', 'gone account')
+    await login(api, 'gone account', 'kept account')
+    await login(api, 'kept account', 'last account')
+    await api.ok('DELETE', '/api/users/gone%20account')
+    const rows = () => platform.orm.em.fork().execute(`select a.* from aliases a where a::text like '%gone account%'`)
+    expect(await rows()).toEqual([])
+    await undo(api, 'kept account')
+    const { aliases } = await api.ok('GET', '/api/users/kept%20account/aliases')
+    expect(aliases.map((alias: Loose) => alias.alias_id)).toEqual(['gone phone'])
   })
 
   test('a forced variant of the owner no longer reaches the id', async () => {

@@ -44,6 +44,8 @@ export function createModel() {
   /** Stored variants, by id and experiment. */
   const stored = new Map<string, Map<number, number>>()
   const owners = new Map<string, string>()
+  /** The aliases through which ids came to their owners, where they were not joined to the owner itself. */
+  const vias = new Map<string, string>()
   /** The ids that draw rollouts, where these are not a person's own. */
   const drawIds = new Map<string, string>()
   /** Ids with an event or a profile. */
@@ -120,17 +122,32 @@ export function createModel() {
         for (const [experiment, variant] of own(alias))
           if (own(owner).get(experiment) !== variant) keep(follower, experiment, variant)
       for (const giver of givers) owners.set(giver, owner)
+      for (const follower of moving) if (!vias.has(follower)) vias.set(follower, alias)
       return step
     },
 
     undo(alias: string): LoginStep {
       const owner = ownerOf(alias)
       const step = { kind: 'undo' as const, alias, owner, ownerKnown: true, own: ownOfBoth(alias, owner) }
-      for (const [experiment, variant] of own(owner)) keep(alias, experiment, variant)
+      // The ids that came with the alias go with it, and keep what its owner gave them.
+      const returned = aliasesOf(owner).filter((id) => cameThrough(id, alias))
+      for (const [experiment, variant] of own(owner)) {
+        keep(alias, experiment, variant)
+        for (const id of returned) if (own(alias).get(experiment) !== variant) keep(id, experiment, variant)
+      }
       drawIds.set(alias, drawIdOf(owner))
       owners.delete(alias)
+      for (const id of returned) {
+        owners.set(id, alias)
+        if (vias.get(id) === alias) vias.delete(id)
+      }
       return step
     },
+  }
+
+  function cameThrough(id: string, alias: string): boolean {
+    const via = vias.get(id)
+    return via !== undefined && (via === alias || cameThrough(via, alias))
   }
 
   function ownOfBoth(...ids: string[]) {

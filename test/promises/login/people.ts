@@ -14,7 +14,16 @@ export type Ground = {
   known: () => Promise<void>
 }
 
-export const KINDS = ['sign-up', 'returning', 'two devices', 'held', 'merged', 'flags only', 'undone'] as const
+export const KINDS = [
+  'sign-up',
+  'returning',
+  'two devices',
+  'held',
+  'merged',
+  'flags only',
+  'undone',
+  'unmerged',
+] as const
 export type Kind = (typeof KINDS)[number]
 
 export const DECISIONS = ['experiment', 'holdout', 'rollout'] as const
@@ -159,7 +168,7 @@ export async function live(
     if (kind !== 'holdout' || before.value !== undefined) return undefined
     const isAlias = now.owner !== now.id
     if (joins.length > 0 && isAlias) return 'unheld'
-    return since.some((step) => step.kind === 'undo' && step.alias === now.id) ? 'left' : undefined
+    return since.some((step) => step.kind === 'undo' && [now.id, now.owner].includes(step.alias)) ? 'left' : undefined
   }
 
   const [api] = apis
@@ -284,6 +293,25 @@ export async function live(
       await join(device, other)
       await look('phone', sends(device, other), 3)
       await look('laptop', owner, 3)
+    },
+    unmerged: async () => {
+      const other = `${name} other account`
+      await look('phone', phone, 1)
+      await join(phone, account)
+      await look('phone', phone, 1)
+      if (random.chance(0.5)) await known(other)
+      if (random.chance(0.5)) await look('tablet', tablet, 1)
+      await join(tablet, other)
+      await join(account, other)
+      await look('phone', phone, 2)
+      await look('tablet', tablet, 2)
+      await undo(account)
+      for (const [device, id] of [
+        ['phone', phone],
+        ['tablet', tablet],
+        ['laptop', other],
+      ] as const)
+        await look(device, id, 3)
     },
   }
   await lives[kind]()

@@ -120,7 +120,7 @@ async function beginRun(simulation: Simulation, experiment: ScaleExperiment) {
   experiment.isClosed = true
   try {
     while (experiment.inFlight > 0) await pause(5)
-    const done = await send(simulation, experiment, 'POST', 'runs')
+    const done = await send(simulation, experiment, 'POST', 'runs', { confirm: experiment.key })
     for (const instance of simulation.platform.instances) await bringUpToDate(simulation, experiment, instance)
     return done
   } finally {

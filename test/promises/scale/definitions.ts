@@ -13,6 +13,7 @@ export type ScaleVariant = {
 /** The state of an experiment as the test knows it, and the requests under way. */
 export type ScaleExperiment = {
   id: number
+  key: string
   name: string
   variants: ScaleVariant[]
   status: 'running' | 'paused'
@@ -65,7 +66,7 @@ export async function createDefinitions(api: TestApi): Promise<ScaleDefinitions>
     const made = traits.isHoldout
       ? await api.ok('POST', '/api/experiments', { name, ...options.settings })
       : await api.makeExperiment(options.shares ?? halves, { name, ...options.settings })
-    const { id } = made
+    const { id, key } = made
     if (options.segment)
       await api.ok('POST', '/api/segments/assign-experiment', { experiment_id: id, segment_id: options.segment.id })
     if (options.percent !== undefined)
@@ -75,6 +76,7 @@ export async function createDefinitions(api: TestApi): Promise<ScaleDefinitions>
     else await api.variantOf('the first of all', { id }, { attributes: { plan: GOLD } })
     const experiment: ScaleExperiment = {
       id,
+      key,
       name,
       variants: [],
       status: 'running',
