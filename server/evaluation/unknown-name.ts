@@ -4,7 +4,8 @@ import { distance } from 'fastest-levenshtein'
 const MOST_EDITS = 2
 
 /**
- * Says that a name is unknown, and suggests the nearest known name or, where none is near, lists all of them.
+ * Says that a name is unknown, and suggests the nearest known name, whatever its case, or lists all names if none is
+ * near.
  * @param kind what is named, such as `field`
  */
 export function unknownName(kind: string, name: string, known: readonly string[]): string {
@@ -13,7 +14,7 @@ export function unknownName(kind: string, name: string, known: readonly string[]
   for (const candidate of known) {
     // The distance is never less than the difference in length, and takes long to compute for a long name.
     if (Math.abs(name.length - candidate.length) > MOST_EDITS) continue
-    const needed = distance(name, candidate)
+    const needed = distance(name.toLowerCase(), candidate.toLowerCase())
     if (needed < edits) [nearest, edits] = [candidate, needed]
   }
   const fault = `unknown ${kind} ${printable(name)}`

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { expectUsableKey } from '../definitions/derived-key.ts'
 import { lockRules, readClock } from '../definitions/queries.ts'
-import { compileRule } from '../definitions/rules.ts'
+import { compileRule, expectMeaning } from '../definitions/rules.ts'
 import { type CheckValue, valueCheck } from '../definitions/values.ts'
 import { conflict, invalid } from '../errors.ts'
 import { hasUnfinishedRun, variantsOf } from './changes.ts'
@@ -55,8 +55,12 @@ export function expectKind(kind: ExperimentKind, input: Given) {
     )
 }
 
-/** Checks newly named prerequisites and a newly named holdout. @throws DomainError BAD_REQUEST with the path */
+/**
+ * Checks a new condition, newly named prerequisites and a newly named holdout.
+ * @throws DomainError BAD_REQUEST with the path
+ */
 export async function expectReferences(em: EntityManager, experiment: Experiment | null, input: Given) {
+  expectMeaning(input.condition, experiment?.condition ?? null, 'condition')
   if (input.prerequisites?.length && !isDeepStrictEqual(input.prerequisites, experiment?.prerequisites))
     await expectPrerequisites(em, experiment?.id ?? null, input.prerequisites)
   if (input.holdout_id && input.holdout_id !== experiment?.holdout_id) await expectHoldout(em, input.holdout_id)
