@@ -1,14 +1,15 @@
+import { TRPCError } from '@trpc/server'
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCRequestInfo } from '@trpc/server/http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
-import { knownOnly } from '../fields.ts'
+import { leaveOutUnknown, suggestion } from '../fields.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseBatch, parseJson, readJson, writeBatch } from './json.ts'
-import { prefersLenient } from './preferences.ts'
+import { nameIgnored, prefersLenient } from './preferences.ts'
 
 /** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
@@ -18,18 +19,35 @@ const procedures = Object.entries(
   appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta; inputs: z.ZodType[] } }>,
 )
 const schemas = new Map(procedures.map(([path, { _def }]) => [path, _def.inputs[0]]))
+const accesses = new Map(procedures.map(([path, { _def }]) => [path, _def.meta?.access]))
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = procedures.flatMap(([path, { _def }]) => {
   const { bodyLimit } = _def.meta ?? {}
   return bodyLimit === undefined ? [] : [{ path, bodyLimit }]
 })
 
-/** Leaves out the unknown fields of the calls of a request. */
-function ignoreUnknown(calls: TRPCRequestInfo['calls']) {
+/** Leaves out the unknown fields of the calls of a request, and names them in a header of the answer. */
+function ignoreUnknown(calls: TRPCRequestInfo['calls'], reply: FastifyReply) {
+  const all: (readonly (string | number)[])[] = []
   for (const call of calls) {
     const schema = schemas.get(call.path)
     const { getRawInput } = call
-    if (schema) call.getRawInput = async () => knownOnly(schema, await getRawInput())
+    if (!schema) continue
+    call.getRawInput = async () => {
+      const { input, ignored } = leaveOutUnknown(schema, await getRawInput(), accesses.get(call.path) === 'manage')
+      all.push(...ignored)
+      nameIgnored(reply, all)
+      return input
+    }
+  }
+}
+
+/** Makes the calls of unknown procedures fail with a message that suggests the nearest known one. */
+function suggestProcedures(calls: TRPCRequestInfo['calls']) {
+  for (const call of calls) {
+    if (schemas.has(call.path)) continue
+    const message = `There is no procedure ${call.path}${suggestion(call.path, [...schemas.keys()])}`
+    call.procedure = () => Promise.reject(new TRPCError({ code: 'NOT_FOUND', message }))
   }
 }
 
@@ -60,7 +78,8 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       path: path ?? request.params.path ?? '',
       createContext: ({ req: { headers }, info }) => {
         const lenient = prefersLenient(headers)
-        if (lenient) ignoreUnknown(info.calls)
+        suggestProcedures(info.calls)
+        if (lenient) ignoreUnknown(info.calls, reply)
         return createContext(platform, bearerToken(headers.authorization), lenient)
       },
       maxBatchSize: MAX_BATCH_SIZE,
