@@ -202,7 +202,10 @@ type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | nul
  * stays as it is.
  */
 export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
-/** Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. */
+/**
+ * Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. A value that equals the
+ * stored one is not set: MikroORM would take JSON with other key order for a change.
+ */
 export function setGiven<Row extends object, Field extends keyof Row>(
   row: Row,
   input: { readonly [Name in Field]?: Row[Name] | undefined },

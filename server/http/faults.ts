@@ -68,9 +68,10 @@ export function handleFaults(app: FastifyInstance) {
 function collectRoutes(app: FastifyInstance): (path: string) => string[] {
   const routes: { pattern: RegExp; methods: string[] }[] = []
   app.addHook('onRoute', ({ url, method }) => {
-    const pattern = new RegExp(`^${url.replace(/[.+?^$()[\]\\|{}]/g, '\\$&').replace(/:\w+/g, '[^/]+')}/?$`)
-    // A route for any path says nothing about this one.
-    if (!url.includes('*')) routes.push({ pattern, methods: [method].flat() })
+    // A route for any path says nothing about one path.
+    if (url.includes('*')) return
+    const escaped = url.replace(/[.+?^$()[\]\\|{}]/g, '\\$&')
+    routes.push({ pattern: new RegExp(`^${escaped.replace(/:\w+/g, '[^/]+')}/?$`), methods: [method].flat() })
   })
   return (path) => [...new Set(routes.flatMap(({ pattern, methods }) => (pattern.test(path) ? methods : [])))].sort()
 }

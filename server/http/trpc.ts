@@ -1,4 +1,4 @@
-import { TRPCError } from '@trpc/server'
+import type { TRPCError } from '@trpc/server'
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCRequestInfo } from '@trpc/server/http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
@@ -42,13 +42,10 @@ function ignoreUnknown(calls: TRPCRequestInfo['calls'], reply: FastifyReply) {
   }
 }
 
-/** Makes the calls of unknown procedures fail with a message that suggests the nearest known one. */
-function suggestProcedures(calls: TRPCRequestInfo['calls']) {
-  for (const call of calls) {
-    if (schemas.has(call.path)) continue
-    const message = `There is no procedure ${call.path}${suggestion(call.path, [...schemas.keys()])}`
-    call.procedure = () => Promise.reject(new TRPCError({ code: 'NOT_FOUND', message }))
-  }
+/** Says in the error of a call of an unknown procedure which one is nearest. tRPC writes the answer from the error. */
+function suggestProcedure(error: TRPCError, path: string | undefined) {
+  if (error.code !== 'NOT_FOUND' || path === undefined || schemas.has(path)) return
+  error.message = `There is no procedure ${path}${suggestion(path, [...schemas.keys()])}`
 }
 
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
@@ -78,7 +75,6 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       path: path ?? request.params.path ?? '',
       createContext: ({ req: { headers }, info }) => {
         const lenient = prefersLenient(headers)
-        suggestProcedures(info.calls)
         if (lenient) ignoreUnknown(info.calls, reply)
         return createContext(platform, bearerToken(headers.authorization), lenient)
       },
@@ -90,6 +86,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
           ? { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } }
           : {},
       onError: ({ error, path }) => {
+        suggestProcedure(error, path)
         if (error.code === 'INTERNAL_SERVER_ERROR')
           platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed; the caller got status 500')
       },

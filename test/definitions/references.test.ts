@@ -104,7 +104,7 @@ onOneDatabase('names', (app) => {
     for (const [experiment_ids, index, message] of [
       [[tag], 0, `${tag} is a key, not an id: name it in experiment_keys`],
       [[experiment.id, 'no-such-key'], 1, 'no-such-key is a key, not an id: name it in experiment_keys'],
-      [[String(experiment.id)], 0, `must be a whole number, not "${experiment.id}"`],
+      [[String(experiment.id)], 0, `must be a number, not "${experiment.id}"`],
       [[1.5], 0, 'must be a whole number, not 1.5'],
       [[0], 0, '0 is not above 0'],
     ] as const) {
