@@ -51,7 +51,7 @@ describe('a method that a path does not take', () => {
   test.each([
     ['PATCH', '/api/flags/banner', 'DELETE, GET, HEAD, PUT'],
     ['DELETE', '/api/experiments/check-eligibility', null],
-    ['GET', '/api/events/batch/', 'POST'],
+    ['GET', '/api/experiments/1/start/', 'POST'],
     ['POST', '/api/experiments/1?x=1', 'DELETE, GET, HEAD, PUT'],
     ['PUT', '/health/live', 'GET, HEAD'],
   ])('is answered with those that it takes: %s %s', async (method, path, allowed) => {
