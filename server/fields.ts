@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { invalid } from './errors.ts'
-import { unknownName } from './evaluation/unknown-name.ts'
+import { conflict, invalid } from './errors.ts'
+import { nearestName, unknownName } from './evaluation/unknown-name.ts'
 
 /** The fields of inputs: unknown ones, and those of an answer that an update accepts unchanged. */
 
@@ -8,6 +8,12 @@ type Shape = Readonly<Record<string, z.core.$ZodType>>
 
 /** Says that a field is unknown, and suggests the nearest known name or lists all of them. */
 export const unknownField = (name: string, known: readonly string[]) => unknownName('field', name, known)
+
+/** Asks whether the nearest known name was meant; empty if none is near. */
+export function suggestion(name: string, known: readonly string[]): string {
+  const found = nearestName(name, known)
+  return found ? ` (did you mean ${found.nearest}?)` : ''
+}
 
 const isReadOnly = (schema: z.core.$ZodType) => z.globalRegistry.get(schema)?.readOnly === true
 
@@ -64,6 +70,17 @@ export async function expectUnchanged(
   }
 }
 
+/**
+ * Checks the version that an update is based on.
+ * @param what names the thing, such as `Flag banner`
+ * @param given the version in the input; one that is no number is left to `expectUnchanged`
+ * @throws DomainError CONFLICT if another version is the current one
+ */
+export function expectVersion(what: string, current: number, given: unknown) {
+  if (typeof given === 'number' && given !== current)
+    throw conflict(`${what} is at version ${current}, not ${given}: read it again, then repeat the change`)
+}
+
 /** A time of an answer. A client may write the same instant in another form. */
 const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/
 
@@ -96,11 +113,15 @@ type Definition = {
   options?: readonly z.core.$ZodType[]
 }
 
+type Path = readonly (string | number)[]
+/** Is called for each field that is left out, with the names that its object can have. */
+type OnIgnored = (path: Path, shape: Shape) => void
+
 /**
  * Leaves out of an input the fields that a strict schema does not know, and those that cannot be written, as
  * `Prefer: handling=lenient` asks. Objects with free fields stay as they are.
  */
-export function knownOnly(schema: z.core.$ZodType, given: unknown): unknown {
+export function knownOnly(schema: z.core.$ZodType, given: unknown, onIgnored?: OnIgnored, path: Path = []): unknown {
   const {
     type,
     innerType,
@@ -112,16 +133,50 @@ export function knownOnly(schema: z.core.$ZodType, given: unknown): unknown {
     options,
   } = schema._zod.def as unknown as Definition
   const inner = innerType ?? input
-  if (inner) return knownOnly(inner, given)
-  if (element && Array.isArray(given)) return given.map((item) => knownOnly(element, item))
+  if (inner) return knownOnly(inner, given, onIgnored, path)
+  if (element && Array.isArray(given))
+    return given.map((item, index) => knownOnly(element, item, onIgnored, [...path, index]))
   if (!isObject(given)) return given
   if (type === 'union' && discriminator !== undefined) {
     const option = options?.find(({ _zod }) => _zod.propValues?.[discriminator]?.has(given[discriminator] as string))
-    return option ? knownOnly(option, given) : given
+    return option ? knownOnly(option, given, onIgnored, path) : given
   }
   if (!shape || catchall?._zod.def.type !== 'never') return given
   const names = writableNames(shape).filter((name) => Object.hasOwn(given, name))
-  return Object.fromEntries(names.map((name) => [name, knownOnly(shape[name] as z.core.$ZodType, given[name])]))
+  const kept = new Set(names)
+  for (const name of Object.keys(given)) if (!kept.has(name)) onIgnored?.([...path, name], shape)
+  return Object.fromEntries(
+    names.map((name) => [name, knownOnly(shape[name] as z.core.$ZodType, given[name], onIgnored, [...path, name])]),
+  )
+}
+
+/** A name of so few characters resembles others by two edits too often. */
+const SHORT = 3
+
+/**
+ * Leaves out unknown fields of an input, as `knownOnly` does, and tells which ones.
+ * @param isDefinition true for an input that defines whom something is for. A field that resembles a known one is then
+ *   refused: a flag without its misspelt `condition` would be on for everybody
+ * @throws DomainError BAD_REQUEST with the path of a misspelt field
+ */
+export function leaveOutUnknown(
+  schema: z.core.$ZodType,
+  given: unknown,
+  isDefinition: boolean,
+): { input: unknown; ignored: Path[] } {
+  const ignored: Path[] = []
+  const input = knownOnly(schema, given, (path, shape) => {
+    const name = String(path.at(-1))
+    if (isDefinition && !Object.hasOwn(shape, name)) expectNoMisspelling(name, writableNames(shape), path)
+    ignored.push(path)
+  })
+  return { input, ignored }
+}
+
+function expectNoMisspelling(name: string, known: readonly string[], path: Path) {
+  const found = nearestName(name, known)
+  if (found && (name.length > SHORT || found.edits === 1))
+    throw invalid(`${unknownField(name, known)}, which handling=lenient does not ignore: it may be misspelt`, ...path)
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

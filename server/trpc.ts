@@ -157,7 +157,8 @@ export const canWait = (access: Meta['access']) => access === 'read' || access =
 const guardedProcedure = t.procedure.use(async ({ ctx, meta, path, getRawInput, next }) => {
   await authorize(ctx, meta?.access)
   const work = async () => {
-    const input = await ctx.platform.resolveNames(path, await getRawInput())
+    // A call without an input is told which fields it lacks, as a request without a body is.
+    const input = await ctx.platform.resolveNames(path, (await getRawInput()) ?? {})
     return next({ getRawInput: async () => input })
   }
   const result = await (canWait(meta?.access) ? ctx.platform.concurrencyLimit.run(work) : work()).catch(

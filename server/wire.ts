@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import './sentences.ts'
 
@@ -28,11 +29,14 @@ const wellFormed = (text: string) => text.isWellFormed()
 /** Tells whether `id` accepts a value, without zod. */
 export const isId = (value: unknown): value is number =>
   Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_INT
-export const id = z
-  .int()
-  .positive()
-  .max(MAX_INT)
-  .meta({ examples: [1] })
+/** Makes the schema of an id. @param error the sentence about a value that is no whole number */
+export const idWith = (error?: (issue: { input?: unknown }) => string | undefined) =>
+  z
+    .int({ error })
+    .positive()
+    .max(MAX_INT)
+    .meta({ examples: [1] })
+export const id = idWith()
 export const percent = z
   .number()
   .min(0, { error: ({ input }) => `${input} is below 0` })
@@ -41,6 +45,9 @@ export const percent = z
     error: ({ input }) => `${input} has more than four decimals`,
   })
   .meta({ examples: [50] })
+/** Says that a relative effect above 1 is taken for a percentage; null for other effects. @param name of the field */
+export const effectFault = (name: string, effect: number): string | null =>
+  effect > 1 ? `${name} is a fraction: 0.05 for 5 %; ${effect} would be ${Number((effect * 100).toFixed(4))} %` : null
 const dateTime = z.iso.datetime({
   offset: true,
   error: 'must be an ISO 8601 time with an offset, such as 2026-01-01T12:00:00Z',
@@ -195,7 +202,10 @@ type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | nul
  * stays as it is.
  */
 export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
-/** Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. */
+/**
+ * Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. A value that equals the
+ * stored one is not set: MikroORM would take JSON with other key order for a change.
+ */
 export function setGiven<Row extends object, Field extends keyof Row>(
   row: Row,
   input: { readonly [Name in Field]?: Row[Name] | undefined },
@@ -203,7 +213,7 @@ export function setGiven<Row extends object, Field extends keyof Row>(
 ) {
   for (const field of fields) {
     const given = input[field]
-    if (given !== undefined) row[field] = given
+    if (given !== undefined && !isDeepStrictEqual(given, row[field])) row[field] = given
   }
 }
 /** Makes an input optional, with a default that also replaces null. */

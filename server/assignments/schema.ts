@@ -1,9 +1,10 @@
 import { z } from 'zod'
-import { experimentRef, referenceKey } from '../definitions/reference-schema.ts'
+import { experimentRef, isReferenceKey, referenceKey } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   id,
+  idWith,
   instant,
   optional,
   storedJson,
@@ -21,13 +22,17 @@ const expose = optional(z.boolean()).meta({
   description: 'false: decides now without exposing the user; report the exposure later by an event',
 })
 
+const listedId = idWith(({ input }) =>
+  isReferenceKey(input) ? `${input} is a key, not an id: name it in experiment_keys` : undefined,
+)
+
 /** The most experiments of one check. */
 export const MAX_EXPERIMENTS = 1000
 
 export const checkEligibility = z
   .strictObject({
     user_id: userId,
-    experiment_ids: optional(z.array(id).max(MAX_EXPERIMENTS)).meta({ examples: [[1, 2, 3]] }),
+    experiment_ids: optional(z.array(listedId).max(MAX_EXPERIMENTS)).meta({ examples: [[1, 2, 3]] }),
     experiment_keys: optional(z.array(referenceKey).max(MAX_EXPERIMENTS)).meta({
       description: 'Experiments by key, instead of or beside experiment_ids; the answer then has their keys',
       examples: [['new-checkout-flow']],

@@ -1,8 +1,10 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import { execute } from '../database/sql.ts'
 import { invalid } from '../errors.ts'
 import { type Condition, compileCondition, RuleError, type Rules } from '../evaluation/condition.ts'
+import { checkMeaning } from '../evaluation/meaning.ts'
 import { id } from '../wire.ts'
 import { lockRules } from './queries.ts'
 
@@ -16,9 +18,24 @@ const LONGEST_CHAIN = 10
  * @param field the path of the input field that holds the rule
  * @throws DomainError BAD_REQUEST with the path of the fault, which begins with `field`
  */
-export function compileGiven(rules: Rules | null, ...field: Path): Condition {
+export const compileGiven = (rules: Rules | null, ...field: Path): Condition =>
+  atField(field, () => compileCondition(rules))
+
+/**
+ * Refuses rules that compile but cannot mean what they say. Rules that are stored already are accepted, so that a
+ * caller can send them back with other changes.
+ * @param stored the rules that these replace
+ * @param field the path of the input field that holds the rule
+ * @throws DomainError BAD_REQUEST with the path of the mistake
+ */
+export function expectMeaning(rules: Rules | null | undefined, stored: Rules | null, ...field: Path) {
+  if (rules && !isDeepStrictEqual(rules, stored)) atField(field, () => checkMeaning(rules))
+}
+
+/** Puts the path of an input field before the path of a fault in a rule. */
+function atField<Result>(field: Path, read: () => Result): Result {
   try {
-    return compileCondition(rules)
+    return read()
   } catch (error) {
     if (error instanceof RuleError) throw invalid(error.message, ...field, ...error.path)
     throw error

@@ -1,7 +1,7 @@
 import { type Attributes, reader } from './attributes.ts'
 import { type Clause, Compilation, EDITION, type Edition, type InSegment, type Test } from './compilation.ts'
 import { isObject } from './operator.ts'
-import { all, compileValue, isOperator, not } from './operators.ts'
+import { all, compileValue, not, operatorLike } from './operators.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
 import { unknownName } from './unknown-name.ts'
@@ -78,7 +78,7 @@ function any(tests: readonly Test[]): Test {
 }
 
 /** The operators beside attributes. */
-const GROUPS = ['$and', '$or', '$nor', '$not']
+export const GROUPS = ['$and', '$or', '$nor', '$not']
 
 function compileAttribute(
   name: string,
@@ -90,7 +90,7 @@ function compileAttribute(
   if (name.startsWith('$'))
     throw new RuleError(
       path,
-      isOperator(name)
+      operatorLike(name)
         ? `${name} is none of $and, $or, $nor and $not: other operators are written inside an attribute`
         : unknownName('operator', name, GROUPS),
     )

@@ -41,9 +41,10 @@ export const compileValue: Compile = (expected, location, context) => {
 }
 
 function unknownOperator(operator: string): string {
-  if (['$or', '$and', '$nor'].includes(operator))
-    return `${operator} is written beside attributes, not inside an attribute`
-  if (operator === '$now')
+  const lowered = operator.toLowerCase()
+  if (['$or', '$and', '$nor'].includes(lowered))
+    return `${lowered} is written beside attributes, not inside an attribute`
+  if (lowered === '$now')
     return '$now is not an operator but a value: write { "$gt": { "$now": "-20d" } }, or another comparison'
   return unknownName('operator', operator, [...OPERATORS.keys()])
 }
@@ -66,6 +67,7 @@ function refuseOperators(value: unknown, path: Path): void {
   if (typeof value !== 'object' || value === null) return
   for (const [key, item] of Object.entries(value)) {
     const at = [...path, Array.isArray(value) ? Number(key) : key]
+    if (key.startsWith('$')) refuseWithoutDollar(value, path)
     if (key.startsWith('$'))
       throw new RuleError(
         at,
@@ -74,6 +76,23 @@ function refuseOperators(value: unknown, path: Path): void {
     refuseOperators(item, at)
   }
 }
+
+/** Refuses a plain value with a key that is the name of an operator without its `$`, such as `{ "gte": 18 }`. */
+export function refuseWithoutDollar(value: object, path: Path): void {
+  for (const [key, operand] of Object.entries(value)) {
+    const operator = operatorLike(`$${key}`)
+    if (operator === undefined || isOrdinaryWord(operator, operand)) continue
+    throw new RuleError(
+      [...path, key],
+      `${key} is not an operator (did you mean ${operator}?): an inner attribute is written as a path, such as "address.city"`,
+    )
+  }
+}
+
+/** Tells whether `type` or `size` is meant as an attribute: the value is no operand of the operator. */
+const isOrdinaryWord = (operator: string, operand: unknown) =>
+  (operator === '$type' && !TYPES.includes(operand as string)) ||
+  (operator === '$size' && !Number.isInteger(operand) && !isObject(operand))
 
 /** Makes an operator and its negation. */
 const pair = (
@@ -205,8 +224,12 @@ const group =
     return compilation.addSegment(path, operator, segmentId, (_value, inSegment) => inSegment(segmentId) === inside)
   }
 
-/** Returns true for the name of an operator that is written inside an attribute. */
-export const isOperator = (name: string) => OPERATORS.has(name)
+/** Finds the operator inside an attribute that has this name in any case. */
+export function operatorLike(name: string): string | undefined {
+  if (OPERATORS.has(name)) return name
+  const lowered = name.toLowerCase()
+  return [...OPERATORS.keys()].find((operator) => operator.toLowerCase() === lowered)
+}
 
 /** The operators inside an attribute. Each one has an answer for a value of any type. */
 const OPERATORS: ReadonlyMap<string, Compile> = new Map([

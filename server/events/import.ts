@@ -62,7 +62,8 @@ export async function* importEvents(
         fault === null ? (outcomes[index++] as (typeof outcomes)[number]) : rejected(fault)
       counts[status === 'accepted' ? 'accepted' : status === 'duplicate' ? 'duplicates' : 'rejected']++
       if (outside_run) counts.outside_run++
-      if (status === 'rejected' && ++described <= MAX_DESCRIBED)
+      const isFault = status === 'rejected' || (status === 'duplicate' && message !== null)
+      if (isFault && ++described <= MAX_DESCRIBED)
         yield { line: number, status, message: message ?? '', ...(issues ? { issues } : {}) }
     }
     stored = oldest.group.last

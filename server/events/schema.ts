@@ -36,6 +36,10 @@ export const event = z
       .literal(true)
       .optional()
       .meta({ description: 'The event_id is a repeat: the fields are those of the event stored first' }),
+    message: z
+      .string()
+      .optional()
+      .meta({ description: 'The repeat had other contents than the event stored first, and was not stored' }),
     outside_run: outsideRun,
     attributed_variant_id: id.optional().meta({
       description: 'With count=attributed: the variant for which results count the event',
@@ -99,7 +103,9 @@ export const batchResult = z
         z.object({
           status: z.enum(['accepted', 'duplicate', 'rejected']),
           id: eventNumber.nullable(),
-          message: z.string().nullable(),
+          message: z.string().nullable().meta({
+            description: 'Why the event was rejected, or how a repeat differs from the event stored first; else null',
+          }),
           outside_run: outsideRun,
           issues: z.array(issue).optional(),
         }),
@@ -192,12 +198,14 @@ export const importOptions = z.strictObject({
   }),
 })
 const counts = { accepted: z.int(), duplicates: z.int(), rejected: z.int(), outside_run: outsideRunCount }
-/** One line of the answer to an upload: a rejected line, progress about once a second or, last, the outcome. */
+/** One line of the answer to an upload: a line that was not stored, progress about once a second or, last, the outcome. */
 export const importReport = z
   .union([
     z.object({
-      line: z.int().meta({ description: 'The number of the rejected line, counted from 1' }),
-      status: z.literal('rejected'),
+      line: z.int().meta({ description: 'The number of the line, counted from 1' }),
+      status: z.enum(['rejected', 'duplicate']).meta({
+        description: 'duplicate: the event_id was recorded before with other contents',
+      }),
       message: z.string(),
       issues: z.array(issue).optional(),
     }),
@@ -224,10 +232,12 @@ export const tailEvents = z
   .refine(inOrder, outOfOrder)
   .meta({ id: 'TailEvents' })
 export type TailEvents = z.output<typeof tailEvents>
-const tailedEvent = event.omit({ duplicate: true, outside_run: true, attributed_variant_id: true }).extend({
-  person_id: personId,
-  received_at: timestamp,
-})
+const tailedEvent = event
+  .omit({ duplicate: true, message: true, outside_run: true, attributed_variant_id: true })
+  .extend({
+    person_id: personId,
+    received_at: timestamp,
+  })
 export type TailedEvent = z.output<typeof tailedEvent>
 
 const ZONE = 'must be an IANA time zone such as UTC or Europe/Paris'

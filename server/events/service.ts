@@ -12,6 +12,7 @@ import { EXPOSURE_EVENT, UnreadableItem } from '../wire.ts'
 import { withIds } from './named.ts'
 import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
+import { differenceOf } from './repeated.ts'
 import { type BatchResult, type EventOutput, type RecordBatch, type RecordEvent, recordEvent } from './schema.ts'
 
 /** The parts of the platform that recording an event uses. */
@@ -38,7 +39,9 @@ const EARLIEST = Date.UTC(2000, 0, 1)
  */
 export async function record(recording: Recording, actor: string, input: RecordEvent): Promise<EventOutput> {
   const { timestamp, duplicate, outside_run, ...stored } = await recordNow(recording, actor, input)
-  return { ...stored, timestamp: new Date(timestamp), ...marked({ duplicate, outside_run }) }
+  const message = duplicate ? differenceOf(input, { ...stored, timestamp }) : null
+  const marks = marked({ duplicate, outside_run })
+  return { ...stored, timestamp: new Date(timestamp), ...marks, ...(message === null ? {} : { message }) }
 }
 
 /** Keeps the marks that are true: an answer has no field for a mark that does not hold. */
@@ -234,8 +237,9 @@ export async function recordBatch(
     prepared.map((item, index): Outcome | Promise<Outcome> => {
       if (!('user_id' in item)) return item
       const row = stored.get(item) as Recorded | Error
-      if (row !== 'erased') return outcomeOf(row)
-      return rejectable(async () => outcomeOf(await recordNow(recording, actor, inputs[index] as RecordEvent)))
+      const input = inputs[index] as RecordEvent
+      if (row !== 'erased') return outcomeOf(row, input)
+      return rejectable(async () => outcomeOf(await recordNow(recording, actor, input), input))
     }),
   )
   const count = (status: Outcome['status']) => results.filter((result) => result.status === status).length
@@ -282,12 +286,12 @@ function rejectedFor(error: unknown): Outcome {
   return invalidEvent([{ path: [...error.path], message: error.message }])
 }
 
-const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error): Outcome =>
+const outcomeOf = (row: Exclude<Recorded, 'erased'> | Error, input: RecordEvent): Outcome =>
   row instanceof Error
     ? { status: 'rejected', id: null, message: 'The event could not be stored: the server failed, try it once more' }
     : {
         status: row.duplicate ? 'duplicate' : 'accepted',
         id: row.id,
-        message: null,
+        message: row.duplicate ? differenceOf(input, row) : null,
         ...marked({ outside_run: row.outside_run }),
       }

@@ -46,6 +46,13 @@ export const latestRun = (em: EntityManager, experimentId: number) =>
 export const sharesOf = (variants: readonly Variant[]): Share[] =>
   variants.map(({ id, percent_allocated, enabled }) => ({ variant_id: id, percent_allocated, enabled }))
 
+/** Tells whether a row differs from what was read, so that an update that changes nothing raises no version. */
+export function hasChanges(em: EntityManager): boolean {
+  const unit = em.getUnitOfWork()
+  unit.computeChangeSets()
+  return unit.getChangeSets().length > 0
+}
+
 /**
  * Saves a changed experiment and records the change; see `recordChange`. An unfinished run goes on in a new allocation
  * period if the targeting or the effective shares changed.

@@ -3,6 +3,7 @@ import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { readClock } from '../definitions/queries.ts'
 import { conflict, inArchive, invalid } from '../errors.ts'
+import { fractionsFault } from '../evaluation/allocation.ts'
 import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
 import { expectConfirmed } from './confirmation.ts'
@@ -120,6 +121,8 @@ async function expectReady(em: EntityManager, experiment: Experiment, takeOver: 
     throw conflict(`Experiment ${experiment.id} cannot start: it needs two variants`)
   if (!takeOver && !isReady(variants))
     throw conflict(`Experiment ${experiment.id} cannot start: it needs two enabled variants with a share`)
+  const fault = fractionsFault(variants.map(({ percent_allocated }) => percent_allocated))
+  if (!takeOver && fault !== null) throw conflict(`Experiment ${experiment.id} cannot start: ${fault}`)
 }
 
 /**

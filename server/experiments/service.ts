@@ -8,10 +8,10 @@ import { appendHistory, lockKeys } from '../definitions/queries.ts'
 import { conflict, notFound } from '../errors.ts'
 import { sumPercents } from '../evaluation/allocation.ts'
 import { EDITION } from '../evaluation/condition.ts'
-import { expectUnchanged } from '../fields.ts'
+import { expectUnchanged, expectVersion } from '../fields.ts'
 import { Segment } from '../segments/entity.ts'
 import { setGiven } from '../wire.ts'
-import { experimentChanged, lockExperiments, refreshed, variantsOf } from './changes.ts'
+import { experimentChanged, hasChanges, lockExperiments, refreshed, variantsOf } from './changes.ts'
 import { AllocationPeriod, Experiment, ExperimentSegment, Run, Variant } from './entity.ts'
 import type {
   CreateExperiment,
@@ -28,6 +28,7 @@ import {
   expectChangeable,
   expectKind,
   expectPayloads,
+  expectPlannedEffect,
   expectReferences,
   expectSchedule,
   payloadCheck,
@@ -50,6 +51,7 @@ export async function createExperiment(em: EntityManager, input: CreateExperimen
   expectKind(kind, input)
   const condition_segment_ids = await prepareRules(em, input)
   await lockExperiments(em, [], referredBy(input))
+  expectPlannedEffect(null, input)
   await expectReferences(em, null, input)
   await expectSchedule(em, null, input)
   await lockKeys(em)
@@ -152,9 +154,11 @@ const INSTEAD = {
 export async function updateExperiment(em: EntityManager, input: UpdateExperiment): Promise<Experiment> {
   const condition_segment_ids = await prepareRules(em, input)
   const [experiment] = (await lockExperiments(em, [input.experiment_id], referredBy(input))) as [Experiment]
+  expectVersion(`Experiment ${experiment.id}`, experiment.version, input.version)
   await expectUnchanged(UPDATE, input, () => getExperiment(em, experiment.id), { instead: INSTEAD })
   expectChangeable(experiment, input)
   expectKind(experiment.kind, input)
+  expectPlannedEffect(experiment, input)
   await expectReferences(em, experiment, input)
   await expectSchedule(em, experiment, input)
   const targeting = changesTargeting(experiment, input)
@@ -166,6 +170,6 @@ export async function updateExperiment(em: EntityManager, input: UpdateExperimen
   if (input.condition !== undefined) experiment.condition_segment_ids = condition_segment_ids
   await expectPayloads(em, experiment, input)
   if (input.percent_held !== undefined) await setPercentHeld(em, experiment, input.percent_held)
-  await experimentChanged(em, experiment, { targeting })
+  if (hasChanges(em)) await experimentChanged(em, experiment, { targeting })
   return refreshed(em, experiment)
 }

@@ -3,9 +3,10 @@ import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { expectUsableKey } from '../definitions/derived-key.ts'
 import { lockRules, readClock } from '../definitions/queries.ts'
-import { compileRule } from '../definitions/rules.ts'
+import { compileRule, expectMeaning } from '../definitions/rules.ts'
 import { type CheckValue, valueCheck } from '../definitions/values.ts'
 import { conflict, inArchive, invalid } from '../errors.ts'
+import { effectFault } from '../wire.ts'
 import { hasUnfinishedRun, variantsOf } from './changes.ts'
 import type { Experiment } from './entity.ts'
 import { expectHoldout, expectPrerequisites } from './prerequisites.ts'
@@ -55,11 +56,25 @@ export function expectKind(kind: ExperimentKind, input: Given) {
     )
 }
 
-/** Checks newly named prerequisites and a newly named holdout. @throws DomainError BAD_REQUEST with the path */
+/**
+ * Checks a new condition, newly named prerequisites and a newly named holdout.
+ * @throws DomainError BAD_REQUEST with the path
+ */
 export async function expectReferences(em: EntityManager, experiment: Experiment | null, input: Given) {
+  expectMeaning(input.condition, experiment?.condition ?? null, 'condition')
   if (input.prerequisites?.length && !isDeepStrictEqual(input.prerequisites, experiment?.prerequisites))
     await expectPrerequisites(em, experiment?.id ?? null, input.prerequisites)
   if (input.holdout_id && input.holdout_id !== experiment?.holdout_id) await expectHoldout(em, input.holdout_id)
+}
+
+/**
+ * Checks that a new planned effect is a fraction. Larger ones that earlier versions stored are accepted unchanged.
+ * @throws DomainError BAD_REQUEST with the path
+ */
+export function expectPlannedEffect(before: Experiment | null, { planned_effect: effect }: Given) {
+  if (effect == null || effect === before?.planned_effect) return
+  const fault = effectFault('planned_effect', effect)
+  if (fault !== null) throw invalid(fault, 'planned_effect')
 }
 
 type Fixed = NonNullable<(typeof SETTINGS)[SettingName]['fixed']>

@@ -1,10 +1,10 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
 import { conflict, inArchive, invalid, notFound } from '../errors.ts'
-import { sumPercents } from '../evaluation/allocation.ts'
+import { fractionsFault, sumPercents } from '../evaluation/allocation.ts'
 import { expectUnchanged } from '../fields.ts'
 import { setGiven } from '../wire.ts'
-import { experimentChanged, lockExperiment, variantsOf } from './changes.ts'
+import { experimentChanged, hasChanges, hasUnfinishedRun, lockExperiment, variantsOf } from './changes.ts'
 import { type Experiment, Variant } from './entity.ts'
 import { countForced, findNeeding, hasAssignments } from './queries.ts'
 import type { AddVariant, SetAllocation, UpdateVariant, VariantId } from './schema.ts'
@@ -106,7 +106,7 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
   if (input.payload !== undefined) payloadCheck(experiment)(input.payload, 'payload')
   setGiven(variant, input, 'name', 'percent_allocated', 'enabled', 'payload')
   variant.is_placeholder = false
-  await experimentChanged(em, experiment, { targeting: false })
+  if (hasChanges(em)) await experimentChanged(em, experiment, { targeting: false })
   return variant
 }
 
@@ -139,8 +139,12 @@ export async function setAllocation(em: EntityManager, input: SetAllocation): Pr
   }
   const total = sumPercents(variants.map((variant) => named.get(variant) ?? variant.percent_allocated))
   if (total > 100) throw invalid(`The shares of experiment ${experiment.id} would add up to ${total} %, above 100 %`)
+  if (total === 0 && hasUnfinishedRun(experiment))
+    throw invalid(`The shares would add up to 0 %: pause experiment ${experiment.id} to enrol nobody, or give shares`)
+  const fault = fractionsFault(Object.values(shares))
+  if (fault !== null) throw invalid(fault)
   for (const [variant, percent] of named) Object.assign(variant, { percent_allocated: percent, is_placeholder: false })
-  await experimentChanged(em, experiment, { targeting: false })
+  if (hasChanges(em)) await experimentChanged(em, experiment, { targeting: false })
   return variants
 }
 

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { EntityManager } from '@mikro-orm/sql'
 import { lockRules, lockVersions } from '../definitions/queries.ts'
-import { compileGiven, compileRule, unknownSegment } from '../definitions/rules.ts'
+import { compileGiven, compileRule, expectMeaning, unknownSegment } from '../definitions/rules.ts'
 import type { StoredFlagRule } from '../definitions/stored.ts'
 import type { CheckValue } from '../definitions/values.ts'
 import { DomainError, invalid } from '../errors.ts'
@@ -39,8 +39,12 @@ export async function prepareRules(
   await lockRules(em)
   const segment_ids = new Set<number>()
   for (const [index, rule] of given.entries()) {
-    if (rule.condition)
-      for (const id of await compileRule(em, rule.condition, ['rules', index, 'condition'])) segment_ids.add(id)
+    if (rule.condition) {
+      const at = ['rules', index, 'condition']
+      for (const id of await compileRule(em, rule.condition, at)) segment_ids.add(id)
+      const former = stored.find(({ condition }) => isDeepStrictEqual(condition, rule.condition))
+      expectMeaning(rule.condition, former?.condition ?? null, ...at)
+    }
     for (const id of rule.segment_ids ?? []) segment_ids.add(id)
   }
   expectBounded(given)

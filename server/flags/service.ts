@@ -4,8 +4,8 @@ import { expectUsableKey } from '../definitions/derived-key.ts'
 import { readFlagHistory, recordDeletion, recordFlags } from '../definitions/flag-queries.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
 import { valueCheck } from '../definitions/values.ts'
-import { conflict, invalid, notFound } from '../errors.ts'
-import { expectUnchanged } from '../fields.ts'
+import { invalid, notFound } from '../errors.ts'
+import { expectUnchanged, expectVersion } from '../fields.ts'
 import { DEFAULT_LIMIT, setGiven } from '../wire.ts'
 import { Flag } from './entity.ts'
 import { findNamed, readStaleness, selectFlags } from './queries.ts'
@@ -91,10 +91,7 @@ export async function listFlags(em: EntityManager, filter: ListFlags): Promise<F
 export async function updateFlag(em: EntityManager, input: UpdateFlag): Promise<FlagOutput> {
   await lockRules(em)
   const flag = await findFlag(em, input.key)
-  if (input.version !== undefined && input.version !== flag.version)
-    throw conflict(
-      `Flag ${flag.key} is at version ${flag.version}, not ${input.version}: read it again, then repeat the change`,
-    )
+  expectVersion(`Flag ${flag.key}`, flag.version, input.version)
   await expectUnchanged({ update: wire.updateFlag, answer: wire.flag }, input, () => getFlag(em, flag.key))
   const before = { ...flag }
   setGiven(

@@ -2,7 +2,7 @@ import type { FastifyCorsOptions } from '@fastify/cors'
 
 /** Cross-origin requests of browsers: the options of @fastify/cors, and the headers that it sends by them. */
 
-const EXPOSED_HEADERS = ['etag', 'link', 'preference-applied', 'retry-after', 'x-request-id']
+const EXPOSED_HEADERS = ['etag', 'ignored-fields', 'link', 'preference-applied', 'retry-after', 'x-request-id']
 /** Without this, browsers would send a preflight request before nearly every request. */
 const PREFLIGHT_SECONDS = 600
 

@@ -41,17 +41,39 @@ export function asTrpc(error: unknown): TRPCError {
   return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: error })
 }
 
-/** Answers the requests that Fastify itself refuses, such as unreadable bodies and unknown paths. */
+/** Answers the requests that Fastify itself refuses, such as unreadable bodies, unknown paths and wrong methods. */
 export function handleFaults(app: FastifyInstance) {
+  const methodsOf = collectRoutes(app)
   app.setErrorHandler((error, _request, reply) => sendFault(reply, app.log, error))
   app.setNotFoundHandler((request, reply) => {
-    const [path] = request.url.split('?')
-    return sendFault(
-      reply,
-      app.log,
-      new TRPCError({ code: 'NOT_FOUND', message: `There is no ${request.method} ${path}: see /docs for all paths` }),
-    )
+    const { method } = request
+    const [path = ''] = request.url.split('?')
+    const allowed = methodsOf(path)
+    if (allowed.length === 0)
+      return sendFault(
+        reply,
+        app.log,
+        new TRPCError({ code: 'NOT_FOUND', message: `There is no ${method} ${path}: see /docs for all paths` }),
+      )
+    reply.header('allow', allowed.join(', '))
+    const message = `There is no ${method} ${path}, only ${allowed.join(', ')}: see /docs for all paths`
+    return sendFault(reply, app.log, new TRPCError({ code: 'METHOD_NOT_SUPPORTED', message }))
   })
+}
+
+/**
+ * Collects the routes that are registered from now on.
+ * @returns a function that lists the methods of a path, sorted
+ */
+function collectRoutes(app: FastifyInstance): (path: string) => string[] {
+  const routes: { pattern: RegExp; methods: string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    // A route for any path says nothing about one path.
+    if (url.includes('*')) return
+    const escaped = url.replace(/[.+?^$()[\]\\|{}]/g, '\\$&')
+    routes.push({ pattern: new RegExp(`^${escaped.replace(/:\w+/g, '[^/]+')}/?$`), methods: [method].flat() })
+  })
+  return (path) => [...new Set(routes.flatMap(({ pattern, methods }) => (pattern.test(path) ? methods : [])))].sort()
 }
 
 const malformed: Record<string, { status: number; fault: Fault }> = {

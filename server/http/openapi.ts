@@ -50,7 +50,8 @@ platform, and each answers as shown here, apart from times and keys. The first n
 Authenticate with \`Authorization: Bearer <API key>\`. Every path answers with and without a trailing slash. Times are
 ISO 8601 in UTC with milliseconds; times in requests may have any offset. Every error has a message and a code; an error
 for bad input also has issues, each with the path of a field. An unknown field is an error, too, unless the request says
-\`Prefer: handling=lenient\`. An update accepts the read-only fields of an answer if they are unchanged.`
+\`Prefer: handling=lenient\`: the header \`Ignored-Fields\` of the answer then names it. An update accepts the read-only
+fields of an answer if they are unchanged.`
 
 const errorSchema: Schema = {
   type: 'object',
@@ -78,7 +79,7 @@ const ERRORS: Record<number, string> = {
   401: 'The API key is missing, unknown, inactive or expired',
   403: 'The API key lacks the scope that this operation needs',
   404: 'An object that the request names does not exist',
-  409: 'A name, key or email is taken, or the status of the object forbids the change',
+  409: 'A name, key or email is taken, the status of the object forbids the change, or version is not the current one',
   413: 'The body is too large',
   415: 'The content type is not application/json',
   500: 'Internal server error',

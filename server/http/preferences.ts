@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 
 /** Reads preferences of RFC 7240. The only one is `handling=lenient`, by which unknown fields are ignored. */
 
@@ -22,3 +22,21 @@ export function announcePreference(app: FastifyInstance) {
     done()
   })
 }
+
+/** The most ignored fields that an answer names. */
+const MOST_NAMED = 20
+
+/**
+ * Names the ignored fields of a request in the header `Ignored-Fields`: paths such as `rules.0.colour`, separated by
+ * commas, with all but letters, digits, `_`, `-`, `.` and `~` percent-encoded. After 20 paths comes the number of others.
+ */
+export function nameIgnored(reply: FastifyReply, paths: readonly (readonly (string | number)[])[]) {
+  if (paths.length === 0) return
+  const named = paths.slice(0, MOST_NAMED).map((path) => path.map(encoded).join('.'))
+  if (paths.length > MOST_NAMED) named.push(`+${paths.length - MOST_NAMED}`)
+  reply.header('ignored-fields', named.join(', '))
+}
+
+const MAX_NAME = 100
+/** Encodes a name for a header, shortened. A lone surrogate, which cannot be encoded, is replaced. */
+const encoded = (name: string | number) => encodeURIComponent(String(name).slice(0, MAX_NAME).toWellFormed())

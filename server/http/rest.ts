@@ -3,11 +3,11 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
 import { DomainError, invalid } from '../errors.ts'
-import { knownOnly } from '../fields.ts'
+import { leaveOutUnknown } from '../fields.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
 import { sendFault } from './faults.ts'
-import { prefersLenient } from './preferences.ts'
+import { nameIgnored, prefersLenient } from './preferences.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
 import { queryCoercion, queryReader } from './query.ts'
 
@@ -50,7 +50,9 @@ function handle(platform: Platform, procedure: RestProcedure, source: Source, fo
       const ctx = createContext(platform, bearerToken(headers.authorization), prefersLenient(headers))
       let input: Input = {}
       const output = await call(ctx, async () => {
-        input = await read(request, ctx.lenient)
+        const found = await read(request, ctx.lenient)
+        nameIgnored(reply, found.ignored)
+        input = found.input
         return input
       })
       // After the call, which checks the caller: only callers with a key are told what is wrong with the format.
@@ -76,6 +78,9 @@ function formatReader(formats: Formats): (request: FastifyRequest) => Formats[st
 }
 
 type Input = Record<string, unknown>
+/** The input of a procedure, and the paths of the fields of the request that a lenient one ignores. */
+type Found = { input: Input; ignored: readonly (readonly (string | number)[])[] }
+const NOTHING: Found['ignored'] = []
 
 /**
  * Plans once how a request becomes the input of a procedure: fields of the path, and of the query or the body.
@@ -84,10 +89,10 @@ type Input = Record<string, unknown>
  */
 function inputReader(
   { resolveNames }: Platform,
-  { name, input: schema, pathFields }: RestProcedure,
+  { name, input: schema, pathFields, meta }: RestProcedure,
   source: Source,
   ignored: string | undefined,
-): (request: FastifyRequest, lenient: boolean) => Promise<Input> {
+): (request: FastifyRequest, lenient: boolean) => Promise<Found> {
   const pathPlan = pathFields.map((field): [string, Coerce] => [
     field,
     coercionOf(schema.shape[field] as z.core.$ZodType),
@@ -121,7 +126,9 @@ function inputReader(
           throw invalid(`cannot be changed: the path says ${params[field]}`, field)
     }
     for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
-    return lenient ? (knownOnly(schema, input) as Input) : input
+    if (!lenient) return { input, ignored: NOTHING }
+    const { input: known, ignored } = leaveOutUnknown(schema, input, meta.access === 'manage')
+    return { input: known as Input, ignored }
   }
 }
 

@@ -1,14 +1,15 @@
+import type { TRPCError } from '@trpc/server'
 import { fastifyRequestHandler } from '@trpc/server/adapters/fastify'
 import type { TRPCRequestInfo } from '@trpc/server/http'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { z } from 'zod'
 import { bearerToken, createContext, type Platform } from '../context.ts'
-import { knownOnly } from '../fields.ts'
+import { leaveOutUnknown, suggestion } from '../fields.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
 import { parseBatch, parseJson, readJson, writeBatch } from './json.ts'
-import { prefersLenient } from './preferences.ts'
+import { nameIgnored, prefersLenient } from './preferences.ts'
 
 /** The most calls that one batch may hold. */
 const MAX_BATCH_SIZE = 100
@@ -18,19 +19,33 @@ const procedures = Object.entries(
   appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta; inputs: z.ZodType[] } }>,
 )
 const schemas = new Map(procedures.map(([path, { _def }]) => [path, _def.inputs[0]]))
+const accesses = new Map(procedures.map(([path, { _def }]) => [path, _def.meta?.access]))
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = procedures.flatMap(([path, { _def }]) => {
   const { bodyLimit } = _def.meta ?? {}
   return bodyLimit === undefined ? [] : [{ path, bodyLimit }]
 })
 
-/** Leaves out the unknown fields of the calls of a request. */
-function ignoreUnknown(calls: TRPCRequestInfo['calls']) {
+/** Leaves out the unknown fields of the calls of a request, and names them in a header of the answer. */
+function ignoreUnknown(calls: TRPCRequestInfo['calls'], reply: FastifyReply) {
+  const all: (readonly (string | number)[])[] = []
   for (const call of calls) {
     const schema = schemas.get(call.path)
     const { getRawInput } = call
-    if (schema) call.getRawInput = async () => knownOnly(schema, await getRawInput())
+    if (!schema) continue
+    call.getRawInput = async () => {
+      const { input, ignored } = leaveOutUnknown(schema, await getRawInput(), accesses.get(call.path) === 'manage')
+      all.push(...ignored)
+      nameIgnored(reply, all)
+      return input
+    }
   }
+}
+
+/** Says in the error of a call of an unknown procedure which one is nearest. tRPC writes the answer from the error. */
+function suggestProcedure(error: TRPCError, path: string | undefined) {
+  if (error.code !== 'NOT_FOUND' || path === undefined || schemas.has(path)) return
+  error.message = `There is no procedure ${path}${suggestion(path, [...schemas.keys()])}`
 }
 
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
@@ -60,7 +75,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
       path: path ?? request.params.path ?? '',
       createContext: ({ req: { headers }, info }) => {
         const lenient = prefersLenient(headers)
-        if (lenient) ignoreUnknown(info.calls)
+        if (lenient) ignoreUnknown(info.calls, reply)
         return createContext(platform, bearerToken(headers.authorization), lenient)
       },
       maxBatchSize: MAX_BATCH_SIZE,
@@ -71,6 +86,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
           ? { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } }
           : {},
       onError: ({ error, path }) => {
+        suggestProcedure(error, path)
         if (error.code === 'INTERNAL_SERVER_ERROR')
           platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed; the caller got status 500')
       },

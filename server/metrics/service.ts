@@ -5,8 +5,8 @@ import { namedLike, readPage } from '../definitions/listing.ts'
 import { conflict, inArchive, invalid, notFound } from '../errors.ts'
 import { hasUnfinishedRun, lockExperiment } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
-import { expectUnchanged } from '../fields.ts'
-import { type NamedPage, setGiven } from '../wire.ts'
+import { expectUnchanged, expectVersion } from '../fields.ts'
+import { effectFault, type NamedPage, setGiven } from '../wire.ts'
 import { readAttached } from './attached.ts'
 import { ExperimentMetric, Metric, MetricVersion } from './entity.ts'
 import { measureOf } from './measure.ts'
@@ -27,6 +27,7 @@ import { findMeasured, measureRuns, storeMeasure } from './store.ts'
  */
 export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
   if (input.key !== undefined) expectUsableKey(input.key)
+  expectEffect(input.definition)
   const key = input.key ?? (await deriveKey(em, 'metrics', 'metric', input.name))
   const metric = em.create(Metric, { key, name: input.name, description: input.description ?? null })
   await em.flush()
@@ -81,9 +82,11 @@ export async function listVersions(em: EntityManager, metricId: number) {
 export async function updateMetric(em: EntityManager, input: UpdateMetric): Promise<MetricAnswer> {
   const metric = await find(em, input.metric_id)
   const before = await definitionOf(em, metric)
+  expectVersion(`Metric ${metric.key}`, metric.version, input.version)
   await expectUnchanged({ update: wire.updateMetric, answer: wire.metric }, input, () => answerOf(metric, before))
   const definition = input.definition ?? before
   if (!isDeepStrictEqual(JSON.parse(JSON.stringify(definition)), before)) {
+    expectEffect(definition)
     await expectUnused(em, metric)
     metric.version++
     await addVersion(em, metric, definition)
@@ -91,6 +94,12 @@ export async function updateMetric(em: EntityManager, input: UpdateMetric): Prom
   setGiven(metric, input, 'name', 'description')
   await em.flush()
   return answerOf(metric, definition)
+}
+
+/** @throws DomainError BAD_REQUEST with the path of an effect that is not a fraction */
+function expectEffect({ minimum_detectable_effect: effect }: MetricDefinition) {
+  const fault = effect == null ? null : effectFault('minimum_detectable_effect', effect)
+  if (fault !== null) throw invalid(fault, 'definition', 'minimum_detectable_effect')
 }
 
 /** @throws DomainError CONFLICT naming the experiments with an unfrozen run that the metric measures */

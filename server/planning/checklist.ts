@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { notFound } from '../errors.ts'
+import { fractionsFault } from '../evaluation/allocation.ts'
 import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
 import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
@@ -69,6 +70,7 @@ function itemsOf(
 ): Checklist['items'] {
   const { exposure, analysis_method: method, planned_users, planned_effect } = experiment
   const named = primaries.map(({ name }) => name).join(', ')
+  const fractions = fractionsFault(allocation)
   const needed =
     total_users === null
       ? `the planner cannot compute how many are needed: ${reason}`
@@ -76,8 +78,9 @@ function itemsOf(
   return [
     {
       item: 'variants',
-      is_met: allocation.length >= 2,
-      message: `${allocation.length} enabled variants have a share of the traffic; at least two are needed`,
+      is_met: allocation.length >= 2 && fractions === null,
+      message:
+        fractions ?? `${allocation.length} enabled variants have a share of the traffic; at least two are needed`,
     },
     {
       item: 'primary_metric',

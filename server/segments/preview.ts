@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { checkNames, compileGiven, unknownSegment } from '../definitions/rules.ts'
+import { checkNames, compileGiven, expectMeaning, unknownSegment } from '../definitions/rules.ts'
 import type { Snapshot } from '../definitions/snapshot.ts'
 import type { Watch } from '../definitions/watch.ts'
 import { invalid, notFound } from '../errors.ts'
@@ -54,6 +54,7 @@ function conditionOf({ rules, segment_id }: PreviewSegment, segments: Snapshot['
   }
   if (rules === undefined) throw invalid('is missing: give rules or segment_id', 'rules')
   const condition = compileGiven(rules, 'rules')
+  expectMeaning(rules, null, 'rules')
   checkNames(condition, ['rules'], (named) => (segments.has(named) ? null : unknownSegment(named)))
   return condition
 }

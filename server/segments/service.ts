@@ -5,7 +5,7 @@ import { lockDefinitions, recordChange } from '../definitions/experiment-changes
 import { findFlagsBehind, recordFlags } from '../definitions/flag-queries.ts'
 import { namedLike, readPage } from '../definitions/listing.ts'
 import { lockKeys, lockRules } from '../definitions/queries.ts'
-import { compileRule } from '../definitions/rules.ts'
+import { compileRule, expectMeaning } from '../definitions/rules.ts'
 import { conflict, inArchive, notFound } from '../errors.ts'
 import { EDITION } from '../evaluation/condition.ts'
 import { expectUnchanged } from '../fields.ts'
@@ -24,6 +24,7 @@ export async function createSegment(em: EntityManager, input: CreateSegment): Pr
   const rules = input.rules ?? null
   if (input.key !== undefined) expectUsableKey(input.key)
   const rules_segment_ids = await compileRule(em, rules, ['rules'], 'new')
+  expectMeaning(rules, null, 'rules')
   await lockKeys(em)
   const segment = em.create(Segment, {
     name: input.name,
@@ -107,6 +108,7 @@ export async function updateSegment(em: EntityManager, input: UpdateSegment): Pr
 async function changeRules(em: EntityManager, segment: Segment, rules: Segment['rules']) {
   const segmentIds = await compileRule(em, rules, ['rules'], segment.id)
   if (isDeepStrictEqual(rules, segment.rules)) return
+  expectMeaning(rules, segment.rules, 'rules')
   const experimentIds = await findExperimentsBehind(em, segment.id)
   await lockDefinitions(em, experimentIds)
   segment.rules = rules

@@ -28,7 +28,7 @@ export function* badRequests(
     yield* meaningFaults(data, random)
     for (const { route, method } of methods) {
       const { body: _, ...request } = requestOf(route, data.token, baseOf(route, data, random, 'least'))
-      yield { kind: 'a method that is not served', ...request, method, answer: { status: 404 } }
+      yield { kind: 'a method that is not served', ...request, method, answer: { status: 405 } }
     }
   }
 }

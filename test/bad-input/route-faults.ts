@@ -191,7 +191,7 @@ export const urlFaults: Faults = (route, data, random) => {
     ANY_USER.includes(route.procedure) ? `${bare}/more` : `${bare}.json`,
     bare.slice(4),
   ])
-  found.push(bad('an unknown path', [404, 400], { ...rest, path: query ? `${elsewhere}?${query}` : elsewhere }))
+  found.push(bad('an unknown path', [404, 400, 405], { ...rest, path: query ? `${elsewhere}?${query}` : elsewhere }))
   return found
 }
 

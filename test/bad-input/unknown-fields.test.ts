@@ -166,3 +166,62 @@ describe.each([
     }, 300_000)
   })
 })
+
+onOneDatabase('a lenient request', (app) => {
+  const lenient = (method: string, path: string, body?: object) =>
+    fetch(`${app().url}${path}`, {
+      method,
+      headers: { ...LENIENT, authorization: `Bearer ${app().api.token}`, 'content-type': 'application/json' },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    })
+
+  test('is told which fields were ignored, by their paths', async () => {
+    const rule = { condition: { plan: 'gold' }, value: true, colour: 'red', 'é, b': 1 }
+    const flag = { key: 'lenient', type: 'boolean', default_value: false, rules: [rule], planet: 'earth' }
+    const created = await lenient('POST', '/api/flags', flag)
+    expect(created.status).toBe(200)
+    expect(created.headers.get('ignored-fields')).toBe('planet, rules.0.colour, rules.0.%C3%A9%2C%20b')
+    const listed = await lenient('GET', '/api/flags?colour=red')
+    expect([listed.status, listed.headers.get('ignored-fields')]).toEqual([200, 'colour'])
+    const many = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`unheard_of_${index}`, 1]))
+    const previewed = await lenient('POST', '/api/segments/preview', { rules: {}, ...many })
+    expect(previewed.headers.get('ignored-fields')).toMatch(/^unheard_of_0, .*, unheard_of_19, \+5$/)
+    expect((await lenient('GET', '/api/flags')).headers.get('ignored-fields')).toBeNull()
+    const called = await lenient('POST', '/trpc/segments.preview', { rules: {}, colour: 'green' })
+    expect([called.status, called.headers.get('ignored-fields')]).toEqual([200, 'colour'])
+  })
+
+  test('is refused if a definition has a misspelt field, without which it would mean another thing', async () => {
+    const experiment = await app().api.makeExperiment()
+    const flag = (rule: object) => ({ key: 'misspelt', type: 'boolean', default_value: false, rules: [rule] })
+    const cases: [string, string, object, (string | number)[], string][] = [
+      [
+        'POST',
+        '/api/flags',
+        flag({ conditions: { plan: 'gold' }, value: true }),
+        ['rules', 0, 'conditions'],
+        'condition',
+      ],
+      [
+        'POST',
+        '/api/flags',
+        flag({ Condition: { plan: 'gold' }, value: true }),
+        ['rules', 0, 'Condition'],
+        'condition',
+      ],
+      ['POST', '/api/flags', flag({ form: '2099-01-01T00:00:00Z', value: true }), ['rules', 0, 'form'], 'from'],
+      ['POST', '/api/experiments', { name: 'x', trafic_percent: 5 }, ['trafic_percent'], 'traffic_percent'],
+      ['PUT', `/api/experiments/${experiment.id}`, { conditon: {} }, ['conditon'], 'condition'],
+      ['POST', '/api/segments', { name: 'misspelt', rule: {} }, ['rule'], 'rules'],
+      ['POST', '/trpc/segments.create', { name: 'misspelt', rule: {} }, ['rule'], 'rules'],
+    ]
+    for (const [method, path, body, field, right] of cases) {
+      const response = await lenient(method, path, body)
+      const { message, issues } = faultOf(await response.text())
+      expect([response.status, issues[0]?.path], message).toEqual([400, field])
+      expect(message).toContain(`(did you mean ${right}?), which handling=lenient does not ignore`)
+    }
+    const event = { user_id: 'lenient', type: 'click', attributes: {}, propertys: {} }
+    expect((await lenient('POST', '/api/events', event)).headers.get('ignored-fields')).toBe('propertys')
+  })
+})

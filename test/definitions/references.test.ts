@@ -99,6 +99,24 @@ onOneDatabase('names', (app) => {
     }
   })
 
+  test('in the list of ids of a check are refused with the name of the list of keys', async () => {
+    const { api, tag, experiment } = await everything()
+    for (const [experiment_ids, index, message] of [
+      [[tag], 0, `${tag} is a key, not an id: name it in experiment_keys`],
+      [[experiment.id, 'no-such-key'], 1, 'no-such-key is a key, not an id: name it in experiment_keys'],
+      [[String(experiment.id)], 0, `must be a number, not "${experiment.id}"`],
+      [[1.5], 0, 'must be a whole number, not 1.5'],
+      [[0], 0, '0 is not above 0'],
+    ] as const) {
+      const body = { user_id: 'ada', attributes: {}, experiment_ids }
+      const issues = [{ path: ['experiment_ids', index], message }]
+      expect(await api.call('POST', '/api/experiments/check-eligibility', body)).toMatchObject({
+        status: 400,
+        body: { issues },
+      })
+    }
+  })
+
   test('name the experiment of events, alone and in a batch, where an unknown one is rejected alone', async () => {
     const { api, tag, experiment } = await everything()
     const event = {

@@ -8,6 +8,7 @@ import {
   RuleError,
   type Rules,
 } from '../../server/evaluation/condition.ts'
+import { checkMeaning } from '../../server/evaluation/meaning.ts'
 import { isSoak, scaleOf } from '../support/scale.ts'
 import { answerOfGrowthBook, DIFFERENCES, type Difference, NOW } from './growthbook.ts'
 import { at, GROUPS, OPERATORS, randomCases, sorted, withoutInherited, withoutNotRegex } from './random-conditions.ts'
@@ -33,9 +34,11 @@ const ada = {
 }
 
 /** Compiles a rule that must be refused. @returns the path and the message of the refusal */
-function refusal(rules: unknown): { path: string; message: string } {
+const refusal = (rules: unknown) => refusalBy(compileCondition, rules)
+
+function refusalBy(check: (rules: Rules) => unknown, rules: unknown): { path: string; message: string } {
   try {
-    compileCondition(rules as Rules)
+    check(rules as Rules)
   } catch (error) {
     if (error instanceof RuleError) return { path: error.path.join('/'), message: error.message }
     throw error
@@ -338,10 +341,17 @@ describe('a rule that can only be a mistake', () => {
     ['a/$gte2', { a: { $gte2: 5 } }, /^unknown operator \$gte2 \(did you mean \$gte\?\)$/],
     ['a/$not/$exits', { a: { $not: { $exits: true } } }, /did you mean \$exists\?/],
     ['$ad', { $ad: [{}] }, /^unknown operator \$ad \(did you mean \$and\?\)$/],
+    ['a/$IN', { a: { $IN: ['x'] } }, /^unknown operator \$IN \(did you mean \$in\?\)$/],
+    ['a/$GTE', { a: { $GTE: 5 } }, /\(did you mean \$gte\?\)$/],
+    ['a/$inGRUP', { a: { $inGRUP: 5 } }, /\(did you mean \$inGroup\?\)$/],
+    ['$Or', { $Or: [{}] }, /\(did you mean \$or\?\)$/],
+    ['$IN', { $IN: ['x'] }, /inside an attribute/],
     ['a/$or', { a: { $or: [{}] } }, /beside attributes/],
+    ['a/$AND', { a: { $AND: [{}] } }, /beside attributes/],
     ['$gt', { $gt: 5 }, /inside an attribute/],
     ['$savedGroup', { $savedGroup: { id: 'x' } }, /^unknown operator \$savedGroup \(known are \$and, /],
     ['a/$gt', { a: { $gt: 1, b: 2 } }, /inside a plain value/],
+    ['a/gte', { a: { gte: 18, $lt: 65 } }, /did you mean \$gte\?/],
     ['a/0/b/$gt', { a: [{ b: { $gt: 1 } }] }, /dotted path/],
     ['a.__proto__', { 'a.__proto__': 1 }, /not the name/],
     ['a..b', { 'a..b': 1 }, /not the name/],
@@ -385,6 +395,49 @@ describe('a rule that can only be a mistake', () => {
     ['a', { a: new Date(0) }, /JSON/],
   ])('is refused with the path "%s": %j', (path, rules, message) => {
     expect(refusal(rules)).toEqual({ path, message: expect.stringMatching(message) })
+  })
+})
+
+describe('a rule that cannot mean what it says', () => {
+  test.each<[string, unknown, RegExp]>([
+    ['age/gte', { age: { gte: 18 } }, /^gte is not an operator \(did you mean \$gte\?\)/],
+    ['age/GTE', { age: { GTE: 18 } }, /\(did you mean \$gte\?\)/],
+    ['age/lt', { age: { from: 1, lt: 65 } }, /\(did you mean \$lt\?\)/],
+    ['plan/in', { plan: { in: ['gold'] } }, /\(did you mean \$in\?\)/],
+    ['plan/notregex', { plan: { notregex: '^g' } }, /\(did you mean \$notRegex\?\)/],
+    ['tags/size', { tags: { size: 2 } }, /\(did you mean \$size\?\)/],
+    ['age/type', { age: { type: 'number' } }, /\(did you mean \$type\?\)/],
+    ['$or/0/age/gt', { $or: [{ age: { gt: 18 } }] }, /\(did you mean \$gt\?\)/],
+    ['$not/age/gt', { $not: { age: { gt: 18 } } }, /\(did you mean \$gt\?\)/],
+    ['age/$not/gt', { age: { $not: { gt: 18 } } }, /\(did you mean \$gt\?\)/],
+    ['a/$all/1/eq', { a: { $all: [1, { eq: 2 }] } }, /\(did you mean \$eq\?\)/],
+    ['a/$elemMatch/total/gt', { a: { $elemMatch: { total: { gt: 50 } } } }, /\(did you mean \$gt\?\)/],
+    ['or', { or: [{ age: 1 }, { plan: 'gold' }] }, /^or is the name of an attribute here \(did you mean \$or\?\)$/],
+    ['$and/0/NOT', { $and: [{ NOT: { age: 1 } }] }, /\(did you mean \$not\?\)/],
+    ['country_code', { country_code: ['DE', 'FR'] }, /^country_code never equals a list \(did you mean \$in\?\)/],
+    ['$or/0/email', { $or: [{ email: [] }] }, /\(did you mean \$in\?\)/],
+    [
+      'at/$gte/$now',
+      { at: { $gte: { $now: '20d' } } },
+      /write -20d for a time before the decision, \+20d for a time after/,
+    ],
+    ['at/$not/$lt/$now', { at: { $not: { $lt: { $now: '5m' } } } }, /^5m has no sign: /],
+  ])('is refused where it is defined, with the path "%s": %j', (path, rules, message) => {
+    expect(refusalBy(checkMeaning, rules)).toEqual({ path, message: expect.stringMatching(message) })
+    expect(() => compileCondition(rules as Rules), 'a stored rule').not.toThrow()
+  })
+
+  test.each<[Rules]>([
+    [{ address: { city: 'Paris', zip: '75001' } }],
+    [{ item: { type: 'book', size: 'large' } }],
+    [{ tags: ['beta', 'staff'] }],
+    [{ orders: { $elemMatch: { id: ['a'], size: 5 } } }],
+    [{ or: 'gold', not: { $in: ['a'] } }],
+    [{ at: { $gte: { $now: '-20d' }, $lt: { $now: '+1h' }, $ne: null } }],
+    [{ at: { $lt: { $now: '0s' } } }],
+    [{}],
+  ])('is told from one that can: %j', (rules) => {
+    expect(() => checkMeaning(rules)).not.toThrow()
   })
 })
 

@@ -107,12 +107,57 @@ onEachDatabase('events', (app) => {
         properties: { value: 5 },
       }
       const first = await api.record(event)
+      expect(await api.record(event)).toEqual({ ...first, duplicate: true })
       const again = await api.record({ ...event, type: 'changed', properties: null })
-      expect(again).toEqual({ ...first, duplicate: true })
+      expect(again).toEqual({
+        ...first,
+        duplicate: true,
+        message: expect.stringContaining(
+          'recorded before with other contents (type, properties); this one was not stored',
+        ),
+      })
       const stored = await api.ok('POST', `/api/events/${experiment.id}`, { user_ids: ['twice'] })
       const { outside_run, ...listed } = first
       expect(outside_run).toBe(true)
       expect(stored).toEqual([listed])
+    })
+
+    test('tells the sender of another event, in a batch too, by what this event differs', async () => {
+      const { api } = app()
+      const event = {
+        user_id: 'reuses',
+        type: 'buy',
+        event_id: 'order-1',
+        timestamp: '2026-01-05T10:00:00.250Z',
+        properties: { value: 5, none: -0, large: 1e300, list: [{ a: 1, b: [] }] },
+        attributes: {},
+      }
+      await api.record(event)
+      const { properties, timestamp: _, ...rest } = event
+      const reordered = { list: [{ b: [], a: 1 }], large: 1e300, none: 0, value: 5.0 }
+      const cases: [object, string | null][] = [
+        [event, null],
+        [{ ...event, properties: reordered }, null],
+        [{ ...event, timestamp: '2026-01-05T11:00:00.25+01:00' }, null],
+        [{ ...rest, properties }, null],
+        [{ ...event, sent_at: '2026-01-05T10:00:01Z' }, null],
+        [{ ...event, type: 'sell' }, '(type)'],
+        [{ ...event, timestamp: '2026-01-05T10:00:00.251Z' }, '(timestamp)'],
+        [{ ...event, properties: { ...properties, value: 6 } }, '(properties)'],
+        [{ ...event, properties: null, type: 'sell' }, '(type, properties)'],
+      ]
+      const { results, duplicates } = await api.ok('POST', '/api/events/batch', { events: cases.map(([sent]) => sent) })
+      expect(duplicates).toBe(cases.length)
+      for (const [index, [sent, differs]] of cases.entries())
+        expect(results[index].message, JSON.stringify(sent)).toEqual(
+          differs === null ? null : expect.stringContaining(`recorded before with other contents ${differs}`),
+        )
+      const both = [
+        { user_id: 'reuses', type: 'first', event_id: 'in one batch' },
+        { user_id: 'reuses', type: 'second', event_id: 'in one batch' },
+      ]
+      const [, second] = (await api.ok('POST', '/api/events/batch', { events: both })).results
+      expect(second).toMatchObject({ status: 'duplicate', message: expect.stringContaining('(type)') })
     })
 
     test('belongs to one user, and 50 simultaneous repeats store one event', async () => {

@@ -38,6 +38,15 @@ const stored = (app: TestApp, type: string) =>
     .then(([row]) => row?.count)
 
 onEachDatabase('an upload of events', (app) => {
+  test('reports a line that differs from the event stored under its event_id', async () => {
+    const first = line({ user_id: 'i9', type: 'reused', event_id: '9' })
+    const other = line({ user_id: 'i9', type: 'reused', event_id: '9', properties: { value: 1 } })
+    const { lines, last } = await send(app(), Buffer.from(`${first}${first}${other}`))
+    expect(last).toMatchObject({ accepted: 1, duplicates: 2, rejected: 0 })
+    const reported = lines.filter((report) => report.status !== undefined)
+    expect(reported).toEqual([{ line: 3, status: 'duplicate', message: expect.stringContaining('(properties)') }])
+  })
+
   test('stores every valid line, reports each invalid one by number, and ends with the counts', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()
@@ -58,6 +67,7 @@ onEachDatabase('an upload of events', (app) => {
     const { status, lines, last } = await send(app(), upload)
     expect(status).toBe(200)
     expect(last).toEqual({ done: true, lines: 10, accepted: 2, duplicates: 1, rejected: 6, outside_run: 0 })
+    expect(lines.filter((report) => report.status === 'duplicate')).toEqual([])
     const rejected = lines.filter((report) => report.status === 'rejected')
     expect(rejected.map((report) => report.line)).toEqual([3, 4, 5, 6, 8, 9])
     expect(rejected[0].message).toMatch(/^The line is not valid JSON/)

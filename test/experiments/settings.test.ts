@@ -81,6 +81,51 @@ onOneDatabase('settings of an experiment', (app) => {
     }
   })
 
+  test('take an effect as a fraction, and say so of a percentage', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    for (const [effect, percent] of [
+      [5, 500],
+      [1.5, 150],
+      [2.25, 225],
+    ]) {
+      const message = `is a fraction: 0.05 for 5 %; ${effect} would be ${percent} %`
+      const planned = { name: 'plan', planned_effect: effect }
+      const definition = { type: 'count', event_type: 'a', minimum_detectable_effect: effect }
+      for (const answer of [
+        await api.call('POST', '/api/experiments', planned),
+        await api.call('PUT', `/api/experiments/${experiment.id}`, planned),
+        await api.call('POST', '/api/metrics', { name: 'effect', definition }),
+      ])
+        expect(answer).toMatchObject({ status: 400, body: { message: expect.stringContaining(message) } })
+    }
+    await change(experiment, { planned_effect: 1 })
+    const store = 'update experiments set planned_effect = 5 where id = ?'
+    await app().platform.orm.em.fork().execute(store, [experiment.id])
+    await change(experiment, { planned_effect: 5, description: 'stored before' })
+  })
+
+  test('refuse a start with shares that are fractions of 1, and the checklist says so', async () => {
+    const { api } = app()
+    const fractions: Record<string, number>[] = [
+      { control: 0.5, treatment: 0.5 },
+      { control: 0.33, b: 0.33, c: 0.33 },
+    ]
+    for (const shares of fractions) {
+      const { id } = await api.makeExperiment(shares)
+      const fault = `percentages are ${Object.values(shares)
+        .map((share) => share * 100)
+        .join(' and ')}, not `
+      const start = await api.call('POST', `/api/experiments/${id}/start`)
+      expect(start).toMatchObject({ status: 409, body: { message: expect.stringContaining(fault) } })
+      const { items } = await api.ok('GET', `/api/experiments/${id}/checklist`)
+      const message = expect.stringContaining(fault)
+      expect(items).toContainEqual({ item: 'variants', is_met: false, message })
+    }
+    const small = await api.makeExperiment({ control: 0.5, treatment: 0.1 })
+    await api.ok('POST', `/api/experiments/${small.id}/start`)
+  })
+
   test('keep mode and holdout fixed while a run is unfinished, and let them change before a new run', async () => {
     const { api } = app()
     const holdout = await api.ok('POST', '/api/experiments', { name: 'fixed meanwhile', kind: 'holdout' })

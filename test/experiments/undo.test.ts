@@ -451,6 +451,8 @@ onOneDatabase('the allocation', (app) => {
     for (const [shares, message] of [
       [{ control: 60 }, 'would add up to 110 %'],
       [{ control: 60, treatment: 40.0001 }, 'would add up to 100.0001 %'],
+      [{ control: 0.5, treatment: 0.5 }, 'add up to 1 %: percentages are 50 and 50, not 0.5 and 0.5'],
+      [{ control: 0.3333, treatment: 0.6667 }, 'percentages are 33.33 and 66.67, not 0.3333 and 0.6667'],
       [{ control: 10, tretment: 20 }, `tretment: experiment ${experiment.id} has no such variant`],
       [{ control: 10, 99999999: 20 }, '99999999: experiment'],
       [{ control: 10, [String(control)]: 10 }, `variant ${control} (control) is named twice`],
@@ -465,6 +467,16 @@ onOneDatabase('the allocation', (app) => {
       expect(refused.body.message).toContain(message)
     }
     expect(await api.ok('GET', `/api/experiments/${experiment.id}`)).toEqual(before)
+  })
+
+  test('leaves a running experiment at least one share', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    const refused = await allocate(experiment, { control: 0, treatment: 0 })
+    expect(refused.status).toBe(400)
+    expect(refused.body.message).toContain(`0 %: pause experiment ${experiment.id} to enrol nobody`)
+    expect((await allocate(experiment, { control: 0, treatment: 0.5 })).status).toBe(200)
   })
 
   test('is refused for holdouts, and for experiments that are over', async () => {

@@ -47,6 +47,59 @@ describe('browsers', () => {
   })
 })
 
+describe('a method that a path does not take', () => {
+  test.each([
+    ['PATCH', '/api/flags/banner', 'DELETE, GET, HEAD, PUT'],
+    ['DELETE', '/api/experiments/check-eligibility', null],
+    ['GET', '/api/experiments/1/start/', 'POST'],
+    ['POST', '/api/experiments/1?x=1', 'DELETE, GET, HEAD, PUT'],
+    ['PUT', '/health/live', 'GET, HEAD'],
+  ])('is answered with those that it takes: %s %s', async (method, path, allowed) => {
+    const response = await get(path, { method })
+    if (allowed === null) return expect(response.status, 'the path of an experiment of this name').toBe(401)
+    expect(response.status).toBe(405)
+    expect(response.headers.get('allow')).toBe(allowed)
+    expect(await response.json()).toEqual({
+      message: `There is no ${method} ${path.split('?')[0]}, only ${allowed}: see /docs for all paths`,
+      code: 'METHOD_NOT_SUPPORTED',
+    })
+  })
+
+  test('is a 404 where no method is taken', async () => {
+    const response = await get('/api/nothing', { method: 'PUT' })
+    expect([response.status, response.headers.get('allow')]).toEqual([404, null])
+  })
+})
+
+describe('a call of tRPC', () => {
+  const call = (name: string, init: RequestInit = {}) =>
+    get(`/trpc/${name}`, {
+      headers: { authorization: `Bearer ${app.api.token}`, 'content-type': 'application/json' },
+      ...init,
+    })
+
+  test.each([
+    ['flags.lst', ' (did you mean flags.list?)'],
+    ['Experiments.List', ' (did you mean experiments.list?)'],
+    ['segments.reviews', ' (did you mean segments.preview?)'],
+    ['nothing.like.it', ''],
+  ])('of an unknown procedure names the nearest one: %s', async (name, suggestion) => {
+    const { error } = (await (await call(name)).json()) as { error: { message: string; data: object } }
+    expect(error.message).toBe(`There is no procedure ${name}${suggestion}`)
+    expect(error.data).toMatchObject({ code: 'NOT_FOUND', httpStatus: 404 })
+  })
+
+  test.each([
+    ['experiments.get', 'GET', ['experiment_id']],
+    ['flags.get', 'GET', ['key']],
+    ['segments.create', 'POST', ['name']],
+  ])('without an input names the fields that it lacks: %s', async (name, method, path) => {
+    const { error } = (await (await call(name, { method })).json()) as { error: { message: string; data: object } }
+    expect(error.data).toMatchObject({ httpStatus: 400, issues: [{ path }] })
+    expect(error.message).toBe(`Invalid input: ${path}: is required`)
+  })
+})
+
 describe('paths', () => {
   test('answer with and without a trailing slash, and with user ids of 256 characters of any script', async () => {
     const { api } = app

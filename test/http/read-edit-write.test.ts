@@ -46,7 +46,7 @@ onOneDatabase('an answer sent back as an update', (app) => {
       if (step) await api.ok('POST', `${path}/${step}`)
       const before = await api.ok('GET', path)
       await sendBack(app(), path, before)
-      expect(await api.ok('GET', path)).toEqual({ ...before, version: expect.any(Number) })
+      expect(await api.ok('GET', path)).toEqual(before)
       await sendBack(app(), path, { ...(await api.ok('GET', path)), name: `edited ${step} ${id}` })
     }
     const { variants, runs } = await api.ok('GET', path)
@@ -54,7 +54,6 @@ onOneDatabase('an answer sent back as an update', (app) => {
       id: id + 1,
       created_at: '2020-01-01T00:00:00.000Z',
       status: 'draft',
-      version: 0,
       kind: 'holdout',
       variants: [{ ...variants[0], percent_allocated: 1 }, variants[1]],
       runs: [...runs, runs[0]],
@@ -64,6 +63,42 @@ onOneDatabase('an answer sent back as an update', (app) => {
     })
     const { body } = await api.call('PUT', path, { variants: [] })
     expect(body.message).toContain('use PUT /api/experiments/{experiment_id}/variants/{variant_id}')
+  })
+
+  test('raises no version of an experiment if a variant or the shares stay as they are', async () => {
+    const { api } = app()
+    const { id, variants } = await api.makeExperiment()
+    const path = `/api/experiments/${id}`
+    const before = await api.ok('GET', path)
+    await api.ok('PUT', `${path}/variants/${variants.treatment}`, before.variants[1])
+    await api.ok('PUT', `${path}/allocation`, { control: 50, treatment: 50 })
+    await api.ok('PUT', path, { name: before.name })
+    expect(await api.ok('GET', path)).toEqual(before)
+    await api.ok('PUT', `${path}/allocation`, { control: 40 })
+    expect(await api.ok('GET', path)).toMatchObject({ version: before.version + 1 })
+  })
+
+  test('is a conflict if the version is not the current one', async () => {
+    const { api } = app()
+    const { id } = await api.makeExperiment()
+    const metric = await api.ok('POST', '/api/metrics', {
+      name: 'stale',
+      definition: { type: 'count', event_type: 'a' },
+    })
+    const flag = await api.ok('POST', '/api/flags', { key: 'stale', type: 'boolean', default_value: false })
+    const { version } = await api.ok('GET', `/api/experiments/${id}`)
+    for (const [path, named, current] of [
+      [`/api/experiments/${id}`, `Experiment ${id}`, version],
+      [`/api/metrics/${metric.id}`, `Metric ${metric.key}`, 1],
+      ['/api/flags/stale', 'Flag stale', flag.version],
+    ]) {
+      const message = `${named} is at version ${current}, not 99: read it again, then repeat the change`
+      const answer = await api.call('PUT', path, { version: 99, description: 'late' })
+      expect(answer).toMatchObject({ status: 409, body: { message } })
+      expect(await api.ok('PUT', path, { version: current, description: 'in time' })).toMatchObject({
+        description: 'in time',
+      })
+    }
   })
 
   test('may repeat a field of the path, by id or by key', async () => {
@@ -157,7 +192,7 @@ onOneDatabase('an answer sent back as an update', (app) => {
       const path = `/api/metrics/${metric_id}`
       const metric = await api.ok('GET', path)
       expect(await sendBack(app(), path, metric)).toEqual(metric)
-      await expectFixed(app(), path, { id: 0, key: 'other', version: 9, created_at: null })
+      await expectFixed(app(), path, { id: 0, key: 'other', created_at: null })
       metrics.push({ metric_id, role: metrics.length === 0 ? 'primary' : 'secondary' })
     }
     const path = `/api/experiments/${id}/metrics`

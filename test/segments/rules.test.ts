@@ -48,6 +48,56 @@ onOneDatabase('the rules of a segment', (app) => {
     expect((await api.ok('GET', `/api/segments/${segment.id}`)).rules).toEqual({ plan: 'gold' })
   })
 
+  test('are refused if they cannot mean what they say, like conditions of experiments and flags', async () => {
+    const { api } = app()
+    const key = `meant-${process.pid}`
+    const places: [string, string, (rules: object) => object, (string | number)[]][] = [
+      ['POST', '/api/segments', (rules) => ({ name: key, rules }), ['rules']],
+      ['POST', '/api/segments/preview', (rules) => ({ rules }), ['rules']],
+      ['POST', '/api/experiments', (condition) => ({ name: key, condition }), ['condition']],
+      [
+        'POST',
+        '/api/flags',
+        (condition) => ({ key, type: 'boolean', default_value: false, rules: [{ condition, value: true }] }),
+        ['rules', 0, 'condition'],
+      ],
+    ]
+    const mistakes: [object, string[], string][] = [
+      [{ age: { gte: 18 } }, ['age', 'gte'], '$gte'],
+      [{ country_code: ['DE', 'FR'] }, ['country_code'], '$in'],
+      [{ signed_up_at: { $gte: { $now: '20d' } } }, ['signed_up_at', '$gte', '$now'], '-20d'],
+    ]
+    for (const [method, url, bodyOf, place] of places)
+      for (const [rules, path, right] of mistakes)
+        expect(await api.call(method, url, bodyOf(rules)), url).toMatchObject({
+          status: 400,
+          body: { issues: [{ path: [...place, ...path], message: expect.stringContaining(right) }] },
+        })
+  })
+
+  test('are accepted unchanged if an earlier version stored them, whatever they mean', async () => {
+    const { api } = app()
+    const mistake = { age: { gte: 18 } }
+    const segment = await makeSegment(api, {})
+    const experiment = await api.makeExperiment()
+    const key = `stored-mistake-${process.pid}`
+    const rule = { condition: {}, value: true }
+    const flag = await api.ok('POST', '/api/flags', { key, type: 'boolean', default_value: false, rules: [rule] })
+    const execute = (statement: string, id: unknown) => app().platform.orm.em.fork().execute(statement, [id])
+    await execute(`update segments set rules = '{"age": {"gte": 18}}' where id = ?`, segment.id)
+    await execute(`update experiments set condition = '{"age": {"gte": 18}}' where id = ?`, experiment.id)
+    await execute(
+      `update flags set rules = jsonb_set(rules, '{0,condition}', '{"age": {"gte": 18}}') where key = ?`,
+      key,
+    )
+    expect(await setRules(api, segment, mistake)).toMatchObject({ status: 200 })
+    const described = { condition: mistake, description: 'as before' }
+    expect(await api.ok('PUT', `/api/experiments/${experiment.id}`, described)).toMatchObject(described)
+    const rules = [{ ...flag.rules[0], condition: mistake }]
+    expect(await api.ok('PUT', `/api/flags/${key}`, { rules, enabled: false })).toMatchObject({ enabled: false })
+    expect(await setRules(api, segment, { $and: [mistake] })).toMatchObject({ status: 400 })
+  })
+
   test('may name other segments, whose members by hand and by rule both count', async () => {
     const { api } = app()
     const staff = await makeSegment(api, { role: 'staff' })

@@ -58,7 +58,7 @@ onOneDatabase('an error', (app) => {
     expectFault(await call(method, path.replace(/\{\w+\}/g, String(UNKNOWN)), sent), 404)
   })
 
-  test('is 404 for an unknown id in a body, for an unknown user, and for an unknown path', async () => {
+  test('is 404 for an unknown id in a body, for an unknown user, and for an unknown path; a method that a path does not take is 405', async () => {
     const experiment = await app().api.makeExperiment()
     const segment = await app().api.ok('POST', '/api/segments', { name: 'known' })
     const user_id = 'nobody ever heard of'
@@ -78,7 +78,7 @@ onOneDatabase('an error', (app) => {
     expectFault(await call('POST', '/api/events', { user_id, type: 'click' }), 404)
     expectFault(await call('POST', '/api/events', { user_id: somebody, type: 'x', experiment_id: UNKNOWN }), 404)
     expectFault(await call('GET', '/api/nothing'), 404)
-    expectFault(await call('PATCH', '/api/experiments', {}), 404)
+    expectFault(await call('PATCH', '/api/experiments', {}), 405)
   })
 
   test('is 409 if a name or an e-mail address is taken', async () => {

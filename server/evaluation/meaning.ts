@@ -1,0 +1,70 @@
+import { GROUPS, type Rules } from './condition.ts'
+import { isObject, isOperators } from './operator.ts'
+import { refuseWithoutDollar } from './operators.ts'
+import { type Path, RuleError } from './rule-error.ts'
+import { checkLimits } from './rule-limits.ts'
+
+/**
+ * Refuses rules that compile but cannot mean what they say. Stored rules are not checked, so that they go on to select
+ * the same users.
+ */
+
+/** The attributes of every profile. None of them is ever a list. */
+const SINGLE_VALUES = new Set(['id', 'first_name', 'last_name', 'email', 'is_premium', 'country_code'])
+
+/**
+ * Checks that a rule has no operator without its `$`, no list for an attribute that is never a list, and no `$now`
+ * without a sign.
+ * @throws RuleError with the path of the first mistake
+ */
+export function checkMeaning(rules: Rules): void {
+  checkLimits(rules)
+  checkGroup(rules, [], false)
+}
+
+/** @param ofMember true if the rules are about a member of a list rather than about the user */
+function checkGroup(rules: unknown, path: Path, ofMember: boolean): void {
+  if (!isObject(rules)) return
+  for (const [key, operand] of Object.entries(rules)) {
+    const at = [...path, key]
+    if (key === '$not') checkGroup(operand, at, ofMember)
+    else if (GROUPS.includes(key)) eachOf(operand, at, (part, partPath) => checkGroup(part, partPath, ofMember))
+    else checkAttribute(key, operand, at, ofMember)
+  }
+}
+
+function eachOf(list: unknown, path: Path, check: (item: unknown, path: Path) => void) {
+  if (Array.isArray(list)) for (const [index, item] of list.entries()) check(item, [...path, index])
+}
+
+function checkAttribute(name: string, expected: unknown, path: Path, ofMember: boolean): void {
+  const group = `$${name.toLowerCase()}`
+  const holdsConditions = isObject(expected) || (Array.isArray(expected) && expected.some(isObject))
+  if (holdsConditions && !isOperators(expected) && GROUPS.includes(group))
+    throw new RuleError(path, `${name} is the name of an attribute here (did you mean ${group}?)`)
+  if (Array.isArray(expected) && SINGLE_VALUES.has(name) && !ofMember)
+    throw new RuleError(path, `${name} never equals a list (did you mean $in?): write { "${name}": { "$in": [ … ] } }`)
+  checkValue(expected, path)
+}
+
+function checkValue(expected: unknown, path: Path): void {
+  if (isOperators(expected))
+    for (const [operator, operand] of Object.entries(expected)) checkOperand(operator, operand, [...path, operator])
+  else if (isObject(expected)) refuseWithoutDollar(expected, path)
+}
+
+function checkOperand(operator: string, operand: unknown, path: Path): void {
+  if (operator === '$elemMatch' && !isOperators(operand)) checkGroup(operand, path, true)
+  else if (operator === '$all' || operator === '$alli') eachOf(operand, path, checkValue)
+  else if (isObject(operand) && '$now' in operand) checkSign(operand.$now, [...path, '$now'])
+  else checkValue(operand, path)
+}
+
+/** Refuses a distance such as `20d`, which counts from the decision into the future and is rarely meant so. */
+function checkSign(distance: unknown, path: Path) {
+  if (typeof distance === 'string' && /^[1-9]\d*[smhdw]$/.test(distance))
+    throw new RuleError(
+      path,
+      `${distance} has no sign: write -${distance} for a time before the decision, +${distance} for a time after it`,
+    )
+}
