@@ -125,7 +125,7 @@ export function authorize(ctx: Context, access: Meta['access']): void | Promise<
     throw new TRPCError({
       code: 'UNAUTHORIZED',
       message: takesAdminToken(ctx, access)
-        ? 'The ADMIN_TOKEN or a key with the scope admin is missing: send it as the header Authorization: Bearer <token>'
+        ? 'The ADMIN_TOKEN or a key with the scope admin is missing: send the header Authorization: Bearer <token>'
         : 'The API key is missing: send the header Authorization: Bearer <key>',
     })
   const caller = ctx.platform.keyRing.check(ctx.token)

@@ -149,7 +149,7 @@ test('KEY_MANAGEMENT=admin admits only the ADMIN_TOKEN and keys of scope admin t
     status: 401,
     body: {
       message:
-        'The ADMIN_TOKEN or a key with the scope admin is missing: send it as the header Authorization: Bearer <token>',
+        'The ADMIN_TOKEN or a key with the scope admin is missing: send the header Authorization: Bearer <token>',
     },
   })
   expect(await make('wrong')).toMatchObject({
