@@ -1,10 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type MoveProgress, moveDatabase } from '../database/move.ts'
-import { openDatabase } from '../database/orm.ts'
+import type { MoveProgress } from '../database/move.ts'
 import { shownUrl, urlFault } from '../database/url.ts'
-import { verifyTotals } from '../totals/verify.ts'
 
 const HELP = `npm run move -- --from pglite:./data --to postgres://user:password@host:5432/name
 
@@ -22,6 +20,10 @@ async function move(from: string, to: string): Promise<boolean> {
     throw new Error(`There is no embedded database in ${folder}.`)
   const began = performance.now()
   say(`Moving ${shownUrl(from)} to ${shownUrl(to)} …`)
+  // Loading these takes seconds, in which the first line is on the screen.
+  const { openDatabase } = await import('../database/orm.ts')
+  const { moveDatabase } = await import('../database/move.ts')
+  const { verifyTotals } = await import('../totals/verify.ts')
   const source = await openDatabase({ url: from, pool: 2, queryTimeoutMs: 0 })
   try {
     const target = await openDatabase({ url: to, pool: 2, queryTimeoutMs: 0, createFolder: true })

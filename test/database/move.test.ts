@@ -17,19 +17,19 @@ const users = Array.from({ length: 300 }, (_, number) => `${'Zaà日'[number % 4
 async function fill({ api, platform }: TestApp) {
   const holdout = await api.ok('POST', '/api/experiments', { name: 'held', kind: 'holdout', percent_held: 10 })
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { holdout_id: holdout.id })
-  for (const user of users.slice(0, 200)) await api.variantOf(user, experiment)
+  await Promise.all(users.slice(0, 200).map((user) => api.variantOf(user, experiment)))
   await api.ok('POST', '/api/flags', { key: 'dark', type: 'boolean', default_value: false })
   await api.ok('POST', '/api/metrics', {
     key: 'revenue',
     name: 'Revenue',
     definition: { type: 'sum', event_type: 'buy', property: 'amount' },
   })
-  for (const [index, user_id] of users.slice(0, 150).entries())
-    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion', properties: { amount: index / 3 } })
+  const convert = (user_id: string, event: object = {}) =>
+    api.record({ user_id, experiment_id: experiment.id, type: 'conversion', ...event })
+  await Promise.all(users.slice(0, 150).map((user, index) => convert(user, { properties: { amount: index / 3 } })))
   await platform.reporting.totals.catchUp()
   // Some events are not folded yet when the platform stops.
-  for (const user_id of users.slice(150, 170))
-    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion' })
+  await Promise.all(users.slice(150, 170).map((user) => convert(user)))
   return { experiment }
 }
 
@@ -82,7 +82,7 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
       const known = await fetch(`${after.url}/api/experiments`, { headers: { authorization: `Bearer ${token}` } })
       expect(known.status).toBe(200)
       // New rows get new ids, and are counted.
-      for (const user of users.slice(200)) await after.api.variantOf(user, experiment)
+      await Promise.all(users.slice(200).map((user) => after.api.variantOf(user, experiment)))
       await after.api.record({ user_id: users[170], experiment_id: experiment.id, type: 'conversion' })
       const another = await after.api.makeExperiment()
       expect(another.id).toBeGreaterThan(experiment.id)
