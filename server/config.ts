@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { urlFault } from './database/url.ts'
 import { isTimeZone } from './wire.ts'
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host)
@@ -21,12 +22,16 @@ const environment = z
     PORT: integer(0, 65_535).default(8000),
     DATABASE_URL: z
       .string()
-      .regex(/^(postgres(ql)?:\/\/|pglite:)/, 'must begin with postgres:// or be pglite:DIR or pglite: (in memory)')
+      .superRefine((url, ctx) => {
+        const message = urlFault(url)
+        if (message !== null) ctx.addIssue({ code: 'custom', message })
+      })
       .default(DEFAULT_DATABASE_URL),
     DATABASE_POOL: integer(2, 1000).default(10),
     REDIS_URL: z
       .string()
-      .regex(/^rediss?:\/\//, 'must begin with redis:// or rediss://')
+      .regex(/^rediss?:\/\//, { error: 'must begin with redis:// or rediss://', abort: true })
+      .refine(URL.canParse, 'cannot be read: it must be like redis://:password@localhost:6379, with a port up to 65535')
       .optional(),
     WORKERS: integer(1, 256).default(1),
     KEY_MANAGEMENT: z.enum(['open', 'admin']).optional(),
@@ -69,7 +74,11 @@ const environment = z
   .superRefine((config, ctx) => {
     const refuse = (variable: string, message: string) => ctx.addIssue({ code: 'custom', path: [variable], message })
     if (config.keyManagement === 'admin' && !config.adminToken)
-      refuse('ADMIN_TOKEN', 'must be set (at least 16 characters), because KEY_MANAGEMENT is admin')
+      refuse(
+        'ADMIN_TOKEN',
+        'must be set (at least 16 characters), because KEY_MANAGEMENT is admin, which is its default on a HOST that ' +
+          'others reach and with NODE_ENV=production',
+      )
     if (config.workers > 1 && config.databaseUrl.startsWith('pglite:'))
       refuse('WORKERS', `${config.workers} processes need PostgreSQL: set DATABASE_URL to postgres://…`)
     if (config.workers > 1 && !config.redisUrl)

@@ -124,13 +124,19 @@ export function authorize(ctx: Context, access: Meta['access']): void | Promise<
   if (!ctx.token)
     throw new TRPCError({
       code: 'UNAUTHORIZED',
-      message: 'The API key is missing: send the header Authorization: Bearer <key>',
+      message: takesAdminToken(ctx, access)
+        ? 'The ADMIN_TOKEN or a key with the scope admin is missing: send the header Authorization: Bearer <token>'
+        : 'The API key is missing: send the header Authorization: Bearer <key>',
     })
   const caller = ctx.platform.keyRing.check(ctx.token)
   return caller instanceof Promise ? caller.then((found) => admit(ctx, found, access)) : admit(ctx, caller, access)
 }
 
 export const admits = (caller: Caller, scope: Scope) => caller.scopes.has(scope)
+
+/** True if the ADMIN_TOKEN of this platform would be admitted. */
+const takesAdminToken = (ctx: Context, scope: Scope) =>
+  scope === 'admin' && ctx.platform.config.adminToken !== undefined
 
 /** So many characters of a refused key are logged, as many as lists of keys show. */
 const SHOWN_CHARACTERS = 8
@@ -140,14 +146,21 @@ function admit(ctx: Context, caller: Caller | null, scope: Scope) {
     // Anything else may be a mistyped ADMIN_TOKEN, of which nothing is logged.
     const key = ctx.token?.startsWith('exp_') ? `${ctx.token.slice(0, SHOWN_CHARACTERS)}…` : 'no key of this platform'
     ctx.platform.log.info({ key, scope }, 'An API key was refused')
-    throw new TRPCError({ code: 'UNAUTHORIZED', message: 'The API key is unknown, inactive or expired: send another' })
-  }
-  if (!admits(caller, scope))
     throw new TRPCError({
-      code: 'FORBIDDEN',
-      message: `The API key lacks the scope ${scope}: use a key with this scope`,
+      code: 'UNAUTHORIZED',
+      message: takesAdminToken(ctx, scope)
+        ? 'The token is neither the ADMIN_TOKEN nor an active API key: send the ADMIN_TOKEN or another key'
+        : 'The API key is unknown, inactive or expired: send another',
     })
+  }
+  if (!admits(caller, scope)) throw new TRPCError({ code: 'FORBIDDEN', message: lacking(ctx, caller, scope) })
   ctx.caller = caller
+}
+
+function lacking(ctx: Context, caller: Caller, scope: Scope): string {
+  if (caller.id === null) return `The ADMIN_TOKEN has the scope admin only: create an API key with the scope ${scope}`
+  const wanted = takesAdminToken(ctx, scope) ? 'send the ADMIN_TOKEN, or' : 'use'
+  return `The API key lacks the scope ${scope}: ${wanted} a key with this scope`
 }
 
 /** True for procedures that may wait for the database: decisions and events have priority over them. */

@@ -33,8 +33,16 @@ describe('the configuration', () => {
   test.each([
     ['PORT', '80a'],
     ['PORT', '65536'],
-    ['DATABASE_URL', 'mysql://x'],
-    ['REDIS_URL', 'localhost:6379'],
+    ['DATABASE_URL', 'mysql://x', /must begin with postgres:/],
+    ['DATABASE_URL', 'postgres://localhost:5432', /names no database: add the name after the host/],
+    ['DATABASE_URL', 'postgres://ada@localhost:5432/', /names no database: add the name after the host/],
+    ['DATABASE_URL', 'postgres://localhost:54320000/x', /cannot be read: .* with a port up to 65535/],
+    ['DATABASE_URL', 'postgres://localhost:abc/x', /cannot be read/],
+    ['DATABASE_URL', 'postgres://ada:pass#word@localhost/x', /cannot be read: .* # .* in a password written as/],
+    ['DATABASE_URL', 'postgres://ada:pass%word@localhost/x', /cannot be read/],
+    ['DATABASE_URL', 'postgres://localhost/x%zz', /cannot be read/],
+    ['REDIS_URL', 'localhost:6379', /must begin with redis:/],
+    ['REDIS_URL', 'redis://localhost:637900', /cannot be read/],
     ['WORKERS', '0'],
     ['CORS_ORIGINS', 'shop.example'],
     ['CORS_ORIGINS', 'https://shop.example/, https://other.example'],
@@ -42,7 +50,14 @@ describe('the configuration', () => {
     ['KEY_MANAGEMENT', 'closed'],
     ['TIME_ZONE', 'Mars/Olympus'],
     ['LOG_LEVEL', 'loud'],
-  ])('refuses %s=%s and names the variable', (variable, value) => {
-    expect(() => readConfig({ [variable]: value })).toThrow(new RegExp(variable))
+  ])('refuses %s=%s and names the variable', (variable, value, reason = /./) => {
+    const read = () => readConfig({ [variable]: value })
+    expect(read).toThrow(new RegExp(`^ {2}${variable}: [^\n]+$`, 'm'))
+    expect(read).toThrow(reason)
+  })
+
+  test('never shows the password of a URL that it refuses', () => {
+    for (const url of ['postgres://ada:secret#word@localhost/x', 'postgres://ada:secret@localhost'])
+      expect(() => readConfig({ DATABASE_URL: url })).toThrow(/^(?!.*secret)/s)
   })
 })

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { StartFault } from '../start-fault.ts'
 import { databaseCode, isDatabaseUnavailable } from './errors.ts'
 import type { Database } from './orm.ts'
+import { postgresNames } from './url.ts'
 
 const WAIT_MS = 30_000
 const PAUSE_MS = 500
@@ -13,7 +14,7 @@ const REFUSALS = ['28P01', '28000', '42501']
  * Waits until PostgreSQL answers, for 30 seconds at most. An embedded database is open already. The database is never
  * created: a name that is mistyped must not start an empty platform.
  * @param say receives a message when there is something to wait for
- * @throws StartFault if the database does not exist, refuses the user, or does not answer in time
+ * @throws StartFault if the database does not exist, refuses the connection, or does not answer in time
  */
 export async function awaitDatabase(
   { orm, embedded }: Pick<Database, 'orm' | 'embedded'>,
@@ -22,7 +23,8 @@ export async function awaitDatabase(
   waitMs = WAIT_MS,
 ) {
   if (embedded) return
-  const { where, database, user } = namesIn(url)
+  const { where, database, user: named } = postgresNames(url)
+  const user = named || 'that runs this process'
   const until = performance.now() + waitMs
   for (let attempt = 1; ; attempt++) {
     try {
@@ -38,7 +40,8 @@ export async function awaitDatabase(
         throw new StartFault(
           `PostgreSQL at ${where} refuses the user ${user} for the database ${database}: correct DATABASE_URL`,
         )
-      if (!isDatabaseUnavailable(error)) throw error
+      if (!isDatabaseUnavailable(error))
+        throw new StartFault(`PostgreSQL at ${where} cannot be used (${reasonOf(error)}): correct DATABASE_URL`)
       if (performance.now() >= until)
         throw new StartFault(
           `PostgreSQL at ${where} does not answer (${reasonOf(error)}): start it, or correct DATABASE_URL`,
@@ -46,16 +49,6 @@ export async function awaitDatabase(
       if (attempt === 1) say(`Waiting up to ${waitMs / 1000} seconds for PostgreSQL at ${where} (${reasonOf(error)}) …`)
       await sleep(PAUSE_MS)
     }
-  }
-}
-
-/** Reads what messages may show of a URL: never the password. */
-function namesIn(url: string) {
-  const { host, pathname, username, searchParams } = new URL(url)
-  return {
-    where: host || searchParams.get('host') || 'localhost',
-    database: decodeURIComponent(pathname.slice(1)) || decodeURIComponent(username),
-    user: decodeURIComponent(username) || 'that runs this process',
   }
 }
 

@@ -4,7 +4,7 @@ import { lock } from './locks.ts'
 import type { Database } from './orm.ts'
 import { continueTransactionIds } from './transaction-ids.ts'
 
-/** The table that marks a database into which a move is not finished. */
+/** The table that marks the target of a move, from before its first table is created until the move is done. */
 export const UNFINISHED = 'unfinished_move'
 
 /**
@@ -13,19 +13,34 @@ export const UNFINISHED = 'unfinished_move'
  * through PgBouncer in transaction mode.
  * @param timeZone the IANA time zone in which days begin, fixed when the database is created; default: UTC
  * @param say receives a message when there is something to migrate
- * @throws Error when the database was created with another time zone, was migrated by a newer version of the platform,
- *   or holds an unfinished move
+ * @throws StartFault when the database was created with another time zone, was migrated by a newer version of the
+ *   platform, or is the target of an unfinished move
  */
 export async function migrate(
+  database: Pick<Database, 'orm' | 'embedded'>,
+  timeZone: string | undefined,
+  say: (message: string) => void = () => {},
+) {
+  if (await isUnfinished(database.orm.em.fork()))
+    throw new StartFault(
+      'This database is the target of an unfinished move: run npm run move again with the same --from and --to, ' +
+        'or set DATABASE_URL to the database of --from',
+    )
+  await migrateTarget(database, timeZone, say)
+}
+
+/** True when a move into the database was begun and is not done. */
+export async function isUnfinished(em: EntityManager): Promise<boolean> {
+  const [row] = await em.execute<{ found: boolean }[]>('select to_regclass(?) is not null as found', [UNFINISHED])
+  return row?.found ?? false
+}
+
+/** Migrates as `migrate` does, also the target of an unfinished move. */
+export async function migrateTarget(
   { orm, embedded }: Pick<Database, 'orm' | 'embedded'>,
   timeZone: string | undefined,
   say: (message: string) => void = () => {},
 ) {
-  const [{ unfinished = null } = {}] = await orm.em
-    .fork()
-    .execute<{ unfinished: string | null }[]>('select to_regclass(?)::text as unfinished', [UNFINISHED])
-  if (unfinished !== null)
-    throw new Error('A move into this database is not finished; run `npm run move` again with the same databases.')
   let isMigrating = false
   orm.migrator.on('migrating', () => {
     if (!isMigrating) say('Migrating the database …')

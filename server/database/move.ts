@@ -1,6 +1,6 @@
 import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { lock } from './locks.ts'
-import { migrate, UNFINISHED } from './migrate.ts'
+import { isUnfinished, migrate, migrateTarget, UNFINISHED } from './migrate.ts'
 import type { Database } from './orm.ts'
 
 /** Copies a whole database into an empty one, from the embedded database to PostgreSQL or between any two. */
@@ -25,12 +25,15 @@ const OWN = ['mikro_orm_migrations', UNFINISHED]
 /** Rows of a table that were copied so far, in this run or an earlier one. */
 export type MoveProgress = { table: string; copied: number; rows: number }
 
+/** The row of the mark. `is_ready`: the target is migrated and without rows, so that rows may be copied. */
+type Mark = { source: string; version: string; is_ready: boolean }
 type Column = { name: string; type: string; isKey: boolean; isText: boolean }
 type Table = { name: string; columns: Column[] }
 
 /**
  * Copies all rows of `from` into `to`. Rows are copied in the order of their primary keys, so that a move that was
  * interrupted goes on where it stopped when it is started again. Until it is done, no platform starts on the target.
+ * @param say receives what happens before and after the rows are copied
  * @throws Error when the target holds anything else, when a platform uses one of the databases, and when afterwards the
  *   numbers of rows differ
  */
@@ -38,12 +41,14 @@ export async function moveDatabase(
   from: Database,
   to: Database,
   onProgress: (progress: MoveProgress) => void = () => {},
+  say: (message: string) => void = () => {},
 ): Promise<MoveProgress[]> {
   for (const [database, name] of [
     [from, '--from'],
     [to, '--to'],
   ] as const)
     await refuseWhileUsed(database, name)
+  say('Migrating both databases to this version …')
   await migrate(from, undefined)
   await prepare(from.orm, to)
   const tables = await readTables(from.orm)
@@ -53,6 +58,7 @@ export async function moveDatabase(
     await to.orm.em.fork().execute(`alter table ${quoted(table.name)} disable trigger user`)
     moved.push(await copyTable(from.orm, to.orm, table, onProgress))
   }
+  say('Counting the rows of both databases …')
   await compareCounts(to.orm, moved)
   // Within a transaction, all entity managers would use the connection of the transaction.
   const sequences = await sequencesOf(from.orm)
@@ -81,7 +87,10 @@ async function refuseWhileUsed({ orm, embedded }: Database, name: string) {
   if (others > 0) throw new Error(`A platform is connected to the database of ${name}; stop it before the move.`)
 }
 
-/** Makes the target ready: migrated, without rows, and marked as unfinished. A move that goes on finds it like this. */
+/**
+ * Makes the target ready: marked as unfinished, migrated, and without rows. The mark comes first, so that a platform
+ * never starts on empty tables of a move that was interrupted here. A move that goes on does what is left of this.
+ */
 async function prepare(from: MikroORM, to: Database) {
   const identityOf = async (orm: MikroORM) =>
     (await orm.em.fork().execute<{ identity: string }[]>('select p.identity::text as identity from platform p'))[0]
@@ -89,26 +98,27 @@ async function prepare(from: MikroORM, to: Database) {
   const source = await identityOf(from)
   const version = await versionOf(from)
   const em = to.orm.em.fork()
-  const [{ unfinished = null } = {}] = await em.execute<{ unfinished: string | null }[]>(
-    'select to_regclass(?)::text as unfinished',
-    [UNFINISHED],
-  )
-  if (unfinished !== null) {
-    const [begun] = await em.execute<{ source: string; version: string }[]>(`select * from ${UNFINISHED}`)
+  if (await isUnfinished(em)) {
+    const [begun] = await em.execute<Mark[]>(`select * from ${UNFINISHED}`)
     if (begun?.source !== source)
       throw new Error('The database of --to holds the unfinished move of another database; use an empty one.')
     if (begun?.version !== version)
       throw new Error('The move was begun by another version of the platform; begin again with an empty database.')
-    return
+    if (begun?.is_ready) return
+  } else {
+    // Other programs may have tables here, too. Nothing is changed before it is known that no table holds data.
+    await expectNoRows(em)
+    await em.transactional(async (inner) => {
+      await lock(inner, 'migration')
+      const mark = 'select ?::text as source, ?::text as version, false as is_ready'
+      await inner.execute(`create table ${UNFINISHED} as ${mark}`, [source, version])
+    })
   }
-  // Other programs may have tables here, too. Nothing is changed before it is known that no table holds data.
-  await expectNoRows(em)
-  await migrate(to, undefined)
+  await migrateTarget(to, undefined)
   const tables = await readTables(to.orm)
   await em.transactional(async (inner) => {
-    await lock(inner, 'migration')
-    await inner.execute(`create table ${UNFINISHED} as select ?::text as source, ?::text as version`, [source, version])
     await inner.execute(`truncate ${listed(tables.map(({ name }) => name))}`)
+    await inner.execute(`update ${UNFINISHED} set is_ready = true`)
   })
 }
 

@@ -15,12 +15,16 @@ const STYLE = `
 /**
  * Serves openapi.json at /openapi.json, and at /docs a page to read and try it. The page loads nothing from other
  * hosts, so it works offline.
+ * @param make makes the page at its first request, and again after a failure
  */
-export async function docsRoutes(app: FastifyInstance) {
+export async function docsRoutes(app: FastifyInstance, make = makeReader) {
   const document = readFileSync(DOCUMENT)
   let made: ReturnType<typeof makeReader> | undefined
   const reader = () => {
-    made ??= makeReader()
+    made ??= make().catch((error) => {
+      made = undefined
+      throw error
+    })
     return made
   }
   app.get('/', (_request, reply) => reply.redirect(PAGE))
@@ -43,7 +47,7 @@ export async function docsRoutes(app: FastifyInstance) {
 }
 
 /** Makes the page and its script. The package is loaded here, when somebody reads the page, because it takes 36 MB. */
-async function makeReader() {
+export async function makeReader() {
   const { default: scalar } = await import('@scalar/fastify-api-reference')
   const maker = Fastify({ routerOptions: { ignoreTrailingSlash: true } })
   await maker.register(scalar, {

@@ -163,17 +163,35 @@ test('KEY_MANAGEMENT=admin admits only the ADMIN_TOKEN and keys of scope admin t
   const app = await openApp(oneDatabase(), { KEY_MANAGEMENT: 'admin', ADMIN_TOKEN })
   const { api } = app
   const make = (token: string, scopes?: string[]) => api.call('POST', '/api/auth/keys', { name: 'k', scopes }, token)
-  expect((await make('wrong')).status).toBe(401)
+  expect(await make('')).toMatchObject({
+    status: 401,
+    body: {
+      message:
+        'The ADMIN_TOKEN or a key with the scope admin is missing: send the header Authorization: Bearer <token>',
+    },
+  })
+  expect(await make('wrong')).toMatchObject({
+    status: 401,
+    body: {
+      message: 'The token is neither the ADMIN_TOKEN nor an active API key: send the ADMIN_TOKEN or another key',
+    },
+  })
   expect((await api.call('GET', '/api/auth/keys', undefined, 'exp_wrong')).status).toBe(401)
   const plain = await make(ADMIN_TOKEN)
   expect(plain.status).toBe(200)
-  expect((await make(plain.body.key)).status).toBe(403)
+  expect(await make(plain.body.key)).toMatchObject({
+    status: 403,
+    body: { message: 'The API key lacks the scope admin: send the ADMIN_TOKEN, or a key with this scope' },
+  })
   const admin = await make(ADMIN_TOKEN, ['admin'])
   expect((await make(admin.body.key)).status).toBe(200)
   const actors = await app.platform.orm.em
     .fork()
     .execute<{ actor: string }[]>(`select l.actor from audit_log l where l.subject = 'api_keys' order by l.id`)
   expect(actors.map((row) => row.actor)).toEqual(['administrator', 'administrator', `key ${admin.body.id} (k)`])
-  expect((await api.call('GET', '/api/experiments', undefined, ADMIN_TOKEN)).status).toBe(403)
+  expect(await api.call('GET', '/api/experiments', undefined, ADMIN_TOKEN)).toMatchObject({
+    status: 403,
+    body: { message: 'The ADMIN_TOKEN has the scope admin only: create an API key with the scope read' },
+  })
   await app.close()
 })

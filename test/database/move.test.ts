@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { migrateTarget } from '../../server/database/migrate.ts'
 import { moveDatabase } from '../../server/database/move.ts'
 import { openDatabase } from '../../server/database/orm.ts'
+import { StartFault } from '../../server/start-fault.ts'
 import type { Loose } from '../support/api.ts'
 import { freshDatabase, hasPostgres, openApp, type TestApp } from '../support/app.ts'
 import { administer } from '../support/services.ts'
@@ -15,19 +17,19 @@ const users = Array.from({ length: 300 }, (_, number) => `${'Zaà日'[number % 4
 async function fill({ api, platform }: TestApp) {
   const holdout = await api.ok('POST', '/api/experiments', { name: 'held', kind: 'holdout', percent_held: 10 })
   const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, { holdout_id: holdout.id })
-  for (const user of users.slice(0, 200)) await api.variantOf(user, experiment)
+  await Promise.all(users.slice(0, 200).map((user) => api.variantOf(user, experiment)))
   await api.ok('POST', '/api/flags', { key: 'dark', type: 'boolean', default_value: false })
   await api.ok('POST', '/api/metrics', {
     key: 'revenue',
     name: 'Revenue',
     definition: { type: 'sum', event_type: 'buy', property: 'amount' },
   })
-  for (const [index, user_id] of users.slice(0, 150).entries())
-    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion', properties: { amount: index / 3 } })
+  const convert = (user_id: string, event: object = {}) =>
+    api.record({ user_id, experiment_id: experiment.id, type: 'conversion', ...event })
+  await Promise.all(users.slice(0, 150).map((user, index) => convert(user, { properties: { amount: index / 3 } })))
   await platform.reporting.totals.catchUp()
   // Some events are not folded yet when the platform stops.
-  for (const user_id of users.slice(150, 170))
-    await api.record({ user_id, experiment_id: experiment.id, type: 'conversion' })
+  await Promise.all(users.slice(150, 170).map((user) => convert(user)))
   return { experiment }
 }
 
@@ -54,8 +56,20 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
     await before.close()
 
     const { stdout, status } = command('--from', from, '--to', to)
-    expect(stdout).toMatch(/^\d+ rows of \d+ tables were copied in [\d.]+ s; each table has as many as before\n/)
-    expect(stdout).toContain('All totals agree with the raw rows')
+    const { host, pathname } = new URL(to)
+    expect(stdout.split('\n')).toEqual([
+      `Moving ${from} to postgres://${host}${pathname} …`,
+      'Migrating both databases to this version …',
+      ...Array(stdout.match(/^\w+: (\d+) of \1 rows$/gm)?.length ?? 0).fill(
+        expect.stringMatching(/^\w+: \d+ of \d+ rows$/),
+      ),
+      'Counting the rows of both databases …',
+      expect.stringMatching(/^\d+ rows of \d+ tables were copied in [\d.]+ s; each table has as many as before$/),
+      'Comparing the totals with the raw rows …',
+      'All totals agree with the raw rows',
+      '',
+    ])
+    expect(stdout).toContain('\nevents: 170 of 170 rows\n')
     expect(status).toBe(0)
 
     const after = await openApp('postgres', { DATABASE_URL: to })
@@ -68,7 +82,7 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
       const known = await fetch(`${after.url}/api/experiments`, { headers: { authorization: `Bearer ${token}` } })
       expect(known.status).toBe(200)
       // New rows get new ids, and are counted.
-      for (const user of users.slice(200)) await after.api.variantOf(user, experiment)
+      await Promise.all(users.slice(200).map((user) => after.api.variantOf(user, experiment)))
       await after.api.record({ user_id: users[170], experiment_id: experiment.id, type: 'conversion' })
       const another = await after.api.makeExperiment()
       expect(another.id).toBeGreaterThan(experiment.id)
@@ -87,9 +101,30 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
     const before = await openApp('embedded', { DATABASE_URL: from })
     await fill(before)
     await before.close()
-    const open = async () =>
-      [await openDatabase({ url: from, pool: 2 }), await openDatabase({ url: to, pool: 2 })] as const
-    const [source, target] = await open()
+    const refusal = new StartFault(
+      'This database is the target of an unfinished move: run npm run move again with the same --from and --to, ' +
+        'or set DATABASE_URL to the database of --from',
+    )
+    const expectNoStart = () => expect(openApp('postgres', { DATABASE_URL: to })).rejects.toStrictEqual(refusal)
+
+    // The first move ends before its first table, because a table of another program has the name of one.
+    await administer('drop schema public cascade; create schema public; create table variants ()', to)
+    expect(command('--from', from, '--to', to)).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('relation "variants" already exists'),
+    })
+    await expectNoStart()
+
+    // The second move ends when the tables of the target are migrated. They look like those of a new platform.
+    await administer('drop table variants', to)
+    const migrated = await openDatabase({ url: to, pool: 2 })
+    await migrateTarget(migrated, undefined)
+    await migrated.close()
+    await expectNoStart()
+
+    // The third move ends while it copies rows.
+    const source = await openDatabase({ url: from, pool: 2 })
+    const target = await openDatabase({ url: to, pool: 2 })
     await expect(
       moveDatabase(source, target, ({ table, copied }) => {
         if (table === 'assignments' && copied > 0) throw new Error('cut')
@@ -97,9 +132,7 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
     ).rejects.toThrow('cut')
     await Promise.all([source.close(), target.close()])
 
-    await expect(openApp('postgres', { DATABASE_URL: to })).rejects.toThrow(
-      'A move into this database is not finished; run `npm run move` again with the same databases.',
-    )
+    await expectNoStart()
     const { stdout, status } = command('--from', from, '--to', to)
     expect(stdout).toContain('All totals agree with the raw rows')
     expect(status).toBe(0)
@@ -128,7 +161,9 @@ describe.runIf(hasPostgres())('a move from the embedded database to PostgreSQL',
     const { stderr, status } = command('--from', 'pglite:./nowhere', '--to', to)
     expect(stderr).toBe('There is no embedded database in ./nowhere.\n')
     expect(status).toBe(1)
-    for (const args of [[], ['--from', from], ['--from', from, '--to', from], ['--from', 'mysql://x', '--to', to]])
+    expect(command('--from', 'mysql://x', '--to', to).stderr).toMatch(/^--from must begin with postgres:/)
+    expect(command('--from', from, '--to', 'postgres://127.0.0.1:5432').stderr).toMatch(/^--to names no database/)
+    for (const args of [[], ['--from', from, '--to', from]])
       expect(command(...args).stderr).toMatch(/^--from and --to take two databases/)
   }, 120_000)
 })

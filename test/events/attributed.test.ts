@@ -116,6 +116,28 @@ onOneDatabase('the events that results count', (app) => {
     expect(sum(Object.values(totalsOf(series)))).toBe(4)
   })
 
+  test('are found behind thousands of events that do not count, whichever index finds them', async () => {
+    const { api, platform } = app()
+    const experiment = await recordSome(api)
+    await platform.orm.em.fork().execute(
+      `insert into events (user_id, type, timestamp, received_at)
+       select 'stranger', (array['visit', 'scroll'])[1 + i % 2], now(), now() from generate_series(1, 9000) i`,
+    )
+    await api.record({ user_id: `u0 of ${experiment.id}`, type: 'buy' })
+    const list = (types: string[]) =>
+      listAll(
+        api,
+        `/api/events/${experiment.id}?${[ATTRIBUTED, ...types.map((type) => `event_types=${type}`)].join('&')}`,
+      )
+    const { events } = await list([])
+    expect(events.map(({ type }) => type)).toEqual([...Array(7).fill('buy'), 'visit', 'buy'])
+    const many = Array.from({ length: 10 }, (_, index) => `type-${index}`)
+    for (const types of [TYPES, [...TYPES, ...TYPES, ...many], ['visit', 'buy', 'scroll']])
+      expect((await list(types)).events).toEqual(events)
+    expect((await list(['buy'])).events).toEqual(events.filter(({ type }) => type === 'buy'))
+    expect((await list(many)).events).toEqual([])
+  })
+
   test('are those of every run, each until its end', async () => {
     const { api } = app()
     const experiment = await recordSome(api)

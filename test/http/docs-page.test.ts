@@ -1,5 +1,7 @@
+import Fastify from 'fastify'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { docsRoutes, makeReader } from '../../server/http/docs.ts'
 import { oneDatabase, openApp, type TestApp } from '../support/app.ts'
 import { browserFault, launchBrowser, watchPage } from '../support/browser.ts'
 
@@ -30,6 +32,20 @@ describe('the page at /docs', () => {
   })
 })
 
+test('the page at /docs is made again after a failure', async () => {
+  let attempts = 0
+  const http = Fastify()
+  await docsRoutes(http, async () => {
+    if (++attempts === 1) throw new Error('no file can be opened now')
+    return makeReader()
+  })
+  const statuses = []
+  for (const path of ['/docs/', '/docs/', '/docs/js/scalar.js']) statuses.push((await http.inject(path)).statusCode)
+  expect(statuses).toEqual([500, 200, 200])
+  expect(attempts).toBe(2)
+  await http.close()
+})
+
 describe.runIf(browserFault() === null)('the page at /docs in a browser', () => {
   let browser: Browser
   let page: Page
@@ -57,7 +73,11 @@ describe.runIf(browserFault() === null)('the page at /docs in a browser', () => 
     await page.waitForURL(/check-eligibility/)
   })
 
-  test('tries the example: it creates an experiment', async () => {
+  test('sends the first example of the document: it creates an experiment', async () => {
+    const { servers, paths } = JSON.parse(await (await get('/openapi.json')).text())
+    const [example] = Object.values<{ value: object }>(
+      paths['/experiments'].post.requestBody.content['application/json'].examples,
+    )
     await page.getByLabel('Bearer Token').first().fill(app.api.token)
     await page.goto(`${app.url}/docs/#tag/experiments/POST/experiments`)
     await page.getByRole('button', { name: /Test Request.*POST \/experiments\)/i }).click()
@@ -65,10 +85,15 @@ describe.runIf(browserFault() === null)('the page at /docs in a browser', () => 
       page.waitForResponse(`${app.url}/api/experiments`),
       page.getByRole('button', { name: /^Send Request/ }).click(),
     ])
-    expect(answer.status()).toBe(200)
-    expect(await app.api.ok('GET', '/api/experiments')).toMatchObject([
-      { name: 'New checkout', owner: 'checkout team' },
+    const request = answer.request()
+    expect([request.method(), new URL(request.url()).pathname, request.postDataJSON()]).toEqual([
+      'POST',
+      `${servers[0].url}/experiments`,
+      example?.value,
     ])
+    expect(request.headers()['content-type']).toBe('application/json')
+    expect(answer.status()).toBe(200)
+    expect(await app.api.ok('GET', '/api/experiments')).toMatchObject([example?.value])
   })
 
   test('fits a telephone', async () => {

@@ -20,6 +20,9 @@ const assignmentsOf = (app: TestApp, userId: string): Promise<Loose[]> =>
   app.platform.orm.em.fork().execute('select a.* from assignments a where a.user_id = ? order by a.run_id', [userId])
 /** Enough ids that both variants of an experiment with equal shares occur among them. */
 const MANY = 12
+/** Takes a step for each id, all at the same time: the ids have nothing to do with one another. */
+const forEach = <T>(ids: readonly string[], step: (id: string, index: number) => Promise<T>) =>
+  Promise.all(ids.map(step))
 const many = (prefix: string) => Array.from({ length: MANY }, (_, index) => `${prefix} ${index}`)
 
 /** Creates a running experiment. @returns it with two user ids of the prefix, one in each variant */
@@ -49,7 +52,7 @@ onEachDatabase('aliases', (app) => {
       const { api } = app()
       const experiment = await api.makeExperiment()
       const shown = new Map<string, number | undefined>()
-      for (const visitor of many('visitor')) shown.set(visitor, await api.variantOf(visitor, experiment))
+      await forEach(many('visitor'), async (visitor) => shown.set(visitor, await api.variantOf(visitor, experiment)))
       expect(new Set(shown.values()).size).toBe(2)
       for (const [visitor, variant] of shown) {
         const user = `user of ${visitor}`
@@ -179,8 +182,10 @@ onEachDatabase('aliases', (app) => {
       })
       const experiment = await api.makeExperiment(undefined, { holdout_id: holdout.id })
       const [held, shown]: [string[], string[]] = [[], []]
-      for (const device of Array.from({ length: 40 }, (_, index) => `one of two ${index}`))
-        ((await api.variantOf(device, experiment)) === undefined ? held : shown).push(device)
+      const devices = Array.from({ length: 40 }, (_, index) => `one of two ${index}`)
+      await forEach(devices, async (device) =>
+        ((await api.variantOf(device, experiment)) === undefined ? held : shown).push(device),
+      )
       for (let index = 0; index < 5; index++) {
         const account = `owner of two ${index}`
         await Promise.all([login(api, held[index] as string, account), login(api, shown[index] as string, account)])
@@ -218,7 +223,7 @@ onEachDatabase('aliases', (app) => {
         const { api } = app()
         await half(api, 'sign-up')
         const values = new Set<boolean>()
-        for (const device of many('new device')) {
+        await forEach(many('new device'), async (device) => {
           const before = await rolloutFor(api, 'sign-up', device)
           values.add(before)
           const account = `account of ${device}`
@@ -228,26 +233,26 @@ onEachDatabase('aliases', (app) => {
           expect(await rolloutFor(api, 'sign-up', `second of ${device}`)).toBe(before)
           await api.variantOf(account, await experimentOnce(api))
           expect(await rolloutFor(api, 'sign-up', account), 'after the first decision of the account').toBe(before)
-        }
+        })
         expect(values.size).toBe(2)
       })
 
       test('are those of the account if it was known before, and the device follows', async () => {
         const { api } = app()
         await half(api, 'sign-in')
-        for (const device of many('known device')) {
+        await forEach(many('known device'), async (device) => {
           const account = `known to ${device}`
           await api.record({ user_id: account, type: 'click' })
           const before = await rolloutFor(api, 'sign-in', account)
           await login(api, device, account)
           for (const id of [device, account]) expect(await rolloutFor(api, 'sign-in', id)).toBe(before)
-        }
+        })
       })
 
       test('stay with the first id through chains of accounts, however they were joined', async () => {
         const { api } = app()
         await half(api, 'chained')
-        for (const [index, device] of many('chained device').entries()) {
+        await forEach(many('chained device'), async (device, index) => {
           const before = await rolloutFor(api, 'chained', device)
           const [visitor, account] = [`visitor ${index} of a chain`, `account ${index} of a chain`]
           if (index % 2) await Promise.all([login(api, device, visitor), login(api, visitor, account)])
@@ -260,7 +265,7 @@ onEachDatabase('aliases', (app) => {
           const drawn = await Promise.all([device, visitor, account].map((id) => rolloutFor(api, 'chained', id)))
           expect(new Set(drawn).size, 'all ids agree').toBe(1)
           if (!(index % 2)) expect(drawn[0]).toBe(before)
-        }
+        })
       })
 
       test('are the account’s own again after the id that drew them was erased', async () => {
