@@ -2,7 +2,7 @@ import type { Comparison, Status } from '../statistics/comparison.ts'
 import { alwaysValidOf } from './always-valid.ts'
 import { cellsOf, sumPeriods } from './cells.ts'
 import { sum } from './counts.ts'
-import { formatCount } from './format-figures.ts'
+import { formatCount, formatTime } from './format-figures.ts'
 import { gateOf, gateReason } from './gate.ts'
 import { guard } from './guard.ts'
 import { type Data, strategyOf } from './kinds.ts'
@@ -10,7 +10,6 @@ import type { MetricComparison, MetricLevel, MetricResult } from './metric-resul
 import { posteriorOf } from './posterior.ts'
 import type { Caps, MetricStatistics, RunStatistics, Variant } from './statistics.ts'
 import { describeUplift, differenceBounds } from './uplift.ts'
-import { timeAfter } from './windows.ts'
 
 /** Compares every treatment of a run with the control, in one metric. */
 
@@ -26,13 +25,12 @@ const REASONS: Record<Exclude<Status, 'ok'>, string> = {
 function missingReason(
   status: Exclude<Status, 'ok'>,
   levels: readonly MetricLevel[],
-  { statistics, metric }: Data<MetricStatistics>,
+  { windowEnds }: MetricStatistics,
 ): string {
   const open = levels.filter(({ users, immature }) => users === 0 && immature > 0)
   if (status !== 'no_data' || open.length === 0) return REASONS[status]
   const names = open.map(({ variantName, immature }) => `${variantName} (${formatCount(immature)})`)
-  const first = metric.windowHours === null ? null : timeAfter(statistics.startedAt, metric.windowHours)
-  const when = first ? `: the first one ends after ${first}` : ''
+  const when = windowEnds ? `: the first one ends after ${formatTime(windowEnds.first)}` : ''
   return `the windows of all users in ${names.join(' and ')} are not over yet${when}`
 }
 
@@ -114,7 +112,7 @@ function compareVariants(
     variantId: pair[1].variantId,
     variantName: pair[1].variantName,
     status,
-    reason: status === 'ok' ? gate && gateReason(gate, variants) : missingReason(status, pairLevels, data),
+    reason: status === 'ok' ? gate && gateReason(gate, variants) : missingReason(status, pairLevels, metric),
     gate,
     levels: adjustment || periods.length > 1 ? levelsOf(compared.comparison) : null,
     difference,

@@ -1,13 +1,13 @@
-import { usersOf } from './counts.ts'
-import { formatCount, sentence } from './format-figures.ts'
+import { sentence } from './format-figures.ts'
 import { isFutile } from './futility.ts'
 import { nextLookAt, type Reading, readingsOf } from './looks.ts'
-import { LEAST_USERS, type MetricResult } from './metric-result.ts'
+import type { MetricResult } from './metric-result.ts'
 import { findProblems } from './problems.ts'
 import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
 import type { SampleRatios } from './sample-ratios.ts'
 import type { LookFigures, RecordedDecision, RunStatistics } from './statistics.ts'
 import { type Judged, judge, judgeAlways, verdictOf } from './verdicts.ts'
+import { findMissing } from './waiting.ts'
 import { findWarnings } from './warnings.ts'
 import { awaitsWindows, completeUsers, describeAwaited } from './windows.ts'
 
@@ -280,36 +280,3 @@ const harmsOf = (
   judgeAlways(statistics, metrics, running)
     .filter(({ role, isWorse, isNonInferior }) => isWorse && !(role === 'guardrail' && isNonInferior))
     .map(({ key, variantId }) => ({ key, variantId, variantName: nameOf(statistics, variantId) }))
-
-/** Returns the reason why the analysis may not be read yet; null where it may. */
-function findMissing(
-  statistics: RunStatistics,
-  metrics: readonly MetricResult[],
-  readings: readonly Reading[],
-): string | null {
-  const { question } = statistics
-  if (metrics.some(({ role, status }) => role === 'primary' && status === 'computing'))
-    return 'a primary metric is still being computed'
-  const total = completeUsers(statistics)
-  if (awaitsWindows(statistics) && total === 0) return describeAwaited(statistics)
-  if (question.method === 'sequential') return statistics.hasEnded && total > 0 ? null : findTooFew(statistics)
-  if (readings.length > 0) return null
-  if (awaitsWindows(statistics)) return describeAwaited(statistics)
-  if (total === 0) return statistics.hasEnded ? 'no user is counted' : 'no user is counted yet'
-  const next = nextLookAt(statistics)
-  if (question.plannedUsers === null || next === null)
-    return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
-  return next < question.plannedUsers
-    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
-    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`
-}
-
-function findTooFew(statistics: RunStatistics): string | null {
-  const counts = usersOf(statistics).map(({ count }) => count)
-  const compared = counts.filter((count) => count > 0)
-  return counts.length < 2 || compared.length < 2 || Math.min(...compared) < LEAST_USERS
-    ? `a variant has fewer than ${LEAST_USERS} users, too few for an analysis that may be read at any time`
-    : null
-}
-
-const METHOD_NAMES = { group_sequential: 'group sequential', fixed: 'fixed', bayesian: 'Bayesian' }

@@ -113,3 +113,6 @@ export function sentence(clause: string): string {
   const whole = `${clause.slice(0, 1).toUpperCase()}${clause.slice(1)}`
   return /[.!?]$/.test(whole) ? whole : `${whole}.`
 }
+
+/** Writes a time in ISO 8601 to the minute: "2026-12-05 08:00 UTC". */
+export const formatTime = (time: string): string => `${time.slice(0, 16).replace('T', ' ')} UTC`

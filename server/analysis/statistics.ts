@@ -184,8 +184,11 @@ type Measured = {
   minimumDetectableEffect: number | null
   /** The normal prior of the relative uplift in a Bayesian analysis; null: flat. */
   prior: { mean: number; sd: number } | null
-  /** How long after their exposure users are measured, in hours; null: as long as the run is. */
-  windowHours: number | null
+  /**
+   * The times in ISO 8601 after which the windows of the first and of the last possible user are over; `last` is null
+   * while the run goes on. null where the metric has no window.
+   */
+  windowEnds: { first: string; last: string | null } | null
   /** The names of the properties that the metric adds up or ranks. */
   properties: string[]
   /** The users of each variant, by variant id, whose window is not over; empty where the metric has no window. */

@@ -1,5 +1,5 @@
 import { sum, totalUsers } from './counts.ts'
-import { formatCount } from './format-figures.ts'
+import { formatCount, formatTime } from './format-figures.ts'
 import type { RunStatistics } from './statistics.ts'
 
 /** Tells how far the windows of users are over: the times after exposure in which metrics measure them. */
@@ -19,16 +19,10 @@ export const awaitsWindows = (statistics: RunStatistics): boolean =>
 /** Says for whom an ended run waits, and until when: a clause without a full stop. */
 export function describeAwaited(statistics: RunStatistics): string {
   const users = totalUsers(statistics) - completeUsers(statistics)
-  const hours = Math.max(0, ...decidingMetrics(statistics).map(({ windowHours }) => windowHours ?? 0))
-  const last = timeAfter(statistics.endedAt, hours)
+  const last = decidingMetrics(statistics)
+    .flatMap(({ windowEnds }) => windowEnds?.last ?? [])
+    .sort()
+    .at(-1)
   const whose = users === 1 ? 'the window of 1 user is' : `the windows of ${formatCount(users)} users are`
-  return `the run has ended, and ${whose} not over yet${last ? `: it is decided after ${last}` : ''}`
+  return `the run has ended, and ${whose} not over yet${last ? `: it is decided after ${formatTime(last)}` : ''}`
 }
-
-const HOUR_MS = 3_600_000
-
-/** Writes the time so many hours after a time, in UTC: "2026-12-05 08:00 UTC". @returns null for an unknown time */
-export const timeAfter = (time: string | null, hours: number): string | null =>
-  time === null
-    ? null
-    : `${new Date(Date.parse(time) + hours * HOUR_MS).toISOString().slice(0, 16).replace('T', ' ')} UTC`

@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import type { MetricStatistics } from '../analysis/statistics.ts'
 import type { Run } from '../experiments/entity.ts'
+import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { readCapped, readCappedRaw } from './caps.ts'
 import { readQuantile, readQuantileRaw } from './quantiles.ts'
 import { type Correction, cellOf, declaredOf, keptQuantile, type ResultsQuery } from './query.ts'
@@ -29,7 +30,12 @@ export async function readMetric(
   const inCell = cellFilter(query, rows.isRaw)
   const { question, view, experiment } = query
   const { crossovers, confidenceLevel: level } = question
-  const metric = { ...spec.metric, ...windowedOf(spec, index, rows, inCell, crossovers), largest: null }
+  const metric = {
+    ...spec.metric,
+    ...windowedOf(spec, index, rows, inCell, crossovers),
+    largest: null,
+    windowEnds: windowEndsOf(measure, run),
+  }
   const declared = declaredOf(experiment)
   const users = units.reduce((sum, row) => sum + asCounts(row, crossovers).users, 0)
   const isRaw = rows.isRaw || cellOf(query) !== null || measureId === null
@@ -62,9 +68,23 @@ export async function readMetric(
   return { ...metric, status: 'ready', source: 'events', cost, caps: null, sums }
 }
 
+/** Nobody meets a variant before the start of the run, or after its end. */
+function windowEndsOf({ until_ms: length }: MeasureDefinition, run: Run): MetricStatistics['windowEnds'] {
+  if (length === null) return null
+  const after = (time: Date) => new Date(time.getTime() + length).toISOString()
+  return { first: after(run.started_at), last: run.ended_at && after(run.ended_at) }
+}
+
 /** Makes the figures of a metric before the first run: none. */
 export function unmeasured({ metric }: Spec): MetricStatistics {
-  const unread = { source: 'totals', cost: null, immature: {}, observed: null, largest: null } as const
+  const unread = {
+    source: 'totals',
+    cost: null,
+    immature: {},
+    observed: null,
+    largest: null,
+    windowEnds: null,
+  } as const
   return metric.kind === 'quantile'
     ? { ...metric, ...unread, quantiles: [], counts: null, strata: [] }
     : { ...metric, ...unread, caps: null, sums: [] }

@@ -1,6 +1,6 @@
 import type { MetricRole, QuantileMetric, SummedMetric } from '../analysis/statistics.ts'
 import type { Attached } from '../metrics/attached.ts'
-import { hasCovariate, type MetricDefinition, measureOf, windowMs } from '../metrics/measure.ts'
+import { hasCovariate, type MetricDefinition, measureOf } from '../metrics/measure.ts'
 import type { MeasureDefinition } from '../metrics/measure-definition.ts'
 import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 
@@ -8,7 +8,7 @@ import { METRIC_TYPES, typeOf } from '../metrics/metric-types.ts'
 type UnreadMetric =
   | Omit<SummedMetric, Read | 'sums' | 'caps'>
   | Omit<QuantileMetric, Read | 'quantiles' | 'counts' | 'strata'>
-type Read = 'source' | 'cost' | 'immature' | 'observed' | 'largest'
+type Read = 'source' | 'cost' | 'immature' | 'observed' | 'largest' | 'windowEnds'
 
 /** A metric of a question: one of the experiment's metrics, or an event type, which has no definition. */
 export type Spec = {
@@ -20,7 +20,6 @@ export type Spec = {
   plainType: string | null
 }
 
-const HOUR_MS = 3_600_000
 const DEFAULT_MARGIN = { type: 'relative', size: 0.05 } as const
 
 /** Makes the spec of an experiment's metric. @param windowHours replaces the window of the metric; null: keeps it */
@@ -40,19 +39,12 @@ function unreadOf({ key, name, version, role, ready }: Attached, definition: Met
     margin: definition.guardrail_margin ?? DEFAULT_MARGIN,
     minimumDetectableEffect: definition.minimum_detectable_effect ?? null,
     prior: definition.prior ?? null,
-    windowHours: hoursOf(definition),
     properties: propertiesOf(definition),
     status: ready ? ('ready' as const) : ('computing' as const),
   }
   if (definition.type === 'quantile') return { ...described, kind: 'quantile', quantile: definition.quantile }
   const kind = METRIC_TYPES[definition.type].kind
   return { ...described, kind, hasCovariate: hasCovariate(definition), ...limitsOf(definition) }
-}
-
-/** Returns the hours after exposure at which the window of a user is over; null where there is no window. */
-function hoursOf(definition: MetricDefinition): number | null {
-  const length = windowMs(definition)
-  return length === null ? null : length / HOUR_MS
 }
 
 const propertiesOf = (definition: MetricDefinition) => [
@@ -96,7 +88,6 @@ export function plainSpec(
       margin: DEFAULT_MARGIN,
       minimumDetectableEffect: null,
       prior: null,
-      windowHours,
       properties: [],
       hasCovariate: false,
       ...limitsOf(definition),

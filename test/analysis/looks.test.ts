@@ -180,7 +180,8 @@ test('a fixed test that is ended on the first good one of ten days decides false
 })
 
 describe('an ended run with windows that are not over', () => {
-  const week = { immature: { 1: 300, 2: 300 }, windowHours: 168 }
+  const windowEnds = { first: '2026-01-08T00:00:00.000Z', last: '2026-01-18T08:00:00.000Z' }
+  const week = { immature: { 1: 300, 2: 300 }, windowEnds }
   const ended = { hasEnded: true, endedAt: '2026-01-11T08:00:00.000Z', state: 'settling' as const }
   const waiting =
     'The run has ended, and the windows of 600 users are not over yet: it is decided after 2026-01-18 08:00 UTC.'

@@ -40,7 +40,7 @@ export function proportion(
     margin: { type: 'relative', size: 0.05 },
     minimumDetectableEffect: null,
     prior: null,
-    windowHours: null,
+    windowEnds: null,
     properties: [],
     immature: {},
     observed: null,

@@ -172,7 +172,7 @@ function createMetric(conditions: Conditions, index: number): SummedMetric {
     margin: { type: marginType, size: marginType === 'relative' ? margin : margin * momentsOf(kind, share).mean },
     minimumDetectableEffect: null,
     prior: null,
-    windowHours: null,
+    windowEnds: null,
     properties: [],
     immature: {},
     observed: null,
