@@ -50,6 +50,15 @@ onPostgres('a start on PostgreSQL', () => {
     expect(lastEntry(output).msg).toContain(`refuses the user nobody_${process.pid}`)
     expect(output).not.toContain('secret-word')
   })
+
+  test('is encrypted where the URL asks for it, or is not made', async () => {
+    const db = await openDatabase({ url: `${POSTGRES_URL}?sslmode=require`, pool: 1 })
+    const [offered] = await administer<{ ssl: 'on' | 'off' }>('show ssl')
+    const asked = db.orm.em.fork().execute('select ssl from pg_stat_ssl where pid = pg_backend_pid()')
+    if (offered?.ssl === 'on') expect(await asked).toEqual([{ ssl: true }])
+    else await expect(asked).rejects.toThrow('The server does not support SSL connections')
+    await db.close()
+  })
 })
 
 test('a start names a folder that is mistyped, and does not create an empty database in it', async () => {

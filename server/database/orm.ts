@@ -63,6 +63,7 @@ import { Migration0015UndoneJoins } from './migrations/0015-undone-joins.ts'
 import { openPglite } from './pglite-client.ts'
 import { driverFor } from './pglite-driver.ts'
 import { ReleasingPostgreSqlDriver } from './postgresql-driver.ts'
+import { driverOptions } from './url.ts'
 
 /** A query that takes longer fails, because the database is then frozen or unreachable. */
 const QUERY_TIMEOUT_MS = 30_000
@@ -191,6 +192,7 @@ export async function openDatabase(options: {
         query_timeout: options.queryTimeoutMs ?? QUERY_TIMEOUT_MS,
         keepAlive: true,
         application_name: 'experimentation-platform',
+        ...driverOptions(options.url),
       },
     })
     return { orm, embedded: false, watch: () => {}, close: () => orm.close() }
