@@ -17,20 +17,31 @@ const staleness = sql<FlagOutput['stale']>`
     case when ${pastItsLife} then 'past its expected life' end,
     case when ${experimentFinished} then 'its experiment is finished' end], null))`
 
-/** Selects the flags that match a filter, by ascending key, with the reasons why each may be stale. */
+/** Selects the flags that match a filter, in its order, with the reasons why each may be stale. */
 export async function selectFlags(em: EntityManager, filter: ListFlags, limit: number): Promise<Staleness[]> {
-  const { tag, owner, q, stale, after } = filter
+  const { tag, owner, q, stale } = filter
   const wanted = stale === undefined ? sql`true` : sql`(${pastItsLife} or ${experimentFinished}) = ${stale}`
   return execute(
     em,
     sql<Staleness>`
       select f.key, ${staleness} as stale from flags f
-      where f.key > ${after ?? ''} and ${wanted}
+      where ${wanted}
         and (${tag ?? null}::text is null or f.tags @> array[${tag ?? null}::text])
         and (${owner ?? null}::text is null or f.owner = ${owner ?? null})
         and (${q ?? null}::text is null or strpos(lower(concat_ws(' ', f.key, f.description)), lower(${q ?? null})) > 0)
-      order by f.key limit ${limit}`,
+        ${pageOf(filter, limit)}`,
   )
+}
+
+/** Goes on after a key in the order of the list, and limits the rows. Flags of the same time are in the order of keys. */
+function pageOf({ sort = 'key', after }: ListFlags, limit: number) {
+  const [comparison, direction] = sort.startsWith('-') ? [sql`<`, sql`desc`] : [sql`>`, sql`asc`]
+  const isByTime = sort.endsWith('created_at')
+  const fields = isByTime ? [sql`f.created_at`, sql`f.key`] : [sql`f.key`]
+  const last = isByTime ? sql`(select f.created_at, f.key from flags f where f.key = ${after})` : sql`row(${after})`
+  const beyond = after === undefined ? sql`` : sql`and row(${sql.join(fields)}) ${comparison} ${last}`
+  const order = sql.join(fields.map((field) => sql`${field} ${direction}`))
+  return sql`${beyond} order by ${order} limit ${limit}`
 }
 
 /** Reads the reasons why a flag may be stale. @returns an empty list for an unknown key */

@@ -175,6 +175,10 @@ export const listFlags = z.strictObject({
   owner: label().optional(),
   q: label().optional().meta({ description: 'Only flags whose key or description contains this text, in any case' }),
   stale: z.boolean().optional().meta({ description: 'true: only flags that may be stale; false: only the others' }),
+  sort: z
+    .enum(['key', 'created_at', '-key', '-created_at'])
+    .optional()
+    .meta({ description: 'The order; - before a field means descending; key by default' }),
   limit,
   after: key.optional().meta({ description: 'The last key of the page before' }),
 })

@@ -73,6 +73,9 @@ export async function getFlag(em: EntityManager, key: string): Promise<FlagOutpu
 
 /** Lists the flags that match a filter, by ascending key. */
 export async function listFlags(em: EntityManager, filter: ListFlags): Promise<FlagOutput[]> {
+  const { sort, after } = filter
+  if (after !== undefined && sort?.endsWith('created_at') && !(await em.count(Flag, { key: after })))
+    throw invalid(`${after} does not exist any more: begin with the first page again`, 'after')
   const found = await selectFlags(em, filter, filter.limit ?? DEFAULT_LIMIT)
   const flags = new Map(
     (await em.find(Flag, { key: { $in: found.map(({ key }) => key) } })).map((row) => [row.key, row]),

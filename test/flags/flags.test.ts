@@ -153,20 +153,26 @@ onOneDatabase('flags', (app) => {
     expect(await api.ok('GET', `/api/flags/${flag.key}/history`)).toHaveLength(1)
   })
 
-  test('are listed by key and filtered by tag, in pages with a link to the next', async () => {
+  test('are listed by key or time and filtered by tag, in pages with a link to the next', async () => {
     const { api } = app()
     const [tag, other] = [unused('tag of & some'), unused('other')]
     const keys = ['b', 'A', 'c.x', 'Z', 'a'].map((letter) => unused(`${letter}-listed`))
     for (const key of keys) await makeFlag(api, { key, tags: [other, tag] })
     await makeFlag(api, { tags: [other] })
-    const pages: string[][] = []
-    for (let path: string | undefined = `/api/flags?limit=2&tag=${encodeURIComponent(tag)}`; path; ) {
-      const { body, headers } = await api.call('GET', path)
-      pages.push(body.map(({ key }: { key: string }) => key))
-      path = /<(.*)>; rel="next"/.exec(headers.get('link') ?? '')?.[1]
+    const pagesOf = async (sort: string) => {
+      const pages: string[][] = []
+      for (let path: string | undefined = `/api/flags?limit=2&tag=${encodeURIComponent(tag)}${sort}`; path; ) {
+        const { body, headers } = await api.call('GET', path)
+        pages.push(body.map(({ key }: { key: string }) => key))
+        path = /<(.*)>; rel="next"/.exec(headers.get('link') ?? '')?.[1]
+      }
+      expect(pages.map((page) => page.length)).toEqual([2, 2, 1])
+      return pages.flat()
     }
-    expect(pages.flat()).toEqual(keys.toSorted())
-    expect(pages.map((page) => page.length)).toEqual([2, 2, 1])
+    expect(await pagesOf('')).toEqual(keys.toSorted())
+    expect(await pagesOf('&sort=-key')).toEqual(keys.toSorted().reverse())
+    expect(await pagesOf('&sort=created_at')).toEqual(keys)
+    expect(await pagesOf('&sort=-created_at')).toEqual(keys.toReversed())
     expect(await api.ok('GET', '/api/flags?tag=nothing')).toEqual([])
   })
 
