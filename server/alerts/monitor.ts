@@ -2,6 +2,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/sql'
 import { sql } from 'kysely'
 import type { Logger } from 'pino'
 import { type BackgroundJob, inBackground } from '../database/background.ts'
+import { isDatabaseUnavailable, isTransient } from '../database/errors.ts'
 import { lock } from '../database/locks.ts'
 import { execute } from '../database/sql.ts'
 import type { Define } from '../definitions/define.ts'
@@ -61,20 +62,41 @@ export function createAlertMonitor(options: {
     const running = await orm.em
       .fork()
       .find(Experiment, { status: { $in: ['running', 'paused'] } }, { orderBy: { id: 'asc' } })
-    for (const experiment of running) {
-      if (signal.aborted) return
-      const statistics = await lookAt(orm, gathering, experiment.id, undefined, true)
-      if (!statistics) continue
+    const faults = await each(running, signal, async ({ id }) => {
+      const statistics = await lookAt(orm, gathering, id, undefined, true)
+      if (!statistics) return
       const results = asResults(answerOf(statistics))
       const findings = findingsOf(results)
-      if (findings.length > 0) await raise(experiment.id, results, findings)
-    }
-    for (const { experiment_id, number } of await findEnded(orm.em.fork())) {
-      if (signal.aborted) return
-      await lookAt(orm, gathering, experiment_id, number, true)
-    }
-    mark = now
+      if (findings.length > 0) await raise(id, results, findings)
+    })
+    const ended = await findEnded(orm.em.fork())
+    faults.push(
+      ...(await each(ended, signal, async ({ experiment_id, number }) => {
+        await lookAt(orm, gathering, experiment_id, number, true)
+      })),
+    )
+    if (faults.length > 0) throw faults[0]
+    if (!signal.aborted) mark = now
   })
+}
+
+/**
+ * Does a step for each item. A fault of one item must not keep the others from being watched; a fault of the database
+ * is one of all items, and ends the loop.
+ * @returns the faults of items
+ */
+async function each<Item>(items: readonly Item[], signal: AbortSignal, step: (item: Item) => Promise<void>) {
+  const faults: unknown[] = []
+  for (const item of items) {
+    if (signal.aborted) break
+    try {
+      await step(item)
+    } catch (error) {
+      if (isTransient(error) || isDatabaseUnavailable(error)) throw error
+      faults.push(error)
+    }
+  }
+  return faults
 }
 
 /** Finds runs that have ended, whose results late events may still change. */

@@ -104,7 +104,12 @@ function compareVariants(
   const pair = [variants[0], variants[index + 1]] as [Variant, Variant]
   const pairLevels = [levels[0], levels[index + 1]] as [MetricLevel, MetricLevel]
   const users = sum(pairLevels.map((level) => level.users))
-  const contrast = { ...compared, isRate, users }
+  const contrast = {
+    ...compared,
+    isRate,
+    users,
+    immature: metric.observed ? 0 : sum(pairLevels.map((level) => level.immature)),
+  }
   const gate = gateOf(strategy.supportOf(data, index), pair, isRate && !adjustment)
   const { status, test, difference } = compared.comparison
   const alwaysValid = gate ? null : alwaysValidOf(contrast, question)

@@ -1,11 +1,13 @@
 import { sentence } from './format-figures.ts'
 import { isFutile } from './futility.ts'
+import { withVerdict } from './guard.ts'
 import { nextLookAt, type Reading, readingsOf } from './looks.ts'
 import type { MetricResult } from './metric-result.ts'
 import { findProblems } from './problems.ts'
 import { daysLeft, describeJudged, describeOpen, describeRemainder, describeTimeLeft } from './reasons.ts'
 import type { SampleRatios } from './sample-ratios.ts'
-import type { LookFigures, RecordedDecision, RunStatistics } from './statistics.ts'
+import { withRecord } from './standing.ts'
+import type { LookFigures, RunStatistics } from './statistics.ts'
 import { type Judged, judge, judgeAlways, verdictOf } from './verdicts.ts'
 import { findMissing } from './waiting.ts'
 import { findWarnings } from './warnings.ts'
@@ -76,10 +78,9 @@ export function decideRun(
   const waitsFor = findMissing(statistics, metrics, readings)
   const variants = treatmentsOf(statistics).map(({ variantId, variantName }): VariantDecision => {
     const own = judged.filter((one) => one.variantId === variantId)
-    const recorded = statistics.decisions.filter((one) => one.variantId === variantId)
     const reached =
       problems.length > 0 ? blocked(problems) : decideTreatment(statistics, metrics, own, readings, waitsFor)
-    return { variantId, variantName, ...withRecord(recorded, reached, own, statistics.mode) }
+    return { variantId, variantName, ...withRecord(statistics, variantId, readings, reached, own) }
   })
   const decision: Decision = {
     ...overall(statistics, metrics, variants, problems),
@@ -101,7 +102,8 @@ const treatmentsOf = ({ variants }: RunStatistics) => variants.slice(1).filter((
 const nameOf = ({ variants }: RunStatistics, id: number) =>
   variants.find(({ variantId }) => variantId === id)?.variantName ?? String(id)
 
-type Reached = Pick<VariantDecision, 'outcome' | 'reasons'>
+/** What the figures reach, whatever was decided before. */
+export type Reached = Pick<VariantDecision, 'outcome' | 'reasons'>
 const blocked = (problems: readonly string[]): Reached => ({ outcome: 'blocked', reasons: problems.map(sentence) })
 
 /** Sets the verdicts of the comparisons in place. */
@@ -112,12 +114,10 @@ function setVerdicts(metrics: readonly MetricResult[], judged: readonly Judged[]
     if (!comparison) continue
     comparison.verdict = verdictOf(one)
     comparison.decidedBy = one.decidedBy
-    if (comparison.guardrail) comparison.guardrail.verdict = guardrailVerdict(one)
+    const { guardrail } = comparison
+    if (guardrail) comparison.guardrail = withVerdict({ ...guardrail, isNonInferior: one.isNonInferior }, one.isWorse)
   }
 }
-
-const guardrailVerdict = ({ isWorse, isNonInferior }: Judged) =>
-  isNonInferior ? 'passed' : isWorse ? 'failed' : 'inconclusive'
 
 /**
  * Decides on one treatment. The rules apply in this order: a condition that is not met yet, harm, gains with all
@@ -147,16 +147,20 @@ function decideTreatment(
   )
   if (gains.length > 0 && open.length === 0) return { outcome: 'ship', reasons: gains.map(say) }
   const primaries = judged.filter(({ role }) => role === 'primary')
+  const found = primaries.length > 0 ? primaries.map(say) : [NO_PRIMARY]
   const waiting = open.map((one) => describeOpen(statistics, metrics, one))
   if (awaitsWindows(statistics))
-    return { outcome: 'inconclusive', reasons: [sentence(describeAwaited(statistics)), ...primaries.map(say)] }
-  if (!isOver(statistics, readings, judged))
-    return { outcome: unfinished(statistics), reasons: [...primaries.map(say), ...waiting] }
-  return atEnd(statistics, metrics, judged, waiting)
+    return { outcome: 'inconclusive', reasons: [sentence(describeAwaited(statistics)), ...found] }
+  if (!isOver(statistics, readings, judged)) return { outcome: unfinished(statistics), reasons: [...found, ...waiting] }
+  const futile = !statistics.hasEnded && isFutile(statistics, readings.at(-1), judged) ? [FUTILE] : []
+  return atEnd(statistics, metrics, judged, [...futile, ...waiting])
 }
 
+const NO_PRIMARY = 'There is no primary metric to decide by.'
+const FUTILE =
+  'The gain is so small at this look that going on would hardly find the planned effect (futility). Who goes on may: the later looks stay valid.'
 const DIFFERENCE_OF_NOTHING =
-  'All users of an A/A test see the control: this is chance, as in about 1 of 20 such tests, or a fault of the set-up.'
+  'All users of an A/A test see the control. About 1 of 20 such tests differs by chance; the smaller the p-value, the likelier is a fault of the set-up.'
 
 /** What has ended does not go on. */
 const unfinished = ({ hasEnded }: RunStatistics) => (hasEnded ? 'inconclusive' : 'continue')
@@ -174,7 +178,7 @@ const hasPlannedUsers = (statistics: RunStatistics) => {
 const isOver = (statistics: RunStatistics, readings: readonly Reading[], judged: readonly Judged[]) =>
   statistics.question.method === 'sequential'
     ? hasPlannedUsers(statistics)
-    : (readings.at(-1)?.isFinal ?? false) || isFutile(statistics, readings.at(-1), judged)
+    : statistics.hasEnded || (readings.at(-1)?.isFinal ?? false) || isFutile(statistics, readings.at(-1), judged)
 
 /** Decides after the last look: by the effects that the intervals of the method still allow. */
 function atEnd(
@@ -188,37 +192,9 @@ function atEnd(
   const isExcluded = remainders.length > 0 && remainders.every((one) => one.isExcluded)
   return {
     outcome: isExcluded && !primaries.some(({ isBetter }) => isBetter) ? 'no_difference' : 'inconclusive',
-    reasons: [...remainders.map(({ text }) => text), ...waiting],
+    reasons: [...(remainders.length > 0 ? remainders.map(({ text }) => text) : [NO_PRIMARY]), ...waiting],
   }
 }
-
-/**
- * Applies the last recorded decision: it stands, whatever fluctuates afterwards, unless the data cannot be trusted or a
- * later look contradicts it significantly: then a treatment that was to be shipped is stopped. A/A tests ship and stop
- * nothing, whatever earlier versions recorded.
- */
-function withRecord(
-  recorded: readonly RecordedDecision[],
-  reached: Reached,
-  judged: readonly Judged[],
-  mode: RunStatistics['mode'],
-): Omit<VariantDecision, 'variantId' | 'variantName'> {
-  const unrecorded = { ...reached, decidedAt: null, decidedUsers: null }
-  const last = recorded.at(-1)
-  if (!last || reached.outcome === 'blocked') return unrecorded
-  const { outcome, reasons, at, users } = last
-  if (mode === 'aa' && (outcome === 'ship' || outcome === 'stop')) return unrecorded
-  const wasShip = recorded.some((one) => one.outcome === 'ship')
-  if (outcome === 'ship' && reached.outcome === 'stop')
-    return { ...unrecorded, reasons: [contradiction(last), ...reached.reasons] }
-  if (outcome === 'stop' && !wasShip && judged.some((one) => one.isBetter && one.isWorse))
-    return { ...unrecorded, outcome: 'inconclusive', reasons: [contradiction(last), ...reached.reasons] }
-  const isReopened = outcome !== 'ship' && outcome !== 'stop' && ['ship', 'stop'].includes(reached.outcome)
-  return isReopened ? unrecorded : { outcome, reasons: [...reasons], decidedAt: at, decidedUsers: users }
-}
-
-const contradiction = ({ outcome, at }: RecordedDecision) =>
-  `The decision of ${at} was to ${outcome}; later looks contradict it significantly, so the effect has changed.`
 
 function overall(
   statistics: RunStatistics,
@@ -229,7 +205,11 @@ function overall(
   const none = { variantId: null, variantName: null, decidedAt: null, decidedUsers: null }
   if (problems.length > 0) return { ...none, ...blocked(problems) }
   if (variants.length === 0)
-    return { ...none, outcome: 'continue', reasons: ['There is no enabled variant to compare the control with.'] }
+    return {
+      ...none,
+      outcome: unfinished(statistics),
+      reasons: ['There is no enabled variant to compare the control with.'],
+    }
   const gains = variants.filter(({ outcome }) => outcome === 'ship')
   const best = gains.toSorted((one, other) => gainOf(metrics, other.variantId) - gainOf(metrics, one.variantId))[0]
   if (best) return best

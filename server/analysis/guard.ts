@@ -14,8 +14,8 @@ type NonInferiority = Pick<GuardrailResult, 'isNonInferior' | 'pValue' | 'bound'
 const UNKNOWN: NonInferiority = { isNonInferior: false, pValue: null, bound: null }
 
 /**
- * Judges a guardrail by the method of the analysis. Harm is judged without a correction for other comparisons: `judge`
- * judges it again with one.
+ * Judges a guardrail by the method of the analysis. Harm is judged without a correction for other comparisons:
+ * `withVerdict` judges it again with one.
  * @param gate what the comparison lacks to be read; null where nothing
  */
 export function guard(
@@ -28,26 +28,32 @@ export function guard(
   const harm = harmOf(metric, contrast, gate, alwaysValid, question)
   const hasNoEvents = gate !== null && metric.margin.type === 'relative' && isWithoutEvents(contrast)
   const nonInferiority = gate ? boundExactly(metric, contrast, question) : testMargin(metric, contrast, question)
+  // A test that may be read at any time must not pass what most users have had no time for.
+  const isAwaited = question.method === 'sequential' && contrast.immature > contrast.users / 2
   const open = hasNoEvents
     ? 'no variant has an event, so that no share of the control level can be ruled out'
-    : gate
-      ? 'too few events or users to show that the treatment is worse by less than the margin'
-      : null
+    : isAwaited
+      ? 'the windows of most users are not over yet'
+      : gate
+        ? 'too few events or users to show that the treatment is worse by less than the margin'
+        : null
   const reason = contrast.comparison.status === 'no_data' ? null : open
-  const result = { ...nonInferiority, verdict: 'inconclusive' as const, reason, harm, hasNoEvents }
-  return judge(result, harm.isWorse && harm.pValue !== null && harm.pValue < 1 - question.confidenceLevel)
+  const isNonInferior = nonInferiority.isNonInferior && !isAwaited
+  const result = { ...nonInferiority, isNonInferior, verdict: 'inconclusive' as const, reason, harm, hasNoEvents }
+  return withVerdict(result, harm.isWorse && harm.pValue !== null && harm.pValue < 1 - question.confidenceLevel)
 }
 
 /**
  * Gives the verdict on a guardrail.
  * @param isHarm the treatment is significantly worse, after the correction for all comparisons that may show harm
  */
-export function judge(guardrail: GuardrailResult, isHarm: boolean): GuardrailResult {
+export function withVerdict(guardrail: GuardrailResult, isHarm: boolean): GuardrailResult {
   const verdict = guardrailVerdict({ isHarm, isNonInferior: guardrail.isNonInferior })
-  const slightly = 'the treatment is significantly worse, by less than the margin'
-  const reason = verdict === 'passed' ? (isHarm ? slightly : null) : guardrail.reason
-  return { ...guardrail, verdict, reason }
+  const open = guardrail.reason === SLIGHTLY ? null : guardrail.reason
+  return { ...guardrail, verdict, reason: verdict === 'passed' ? (isHarm ? SLIGHTLY : null) : open }
 }
+
+const SLIGHTLY = 'the treatment is significantly worse, by less than the margin'
 
 /** The p-value of a rate by the fixed method is exact in small samples; all other tests wait for the gate. */
 function harmOf(

@@ -62,8 +62,11 @@ export type Compared = {
   isSmall: boolean
 }
 
-/** A comparison of one treatment, as the methods of analysis take it. `users` are those of both variants. */
-export type Contrast = Compared & { isRate: boolean; users: number }
+/**
+ * A comparison of one treatment, as the methods of analysis take it. `users` are those of both variants, `immature` those
+ * among them whose window is not over.
+ */
+export type Contrast = Compared & { isRate: boolean; users: number; immature: number }
 
 type KindStrategy<Metric> = {
   /** A covariate adjusts runs of several allocation periods, too; otherwise only runs of one period. */

@@ -1,4 +1,4 @@
-import { efficacyBounds } from '../statistics/group-sequential.ts'
+import { efficacyBounds, SMALLEST_STEP } from '../statistics/group-sequential.ts'
 import { analyseMetric } from './compare.ts'
 import { totalUsers } from './counts.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
@@ -58,12 +58,13 @@ function shareOf(statistics: RunStatistics, users: number): number {
   return plannedUsers === null || plannedLooksOf(statistics) === 1 ? 1 : users / plannedUsers
 }
 
-/** Makes the shares ascend strictly, as spending functions need: users who are excluded later can lower a count. */
+/** Makes the shares ascend, as spending functions need: users who are excluded later can lower a count. */
 function ascending(shares: readonly number[]): number[] {
-  let last = 0
+  let least = 0
   return shares.map((share) => {
-    last = Math.max(share, last + 1e-6)
-    return last
+    const ascended = Math.max(share, least)
+    least = ascended + SMALLEST_STEP
+    return ascended
   })
 }
 
@@ -71,11 +72,14 @@ function ascending(shares: readonly number[]): number[] {
 const hasData = (metrics: readonly MetricResult[]) =>
   metrics.some(({ role, comparisons }) => role === 'primary' && comparisons.some(({ status }) => status !== 'no_data'))
 
+/** The share of the planned users that must come between two looks: a look at hardly more users tells nothing new. */
+const LEAST_STEP = 0.01
+
 /** Returns the number of the planned look that is due; null where none is. */
 function dueLook(statistics: RunStatistics, count: number, last: number): number | null {
   const { plannedUsers } = statistics.question
   const users = completeUsers(statistics)
-  if (last >= count || totalUsers(statistics) === 0) return null
+  if (last >= count || totalUsers(statistics) === 0 || users < leastUsers(statistics)) return null
   // After the end, a look waits for the windows of the last users.
   if (statistics.hasEnded) return awaitsWindows(statistics) ? null : count
   if (plannedUsers === null) return null
@@ -83,12 +87,21 @@ function dueLook(statistics: RunStatistics, count: number, last: number): number
   return reached > last ? reached : null
 }
 
+const lastPlannedLook = ({ looks }: RunStatistics) => looks.findLast(({ planned }) => planned !== null)
+
+/** Returns the users without whom no further look is due: those of the last look and `LEAST_STEP`. */
+function leastUsers(statistics: RunStatistics): number {
+  const last = lastPlannedLook(statistics)
+  return last ? last.users + Math.ceil(LEAST_STEP * (statistics.question.plannedUsers ?? 0)) : 0
+}
+
 /** Returns the number of users at which the next planned look is due; null where there is none before the end. */
 export function nextLookAt(statistics: RunStatistics): number | null {
   const { plannedUsers } = statistics.question
   const count = plannedLooksOf(statistics)
-  const last = statistics.looks.filter(({ planned }) => planned !== null).at(-1)?.planned ?? 0
-  return plannedUsers === null || last >= count ? null : Math.ceil(((last + 1) * plannedUsers) / count)
+  const last = lastPlannedLook(statistics)?.planned ?? 0
+  if (plannedUsers === null || last >= count) return null
+  return Math.max(Math.ceil(((last + 1) * plannedUsers) / count), leastUsers(statistics))
 }
 
 /**
@@ -100,18 +113,22 @@ export const nominalAlpha = (fractions: readonly number[], confidenceLevel: numb
     ? 1 - confidenceLevel
     : (efficacyBounds(fractions, confidenceLevel).nominalP.at(-1) as number)
 
+/** The smallest alpha of a look whose level is told from 1. The interval of a smaller one is as good as unbounded. */
+const LEAST_ALPHA = 1e-10
+
 /** Makes the figures of a planned look. Intervals have the level of the look, so that all looks are covered together. */
 function plannedFigures(statistics: RunStatistics, metrics: readonly MetricResult[], alpha: number): LookFigures[] {
+  const isBounded = alpha >= LEAST_ALPHA
   const atLevel = { ...statistics, question: { ...statistics.question, confidenceLevel: 1 - alpha } }
   return metrics.flatMap((metric, index) => {
     const source = statistics.metrics[index]
     const isSame = Math.abs(1 - alpha - statistics.question.confidenceLevel) < 1e-12
-    const shown = isSame || !source ? metric : analyseMetric(atLevel, source)
+    const shown = isSame || !isBounded || !source ? metric : analyseMetric(atLevel, source)
     return shown.comparisons.map(
       (comparison, treatment): LookFigures => ({
         ...figuresOf(metric.key, metric.comparisons[treatment] as MetricComparison),
-        interval: comparison.interval ?? UNBOUNDED,
-        upliftInterval: comparison.uplift?.interval ?? UNBOUNDED,
+        interval: (isBounded && comparison.interval) || UNBOUNDED,
+        upliftInterval: (isBounded && comparison.uplift?.interval) || UNBOUNDED,
       }),
     )
   })

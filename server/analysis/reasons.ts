@@ -6,6 +6,7 @@ import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
 import type { RunStatistics } from './statistics.ts'
 import { type Judged, verdictOf } from './verdicts.ts'
+import { completeUsers } from './windows.ts'
 
 /** Writes the reasons of a decision, with figures. */
 
@@ -107,7 +108,8 @@ export function describeRemainder(
 ): { text: string; isExcluded: boolean } {
   const found = find(metrics, judged)
   const described = describeJudged(statistics, metrics, judged, true)
-  if (!found || found.comparison.status === 'zero_variance') return { text: described, isExcluded: false }
+  if (!found || judged.isBetter || found.comparison.status === 'zero_variance')
+    return { text: described, isExcluded: false }
   const own = statistics.metrics.find(({ key }) => key === judged.key)
   const effect = statistics.question.plannedEffect ?? own?.minimumDetectableEffect ?? null
   const interval = intervalOf(statistics, found, judged)
@@ -162,7 +164,8 @@ function daysUntil(statistics: RunStatistics, target: number): number | null {
   const total = totalUsers(statistics)
   const days = countedDays(statistics)
   if (days === null || statistics.hasEnded || total === 0) return null
-  if (total >= target) return 0
+  // Users are there, and their windows are awaited: for how long, the traffic does not tell.
+  if (total >= target) return completeUsers(statistics) >= target ? 0 : null
   return Math.ceil((target - total) / (total / Math.max(days, 1 / 24)))
 }
 

@@ -1,4 +1,4 @@
-import { usersOf } from './counts.ts'
+import { totalUsers, usersOf } from './counts.ts'
 import { formatCount } from './format-figures.ts'
 import { nextLookAt, type Reading } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
@@ -21,13 +21,17 @@ export function findMissing(
   if (question.method === 'sequential') return statistics.hasEnded && total > 0 ? null : findTooFew(statistics)
   if (readings.length > 0) return null
   if (awaitsWindows(statistics)) return describeAwaited(statistics)
+  const open = totalUsers(statistics) - total
+  const windows = open === 1 ? 'the window of 1 user is' : `the windows of ${formatCount(open)} users are`
+  if (total === 0 && open > 0) return `${windows} not over yet, so that nobody is measured`
   if (total === 0) return statistics.hasEnded ? 'no user is counted' : 'no user is counted yet'
   const next = nextLookAt(statistics)
   if (question.plannedUsers === null || next === null)
     return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
+  const awaited = open > 0 ? `; ${windows} not over yet` : ''
   return next < question.plannedUsers
-    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
-    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`
+    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far${awaited}`
+    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users${awaited}`
 }
 
 function findTooFew(statistics: RunStatistics): string | null {

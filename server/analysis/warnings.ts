@@ -139,6 +139,11 @@ function methodWarnings({ question, hasEnded, looks }: RunStatistics): string[] 
   const isRead = looks.some(({ planned }) => planned !== null)
   if (question.method === 'bayesian' && question.plannedUsers === null)
     warnings.push('Probabilities do not protect against stopping as soon as one likes them: plan a number of users.')
+  if (question.method === 'fixed' && question.plannedUsers === null && hasEnded)
+    warnings.push(
+      'No users were planned: a run that is ended because its figures please finds differences that do not exist. ' +
+        'Plan a number of users.',
+    )
   if (question.method === 'fixed' && !hasEnded && !isRead)
     warnings.push(
       'A fixed analysis is right once, at its planned end: looking earlier and stopping on what is seen raises false alarms.',

@@ -14,6 +14,8 @@ type GroupSequentialBounds = { cumulativeAlpha: number[]; zBounds: number[]; nom
 
 /** The number of looks unless another one is planned. */
 export const DEFAULT_LOOKS = 5
+/** The smallest distance of two fractions. Over a smaller one the integral of the paths is not resolved. */
+export const SMALLEST_STEP = 0.002
 /** The parameter of the spending of beta. The smaller it is, the later beta is spent. */
 const GAMMA = -4
 
@@ -29,7 +31,7 @@ export function equalFractions(looks: number): number[] {
  * @param fractions information fraction at each look, ascending, above 0; a fraction above 1 is the final look, at 1
  * @param confidenceLevel 1 - alpha of all looks together, 0 < confidenceLevel < 1
  * @param spending type of the alpha spending function
- * @throws RangeError for fractions that do not ascend from above 0, or a confidence level outside (0, 1)
+ * @throws RangeError for fractions that do not ascend by `SMALLEST_STEP` or more, or a confidence level outside (0, 1)
  * @see Lan, DeMets (1983), Biometrika 70, 659-663; Jennison, Turnbull (2000), chapter 19; docs/inference.md, "Group
  *   sequential tests"
  */
@@ -55,7 +57,7 @@ export function groupSequentialBounds(
  *   ascending, above 0; at most one is 1 or more
  * @param confidenceLevel 1 - alpha of all looks together, 0 < confidenceLevel < 1
  * @returns per look; `nominalP` is the two-sided p-value of a single test at this bound. The bounds are at most 40.
- * @throws RangeError for fractions that do not ascend from above 0, or a confidence level outside (0, 1)
+ * @throws RangeError for fractions that do not ascend by `SMALLEST_STEP` or more, or a confidence level outside (0, 1)
  * @see Lan, DeMets (1983), Biometrika 70, 659-663; docs/inference.md, "Group sequential tests"
  */
 export function efficacyBounds(fractions: readonly number[], confidenceLevel: number): GroupSequentialBounds {
@@ -182,12 +184,15 @@ export const spentBeta = (fraction: number, beta: number) =>
 /** The bound of |score| at which a first look spends alpha: where the search begins at later looks. */
 const firstBound = (alpha: number, time: number) => -normalQuantile(alpha / 2) * Math.sqrt(time)
 
+/** Allows for the rounding of a difference. */
+const isStep = (difference: number) => difference > SMALLEST_STEP * (1 - 1e-9)
+
 function checkFractions(fractions: readonly number[]): void {
   const isAscending = fractions.every(
-    (fraction, look) => Number.isFinite(fraction) && fraction > (fractions[look - 1] ?? 0),
+    (fraction, look) => Number.isFinite(fraction) && fraction > 0 && isStep(fraction - (fractions[look - 1] ?? -1)),
   )
   if (fractions.length === 0 || !isAscending || fractions.slice(0, -1).some((fraction) => fraction >= 1))
-    throw new RangeError('The fractions must ascend from above 0, with one look at the end')
+    throw new RangeError(`The fractions must ascend from above 0 by ${SMALLEST_STEP} or more, with one look at the end`)
 }
 
 /** The results of the last questions. A results answer asks for the same bounds at each of its comparisons. */

@@ -82,4 +82,26 @@ onOneDatabase('alerts', (app) => {
     subscription.unsubscribe()
     expect(seen).toMatchObject([{ kind: 'harm' }])
   })
+
+  test('of an experiment do not depend on whether another one can be analysed', async () => {
+    const { api, platform } = app()
+    const faulty = await experimentWith(api, { control: 0.5, treatment: 0.1 }, {})
+    const harmful = await experimentWith(api, { control: 0.5, treatment: 0.1 }, { pause_on: ['harm'] })
+    await platform.reporting.totals.catchUp()
+    const setTuning = (tuning: number) =>
+      platform.orm.em
+        .fork()
+        .execute(`update runs set plan = jsonb_set(plan, '{tuning}', ?::jsonb) where experiment_id = ?`, [
+          String(tuning),
+          faulty.id,
+        ])
+    await setTuning(-1)
+    await expect(platform.jobs.alertMonitor.runNow()).rejects.toThrow()
+    expect(await api.ok('GET', `/api/alerts?experiment_id=${harmful.id}`)).toMatchObject([
+      { kind: 'harm', paused: true },
+    ])
+    await setTuning(5000)
+    await platform.jobs.alertMonitor.runNow()
+    expect(await api.ok('GET', `/api/alerts?experiment_id=${faulty.id}`)).toMatchObject([{ kind: 'harm' }])
+  })
 })

@@ -1,9 +1,11 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   efficacyBounds,
   equalFractions,
   futilityBounds,
   groupSequentialBounds,
+  SMALLEST_STEP,
 } from '../../server/statistics/group-sequential.ts'
 import {
   expectedShareOfUsers,
@@ -117,7 +119,7 @@ describe('bounds at the actual fractions', () => {
   })
 
   test('are finite and in order, however early, late or close to one another the looks are', () => {
-    for (const fractions of [[0.0005, 1], [0.5, 0.5001, 1], [0.98, 0.99, 3], [0.3], equalFractions(20)])
+    for (const fractions of [[0.0005, 1], [0.5, 0.502, 1], [0.98, 0.99, 3], [0.3], equalFractions(20)])
       for (const confidenceLevel of [0.8, 0.95, 0.9995]) {
         const { zBounds } = efficacyBounds(fractions, confidenceLevel)
         const futility = futilityBounds(fractions, confidenceLevel, 0.9, 5)
@@ -129,8 +131,28 @@ describe('bounds at the actual fractions', () => {
       }
   })
 
+  test('of a look that follows closely are about those of the look before', () => {
+    const step = fc.double({ min: SMALLEST_STEP, max: 0.01, noNaN: true })
+    const before = fc
+      .integer({ min: 2, max: 20 })
+      .chain((looks) =>
+        fc.integer({ min: Math.ceil(looks / 4), max: looks - 1 }).map((read) => equalFractions(looks).slice(0, read)),
+      )
+    const level = fc.double({ min: 0.8, max: 0.9995, noNaN: true })
+    fc.assert(
+      fc.property(before, step, level, (fractions, further, confidenceLevel) => {
+        const { nominalP } = efficacyBounds([...fractions, (fractions.at(-1) as number) + further], confidenceLevel)
+        const [last = 0, next = 0] = nominalP.slice(-2)
+        expect(next / last).toBeGreaterThan(0.7)
+        expect(next / last).toBeLessThan(4)
+      }),
+      { numRuns: 300 },
+    )
+  })
+
   test.each([
     ['efficacy', () => efficacyBounds([], 0.95)],
+    ['efficacy', () => efficacyBounds([0.5, 0.501], 0.95)],
     ['efficacy', () => efficacyBounds([0.5, 0.5], 0.95)],
     ['efficacy', () => efficacyBounds([0.5, 1, 1.1], 0.95)],
     ['efficacy', () => efficacyBounds([0.5, 1], 1)],

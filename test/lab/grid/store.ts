@@ -21,9 +21,10 @@ const SOURCES = [
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 16)
 
-/** These are made from decisions, or for plans, and have no part in the results. */
+/** These are made from decisions, for readers or for plans, and have no part in the results. */
 const exclude = [
-  'server/analysis/{answer,digest,documented,engine,format-[0-9],markdown,report*,series,snake-case,upgrade}.ts',
+  'server/analysis/{answer,csv,digest,documented,engine,format-[0-9],markdown,report*,sentences,series,snake-case,upgrade}.ts',
+  'server/analysis/{value-warnings,warnings}.ts',
   'server/statistics/{power*,run-time}.ts',
 ]
 
