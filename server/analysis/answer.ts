@@ -27,6 +27,8 @@ export type Answer = {
   confidenceLevel: number
   significanceThreshold: number
   run: number | null
+  /** aa: all users see the control. */
+  mode: RunStatistics['mode']
   dataThrough: string | null
   startedAt: string | null
   endedAt: string | null
@@ -39,6 +41,8 @@ export type Answer = {
   method: Method
   plannedUsers: number | null
   crossoverRule: CrossoverRule
+  /** The ways in which the question departs from the plan. */
+  departs: Departure[]
   engineVersion: string
   seenEventTypes: RunStatistics['seenEventTypes']
   metrics: AnsweredMetric[]
@@ -150,6 +154,7 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
     confidenceLevel: question.confidenceLevel,
     significanceThreshold: question.significanceThreshold,
     run: statistics.run,
+    mode: statistics.mode,
     dataThrough: statistics.dataThrough,
     startedAt: statistics.startedAt,
     endedAt: statistics.endedAt,
@@ -164,6 +169,7 @@ export function answer(statistics: RunStatistics, analysis: ReturnType<typeof an
     method: question.method,
     plannedUsers: question.plannedUsers,
     crossoverRule: question.crossovers,
+    departs: question.departs,
     engineVersion: statistics.engineVersion,
     seenEventTypes: statistics.seenEventTypes,
     decision,
@@ -225,8 +231,10 @@ const DEPARTURES: Record<Departure, (question: Question) => string> = {
 function departureWarnings(question: Question): string[] {
   if (question.departs.length === 0) return []
   const words = question.departs.map((departure) => DEPARTURES[departure](question))
-  return [`This is not the question that was planned (${words.join(', ')}): look, and do not decide by it.`]
+  return [`${DEPARTURE} (${words.join(', ')}): look, and do not decide by it.`]
 }
+
+export const DEPARTURE = 'This is not the question that was planned'
 
 const AA_TEST =
   'This is an A/A test: all users see the control. A difference is chance, as in about 1 of 20 tests, or a fault of the ' +

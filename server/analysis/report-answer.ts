@@ -1,4 +1,4 @@
-import { type Answer, type DecidingLook, existing } from './answer.ts'
+import { type Answer, DEPARTURE, type DecidingLook, existing } from './answer.ts'
 import type { Decision, VariantDecision } from './decide.ts'
 import type { DecidedBy, MetricComparison, MetricLevel, MetricResult } from './metric-result.ts'
 import type { RatioTest, SampleRatios, SharedUsers } from './sample-ratios.ts'
@@ -17,7 +17,12 @@ type DocumentedVariant = {
 }
 
 /** An answer as reports read it. An answer that an older version froze lacks what that version did not know. */
-export type ReportAnswer = Omit<Answer, 'variants' | 'winner' | 'sampleRatio' | 'metrics' | 'segments'> & {
+export type ReportAnswer = Omit<
+  Answer,
+  'mode' | 'departs' | 'variants' | 'winner' | 'sampleRatio' | 'metrics' | 'segments'
+> & {
+  mode: Answer['mode'] | null
+  departs: Answer['departs'] | null
   variants: DocumentedVariant[]
   sampleRatio: Omit<SampleRatios, 'assigned' | 'exposed'> & Record<'assigned' | 'exposed', SharedCheck>
   metrics: ReportMetric[]
@@ -47,8 +52,11 @@ type OlderDecision = Older<
 > & {
   variants: OlderVariant[]
 }
-type OlderAnswer = Omit<ReportAnswer, 'decision' | 'metrics' | 'segments' | 'startedAt' | 'endedAt'> &
-  Partial<Pick<ReportAnswer, 'startedAt' | 'endedAt'>> & {
+type OlderAnswer = Omit<
+  ReportAnswer,
+  'decision' | 'metrics' | 'segments' | 'mode' | 'departs' | 'startedAt' | 'endedAt'
+> &
+  Partial<Pick<ReportAnswer, 'mode' | 'departs' | 'startedAt' | 'endedAt'>> & {
     decision: OlderDecision
     metrics: OlderMetric[]
     segments: { dimension: string; value: string; metrics: OlderMetric[] }[] | null
@@ -67,6 +75,8 @@ export function readAnswer(sent: object): ReportAnswer {
   const metricOf = (metric: OlderMetric) => readMetric(metric, answer, nameOf)
   return {
     ...answer,
+    mode: answer.mode ?? null,
+    departs: answer.departs ?? null,
     startedAt: answer.startedAt ?? null,
     endedAt: answer.endedAt ?? null,
     decision: readDecision(decision, nameOf),
@@ -109,6 +119,28 @@ const readMetric = (metric: OlderMetric, { decision }: OlderAnswer, nameOf: (id:
     }
   }),
 })
+
+/** Tells whether the answer is to another question than the planned one. Older answers say so in a warning only. */
+export const isDeparting = ({ departs, warnings }: ReportAnswer): boolean =>
+  departs === null ? warnings.some((warning) => warning.startsWith(DEPARTURE)) : departs.length > 0
+
+/** Tells whether a treatment takes part in the decision: one that was switched off does not. */
+export const isEnabled = ({ variants }: Decision, variantId: number): boolean =>
+  variants.some((variant) => variant.variantId === variantId)
+
+/** Tells whether a look recorded what was decided on a treatment, with the figures of that look as reasons. */
+export const hasRecord = ({ variants }: Decision, variantId: number): boolean =>
+  variants.some((variant) => variant.variantId === variantId && variant.decidedUsers !== null)
+
+/** Lists the comparisons that decide. A variant that was switched off leaves the decision. */
+export const decidingOf = ({ metrics, decision }: ReportAnswer, wanted: 'primary' | 'guardrail') =>
+  metrics
+    .filter(({ role, status }) => role === wanted && status === 'ready')
+    .flatMap((metric) =>
+      metric.comparisons
+        .filter(({ variantId }) => isEnabled(decision, variantId))
+        .map((comparison) => ({ metric, comparison })),
+    )
 
 /** Tells a probability to be better, which decides above its threshold, from a p-value, which decides below. */
 export const isProbability = (figure: DecidedBy['figure']) => figure === 'bayesian.probability_better'

@@ -81,6 +81,8 @@ const COLUMNS: [string, (row: Row) => Cell][] = [
   ['margin', ({ metric }) => marginOf(metric)?.size],
   ['margin_type', ({ metric }) => marginOf(metric)?.type],
   ['variant_outcome', ({ answer, comparison }) => outcomeOf(answer, comparison)],
+  ['mode', ({ answer }) => answer.mode],
+  ['departs', ({ answer }) => answer.departs?.join(' ')],
 ]
 
 /** Only a guardrail is judged by its margin. */

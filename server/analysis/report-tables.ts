@@ -1,7 +1,7 @@
 import { type DecidingLook, isOfNow } from './answer.ts'
 import { formatCount, formatFigure, formatP, formatProbability, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
-import type { ReportAnswer, ReportComparison, ReportMetric } from './report-answer.ts'
+import { hasRecord, type ReportAnswer, type ReportComparison, type ReportMetric } from './report-answer.ts'
 import { decidingEffect, FIGURES, formatDeciding, formatMargin, formatThreshold, verdictText } from './report-words.ts'
 import { type Effect, formatConfidence, formatEffect, formatEffectInterval, formatLevel } from './sentences.ts'
 
@@ -51,7 +51,8 @@ function decidingTable(
       const { look } = comparison
       const cells = cellsOf(metric, comparison)
       const [name = '', variant = '', ...shown] = levels(metric, comparison)
-      const moment = answer.method === 'sequential' ? '' : 'now'
+      // Of a sequential analysis, all figures are those of now, while the reasons of a decision are older.
+      const moment = answer.method === 'sequential' && !hasRecord(answer.decision, comparison.variantId) ? '' : 'now'
       const now = [name, variant, moment, ...shown, ...effects(metric, comparison, answer)]
       const decided = [...cells.deciding, verdictText(comparison, metric, answer)]
       if (look === null) return [[...now, ...decided]]

@@ -1,8 +1,14 @@
 import { isOfNow } from './answer.ts'
 import type { Decision, Outcome } from './decide.ts'
 import { formatCount, formatFigure, formatP, formatPercent, formatProbability } from './format-figures.ts'
-import type { DecidedBy, MetricComparison } from './metric-result.ts'
-import { isProbability, type ReportAnswer, type ReportComparison, type ReportMetric } from './report-answer.ts'
+import type { DecidedBy } from './metric-result.ts'
+import {
+  isEnabled,
+  isProbability,
+  type ReportAnswer,
+  type ReportComparison,
+  type ReportMetric,
+} from './report-answer.ts'
 import { type Effect, effectOf } from './sentences.ts'
 import type { Method } from './statistics.ts'
 
@@ -14,28 +20,6 @@ export const formatTime = (time: string): string => `${time.slice(0, 10)} ${time
 export const listed = (names: readonly string[]): string =>
   names.length < 2 ? names.join() : `${names.slice(0, -1).join(', ')} and ${names.at(-1)}`
 
-/** Says in one sentence what to do. */
-export function decisionSentence({ outcome, variantName, variants }: Decision): string {
-  // The report lists each treatment if treatments differ.
-  const own = variants.filter((variant) => variant.outcome === outcome)
-  const named = own.length > 0 ? own : variants
-  const treatments = listed(named.map((variant) => variant.variantName))
-  switch (outcome) {
-    case 'ship':
-      return `Ship ${variantName}.`
-    case 'stop':
-      return `Stop: ${variants.length === 1 ? treatments : 'every treatment'} does harm.`
-    case 'continue':
-      return 'Keep going: nothing is decided yet.'
-    case 'blocked':
-      return 'Do not decide by this run: its data cannot be trusted.'
-    case 'no_difference':
-      return `No difference worth finding between ${treatments} and the control: choose by cost or taste.`
-    case 'inconclusive':
-      return `Not decided: the run does not tell whether ${treatments} ${named.length > 1 ? 'are' : 'is'} better or worse.`
-  }
-}
-
 /** Says what was decided on one of several treatments. */
 export const OUTCOMES: Record<Outcome, string> = {
   ship: 'ship',
@@ -44,6 +28,14 @@ export const OUTCOMES: Record<Outcome, string> = {
   blocked: 'blocked',
   no_difference: 'no difference worth finding',
   inconclusive: 'not decided',
+}
+
+/** Says what another question than the planned one finds on one of several treatments. */
+export const FINDINGS: Record<Outcome, string> = {
+  ...OUTCOMES,
+  ship: 'better by this question',
+  stop: 'does harm by this question',
+  continue: 'not decided',
 }
 
 /** Says when a decision was reached, if a look has recorded it, and when the next look is, if it may decide more. */
@@ -118,13 +110,19 @@ export function decidedSentence(decidedBy: DecidedBy, { look }: ReportComparison
   return `${at}the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
 }
 
-/** Says why no figure decides on a comparison yet. */
-export function undecidedSentence({ alwaysValid, reason }: ReportComparison, method: Method): string | null {
-  const none = method === 'sequential' && alwaysValid === null
-  if (reason === null) return none ? 'there is no always-valid p-value yet.' : null
+/** Says why no figure decides on a comparison. */
+export function undecidedSentence(comparison: ReportComparison, { method, state }: ReportAnswer): string | null {
+  const { alwaysValid, reason, status } = comparison
+  // Users who are still to come are no hope for values that do not vary.
+  const none = `there is no always-valid p-value${status === 'zero_variance' ? '' : yetIn(state)}`
+  const isMissing = method === 'sequential' && alwaysValid === null
+  if (reason === null) return isMissing ? `${none}.` : null
   const why = `${reason.slice(0, 1).toLowerCase()}${reason.slice(1)}`
-  return none ? `there is no always-valid p-value yet: ${why}.` : `${why}.`
+  return isMissing ? `${none}: ${why}.` : `${why}.`
 }
+
+/** Only a run that goes on can show tomorrow what it does not show yet. */
+const yetIn = (state: ReportAnswer['state']) => (state === 'live' ? ' yet' : '')
 
 /**
  * Returns the effect and the interval by which a comparison is decided: those of the planned look, and otherwise those
@@ -143,15 +141,18 @@ export function decidingEffect(comparison: ReportComparison, method: Method): Ef
 /** Says whether a treatment passed a guardrail, and by which margin it is judged. */
 export function guardrailText(
   { margin }: ReportMetric,
-  guardrail: MetricComparison['guardrail'],
-  missing: string | null,
+  { guardrail, verdict: found, reason }: ReportComparison,
+  { state }: ReportAnswer,
 ): string {
   const size = margin === null ? 'the margin' : formatMargin(margin)
   const verdict = guardrail?.verdict ?? 'inconclusive'
   if (verdict === 'failed') return `failed (significantly worse, and not shown to be worse by less than ${size}).`
-  if (verdict === 'passed') return `passed (worse by less than ${size}, if at all).`
-  const why = guardrail?.reason ?? missing
-  return `open (not shown to be worse by less than ${size} yet${why ? `: ${why}` : ''}).`
+  if (verdict === 'passed')
+    return found === 'worse'
+      ? `passed (significantly worse, by less than ${size}).`
+      : `passed (worse by less than ${size}, if at all).`
+  const why = guardrail?.reason ?? reason
+  return `open (not shown to be worse by less than ${size}${yetIn(state)}${why ? `: ${why}` : ''}).`
 }
 
 /** Writes the margin of a guardrail: "5 %" of the control, or a figure in the unit of the metric. */
@@ -165,14 +166,13 @@ export function verdictText(comparison: ReportComparison, metric: ReportMetric, 
   const { variantId, verdict, guardrail, decidedBy, look, reason } = comparison
   if (metric.status === 'computing') return 'still counting'
   if (!isEnabled(decision, variantId)) return 'switched off'
-  if (metric.role === 'guardrail') return guardrail ? VERDICTS[guardrail.verdict] : 'open'
+  if (metric.role === 'guardrail')
+    return guardrail?.verdict === 'passed' && verdict === 'worse'
+      ? 'passed, but worse'
+      : VERDICTS[guardrail?.verdict ?? 'inconclusive']
   if (verdict !== 'undecided' || decidedBy) return verdict
   return reason !== null ? 'cannot be judged' : look ? verdict : 'not read yet'
 }
-
-/** Tells whether a treatment takes part in the decision: one that was switched off does not. */
-export const isEnabled = ({ variants }: Decision, variantId: number): boolean =>
-  variants.some((variant) => variant.variantId === variantId)
 
 /** Says when an analysis by the method may be read. */
 export const METHODS: Record<Method, string> = {
@@ -180,5 +180,5 @@ export const METHODS: Record<Method, string> = {
   group_sequential: 'Group sequential: decided at planned looks only; figures between looks decide nothing.',
   fixed: 'Fixed: decided once, at the planned size or at the end of the run; other readings decide nothing.',
   bayesian:
-    'Bayesian: decided by the probability to be better, at the planned size; looking more often raises false alarms.',
+    'Bayesian: decided by the probability to be better, at the planned looks; looking more often raises false alarms.',
 }

@@ -2,14 +2,21 @@ import { sum } from './counts.ts'
 import type { Decision } from './decide.ts'
 import { formatCount, formatPEquation, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
-import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
+import {
+  decidingOf,
+  hasRecord,
+  isDeparting,
+  type ReportAnswer,
+  type ReportMetric,
+  readAnswer,
+} from './report-answer.ts'
+import { headline } from './report-headline.ts'
 import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
 import {
   decidedSentence,
   decidingEffect,
-  decisionSentence,
+  FINDINGS,
   guardrailText,
-  isEnabled,
   listed,
   METHODS,
   OUTCOMES,
@@ -18,7 +25,7 @@ import {
   undecidedSentence,
 } from './report-words.ts'
 import { type RatioTest, sharedText } from './sample-ratios.ts'
-import { formatConfidence, formatEffectInterval } from './sentences.ts'
+import { formatConfidence, formatEffectInterval, upliftSentence } from './sentences.ts'
 
 /**
  * Writes an answer as a report in Markdown: what to do, why, how sure, what else could be true, the figures, and how
@@ -30,8 +37,8 @@ export function markdownReport(sent: object): string {
   const { experimentName, decision, metrics } = answer
   const roles = (role: ReportMetric['role']) => metrics.filter((metric) => metric.role === role)
   const sections: [string, string][] = [
-    ['Why', bullets([...decision.reasons, ...lostUsers(answer)].map(line))],
-    ['Each treatment', decision.variants.length > 1 ? bullets(treatmentLines(decision)) : ''],
+    ['Why', bullets([...datedReasons(decision), ...lostUsers(answer)].map(line))],
+    ['Each treatment', decision.variants.length > 1 ? bullets(treatmentLines(answer)) : ''],
     ['How sure', bullets(certainty(answer))],
     ['What else could be true', bullets(alternatives(answer))],
     ['Primary metrics', primaryTable(answer, roles('primary'))],
@@ -44,19 +51,31 @@ export function markdownReport(sent: object): string {
   return `${[
     `# ${line(experimentName)}: results`,
     periodSentences(answer).map(inline).join(' '),
-    `**${inline(answer.run === null ? NOT_STARTED : decisionSentence(decision))}**`,
+    `**${inline(headline(answer))}**`,
     ...sections.filter(([, text]) => text !== '').map(([heading, text]) => `## ${heading}\n\n${text}`),
   ].join('\n\n')}\n`
 }
 
-const NOT_STARTED = 'Not started: there is nothing to decide yet.'
-
 /** Says what is decided on each treatment, and of the reasons those that are not among the reasons of the whole. */
-const treatmentLines = ({ variants, reasons: said }: Decision) =>
-  variants.map(({ variantName, outcome, reasons }) => {
+function treatmentLines(answer: ReportAnswer): string[] {
+  const { variants, reasons: said } = answer.decision
+  const words = isDeparting(answer) ? FINDINGS : OUTCOMES
+  return variants.map(({ variantName, outcome, reasons, decidedUsers }) => {
     const own = reasons.filter((reason) => !said.includes(reason))
-    return line(`${variantName}: ${OUTCOMES[outcome]}. ${own.map(sentence).join(' ')}`.trim())
+    const text = own.map((reason) => dated(sentence(reason), decidedUsers)).join(' ')
+    return line(`${variantName}: ${words[outcome]}. ${text}`.trim())
   })
+}
+
+/** Gives the reasons of the whole. A recorded reason has the figures of the users who were counted when it decided. */
+const datedReasons = ({ reasons, variants }: Decision): string[] =>
+  reasons.map((reason) => {
+    const recorded = variants.find((one) => one.decidedUsers !== null && one.reasons.includes(reason))
+    return dated(reason, recorded?.decidedUsers ?? null)
+  })
+
+const dated = (reason: string, users: number | null) =>
+  users === null ? reason : `${reason} That was at ${formatCount(users)} users.`
 
 /** Names the variant that lacks the most users where a mismatch blocks the decision, and the exposed share of each. */
 function lostUsers({ decision, sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
@@ -77,23 +96,13 @@ function lostUsers({ decision, sampleRatio: { assigned, exposed } }: ReportAnswe
   ]
 }
 
-/** Lists the comparisons that decide. A variant that was switched off leaves the decision. */
-const decidingOf = ({ metrics, decision }: ReportAnswer, wanted: 'primary' | 'guardrail') =>
-  metrics
-    .filter(({ role, status }) => role === wanted && status === 'ready')
-    .flatMap((metric) =>
-      metric.comparisons
-        .filter(({ variantId }) => isEnabled(decision, variantId))
-        .map((comparison) => ({ metric, comparison })),
-    )
-
 /** Says which figure decides on each primary metric and treatment, and when the method may be read. */
 function certainty(answer: ReportAnswer): string[] {
   const { decision, method } = answer
   if (decision.outcome === 'blocked') return ['The figures below are biased: do not decide by them.']
   const figures = decidingOf(answer, 'primary').flatMap(({ metric, comparison }) => {
     const { decidedBy, variantName } = comparison
-    const said = decidedBy ? decidedSentence(decidedBy, comparison) : undecidedSentence(comparison, method)
+    const said = decidedBy ? decidedSentence(decidedBy, comparison) : undecidedSentence(comparison, answer)
     return said === null ? [] : [line(`${metric.name} in ${variantName}: ${said}`)]
   })
   return [
@@ -101,24 +110,43 @@ function certainty(answer: ReportAnswer): string[] {
     ...figures,
     ...guardrailLines(answer),
     ...(figures.length > 0 ? [METHODS[method]] : []),
+    ...explained(answer),
+  ]
+}
+
+/** Gives the figures of secondary metrics where there are no others. */
+function explained({ metrics, method, confidenceLevel }: ReportAnswer): string[] {
+  if (metrics.length === 0 || metrics.some(({ role }) => role !== 'secondary')) return []
+  const ready = metrics.filter(({ status }) => status === 'ready')
+  return [
+    ...ready.flatMap((metric) =>
+      metric.comparisons.map((comparison) =>
+        line(upliftSentence(metric, comparison, comparison.variantName, { method, confidenceLevel })),
+      ),
+    ),
+    'Secondary metrics decide nothing: take their figures as a hint for the next experiment.',
   ]
 }
 
 /** Says of each guardrail and treatment whether the treatment is shown to stay within the margin. */
 const guardrailLines = (answer: ReportAnswer): string[] =>
-  decidingOf(answer, 'guardrail').map(({ metric, comparison: { variantName, guardrail, reason } }) =>
-    line(`${metric.name} in ${variantName}: ${guardrailText(metric, guardrail, reason)}`),
+  decidingOf(answer, 'guardrail').map(({ metric, comparison }) =>
+    line(`${metric.name} in ${comparison.variantName}: ${guardrailText(metric, comparison, answer)}`),
   )
 
 /** Lists the effects that remain possible, and the warnings. */
 function alternatives(answer: ReportAnswer): string[] {
   const { decision, method, warnings } = answer
   const possible = decidingOf(answer, 'primary').flatMap(({ metric, comparison }) => {
-    const { look, variantName } = comparison
+    const { look, variantId, variantName } = comparison
     const effect = decidingEffect(comparison, method)
     const interval = formatEffectInterval(metric, effect)
     if (!effect || !interval || interval === 'unbounded') return []
-    const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
+    const at = look
+      ? `at the look at ${formatCount(look.users)} users, `
+      : hasRecord(decision, variantId)
+        ? 'now, '
+        : ''
     const note = look || method === 'sequential' ? '' : ' This is the interval of one look, and decides nothing yet.'
     return [
       line(`${metric.name} in ${variantName}: ${at}the data agree with a true ${effect.of} of ${interval}.${note}`),
@@ -164,9 +192,16 @@ function userLines(answer: ReportAnswer): string[] {
 
 /** Tells how many of the users who were drawn here have met their variant, where some have not. */
 function unexposed({ sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
-  const [drawn, met] = [assigned, exposed].map(({ variants }) => variants && sum(variants.map(({ users }) => users)))
-  return drawn != null && met != null && met < drawn
-    ? [`Assigned here: ${formatCount(drawn)} users, of whom ${formatCount(met)} have met their variant.`]
+  // Exposures are counted in the enabled variants only.
+  const counted = new Set(exposed.variants?.map(({ variantId }) => variantId))
+  const [drawn, met] = [assigned, exposed].map(({ variants }) =>
+    sum((variants ?? []).filter(({ variantId }) => counted.has(variantId)).map(({ users }) => users)),
+  ) as [number, number]
+  const isAll = assigned.variants?.every(({ variantId }) => counted.has(variantId))
+  return met < drawn
+    ? [
+        `Assigned here${isAll ? '' : ', to variants that are not switched off'}: ${formatCount(drawn)} users, of whom ${formatCount(met)} have met their variant.`,
+      ]
     : []
 }
 

@@ -26,6 +26,8 @@ export function completed(sent: SentAnswer): SentAnswer {
   const decided = (part: Older) => ({ decided_at: null, decided_users: null, ...named(part) })
   const { decision, segments } = older
   return {
+    mode: null,
+    departs: null,
     started_at: null,
     ended_at: null,
     // Earlier versions always left crossovers out.

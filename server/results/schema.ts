@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import type { ExclusionCount } from '../analysis/exclusions.ts'
 import type { SnakeCase } from '../analysis/snake-case.ts'
+import type { Departure } from '../analysis/statistics.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { id, storedObject, timestamp } from '../wire.ts'
@@ -86,6 +87,20 @@ const metricResult = z
   })
   .meta({ id: 'MetricResult' })
 
+const departure = z.enum([
+  'method',
+  'confidence_level',
+  'crossovers',
+  'users',
+  'segment',
+  'period',
+  'as_of',
+  'window',
+  'complete_windows',
+  'metrics',
+  'after_freezing',
+] satisfies Departure[])
+
 const exclusionCounts = {
   crossovers: z
     .int()
@@ -112,6 +127,10 @@ export const results = z
       .number()
       .meta({ description: 'p_value below which variants are significant, a fraction: 0.05 is 5 %' }),
     run: z.int().nullable().meta({ description: 'Number of the reported run; null before the first run' }),
+    mode: z.enum(['ab', 'aa']).nullable().meta({
+      description:
+        'ab: variants are compared; aa: all users see the control, so that a difference is chance or a fault. null in answers that versions before 0.2 froze',
+    }),
     started_at: timestamp.nullable().optional().meta({
       description: 'Start of the run; null before the first run. Absent in answers that versions before 0.2 froze',
     }),
@@ -148,6 +167,10 @@ export const results = z
     crossover_rule: crossoverRule.meta({
       description:
         'exclude: users who met two variants are left out. first: they count under the variant first assigned',
+    }),
+    departs: z.array(departure).nullable().meta({
+      description:
+        'In what the question departs from the plan: with anything here, look, and do not decide by the answer. null in answers that versions before 0.2 froze',
     }),
     engine_version: z.string().meta({ description: 'Version of the rules by which the answer was computed' }),
     seen_event_types: z

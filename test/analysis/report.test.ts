@@ -71,7 +71,7 @@ describe('a report in Markdown', () => {
     ]
     const report = reportOf({ decisions })
     expect(report).toContain('**Ship treatment.**')
-    expect(report).toContain('- Orders rose.\n')
+    expect(report).toContain('- Orders rose. That was at 82,873 users.\n')
     expect(report).toContain('- Decided on 2026-01-08 09:12 UTC, with 82,873 users. The decision stands.\n')
   })
 
@@ -305,6 +305,168 @@ describe('a report in Markdown', () => {
     expect(report).toContain('# \\- \\`x\\` \\| y: results')
     expect(report).toContain('| # \\_a\\_ \\<b>\\*x\\*\\</b> 1. \\[y\\](z) |')
   })
+})
+
+/** A guardrail whose events are bad: it may be 5 % worse. */
+const refund = (converted: Record<number, number>) =>
+  proportion('refund', converted, { role: 'guardrail', direction: 'decrease' })
+const pair = (users: number) => [units(1, { users }), units(2, { users })]
+/** A control, blue and green, with equal shares. */
+const three = (users: number, isGreenOn = true) => ({
+  variants: [
+    ...named('blue').variants,
+    { variantId: 3, variantName: 'green', isControl: false, enabled: isGreenOn },
+  ] satisfies RunStatistics['variants'],
+  units: [...pair(users), units(3, { users })],
+  periods: [{ period: 1, shares: { 1: 1, 2: 1, 3: 1 } }],
+})
+const headlineOf = (...given: Parameters<typeof run>) => reportOf(...given).split('\n')[4]
+
+describe('the bold sentence of a report', () => {
+  const held = { metrics: [proportion('orders', { 1: 2000, 2: 2400 }), refund({ 1: 100, 2: 101 })] }
+  const question = { plannedUsers: 40_000, plannedEffect: 0.05 }
+  const open = 'the guardrail refund is open (not shown to be within its margin)'
+
+  test('names the gain and the guardrail that holds it back, during the run and after it', () => {
+    const found = `treatment is better in orders, but ${open}`
+    const ended = { ...held, units: pair(20_000), hasEnded: true, question }
+    expect(headlineOf(ended)).toBe(`**Not decided: ${found}.**`)
+    expect(headlineOf({ ...ended, hasEnded: false, question: {} })).toBe(`**Keep going: ${found}.**`)
+    const metrics = [proportion('orders', { 1: 2000, 2: 2400, 3: 2050 }), refund({ 1: 100, 2: 101, 3: 100 })]
+    expect(headlineOf({ ...ended, ...three(20_000), metrics })).toBe(
+      `**Not decided: blue is better in orders, but ${open}; the run does not tell whether green is better or worse.**`,
+    )
+  })
+
+  test('keeps the control where nothing differs but a guardrail is open', () => {
+    const given = (refunds: Record<number, number>) => ({
+      ...three(200_000),
+      metrics: [proportion('orders', { 1: 20_000, 2: 20_100, 3: 20_100 }), refund(refunds)],
+      question: { plannedUsers: 600_000, plannedEffect: 0.05 },
+    })
+    const none = '**No difference worth finding between blue and green and the control'
+    const inBlue = 'the guardrail refund is open (not shown to be within its margin) in blue'
+    const keep = 'keep the control there, unless you accept that.'
+    expect(headlineOf(given({ 1: 20_000, 2: 20_650, 3: 20_000 }))).toBe(
+      `${none}, but ${inBlue}: ${keep} Choose among the others by cost or taste.**`,
+    )
+    expect(headlineOf(given({ 1: 20_000, 2: 20_650, 3: 20_650 }))).toBe(
+      `${none}, but ${inBlue} and ${inBlue.replace('blue', 'green')}: ${keep}**`,
+    )
+    expect(headlineOf(given({ 1: 20_000, 2: 20_000, 3: 20_000 }))).toBe(`${none}: choose by cost or taste.**`)
+    // A guardrail without any event speaks for no variant.
+    expect(headlineOf(given({}))).toBe(`${none}: choose by cost or taste.**`)
+  })
+
+  test.each([
+    [{}, 'no difference between the variants is found so far, as it should be. Keep going.'],
+    [
+      { hasEnded: true, question: { plannedEffect: 0.9 } },
+      'no difference between the variants is found, as it should be.',
+    ],
+    [{ hasEnded: true, units: pair(20), metrics: [] }, 'too little is known to compare the variants.'],
+  ])('tells no one to ship, to stop or to choose by an A/A test: %o', (given, sentence) => {
+    expect(headlineOf({ mode: 'aa', ...given })).toBe(`**This is an A/A test: ${sentence}**`)
+  })
+
+  test('sends the reader of an A/A test that finds a difference to look for the fault', () => {
+    const sentence =
+      '**This is an A/A test, but the variants differ (orders in treatment): look for the fault, and ship nothing.**'
+    for (const hasEnded of [false, true])
+      for (const orders of [better, [proportion('orders', { 1: 180, 2: 100 })]])
+        expect(headlineOf({ mode: 'aa', hasEnded, metrics: orders })).toBe(sentence)
+    expect(answer(run({ mode: 'aa' })).mode).toBe('aa')
+  })
+
+  test('does not tell to decide by another question than the planned one', () => {
+    const of = (given: Parameters<typeof run>[0]) => ({
+      ...given,
+      question: { ...given?.question, departs: ['segment' as const] },
+    })
+    const by = '**By this question, which is not the planned one,'
+    const ended = { hasEnded: true, question: { plannedEffect: 0.9 } }
+    const worse = [proportion('orders', { 1: 180, 2: 100 })]
+    expect(headlineOf(of({ metrics: better }))).toBe(`${by} treatment is better: do not decide by it.**`)
+    expect(headlineOf(of({ metrics: worse }))).toBe(`${by} treatment does harm: do not decide by it.**`)
+    expect(headlineOf(of(ended))).toBe(
+      `${by} treatment and the control do not differ by an effect worth finding: do not decide by it.**`,
+    )
+    for (const given of [{}, { hasEnded: true }]) expect(headlineOf(of(given))).toBe(`${by} nothing is decided.**`)
+    const several = of({ ...three(1000), metrics: [proportion('orders', { 1: 100, 2: 180, 3: 100 })] })
+    expect(reportOf(several)).toContain('- blue: better by this question.')
+    expect(reportOf(several)).not.toMatch(/ship/i)
+    // An answer that an older version stored says so in its warning only.
+    const { departs, ...older } = snakeCased(answer(run(of({ metrics: better }))))
+    expect(departs).toEqual(['segment'])
+    expect(markdownReport(older)).toContain(`${by} treatment is better`)
+  })
+})
+
+describe('the certainty that a report tells', () => {
+  test('names a guardrail that is significantly worse, also inside its margin', () => {
+    const given = (worse: number) => ({
+      units: pair(200_000),
+      metrics: [proportion('orders', { 1: 20_000, 2: 22_400 }), refund({ 1: 20_000, 2: worse })],
+      question: { method: 'fixed' as const, plannedUsers: 400_000 },
+    })
+    const report = reportOf(given(20_500))
+    expect(report).toContain('- refund in treatment: passed (significantly worse, by less than 5 %).\n')
+    expect(report).toMatch(/\| refund \| treatment \| .* \| passed, but worse \|/)
+    expect(reportOf(given(20_000))).toContain('- refund in treatment: passed (worse by less than 5 %, if at all).\n')
+  })
+
+  test('gives the users at whose figures a sequential run was decided, and calls those of now so', () => {
+    const reason = 'orders is 64 % higher in treatment (95 % interval +25 % to +114 %): significantly better.'
+    const report = reportOf({
+      units: pair(1400),
+      metrics: [proportion('orders', { 1: 140, 2: 238 })],
+      decisions: [{ variantId: 2, outcome: 'ship', at: '2026-01-08T09:12:30.000Z', users: 2552, reasons: [reason] }],
+    })
+    expect(report).toContain(`- ${reason} That was at 2,552 users.\n`)
+    expect(report).toContain('- orders in treatment: now, the data agree with a true uplift of +26 % to +131 %.\n')
+    expect(report).toContain('| orders | treatment | now | 10.00 % | 17.00 % |')
+  })
+
+  test('gives the figures of secondary metrics where there are no others, and says that they decide nothing', () => {
+    const report = reportOf({
+      units: pair(20_000),
+      metrics: [proportion('visits', { 1: 2000, 2: 2600 }, { role: 'secondary' })],
+    })
+    expect(report.split('\n')[4]).toBe('**Nothing can be decided: secondary metrics decide nothing.**')
+    expect(report).toContain(
+      '## How sure\n\n- visits is 30 % higher in treatment (95 % interval +19 % to +42 %).\n- Secondary metrics decide nothing',
+    )
+  })
+
+  test('promises a p-value or a proof for later only where more users can bring it', () => {
+    const constant = { metrics: [proportion('orders', { 1: 0, 2: 0 })] }
+    expect(reportOf(constant)).toContain('there is no always-valid p-value: its values do not vary')
+    const few = { metrics: [proportion('orders', { 1: 2, 2: 2 }), refund({ 1: 100, 2: 101 })] }
+    for (const [state, yet] of [
+      ['live', ' yet'],
+      ['settling', ''],
+      ['frozen', ''],
+    ] as const) {
+      const report = reportOf({ ...few, state })
+      expect(report).toContain(`there is no always-valid p-value${yet}: too few events`)
+      expect(report).toContain(`open (not shown to be worse by less than 5 %${yet}`)
+    }
+  })
+
+  test('says that a Bayesian analysis is read at its planned looks', () => {
+    expect(reportOf({ question: { method: 'bayesian', plannedUsers: 2000, plannedLooks: 3 } })).toContain(
+      '- Bayesian: decided by the probability to be better, at the planned looks;',
+    )
+  })
+})
+
+test('the users who met their variant are told of the variants that are not switched off', () => {
+  const given = { ...three(100, false), metrics: [proportion('orders', { 1: 20, 2: 20, 3: 20 })] }
+  expect(reportOf(given)).not.toContain('Assigned here')
+  const lost = { ...given, units: [units(1, { users: 100 }), units(2, { users: 98, drawn: 100 }), units(3)] }
+  expect(reportOf(lost)).toContain(
+    '- Assigned here, to variants that are not switched off: 200 users, of whom 198 have met their variant.\n',
+  )
 })
 
 describe('a report as CSV', () => {

@@ -29,9 +29,12 @@ onOneDatabase('a report of results', (app) => {
     const markdown = await get(`${path}?format=markdown&confidence_level=0.9`)
     expect(markdown).toMatchObject({ status: 200, type: 'text/markdown; charset=utf-8' })
     expect(markdown.text).toContain(`\nRun 1 from ${json.started_at.slice(0, 10)} `)
-    expect(markdown.text).toContain('**Ship treatment')
+    expect(markdown.text).toContain(
+      '**By this question, which is not the planned one, treatment is better: do not decide by it.**',
+    )
     expect(markdown.text).toMatch(/\| conversion \| treatment \| 20\.00 % \| 66\.40 % \|/)
     expect(markdown.text).toContain('90 % interval')
+    expect((await get(`${path}?format=markdown`)).text).toContain('**Ship treatment.**')
 
     const csv = await get(`${path}?format=csv`)
     expect(csv).toMatchObject({ status: 200, type: 'text/csv; charset=utf-8' })
