@@ -27,6 +27,18 @@ export const inArchive = (experimentId: number) =>
   conflict(
     `Experiment ${experimentId} is archived: unarchive it first (POST /api/experiments/${experimentId}/unarchive)`,
   )
+/**
+ * Makes the sentence about a variant of another experiment, or of none.
+ * @param variants those of the experiment
+ */
+export const notItsVariant = (
+  experimentId: number,
+  variantId: number,
+  variants: readonly { id: number; name: string }[],
+) => `${variantId} is not a variant of experiment ${experimentId}, whose variants are ${namesOf(variants)}`
+/** Lists variants as in `1 (control), 2 (treatment)`. */
+export const namesOf = (variants: readonly { id: number; name: string }[]) =>
+  variants.map(({ id, name }) => `${id} (${name})`).join(', ')
 /** @param path the path of the invalid field, as in `issues` */
 export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)
 export const unavailable = (message: string) => new DomainError('SERVICE_UNAVAILABLE', message)

@@ -45,9 +45,16 @@ export const percent = z
     error: ({ input }) => `${input} has more than four decimals`,
   })
   .meta({ examples: [50] })
-/** Says that a relative effect above 1 is taken for a percentage; null for other effects. @param name of the field */
-export const effectFault = (name: string, effect: number): string | null =>
-  effect > 1 ? `${name} is a fraction: 0.05 for 5 %; ${effect} would be ${Number((effect * 100).toFixed(4))} %` : null
+/** Says that a relative effect beyond 1 is taken for a percentage; null for other effects. */
+export const effectFault = (effect: number): string | null =>
+  Math.abs(effect) > 1 ? `is a fraction: 0.05 for 5 %; ${effect} would be ${Number((effect * 100).toFixed(4))} %` : null
+/** The error of a bound of 1: a share of 1 that is taken for a percentage is shown as the fraction. */
+export const belowOne: { error: z.core.$ZodErrorMap } = {
+  error: ({ input }) =>
+    typeof input === 'number' && input > 1 && input <= 100
+      ? `is a fraction: ${Number((input / 100).toPrecision(12))} for ${input} %`
+      : undefined,
+}
 const dateTime = z.iso.datetime({
   offset: true,
   error: 'must be an ISO 8601 time with an offset, such as 2026-01-01T12:00:00Z',

@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { logUserChanges, type UserChange } from '../audit/user-changes.ts'
 import { lockProfilesShared, readClock } from '../definitions/queries.ts'
-import { conflict, inArchive, invalid, notFound } from '../errors.ts'
+import { conflict, inArchive, invalid, notFound, notItsVariant } from '../errors.ts'
 import { experimentChanged, lockExperiment, variantsOf } from '../experiments/changes.ts'
 import { Experiment } from '../experiments/entity.ts'
 import { expectUnchanged } from '../fields.ts'
@@ -26,7 +26,7 @@ export async function setOverride(em: EntityManager, input: SetOverride) {
   if (experiment.status === 'archived') throw inArchive(experiment.id)
   const variants = await variantsOf(em, experiment.id)
   if (!variants.some((variant) => variant.id === input.variant_id))
-    throw invalid(`${input.variant_id} is not a variant of experiment ${experiment.id}`, 'variant_id')
+    throw invalid(notItsVariant(experiment.id, input.variant_id, variants), 'variant_id')
   const key = { user_id: input.user_id, experiment_id: experiment.id }
   const inForce = { ...key, removed_at: null }
   const before = await em.findOne(Override, inForce)

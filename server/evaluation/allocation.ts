@@ -27,18 +27,18 @@ export function pickByPosition<T extends { percentAllocated: number }>(
 /** Shares of a third are written with few digits, so that their sum is not exactly 1. */
 const ROUNDING = 0.01
 
+/** Joins numbers as in `33, 33 and 34`. */
+const joinWithAnd = (numbers: readonly number[]) => numbers.join(', ').replace(/, ([^,]+)$/, ' and $1')
+
 /**
  * Says that percentages were given as fractions: several shares below 1 that add up to 1. Null for any other shares.
- * @param shares percentages, those of 0 included
+ * @param shares all percentages of one allocation, those of 0 included
  */
 export function fractionsFault(shares: readonly number[]): string | null {
   const given = shares.filter((share) => share > 0)
+  if (given.length < 2 || given.some((share) => share >= 1)) return null
   const total = sumPercents(given)
-  if (given.length < 2 || given.some((share) => share >= 1) || Math.abs(sumPercents([total, -1])) > ROUNDING)
-    return null
+  if (Math.abs(sumPercents([total, -1])) > ROUNDING) return null
   const percents = given.map((share) => sumPercents([share * 100]))
-  return (
-    `the shares add up to ${total} %: percentages are ${percents.join(' and ')}, not ${given.join(' and ')} ` +
-    '(for a test with 1 % of the users, set traffic_percent to 1)'
-  )
+  return `the shares add up to ${total} %: percentages are ${joinWithAnd(percents)}, not ${joinWithAnd(given)}`
 }

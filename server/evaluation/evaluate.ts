@@ -1,4 +1,4 @@
-import { pickByPosition } from './allocation.ts'
+import { fractionsFault, pickByPosition } from './allocation.ts'
 import type { ExperimentDefinition, StoredVariant, Subject, VariantDefinition } from './definition.ts'
 import { inRanges } from './layer.ts'
 import { drawText, layerText, position, trafficText } from './position.ts'
@@ -32,16 +32,23 @@ export type Decision =
 
 const leftOut = (reason: LeftOut): Decision => ({ outcome: 'left out', reason })
 
+type Startable = Pick<VariantDefinition, 'percentAllocated' | 'enabled'>
+
+/** Shares that are fractions of 1 would leave out 99 % of the users, so nothing starts an experiment with them. */
+const hasFractions = (variants: readonly Startable[]) =>
+  fractionsFault(variants.map(({ percentAllocated }) => percentAllocated)) !== null
+
 /** An experiment can start with two enabled variants that have a share. */
-export const canStart = (variants: readonly { percentAllocated: number; enabled: boolean }[]): boolean =>
-  variants.filter((variant) => variant.enabled && variant.percentAllocated > 0).length >= 2
+export const canStart = (variants: readonly Startable[]): boolean =>
+  variants.filter((variant) => variant.enabled && variant.percentAllocated > 0).length >= 2 && !hasFractions(variants)
 
 /** True for a draft that a check of the experiment starts. */
 export const startsOnCheck = (experiment: ExperimentDefinition): boolean =>
   experiment.status === 'draft' && experiment.autoStart && canStart(experiment.variants)
 
-/** An event that names a variant can start a draft with two variants. Shares are about the platform's own draw. */
-export const canStartByEvent = (variants: readonly unknown[]): boolean => variants.length >= 2
+/** An event that names a variant can start a draft with two variants, even if they have no share yet. */
+export const canStartByEvent = (variants: readonly Startable[]): boolean =>
+  variants.length >= 2 && !hasFractions(variants)
 
 /** True for a draft that an event starts if the event names one of its variants. */
 export const startsOnEvent = (experiment: ExperimentDefinition): boolean =>

@@ -10,6 +10,7 @@ import {
   type LeftOut,
   layerPosition,
   meetsPrerequisite,
+  startsOnCheck,
   trafficPosition,
 } from './evaluate.ts'
 import { inSegmentOf, type Targeted, type Targeting } from './targeting.ts'
@@ -39,6 +40,13 @@ export type Step = {
 
 export type Explanation = { decision: Decision; steps: Step[] }
 
+function statusOf(experiment: ExperimentDefinition): string {
+  if (experiment.status !== 'draft') return 'running'
+  return startsOnCheck(experiment)
+    ? 'a draft that a check would start'
+    : 'a draft that no check starts before its variants are ready: see its checklist'
+}
+
 /**
  * Explains the decision of a check, step by step. The functions that make decisions make this one too, so the
  * explanation cannot disagree with a check.
@@ -54,7 +62,7 @@ export function explain(
   const settled = decideSettled(experiment, userId, stored)
   if (settled === null) {
     const drawn = explainDraw(experiment, subject)
-    const status = `The experiment is ${experiment.status === 'draft' ? 'a draft that a check would start' : 'running'}`
+    const status = `The experiment is ${statusOf(experiment)}`
     return {
       decision: drawn.decision,
       steps: [

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { AssignmentMemory } from '../assignments/memory.ts'
 import type { Watch } from '../definitions/watch.ts'
-import { DomainError, invalid, notFound, unavailable, unknownUser } from '../errors.ts'
+import { DomainError, invalid, notFound, notItsVariant, unavailable, unknownUser } from '../errors.ts'
 import type { ExperimentDefinition } from '../evaluation/definition.ts'
 import { startsOnEvent } from '../evaluation/evaluate.ts'
 import type { Starter } from '../experiments/starter.ts'
@@ -191,8 +191,9 @@ async function findExperiment(
   await watch.refresh()
   const experiment = experimentOf(watch, experimentId, variantId)
   if (experiment) return experiment
-  if (!watch.snapshot().experiments.has(experimentId)) throw notFound('Experiment', experimentId)
-  throw invalid(`${variantId} is not a variant of experiment ${experimentId}`, 'variant_id')
+  const other = watch.snapshot().experiments.get(experimentId)
+  if (!other) throw notFound('Experiment', experimentId)
+  throw invalid(notItsVariant(experimentId, Number(variantId), other.variants), 'variant_id')
 }
 
 /**

@@ -32,8 +32,9 @@ export async function deleteExperiment(em: EntityManager, { experiment_id, confi
   const { id, key, status } = experiment
   if (status !== 'draft' && status !== 'archived')
     throw conflict(
-      `Experiment ${id} is ${status}: only a draft or an archived experiment can be deleted; complete and archive it ` +
-        'first',
+      `Experiment ${id} is ${status}: only a draft or an archived experiment can be deleted; ` +
+        `${status === 'completed' ? 'archive' : 'complete and archive'} it first ` +
+        `(POST /api/experiments/${id}/${status === 'completed' ? 'archive' : 'complete'})`,
     )
   await expectUnused(em, experiment, 'deleted')
   await expectUnnamed(em, experiment)

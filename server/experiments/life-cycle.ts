@@ -2,8 +2,7 @@ import type { EntityManager } from '@mikro-orm/sql'
 import { findDependents } from '../definitions/experiment-changes.ts'
 import { findFlagsOfExperiment } from '../definitions/flag-queries.ts'
 import { readClock } from '../definitions/queries.ts'
-import { conflict, inArchive, invalid } from '../errors.ts'
-import { fractionsFault } from '../evaluation/allocation.ts'
+import { conflict, inArchive, invalid, notItsVariant } from '../errors.ts'
 import { canStart, canStartByEvent } from '../evaluation/evaluate.ts'
 import { experimentChanged, latestRun, lockExperiment, refreshed, sharesOf, variantsOf } from './changes.ts'
 import { expectConfirmed } from './confirmation.ts'
@@ -12,12 +11,22 @@ import { expectShareFree, lockLayer } from './layer-shares.ts'
 import { planOf } from './plan.ts'
 import { findPrimaryMetrics } from './queries.ts'
 import type { CompleteExperiment, NewRun, Status } from './schema.ts'
+import { sharesFault } from './shares.ts'
 import { fenceTakeOver, findStart, type TakeOver } from './take-over.ts'
 
 /** Changes the status of experiments and begins their runs. Call these functions inside the transaction of `define`. */
 
-const isReady = (variants: readonly Variant[]) =>
-  canStart(variants.map(({ percent_allocated, enabled }) => ({ percentAllocated: percent_allocated, enabled })))
+/**
+ * Tells whether variants can be the start of a run.
+ * @param by what starts it: another system decides the users of an event
+ */
+function isReady(variants: readonly Variant[], by: 'check' | 'event'): boolean {
+  const definitions = variants.map(({ percent_allocated: percentAllocated, enabled }) => ({
+    percentAllocated,
+    enabled,
+  }))
+  return by === 'event' ? canStartByEvent(definitions) : canStart(definitions)
+}
 
 /** Creates a run with its first allocation period, and sets the experiment running. The caller saves the experiment. */
 async function beginRun(
@@ -51,8 +60,8 @@ async function beginRun(
 }
 
 /**
- * Starts a draft with `auto_start` if two enabled variants have a share, or for an event, if there are two variants; any
- * other experiment stays as it is.
+ * Starts a draft with `auto_start` if two enabled variants have a share, or for an event, if there are two variants. A
+ * draft whose shares are fractions of 1, and any other experiment, stays as it is.
  * @param by what names the experiment: a check or an event
  * @param notAfter the latest start time; the run starts now if this is absent or in the future
  */
@@ -60,8 +69,7 @@ export async function startIfReady(em: EntityManager, experimentId: number, by: 
   if (!(await em.findOne(Experiment, experimentId))) return
   const experiment = await lockExperiment(em, experimentId)
   if (experiment.status !== 'draft' || !experiment.auto_start) return
-  const variants = await variantsOf(em, experimentId)
-  if (by === 'event' ? !canStartByEvent(variants) : !isReady(variants)) return
+  if (!isReady(await variantsOf(em, experimentId), by)) return
   const startedAt = await readClock(em)
   await beginRun(em, experiment, 1, notAfter && notAfter < startedAt ? notAfter : startedAt, by)
   await experimentChanged(em, experiment, { targeting: false })
@@ -80,6 +88,27 @@ type Step = {
 }
 type Change = (experiment: Experiment) => void | Promise<void>
 
+/** Says when a change is possible, and what to do first. */
+function wrongStatus(experiment: Experiment, verb: string, from: Status[]): string {
+  const { id, status } = experiment
+  const shown = (name: Status) => (name === 'draft' ? 'a draft' : name)
+  const advice = nextStep(experiment, from)
+  const possible = `Experiment ${id} is ${shown(status)}: it can be ${verb} when it is ${joinWithOr(from.map(shown))}`
+  return advice === null ? possible : `${possible}; ${advice}`
+}
+
+/** Names the call that leads to one of the statuses, or that does instead what the caller wanted; null: there is none. */
+function nextStep({ id, status }: Experiment, from: Status[]): string | null {
+  const call = (advice: string, path: string) => `${advice} (POST /api/experiments/${id}/${path})`
+  const isWanted = (...statuses: Status[]) => statuses.some((wanted) => from.includes(wanted))
+  if (status === 'completed' && isWanted('draft', 'running', 'paused'))
+    return `${call('begin a new run', 'runs')} or ${call('reopen it', 'reopen')}`
+  if (status === 'draft' && isWanted('running')) return call('start it', 'start')
+  if (status === 'paused' && isWanted('draft')) return call('resume it', 'resume')
+  if ((status === 'running' || status === 'paused') && isWanted('completed')) return call('complete it', 'complete')
+  return null
+}
+
 /**
  * Changes the status of an experiment. The next decision follows the new status.
  * @throws DomainError CONFLICT unless the status allows the change
@@ -93,9 +122,7 @@ export async function step(
   const experiment = await lockExperiment(em, experimentId)
   if (!from.includes(experiment.status)) {
     if (experiment.status === 'archived' && verb !== 'archived') throw inArchive(experiment.id)
-    throw conflict(
-      `Experiment ${experiment.id} is ${experiment.status}: it can be ${verb} when it is ${joinWithOr(from)}`,
-    )
+    throw conflict(wrongStatus(experiment, verb, from))
   }
   await change(experiment)
   await experimentChanged(em, experiment, { targeting: (await changesTargeting?.()) ?? false })
@@ -117,12 +144,12 @@ export async function stepInLayer(em: EntityManager, experimentId: number, allow
 /** Shares are about the platform's own draw: a take-over needs variants, not shares. */
 async function expectReady(em: EntityManager, experiment: Experiment, takeOver: TakeOver | null) {
   const variants = await variantsOf(em, experiment.id)
-  if (takeOver && !canStartByEvent(variants))
-    throw conflict(`Experiment ${experiment.id} cannot start: it needs two variants`)
-  if (!takeOver && !isReady(variants))
-    throw conflict(`Experiment ${experiment.id} cannot start: it needs two enabled variants with a share`)
-  const fault = fractionsFault(variants.map(({ percent_allocated }) => percent_allocated))
-  if (!takeOver && fault !== null) throw conflict(`Experiment ${experiment.id} cannot start: ${fault}`)
+  if (isReady(variants, takeOver ? 'event' : 'check')) return
+  const needed = takeOver ? 'it needs two variants' : 'it needs two enabled variants with a share'
+  throw conflict(
+    `Experiment ${experiment.id} cannot start: ${sharesFault(variants) ?? needed}; change the variants with ` +
+      `PUT /api/experiments/${experiment.id}/allocation or PUT /api/experiments/${experiment.id}/variants/{variant_id}`,
+  )
 }
 
 /**
@@ -172,11 +199,7 @@ export async function expectShippable(em: EntityManager, { id, kind }: Experimen
   if (kind === 'holdout') throw invalid('a holdout cannot ship a variant', 'shipped_variant_id')
   const own = await variantsOf(em, id)
   if (own.some((variant) => variant.id === variantId)) return
-  const names = own.map((variant) => `${variant.id} (${variant.name})`)
-  throw invalid(
-    `${variantId} is not a variant of experiment ${id}, whose variants are ${names.join(', ')}`,
-    'shipped_variant_id',
-  )
+  throw invalid(notItsVariant(id, variantId, own), 'shipped_variant_id')
 }
 
 /** Archives a completed experiment. @throws DomainError CONFLICT while an experiment or a flag depends on it */

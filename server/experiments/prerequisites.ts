@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/sql'
-import { inArchive, invalid } from '../errors.ts'
+import { inArchive, invalid, notItsVariant } from '../errors.ts'
 import { Experiment, Variant } from './entity.ts'
 import { loadPrerequisites } from './queries.ts'
 import type { Prerequisite } from './settings-schema.ts'
@@ -24,7 +24,8 @@ export async function expectPrerequisites(
 ) {
   const ids = prerequisites.map((prerequisite) => prerequisite.experiment_id)
   const named = new Map((await em.find(Experiment, { id: { $in: ids } })).map((row) => [row.id, row]))
-  const variants = Map.groupBy(await em.find(Variant, { experiment_id: { $in: ids } }), (row) => row.experiment_id)
+  const rows = await em.find(Variant, { experiment_id: { $in: ids } }, { orderBy: { id: 'asc' } })
+  const variants = Map.groupBy(rows, (row) => row.experiment_id)
   for (const [index, { experiment_id, variant_ids }] of prerequisites.entries()) {
     const refuse = (fault: string) => invalid(fault, 'prerequisites', index, 'experiment_id')
     const other = named.get(experiment_id)
@@ -33,16 +34,10 @@ export async function expectPrerequisites(
     if (ids.indexOf(experiment_id) < index) throw refuse(`Experiment ${experiment_id} is named twice`)
     if (other.kind === 'holdout') throw refuse(`Experiment ${experiment_id} is a holdout: give it as holdout_id`)
     if (other.status === 'archived') throw refuse(inArchive(experiment_id).message)
-    const own = new Set(variants.get(experiment_id)?.map((variant) => variant.id))
+    const own = variants.get(experiment_id) ?? []
     for (const [variantIndex, id] of variant_ids.entries())
-      if (!own.has(id))
-        throw invalid(
-          `${id} is not a variant of experiment ${experiment_id}`,
-          'prerequisites',
-          index,
-          'variant_ids',
-          variantIndex,
-        )
+      if (!own.some((variant) => variant.id === id))
+        throw invalid(notItsVariant(experiment_id, id, own), 'prerequisites', index, 'variant_ids', variantIndex)
   }
   await expectNoCircle(em, experimentId, ids)
 }

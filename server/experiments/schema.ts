@@ -216,7 +216,7 @@ export const setAllocation = z
     id: 'SetAllocation',
     description:
       'Percentages by the id or the name of a variant; variants that are not named keep theirs. All shares together ' +
-      'are at most 100',
+      'are at most 100. The shares of a completed experiment are those of its next run',
     examples: [{ control: 40, treatment: 60 }],
   })
 export type SetAllocation = z.output<typeof setAllocation>

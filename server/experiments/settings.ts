@@ -41,7 +41,8 @@ export const referredBy = ({ prerequisites, holdout_id }: Given): number[] => [
  */
 export function expectKind(kind: ExperimentKind, input: Given) {
   if (kind !== 'holdout') {
-    if (input.percent_held !== undefined) throw invalid('only a holdout has a percent_held', 'percent_held')
+    if (input.percent_held !== undefined)
+      throw invalid('is for holdouts alone: leave it out, or create one with kind: holdout', 'percent_held')
     return
   }
   if (input.prerequisites?.length) throw invalid('a holdout cannot have prerequisites', 'prerequisites')
@@ -73,7 +74,7 @@ export async function expectReferences(em: EntityManager, experiment: Experiment
  */
 export function expectPlannedEffect(before: Experiment | null, { planned_effect: effect }: Given) {
   if (effect == null || effect === before?.planned_effect) return
-  const fault = effectFault('planned_effect', effect)
+  const fault = effectFault(effect)
   if (fault !== null) throw invalid(fault, 'planned_effect')
 }
 

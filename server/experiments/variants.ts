@@ -1,7 +1,7 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { findFlagsOfVariant } from '../definitions/flag-queries.ts'
-import { conflict, inArchive, invalid, notFound } from '../errors.ts'
-import { fractionsFault, sumPercents } from '../evaluation/allocation.ts'
+import { conflict, inArchive, invalid, namesOf, notFound } from '../errors.ts'
+import { sumPercents } from '../evaluation/allocation.ts'
 import { expectUnchanged } from '../fields.ts'
 import { setGiven } from '../wire.ts'
 import { experimentChanged, hasChanges, hasUnfinishedRun, lockExperiment, variantsOf } from './changes.ts'
@@ -10,25 +10,26 @@ import { countForced, findNeeding, hasAssignments } from './queries.ts'
 import type { AddVariant, SetAllocation, UpdateVariant, VariantId } from './schema.ts'
 import * as wire from './schema.ts'
 import { payloadCheck } from './settings.ts'
+import { sharesFault, totalOf } from './shares.ts'
 
 /**
  * Adds, changes and deletes variants. The shares of an experiment never exceed 100 % in total. Call these functions
  * inside the transaction of `define`.
  */
 
-function expectChangeable(experiment: Experiment) {
-  if (experiment.status === 'archived') throw inArchive(experiment.id)
-  if (experiment.status === 'completed')
-    throw conflict(`Experiment ${experiment.id} is completed: its allocation cannot be changed`)
-}
-
-/** Refuses to add or delete a variant of a holdout, which has exactly two. */
-function expectNoHoldout({ id, kind }: Experiment) {
+/** Refuses to add or delete a variant where the results of an ended run list the variants, or of a holdout. */
+function expectExtensible({ id, kind, status }: Experiment) {
+  if (status === 'archived') throw inArchive(id)
+  if (status === 'completed')
+    throw conflict(
+      `Experiment ${id} is completed: its shares can be changed (PUT /api/experiments/${id}/allocation) and its ` +
+        'variants enabled or disabled for a new run, but none can be added or deleted before that run begins',
+    )
   if (kind === 'holdout') throw conflict(`Experiment ${id} is a holdout: it always has the variants held and not_held`)
 }
 
 function expectRoom({ id }: Experiment, others: readonly Variant[], wanted: number) {
-  const allocated = sumPercents(others.map((other) => other.percent_allocated))
+  const allocated = totalOf(others)
   if (sumPercents([allocated, wanted]) > 100)
     throw invalid(
       `${allocated} % of the traffic is already allocated, so that ${wanted} % more would exceed 100 %: change all ` +
@@ -38,14 +39,34 @@ function expectRoom({ id }: Experiment, others: readonly Variant[], wanted: numb
 }
 
 /**
+ * Checks the shares of all variants after a change of some. A single share below 1 is legitimate, because a share of
+ * another variant may follow.
+ * @throws DomainError BAD_REQUEST with the path if the shares are fractions of 1
+ */
+function expectPercentages(variants: readonly Pick<Variant, 'percent_allocated'>[], path: string) {
+  const fault = sharesFault(variants)
+  if (fault !== null) throw invalid(fault, path)
+}
+
+/** @throws DomainError CONFLICT if another variant has the name, with the call that changes its share instead */
+function expectFree({ id }: Experiment, others: readonly Variant[], name: string) {
+  const taken = others.find((other) => other.name === name)
+  if (taken)
+    throw conflict(
+      `The name is taken: variant ${taken.id} of experiment ${id} is named ${name}. Choose another name, or change ` +
+        `its share of ${taken.percent_allocated} % with PUT /api/experiments/${id}/allocation`,
+    )
+}
+
+/**
  * Adds a variant. If nobody has edited the placeholder `control` of a draft, adding a variant of that name sets the
  * share of the placeholder instead.
- * @throws DomainError BAD_REQUEST if the shares would exceed 100 %, CONFLICT if the allocation cannot be changed
+ * @throws DomainError BAD_REQUEST if the shares would exceed 100 % or are fractions of 1, CONFLICT if the name is taken
+ * or the status allows no new variant
  */
 export async function addVariant(em: EntityManager, input: AddVariant): Promise<Variant> {
   const experiment = await lockExperiment(em, input.experiment_id)
-  expectChangeable(experiment)
-  expectNoHoldout(experiment)
+  expectExtensible(experiment)
   const siblings = await variantsOf(em, experiment.id)
   const placeholder =
     experiment.status === 'draft' && siblings.find((sibling) => sibling.is_placeholder && sibling.name === input.name)
@@ -55,11 +76,10 @@ export async function addVariant(em: EntityManager, input: AddVariant): Promise<
     payload: input.payload ?? null,
   }
   payloadCheck(experiment)(settings.payload, 'payload')
-  expectRoom(
-    experiment,
-    siblings.filter((sibling) => sibling !== placeholder),
-    input.percent_allocated,
-  )
+  const others = siblings.filter((sibling) => sibling !== placeholder)
+  expectFree(experiment, others, input.name)
+  expectRoom(experiment, others, input.percent_allocated)
+  expectPercentages([...others, settings], 'percent_allocated')
   const variant = placeholder
     ? Object.assign(placeholder, settings, { is_placeholder: false })
     : em.create(Variant, { experiment_id: experiment.id, name: input.name, ...settings })
@@ -76,7 +96,7 @@ async function findVariant(em: EntityManager, { experiment_id, variant_id }: Var
 }
 
 /**
- * Changes the given fields of a variant.
+ * Changes the given fields of a variant. A share and `enabled` of a completed experiment are those of its next run.
  * @throws DomainError BAD_REQUEST if a field does not fit, CONFLICT if it cannot be changed now
  */
 export async function updateVariant(em: EntityManager, input: UpdateVariant): Promise<Variant> {
@@ -92,9 +112,11 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
       throw invalid('a holdout sets both shares together: change percent_held of the experiment', 'percent_allocated')
   }
   const percent = input.percent_allocated ?? variant.percent_allocated
-  const enabled = input.enabled ?? variant.enabled
-  if (percent !== variant.percent_allocated || enabled !== variant.enabled) expectChangeable(experiment)
-  if (percent !== variant.percent_allocated) expectRoom(experiment, siblings, percent)
+  if (input.name !== undefined) expectFree(experiment, siblings, input.name)
+  if (percent !== variant.percent_allocated) {
+    expectRoom(experiment, siblings, percent)
+    expectPercentages([...siblings, { percent_allocated: percent }], 'percent_allocated')
+  }
   if (input.is_control === false && variant.is_control)
     throw invalid('cannot be false for the control: make another variant the control', 'is_control')
   if (input.is_control && !variant.is_control) {
@@ -112,16 +134,16 @@ export async function updateVariant(em: EntityManager, input: UpdateVariant): Pr
 
 /**
  * Changes the shares of several variants in one step, which opens one allocation period. Variants that are not named
- * keep their share.
+ * keep their share. The shares of a completed experiment are those of its next run.
  * @param input.shares percentages, by the id or the name of the variant
  * @returns all variants of the experiment, by ascending id
- * @throws DomainError BAD_REQUEST for an unknown variant or if the shares would exceed 100 %, CONFLICT if the
- * allocation cannot be changed
+ * @throws DomainError BAD_REQUEST for an unknown variant or for shares that would exceed 100 % or are fractions of 1,
+ * CONFLICT for an archived experiment or a holdout
  */
 export async function setAllocation(em: EntityManager, input: SetAllocation): Promise<Variant[]> {
   const { experiment_id, ...shares } = input
   const experiment = await lockExperiment(em, experiment_id)
-  expectChangeable(experiment)
+  if (experiment.status === 'archived') throw inArchive(experiment.id)
   if (experiment.kind === 'holdout')
     throw conflict(`Experiment ${experiment.id} is a holdout: change its percent_held, which sets both shares`)
   const variants = await variantsOf(em, experiment.id)
@@ -129,23 +151,36 @@ export async function setAllocation(em: EntityManager, input: SetAllocation): Pr
   for (const [reference, percent] of Object.entries(shares)) {
     const variant = findNamed(variants, reference)
     if (!variant)
-      throw invalid(
-        `experiment ${experiment.id} has no such variant: its variants are ` +
-          variants.map(({ id, name }) => `${id} (${name})`).join(', '),
-        reference,
-      )
+      throw invalid(`experiment ${experiment.id} has no such variant: its variants are ${namesOf(variants)}`, reference)
     if (named.has(variant)) throw invalid(`variant ${variant.id} (${variant.name}) is named twice`, reference)
     named.set(variant, percent)
   }
-  const total = sumPercents(variants.map((variant) => named.get(variant) ?? variant.percent_allocated))
-  if (total > 100) throw invalid(`The shares of experiment ${experiment.id} would add up to ${total} %, above 100 %`)
-  if (total === 0 && hasUnfinishedRun(experiment))
-    throw invalid(`The shares would add up to 0 %: pause experiment ${experiment.id} to enrol nobody, or give shares`)
-  const fault = fractionsFault(Object.values(shares))
-  if (fault !== null) throw invalid(fault)
+  const [first] = Object.keys(shares)
+  if (first !== undefined) expectAllocation(experiment, sharesAfter(variants, named), first)
   for (const [variant, percent] of named) Object.assign(variant, { percent_allocated: percent, is_placeholder: false })
   if (hasChanges(em)) await experimentChanged(em, experiment, { targeting: false })
   return variants
+}
+
+const sharesAfter = (variants: readonly Variant[], named: ReadonlyMap<Variant, number>) =>
+  variants.map((variant) => ({ percent_allocated: named.get(variant) ?? variant.percent_allocated }))
+
+/** Checks the shares that all variants would have. @param path the field that stands for all of them in a fault */
+function expectAllocation(
+  experiment: Experiment,
+  variants: readonly Pick<Variant, 'percent_allocated'>[],
+  path: string,
+) {
+  const { id } = experiment
+  const total = totalOf(variants)
+  if (total > 100)
+    throw invalid(
+      `the shares of experiment ${id} would add up to ${total} %, above 100 %; variants that are not named keep theirs`,
+      path,
+    )
+  if (total === 0 && hasUnfinishedRun(experiment))
+    throw invalid(`the shares would add up to 0 %: pause experiment ${id} to enrol nobody, or give shares`, path)
+  expectPercentages(variants, path)
 }
 
 /** Finds a variant by its id or its name. Digits alone are an id. */
@@ -160,8 +195,7 @@ const findNamed = (variants: readonly Variant[], reference: string) =>
 export async function deleteVariant(em: EntityManager, input: VariantId) {
   const experiment = await lockExperiment(em, input.experiment_id)
   const { variant } = await findVariant(em, input)
-  expectChangeable(experiment)
-  expectNoHoldout(experiment)
+  expectExtensible(experiment)
   if (variant.is_control) throw conflict(`Variant ${variant.id} is the control: make another one the control first`)
   if (await hasAssignments(em, experiment.id, variant.id))
     throw conflict(`Variant ${variant.id} has assignments: disable it instead`)

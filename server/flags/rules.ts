@@ -4,8 +4,8 @@ import { lockRules, lockVersions } from '../definitions/queries.ts'
 import { compileGiven, compileRule, expectMeaning, unknownSegment } from '../definitions/rules.ts'
 import type { StoredFlagRule } from '../definitions/stored.ts'
 import type { CheckValue } from '../definitions/values.ts'
-import { DomainError, invalid } from '../errors.ts'
-import { sumPercents } from '../evaluation/allocation.ts'
+import { DomainError, invalid, notItsVariant } from '../errors.ts'
+import { fractionsFault, sumPercents } from '../evaluation/allocation.ts'
 import { EDITION } from '../evaluation/condition.ts'
 import { Experiment, Variant } from '../experiments/entity.ts'
 import { Segment } from '../segments/entity.ts'
@@ -62,7 +62,7 @@ export async function prepareRules(
       segment_ids: [...new Set(rule.segment_ids ?? [])],
       from: rule.from?.toISOString() ?? null,
       until: rule.until?.toISOString() ?? null,
-      ...checkServed(rule, index, checkValue),
+      ...checkServed(rule, index, stored, checkValue),
     }
   })
   return {
@@ -96,6 +96,7 @@ function expectPeriod({ from, until }: GivenRule, index: number) {
 function checkServed(
   rule: GivenRule,
   index: number,
+  stored: readonly FlagRule[],
   checkValue: CheckValue,
 ): Pick<FlagRule, 'value' | 'rollout' | 'experiment'> {
   const kinds = (['value', 'rollout', 'experiment'] as const).filter((kind) => rule[kind] != null)
@@ -109,14 +110,26 @@ function checkServed(
   if (rule.rollout) {
     for (const [shareIndex, { value }] of rule.rollout.entries())
       checkValue(value, 'rules', index, 'rollout', shareIndex, 'value')
-    const total = sumPercents(rule.rollout.map(({ percent }) => percent))
-    if (total > 100) throw invalid(`${total} % in all are above 100 %`, 'rules', index, 'rollout')
+    expectPercents(rule.rollout, stored, 'rules', index, 'rollout')
     return { rollout: rule.rollout }
   }
   const experiment = rule.experiment as NonNullable<FlagRule['experiment']>
   for (const [valueIndex, { value }] of experiment.values.entries())
     checkValue(value, 'rules', index, 'experiment', 'values', valueIndex, 'value')
   return { experiment }
+}
+
+/** Checks the shares of a rollout. Fractions that earlier versions stored are accepted unchanged. */
+function expectPercents(
+  rollout: NonNullable<GivenRule['rollout']>,
+  stored: readonly FlagRule[],
+  ...path: (string | number)[]
+) {
+  const percents = rollout.map(({ percent }) => percent)
+  const total = sumPercents(percents)
+  if (total > 100) throw invalid(`${total} % in all are above 100 %`, ...path)
+  const fault = fractionsFault(percents)
+  if (fault !== null && !stored.some((rule) => isDeepStrictEqual(rule.rollout, rollout))) throw invalid(fault, ...path)
 }
 
 async function expectSegments(em: EntityManager, given: readonly GivenRule[]) {
@@ -136,7 +149,8 @@ async function expectExperiments(em: EntityManager, given: readonly GivenRule[],
   if (ids.length === 0) return
   await lockVersions(em, ids)
   const experiments = new Map((await em.find(Experiment, { id: { $in: [...ids] } })).map((row) => [row.id, row]))
-  const variants = Map.groupBy(await em.find(Variant, { experiment_id: { $in: [...ids] } }), (row) => row.experiment_id)
+  const rows = await em.find(Variant, { experiment_id: { $in: [...ids] } }, { orderBy: { id: 'asc' } })
+  const variants = Map.groupBy(rows, (row) => row.experiment_id)
   for (const [index, { experiment: named }] of given.entries()) {
     if (!named) continue
     const at = ['rules', index, 'experiment'] as const
@@ -160,11 +174,11 @@ function expectVariants(
   variants: readonly Variant[],
   at: readonly (string | number)[],
 ) {
-  const own = new Set(variants.map((variant) => variant.id))
   const seen = new Set<number>()
   for (const [valueIndex, { variant_id }] of values.entries()) {
     const path = [...at, 'values', valueIndex, 'variant_id']
-    if (!own.has(variant_id)) throw invalid(`${variant_id} is not a variant of experiment ${experiment_id}`, ...path)
+    if (!variants.some(({ id }) => id === variant_id))
+      throw invalid(notItsVariant(experiment_id, variant_id, variants), ...path)
     if (seen.has(variant_id)) throw invalid(`${variant_id} is named twice`, ...path)
     seen.add(variant_id)
   }

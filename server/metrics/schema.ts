@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { definitionKey, experimentRef, metricRef } from '../definitions/reference-schema.ts'
 import { ignored, updateOf } from '../fields.ts'
 import {
+  belowOne,
   clearable,
   id,
   jsonObject,
@@ -65,7 +66,7 @@ const window = clearable(
 const covariate = withDefault(z.int().min(0).max(90), 14).meta({
   description: "CUPED adjusts each user's value by the same metric in these days before exposure; 0: no CUPED",
 })
-const cap = clearable(z.number().gt(0.5).lt(1)).meta({
+const cap = clearable(z.number().gt(0.5).lt(1, belowOne)).meta({
   description:
     'Values per user above this quantile of the values are set to the quantile; of a mean or a ratio, the numerators of users; null: no cap',
   examples: [0.99],
@@ -147,7 +148,7 @@ export const metricDefinition = z
       quantile: z
         .number()
         .gt(0)
-        .lt(1)
+        .lt(1, belowOne)
         .meta({ examples: [0.95] }),
       window_hours: window,
       ...common,

@@ -27,7 +27,7 @@ import { findMeasured, measureRuns, storeMeasure } from './store.ts'
  */
 export async function createMetric(em: EntityManager, input: CreateMetric): Promise<MetricAnswer> {
   if (input.key !== undefined) expectUsableKey(input.key)
-  expectEffect(input.definition)
+  expectFractions(input.definition)
   const key = input.key ?? (await deriveKey(em, 'metrics', 'metric', input.name))
   const metric = em.create(Metric, { key, name: input.name, description: input.description ?? null })
   await em.flush()
@@ -86,7 +86,7 @@ export async function updateMetric(em: EntityManager, input: UpdateMetric): Prom
   await expectUnchanged({ update: wire.updateMetric, answer: wire.metric }, input, () => answerOf(metric, before))
   const definition = input.definition ?? before
   if (!isDeepStrictEqual(JSON.parse(JSON.stringify(definition)), before)) {
-    expectEffect(definition)
+    expectFractions(definition)
     await expectUnused(em, metric)
     metric.version++
     await addVersion(em, metric, definition)
@@ -96,10 +96,16 @@ export async function updateMetric(em: EntityManager, input: UpdateMetric): Prom
   return answerOf(metric, definition)
 }
 
-/** @throws DomainError BAD_REQUEST with the path of an effect that is not a fraction */
-function expectEffect({ minimum_detectable_effect: effect }: MetricDefinition) {
-  const fault = effect == null ? null : effectFault('minimum_detectable_effect', effect)
-  if (fault !== null) throw invalid(fault, 'definition', 'minimum_detectable_effect')
+/** @throws DomainError BAD_REQUEST with the path of an effect or a margin that is not a fraction */
+function expectFractions({ minimum_detectable_effect: effect, guardrail_margin: margin }: MetricDefinition) {
+  const effects = [
+    { effect, path: ['minimum_detectable_effect'] },
+    { effect: margin?.type === 'relative' ? margin.size : null, path: ['guardrail_margin', 'size'] },
+  ]
+  for (const { effect, path } of effects) {
+    const fault = effect == null ? null : effectFault(effect)
+    if (fault !== null) throw invalid(fault, 'definition', ...path)
+  }
 }
 
 /** @throws DomainError CONFLICT naming the experiments with an unfrozen run that the metric measures */

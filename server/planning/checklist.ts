@@ -1,9 +1,9 @@
 import type { EntityManager } from '@mikro-orm/sql'
 import { notFound } from '../errors.ts'
-import { fractionsFault } from '../evaluation/allocation.ts'
 import { hasUnfinishedRun, variantsOf } from '../experiments/changes.ts'
-import { type Experiment, Experiment as ExperimentEntity, Run } from '../experiments/entity.ts'
+import { type Experiment, Experiment as ExperimentEntity, Run, type Variant } from '../experiments/entity.ts'
 import { planOf } from '../experiments/plan.ts'
+import { sharesFault } from '../experiments/shares.ts'
 import { type Attached, readAttached } from '../metrics/attached.ts'
 import { askPlanner, type Planner, POWER, plannedLooks } from './experiment-plans.ts'
 import type { Checklist } from './schema.ts'
@@ -28,14 +28,13 @@ export async function readChecklist(em: EntityManager, experimentId: number): Pr
       experiment,
       primaries.map(({ key, version }) => ({ key, version })),
     )
-  const shares = (await variantsOf(em, experimentId)).filter(
-    ({ enabled, percent_allocated }) => enabled && percent_allocated > 0,
-  )
-  const allocation = [...shares]
+  const variants = await variantsOf(em, experimentId)
+  const allocation = variants
+    .filter(({ enabled, percent_allocated }) => enabled && percent_allocated > 0)
     .sort((one, other) => Number(other.is_control) - Number(one.is_control))
     .map((variant) => variant.percent_allocated)
   const planner = await askPlanner(em, experiment, attached, allocation)
-  const items = itemsOf(experiment, primaries, allocation, planner)
+  const items = [variantsItem(experiment, variants), ...itemsOf(experiment, primaries, planner)]
   const isReady = items.every(({ is_met }) => is_met)
   return {
     experiment_id: experimentId,
@@ -58,30 +57,22 @@ function stateOf({ status }: Experiment, isReady: boolean): string {
     case 'paused':
       return `The experiment is ${status}: its plan is locked, and the items describe this run`
     default:
-      return `The experiment is ${status}: the items describe its last run`
+      return `The experiment is ${status}: the items describe a new run`
   }
 }
 
 function itemsOf(
   experiment: Experiment,
   primaries: readonly Attached[],
-  allocation: readonly number[],
   { total_users, days, reason, guardrails }: Planner,
 ): Checklist['items'] {
   const { exposure, analysis_method: method, planned_users, planned_effect } = experiment
   const named = primaries.map(({ name }) => name).join(', ')
-  const fractions = fractionsFault(allocation)
   const needed =
     total_users === null
       ? `the planner cannot compute how many are needed: ${reason}`
       : `about ${total_users} are needed${days === null ? '' : `, which takes ${days} days`}`
   return [
-    {
-      item: 'variants',
-      is_met: allocation.length >= 2 && fractions === null,
-      message:
-        fractions ?? `${allocation.length} enabled variants have a share of the traffic; at least two are needed`,
-    },
     {
       item: 'primary_metric',
       is_met: primaries.length > 0,
@@ -114,6 +105,19 @@ function itemsOf(
     },
     ...(guardrails ? [guardrailItem(guardrails)] : []),
   ]
+}
+
+function variantsItem({ kind }: Experiment, variants: readonly Variant[]): Checklist['items'][number] {
+  const drawn = variants.filter(({ enabled, percent_allocated }) => enabled && percent_allocated > 0)
+  const fault = sharesFault(variants)
+  const held = kind === 'holdout' ? variants.find(({ is_control }) => is_control)?.percent_allocated : undefined
+  const heldOut =
+    held !== undefined && held < 1 ? `; percent_held is a percentage: ${held} keeps out ${held} % of the users` : ''
+  return {
+    item: 'variants',
+    is_met: drawn.length >= 2 && fault === null,
+    message: fault ?? `${drawn.length} enabled variants have a share of the traffic; at least two are needed${heldOut}`,
+  }
 }
 
 function methodMessage(experiment: Experiment): string {

@@ -2,9 +2,9 @@ import { z } from 'zod'
 import { experimentRef } from '../definitions/reference-schema.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction } from '../metrics/schema.ts'
-import { optional, percent, withDefault } from '../wire.ts'
+import { belowOne, effectFault, optional, percent, withDefault } from '../wire.ts'
 
-const share = z.number().gt(0).lt(1)
+const share = z.number().gt(0).lt(1, belowOne)
 /** The bounds keep products of figures within a double; real metrics stay far inside them. */
 const level = z
   .number()
@@ -39,7 +39,13 @@ const margin = z
   .meta({ description: 'How much worse the guardrail may be: in its unit, or as a share of the control' })
 const guardrail = z.strictObject({
   metric,
-  margin: withDefault(margin, { type: 'relative', size: 0.05 }),
+  margin: withDefault(
+    margin.superRefine(({ type, size }, ctx) => {
+      const message = type === 'relative' ? effectFault(size) : null
+      if (message !== null) ctx.addIssue({ code: 'custom', path: ['size'], message })
+    }),
+    { type: 'relative', size: 0.05 },
+  ),
   direction: withDefault(direction, 'increase'),
   covariate_correlation: correlation,
 })
@@ -47,7 +53,7 @@ const guardrail = z.strictObject({
 const planned = z.enum(['fixed', 'group_sequential', 'sequential'])
 const plan = {
   metric,
-  confidence_level: withDefault(z.number().gt(0.5).lt(1), 0.95).meta({
+  confidence_level: withDefault(z.number().gt(0.5).lt(1, belowOne), 0.95).meta({
     description:
       'The confidence level of all comparisons together; the error 1 - level is divided among the primary metrics ' +
       'and treatments',
@@ -55,7 +61,7 @@ const plan = {
   primary_metrics: withDefault(z.int().min(1).max(100), 1).meta({
     description: 'The number of primary metrics, any of which may decide',
   }),
-  power: withDefault(z.number().min(0.5).lt(1), 0.8),
+  power: withDefault(z.number().min(0.5).lt(1, belowOne), 0.8),
   covariate_correlation: correlation,
   method: withDefault(planned, 'sequential').meta({
     description:
@@ -77,6 +83,10 @@ const relativeEffect = z
   .min(-1e9)
   .max(1e9)
   .refine((value) => Math.abs(value) >= 1e-12, 'must not be 0')
+  .superRefine((effect, ctx) => {
+    const message = effectFault(effect)
+    if (message !== null) ctx.addIssue({ code: 'custom', message })
+  })
   .meta({ description: 'The change as a share of the level: 0.05 is 5 % more', examples: [0.05] })
 
 const users = z.int().min(1).max(1e12)

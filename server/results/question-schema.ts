@@ -1,9 +1,9 @@
 import { z } from 'zod'
 import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
-import { comparand, instant, label, optional, withDefault } from '../wire.ts'
+import { belowOne, comparand, instant, label, optional, withDefault } from '../wire.ts'
 
-const share = z.number().gt(0).lt(1)
+const share = z.number().gt(0).lt(1, belowOne)
 
 export const documentedQuestion = {
   experiment_id: experimentRef,

@@ -33,6 +33,18 @@ onOneDatabase('an override', (app) => {
     expect(variants.reduce((sum: number, { total_users }: { total_users: number }) => sum + total_users, 0)).toBe(1)
   })
 
+  test('on a variant of another experiment is refused with the variants of this one', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const other = await api.makeExperiment()
+    const { control, treatment } = experiment.variants
+    const refused = await api.call('PUT', path(experiment, 'tester'), { variant_id: other.variants.control })
+    const message =
+      `Invalid input: variant_id: ${other.variants.control} is not a variant of experiment ${experiment.id}, ` +
+      `whose variants are ${control} (control), ${treatment} (treatment)`
+    expect(refused).toMatchObject({ status: 400, body: { message } })
+  })
+
   test('applies also in a draft, without starting it', async () => {
     const { api } = app()
     const experiment = await api.makeExperiment()

@@ -157,7 +157,7 @@ export function meaningFaults(data: TestData, random: Random): BadRequest[] {
   add('a change that the status forbids', `POST ${variantsOf(over)}`, { name: word, percent_allocated: 0 }, conflict)
   add(
     'a change that the status forbids',
-    `PUT ${variantsOf(over)}/${over.variants.control}`,
+    `PUT ${variantsOf(archived)}/${archived.variants.control}`,
     { percent_allocated: 1 },
     conflict,
   )

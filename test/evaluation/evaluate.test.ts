@@ -1,7 +1,14 @@
 import { describe, expect, test } from 'vitest'
 import { compileCondition, type Rules } from '../../server/evaluation/condition.ts'
 import type { ExperimentDefinition, Subject } from '../../server/evaluation/definition.ts'
-import { canStart, decideSettled, draw, isLeftOut, startsOnCheck } from '../../server/evaluation/evaluate.ts'
+import {
+  canStart,
+  canStartByEvent,
+  decideSettled,
+  draw,
+  isLeftOut,
+  startsOnCheck,
+} from '../../server/evaluation/evaluate.ts'
 
 const codeDefault = { key: 'checkout', reason: 'SPLIT' as const, value: undefined, rule: null, experiment: null }
 
@@ -229,6 +236,11 @@ test('an experiment can start if two enabled variants have a share', () => {
   expect(canStart([variant(1, 50), variant(2, 0.0001)])).toBe(true)
   expect(canStart([variant(1, 100), variant(2, 0)])).toBe(false)
   expect(canStart([variant(1, 50), variant(2, 50, false)])).toBe(false)
+  for (const start of [canStart, canStartByEvent]) {
+    expect(start([variant(1, 0.5), variant(2, 0.5)]), 'fractions of 1').toBe(false)
+    expect(start([variant(1, 0.33), variant(2, 0.33), variant(3, 0.33, false), variant(4, 0)])).toBe(false)
+    expect(start([variant(1, 0.5), variant(2, 0.5), variant(3, 99)])).toBe(true)
+  }
   expect(startsOnCheck(experiment({ status: 'draft', run: null }))).toBe(true)
   expect(startsOnCheck(experiment({ status: 'draft', run: null, autoStart: false }))).toBe(false)
 })

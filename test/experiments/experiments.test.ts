@@ -26,7 +26,11 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('POST', path, { name: 'treatment', percent_allocated: 50 })).status).toBe(400)
     const control = await api.ok('POST', path, { name: 'control', percent_allocated: 50 })
     expect(control).toMatchObject({ percent_allocated: 50, is_control: true, experiment_id: id })
-    expect((await api.call('POST', path, { name: 'control', percent_allocated: 10 })).status).toBe(409)
+    const again = await api.call('POST', path, { name: 'control', percent_allocated: 60 })
+    const message =
+      `The name is taken: variant ${control.id} of experiment ${id} is named control. Choose another name, or change ` +
+      `its share of 50 % with PUT /api/experiments/${id}/allocation`
+    expect(again).toMatchObject({ status: 409, body: { code: 'CONFLICT', message } })
     await api.ok('POST', path, { name: 'treatment', percent_allocated: 50 })
     const refused = await api.call('POST', path, { name: 'third', percent_allocated: 0.0001 })
     expect(refused).toMatchObject({
@@ -77,10 +81,44 @@ onOneDatabase('experiments', (app) => {
     expect((await api.call('PUT', `/api/experiments/${experiment.id}`, { name: 'late' })).status).toBe(409)
   })
 
+  test('a step that the status does not allow names the call that is possible', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const path = `/api/experiments/${experiment.id}`
+    const refusal = async (method: string, call: string) => (await api.call(method, `${path}${call}`)).body.message
+    const is = `Experiment ${experiment.id} is`
+    expect(await refusal('POST', '/complete')).toBe(
+      `${is} a draft: it can be completed when it is running or paused; start it (POST ${path}/start)`,
+    )
+    await api.ok('POST', `${path}/start`)
+    expect(await refusal('POST', '/archive')).toBe(
+      `${is} running: it can be archived when it is completed; complete it (POST ${path}/complete)`,
+    )
+    await api.ok('POST', `${path}/pause`)
+    expect(await refusal('POST', '/start')).toBe(
+      `${is} paused: it can be started when it is a draft; resume it (POST ${path}/resume)`,
+    )
+    expect(await refusal('DELETE', '')).toContain(`complete and archive it first (POST ${path}/complete)`)
+    await api.ok('POST', `${path}/complete`)
+    for (const [call, when] of [
+      ['/start', 'started when it is a draft'],
+      ['/resume', 'resumed when it is paused'],
+    ] as const)
+      expect(await refusal('POST', call)).toBe(
+        `${is} completed: it can be ${when}; begin a new run (POST ${path}/runs) or reopen it (POST ${path}/reopen)`,
+      )
+    expect(await refusal('DELETE', '')).toContain(`can be deleted; archive it first (POST ${path}/archive)`)
+    await api.ok('POST', `${path}/archive`)
+    expect(await refusal('POST', '/archive')).toBe(`${is} archived: it can be archived when it is completed`)
+  })
+
   test('an experiment starts only with two enabled variants that have a share', async () => {
     const { api } = app()
     const { id } = await api.ok('POST', '/api/experiments', { name: 'lonely' })
-    expect((await api.call('POST', `/api/experiments/${id}/start`)).status).toBe(409)
+    const message =
+      `Experiment ${id} cannot start: it needs two enabled variants with a share; change the variants with ` +
+      `PUT /api/experiments/${id}/allocation or PUT /api/experiments/${id}/variants/{variant_id}`
+    expect(await api.call('POST', `/api/experiments/${id}/start`)).toMatchObject({ status: 409, body: { message } })
   })
 
   test('each change of the effective shares of a run opens a period, and nothing else does', async () => {

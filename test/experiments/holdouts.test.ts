@@ -29,6 +29,13 @@ onOneDatabase('holdouts', (app) => {
     expect(await makeHoldout({ percent_held: 0.0001 })).toMatchObject({ not_held: { percent_allocated: 99.9999 } })
   })
 
+  test('that keep out less than 1 % say so in the checklist, because a percentage may have been meant', async () => {
+    const { id } = (await call('POST', '', { name: 'tiny', kind: 'holdout', percent_held: 0.05 })).body
+    const [item] = (await call('GET', `/${id}/checklist`)).body.items
+    expect(item).toMatchObject({ item: 'variants', is_met: true })
+    expect(item.message).toContain('percent_held is a percentage: 0.05 keeps out 0.05 % of the users')
+  })
+
   test('exclude their users from every experiment under them, stored and exposed at the first decision', async () => {
     const { api } = app()
     const holdout = await makeHoldout({ percent_held: 40 })
@@ -95,7 +102,8 @@ onOneDatabase('holdouts', (app) => {
       expect(await call('PUT', `/${holdout.id}`, { [field]: value }), field).toMatchObject(refused)
     }
     const kind = await call('POST', '', { name: 'no holdout', percent_held: 5 })
-    expect(kind).toMatchObject({ status: 400, body: { issues: [{ path: ['percent_held'] }] } })
+    const message = 'Invalid input: percent_held: is for holdouts alone: leave it out, or create one with kind: holdout'
+    expect(kind).toMatchObject({ status: 400, body: { message, issues: [{ path: ['percent_held'] }] } })
 
     const path = `/${holdout.id}/variants`
     const alone = await call('PUT', `${path}/${holdout.held.id}`, { percent_allocated: 0 })

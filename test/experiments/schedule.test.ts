@@ -45,9 +45,15 @@ onOneDatabase('a schedule', (app) => {
 
   test('starts a draft that cannot start at its time as soon as it can', async () => {
     const { api } = app()
-    const experiment = await api.makeExperiment({ control: 50 }, { scheduled_start_at: soon(700) })
+    const scheduled = { scheduled_start_at: soon(1500) }
+    const experiment = await api.makeExperiment({ control: 50 }, scheduled)
+    const fractions = await api.makeExperiment({ control: 0.5, big: 99, treatment: 0.5 }, scheduled)
+    await api.ok('DELETE', `/api/experiments/${fractions.id}/variants/${fractions.variants.big}`)
     await new Promise((resolve) => setTimeout(resolve, 3000))
     expect((await get(experiment)).status).toBe('draft')
+    expect((await get(fractions)).status).toBe('draft')
+    await api.ok('PUT', `/api/experiments/${fractions.id}/allocation`, { control: 50, treatment: 50 })
+    await until(async () => (await get(fractions)).status === 'running', 3000)
     await api.ok('POST', `/api/experiments/${experiment.id}/variants`, { name: 'treatment', percent_allocated: 50 })
     await until(async () => (await get(experiment)).status === 'running', 3000)
   })

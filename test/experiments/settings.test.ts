@@ -89,41 +89,81 @@ onOneDatabase('settings of an experiment', (app) => {
       [1.5, 150],
       [2.25, 225],
     ]) {
-      const message = `is a fraction: 0.05 for 5 %; ${effect} would be ${percent} %`
+      const fault = `is a fraction: 0.05 for 5 %; ${effect} would be ${percent} %`
+      const refused = (path: string) => ({ status: 400, body: { message: `Invalid input: ${path}: ${fault}` } })
       const planned = { name: 'plan', planned_effect: effect }
       const definition = { type: 'count', event_type: 'a', minimum_detectable_effect: effect }
       for (const answer of [
         await api.call('POST', '/api/experiments', planned),
         await api.call('PUT', `/api/experiments/${experiment.id}`, planned),
-        await api.call('POST', '/api/metrics', { name: 'effect', definition }),
       ])
-        expect(answer).toMatchObject({ status: 400, body: { message: expect.stringContaining(message) } })
+        expect(answer).toMatchObject(refused('planned_effect'))
+      const metric = await api.call('POST', '/api/metrics', { name: 'effect', definition })
+      expect(metric).toMatchObject(refused('definition.minimum_detectable_effect'))
+      const guardrail_margin = { type: 'relative', size: effect }
+      const guardrail = { type: 'count', event_type: 'a', guardrail_margin }
+      const margin = await api.call('POST', '/api/metrics', { name: 'margin', definition: guardrail })
+      expect(margin).toMatchObject(refused('definition.guardrail_margin.size'))
     }
+    const absolute = { type: 'count', event_type: 'a', guardrail_margin: { type: 'absolute', size: 5 } }
+    await api.ok('POST', '/api/metrics', { name: 'absolute margin', definition: absolute })
     await change(experiment, { planned_effect: 1 })
     const store = 'update experiments set planned_effect = 5 where id = ?'
     await app().platform.orm.em.fork().execute(store, [experiment.id])
     await change(experiment, { planned_effect: 5, description: 'stored before' })
   })
 
-  test('refuse a start with shares that are fractions of 1, and the checklist says so', async () => {
+  test('with shares that are fractions of 1 are started by no call, check or event, and the checklist says so', async () => {
     const { api } = app()
-    const fractions: Record<string, number>[] = [
-      { control: 0.5, treatment: 0.5 },
-      { control: 0.33, b: 0.33, c: 0.33 },
-    ]
-    for (const shares of fractions) {
-      const { id } = await api.makeExperiment(shares)
-      const fault = `percentages are ${Object.values(shares)
-        .map((share) => share * 100)
-        .join(' and ')}, not `
-      const start = await api.call('POST', `/api/experiments/${id}/start`)
-      expect(start).toMatchObject({ status: 409, body: { message: expect.stringContaining(fault) } })
-      const { items } = await api.ok('GET', `/api/experiments/${id}/checklist`)
+    for (const shares of [
+      { a: 0.5, b: 0.5 },
+      { a: 0.33, b: 0.33, c: 0.33 },
+    ] as Record<string, number>[]) {
+      const experiment = await api.makeExperiment({ control: 90, ...shares })
+      const { control = 0, a: variant_id = 0 } = experiment.variants
+      const path = `/api/experiments/${experiment.id}`
+      await api.ok('PUT', `${path}/variants/${variant_id}`, { is_control: true })
+      await api.ok('DELETE', `${path}/variants/${control}`)
+      const percents = Object.values(shares).map((share) => share * 100)
+      const fault = `percentages are ${percents.slice(0, -1).join(', ')} and ${percents.at(-1)}, not `
       const message = expect.stringContaining(fault)
+      expect(await api.call('POST', `${path}/start`)).toMatchObject({ status: 409, body: { message } })
+      const started_at = inHours(-1)
+      expect(await api.call('POST', `${path}/start`, { started_at })).toMatchObject({ status: 409, body: { message } })
+      const { items } = await api.ok('GET', `${path}/checklist`)
       expect(items).toContainEqual({ item: 'variants', is_met: false, message })
+      for (let user = 0; user < 5; user++) await api.variantOf(`fraction ${user}`, experiment)
+      await api.record({ user_id: 'fraction 0', experiment_id: experiment.id, variant_id, type: 'view' })
+      expect((await api.ok('GET', path)).status).toBe('draft')
+      const explained = await api.ok('POST', `${path}/explain`, { user_id: 'fraction 0' })
+      expect(explained.steps[0].detail).toContain('a draft that no check starts before its variants are ready')
+      await api.ok('PUT', `${path}/allocation`, { a: 50, b: 49 })
+      expect(await api.variantOf('percentage', experiment)).toBeDefined()
+      expect((await api.ok('GET', path)).status).toBe('running')
     }
     const small = await api.makeExperiment({ control: 0.5, treatment: 0.1 })
     await api.ok('POST', `/api/experiments/${small.id}/start`)
+  })
+
+  test('refuse the share that makes all shares fractions of 1, and accept a single one below 1', async () => {
+    const { api } = app()
+    const { id, variants } = await api.makeExperiment({ control: 0.33, b: 0.33 })
+    const path = `/api/experiments/${id}`
+    const fault =
+      /^Invalid input: \w+: the shares add up to (0.99|1) %: percentages are 33, 33 and 3[34], not 0.33, 0.33 /
+    const refused = async (method: string, call: string, body: object, field: string) => {
+      const answer = await api.call(method, `${path}/${call}`, body)
+      expect(answer).toMatchObject({ status: 400, body: { issues: [{ path: [field] }] } })
+      expect(answer.body.message).toMatch(fault)
+    }
+    const added = { name: 'c', percent_allocated: 0.34 }
+    await refused('POST', 'variants', added, 'percent_allocated')
+    const { id: c } = await api.ok('POST', `${path}/variants`, { ...added, percent_allocated: 34 })
+    await refused('PUT', `variants/${c}`, { percent_allocated: 0.33 }, 'percent_allocated')
+    await refused('PUT', 'allocation', { c: 0.33 }, 'c')
+    await refused('PUT', 'allocation', { c: 0.33, [String(variants.b)]: 0.33 }, String(variants.b))
+    await api.ok('PUT', `${path}/allocation`, { control: 0.5, b: 0.5, c: 99 })
+    await api.ok('PUT', `${path}/allocation`, { b: 0.1 })
   })
 
   test('keep mode and holdout fixed while a run is unfinished, and let them change before a new run', async () => {

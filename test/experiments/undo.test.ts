@@ -484,8 +484,63 @@ onOneDatabase('the allocation', (app) => {
     const holdout = await api.ok('POST', '/api/experiments', { name: 'allocated holdout', kind: 'holdout' })
     expect((await allocate(holdout, { held: 10 })).body.message).toContain('percent_held')
     const experiment = await api.makeExperiment()
-    await steps(api, experiment, 'start', 'complete')
+    await steps(api, experiment, 'start', 'complete', 'archive')
     expect((await allocate(experiment, { control: 10 })).status).toBe(409)
+  })
+
+  test.each([
+    ['settling', []],
+    ['frozen', ['freeze']],
+  ])(
+    'of a completed experiment is that of its next run: %s results and the shipped variant stay',
+    async (state, more) => {
+      const { api, platform } = app()
+      const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
+      const path = `/api/experiments/${experiment.id}`
+      const { control, treatment } = experiment.variants
+      await variantsOf(api, users(`repaired ${state}`), experiment)
+      await api.ok('PUT', `${path}/variants/${treatment}`, { enabled: false })
+      await api.ok('POST', `${path}/complete`, { shipped_variant_id: treatment })
+      await steps(api, experiment, ...more)
+      const [refused, before] = [await api.call('POST', `${path}/runs`), await api.results(experiment)]
+      expect(refused).toMatchObject({
+        status: 409,
+        body: { message: expect.stringContaining(`PUT ${path}/allocation`) },
+      })
+      expect(before).toMatchObject({ state, decision: { outcome: expect.any(String) } })
+
+      const { body } = await api.call('POST', `${path}/variants`, { name: 'third', percent_allocated: 0 })
+      expect(body.message).toContain(`its shares can be changed (PUT ${path}/allocation)`)
+      await api.ok('PUT', `${path}/variants/${treatment}`, { enabled: true })
+      await api.ok('PUT', `${path}/variants/${control}`, { enabled: false, percent_allocated: 10 })
+      expect((await allocate(experiment, { control: 10, treatment: 90 })).status).toBe(200)
+      await platform.reporting.totals.catchUp()
+      expect(await api.results(experiment)).toEqual(before)
+      expect(await api.variantOf('new user', experiment)).toBe(treatment)
+      const { runs } = await api.ok('GET', path)
+      expect(runs.at(-1).periods.at(-1).shares).toMatchObject([{ percent_allocated: 50 }, { enabled: false }])
+
+      await api.ok('PUT', `${path}/variants/${control}`, { enabled: true })
+      await api.ok('POST', `${path}/runs`)
+      const [, next] = (await api.ok('GET', path)).runs
+      expect(next.periods).toMatchObject([
+        { shares: [{ percent_allocated: 10 }, { percent_allocated: 90, enabled: true }] },
+      ])
+      expect((await api.results(experiment, { run: 1 })).variants).toEqual(before.variants)
+    },
+  )
+
+  test('of a completed experiment begins a period of the run that is reopened', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 })
+    const ids = users('reopened with other shares')
+    const first = await variantsOf(api, ids, experiment)
+    await steps(api, experiment, 'complete')
+    await allocate(experiment, { control: 10, treatment: 90 })
+    await steps(api, experiment, 'reopen')
+    const [{ periods }] = (await api.ok('GET', `/api/experiments/${experiment.id}`)).runs
+    expect(periods.map(({ shares }: Loose) => shares[0].percent_allocated)).toEqual([50, 10])
+    expect(await variantsOf(api, ids, experiment)).toEqual(first)
   })
 
   test('a change of one variant that does not fit names the call that changes all of them', async () => {

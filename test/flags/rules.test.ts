@@ -89,6 +89,7 @@ onOneDatabase('the rules of a flag', (app) => {
       [rollout(100.1), 'rollout', 0, 'percent'],
       [rollout(0.00001), 'rollout', 0, 'percent'],
       [{ rollout: [...rollout(60).rollout, ...rollout(40.0001).rollout] }, 'rollout'],
+      [{ rollout: [...rollout(0.5).rollout, ...rollout(0.5).rollout] }, 'rollout'],
       [{ value: true, from: '2026-01-02T00:00:00Z', until: '2026-01-02T00:00:00Z' }, 'until'],
       [{ value: true, from: '2026-01-01T00:00:00-05:00', until: '2026-01-01T04:00:00Z' }, 'until'],
       [{ value: true, from: 'tomorrow' }, 'from'],
@@ -111,6 +112,22 @@ onOneDatabase('the rules of a flag', (app) => {
       expect(pathsOf(created)).toEqual(refusedAt('rules', 1, ...path))
     }
     expect(await api.ok('GET', `/api/flags/${flag.key}`)).toEqual(flag)
+    const stranger = await updateFlag(api, flag, { rules: [tried(experiment.id, 1_999_999_999)] })
+    expect(stranger.body.message).toContain(
+      `1999999999 is not a variant of experiment ${experiment.id}, whose variants are ${control} (control), `,
+    )
+  })
+
+  test('keep a rollout with fractions that an earlier version stored, while it is sent unchanged', async () => {
+    const { api, platform } = app()
+    const flag = await makeFlag(api, { rules: [rollout(5)] })
+    const fractions = [...rollout(0.5).rollout, ...rollout(0.5, false).rollout]
+    const stored = JSON.stringify([{ ...flag.rules[0], rollout: fractions }])
+    await platform.orm.em.fork().execute('update flags set rules = ?::jsonb where key = ?', [stored, flag.key])
+    const { rules } = await api.ok('GET', `/api/flags/${flag.key}`)
+    expect((await updateFlag(api, flag, { rules: [...rules, { value: true }] })).status).toBe(200)
+    const reversed = { rollout: [...rollout(0.5, false).rollout, ...rollout(0.5).rollout] }
+    expect((await updateFlag(api, flag, { rules: [reversed] })).status).toBe(400)
   })
 
   test('apply to users who match the condition and are in one of the segments; the first match wins', async () => {

@@ -79,6 +79,45 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', cap: 99 }),
+    'definition.cap: is a fraction: 0.99 for 99 %',
+  ],
+  [
+    'POST /api/metrics',
+    metric({ type: 'quantile', event_type: 'a', property: 'ms', quantile: 99.9 }),
+    'definition.quantile: is a fraction: 0.999 for 99.9 %',
+  ],
+  ['GET /api/experiments/1/results?confidence_level=95', undefined, 'confidence_level: is a fraction: 0.95 for 95 %'],
+  ['POST /api/experiments/1/results', { confidence_level: 101 }, 'confidence_level: 101 is not below 1'],
+  [
+    'POST /api/planning/power',
+    { metric: { type: 'proportion', rate: 10 }, users: [500, 500], power: 80 },
+    'metric.rate: is a fraction: 0.1 for 10 %; power: is a fraction: 0.8 for 80 %',
+  ],
+  [
+    'POST /api/planning/sample-size',
+    { metric: { type: 'proportion', rate: 0.1 }, relative_effect: -5 },
+    'relative_effect: is a fraction: 0.05 for 5 %; -5 would be -500 %',
+  ],
+  [
+    'POST /api/flags',
+    {
+      key: 'k',
+      type: 'boolean',
+      default_value: false,
+      rules: [
+        {
+          rollout: [
+            { percent: 0.3, value: true },
+            { percent: 0.7, value: false },
+          ],
+        },
+      ],
+    },
+    'rules.0.rollout: the shares add up to 1 %: percentages are 30 and 70, not 0.3 and 0.7',
+  ],
+  [
     'POST /api/experiments/1/complete',
     { shipped_variant: 4 },
     'unknown field shipped_variant (known are experiment_id, shipped_variant_id)',

@@ -148,6 +148,11 @@ onOneDatabase('planning', (app) => {
     [{ metric: rate, relative_effect: 9 }, 'relative_effect'],
     [{ metric: rate, relative_effect: -1 }, 'relative_effect'],
     [{ metric: rate, relative_effect: 1e-12 }, 'relative_effect'],
+    [{ metric: mean, relative_effect: 5 }, 'relative_effect'],
+    [
+      { metric: rate, relative_effect: 0.1, guardrails: [{ metric: rate, margin: { type: 'relative', size: 5 } }] },
+      'guardrails.0.margin.size',
+    ],
     [{ metric: { type: 'proportion', rate: 1 }, relative_effect: 0.1 }, 'metric.rate'],
     [{ metric: { type: 'mean', mean: 0, standard_deviation: 1 }, relative_effect: 0.1 }, 'metric'],
     [{ metric: { type: 'mean', mean: 1, standard_deviation: 0 }, relative_effect: 0.1 }, 'metric.standard_deviation'],
