@@ -1,18 +1,18 @@
 import { z } from 'zod'
 import { conflict, invalid } from './errors.ts'
-import { nearestName, unknownName } from './evaluation/unknown-name.ts'
+import { didYouMean, nearestNames, unknownName } from './evaluation/unknown-name.ts'
 
 /** The fields of inputs: unknown ones, and those of an answer that an update accepts unchanged. */
 
 type Shape = Readonly<Record<string, z.core.$ZodType>>
 
-/** Says that a field is unknown, and suggests the nearest known name or lists all of them. */
+/** Says that a field is unknown, and suggests the nearest known names or lists all of them. */
 export const unknownField = (name: string, known: readonly string[]) => unknownName('field', name, known)
 
-/** Asks whether the nearest known name was meant; empty if none is near. */
+/** Asks whether the nearest known names were meant; empty if none is near. */
 export function suggestion(name: string, known: readonly string[]): string {
-  const found = nearestName(name, known)
-  return found ? ` (did you mean ${found.nearest}?)` : ''
+  const found = nearestNames(name, known)
+  return found.length > 0 ? ` ${didYouMean(found)}` : ''
 }
 
 const isReadOnly = (schema: z.core.$ZodType) => z.globalRegistry.get(schema)?.readOnly === true
@@ -150,9 +150,6 @@ export function knownOnly(schema: z.core.$ZodType, given: unknown, onIgnored?: O
   )
 }
 
-/** A name of so few characters resembles others by two edits too often. */
-const SHORT = 3
-
 /**
  * Leaves out unknown fields of an input, as `knownOnly` does, and tells which ones.
  * @param isDefinition true for an input that defines whom something is for. A field that resembles a known one is then
@@ -174,8 +171,7 @@ export function leaveOutUnknown(
 }
 
 function expectNoMisspelling(name: string, known: readonly string[], path: Path) {
-  const found = nearestName(name, known)
-  if (found && (name.length > SHORT || found.edits === 1))
+  if (nearestNames(name, known).length > 0)
     throw invalid(`${unknownField(name, known)}, which handling=lenient does not ignore: it may be misspelt`, ...path)
 }
 

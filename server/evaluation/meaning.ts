@@ -1,5 +1,5 @@
-import { GROUPS, type Rules } from './condition.ts'
-import { isObject, isOperators } from './operator.ts'
+import type { Rules } from './condition.ts'
+import { GROUPS, groupWithoutDollar, isObject, isOperators } from './operator.ts'
 import { refuseWithoutDollar } from './operators.ts'
 import { type Path, RuleError } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
@@ -38,10 +38,9 @@ function eachOf(list: unknown, path: Path, check: (item: unknown, path: Path) =>
 }
 
 function checkAttribute(name: string, expected: unknown, path: Path, ofMember: boolean): void {
-  const group = `$${name.toLowerCase()}`
   const holdsConditions = isObject(expected) || (Array.isArray(expected) && expected.some(isObject))
-  if (holdsConditions && !isOperators(expected) && GROUPS.includes(group))
-    throw new RuleError(path, `${name} is the name of an attribute here (did you mean ${group}?)`)
+  const group = holdsConditions && !isOperators(expected) ? groupWithoutDollar(name, path) : null
+  if (group) throw group
   if (Array.isArray(expected) && SINGLE_VALUES.has(name) && !ofMember)
     throw new RuleError(path, `${name} never equals a list (did you mean $in?): write { "${name}": { "$in": [ … ] } }`)
   checkValue(expected, path)

@@ -75,7 +75,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (did you mean day?)',
+    'definition: unknown field cap (known are ',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
@@ -115,6 +115,12 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   ['GET /api/events/export?format=', undefined, 'format: has no value: give one, or leave the parameter out'],
   ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
   ['GET /api/experiments?limt=1', undefined, 'unknown field limt (did you mean limit?)'],
+  ['GET /api/experiments?page=2', undefined, 'unknown field page (known are '],
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', prior: { mu: 0, sd: 1 } }),
+    'definition.prior.mean: is required; definition.prior: unknown field mu (known are mean, sd)',
+  ],
 ]
 
 onOneDatabase('a fault of an input', (app) => {
