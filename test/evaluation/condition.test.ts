@@ -431,6 +431,11 @@ describe('a rule that cannot mean what it says', () => {
       { at: { $gte: { $now: '20d' } } },
       /write -20d for a time before the decision, \+20d for a time after/,
     ],
+    ['at/$gte', { at: { $gte: '-20d' } }, /^"-20d" is compared as a text: write \{ "\$gte": \{ "\$now": "-20d" \} \}$/],
+    ['at/$not/$lt', { at: { $not: { $lt: '+12h' } } }, /"\$now": "\+12h"/],
+    ['id/$in/1', { id: { $in: ['ada', 2] } }, /^2 never equals an id, because ids are texts: write "2"$/],
+    ['id/$not/$eq', { id: { $not: { $eq: 5 } } }, /write "5"$/],
+    ['$or/0/id/$nin/0', { $or: [{ id: { $nin: [1] } }] }, /write "1"$/],
     ['at/$not/$lt/$now', { at: { $not: { $lt: { $now: '5m' } } } }, /^5m has no sign: /],
   ])('is refused where it is defined, with the path "%s": %j', (path, rules, message) => {
     expect(refusalBy(checkMeaning, rules)).toEqual({ path, message: expect.stringMatching(message) })
