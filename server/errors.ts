@@ -42,3 +42,6 @@ export const namesOf = (variants: readonly { id: number; name: string }[]) =>
 /** @param path the path of the invalid field, as in `issues` */
 export const invalid = (message: string, ...path: (string | number)[]) => new DomainError('BAD_REQUEST', message, path)
 export const unavailable = (message: string) => new DomainError('SERVICE_UNAVAILABLE', message)
+
+/** Shortens API keys in a text to their prefix, so that no message repeats a secret. */
+export const withoutSecrets = (text: string) => text.replace(/(exp_[\w-]{4})[\w-]{39,}/g, '$1…')

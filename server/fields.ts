@@ -1,18 +1,18 @@
 import { z } from 'zod'
 import { conflict, invalid } from './errors.ts'
-import { nearestName, unknownName } from './evaluation/unknown-name.ts'
+import { didYouMean, nearestNames, unknownName } from './evaluation/unknown-name.ts'
 
 /** The fields of inputs: unknown ones, and those of an answer that an update accepts unchanged. */
 
 type Shape = Readonly<Record<string, z.core.$ZodType>>
 
-/** Says that a field is unknown, and suggests the nearest known name or lists all of them. */
+/** Says that a field is unknown, and suggests the nearest known names or lists all of them. */
 export const unknownField = (name: string, known: readonly string[]) => unknownName('field', name, known)
 
-/** Asks whether the nearest known name was meant; empty if none is near. */
+/** Asks whether the nearest known names were meant; empty if none is near. */
 export function suggestion(name: string, known: readonly string[]): string {
-  const found = nearestName(name, known)
-  return found ? ` (did you mean ${found.nearest}?)` : ''
+  const found = nearestNames(name, known)
+  return found.length > 0 ? ` ${didYouMean(found)}` : ''
 }
 
 const isReadOnly = (schema: z.core.$ZodType) => z.globalRegistry.get(schema)?.readOnly === true
@@ -113,15 +113,34 @@ type Definition = {
   options?: readonly z.core.$ZodType[]
 }
 
+const targeting = new WeakSet<z.core.$ZodType>()
+/**
+ * Marks the schema of an object that says for whom something is, such as a rule of a flag. An unknown field in it is
+ * never ignored: a rule without its `when` would be for everybody.
+ */
+export function targetingObject<T extends z.ZodObject>(schema: T): T {
+  targeting.add(schema)
+  return schema
+}
+
 type Path = readonly (string | number)[]
 /** Is called for each field that is left out, with the names that its object can have. */
-type OnIgnored = (path: Path, shape: Shape) => void
+type OnIgnored = (path: Path, shape: Shape, targets: boolean) => void
 
 /**
  * Leaves out of an input the fields that a strict schema does not know, and those that cannot be written, as
  * `Prefer: handling=lenient` asks. Objects with free fields stay as they are.
  */
-export function knownOnly(schema: z.core.$ZodType, given: unknown, onIgnored?: OnIgnored, path: Path = []): unknown {
+export function knownOnly(
+  schema: z.core.$ZodType,
+  given: unknown,
+  onIgnored?: OnIgnored,
+  path: Path = [],
+  inTargeting = false,
+): unknown {
+  const targets = inTargeting || targeting.has(schema)
+  const within = (part: z.core.$ZodType, value: unknown, ...steps: Path) =>
+    knownOnly(part, value, onIgnored, [...path, ...steps], targets)
   const {
     type,
     innerType,
@@ -133,31 +152,27 @@ export function knownOnly(schema: z.core.$ZodType, given: unknown, onIgnored?: O
     options,
   } = schema._zod.def as unknown as Definition
   const inner = innerType ?? input
-  if (inner) return knownOnly(inner, given, onIgnored, path)
-  if (element && Array.isArray(given))
-    return given.map((item, index) => knownOnly(element, item, onIgnored, [...path, index]))
+  if (inner) return within(inner, given)
+  if (element && Array.isArray(given)) return given.map((item, index) => within(element, item, index))
   if (!isObject(given)) return given
   if (type === 'union' && discriminator !== undefined) {
     const option = options?.find(({ _zod }) => _zod.propValues?.[discriminator]?.has(given[discriminator] as string))
-    return option ? knownOnly(option, given, onIgnored, path) : given
+    return option ? within(option, given) : given
   }
   if (!shape || catchall?._zod.def.type !== 'never') return given
   const names = writableNames(shape).filter((name) => Object.hasOwn(given, name))
   const kept = new Set(names)
-  for (const name of Object.keys(given)) if (!kept.has(name)) onIgnored?.([...path, name], shape)
-  return Object.fromEntries(
-    names.map((name) => [name, knownOnly(shape[name] as z.core.$ZodType, given[name], onIgnored, [...path, name])]),
-  )
+  for (const name of Object.keys(given)) if (!kept.has(name)) onIgnored?.([...path, name], shape, targets)
+  return Object.fromEntries(names.map((name) => [name, within(shape[name] as z.core.$ZodType, given[name], name)]))
 }
 
-/** A name of so few characters resembles others by two edits too often. */
-const SHORT = 3
+const NOT_IGNORED = 'which handling=lenient does not ignore'
 
 /**
  * Leaves out unknown fields of an input, as `knownOnly` does, and tells which ones.
  * @param isDefinition true for an input that defines whom something is for. A field that resembles a known one is then
- *   refused: a flag without its misspelt `condition` would be on for everybody
- * @throws DomainError BAD_REQUEST with the path of a misspelt field
+ *   refused: an experiment without its misspelt `condition` would be for everybody
+ * @throws DomainError BAD_REQUEST with the path of a misspelt field, or of any unknown field of a `targetingObject`
  */
 export function leaveOutUnknown(
   schema: z.core.$ZodType,
@@ -165,8 +180,13 @@ export function leaveOutUnknown(
   isDefinition: boolean,
 ): { input: unknown; ignored: Path[] } {
   const ignored: Path[] = []
-  const input = knownOnly(schema, given, (path, shape) => {
+  const input = knownOnly(schema, given, (path, shape, targets) => {
     const name = String(path.at(-1))
+    if (targets)
+      throw invalid(
+        `${unknownField(name, writableNames(shape))}, ${NOT_IGNORED}: it may say for whom the rule is`,
+        ...path,
+      )
     if (isDefinition && !Object.hasOwn(shape, name)) expectNoMisspelling(name, writableNames(shape), path)
     ignored.push(path)
   })
@@ -174,9 +194,8 @@ export function leaveOutUnknown(
 }
 
 function expectNoMisspelling(name: string, known: readonly string[], path: Path) {
-  const found = nearestName(name, known)
-  if (found && (name.length > SHORT || found.edits === 1))
-    throw invalid(`${unknownField(name, known)}, which handling=lenient does not ignore: it may be misspelt`, ...path)
+  if (nearestNames(name, known).length > 0)
+    throw invalid(`${unknownField(name, known)}, ${NOT_IGNORED}: it may be misspelt`, ...path)
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

@@ -1,4 +1,5 @@
 import { type ZodError, z } from 'zod'
+import { withoutSecrets } from './errors.ts'
 import { unknownField, writableNames } from './fields.ts'
 
 /** Says what is wrong with an input, in one sentence per fault: zod's own texts are for its developers. */
@@ -19,7 +20,7 @@ function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       if (input === undefined) return 'is required'
-      return `must be ${typeName(issue.expected)}, not ${shown(input)}`
+      return `must be ${typeName(issue.expected)}, not ${shown(input)}${input === null ? emptyOf(issue) : ''}`
     case 'invalid_value':
       return input === undefined
         ? `is required: ${choice(issue.values)}`
@@ -48,6 +49,13 @@ function sentenceOf(issue: RawIssue): string | undefined {
     default:
       return undefined
   }
+}
+
+/** Says how an empty list or object is written, for null in its place. */
+function emptyOf({ expected, inst }: RawIssue & { code: 'invalid_type' }): string {
+  if (expected === 'record') return ': send {} for none'
+  const { minimum: least = 0 } = (inst as { _zod?: { bag?: { minimum?: number } } } | undefined)?._zod?.bag ?? {}
+  return expected === 'array' && least === 0 ? ': send [] for none' : ''
 }
 
 const namesOf = (schema: unknown) => writableNames((schema as ObjectSchema)._zod.def.shape)
@@ -85,7 +93,7 @@ function shown(value: unknown): string {
   // The parser of bodies makes NaN of a whole number that it would have to round, and Infinity of 1e999.
   if (typeof value === 'number' && !Number.isFinite(value)) return 'a number that is too large'
   if (typeof value === 'object' && value !== null) return 'an object'
-  const text = JSON.stringify(value) ?? String(value)
+  const text = withoutSecrets(JSON.stringify(value) ?? String(value))
   return text.length > MAX_SHOWN ? `${text.slice(0, MAX_SHOWN)}…` : text
 }
 
@@ -116,7 +124,7 @@ export function sentencesOf(issues: readonly Issue[]): string {
   return issues
     .map(({ path, message }) => {
       // The sentence about an unknown name has the name, so only the path of the object that holds it precedes it.
-      const steps = /^unknown (field|operator) /.test(message) ? path.slice(0, -1) : path
+      const steps = /^unknown (field|operator|keyword) /.test(message) ? path.slice(0, -1) : path
       return steps.length > 0 ? `${steps.join('.')}: ${message}` : message
     })
     .join('; ')

@@ -205,6 +205,21 @@ export const optional = <T extends z.ZodType>(schema: T) =>
   schema.nullish().overwrite((given) => given ?? undefined) as unknown as z.ZodOptional<NullAsAbsent<T>>
 type NullAsAbsent<T extends z.ZodType> = z.ZodType<z.output<T>, z.input<T> | null>
 /**
+ * Makes a field of an update optional. Null is refused, because the field cannot be empty: null would change nothing.
+ */
+export const changeable = <T extends z.ZodType>(schema: T) => schema.optional()
+/** Makes the field of an update, as `changeable` does, from the field of a creation that `optional` made. */
+export const withoutNull = <T extends z.ZodType>(field: T) => {
+  const { innerType } = field._zod.def as unknown as { innerType: z.ZodNullable<z.ZodType> }
+  return innerType
+    .unwrap()
+    .optional()
+    .meta(z.globalRegistry.get(field) ?? {}) as unknown as WithoutNull<T>
+}
+export type WithoutNull<T extends z.ZodType> = z.ZodOptional<
+  z.ZodType<Exclude<z.output<T>, undefined>, Exclude<z.input<T>, null | undefined>>
+>
+/**
  * Makes an input optional and lets null mean "none". In an update, null clears the field and a field that is left out
  * stays as it is.
  */

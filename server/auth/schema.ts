@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { ignored, updateOf } from '../fields.ts'
-import { clearable, id, instant, name, optional, page, timestamp } from '../wire.ts'
+import { changeable, clearable, id, instant, name, optional, page, timestamp } from '../wire.ts'
 
 /**
  * A permission of an API key. manage: change definitions. read: lists and results. evaluate: decisions. track: events.
@@ -40,13 +40,13 @@ export const listKeys = page
 export const keyId = z.strictObject({ key_id: id })
 export const updateKey = updateOf(apiKey, {
   key_id: id,
-  name: optional(name),
-  scopes: optional(z.array(scope).min(1)).meta({
+  name: changeable(name),
+  scopes: changeable(z.array(scope).min(1)).meta({
     description: 'Replaces all scopes',
     examples: [['read', 'evaluate']],
   }),
   expires_at: clearable(instant).meta({ description: 'In the future; null: the key never expires' }),
-  is_active: optional(z.boolean()).meta({ description: 'false: the key is refused until it is active again' }),
+  is_active: changeable(z.boolean()).meta({ description: 'false: the key is refused until it is active again' }),
   last_used_at: ignored,
 }).meta({ id: 'UpdateKey' })
 export type UpdateKey = z.output<typeof updateKey>

@@ -2,6 +2,7 @@ import { Ajv2020, type FuncKeywordDefinition, type ValidateFunction } from 'ajv/
 import { invalid } from '../errors.ts'
 import { compilePattern } from '../evaluation/pattern.ts'
 import { type Json, jsonFault, type ValueType } from '../wire.ts'
+import { faultOfSchema, firstFault } from './schema-faults.ts'
 
 type Path = readonly (string | number)[]
 type Schema = Record<string, Json>
@@ -45,9 +46,7 @@ function faultOf(validate: ValidateFunction, value: unknown): { message: string;
     if (error instanceof TextTooLong) return { message: error.message, path: [] }
     throw error
   }
-  const [fault] = validate.errors ?? []
-  const path = (fault?.instancePath ?? '').split('/').slice(1).map(unescaped)
-  return { message: fault?.message ?? 'does not fit', path }
+  return firstFault(validate.errors)
 }
 
 class TextTooLong extends Error {}
@@ -61,9 +60,6 @@ const article: Record<ValueType, string> = {
 
 /** Names the type of a JSON value. */
 const typeOf = (value: unknown) => (value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value)
-
-/** Unescapes one step of a JSON pointer. */
-const unescaped = (step: string) => step.replaceAll('~1', '/').replaceAll('~0', '~')
 
 /**
  * Compiles a JSON Schema whose checks take linear time, so that no value can stall the process. Unknown keywords are
@@ -86,14 +82,21 @@ function compileSchema(schema: Schema, field: string): ValidateFunction {
     strictTuples: false,
     strictRequired: false,
     validateFormats: false,
+    // `validateSchema` is called below, for a fault with its path.
+    validateSchema: false,
     logger: false,
     code: { regExp: patternCompiler() },
   })
   ajv.removeKeyword('uniqueItems').addKeyword(uniqueItems)
+  if (ajv.validateSchema(schema) !== true) {
+    const fault = firstFault(ajv.errors)
+    throw invalid(fault.message, field, ...fault.path)
+  }
   try {
     return ajv.compile(schema)
   } catch (error) {
-    throw invalid((error as Error).message, field)
+    const fault = faultOfSchema(schema, error as Error, Object.keys(ajv.RULES.keywords))
+    throw invalid(fault.message, field, ...fault.path)
   }
 }
 

@@ -1,6 +1,6 @@
 import { type Attributes, reader } from './attributes.ts'
 import { type Clause, Compilation, EDITION, type Edition, type InSegment, type Test } from './compilation.ts'
-import { isObject } from './operator.ts'
+import { GROUPS, isObject } from './operator.ts'
 import { all, compileValue, not, operatorLike } from './operators.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
@@ -76,9 +76,6 @@ function any(tests: readonly Test[]): Test {
     return false
   }
 }
-
-/** The operators beside attributes. */
-export const GROUPS = ['$and', '$or', '$nor', '$not']
 
 function compileAttribute(
   name: string,

@@ -1,5 +1,5 @@
-import { GROUPS, type Rules } from './condition.ts'
-import { isObject, isOperators } from './operator.ts'
+import type { Rules } from './condition.ts'
+import { GROUPS, groupWithoutDollar, isObject, isOperators } from './operator.ts'
 import { refuseWithoutDollar } from './operators.ts'
 import { type Path, RuleError } from './rule-error.ts'
 import { checkLimits } from './rule-limits.ts'
@@ -13,8 +13,8 @@ import { checkLimits } from './rule-limits.ts'
 const SINGLE_VALUES = new Set(['id', 'first_name', 'last_name', 'email', 'is_premium', 'country_code'])
 
 /**
- * Checks that a rule has no operator without its `$`, no list for an attribute that is never a list, and no `$now`
- * without a sign.
+ * Checks that a rule has no operator without its `$`, no list for an attribute that is never a list, no number as an
+ * id, no distance in time without `$now`, and no `$now` without a sign.
  * @throws RuleError with the path of the first mistake
  */
 export function checkMeaning(rules: Rules): void {
@@ -38,13 +38,31 @@ function eachOf(list: unknown, path: Path, check: (item: unknown, path: Path) =>
 }
 
 function checkAttribute(name: string, expected: unknown, path: Path, ofMember: boolean): void {
-  const group = `$${name.toLowerCase()}`
   const holdsConditions = isObject(expected) || (Array.isArray(expected) && expected.some(isObject))
-  if (holdsConditions && !isOperators(expected) && GROUPS.includes(group))
-    throw new RuleError(path, `${name} is the name of an attribute here (did you mean ${group}?)`)
+  const group = holdsConditions && !isOperators(expected) ? groupWithoutDollar(name, path) : null
+  if (group) throw group
   if (Array.isArray(expected) && SINGLE_VALUES.has(name) && !ofMember)
     throw new RuleError(path, `${name} never equals a list (did you mean $in?): write { "${name}": { "$in": [ … ] } }`)
+  if (name === 'id' && !ofMember) checkIds(expected, path)
   checkValue(expected, path)
+}
+
+const COMPARES_IDS = ['$eq', '$ne', '$in', '$nin', '$ini', '$nini']
+/** Refuses numbers as ids: the attribute `id` is always a text, and no call can change it. */
+function checkIds(expected: unknown, path: Path): void {
+  if (!isOperators(expected)) return
+  for (const [operator, operand] of Object.entries(expected)) {
+    const at = [...path, operator]
+    if (operator === '$not') checkIds(operand, at)
+    if (!COMPARES_IDS.includes(operator)) continue
+    if (Array.isArray(operand)) eachOf(operand, at, expectId)
+    else expectId(operand, at)
+  }
+}
+
+function expectId(id: unknown, path: Path) {
+  if (typeof id !== 'number' && typeof id !== 'boolean') return
+  throw new RuleError(path, `${id} never equals an id, because ids are texts: write "${id}"`)
 }
 
 function checkValue(expected: unknown, path: Path): void {
@@ -57,7 +75,15 @@ function checkOperand(operator: string, operand: unknown, path: Path): void {
   if (operator === '$elemMatch' && !isOperators(operand)) checkGroup(operand, path, true)
   else if (operator === '$all' || operator === '$alli') eachOf(operand, path, checkValue)
   else if (isObject(operand) && '$now' in operand) checkSign(operand.$now, [...path, '$now'])
+  else if (ORDERS.includes(operator)) expectNoDistance(operator, operand, path)
   else checkValue(operand, path)
+}
+
+const ORDERS = ['$gt', '$gte', '$lt', '$lte']
+/** Refuses a distance in time without `$now`, which would be compared as a text. */
+function expectNoDistance(operator: string, operand: unknown, path: Path) {
+  if (typeof operand === 'string' && /^[-+]\d+[smhdw]$/.test(operand))
+    throw new RuleError(path, `"${operand}" is compared as a text: write { "${operator}": { "$now": "${operand}" } }`)
 }
 
 /** Refuses a distance such as `20d`, which counts from the decision into the future and is rarely meant so. */

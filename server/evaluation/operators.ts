@@ -1,6 +1,6 @@
 import { MAX_TEXT_LENGTH, numberOf, sameJson, textOf, typeName } from './coercion.ts'
 import type { Test } from './compilation.ts'
-import { type Compile, isObject, isOperators, simple } from './operator.ts'
+import { type Compile, groupWithoutDollar, isObject, isOperators, simple } from './operator.ts'
 import { comparison, version } from './ordering.ts'
 import { compilePattern } from './pattern.ts'
 import { type Path, RuleError, refusal, shown } from './rule-error.ts'
@@ -64,17 +64,33 @@ function plainTest(expected: unknown, path: Path): Test {
 }
 
 function refuseOperators(value: unknown, path: Path): void {
-  if (typeof value !== 'object' || value === null) return
+  const operator = findOperator(value, [])
+  if (!operator) return
+  const group = groupWithoutDollar(String(path.at(-1)), path)
+  if (group) throw group
+  // A key on the way may be the fault: { "age": { "not": { "$gt": 5 } } }.
+  let holder = value as object
+  for (const [index, step] of operator.entries()) {
+    const inner = Reflect.get(holder, step) as object
+    const isLast = index === operator.length - 1
+    refuseWithoutDollar(isLast ? holder : { [step]: inner }, [...path, ...operator.slice(0, index)])
+    holder = inner
+  }
+  throw new RuleError(
+    [...path, ...operator],
+    `${operator.at(-1)} is an operator inside a plain value: write a dotted path to the inner value, such as "address.city"`,
+  )
+}
+
+/** Finds the first operator at any depth of a plain value. @returns its path below `path`; null if there is none */
+function findOperator(value: unknown, path: Path): Path | null {
+  if (typeof value !== 'object' || value === null) return null
   for (const [key, item] of Object.entries(value)) {
     const at = [...path, Array.isArray(value) ? Number(key) : key]
-    if (key.startsWith('$')) refuseWithoutDollar(value, path)
-    if (key.startsWith('$'))
-      throw new RuleError(
-        at,
-        `${key} is an operator inside a plain value: write a dotted path to the inner value, such as "address.city"`,
-      )
-    refuseOperators(item, at)
+    const found = key.startsWith('$') ? at : findOperator(item, at)
+    if (found) return found
   }
+  return null
 }
 
 /** Refuses a plain value with a key that is the name of an operator without its `$`, such as `{ "gte": 18 }`. */

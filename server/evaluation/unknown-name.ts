@@ -2,28 +2,63 @@ import { distance } from 'fastest-levenshtein'
 
 /** The most edits between a misspelt name and the name that is suggested. */
 const MOST_EDITS = 2
-
-/** Finds the known name that is at most two edits away, whatever its case, with the number of edits. */
-export function nearestName(name: string, known: readonly string[]): { nearest: string; edits: number } | undefined {
-  let nearest: string | undefined
-  let edits = MOST_EDITS + 1
-  for (const candidate of known) {
-    // The distance is never less than the difference in length, and takes long to compute for a long name.
-    if (Math.abs(name.length - candidate.length) > MOST_EDITS) continue
-    const needed = distance(name.toLowerCase(), candidate.toLowerCase())
-    if (needed < edits) [nearest, edits] = [candidate, needed]
-  }
-  return nearest === undefined ? undefined : { nearest, edits }
-}
+/** The rank of a known name of which a name is hardly a misspelling. */
+const UNLIKE = Number.POSITIVE_INFINITY
 
 /**
- * Says that a name is unknown, and suggests the nearest known name or, where none is near, lists all of them.
+ * Finds the known names that resemble a name most, whatever its case; none if the name is hardly a misspelling. Of names
+ * that are equally many edits away, those with letters left out or added are nearer than those with other letters, then
+ * those with the same first letter.
+ */
+export function nearestNames(name: string, known: readonly string[]): string[] {
+  let nearest: string[] = []
+  let least = UNLIKE
+  for (const candidate of known) {
+    const rank = rankOf(name, candidate)
+    if (rank < least) [nearest, least] = [[candidate], rank]
+    else if (rank === least && rank !== UNLIKE) nearest.push(candidate)
+  }
+  return nearest
+}
+
+/** Ranks a known name, the nearest lowest. */
+function rankOf(name: string, candidate: string): number {
+  // The distance is never less than the difference in length, and takes long to compute for a long name.
+  const added = Math.abs(name.length - candidate.length)
+  if (added > MOST_EDITS) return UNLIKE
+  const [given, meant] = [name.toLowerCase(), candidate.toLowerCase()]
+  const needed = distance(given, meant)
+  if (needed > MOST_EDITS) return UNLIKE
+  const keepsLetters = needed === added
+  const edits = !keepsLetters && needed === 2 && sorted(given) === sorted(meant) ? 1 : needed
+  const beginsAlike = firstLetter(given) === firstLetter(meant)
+  // The first letter of an operator changes its meaning: $nor, $nin and $vlt.
+  if (name.startsWith('$') && !beginsAlike) return UNLIKE
+  if (!(keepsLetters && edits <= 1) && !leavesMost(edits, given, meant, keepsLetters)) return UNLIKE
+  return 4 * edits + (keepsLetters ? 0 : 2) + (beginsAlike ? 0 : 1)
+}
+
+/** Tells whether most letters stay: two edits make any word of four letters of another one. */
+function leavesMost(edits: number, given: string, meant: string, keepsLetters: boolean): boolean {
+  const [shorter = 0, longer = 0] = [lettersOf(given).length, lettersOf(meant).length].sort((a, b) => a - b)
+  return 2 * edits < (keepsLetters ? longer : shorter)
+}
+
+const sorted = (text: string) => [...text].sort().join('')
+const lettersOf = (text: string) => text.replace(/[^\p{L}\p{N}]/gu, '')
+const firstLetter = (text: string) => lettersOf(text)[0]
+
+/** Asks whether one of the nearest known names was meant. */
+export const didYouMean = (names: readonly string[]) => `(did you mean ${names.join(' or ')}?)`
+
+/**
+ * Says that a name is unknown, and suggests the nearest known names or, where none is near, lists all of them.
  * @param kind what is named, such as `field`
  */
 export function unknownName(kind: string, name: string, known: readonly string[]): string {
-  const found = nearestName(name, known)
+  const found = nearestNames(name, known)
   const fault = `unknown ${kind} ${printable(name)}`
-  if (found) return `${fault} (did you mean ${found.nearest}?)`
+  if (found.length > 0) return `${fault} ${didYouMean(found)}`
   return known.length > 0 ? `${fault} (known are ${known.join(', ')})` : fault
 }
 

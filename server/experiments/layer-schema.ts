@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { definitionKey, experimentRef, layerRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
-import { clearable, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
+import { changeable, clearable, id, name, namedPage, optional, percent, text, timestamp } from '../wire.ts'
 import { range, status } from './schema.ts'
 
 export const layer = z
@@ -38,8 +38,8 @@ export const listLayers = namedPage
 export const layerId = z.strictObject({ layer_id: layerRef })
 export const updateLayer = updateOf(layerDetail, {
   layer_id: layerRef,
-  name: optional(name),
-  key: optional(definitionKey),
+  name: changeable(name),
+  key: changeable(definitionKey),
   description: clearable(text).meta({ description: 'null clears it' }),
 }).meta({ id: 'UpdateLayer' })
 export type UpdateLayer = z.output<typeof updateLayer>

@@ -3,6 +3,8 @@ import { definitionKey, experimentRef } from '../definitions/reference-schema.ts
 import { updateOf } from '../fields.ts'
 import { segment } from '../segments/schema.ts'
 import {
+  changeable,
+  clearable,
   id,
   instant,
   jsonValue,
@@ -14,8 +16,9 @@ import {
   storedJson,
   tag,
   timestamp,
+  withoutNull,
 } from '../wire.ts'
-import { experimentMode, settingInputs, settingOutputs } from './settings-schema.ts'
+import { experimentMode, settingChanges, settingInputs, settingOutputs } from './settings-schema.ts'
 
 export const status = z.enum(['draft', 'running', 'paused', 'completed', 'archived']).meta({ id: 'ExperimentStatus' })
 export type Status = z.output<typeof status>
@@ -131,11 +134,11 @@ export type DeleteExperiment = z.output<typeof deleteExperiment>
 export const updateExperiment = updateOf(experimentDetail, {
   experiment_id: experimentRef,
   name: optional(name),
-  key: optional(definitionKey),
-  percent_held: percentHeld.meta({
+  key: changeable(definitionKey),
+  percent_held: withoutNull(percentHeld).meta({
     description: 'Only for a holdout: the percentage of users that it keeps out; sets the shares of both variants',
   }),
-  ...settingInputs,
+  ...settingChanges,
 }).meta({ id: 'UpdateExperiment' })
 export type UpdateExperiment = z.output<typeof updateExperiment>
 const startedAt = optional(instant).meta({
@@ -183,8 +186,8 @@ export type ShipVariant = z.output<typeof shipVariant>
 
 const variantSettings = {
   enabled: optional(z.boolean()).meta({ description: 'A disabled variant is given to nobody; true by default' }),
-  payload: optional(jsonValue).meta({
-    description: 'Any JSON value, which the application reads; null leaves the payload as it is',
+  payload: clearable(jsonValue).meta({
+    description: 'Any JSON value, which the application reads; null: none',
     examples: [{ color: 'green' }],
   }),
 }
@@ -202,11 +205,12 @@ export const updateVariant = updateOf(variant, {
   variant_id: id,
   name: optional(name),
   percent_allocated: optional(percent).meta({ examples: [60] }),
-  is_control: optional(z.boolean()).meta({
+  is_control: changeable(z.boolean()).meta({
     description: 'true: makes the variant the control, which is possible while the experiment is a draft',
     examples: [true],
   }),
   ...variantSettings,
+  enabled: withoutNull(variantSettings.enabled),
 }).meta({ id: 'UpdateVariant' })
 export type UpdateVariant = z.output<typeof updateVariant>
 export const setAllocation = z

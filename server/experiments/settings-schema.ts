@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { experimentRef } from '../definitions/reference-schema.ts'
+import { targetingObject } from '../fields.ts'
 import {
   clearable,
   condition,
@@ -15,6 +16,8 @@ import {
   text,
   timestamp,
   valueType,
+  type WithoutNull,
+  withoutNull,
 } from '../wire.ts'
 
 /**
@@ -64,7 +67,9 @@ export const prerequisite = z.strictObject({ experiment_id: id, variant_ids: z.a
   description: 'Only users who are assigned to one of these variants of the other experiment take part',
 })
 export type Prerequisite = z.output<typeof prerequisite>
-const givenPrerequisite = prerequisite.extend({ experiment_id: experimentRef }).meta({ id: 'GivenPrerequisite' })
+const givenPrerequisite = targetingObject(
+  prerequisite.extend({ experiment_id: experimentRef }).meta({ id: 'GivenPrerequisite' }),
+)
 
 type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
   /** The schema of the input: `optional`, or `clearable` if null is a value. */
@@ -260,6 +265,16 @@ const schemasOf = <Part extends 'input' | 'output'>(part: Part) =>
   }
 export const settingInputs = schemasOf('input')
 export const settingOutputs = schemasOf('output')
+
+type Change<Row extends Table[SettingName]> =
+  null extends z.output<Row['output']> ? Row['input'] : WithoutNull<Row['input']>
+/** The input schemas of an update. Null is refused for a setting that cannot be empty. */
+export const settingChanges = Object.fromEntries(
+  SETTING_NAMES.map((name) => {
+    const { input, output } = SETTINGS[name]
+    return [name, output.safeParse(null).success ? input : withoutNull(input)]
+  }),
+) as unknown as { [Name in SettingName]: Change<Table[Name]> }
 
 /** Makes the settings of a new experiment: those that the caller gives, and defaults for the others. */
 export const settingsOf = (given: GivenSettings) =>

@@ -1,9 +1,10 @@
 import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
 import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
-import { updateOf } from '../fields.ts'
+import { targetingObject, updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
+  changeable,
   clearable,
   condition,
   distinct,
@@ -23,6 +24,7 @@ import {
   timestamp,
   userId,
   valueType,
+  withoutNull,
 } from '../wire.ts'
 
 /** The most segments that all rules of a flag may name together. */
@@ -54,30 +56,32 @@ const experimentRule = z
       'lacks their variant. Users without a variant go on to the next rule',
   })
 
-const givenRule = z
-  .strictObject({
-    id: optional(ruleId).meta({
-      description:
-        'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
-        'so that moving it changes no draw; a new rule gets a free number',
-      examples: ['beta'],
-    }),
-    description: optional(text),
-    condition: optional(condition).meta({
-      description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
-    }),
-    segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
-      description: 'Users must also be in at least one of these segments; [] means everybody',
-    }),
-    from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
-    until: optional(instant).meta({ description: 'The rule is in force before this time' }),
-    value: optional(jsonValue).meta({
-      description: 'One value for all users whom the rule matches. Give value, rollout or experiment',
-    }),
-    rollout: optional(rollout),
-    experiment: optional(experimentRule),
-  })
-  .meta({ id: 'GivenFlagRule' })
+const givenRule = targetingObject(
+  z
+    .strictObject({
+      id: optional(ruleId).meta({
+        description:
+          'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
+          'so that moving it changes no draw; a new rule gets a free number',
+        examples: ['beta'],
+      }),
+      description: optional(text),
+      condition: optional(condition).meta({
+        description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
+      }),
+      segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
+        description: 'Users must also be in at least one of these segments; [] means everybody',
+      }),
+      from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
+      until: optional(instant).meta({ description: 'The rule is in force before this time' }),
+      value: optional(jsonValue).meta({
+        description: 'One value for all users whom the rule matches. Give value, rollout or experiment',
+      }),
+      rollout: optional(rollout),
+      experiment: optional(experimentRule),
+    })
+    .meta({ id: 'GivenFlagRule' }),
+)
 export type GivenRule = z.output<typeof givenRule>
 
 /** A rule as it is stored and returned, with exactly one of `value`, `rollout` and `experiment`. */
@@ -164,8 +168,11 @@ export const updateFlag = updateOf(flag, {
   version: optional(z.int().positive()).meta({
     description: 'The version that the change is based on; the answer is 409 if that is not the current version',
   }),
-  default_value: optional(jsonValue),
+  default_value: changeable(jsonValue),
   ...settings,
+  rules: withoutNull(settings.rules),
+  enabled: withoutNull(settings.enabled),
+  tags: withoutNull(settings.tags),
 }).meta({ id: 'UpdateFlag', examples: [{ enabled: false }] })
 export type UpdateFlag = z.output<typeof updateFlag>
 export const flagKey = z.strictObject({ key })

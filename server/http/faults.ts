@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { TRPCError } from '@trpc/server'
 import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import { withoutSecrets } from '../errors.ts'
 import { type Fault, faultOf } from '../trpc.ts'
 
 export const RETRY_AFTER_SECONDS = 1
@@ -47,8 +48,9 @@ export function handleFaults(app: FastifyInstance) {
   app.setErrorHandler((error, _request, reply) => sendFault(reply, app.log, error))
   app.setNotFoundHandler((request, reply) => {
     const { method } = request
-    const [path = ''] = request.url.split('?')
-    const allowed = methodsOf(path)
+    const [url = ''] = request.url.split('?')
+    const allowed = methodsOf(url)
+    const path = withoutSecrets(url)
     if (allowed.length === 0)
       return sendFault(
         reply,

@@ -4,7 +4,14 @@ import { parse, scan } from 'secure-json-parse'
 import { UnreadableItem } from '../wire.ts'
 
 const refused = (message: string, statusCode = 400) => Object.assign(new Error(message), { statusCode })
-const invalidJson = (error: unknown) => refused(`The body is not valid JSON: ${(error as Error).message}`)
+/** @param what the name of the text */
+const invalidJson = (error: unknown, what = 'The body') => {
+  const { message } = error as Error
+  return refused(message === FORBIDDEN ? `${what} ${FORBIDDEN_KEY}` : `${what} is not valid JSON: ${message}`)
+}
+/** The parser's words about a key that could change a prototype. */
+const FORBIDDEN = 'Object contains forbidden prototype property'
+const FORBIDDEN_KEY = 'has a key __proto__ or constructor.prototype, which is not allowed: use another name'
 
 /** Numbers of so many digits may reach 1e21, from where on a number does not show that it was written with digits. */
 const MANY_DIGITS = 21
@@ -37,12 +44,16 @@ const withoutRounded = ((_key: string, value: unknown, { source = '' }: Source =
  * which no schema accepts.
  * @throws Error with status 400 whose message names the fault
  */
-export function parseJson(bytes: Buffer): unknown {
-  const text = textOf(bytes)
+export const parseJson = (bytes: Buffer): unknown => parseText(textOf(bytes))
+
+/** Parses the input of a query of tRPC, as `parseJson` does a body. */
+export const parseInput = (text: string): unknown => parseText(text, 'The query parameter input')
+
+function parseText(text: string, what?: string): unknown {
   try {
     return hasManyDigits(text) ? parse(text, withoutRounded) : parse(text)
   } catch (error) {
-    throw invalidJson(error)
+    throw invalidJson(error, what)
   }
 }
 
@@ -71,7 +82,7 @@ export const writeBatch = (body: unknown) =>
 /** TypeScript's library does not know this function of Node yet. */
 type RawJson = { rawJSON: (text: string) => unknown }
 
-const unreadable = new UnreadableItem('The event has a key __proto__ or constructor.prototype, which is not allowed')
+const unreadable = new UnreadableItem(`The event ${FORBIDDEN_KEY}`)
 
 function textOf(bytes: Buffer): string {
   if (!isUtf8(bytes)) throw refused('The body is not valid UTF-8')

@@ -27,8 +27,8 @@ export function announcePreference(app: FastifyInstance) {
 const MOST_NAMED = 20
 
 /**
- * Names the ignored fields of a request in the header `Ignored-Fields`: paths such as `rules.0.colour`, separated by
- * commas, with all but letters, digits, `_`, `-`, `.` and `~` percent-encoded. After 20 paths comes the number of others.
+ * Names the ignored fields of a request in the header `Ignored-Fields`: paths such as `definition.prior.colour`, separated
+ * by commas, with all but letters, digits, `_`, `-`, `.` and `~` percent-encoded. After 20 paths comes the number of others.
  */
 export function nameIgnored(reply: FastifyReply, paths: readonly (readonly (string | number)[])[]) {
   if (paths.length === 0) return

@@ -8,7 +8,7 @@ import { leaveOutUnknown, suggestion } from '../fields.ts'
 import { appRouter } from '../router.ts'
 import type { Meta } from '../trpc.ts'
 import { RETRY_AFTER_SECONDS } from './faults.ts'
-import { parseBatch, parseJson, readJson, writeBatch } from './json.ts'
+import { parseBatch, parseInput, parseJson, readJson, writeBatch } from './json.ts'
 import { nameIgnored, prefersLenient } from './preferences.ts'
 
 /** The most calls that one batch may hold. */
@@ -67,7 +67,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
   })
   const handle = (path?: string) => async (request: TrpcRequest, reply: FastifyReply) => {
     const { input } = request.query
-    if (typeof input === 'string') parseJson(Buffer.from(input))
+    if (typeof input === 'string') parseInput(input)
     await fastifyRequestHandler({
       router: appRouter,
       req: request as FastifyRequest,

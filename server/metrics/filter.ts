@@ -11,8 +11,6 @@ const OPERATORS = ['$eq', '$ne', '$in', '$nin', ...Object.keys(COMPARISONS), '$e
 
 type Scalar = string | number | boolean | null
 const isScalar = (value: Json): value is Scalar => value === null || typeof value !== 'object'
-const isObject = (value: Json): value is Record<string, Json> =>
-  value !== null && typeof value === 'object' && !Array.isArray(value)
 
 /**
  * Compiles a filter to a path expression.
@@ -35,8 +33,8 @@ export function compileFilter(
 function conditionsOf(property: string, value: Json, path: readonly (string | number)[]): string[] {
   if (property.startsWith('$'))
     throw invalid('is an operator and not a property: write { property: { operator: value } }', ...path)
-  if (!isScalar(value) && !isObject(value))
-    throw invalid('must be a string, a number, true, false, null or an object of operators', ...path)
+  if (Array.isArray(value))
+    throw invalid('must not be a list: write { "$in": [ … ] } for one of several values', ...path)
   const operators = isScalar(value) ? [['$eq', value] as const] : Object.entries(value)
   if (operators.length === 0) throw invalid('must hold an operator, such as $eq', ...path)
   return operators.map(([operator, operand]) =>

@@ -3,6 +3,7 @@ import { definitionKey, experimentRef, metricRef } from '../definitions/referenc
 import { ignored, updateOf } from '../fields.ts'
 import {
   belowOne,
+  changeable,
   clearable,
   id,
   jsonObject,
@@ -204,9 +205,9 @@ export const listMetrics = namedPage
 export const metricId = z.strictObject({ metric_id: metricRef })
 export const updateMetric = updateOf(metric, {
   metric_id: metricRef,
-  name: optional(name).meta({ examples: ['Revenue per user, first week'] }),
+  name: changeable(name).meta({ examples: ['Revenue per user, first week'] }),
   description: clearable(text).meta({ description: 'null clears it' }),
-  definition: optional(metricDefinition).meta({
+  definition: changeable(metricDefinition).meta({
     description: 'A changed definition makes the next version; refused while the metric measures an unfrozen run',
   }),
 }).meta({ id: 'UpdateMetric' })

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { definitionKey, experimentRef, segmentRef } from '../definitions/reference-schema.ts'
 import { updateOf } from '../fields.ts'
 import {
+  changeable,
   clearable,
   condition,
   id,
@@ -65,7 +66,7 @@ export const segmentId = z.strictObject({ segment_id: segmentRef })
 export const updateSegment = updateOf(segmentWithMembers, {
   segment_id: segmentRef,
   name: optional(name),
-  key: optional(definitionKey),
+  key: changeable(definitionKey),
   description: clearable(text).meta({ description: 'null clears it', examples: ['Updated description'] }),
   rules: clearable(rules),
 }).meta({ id: 'UpdateSegment' })

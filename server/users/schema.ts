@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
+  changeable,
   clearable,
   label,
   limit,
@@ -40,8 +41,12 @@ const email = z
   .refine((text) => localBytes(text) <= MOST_LOCAL_BYTES, 'must have at most 64 bytes before the @')
   .meta({ format: 'idn-email', examples: ['john.doe@example.com'] })
 const personName = label().meta({ examples: ['John'] })
+const repeated = (attributes: object) => PROFILE_FIELDS.filter((field) => Object.hasOwn(attributes, field))
 const attributes = anyAttributes
-  .refine((value) => !PROFILE_FIELDS.some((field) => field in value), 'must not repeat a field of the profile')
+  .refine((value) => repeated(value).length === 0, {
+    error: ({ input }) =>
+      `must not repeat fields of the profile: write ${repeated(input as object).join(', ')} beside attributes`,
+  })
   .meta({ description: 'Further attributes that rules can read', examples: [{ plan: 'gold' }] })
 
 export const user = z
@@ -87,7 +92,7 @@ export const updateUser = updateOf(user, {
   email: optional(email),
   is_premium: optional(z.boolean()),
   country_code: clearable(countryCode).meta({ description: 'null clears it', examples: ['CA'] }),
-  attributes: optional(attributes).meta({ description: 'Replaces the stored attributes' }),
+  attributes: changeable(attributes).meta({ description: 'Replaces the stored attributes' }),
 }).meta({ id: 'UpdateUser' })
 export type UpdateUser = z.output<typeof updateUser>
 

@@ -38,7 +38,7 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'experiments.create':
       return { kind: 'experiment', percent_held: null, ...settings(data) }
     case 'experiments.update':
-      return { experiment_id: draft.id, percent_held: null, ...settings(data) }
+      return { experiment_id: draft.id, percent_held: undefined, ...settings(data) }
     case 'layers.delete':
       return { layer_id: data.spareLayer }
     case 'layers.setShare':
@@ -54,6 +54,8 @@ function particular(procedure: string, data: TestData, random: Random): Input {
     case 'layers.list':
     case 'metrics.list':
       return { sort: 'id' }
+    case 'flags.list':
+      return { sort: 'key' }
     case 'users.undoAlias':
       return { alias_id: data.alias }
     case 'experiments.addVariant':

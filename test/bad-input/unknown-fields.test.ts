@@ -39,6 +39,9 @@ function inputsOf({ procedure }: Way, data: TestData): Input[] {
 const placesFor = (way: Way, input: Input): Place[] =>
   placesOf(schemaOf(way.procedure), input).filter(({ path }) => way.source === 'body' || path.length === 0)
 
+/** True inside a rule of a flag and inside a prerequisite, which say for whom something is. */
+const saysForWhom = (site: string) => /^\.(rules|prerequisites)\[\]/.test(site)
+
 /** Misspells a known name by one edit. */
 const misspelt = ({ names }: Place): string | undefined =>
   names.map((name) => `${name}${name.at(-1)}`).find((name) => !names.includes(name))
@@ -136,7 +139,7 @@ describe.each([
       expect(await dumpTables(app()), 'the stored rows').toEqual(before)
     }, 300_000)
 
-    test('is ignored with Prefer: handling=lenient, and so are changed read-only fields', async () => {
+    test('is ignored with Prefer: handling=lenient outside rules, and so are changed read-only fields', async () => {
       let data = await createTestData(app().api)
       const wrong: string[] = []
       for (const { name } of waysOf(data)) {
@@ -145,7 +148,8 @@ describe.each([
         for (let index = 0; index < count; index++) {
           const lenient = () => {
             const input = inputsOf(way(), data)[index] as Input
-            const extended = placesFor(way(), input).reduce<unknown>((whole, place) => {
+            const places = placesFor(way(), input).filter(({ site }) => !saysForWhom(site))
+            const extended = places.reduce<unknown>((whole, place) => {
               const others = [FAR, ...INHERITED, ...place.readOnly]
               return withFields(whole, place.path, Object.fromEntries(others.map((other) => [other, 'other'])))
             }, input)
@@ -176,11 +180,13 @@ onOneDatabase('a lenient request', (app) => {
     })
 
   test('is told which fields were ignored, by their paths', async () => {
-    const rule = { condition: { plan: 'gold' }, value: true, colour: 'red', 'é, b': 1 }
-    const flag = { key: 'lenient', type: 'boolean', default_value: false, rules: [rule], planet: 'earth' }
-    const created = await lenient('POST', '/api/flags', flag)
+    const prior = { mean: 0, sd: 0.1, colour: 'red', 'é, b': 1 }
+    const definition = { type: 'count', event_type: 'view', prior }
+    const created = await lenient('POST', '/api/metrics', { name: 'lenient', definition, planet: 'earth' })
     expect(created.status).toBe(200)
-    expect(created.headers.get('ignored-fields')).toBe('planet, rules.0.colour, rules.0.%C3%A9%2C%20b')
+    expect(created.headers.get('ignored-fields')).toBe(
+      'planet, definition.prior.colour, definition.prior.%C3%A9%2C%20b',
+    )
     const listed = await lenient('GET', '/api/flags?colour=red')
     expect([listed.status, listed.headers.get('ignored-fields')]).toEqual([200, 'colour'])
     const many = Object.fromEntries(Array.from({ length: 25 }, (_, index) => [`unheard_of_${index}`, 1]))
@@ -189,6 +195,27 @@ onOneDatabase('a lenient request', (app) => {
     expect((await lenient('GET', '/api/flags')).headers.get('ignored-fields')).toBeNull()
     const called = await lenient('POST', '/trpc/segments.preview', { rules: {}, colour: 'green' })
     expect([called.status, called.headers.get('ignored-fields')]).toEqual([200, 'colour'])
+  })
+
+  test('is refused if a rule has an unknown field of any name, without which it could be for everybody', async () => {
+    const { id, variants } = await app().api.makeExperiment()
+    const flag = (rule: object) => ({ key: 'unknown', type: 'boolean', default_value: false, rules: [rule] })
+    const needs = { experiment_id: id, variant_ids: [variants.treatment] }
+    const share = { percent: 100, value: true }
+    const cases: [string, object, (string | number)[]][] = [
+      ['/api/flags', flag({ when: { plan: 'gold' }, value: true }), ['rules', 0, 'when']],
+      ['/api/flags', flag({ targeting: null, condition: { plan: 'gold' }, value: true }), ['rules', 0, 'targeting']],
+      ['/api/flags', flag({ rollout: [{ ...share, only: 'gold' }] }), ['rules', 0, 'rollout', 0, 'only']],
+      ['/trpc/flags.create', flag({ when: { plan: 'gold' }, value: true }), ['rules', 0, 'when']],
+      ['/api/experiments', { name: 'x', prerequisites: [{ ...needs, when: 'exposed' }] }, ['prerequisites', 0, 'when']],
+    ]
+    for (const [path, body, field] of cases) {
+      const response = await lenient('POST', path, body)
+      const { message, issues } = faultOf(await response.text())
+      expect([response.status, issues[0]?.path], message).toEqual([400, field])
+      expect(message).toContain('which handling=lenient does not ignore: it may say for whom the rule is')
+    }
+    expect((await lenient('GET', '/api/flags/unknown')).status).toBe(404)
   })
 
   test('is refused if a definition has a misspelt field, without which it would mean another thing', async () => {

@@ -13,7 +13,40 @@ function faultOf(schema: Parameters<typeof valueCheck>[1], value: unknown): unkn
   }
 }
 
+/** Returns the sentence about a schema or a value, after the path; null if the value fits. */
+function sentenceOf(schema: Parameters<typeof valueCheck>[1], value: unknown): string | null {
+  try {
+    valueCheck('object', schema, 'value_schema')(value, 'value')
+    return null
+  } catch (error) {
+    if (error instanceof DomainError) return `${error.path?.join('.')}: ${error.message}`
+    throw error
+  }
+}
+
 describe('the JSON schema of values', () => {
+  test.each<[Record<string, Json>, object, string]>([
+    [{ requird: ['a'] }, {}, 'value_schema.requird: unknown keyword requird (did you mean required?)'],
+    [
+      { properties: { max: { properties: { b: { maxmum: 5 } } } } },
+      {},
+      'value_schema.properties.max.properties.b.maxmum: unknown keyword maxmum (did you mean maximum?)',
+    ],
+    [{ type: 'objekt' }, {}, 'value_schema.type: must be one of "array", "boolean", '],
+    [{ properties: { a: { required: 'b' } } }, {}, 'value_schema.properties.a.required: must be a list'],
+    [{ properties: { a: { minLength: 'b' } } }, {}, 'value_schema.properties.a.minLength: must be a whole number'],
+    [{ properties: { a: { type: 'number' } } }, { a: 'x' }, 'value.a: must be a number, as the schema says'],
+    [
+      { properties: { a: { type: ['array', 'null'] } } },
+      { a: 'x' },
+      'value.a: must be a list or null, as the schema says',
+    ],
+    [{ properties: { a: { enum: ['b', 1] } } }, { a: 'x' }, 'value.a: must be one of "b", 1, as the schema says'],
+    [{ properties: { a: {} }, additionalProperties: false }, { b: 1 }, 'value: must not have the property b, as '],
+  ])('names the place and what is right: %j for %j', (schema, value, sentence) => {
+    expect(sentenceOf(schema, value)).toMatch(new RegExp(`^${sentence.replace(/[.?()[\\]/g, '\\$&')}`))
+  })
+
   test('compares items by type, and objects whatever the order of their keys', () => {
     const schema = { properties: { list: { uniqueItems: true } } }
     for (const list of [[1, '1', true, null, [1], ['1'], { a: 1 }, { a: '1' }], [{ a: { b: 1 } }, { b: { a: 1 } }], []])
@@ -56,7 +89,7 @@ describe('the JSON schema of values', () => {
   test('supports no references and no keyword that can take long', () => {
     for (const keyword of ['$ref', '$dynamicRef', '$async'])
       expect(faultOf({ [keyword]: keyword === '$async' ? true : '#', required: ['a'] }, {})).toEqual(['value_schema'])
-    expect(faultOf({ requird: ['a'] }, {})).toEqual(['value_schema'])
+    expect(faultOf({ requird: ['a'] }, {})).toEqual(['value_schema', 'requird'])
   })
 
   test('is refused if it is too large to be compiled', () => {

@@ -239,4 +239,45 @@ onOneDatabase('an answer sent back as an update', (app) => {
     const changed = { id: 0, key: 'exp_other', created_at: null }
     await expectFixed(app(), path, changed, 'PATCH', { is_active: true })
   })
+
+  test('has no null where nothing can be cleared: an update refuses it and says what to send', async () => {
+    const { api } = app()
+    const { id, variants } = await api.makeExperiment()
+    const segment = await api.ok('POST', '/api/segments', { name: 'no nulls', rules: {} })
+    const metric = await api.ok('POST', '/api/metrics', {
+      name: 'no nulls',
+      definition: { type: 'count', event_type: 'view' },
+    })
+    await api.ok('POST', '/api/flags', { key: 'no-nulls', type: 'boolean', default_value: false })
+    const user = await api.makeUser()
+    const cases: [path: string, field: string, message: string][] = [
+      ['/api/flags/no-nulls', 'rules', 'must be a list, not null: send [] for none'],
+      ['/api/flags/no-nulls', 'tags', 'must be a list, not null: send [] for none'],
+      ['/api/flags/no-nulls', 'enabled', 'must be a boolean, not null'],
+      ['/api/flags/no-nulls', 'default_value', 'must be a boolean, not null'],
+      [`/api/experiments/${id}`, 'tags', 'must be a list, not null: send [] for none'],
+      [`/api/experiments/${id}`, 'prerequisites', 'must be a list, not null: send [] for none'],
+      [`/api/experiments/${id}`, 'traffic_percent', 'must be a number, not null'],
+      [`/api/experiments/${id}`, 'analysis_method', 'null is not sequential, group_sequential, fixed or bayesian'],
+      [`/api/experiments/${id}`, 'key', 'must be a string, not null'],
+      [`/api/experiments/${id}/variants/${variants.treatment}`, 'enabled', 'must be a boolean, not null'],
+      [`/api/segments/${segment.id}`, 'key', 'must be a string, not null'],
+      [`/api/metrics/${metric.id}`, 'definition', 'must be an object, not null'],
+      [`/api/users/${user.id}`, 'attributes', 'must be an object, not null: send {} for none'],
+    ]
+    for (const [path, field, message] of cases) {
+      const { status, body } = await api.call('PUT', path, { [field]: null })
+      expect([status, body.issues?.[0]], `${path} ${field}`).toEqual([400, { path: [field], message }])
+    }
+  })
+
+  test('clears the payload of a variant if it is null', async () => {
+    const { api } = app()
+    const { id, variants } = await api.makeExperiment()
+    const path = `/api/experiments/${id}/variants/${variants.treatment}`
+    expect(await api.ok('PUT', path, { payload: { color: 'green' } })).toMatchObject({ payload: { color: 'green' } })
+    await api.ok('PUT', path, { name: 'green' })
+    expect(await api.ok('PUT', path, { payload: null })).toMatchObject({ name: 'green', payload: null })
+    expect((await api.ok('GET', `/api/experiments/${id}`)).variants[1]).toMatchObject({ payload: null })
+  })
 })

@@ -75,7 +75,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (did you mean day?)',
+    'definition: unknown field cap (known are ',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
@@ -154,6 +154,23 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   ['GET /api/events/export?format=', undefined, 'format: has no value: give one, or leave the parameter out'],
   ['GET /api/experiments?limit=1e3', undefined, 'limit: must be a number, not "1e3"'],
   ['GET /api/experiments?limt=1', undefined, 'unknown field limt (did you mean limit?)'],
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', filter: { a: ['x', 'y'] } }),
+    'definition.filter.a: must not be a list: write { "$in": [ … ] } for one of several values',
+  ],
+  [
+    'POST /api/users',
+    { first_name: 'a', last_name: 'b', email: 'a@b.co', attributes: { plan: 'gold', id: 1, email: 'a@b.co' } },
+    'attributes: must not repeat fields of the profile: write id, email beside attributes',
+  ],
+  [`PATCH /api/auth/keys/exp_aB1_${'x'.repeat(39)}`, {}, 'key_id: must be a number, not "exp_aB1_…"'],
+  ['GET /api/experiments?page=2', undefined, 'unknown field page (known are '],
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'a', prior: { mu: 0, sd: 1 } }),
+    'definition.prior.mean: is required; definition.prior: unknown field mu (known are mean, sd)',
+  ],
 ]
 
 onOneDatabase('a fault of an input', (app) => {
@@ -172,6 +189,30 @@ onOneDatabase('a fault of an input', (app) => {
     expect(body.error.data.issues).toEqual([
       { path: ['trafic_percent'], message: 'unknown field trafic_percent (did you mean traffic_percent?)' },
     ])
+  })
+})
+
+onOneDatabase('a text that is no JSON, or has a forbidden key', (app) => {
+  const send = async (path: string, body?: string) => {
+    const { api, url } = app()
+    const headers = { authorization: `Bearer ${api.token}`, 'content-type': 'application/json' }
+    const response = await fetch(`${url}${path}`, body === undefined ? { headers } : { method: 'POST', headers, body })
+    return [response.status, (await response.text()).replaceAll('\\"', '"')]
+  }
+
+  test.each([
+    ['/api/users', '{"__proto__":{"a":1}}', '"The body has a key __proto__ or constructor.prototype, which is not '],
+    ['/api/users', '{"a":{"constructor":{"prototype":1}}}', '"The body has a key __proto__ or constructor.prototype'],
+    ['/api/users', '{"a":', '"The body is not valid JSON: '],
+    ['/trpc/flags.list?input=notjson', undefined, '"The query parameter input is not valid JSON: '],
+    ['/trpc/flags.list?input={"__proto__":1}', undefined, '"The query parameter input has a key __proto__ or '],
+  ])('is told where it is: %s %j', async (path, body, sentence) => {
+    expect(await send(path, body)).toEqual([400, expect.stringContaining(sentence)])
+  })
+
+  test('does not repeat an API key in the answer for an unknown path', async () => {
+    const [status, answer] = await send(`/api/auth/keys/exp_aB1_${'x'.repeat(39)}`)
+    expect([status, answer]).toEqual([405, expect.stringContaining('/api/auth/keys/exp_aB1_…, only')])
   })
 })
 

@@ -164,7 +164,7 @@ onEachDatabase('metrics', (app) => {
       { exposure: 'on_report' },
     ])
       expect((await api.call('PUT', path, change)).status).toBe(409)
-    await api.ok('PUT', path, { planned_users: 1000, analysis_method: null, pause_on: ['harm'] })
+    await api.ok('PUT', path, { planned_users: 1000, pause_on: ['harm'] })
     expect(await api.ok('GET', `${path}/checklist`)).toMatchObject({ is_locked: true, plan: before.plan })
   })
 

@@ -38,7 +38,7 @@ onOneDatabase('the REST API', (app) => {
     expect((await api.results(experiment, defaults)).confidence_level).toBe(0.95)
   })
 
-  test('clears a field that may be empty if a PUT gives null, and ignores null in other fields', async () => {
+  test('clears a field that may be empty if a PUT gives null, and ignores null in other documented fields', async () => {
     const { api } = app()
     const segment = await api.ok('POST', '/api/segments', { name: 'nulls', description: 'x', rules: { plan: 'gold' } })
     const path = `/api/segments/${segment.id}`
