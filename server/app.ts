@@ -101,6 +101,7 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)
+    await cache.opened()
 
     const watch = await createWatch({ orm, cache, log })
     closers.push(watch.close)
