@@ -19,7 +19,7 @@ function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       if (input === undefined) return 'is required'
-      return `must be ${typeName(issue.expected)}, not ${shown(input)}`
+      return `must be ${typeName(issue.expected)}${exampleOf(issue.inst)}, not ${shown(input)}`
     case 'invalid_value':
       return input === undefined
         ? `is required: ${choice(issue.values)}`
@@ -48,6 +48,12 @@ function sentenceOf(issue: RawIssue): string | undefined {
     default:
       return undefined
   }
+}
+
+/** Shows the example of an object, where its schema has one. */
+function exampleOf(schema: unknown): string {
+  const [example] = (schema instanceof z.ZodObject && z.globalRegistry.get(schema)?.examples) || []
+  return example === undefined ? '' : ` such as ${JSON.stringify(example)}`
 }
 
 const namesOf = (schema: unknown) => writableNames((schema as ObjectSchema)._zod.def.shape)

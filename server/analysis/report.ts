@@ -1,6 +1,6 @@
 import { sum } from './counts.ts'
 import type { Decision } from './decide.ts'
-import { formatCount, formatPEquation, sentence } from './format-figures.ts'
+import { formatCount, formatPEquation, formatUsers, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import { type ReportAnswer, type ReportMetric, readAnswer } from './report-answer.ts'
 import { guardrailTable, primaryTable, secondaryTable, segmentTable, userTable } from './report-tables.ts'
@@ -118,7 +118,7 @@ function alternatives(answer: ReportAnswer): string[] {
     const effect = decidingEffect(comparison, method)
     const interval = formatEffectInterval(metric, effect)
     if (!effect || !interval || interval === 'unbounded') return []
-    const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
+    const at = look ? `at the look at ${formatUsers(look.users)}, ` : ''
     const note = look || method === 'sequential' ? '' : ' This is the interval of one look, and decides nothing yet.'
     return [
       line(`${metric.name} in ${variantName}: ${at}the data agree with a true ${effect.of} of ${interval}.${note}`),
@@ -146,7 +146,9 @@ function userLines(answer: ReportAnswer): string[] {
   const { assigned, exposed, exclusions, causes } = answer.sampleRatio
   return [
     excluded.length > 0 ? `Left out: ${excluded.join(', ')}.` : 'No user is left out.',
-    ...(counted ? [`${formatCount(crossovers)} users met two variants, and count under the first.`] : []),
+    ...(counted
+      ? [`${formatUsers(crossovers)} met two variants, and ${crossovers === 1 ? 'counts' : 'count'} under the first.`]
+      : []),
     ...unexposed(answer),
     line(`Sample ratio: ${ratio('assigned', assigned)}; ${ratio('exposed', exposed)}; ${rates(exclusions)}.`),
     ...causes.map(({ by, value, variants }) =>
@@ -166,7 +168,9 @@ function userLines(answer: ReportAnswer): string[] {
 function unexposed({ sampleRatio: { assigned, exposed } }: ReportAnswer): string[] {
   const [drawn, met] = [assigned, exposed].map(({ variants }) => variants && sum(variants.map(({ users }) => users)))
   return drawn != null && met != null && met < drawn
-    ? [`Assigned here: ${formatCount(drawn)} users, of whom ${formatCount(met)} have met their variant.`]
+    ? [
+        `Assigned here: ${formatUsers(drawn)}, of whom ${formatCount(met)} ${met === 1 ? 'has' : 'have'} met their variant.`,
+      ]
     : []
 }
 
@@ -205,7 +209,7 @@ function computation(answer: ReportAnswer): string[] {
   const isOneOfMany = metrics.some(({ comparisons }) => comparisons.length > 1) || metrics.length > 1
   return [
     `Method ${method.replace('_', ' ')}, confidence level ${formatConfidence(confidenceLevel)}. ${
-      plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatCount(plannedUsers)} users.`
+      plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatUsers(plannedUsers)}.`
     }`,
     method === 'bayesian'
       ? 'The threshold is divided among the comparisons that decide (Bonferroni).'

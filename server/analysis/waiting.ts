@@ -1,5 +1,5 @@
 import { usersOf } from './counts.ts'
-import { formatCount } from './format-figures.ts'
+import { formatCount, formatUsers } from './format-figures.ts'
 import { nextLookAt, type Reading } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -26,8 +26,8 @@ export function findMissing(
   if (question.plannedUsers === null || next === null)
     return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
   return next < question.plannedUsers
-    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far`
-    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users`
+    ? `the first planned look is at ${formatUsers(next)}: ${formatCount(total)} so far`
+    : `the planned size is not reached: ${formatCount(total)} of ${formatUsers(question.plannedUsers)}`
 }
 
 function findTooFew(statistics: RunStatistics): string | null {

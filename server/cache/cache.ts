@@ -1,7 +1,6 @@
 import { Redis } from 'ioredis'
 import type { Logger } from 'pino'
 import { z } from 'zod'
-import { StartFault } from '../start-fault.ts'
 
 /**
  * Processes of an earlier version read these messages too. 'person' is one user's profile, 'people' are many; 'members'
@@ -49,9 +48,9 @@ export type Cache = {
   state: () => 'off' | 'up' | 'down' | `down: ${string}`
   /**
    * Waits until Redis has answered or failed for the first time.
-   * @throws StartFault when Redis refuses the database that the URL names
+   * @returns a sentence when Redis refuses the database that the URL names, else null
    */
-  opened: () => Promise<void>
+  opened: () => Promise<string | null>
   close: () => Promise<void>
 }
 
@@ -166,7 +165,7 @@ export function createCache(options: { url: string | undefined; namespace: strin
     },
     opened: async () => {
       await opened
-      if (refusal !== null) throw new StartFault(refusal)
+      return refusal
     },
     close: async () => {
       redis.disconnect()
@@ -198,6 +197,6 @@ const withoutRedis: Cache = {
   publish: () => {},
   subscribe: () => {},
   state: () => 'off',
-  opened: async () => {},
+  opened: async () => null,
   close: async () => {},
 }
