@@ -96,12 +96,15 @@ export function createCache(options: { url: string | undefined; namespace: strin
       isMisplaced = true
       redis.disconnect(true)
     }
-    if (error.name !== 'ReplyError' || error.command?.name !== 'select') return report(error)
+    if (!isRefusal(error)) return report(error)
     if (refusal === null) isReported = false
     refusal = refusalOf(error)
     report(new Error(refusal))
   })
-  subscriber.on('error', report)
+  // Messages belong to no database, and the other connection reports a refusal.
+  subscriber.on('error', (error: CommandError) => {
+    if (!isRefusal(error)) report(error)
+  })
   redis.on('ready', () => {
     if (isMisplaced) return
     refusal = null
@@ -178,6 +181,7 @@ export function createCache(options: { url: string | undefined; namespace: strin
 /** An error of the driver; an answer of Redis has the command that it refuses. */
 type CommandError = Error & { readonly command?: { readonly name: string; readonly args: readonly unknown[] } }
 
+const isRefusal = ({ name, command }: CommandError) => name === 'ReplyError' && command?.name === 'select'
 const refusalOf = ({ command, message }: CommandError) =>
   `Redis refuses database ${command?.args[0]} (${message}): correct the number at the end of REDIS_URL`
 
