@@ -12,6 +12,7 @@ import {
 } from '@trpc/client'
 import type { inferRouterInputs, inferRouterOutputs } from '@trpc/server'
 import type { AppRouter } from '../server/router.ts'
+import { finiteLink } from './finite-link.ts'
 import { outcomeLink } from './outcome-link.ts'
 
 /** The number of calls in one request; the server refuses more. */
@@ -70,6 +71,7 @@ export type ClientOptions = {
  * input has its own request. Each call takes `{ signal }` as its second argument and fails as soon as the signal is
  * aborted.
  *
+ * @throws TypeError for a `url` without http:// or https://
  * @example
  * const client = createClient({ url: 'http://127.0.0.1:8000', apiKey: process.env.PLATFORM_KEY })
  * const { eligible_experiment_ids } = await client.assignments.checkEligibility.mutate({
@@ -78,6 +80,7 @@ export type ClientOptions = {
  * })
  */
 export function createClient({ url, apiKey, fetch, headers, EventSource }: ClientOptions): PlatformClient {
+  expectAddress(url)
   const options = {
     url: `${url.replace(/\/+$/, '')}/trpc`,
     fetch,
@@ -89,6 +92,7 @@ export function createClient({ url, apiKey, fetch, headers, EventSource }: Clien
   return createTRPCClient<AppRouter>({
     links: [
       outcomeLink,
+      finiteLink,
       splitLink({
         condition: ({ type }) => type === 'subscription',
         true: subscriptionLink(options, EventSource),
@@ -100,6 +104,12 @@ export function createClient({ url, apiKey, fetch, headers, EventSource }: Clien
       }),
     ],
   })
+}
+
+/** @throws TypeError for an address without a scheme, by which every call would fail. A page may give a path of its own. */
+function expectAddress(url: string) {
+  if (/^(https?:\/\/|\/|$)/i.test(url)) return
+  throw new TypeError(`url is ${url}, but must begin with http:// or https://, such as http://127.0.0.1:8000`)
 }
 
 const hasLargeInput = ({ input }: Operation) =>

@@ -46,6 +46,7 @@ import { trpcRoutes } from './http/trpc.ts'
 import { uploadRoutes } from './http/uploads.ts'
 import { measureQuantiles } from './metrics/store.ts'
 import { createFreezer } from './results/freeze.ts'
+import { StartFault } from './start-fault.ts'
 import { createTotals } from './totals/worker.ts'
 import { createAliasWriter, createForget } from './users/aliases.ts'
 import { createProfileCache } from './users/profile-cache.ts'
@@ -101,6 +102,8 @@ export async function createApp(config: Config, log: Logger, image?: Blob): Prom
     const { identity, time_zone: timeZone, stream_secret: streamSecret } = await readIdentity(orm.em.fork())
     const cache = createCache({ url: config.redisUrl, namespace: identity, log })
     closers.push(cache.close)
+    const refusal = await cache.opened()
+    if (refusal !== null) throw new StartFault(refusal)
 
     const watch = await createWatch({ orm, cache, log })
     closers.push(watch.close)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { redisUrlFault } from './cache/url.ts'
 import { urlFault } from './database/url.ts'
 import { isTimeZone } from './wire.ts'
 
@@ -30,8 +31,10 @@ const environment = z
     DATABASE_POOL: integer(2, 1000).default(10),
     REDIS_URL: z
       .string()
-      .regex(/^rediss?:\/\//, { error: 'must begin with redis:// or rediss://', abort: true })
-      .refine(URL.canParse, 'cannot be read: it must be like redis://:password@localhost:6379, with a port up to 65535')
+      .superRefine((url, ctx) => {
+        const message = redisUrlFault(url)
+        if (message !== null) ctx.addIssue({ code: 'custom', message })
+      })
       .optional(),
     WORKERS: integer(1, 256).default(1),
     KEY_MANAGEMENT: z.enum(['open', 'admin']).optional(),

@@ -20,7 +20,7 @@ function sentenceOf(issue: RawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
       if (input === undefined) return 'is required'
-      return `must be ${typeName(issue.expected)}, not ${shown(input)}${input === null ? emptyOf(issue) : ''}`
+      return `must be ${typeName(issue.expected)}${exampleOf(issue.inst)}, not ${shown(input)}${input === null ? emptyOf(issue) : ''}`
     case 'invalid_value':
       return input === undefined
         ? `is required: ${choice(issue.values)}`
@@ -56,6 +56,12 @@ function emptyOf({ expected, inst }: RawIssue & { code: 'invalid_type' }): strin
   if (expected === 'record') return ': send {} for none'
   const { minimum: least = 0 } = (inst as { _zod?: { bag?: { minimum?: number } } } | undefined)?._zod?.bag ?? {}
   return expected === 'array' && least === 0 ? ': send [] for none' : ''
+}
+
+/** Shows the example of an object, where its schema has one. */
+function exampleOf(schema: unknown): string {
+  const [example] = (schema instanceof z.ZodObject && z.globalRegistry.get(schema)?.examples) || []
+  return example === undefined ? '' : ` such as ${JSON.stringify(example)}`
 }
 
 const namesOf = (schema: unknown) => writableNames((schema as ObjectSchema)._zod.def.shape)

@@ -6,8 +6,9 @@ export class StartFault extends Error {}
  * @returns a sentence; null for any other error
  */
 export function listenFault(error: unknown, host: string, port: number): string | null {
-  const { code, syscall } = error as NodeJS.ErrnoException
-  if (syscall !== 'listen' && code !== 'EADDRINUSE') return null
+  const { code, syscall, hostname } = error as NodeJS.ErrnoException & { hostname?: string }
+  const isOfHost = syscall === 'getaddrinfo' && hostname === host
+  if (syscall !== 'listen' && !isOfHost && code !== 'EADDRINUSE') return null
   if (code === 'EADDRINUSE')
     return `Port ${port} on ${host} is taken by another program: stop that program, or set PORT to a free port`
   if (code === 'EACCES') return `Port ${port} needs more rights than this process has: set PORT to one from 1024 on`

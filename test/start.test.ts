@@ -8,10 +8,10 @@ import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { awaitDatabase } from '../server/database/await-database.ts'
 import { openDatabase } from '../server/database/orm.ts'
-import { StartFault } from '../server/start-fault.ts'
+import { listenFault, StartFault } from '../server/start-fault.ts'
 import { freshDatabase, onPostgres, openApp } from './support/app.ts'
 import { freePort, runServer, startServer } from './support/process.ts'
-import { administer, databaseUrl, POSTGRES_URL } from './support/services.ts'
+import { administer, databaseUrl, POSTGRES_URL, REDIS_URL } from './support/services.ts'
 
 const main = fileURLToPath(new URL('../server/main.ts', import.meta.url))
 
@@ -51,6 +51,15 @@ onPostgres('a start on PostgreSQL', () => {
     expect(output).not.toContain('secret-word')
   })
 
+  test('names a database that Redis does not have', async () => {
+    const fresh = await freshDatabase('postgres')
+    const starting = openApp('postgres', { ...fresh, REDIS_URL: `${REDIS_URL}/99999` })
+    await expect(starting).rejects.toThrow(StartFault)
+    await expect(starting).rejects.toThrow(
+      'Redis refuses database 99999 (ERR DB index is out of range): correct the number at the end of REDIS_URL',
+    )
+  })
+
   test('is encrypted where the URL asks for it, or is not made', async () => {
     const db = await openDatabase({ url: `${POSTGRES_URL}?sslmode=require`, pool: 1 })
     const [offered] = await administer<{ ssl: 'on' | 'off' }>('show ssl')
@@ -79,6 +88,14 @@ test('a start names a folder that is mistyped, and does not create an empty data
         'or name an empty folder to begin with an empty database',
     )
     expect(readdirSync(parent)).toEqual(['package.json'])
+    const file = join(parent, 'package.json')
+    await expect(openDatabase({ url: `pglite:${file}`, pool: 2 })).rejects.toThrow(
+      `${file} is a file, and the embedded database needs a folder`,
+    )
+    await expect(openDatabase({ url: 'pglite://no-such-folder', pool: 2 })).rejects.toThrow(
+      'DATABASE_URL is pglite://no-such-folder, which names a folder at the root: write pglite:./no-such-folder for a ' +
+        'folder beside the platform, or pglite:/no-such-folder, without // after the colon',
+    )
   } finally {
     rmSync(parent, { recursive: true })
   }
@@ -108,6 +125,15 @@ test('a start names the port that is taken, in one sentence', async () => {
   expect(lastEntry(output).msg).toBe(
     `Port ${port} on 127.0.0.1 is taken by another program: stop that program, or set PORT to a free port`,
   )
+})
+
+test('a start names a HOST that is no address of this machine, in one sentence', async () => {
+  for (const host of ['999.1.1.1', '192.0.2.1']) {
+    const [error] = await once(createServer().listen(0, host), 'error', {}).catch((fault) => [fault])
+    expect(listenFault(error, host, 8000)).toBe(
+      `HOST is ${host}, which is no address of this machine: set HOST to 127.0.0.1, or to 0.0.0.0 for all addresses`,
+    )
+  }
 })
 
 test('a log that is not read in a terminal is JSON throughout, with the addresses in one line', async () => {

@@ -50,6 +50,9 @@ export const formatPercent = (share: number, { width, ...options }: Options = {}
 
 export const formatCount = (count: number): string => grouped(String(Math.round(count)))
 
+/** Writes a number of users: "1 user", "1,200 users". */
+export const formatUsers = (count: number): string => `${formatCount(count)} ${count === 1 ? 'user' : 'users'}`
+
 /**
  * Writes a p-value with four decimals, two from 0.1 on, and "< 0.0001" below that.
  * @param threshold the p-value is written with enough decimals to show on which side of the threshold it lies

@@ -1,5 +1,5 @@
 import { sum, usersOf } from './counts.ts'
-import { formatCount, formatPEquation, formatPercent } from './format-figures.ts'
+import { formatCount, formatPEquation, formatPercent, formatUsers } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
 import { type RatioCheck, type SampleRatios, sharedText } from './sample-ratios.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -63,5 +63,5 @@ function mismatch(what: string, check: RatioCheck, { causes }: SampleRatios): st
 /** Names the variant that lacks the most users, with the observed and the expected number. */
 function worst({ variants }: SampleRatios['causes'][number]): string {
   const off = variants.toSorted((one, other) => one.users - one.expected - (other.users - other.expected))[0]
-  return off ? `${formatCount(off.users)} users in ${off.variantName}, ${formatCount(off.expected)} expected` : ''
+  return off ? `${formatUsers(off.users)} in ${off.variantName}, ${formatCount(off.expected)} expected` : ''
 }

@@ -1,6 +1,13 @@
 import { sequentialMultiplier } from '../statistics/sequential.ts'
 import { sum, totalUsers } from './counts.ts'
-import { formatCount, formatP, formatPEquation, formatPercent, formatProbability } from './format-figures.ts'
+import {
+  formatCount,
+  formatP,
+  formatPEquation,
+  formatPercent,
+  formatProbability,
+  formatUsers,
+} from './format-figures.ts'
 import { nextLookAt } from './looks.ts'
 import type { Bounds, MetricComparison, MetricResult } from './metric-result.ts'
 import { type Effect, effectOf, upliftSentence } from './sentences.ts'
@@ -186,7 +193,7 @@ export function describeTimeLeft(statistics: RunStatistics): string | null {
   if (days === null || days === 0) return null
   const what =
     target < plannedUsers
-      ? `the next planned look at ${formatCount(target)} users`
-      : `the planned ${formatCount(plannedUsers)} users`
+      ? `the next planned look at ${formatUsers(target)}`
+      : `the planned ${formatUsers(plannedUsers)}`
   return `About ${days} more ${days === 1 ? 'day' : 'days'} to ${what} at the traffic so far.`
 }

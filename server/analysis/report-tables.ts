@@ -1,5 +1,5 @@
 import { type DecidingLook, isOfNow } from './answer.ts'
-import { formatCount, formatFigure, formatP, formatProbability, widthOf } from './format-figures.ts'
+import { formatCount, formatFigure, formatP, formatProbability, formatUsers, widthOf } from './format-figures.ts'
 import { inline, table } from './markdown.ts'
 import { hasRecord, type ReportAnswer, type ReportComparison, type ReportMetric } from './report-answer.ts'
 import { decidingEffect, FIGURES, formatDeciding, formatMargin, formatThreshold, verdictText } from './report-words.ts'
@@ -58,7 +58,7 @@ function decidingTable(
       if (look === null) return [[...now, ...decided]]
       const isNow = isOfNow(comparison)
       const known = isNow ? shown : [NONE, NONE]
-      const at = `look at ${formatCount(look.users)} users`
+      const at = `look at ${formatUsers(look.users)}`
       const row = [name, variant, at, ...known, ...effectsAt(metric, comparison, look, answer), ...decided]
       return isNow ? [row] : [row, [...now, ...cells.now, '']]
     }),

@@ -1,6 +1,6 @@
 import { isOfNow } from './answer.ts'
 import type { Decision, Outcome } from './decide.ts'
-import { formatCount, formatFigure, formatP, formatPercent, formatProbability } from './format-figures.ts'
+import { formatFigure, formatP, formatPercent, formatProbability, formatUsers } from './format-figures.ts'
 import type { DecidedBy } from './metric-result.ts'
 import {
   isEnabled,
@@ -49,11 +49,11 @@ export const recordSentences = ({
   ...(decidedAt ? [recordSentence(outcome, formatTime(decidedAt), decidedUsers)] : []),
   ...(nextLookAtUsers === null || !variants.some((variant) => variant.outcome === 'continue')
     ? []
-    : [`The next planned look is at ${formatCount(nextLookAtUsers)} users.`]),
+    : [`The next planned look is at ${formatUsers(nextLookAtUsers)}.`]),
 ]
 
 function recordSentence(outcome: Outcome, time: string, users: number | null): string {
-  const by = users === null ? '' : `, with ${formatCount(users)} users`
+  const by = users === null ? '' : `, with ${formatUsers(users)}`
   return outcome === 'inconclusive'
     ? `Read on ${time}${by}, without a decision.`
     : `Decided on ${time}${by}. The decision stands.`
@@ -106,7 +106,7 @@ export function formatThreshold({ figure, value, threshold }: DecidedBy): string
 
 /** Says which figure decides on a comparison, at which look, and at which threshold. */
 export function decidedSentence(decidedBy: DecidedBy, { look }: ReportComparison): string {
-  const at = look ? `at the look at ${formatCount(look.users)} users, ` : ''
+  const at = look ? `at the look at ${formatUsers(look.users)}, ` : ''
   return `${at}the ${FIGURES[decidedBy.figure]} is ${formatDeciding(decidedBy)}, and decides ${formatThreshold(decidedBy)}.`
 }
 

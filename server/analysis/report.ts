@@ -1,6 +1,6 @@
 import { sum } from './counts.ts'
 import type { Decision } from './decide.ts'
-import { formatCount, formatPEquation, sentence } from './format-figures.ts'
+import { formatCount, formatPEquation, formatUsers, sentence } from './format-figures.ts'
 import { bullets, inline, line } from './markdown.ts'
 import {
   decidingOf,
@@ -142,11 +142,7 @@ function alternatives(answer: ReportAnswer): string[] {
     const effect = decidingEffect(comparison, method)
     const interval = formatEffectInterval(metric, effect)
     if (!effect || !interval || interval === 'unbounded') return []
-    const at = look
-      ? `at the look at ${formatCount(look.users)} users, `
-      : hasRecord(decision, variantId)
-        ? 'now, '
-        : ''
+    const at = look ? `at the look at ${formatUsers(look.users)}, ` : hasRecord(decision, variantId) ? 'now, ' : ''
     const note = look || method === 'sequential' ? '' : ' This is the interval of one look, and decides nothing yet.'
     return [
       line(`${metric.name} in ${variantName}: ${at}the data agree with a true ${effect.of} of ${interval}.${note}`),
@@ -174,7 +170,9 @@ function userLines(answer: ReportAnswer): string[] {
   const { assigned, exposed, exclusions, causes } = answer.sampleRatio
   return [
     excluded.length > 0 ? `Left out: ${excluded.join(', ')}.` : 'No user is left out.',
-    ...(counted ? [`${formatCount(crossovers)} users met two variants, and count under the first.`] : []),
+    ...(counted
+      ? [`${formatUsers(crossovers)} met two variants, and ${crossovers === 1 ? 'counts' : 'count'} under the first.`]
+      : []),
     ...unexposed(answer),
     line(`Sample ratio: ${ratio('assigned', assigned)}; ${ratio('exposed', exposed)}; ${rates(exclusions)}.`),
     ...causes.map(({ by, value, variants }) =>
@@ -200,7 +198,7 @@ function unexposed({ sampleRatio: { assigned, exposed } }: ReportAnswer): string
   const isAll = assigned.variants?.every(({ variantId }) => counted.has(variantId))
   return met < drawn
     ? [
-        `Assigned here${isAll ? '' : ', to variants that are not switched off'}: ${formatCount(drawn)} users, of whom ${formatCount(met)} have met their variant.`,
+        `Assigned here${isAll ? '' : ', to variants that are not switched off'}: ${formatUsers(drawn)}, of whom ${formatCount(met)} ${met === 1 ? 'has' : 'have'} met their variant.`,
       ]
     : []
 }
@@ -240,7 +238,7 @@ function computation(answer: ReportAnswer): string[] {
   const isOneOfMany = metrics.some(({ comparisons }) => comparisons.length > 1) || metrics.length > 1
   return [
     `Method ${method.replace('_', ' ')}, confidence level ${formatConfidence(confidenceLevel)}. ${
-      plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatCount(plannedUsers)} users.`
+      plannedUsers === null ? 'No number of users is planned.' : `Planned: ${formatUsers(plannedUsers)}.`
     }`,
     method === 'bayesian'
       ? 'The threshold is divided among the comparisons that decide (Bonferroni).'

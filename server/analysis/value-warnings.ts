@@ -1,5 +1,5 @@
 import { sum } from './counts.ts'
-import { formatCount, formatFigure, formatPercent } from './format-figures.ts'
+import { formatCount, formatFigure, formatPercent, formatUsers } from './format-figures.ts'
 import type { MetricResult } from './metric-result.ts'
 import type { MetricStatistics, RunStatistics } from './statistics.ts'
 
@@ -22,7 +22,7 @@ export function seenWarnings({ seenEventTypes }: RunStatistics, metrics: readonl
       status === 'ready' && sum(variants.map(({ users }) => users)) > 0 && variants.every(({ events }) => events === 0),
   )
   const names = silent.map(({ name }) => name).join(', ')
-  const seen = seenEventTypes.map(({ type, users }) => `${type} (${formatCount(users)} users)`).join(', ')
+  const seen = seenEventTypes.map(({ type, users }) => `${type} (${formatUsers(users)})`).join(', ')
   return [
     seen === ''
       ? `No event of ${names} was seen since exposure, and no other event of these users either.`
@@ -47,14 +47,19 @@ function missingWarnings({ name, properties }: MetricStatistics, missing: number
   const of = Math.max(events, missing)
   if (of === 0 || missing / of <= NOTABLE_MISSING) return []
   return [
-    `${formatCount(missing)} of ${formatCount(of)} events of ${name} (${formatPercent(missing / of)}) have no property ${properties.join(' or ')}, so that they hold no usable number: they count as events and add nothing. Name the property as events have it; order.total leads to total within order.`,
+    `${formatCount(missing)} of ${formatCount(of)} events of ${name} (${formatPercent(missing / of)}) ${missing === 1 ? 'has' : 'have'} no property ${properties.join(' or ')}, so that ${missing === 1 ? 'it holds' : 'they hold'} no usable number: ${countsAsEvents(missing)}. Name the property as events have it; order.total leads to total within order.`,
   ]
 }
 
 const unusableWarnings = ({ name }: MetricStatistics, unusable: number): string[] =>
   unusable > 0
-    ? [`${formatCount(unusable)} events of ${name} hold no usable number: they count as events and add nothing.`]
+    ? [
+        `${formatCount(unusable)} ${unusable === 1 ? 'event' : 'events'} of ${name} ${unusable === 1 ? 'holds' : 'hold'} no usable number: ${countsAsEvents(unusable)}.`,
+      ]
     : []
+
+const countsAsEvents = (events: number) =>
+  events === 1 ? 'it counts as an event and adds nothing' : 'they count as events and add nothing'
 
 function extremeWarnings({ name, largest }: MetricStatistics): string[] {
   if (!largest || largest.value <= EXTREME_RATIO * largest.median) return []
@@ -97,6 +102,6 @@ function windowWarnings({ name, immature, observed }: MetricStatistics, users: n
       `The window of ${formatCount(late)} of ${formatCount(users)} users in ${name} is not over: their figures are not complete. Ask with complete_windows for the others only.`,
     ]
   return [
-    `${formatCount(late)} of ${formatCount(users + late)} users are not counted in ${name} yet, because their window is not over.`,
+    `${formatCount(late)} of ${formatCount(users + late)} users ${late === 1 ? 'is' : 'are'} not counted in ${name} yet, because their window is not over.`,
   ]
 }

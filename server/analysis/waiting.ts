@@ -1,5 +1,5 @@
 import { totalUsers, usersOf } from './counts.ts'
-import { formatCount } from './format-figures.ts'
+import { formatCount, formatUsers } from './format-figures.ts'
 import { nextLookAt, type Reading } from './looks.ts'
 import { LEAST_USERS, type MetricResult } from './metric-result.ts'
 import type { RunStatistics } from './statistics.ts'
@@ -30,8 +30,8 @@ export function findMissing(
     return `no users are planned, so that a ${METHOD_NAMES[question.method]} analysis is read when the run has ended`
   const awaited = open > 0 ? `; ${windows} not over yet` : ''
   return next < question.plannedUsers
-    ? `the first planned look is at ${formatCount(next)} users: ${formatCount(total)} so far${awaited}`
-    : `the planned size is not reached: ${formatCount(total)} of ${formatCount(question.plannedUsers)} users${awaited}`
+    ? `the first planned look is at ${formatUsers(next)}: ${formatCount(total)} so far${awaited}`
+    : `the planned size is not reached: ${formatCount(total)} of ${formatUsers(question.plannedUsers)}${awaited}`
 }
 
 function findTooFew(statistics: RunStatistics): string | null {

@@ -1,10 +1,10 @@
 import { exposedOf, sum } from './counts.ts'
-import { formatCount, formatFigure, formatPEquation, formatPercent, sentence } from './format-figures.ts'
+import { formatCount, formatFigure, formatPEquation, formatPercent, formatUsers, sentence } from './format-figures.ts'
 import { KINDS } from './kinds.ts'
 import type { MetricResult } from './metric-result.ts'
 import { NOTABLE_SHARE } from './problems.ts'
 import { ratioWarnings, type SampleRatios } from './sample-ratios.ts'
-import type { RunStatistics, UnitCounts } from './statistics.ts'
+import type { Departure, RunStatistics, UnitCounts } from './statistics.ts'
 import { seenWarnings, valueWarnings } from './value-warnings.ts'
 
 /** The p-value below which a difference before exposure is reported. */
@@ -34,11 +34,24 @@ export function findWarnings(
   ]
 }
 
+/** The parameters by which a question is about a part of the users or of the time, by the departure that they are. */
+const NARROWING: Partial<Record<Departure, string>> = {
+  users: 'where',
+  segment: 'segment_id',
+  period: 'from and to',
+  as_of: 'as_of',
+}
+
 /** Events that were received after `dataThrough` are not counted yet: they may be the first ones. */
-const nobodyWarning = ({ dataThrough, state }: RunStatistics): string =>
-  dataThrough === null || state === 'frozen'
-    ? 'Nobody has met a variant yet.'
-    : 'Nobody has met a variant yet, or they are not counted yet: what was received after data_through is missing.'
+function nobodyWarning({ dataThrough, state, question }: RunStatistics): string {
+  const narrowing = question.departs.flatMap((departure) => NARROWING[departure] ?? [])
+  const isPart = narrowing.length > 0
+  const nobody = isPart ? 'No user whom this question is about has met a variant' : 'Nobody has met a variant yet'
+  const rest = isPart ? ` Ask without ${narrowing.join(', ')} for the others.` : ''
+  return dataThrough === null || state === 'frozen'
+    ? `${nobody}.${rest}`
+    : `${nobody}, or they are not counted yet: what was received after data_through is missing.${rest}`
+}
 
 const disabledWarnings = ({ variants }: RunStatistics): string[] =>
   variants
@@ -70,7 +83,7 @@ function userWarnings(statistics: RunStatistics, exposed: number): string[] {
   const externallyDecided = count((row) => row.externallyDecided)
   if (externallyDecided > 0)
     warnings.push(
-      `The variants of ${formatCount(externallyDecided)} users were decided by the application, not drawn here: whether they are comparable cannot be tested.`,
+      `The ${externallyDecided === 1 ? 'variant of 1 user was' : `variants of ${formatUsers(externallyDecided)} were`} decided by the application, not drawn here: whether they are comparable cannot be tested.`,
     )
   return warnings
 }

@@ -44,7 +44,13 @@ export type Cache = {
   publish: (message: Message) => void
   /** @param resync is called when the subscription was interrupted, so that messages may have been missed */
   subscribe: (listener: (message: Message) => void, resync: () => void) => void
-  state: () => 'off' | 'up' | 'down'
+  /** @returns the state; `down: …` says why Redis is not used although it answers */
+  state: () => 'off' | 'up' | 'down' | `down: ${string}`
+  /**
+   * Waits until Redis has answered or failed for the first time.
+   * @returns a sentence when Redis refuses the database that the URL names, else null
+   */
+  opened: () => Promise<string | null>
   close: () => Promise<void>
 }
 
@@ -71,15 +77,37 @@ export function createCache(options: { url: string | undefined; namespace: strin
   const resyncs: (() => void)[] = []
   let unusedUntil = 0
   let subscribedBefore = false
+  /** True after an error before the connection was ready: it may be in database 0 instead of the URL's database. */
+  let isMisplaced = false
+  /** Why Redis refuses the URL's database, from the refusal until a connection is in that database. */
+  let refusal: string | null = null
 
   let isReported = false
   const report = (error: Error) => {
     if (!isReported) log.warn({ err: error.message }, 'Redis is unavailable; continuing without it')
     isReported = true
   }
-  redis.on('error', report)
-  subscriber.on('error', report)
+  redis.on('connect', () => {
+    isMisplaced = false
+  })
+  redis.on('error', (error: CommandError) => {
+    // The driver would call the connection ready and use database 0, so another connection is made.
+    if (redis.status === 'connect') {
+      isMisplaced = true
+      redis.disconnect(true)
+    }
+    if (!isRefusal(error)) return report(error)
+    if (refusal === null) isReported = false
+    refusal = refusalOf(error)
+    report(new Error(refusal))
+  })
+  // Messages belong to no database, and the other connection reports a refusal.
+  subscriber.on('error', (error: CommandError) => {
+    if (!isRefusal(error)) report(error)
+  })
   redis.on('ready', () => {
+    if (isMisplaced) return
+    refusal = null
     if (isReported) log.info('Redis is available again')
     isReported = false
     unusedUntil = 0
@@ -96,7 +124,10 @@ export function createCache(options: { url: string | undefined; namespace: strin
   })
   subscriber.subscribe(channel).catch(report)
 
-  const usable = () => redis.status === 'ready' && Date.now() >= unusedUntil
+  const opened = new Promise<void>((resolve) => {
+    for (const event of ['ready', 'error', 'close']) redis.once(event, () => resolve())
+  })
+  const usable = () => redis.status === 'ready' && !isMisplaced && Date.now() >= unusedUntil
   /** Runs a command; returns `otherwise` if Redis is unavailable. */
   async function attempt<T>(command: () => Promise<T>, otherwise: T): Promise<T> {
     if (!usable()) return otherwise
@@ -131,7 +162,14 @@ export function createCache(options: { url: string | undefined; namespace: strin
       listeners.push(listener)
       resyncs.push(resync)
     },
-    state: () => (usable() ? 'up' : 'down'),
+    state: () => {
+      if (usable()) return 'up'
+      return refusal === null ? 'down' : `down: ${refusal}`
+    },
+    opened: async () => {
+      await opened
+      return refusal
+    },
     close: async () => {
       redis.disconnect()
       subscriber.disconnect()
@@ -139,6 +177,13 @@ export function createCache(options: { url: string | undefined; namespace: strin
   }
   return cache
 }
+
+/** An error of the driver; an answer of Redis has the command that it refuses. */
+type CommandError = Error & { readonly command?: { readonly name: string; readonly args: readonly unknown[] } }
+
+const isRefusal = ({ name, command }: CommandError) => name === 'ReplyError' && command?.name === 'select'
+const refusalOf = ({ command, message }: CommandError) =>
+  `Redis refuses database ${command?.args[0]} (${message}): correct the number at the end of REDIS_URL`
 
 function parsed<T>(text: string | null): T | null {
   try {
@@ -156,5 +201,6 @@ const withoutRedis: Cache = {
   publish: () => {},
   subscribe: () => {},
   state: () => 'off',
+  opened: async () => null,
   close: async () => {},
 }

@@ -12,7 +12,17 @@ const OWN_ENTRIES = /^(postgres|holder\.txt|lock\.sqlite.*|lost\+found|\..*)$/
  * @throws StartFault that says how to create the folder
  */
 export function expectEmptyFolder(folder: string) {
-  if (!statSync(folder, { throwIfNoEntry: false })?.isDirectory())
+  const found = statSync(folder, { throwIfNoEntry: false })
+  if (found && !found.isDirectory())
+    throw new StartFault(
+      `${folder} is a file, and the embedded database needs a folder: correct DATABASE_URL, or name a new folder`,
+    )
+  if (!found && folder.startsWith('//'))
+    throw new StartFault(
+      `DATABASE_URL is pglite:${folder}, which names a folder at the root: write pglite:./${folder.replace(/^\/+/, '')} ` +
+        `for a folder beside the platform, or pglite:${folder.replace(/^\/+/, '/')}, without // after the colon`,
+    )
+  if (!found)
     throw new StartFault(
       `There is no folder ${folder} for the embedded database: correct DATABASE_URL, or create the folder ` +
         `(mkdir ${folder}) to begin with an empty database`,

@@ -5,19 +5,22 @@ import { unknownName } from '../evaluation/unknown-name.ts'
 
 const SCHEME = /^(postgres(ql)?:\/\/|pglite:)/
 
+const UNREADABLE =
+  'cannot be read: it must be like postgres://user:password@localhost:5432/experiments, with a port up to 65535, ' +
+  'and with / ? # @ % in a password written as %2F %3F %23 %40 %25'
+
 /** Describes what is wrong with the URL of a database, without showing any of it. @returns null if it is complete */
 export function urlFault(url: string): string | null {
   if (!SCHEME.test(url)) return 'must begin with postgres:// or be pglite:DIR or pglite: (in memory)'
   if (url.startsWith('pglite:')) return null
+  // All that follows a # would be ignored: the host, if it is part of the password.
+  if (url.includes('#')) return UNREADABLE
   try {
     if (postgresNames(url).database === '')
       return 'names no database: add the name after the host, such as postgres://localhost:5432/experiments'
     return optionFault(new URL(url).searchParams) ?? fileFault(url)
   } catch {
-    return (
-      'cannot be read: it must be like postgres://user:password@localhost:5432/experiments, with a port up to 65535, ' +
-      'and with / ? # @ % in a password written as %2F %3F %23 %40 %25'
-    )
+    return UNREADABLE
   }
 }
 

@@ -53,7 +53,9 @@ export const recordEvent = z
     user_id: userId,
     experiment_id: optional(experimentRef),
     variant_id: optional(id),
-    type: eventType,
+    type: eventType.meta({
+      description: '`$exposure` reports that the user met the variant of the experiment, which must be named then',
+    }),
     properties: optional(eventProperties).meta({ examples: [{ value: 99.99 }] }),
     timestamp: optional(instant).meta({
       description: 'When the event happened, at most 5 minutes ahead of the server; default: now',

@@ -9,6 +9,7 @@ import { knownOnly } from '../fields.ts'
 import { type Issue, issuesOf, sentencesOf } from '../sentences.ts'
 import type { ProfileCache } from '../users/profile-cache.ts'
 import { EXPOSURE_EVENT, UnreadableItem } from '../wire.ts'
+import { expectExposing, timeOf } from './checks.ts'
 import { withIds } from './named.ts'
 import type { NewEvent } from './queries.ts'
 import type { Recorded, Recorder } from './recorder.ts'
@@ -26,16 +27,13 @@ export type Recording = {
 
 /** How often an event is prepared, each time after its user was erased or joined before the event could be stored. */
 const MAX_ATTEMPTS = 5
-const AHEAD_MS = 5 * 60 * 1000
-/** Earlier times are rejected as mistakes, such as seconds for milliseconds or a clock at its epoch. */
-const EARLIEST = Date.UTC(2000, 0, 1)
 
 /**
  * Stores one event and returns it after the commit. An event of a known user costs one insert, which it shares with
  * events that arrive at the same time.
  * @param actor the name that the audit log shows when the event starts a draft
  * @throws DomainError NOT_FOUND for an unknown user unless the event carries attributes, and for an unknown experiment;
- *   BAD_REQUEST for a variant of another experiment or a time that is not accepted
+ *   BAD_REQUEST for a variant of another experiment, a time that is not accepted, or an exposure that exposes nobody
  */
 export async function record(recording: Recording, actor: string, input: RecordEvent): Promise<EventOutput> {
   const { timestamp, duplicate, outside_run, ...stored } = await recordNow(recording, actor, input)
@@ -77,6 +75,7 @@ function prepare(
   const { user_id, experiment_id = null, variant_id = null } = input
   if (variant_id !== null && experiment_id === null)
     throw invalid(`must be given beside variant_id ${variant_id}: name the experiment of the variant`, 'experiment_id')
+  expectExposing(input)
   const profiles_version = watch.seenVersion(user_id)
   const experiment = experiment_id === null ? null : experimentOf(watch, experiment_id, variant_id)
   const isStarted = experiment !== undefined && !(experiment && variant_id !== null && startsOnEvent(experiment))
@@ -154,21 +153,6 @@ function settledVariant(
     return undefined
   const from = isReport ? (stored.settledAt as number) : stored.assignedAt
   return timestamp === null || timestamp >= from ? stored.variantId : undefined
-}
-
-/**
- * Computes the event's time in milliseconds since 1970. If the sender's clock at sending is known, the time is corrected
- * by its difference from the time of receipt. Null means now.
- */
-function timeOf({ timestamp, sent_at }: RecordEvent): number | null {
-  if (!timestamp) return null
-  const now = Date.now()
-  const time = timestamp.getTime() + (sent_at ? now - sent_at.getTime() : 0)
-  if (time > now + AHEAD_MS)
-    throw invalid(`${timestamp.toISOString()} is more than 5 minutes ahead of the server's clock`, 'timestamp')
-  if (time < EARLIEST)
-    throw invalid(`${timestamp.toISOString()} is before the year 2000: send the time of the event`, 'timestamp')
-  return time
 }
 
 /**

@@ -34,18 +34,21 @@ export function createSchedule(options: { orm: MikroORM; watch: Watch; define: D
       } catch (error) {
         if (isDatabaseUnavailable(error) || isTransient(error)) throw error
         failed.set(experimentId, version)
-        // NOT_FOUND: another process has acted first, and this process's snapshot is updated soon.
-        if (!(error instanceof DomainError) || error.code !== 'NOT_FOUND')
-          log.error(
-            { err: error, experiment_id: experimentId },
-            'An experiment could not be started or completed at its scheduled time',
-          )
+        report(log, experimentId, error)
       }
     }
   }
 
   const complaint = 'The schedule could not be checked; trying again'
   return inBackground({ pauseMs: PAUSE_MS, log, complaint }, poll)
+}
+
+/** Logs why an experiment could not follow its schedule: a refusal in one line, another error with its stack. */
+function report(log: Logger, experimentId: number, error: unknown) {
+  const what = 'An experiment could not be started or completed at its scheduled time'
+  if (!(error instanceof DomainError)) log.error({ err: error, experiment_id: experimentId }, what)
+  // NOT_FOUND: another process has acted first, and this process's snapshot is updated soon.
+  else if (error.code !== 'NOT_FOUND') log.error({ experiment_id: experimentId }, `${what}: ${error.message}`)
 }
 
 /**

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { TRPCError } from '@trpc/server'
-import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply } from 'fastify'
+import type { FastifyBaseLogger, FastifyError, FastifyInstance, FastifyReply, HTTPMethods } from 'fastify'
 import { withoutSecrets } from '../errors.ts'
 import { type Fault, faultOf } from '../trpc.ts'
 
@@ -9,7 +9,7 @@ export const RETRY_AFTER_SECONDS = 1
 
 /** Answers an error as `Fault`. An error of the server (5xx) is also logged. */
 export function sendFault(reply: FastifyReply, log: FastifyBaseLogger, error: unknown) {
-  const { status, fault } = faultOf(asTrpc(error))
+  const { status, fault } = faultOf(asTrpc(error, reply.request.routeOptions.bodyLimit))
   if (status >= 500) {
     const { id: request_id, method, url } = reply.request
     log.error({ err: error, request_id, method, url }, fault.message)
@@ -31,16 +31,22 @@ const codes = {
 
 /**
  * Turns an error of Fastify, which carries a status, into a tRPC error. An error without a status is the server's own.
+ * @param bodyLimit the most bytes of a body that the path takes
  */
-export function asTrpc(error: unknown): TRPCError {
+export function asTrpc(error: unknown, bodyLimit?: number): TRPCError {
   if (error instanceof TRPCError) return error
-  const { statusCode, message } = error as FastifyError
+  const { statusCode, code: reason } = error as FastifyError
+  const isTooLarge = reason === 'FST_ERR_CTP_BODY_TOO_LARGE' && bodyLimit !== undefined
+  const message = isTooLarge ? `The body is larger than ${shownBytes(bodyLimit)}` : (error as FastifyError).message
   if (statusCode !== undefined && statusCode >= 400 && (statusCode < 500 || statusCode === 503)) {
     const code = codes[statusCode as keyof typeof codes] ?? 'BAD_REQUEST'
     return new TRPCError({ code, message, cause: error })
   }
   return new TRPCError({ code: 'INTERNAL_SERVER_ERROR', cause: error })
 }
+
+/** Shows a limit, of at least 1 KiB, in the largest unit that it fills. */
+const shownBytes = (bytes: number) => (bytes < 2 ** 20 ? `${bytes / 2 ** 10} KiB` : `${bytes / 2 ** 20} MiB`)
 
 /** Answers the requests that Fastify itself refuses, such as unreadable bodies, unknown paths and wrong methods. */
 export function handleFaults(app: FastifyInstance) {
@@ -68,15 +74,33 @@ export function handleFaults(app: FastifyInstance) {
  * @returns a function that lists the methods of a path, sorted
  */
 function collectRoutes(app: FastifyInstance): (path: string) => string[] {
-  const routes: { pattern: RegExp; methods: string[] }[] = []
-  app.addHook('onRoute', ({ url, method }) => {
+  const routes: { pattern: RegExp; methods: string[]; isRefusal: boolean; isLiteral: boolean }[] = []
+  app.addHook('onRoute', ({ url, method, config }) => {
     // A route for any path says nothing about one path.
     if (url.includes('*')) return
     const escaped = url.replace(/[.+?^$()[\]\\|{}]/g, '\\$&')
-    routes.push({ pattern: new RegExp(`^${escaped.replace(/:\w+/g, '[^/]+')}/?$`), methods: [method].flat() })
+    routes.push({
+      pattern: new RegExp(`^${escaped.replace(/:\w+/g, '[^/]+')}/?$`),
+      methods: [method].flat(),
+      isRefusal: config === REFUSAL,
+      isLiteral: !url.includes(':'),
+    })
   })
-  return (path) => [...new Set(routes.flatMap(({ pattern, methods }) => (pattern.test(path) ? methods : [])))].sort()
+  return (path) => {
+    const found = routes.filter(({ pattern }) => pattern.test(path))
+    const refused = new Set(found.flatMap(({ isRefusal, methods }) => (isRefusal ? methods : [])))
+    const taken = found.flatMap(({ isRefusal, isLiteral, methods }) =>
+      isRefusal ? [] : methods.filter((method) => isLiteral || !refused.has(method)),
+    )
+    return [...new Set(taken)].sort()
+  }
 }
+
+const REFUSAL = {}
+
+/** Answers methods of a path by a 405, although a path with a parameter would take them. */
+export const refuseMethods = (app: FastifyInstance, method: HTTPMethods[], url: string) =>
+  app.route({ method, url, config: REFUSAL, handler: (_request, reply) => reply.callNotFound() })
 
 const malformed: Record<string, { status: number; fault: Fault }> = {
   HPE_HEADER_OVERFLOW: { status: 431, fault: { message: 'The headers are too large', code: 'BAD_REQUEST' } },

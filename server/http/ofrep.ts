@@ -40,7 +40,10 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
   app.setErrorHandler((error, request: Request, reply) => sendOfrepFault(platform, keyOf(request), reply, error))
   app.setNotFoundHandler((request, reply) => {
     const [path = ''] = request.url.split('?')
-    const fault = new OfrepFault(404, 'GENERAL', `There is no ${request.method} ${path}`)
+    const only = methodOf(path)
+    if (only) reply.header('allow', only)
+    const [status, hint] = only ? [405, `, only ${only}`] : [404, '']
+    const fault = new OfrepFault(status, 'GENERAL', `There is no ${request.method} ${path}${hint}`)
     return sendOfrepFault(platform, undecodedKey(path), reply, fault)
   })
   app.post('/evaluate/flags', (request: Request, reply) => evaluateAll(platform, request, reply))
@@ -52,6 +55,12 @@ export async function ofrepRoutes(app: FastifyInstance, platform: Platform, stre
   app.get(STREAM_PATH.slice(app.prefix.length), options, (request: Request, reply) =>
     openStream(platform, streams, request, reply),
   )
+}
+
+/** Returns the one method of a path of the protocol; undefined for any other path. */
+function methodOf(path: string): 'GET' | 'POST' | undefined {
+  if (path === STREAM_PATH) return 'GET'
+  return /^\/ofrep\/v1\/evaluate\/flags(\/|$)/.test(path) ? 'POST' : undefined
 }
 
 const keyOf = (request: Request) => request.params['*'] || undefined
@@ -142,7 +151,7 @@ export const undecodedKey = (url: string): string | undefined => /^\/ofrep\/v1\/
 
 /** Answers an error as the protocol prescribes. A 5xx other than 503 is also logged. */
 export function sendOfrepFault({ log }: Platform, key: string | undefined, reply: FastifyReply, error: unknown) {
-  const { status, errorCode, message } = described(error)
+  const { status, errorCode, message } = described(error, reply.request.routeOptions.bodyLimit)
   if (status >= 500 && status !== 503)
     log.error({ err: error, request_id: reply.request.id, method: reply.request.method, key }, message)
   if (status === 503 && !reply.hasHeader('retry-after')) reply.header('retry-after', String(RETRY_AFTER_SECONDS))
@@ -155,10 +164,10 @@ export function sendOfrepFault({ log }: Platform, key: string | undefined, reply
 /** The protocol defines neither 413 nor 415, so such faults are answered by 400 with a code. */
 const unreadable: Record<number, ErrorCode> = { 400: 'PARSE_ERROR', 413: 'INVALID_CONTEXT', 415: 'PARSE_ERROR' }
 
-function described(error: unknown): { status: number; errorCode: ErrorCode; message: string } {
+function described(error: unknown, bodyLimit?: number): { status: number; errorCode: ErrorCode; message: string } {
   if (error instanceof OfrepFault) return error
   const { statusCode } = error as { statusCode?: number }
-  const { status, fault } = faultOf(statusCode === undefined ? translate(error) : asTrpc(error))
+  const { status, fault } = faultOf(statusCode === undefined ? translate(error) : asTrpc(error, bodyLimit))
   const errorCode = statusCode === undefined ? undefined : unreadable[statusCode]
   return { status: errorCode ? 400 : status, errorCode: errorCode ?? 'GENERAL', message: fault.message }
 }

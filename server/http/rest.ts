@@ -6,7 +6,7 @@ import { DomainError, invalid } from '../errors.ts'
 import { leaveOutUnknown } from '../fields.ts'
 import { DEFAULT_LIMIT } from '../wire.ts'
 import { type Coerce, coercionOf } from './coercion.ts'
-import { sendFault } from './faults.ts'
+import { refuseMethods, sendFault } from './faults.ts'
 import { nameIgnored, prefersLenient } from './preferences.ts'
 import { type RestProcedure, restProcedures } from './procedures.ts'
 import { queryCoercion, queryReader } from './query.ts'
@@ -30,6 +30,29 @@ export function restRoutes(app: FastifyInstance, platform: Platform) {
     })
     if (procedure.meta.getTwin)
       app.route({ method: 'GET', url, handler: handle(platform, procedure, 'query', procedure.meta.formats) })
+  }
+  refuseWords(app)
+  // The id of an alias was forgotten; otherwise this would erase the user of the id alias.
+  refuseMethods(app, ['DELETE'], '/users/alias')
+}
+
+/** The paths of definitions whose keys are never a word of a path; an older one that is can be named by its id. */
+const NAMED_BY_ID = ['/experiments/{experiment_id}', '/segments/{segment_id}']
+
+/** Refuses the methods that a path of words, such as /segments/preview, does not take, but the path of an id does. */
+function refuseWords(app: FastifyInstance) {
+  const routes = restProcedures().map(({ meta }) => meta.openapi)
+  const methodsOf = (path: string) => routes.flatMap((route) => (route.path === path ? [route.method] : []))
+  for (const named of NAMED_BY_ID) {
+    const words = new RegExp(`^${named.replace(/\{\w+\}/, '[\\w-]+')}$`)
+    for (const path of new Set(routes.map((route) => route.path).filter((path) => words.test(path)))) {
+      const own = methodsOf(path)
+      refuseMethods(
+        app,
+        methodsOf(named).filter((method) => !own.includes(method)),
+        path,
+      )
+    }
   }
 }
 

@@ -16,9 +16,10 @@ const MAX_BATCH_SIZE = 100
 const EVENT_BATCH = '/trpc/events.recordBatch'
 
 const procedures = Object.entries(
-  appRouter._def.procedures as unknown as Record<string, { _def: { meta?: Meta; inputs: z.ZodType[] } }>,
+  appRouter._def.procedures as unknown as Record<string, { _def: { type: string; meta?: Meta; inputs: z.ZodType[] } }>,
 )
 const schemas = new Map(procedures.map(([path, { _def }]) => [path, _def.inputs[0]]))
+const mutations = new Set(procedures.flatMap(([path, { _def }]) => (_def.type === 'mutation' ? [path] : [])))
 const accesses = new Map(procedures.map(([path, { _def }]) => [path, _def.meta?.access]))
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = procedures.flatMap(([path, { _def }]) => {
@@ -42,10 +43,13 @@ function ignoreUnknown(calls: TRPCRequestInfo['calls'], reply: FastifyReply) {
   }
 }
 
-/** Says in the error of a call of an unknown procedure which one is nearest. tRPC writes the answer from the error. */
-function suggestProcedure(error: TRPCError, path: string | undefined) {
-  if (error.code !== 'NOT_FOUND' || path === undefined || schemas.has(path)) return
-  error.message = `There is no procedure ${path}${suggestion(path, [...schemas.keys()])}`
+/** Says in the error of a call what is right. tRPC writes the answer from the error. */
+function explain(error: TRPCError, path: string | undefined) {
+  if (path === undefined) return
+  if (error.code === 'NOT_FOUND' && !schemas.has(path))
+    error.message = `There is no procedure ${path}${suggestion(path, [...schemas.keys()])}`
+  if (error.code === 'METHOD_NOT_SUPPORTED' && mutations.has(path))
+    error.message = `${path} is a mutation: call it by POST, with the input as a JSON body, or with .mutate() of a client`
 }
 
 type TrpcRequest = FastifyRequest<{ Params: { path?: string }; Querystring: { input?: unknown } }>
@@ -86,7 +90,7 @@ export function trpcRoutes(app: FastifyInstance, platform: Platform) {
           ? { headers: { 'retry-after': String(RETRY_AFTER_SECONDS) } }
           : {},
       onError: ({ error, path }) => {
-        suggestProcedure(error, path)
+        explain(error, path)
         if (error.code === 'INTERNAL_SERVER_ERROR')
           platform.log.error({ err: error.cause ?? error, path }, 'A procedure failed; the caller got status 500')
       },

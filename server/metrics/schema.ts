@@ -43,15 +43,20 @@ const common = {
     examples: [0.05],
   }),
   guardrail_margin: clearable(
-    z.strictObject({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) }),
+    z
+      .strictObject({ type: z.enum(['relative', 'absolute']), size: z.number().gt(0).max(1e12) })
+      .meta({ examples: [{ type: 'relative', size: 0.05 }] }),
   ).meta({
-    description: 'How much worse a guardrail may be; default 5 % of the control',
-    examples: [{ type: 'relative', size: 0.02 }],
+    description:
+      'How much worse a guardrail may be: a share of the control (relative), or in the unit of the metric (absolute); default 5 % of the control',
   }),
-  prior: clearable(z.strictObject({ mean: z.number().min(-1).max(10), sd: z.number().gt(0).max(10) })).meta({
+  prior: clearable(
+    z
+      .strictObject({ mean: z.number().min(-1).max(10), sd: z.number().gt(0).max(10) })
+      .meta({ examples: [{ mean: 0, sd: 0.1 }] }),
+  ).meta({
     description:
       'The normal prior of the relative uplift in a Bayesian analysis: its mean and its standard deviation (0.1 is 10 % of the control); null: flat',
-    examples: [{ mean: 0, sd: 0.1 }],
   }),
 }
 const window = clearable(

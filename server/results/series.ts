@@ -4,7 +4,7 @@ import { snakeCased } from '../analysis/snake-case.ts'
 import type { Look, SummedMetric } from '../analysis/statistics.ts'
 import { pickSums } from '../analysis/sums.ts'
 import { readClock } from '../definitions/queries.ts'
-import { invalid } from '../errors.ts'
+import { DomainError, invalid } from '../errors.ts'
 import { columnOf } from '../totals/columns.ts'
 import { type DailyRow, readDaily, readSinceExposure } from './daily.ts'
 import { gather } from './gather.ts'
@@ -21,6 +21,12 @@ import { keyOfType } from './specs.ts'
 /** The number of days after exposure that a series covers. */
 const NOVELTY_DAYS = 28
 
+/** Names the one metric of a series in an error about the list of a question. @throws the error */
+function ofSeries(error: unknown): never {
+  if (error instanceof DomainError && error.path?.[0] === 'metrics') throw invalid(error.message, 'metric')
+  throw error
+}
+
 /**
  * Computes one metric over time from raw events. Caps are not applied, since they would move from day to day.
  * @throws DomainError BAD_REQUEST for a quantile or an unknown metric; NOT_FOUND for an unknown experiment or run
@@ -36,7 +42,11 @@ export async function getSeries(em: EntityManager, reporting: Reporting, input: 
     ...(input.metric ? { metrics: [input.metric] } : {}),
     ...(input.event_type ? { event_types: [input.event_type], conversion_event_type: input.event_type } : {}),
   })
-  const query = await register(em, reporting.totals, await resolve(em, reporting.timeZone, found, question))
+  const query = await register(
+    em,
+    reporting.totals,
+    await resolve(em, reporting.timeZone, found, question).catch(ofSeries),
+  )
   const key = input.metric ?? (input.event_type ? keyOfType(input.event_type) : query.specs[0]?.metric.key)
   const spec = query.specs.find(({ metric }) => metric.key === key) ?? query.documented
   if (spec.metric.kind === 'quantile')

@@ -3,7 +3,7 @@ import { analyse } from '../../server/analysis/analyse.ts'
 import { answer } from '../../server/analysis/answer.ts'
 import { byExclusion } from '../../server/analysis/exclusions.ts'
 import { recordable, withRecords } from '../../server/analysis/record.ts'
-import type { RunStatistics } from '../../server/analysis/statistics.ts'
+import type { Departure, RunStatistics } from '../../server/analysis/statistics.ts'
 import { createRandom } from '../lab/random.ts'
 import { CONTROL, proportion, run, TREATMENT, units } from './run-statistics.ts'
 
@@ -274,6 +274,29 @@ describe('an answer', () => {
     expect(answer(run(behind)).warnings).toEqual([
       expect.stringContaining('Nobody has met a variant yet, or they are not counted yet'),
     ])
+  })
+
+  test('says of a question about a part of the users or of the time that nobody of this part has met a variant', () => {
+    const asked = (departs: Departure[]) => answer(run({ units: [], metrics: [], question: { departs } })).warnings
+    expect(asked(['users', 'period'])).toContain(
+      'No user whom this question is about has met a variant. Ask without where, from and to for the others.',
+    )
+    expect(asked(['window'])).toContain('Nobody has met a variant yet.')
+  })
+
+  test('counts one user, and one event, in the singular', () => {
+    const orders = { ...proportion('orders', { 1: 100, 2: 120 }) }
+    const { warnings } = answer(
+      run({
+        units: [units(CONTROL, { externallyDecided: 1 }), units(TREATMENT)],
+        seenEventTypes: [{ type: 'purchase', users: 1, events: 3 }],
+        metrics: [{ ...orders, sums: orders.sums.map((row, index) => ({ ...row, unusable: index === 0 ? 1 : 0 })) }],
+      }),
+    )
+    const text = warnings.join('\n')
+    expect(text).toContain('The variant of 1 user was decided by the application')
+    expect(text).toContain('These users sent purchase (1 user): ')
+    expect(text).toContain('1 event of orders holds no usable number: it counts as an event and adds nothing.')
   })
 
   test('warns against deciding by a question that was not planned', () => {

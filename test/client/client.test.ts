@@ -137,6 +137,7 @@ describe('the typed client', () => {
       const error = await failureOf(client.events.record.mutate(event))
       expect(isPlatformError(error)).toBe(true)
       expect(error.data).toMatchObject({ code: 'PAYLOAD_TOO_LARGE', httpStatus: 413, issues: null })
+      expect(error.message).toBe('The body is larger than 1 MiB')
     })
   })
 
@@ -223,6 +224,22 @@ describe('the typed client', () => {
       expect(isPlatformError(error)).toBe(true)
       expect(error.data).toBeUndefined()
       expect(error.cause).toBeInstanceOf(Error)
+    })
+
+    test('fails with the path of a number that JSON cannot hold, and sends nothing', async () => {
+      const { client, requests } = recordingClient(app)
+      const event = { user_id: 'ada', type: 'order', properties: { value: 0 / 0 } }
+      const error = await failureOf(client.events.recordBatch.mutate({ events: [event] }))
+      expect(isPlatformError(error)).toBe(true)
+      expect(error.message).toBe('events.0.properties.value: NaN cannot be sent: send a finite number, or leave it out')
+      expect(requests).toEqual([])
+    })
+
+    test('refuses an address without a scheme', () => {
+      for (const url of ['127.0.0.1:8000', 'localhost:8000'])
+        expect(() => createClient({ url, apiKey: undefined })).toThrow(
+          `url is ${url}, but must begin with http:// or https://, such as http://127.0.0.1:8000`,
+        )
     })
 
     test('does not recognise other errors as its own', () => {

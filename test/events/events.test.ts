@@ -77,6 +77,41 @@ onEachDatabase('events', (app) => {
     expect(new Date(slightly.timestamp).getTime()).toBeGreaterThanOrEqual(before)
   })
 
+  test('a refused time is named as sent_at corrects it', async () => {
+    const send = (timestamp: string, sent_at: string) =>
+      app().api.call('POST', '/api/events', { user_id: 'v', type: 't', attributes: {}, timestamp, sent_at })
+    const lateClock = await send(new Date().toISOString(), '2020-01-01T00:00:00Z')
+    expect(lateClock.status).toBe(400)
+    expect(lateClock.body.message).toMatch(
+      /^Invalid input: timestamp: 2\S+Z, corrected by sent_at 2020-01-01T00:00:00.000Z to 2\S+Z, is more than 5 minutes ahead of the server's clock$/,
+    )
+    const fastClock = await send(new Date().toISOString(), '2200-01-01T00:00:00Z')
+    expect(fastClock.body.message).toMatch(/corrected by sent_at 2200-\S+ to 1\S+, is before the year 2000/)
+  })
+
+  test('an exposure that would expose nobody is refused: without an experiment, or misspelt', async () => {
+    const { api } = app()
+    const experiment = await api.makeExperiment()
+    const event = { user_id: 'unexposed', attributes: {} }
+    const alone = await api.call('POST', '/api/events', { ...event, type: '$exposure' })
+    expect(alone.status).toBe(400)
+    const fault = 'experiment_id: must be given with the type $exposure: name the experiment whose variant the user met'
+    expect(alone.body.message).toBe(`Invalid input: ${fault}`)
+    const types = ['$exposed', '$expose', '$Exposure', '$exposures', '$exposre', '$pageview', '$exception', 'exposure']
+    const events = types.map((type) => ({ ...event, experiment_id: experiment.id, type }))
+    const { results } = await api.ok('POST', '/api/events/batch', {
+      events: [{ ...event, type: '$exposure' }, ...events],
+    })
+    const misspelt = (type: string) => `Invalid event: type: ${type} exposes nobody (did you mean $exposure?)`
+    expect(results.map(({ message }: Loose) => message)).toEqual([
+      `Invalid event: ${fault}`,
+      ...types.slice(0, 5).map(misspelt),
+      null,
+      null,
+      null,
+    ])
+  })
+
   test('a whole number beyond 2^53 is refused, because its last digits would be lost', async () => {
     const { api } = app()
     const post = (value: string) =>

@@ -1,4 +1,6 @@
+import pino from 'pino'
 import { expect, test } from 'vitest'
+import { createSchedule } from '../../server/experiments/schedule.ts'
 import { freshDatabase, onOneDatabase, onPostgres, openApp } from '../support/app.ts'
 
 const soon = (ms: number) => new Date(Date.now() + ms).toISOString()
@@ -44,13 +46,23 @@ onOneDatabase('a schedule', (app) => {
   })
 
   test('starts a draft that cannot start at its time as soon as it can', async () => {
-    const { api } = app()
+    const { api, platform } = app()
+    const entries: { experiment_id?: number; err?: object; msg: string }[] = []
+    const log = pino({ level: 'error' }, { write: (line) => void entries.push(JSON.parse(line)) })
+    const { watch, define } = platform.definitions
+    const schedule = createSchedule({ orm: platform.orm, watch, define, log })
     const scheduled = { scheduled_start_at: soon(1500) }
     const experiment = await api.makeExperiment({ control: 50 }, scheduled)
     const fractions = await api.makeExperiment({ control: 0.5, big: 99, treatment: 0.5 }, scheduled)
     await api.ok('DELETE', `/api/experiments/${fractions.id}/variants/${fractions.variants.big}`)
     await new Promise((resolve) => setTimeout(resolve, 3000))
+    await schedule.close()
     expect((await get(experiment)).status).toBe('draft')
+    const ofThis = entries.filter(({ experiment_id }) => experiment_id === experiment.id)
+    expect(ofThis, 'a refusal is one line of the log, without a stack').toEqual([
+      expect.objectContaining({ msg: expect.stringMatching(/could not be started .* at its scheduled time: .+/) }),
+    ])
+    expect(ofThis[0]).not.toHaveProperty('err')
     expect((await get(fractions)).status).toBe('draft')
     await api.ok('PUT', `/api/experiments/${fractions.id}/allocation`, { control: 50, treatment: 50 })
     await until(async () => (await get(fractions)).status === 'running', 3000)

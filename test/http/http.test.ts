@@ -50,13 +50,15 @@ describe('browsers', () => {
 describe('a method that a path does not take', () => {
   test.each([
     ['PATCH', '/api/flags/banner', 'DELETE, GET, HEAD, PUT'],
-    ['DELETE', '/api/experiments/check-eligibility', null],
+    ['DELETE', '/api/experiments/check-eligibility', 'POST'],
+    ['GET', '/api/experiments/check-eligibility', 'POST'],
+    ['PUT', '/api/segments/unassign-user', 'DELETE'],
+    ['DELETE', '/api/users/alias', 'GET, HEAD, POST, PUT'],
     ['GET', '/api/experiments/1/start/', 'POST'],
     ['POST', '/api/experiments/1?x=1', 'DELETE, GET, HEAD, PUT'],
     ['PUT', '/health/live', 'GET, HEAD'],
   ])('is answered with those that it takes: %s %s', async (method, path, allowed) => {
     const response = await get(path, { method })
-    if (allowed === null) return expect(response.status, 'the path of an experiment of this name').toBe(401)
     expect(response.status).toBe(405)
     expect(response.headers.get('allow')).toBe(allowed)
     expect(await response.json()).toEqual({
@@ -97,6 +99,14 @@ describe('a call of tRPC', () => {
     const { error } = (await (await call(name, { method })).json()) as { error: { message: string; data: object } }
     expect(error.data).toMatchObject({ httpStatus: 400, issues: [{ path }] })
     expect(error.message).toBe(`Invalid input: ${path}: is required`)
+  })
+
+  test('of a mutation by GET says how mutations are called', async () => {
+    const { error } = (await (await call('flags.create')).json()) as { error: { message: string; data: object } }
+    expect(error.message).toBe(
+      'flags.create is a mutation: call it by POST, with the input as a JSON body, or with .mutate() of a client',
+    )
+    expect(error.data).toMatchObject({ code: 'METHOD_NOT_SUPPORTED', httpStatus: 405 })
   })
 })
 

@@ -291,20 +291,23 @@ onOneDatabase('an evaluation that is refused', (app) => {
     }
   })
 
-  test('names the flag also when the method or the path does not exist', async () => {
+  test('names the flag and the right method also when the method or the path does not exist', async () => {
     const { url, api } = app()
     const authorization = `Bearer ${api.token}`
-    for (const [method, path, key] of [
-      ['GET', '/evaluate/flags/some-flag', 'some-flag'],
-      ['PUT', '/evaluate/flags/some-flag', 'some-flag'],
-      ['GET', '/evaluate/flags', undefined],
-      ['GET', '/configuration', undefined],
+    for (const [method, path, key, only] of [
+      ['GET', '/evaluate/flags/some-flag', 'some-flag', 'POST'],
+      ['PUT', '/evaluate/flags/some-flag', 'some-flag', 'POST'],
+      ['GET', '/evaluate/flags', undefined, 'POST'],
+      ['POST', '/event-stream', undefined, 'GET'],
+      ['GET', '/configuration', undefined, null],
     ] as const) {
       const response = await fetch(`${url}/ofrep/v1${path}`, { method, headers: { authorization } })
-      expect([response.status, await response.json()]).toEqual([
-        404,
-        { ...(key ? { key } : {}), errorCode: 'GENERAL', errorDetails: `There is no ${method} /ofrep/v1${path}` },
-      ])
+      expect([response.status, response.headers.get('allow')]).toEqual([only ? 405 : 404, only])
+      expect(await response.json()).toEqual({
+        ...(key ? { key } : {}),
+        errorCode: 'GENERAL',
+        errorDetails: `There is no ${method} /ofrep/v1${path}${only ? `, only ${only}` : ''}`,
+      })
     }
   })
 

@@ -4,6 +4,11 @@ import { onOneDatabase } from '../support/app.ts'
 /** Bad inputs, and the sentence that each one gets. */
 const metric = (definition: object) => ({ name: 'm', definition })
 const cases: [call: string, body: unknown, sentences: string][] = [
+  [
+    'POST /api/metrics',
+    metric({ type: 'count', event_type: 'click', guardrail_margin: 0.05 }),
+    'definition.guardrail_margin: must be an object such as {"type":"relative","size":0.05}, not 0.05',
+  ],
   ['POST /api/experiments', {}, 'name: is required'],
   ['POST /api/experiments', { name: '' }, 'name: must not be blank'],
   ['POST /api/experiments', { name: 5 }, 'name: must be a string, not 5'],

@@ -294,6 +294,8 @@ onOneDatabase('results over time', (app, backend) => {
       metrics: [{ metric_id: latency.id, role: 'secondary' }],
     })
     expect((await api.call('POST', path, { metric: latency.key })).status).toBe(400)
+    const unknown = await api.call('POST', path, { metric: 'nope' })
+    expect(unknown.body.issues).toMatchObject([{ path: ['metric'] }])
     expect((await api.call('POST', path, { metric: 'nothing' })).status).toBe(400)
   })
 })

@@ -132,7 +132,8 @@ function resolve(state: State, plan: EventPlan): Loose {
     user_id,
     ...(experiment ? { experiment_id: experiment.id } : {}),
     ...(variant_id === null ? {} : { variant_id }),
-    type: plan.type,
+    // The platform refuses exposures that name no experiment.
+    type: experiment === null && plan.type === '$exposure' ? 'view' : plan.type,
     properties: at(PROPERTIES, plan.value),
     ...(timestamp === null ? {} : { timestamp: new Date(timestamp).toISOString() }),
     ...(plan.hasId ? { event_id: `event ${state.events.length}` } : {}),
