@@ -56,32 +56,30 @@ const experimentRule = z
       'lacks their variant. Users without a variant go on to the next rule',
   })
 
-const givenRule = targetingObject(
-  z
-    .strictObject({
-      id: optional(ruleId).meta({
-        description:
-          'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
-          'so that moving it changes no draw; a new rule gets a free number',
-        examples: ['beta'],
-      }),
-      description: optional(text),
-      condition: optional(condition).meta({
-        description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
-      }),
-      segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
-        description: 'Users must also be in at least one of these segments; [] means everybody',
-      }),
-      from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
-      until: optional(instant).meta({ description: 'The rule is in force before this time' }),
-      value: optional(jsonValue).meta({
-        description: 'One value for all users whom the rule matches. Give value, rollout or experiment',
-      }),
-      rollout: optional(rollout),
-      experiment: optional(experimentRule),
-    })
-    .meta({ id: 'GivenFlagRule' }),
-)
+const givenRule = z
+  .strictObject({
+    id: optional(ruleId).meta({
+      description:
+        'A rollout draws by this id. A rule without an id keeps the id of the stored rule that it resembles most, ' +
+        'so that moving it changes no draw; a new rule gets a free number',
+      examples: ['beta'],
+    }),
+    description: optional(text),
+    condition: optional(condition).meta({
+      description: 'Condition that users must meet (see docs/conditions.md); everybody by default',
+    }),
+    segment_ids: optional(z.array(segmentRef).max(MOST_SEGMENTS)).meta({
+      description: 'Users must also be in at least one of these segments; [] means everybody',
+    }),
+    from: optional(instant).meta({ description: 'The rule is in force from this time on' }),
+    until: optional(instant).meta({ description: 'The rule is in force before this time' }),
+    value: optional(jsonValue).meta({
+      description: 'One value for all users whom the rule matches. Give value, rollout or experiment',
+    }),
+    rollout: optional(rollout),
+    experiment: optional(experimentRule),
+  })
+  .meta({ id: 'GivenFlagRule' })
 export type GivenRule = z.output<typeof givenRule>
 
 /** A rule as it is stored and returned, with exactly one of `value`, `rollout` and `experiment`. */
@@ -133,7 +131,7 @@ const settings = {
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
     examples: [{ type: 'object', properties: { color: { type: 'string' } }, required: ['color'] }],
   }),
-  rules: optional(z.array(givenRule).max(100)).meta({
+  rules: optional(z.array(targetingObject(givenRule)).max(100)).meta({
     description: 'Rules are evaluated in this order; the first that gives a value wins',
   }),
   enabled: optional(z.boolean()).meta({ description: 'false: applications use their own default; true by default' }),

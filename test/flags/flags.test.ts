@@ -104,8 +104,8 @@ onOneDatabase('flags', (app) => {
       [{ rules: [{ value: { color: 'red', sizes: [1, 0] } }] }, ['rules', 0, 'value', 'sizes', '1']],
       [{ rules: [{ rollout: [{ percent: 1, value: { hue: 1 } }] }] }, ['rules', 0, 'rollout', 0, 'value']],
       [{ value_schema: { required: ['size'] } }, ['default_value']],
-      [{ value_schema: { type: 'nonsense' } }, ['value_schema']],
-      [{ value_schema: { unknown: 1 } }, ['value_schema']],
+      [{ value_schema: { type: 'nonsense' } }, ['value_schema', 'type']],
+      [{ value_schema: { unknown: 1 } }, ['value_schema', 'unknown']],
       [{ value_schema: { $ref: '#' } }, ['value_schema']],
     ]
     for (const [settings, path] of refusals)
