@@ -187,6 +187,7 @@ describe('the server', () => {
 
   test.each(['/api', '/ofrep/v1'])('serves under %s exactly the routes that openapi.json describes', (prefix) => {
     const served = routesOf(app.http)
+      .filter((route) => !REFUSED.has(route))
       .filter((route) => route.includes(` ${prefix}/`))
       .map((route) => route.replace(/\/?\*$/, '/:key'))
     expect(document.servers).toEqual([{ url: '/api' }])
@@ -203,6 +204,18 @@ describe('the server', () => {
     expect(await served.json()).toEqual(document)
   })
 })
+
+/** The routes that only answer 405, where the path of an id would take a path of words. */
+const REFUSED = new Set([
+  ...['GET', 'PUT', 'DELETE'].map((method) => `${method} /api/experiments/check-eligibility`),
+  ...['preview', 'assign-user', 'assign-experiment'].flatMap((word) =>
+    ['GET', 'PUT', 'DELETE'].map((method) => `${method} /api/segments/${word}`),
+  ),
+  ...['unassign-user', 'unassign-experiment'].flatMap((word) =>
+    ['GET', 'PUT'].map((method) => `${method} /api/segments/${word}`),
+  ),
+  'DELETE /api/users/alias',
+])
 
 /** Lists `METHOD /path` of every route, read from Fastify's printed routes, without the HEAD of each GET. */
 function routesOf(http: FastifyInstance): string[] {
