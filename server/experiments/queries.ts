@@ -99,8 +99,8 @@ export const logEventsSince = (em: EntityManager, runId: number, since: Date) =>
   )
 
 /**
- * Deletes the planned look that the end of a run made due, and the decisions that this look reached. The analysis is
- * read again at its next planned look.
+ * Deletes the planned look that the end of a run made due, and the decisions that the end made possible. An analysis with
+ * planned looks is read again at its next one; what a sequential analysis reached stands, as it holds at any time.
  */
 export async function forgetFinalLook(em: EntityManager, runId: number, endedAt: Date) {
   const since = sql`${endedAt.toISOString()}::timestamptz`
@@ -109,7 +109,9 @@ export async function forgetFinalLook(em: EntityManager, runId: number, endedAt:
     sql`
       with look as (
         delete from run_looks l where l.run_id = ${runId} and l.planned is not null and l.at >= ${since} returning 1)
-      delete from run_decisions d where d.run_id = ${runId} and d.at >= ${since} and exists (select 1 from look)`,
+      delete from run_decisions d using runs r, experiments e
+      where d.run_id = ${runId} and d.at >= ${since} and r.id = d.run_id and e.id = r.experiment_id
+        and coalesce(r.plan ->> 'method', e.analysis_method) <> 'sequential'`,
   )
 }
 

@@ -235,19 +235,30 @@ onOneDatabase('reopening', (app) => {
     expect((await reopen(one)).body.message).toContain(`Experiment ${other.id} has used positions`)
   })
 
-  test('takes back the only look of a fixed analysis, which the end had made due', async () => {
+  test.each([
+    ['without planned users: its only look', null, 1],
+    ['before its planned users: the decision by the always-valid test', 1000, 0],
+  ])('takes back what the end of a fixed analysis made due, %s', async (_, planned_users, looksAtEnd) => {
     const { api, platform } = app()
-    const experiment = await api.makeExperiment(undefined, { analysis_method: 'fixed', planned_users: 1000 })
+    const settings = { analysis_method: 'fixed', planned_users }
+    const experiment = await api.makeExperiment({ control: 50, treatment: 50 }, settings)
     const metric = await api.ok('POST', '/api/metrics', {
-      name: 'read at the end',
+      name: `read at the end ${planned_users}`,
       definition: { type: 'proportion', event_type: 'conversion' },
     })
     const metrics = [{ metric_id: metric.id, role: 'primary' }]
     await api.ok('PUT', `/api/experiments/${experiment.id}/metrics`, { metrics })
-    for (const user_id of users('read at the end')) {
-      await api.variantOf(user_id, experiment)
-      await api.record({ user_id, type: 'conversion' })
-    }
+    const events = users(`read at the end ${planned_users}`, 240).flatMap((user_id, index) => {
+      const variant_id = Object.values(experiment.variants)[index % 2]
+      const event = { user_id, experiment_id: experiment.id, variant_id, attributes: {} }
+      return [{ ...event, type: 'view' }, ...(index % 4 === 0 ? [] : [{ ...event, type: 'conversion' }])]
+    })
+    await api.ok('POST', `/api/experiments/${experiment.id}/start`)
+    await api.ok('POST', '/api/events/batch', { events })
+    const decisions = async () =>
+      (await api.results(experiment)).decision.variants.map(
+        ({ decided_at }: { decided_at: string | null }) => decided_at,
+      )
     const looks = () =>
       platform.orm.em.fork().execute(
         `select 1 from run_looks l join runs r on r.id = l.run_id
@@ -256,12 +267,13 @@ onOneDatabase('reopening', (app) => {
     await steps(api, experiment, 'complete')
     await platform.reporting.totals.catchUp()
     await platform.jobs.alertMonitor.runNow()
-    const atEnd = (await looks()).length
+    expect(await looks()).toHaveLength(looksAtEnd)
+    expect(await decisions()).toEqual([expect.any(String)])
     await steps(api, experiment, 'reopen')
     expect(await looks()).toEqual([])
     await platform.jobs.alertMonitor.runNow()
     expect(await looks()).toEqual([])
-    expect(atEnd).toBe(1)
+    expect(await decisions()).toEqual([null])
   })
 })
 
