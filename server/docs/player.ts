@@ -4,6 +4,9 @@ import type { App } from '../app.ts'
 /** Plays the requests of a story against a running platform, and makes their answers the same at every play. */
 
 export type Request = { method: string; url: string; headers: Record<string, string>; body?: string | undefined }
+/** A line of an import that says how far it is. How many there are depends on the machine. */
+const PROGRESS = /^\{"line":.*\n/gm
+
 export type Answer = { status: number; type: string; body: unknown }
 
 /** Times in examples begin here; each request of the story comes a minute after the one before. */
@@ -104,7 +107,7 @@ export function createPlayer({ platform }: Pick<App, 'platform'>, url: string): 
       const type = withoutParameters(response.headers.get('content-type') ?? '')
       const read = await (type === 'text/event-stream' ? firstEvent(response) : response.text())
       await lookAtResults(platform)
-      const text = toStory(read)
+      const text = toStory(read.replace(PROGRESS, ''))
       return { status: response.status, type, body: type === 'application/json' ? JSON.parse(text) : text }
     },
   }
