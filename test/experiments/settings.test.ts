@@ -26,7 +26,7 @@ onOneDatabase('settings of an experiment', (app) => {
         [id],
       )
 
-  test('are stored as given; null clears a condition, a holdout and a schedule, and no others', async () => {
+  test('are stored as given; null clears a condition, a holdout and a schedule, and is refused for others', async () => {
     const { api } = app()
     const needed = await api.makeExperiment()
     const holdout = await api.ok('POST', '/api/experiments', { name: 'for settings', kind: 'holdout' })
@@ -41,14 +41,10 @@ onOneDatabase('settings of an experiment', (app) => {
     }
     const made = (await create(settings)).body
     expect(made).toMatchObject(settings)
-    const nulls = Object.fromEntries(Object.keys(settings).map((field) => [field, null]))
-    expect((await change(made, nulls)).body).toMatchObject({
-      ...settings,
-      condition: null,
-      holdout_id: null,
-      scheduled_start_at: null,
-      scheduled_end_at: null,
-    })
+    const cleared = { condition: null, holdout_id: null, scheduled_start_at: null, scheduled_end_at: null }
+    expect((await change(made, cleared)).body).toMatchObject({ ...settings, ...cleared })
+    for (const field of ['mode', 'on_ineligible', 'prerequisites'])
+      expect(refusal(await change(made, { [field]: null }))).toBe(`400 ${field}`)
     expect((await change(made, { prerequisites: [] })).body.prerequisites).toEqual([])
   })
 

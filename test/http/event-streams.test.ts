@@ -258,7 +258,7 @@ onOneDatabase('a stream of changes', (app) => {
 
   test('is served to GET only', async () => {
     const head = await within(1000, fetch(await streamLink(app()), { method: 'HEAD' }))
-    expect(head.status).toBe(404)
+    expect(head.status).toBe(405)
   })
 })
 
