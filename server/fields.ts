@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import { conflict, invalid } from './errors.ts'
 import { didYouMean, nearestNames, unknownName } from './evaluation/unknown-name.ts'
@@ -200,3 +201,18 @@ function expectNoMisspelling(name: string, known: readonly string[], path: Path)
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/**
+ * Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. A value that equals the
+ * stored one is not set: MikroORM would take JSON with other key order for a change.
+ */
+export function setGiven<Row extends object, Field extends keyof Row>(
+  row: Row,
+  input: { readonly [Name in Field]?: Row[Name] | undefined },
+  ...fields: readonly Field[]
+) {
+  for (const field of fields) {
+    const given = input[field]
+    if (given !== undefined && !isDeepStrictEqual(given, row[field])) row[field] = given
+  }
+}

@@ -1,4 +1,3 @@
-import { isDeepStrictEqual } from 'node:util'
 import { z } from 'zod'
 import './sentences.ts'
 
@@ -224,20 +223,6 @@ export type WithoutNull<T extends z.ZodType> = z.ZodOptional<
  * stays as it is.
  */
 export const clearable = <T extends z.ZodType>(schema: T) => schema.nullish()
-/**
- * Sets the fields of a row that an input gives; a field that the input leaves out stays as it is. A value that equals the
- * stored one is not set: MikroORM would take JSON with other key order for a change.
- */
-export function setGiven<Row extends object, Field extends keyof Row>(
-  row: Row,
-  input: { readonly [Name in Field]?: Row[Name] | undefined },
-  ...fields: readonly Field[]
-) {
-  for (const field of fields) {
-    const given = input[field]
-    if (given !== undefined && !isDeepStrictEqual(given, row[field])) row[field] = given
-  }
-}
 /** Makes an input optional, with a default that also replaces null. */
 export const withDefault = <T extends z.ZodType, const D extends z.output<T>>(schema: T, value: D) =>
   schema

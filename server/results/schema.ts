@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { ExclusionCount } from '../analysis/exclusions.ts'
 import type { SnakeCase } from '../analysis/snake-case.ts'
-import type { Departure } from '../analysis/statistics.ts'
 import { analysisMethod, crossoverRule } from '../experiments/settings-schema.ts'
 import { direction, role } from '../metrics/schema.ts'
 import { id, storedObject, timestamp } from '../wire.ts'
@@ -99,7 +98,7 @@ const departure = z.enum([
   'complete_windows',
   'metrics',
   'after_freezing',
-] satisfies Departure[])
+])
 
 const exclusionCounts = {
   crossovers: z
