@@ -10,7 +10,7 @@ const SECONDS = 60 + USERS / 40
 /** The number of concurrent checks. */
 const CONCURRENCY = 64
 
-type Experiment = { id: number; variants: Record<string, number> }
+type Experiment = { id: number; key: string; variants: Record<string, number> }
 type Check = { user: string; answer: Record<string, { variant_id: number }> }
 
 onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
@@ -31,7 +31,8 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
         experiments.push(experiment)
       }
       const [a, b, c, d] = experiments as [Experiment, Experiment, Experiment, Experiment]
-      const does = (verb: string, { id }: Experiment) => api.ok('POST', `/api/experiments/${id}/${verb}`, {})
+      const does = (verb: string, { id }: Experiment, body = {}) =>
+        api.ok('POST', `/api/experiments/${id}/${verb}`, body)
 
       const checks: Check[] = []
       const began = performance.now()
@@ -74,9 +75,9 @@ onPostgres(`a layer of two apps on one database, ${USERS} users`, () => {
         () => does('complete', b),
         () => share(d, 60),
         () => share(b, 20),
-        () => does('runs', b),
+        () => does('runs', b, { confirm: b.key }),
         () => does('resume', c),
-        () => does('runs', a),
+        () => does('runs', a, { confirm: a.key }),
         () => share(d, 20),
         () => share(c, 45),
       ]
