@@ -114,34 +114,20 @@ type Definition = {
   options?: readonly z.core.$ZodType[]
 }
 
-const targeting = new WeakSet<z.core.$ZodType>()
-/**
- * Marks the schema of an object that says for whom something is, such as a rule of a flag. An unknown field in it is
- * never ignored: a rule without its `when` would be for everybody.
- */
-export function targetingObject<T extends z.ZodObject>(schema: T): T {
-  targeting.add(schema)
-  return schema
-}
-
 type Path = readonly (string | number)[]
-/** Is called for each field that is left out, with the names that its object can have. */
-type OnIgnored = (path: Path, shape: Shape, targets: boolean) => void
-
 /**
  * Leaves out of an input the fields that a strict schema does not know, and those that cannot be written, as
  * `Prefer: handling=lenient` asks. Objects with free fields stay as they are.
+ * @param onIgnored receives the path of each field that is left out
  */
 export function knownOnly(
   schema: z.core.$ZodType,
   given: unknown,
-  onIgnored?: OnIgnored,
+  onIgnored?: (path: Path) => void,
   path: Path = [],
-  inTargeting = false,
 ): unknown {
-  const targets = inTargeting || targeting.has(schema)
   const within = (part: z.core.$ZodType, value: unknown, ...steps: Path) =>
-    knownOnly(part, value, onIgnored, [...path, ...steps], targets)
+    knownOnly(part, value, onIgnored, [...path, ...steps])
   const {
     type,
     innerType,
@@ -163,40 +149,14 @@ export function knownOnly(
   if (!shape || catchall?._zod.def.type !== 'never') return given
   const names = writableNames(shape).filter((name) => Object.hasOwn(given, name))
   const kept = new Set(names)
-  for (const name of Object.keys(given)) if (!kept.has(name)) onIgnored?.([...path, name], shape, targets)
+  for (const name of Object.keys(given)) if (!kept.has(name)) onIgnored?.([...path, name])
   return Object.fromEntries(names.map((name) => [name, within(shape[name] as z.core.$ZodType, given[name], name)]))
 }
 
-const NOT_IGNORED = 'which handling=lenient does not ignore'
-
-/**
- * Leaves out unknown fields of an input, as `knownOnly` does, and tells which ones.
- * @param isDefinition true for an input that defines whom something is for. A field that resembles a known one is then
- *   refused: an experiment without its misspelt `condition` would be for everybody
- * @throws DomainError BAD_REQUEST with the path of a misspelt field, or of any unknown field of a `targetingObject`
- */
-export function leaveOutUnknown(
-  schema: z.core.$ZodType,
-  given: unknown,
-  isDefinition: boolean,
-): { input: unknown; ignored: Path[] } {
+/** Leaves out unknown fields of an input, as `knownOnly` does, and tells which ones. */
+export function leaveOutUnknown(schema: z.core.$ZodType, given: unknown): { input: unknown; ignored: Path[] } {
   const ignored: Path[] = []
-  const input = knownOnly(schema, given, (path, shape, targets) => {
-    const name = String(path.at(-1))
-    if (targets)
-      throw invalid(
-        `${unknownField(name, writableNames(shape))}, ${NOT_IGNORED}: it may say for whom the rule is`,
-        ...path,
-      )
-    if (isDefinition && !Object.hasOwn(shape, name)) expectNoMisspelling(name, writableNames(shape), path)
-    ignored.push(path)
-  })
-  return { input, ignored }
-}
-
-function expectNoMisspelling(name: string, known: readonly string[], path: Path) {
-  if (nearestNames(name, known).length > 0)
-    throw invalid(`${unknownField(name, known)}, ${NOT_IGNORED}: it may be misspelt`, ...path)
+  return { input: knownOnly(schema, given, (path) => ignored.push(path)), ignored }
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

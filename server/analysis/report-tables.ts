@@ -51,7 +51,7 @@ function decidingTable(
       const { look } = comparison
       const cells = cellsOf(metric, comparison)
       const [name = '', variant = '', ...shown] = levels(metric, comparison)
-      // Of a sequential analysis, all figures are those of now, while the reasons of a decision are older.
+      // The figures of a sequential analysis are those of now, while the reasons of a decision are older.
       const moment = answer.method === 'sequential' && !hasRecord(answer.decision, comparison.variantId) ? '' : 'now'
       const now = [name, variant, moment, ...shown, ...effects(metric, comparison, answer)]
       const decided = [...cells.deciding, verdictText(comparison, metric, answer)]

@@ -16,7 +16,7 @@ export type UserChange = {
   subject_id: string
   before: Values | null
   after: Values | null
-  /** Who made the change; absent in a transaction of `audited` or `define`, which name the actor. */
+  /** The actor of the change; absent in a transaction of `audited` or `define`, which name the actor. */
   actor?: string
 }
 

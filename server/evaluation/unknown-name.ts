@@ -2,13 +2,13 @@ import { distance } from 'fastest-levenshtein'
 
 /** The most edits between a misspelt name and the name that is suggested. */
 const MOST_EDITS = 2
-/** The rank of a known name of which a name is hardly a misspelling. */
+/** The rank of a known name that is not suggested. */
 const UNLIKE = Number.POSITIVE_INFINITY
 
 /**
- * Finds the known names that resemble a name most, whatever its case; none if the name is hardly a misspelling. Of names
- * that are equally many edits away, those with letters left out or added are nearer than those with other letters, then
- * those with the same first letter.
+ * Finds the known names that are the fewest edits away, at most two, whatever their case. Of names that are equally many
+ * edits away, those with letters left out or added are nearer than those with other letters, then those with the same
+ * first letter.
  */
 export function nearestNames(name: string, known: readonly string[]): string[] {
   let nearest: string[] = []
@@ -28,13 +28,17 @@ function rankOf(name: string, candidate: string): number {
   if (added > MOST_EDITS) return UNLIKE
   const [given, meant] = [name.toLowerCase(), candidate.toLowerCase()]
   const needed = distance(given, meant)
-  if (needed > MOST_EDITS) return UNLIKE
+  // Without a letter in common, nothing of the name is left.
+  if (needed > MOST_EDITS || needed >= Math.max(lettersOf(given).length, lettersOf(meant).length)) return UNLIKE
   const keepsLetters = needed === added
   const edits = !keepsLetters && needed === 2 && sorted(given) === sorted(meant) ? 1 : needed
   const beginsAlike = firstLetter(given) === firstLetter(meant)
-  // The first letter of an operator changes its meaning: $nor, $nin and $vlt.
-  if (name.startsWith('$') && !beginsAlike) return UNLIKE
-  if (!(keepsLetters && edits <= 1) && !leavesMost(edits, given, meant, keepsLetters)) return UNLIKE
+  // Another operator means another thing, so it is suggested only to who hardly meant another one.
+  if (
+    name.startsWith('$') &&
+    !(beginsAlike && ((keepsLetters && edits <= 1) || leavesMost(edits, given, meant, keepsLetters)))
+  )
+    return UNLIKE
   return 4 * edits + (keepsLetters ? 0 : 2) + (beginsAlike ? 0 : 1)
 }
 

@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { experimentRef } from '../definitions/reference-schema.ts'
-import { targetingObject } from '../fields.ts'
 import {
   clearable,
   condition,
@@ -67,9 +66,7 @@ export const prerequisite = z.strictObject({ experiment_id: id, variant_ids: z.a
   description: 'Only users who are assigned to one of these variants of the other experiment take part',
 })
 export type Prerequisite = z.output<typeof prerequisite>
-const givenPrerequisite = targetingObject(
-  prerequisite.extend({ experiment_id: experimentRef }).meta({ id: 'GivenPrerequisite' }),
-)
+const givenPrerequisite = prerequisite.extend({ experiment_id: experimentRef }).meta({ id: 'GivenPrerequisite' })
 
 type Setting<Input extends z.ZodType, Output extends z.ZodType> = {
   /** The schema of the input: `optional`, or `clearable` if null is a value. */

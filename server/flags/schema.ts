@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { clause, explainedSegment, explanation } from '../assignments/schema.ts'
 import { experimentRef, segmentRef } from '../definitions/reference-schema.ts'
-import { targetingObject, updateOf } from '../fields.ts'
+import { updateOf } from '../fields.ts'
 import {
   attributes as anyAttributes,
   changeable,
@@ -131,7 +131,7 @@ const settings = {
     description: 'A JSON Schema (2020-12) that values are checked against; for flags of type object',
     examples: [{ type: 'object', properties: { color: { type: 'string' } }, required: ['color'] }],
   }),
-  rules: optional(z.array(targetingObject(givenRule)).max(100)).meta({
+  rules: optional(z.array(givenRule).max(100)).meta({
     description: 'Rules are evaluated in this order; the first that gives a value wins',
   }),
   enabled: optional(z.boolean()).meta({ description: 'false: applications use their own default; true by default' }),

@@ -112,7 +112,7 @@ const NOTHING: Found['ignored'] = []
  */
 function inputReader(
   { resolveNames }: Platform,
-  { name, input: schema, pathFields, meta }: RestProcedure,
+  { name, input: schema, pathFields }: RestProcedure,
   source: Source,
   ignored: string | undefined,
 ): (request: FastifyRequest, lenient: boolean) => Promise<Found> {
@@ -150,7 +150,7 @@ function inputReader(
     }
     for (const [field, coerce] of pathPlan) input[field] = coerce(params[field])
     if (!lenient) return { input, ignored: NOTHING }
-    const { input: known, ignored } = leaveOutUnknown(schema, input, meta.access === 'manage')
+    const { input: known, ignored } = leaveOutUnknown(schema, input)
     return { input: known as Input, ignored }
   }
 }

@@ -20,7 +20,6 @@ const procedures = Object.entries(
 )
 const schemas = new Map(procedures.map(([path, { _def }]) => [path, _def.inputs[0]]))
 const mutations = new Set(procedures.flatMap(([path, { _def }]) => (_def.type === 'mutation' ? [path] : [])))
-const accesses = new Map(procedures.map(([path, { _def }]) => [path, _def.meta?.access]))
 /** The procedures with a larger `bodyLimit`. The client sends each of their calls as a request of its own. */
 const largeCalls = procedures.flatMap(([path, { _def }]) => {
   const { bodyLimit } = _def.meta ?? {}
@@ -35,7 +34,7 @@ function ignoreUnknown(calls: TRPCRequestInfo['calls'], reply: FastifyReply) {
     const { getRawInput } = call
     if (!schema) continue
     call.getRawInput = async () => {
-      const { input, ignored } = leaveOutUnknown(schema, await getRawInput(), accesses.get(call.path) === 'manage')
+      const { input, ignored } = leaveOutUnknown(schema, await getRawInput())
       all.push(...ignored)
       nameIgnored(reply, all)
       return input

@@ -190,7 +190,8 @@ export async function exposeFromJoin(em: EntityManager, aliasIds: readonly strin
     update assignments a set exposed_at = a.joined_at
     from assignments own, runs r
     where a.user_id = ${userId} and a.joined_at is not null and a.exposed_at < a.joined_at
-      and own.user_id in (select i.alias_id from ${list(aliasIds)} as i (alias_id)) and own.run_id = a.run_id and own.variant_id = a.variant_id
+      and own.user_id in (select i.alias_id from ${list(aliasIds)} as i (alias_id))
+      and own.run_id = a.run_id and own.variant_id = a.variant_id
       and own.assigned_at = a.assigned_at
       and r.id = a.run_id and r.frozen_at is null`
   await execute(em, statement)

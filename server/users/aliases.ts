@@ -186,7 +186,7 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string, a
       await deleteLink(em, aliasId)
       await returnLinks(em, returned, aliasId)
       await logUserChanges(em, [{ ...linkSubject(link), before: link, after: null, actor }])
-      // What caches hold for the aliases may be stored under the owner, and does not stay true.
+      // Caches may hold data of the aliases under the owner, which does not stay true.
       return raiseVersions(em, [aliasId, ownerId, ...returned], 'erased', forced.now)
     }),
   )
@@ -199,9 +199,9 @@ export async function separate(orm: MikroORM, forget: Forget, aliasId: string, a
  * @param stored the owners of all ids of `wanted`, and the aliases of the ids that are to be joined
  * @param persons what is known of the ids of `wanted`. A person's rollouts are drawn by the first id that the platform
  * knew: an owner of whom nothing is stored adopts the draws of the alias
- * @returns `changed`: new links by alias; `joined`: the links by which the calls changed something; `repointed`: the aliases that had another owner before; `drawIds`: the ids
- * that new persons draw by; `concerned`: the ids whose cached data becomes invalid; `outcomes`: makes the results of the
- * calls
+ * @returns `changed`: new links by alias; `joined`: the links by which the calls changed something; `repointed`: the
+ * aliases that had another owner before; `drawIds`: the ids that new persons draw by; `concerned`: the ids whose cached
+ * data becomes invalid; `outcomes`: makes the results of the calls
  */
 function settle(wanted: readonly WantedLink[], stored: readonly StoredLink[], persons: Persons = NOBODY) {
   const owners = new Map(stored.map((link) => [link.alias_id, link.user_id]))

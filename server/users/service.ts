@@ -67,7 +67,8 @@ export async function updateUser(em: EntityManager, profiles: ProfileCache, inpu
 /**
  * Erases a user and the user's aliases. The profile, memberships, overrides and links are deleted. Assignments and
  * events stay under random ids, which are linked as the user's ids were, so that results stay as they are; the audit log
- * gets the random ids, too. A user who comes back is drawn again. If the id is itself an alias, the owner stays, and the rows of the id stay the owner's.
+ * gets the random ids, too. A user who comes back is drawn again. If the id is itself an alias, the owner stays, and the
+ * rows of the id stay the owner's.
  *
  * There are two passes. The first erases everything that is stored. The second takes a lock under which nothing can be
  * stored, and erases the rows that were on their way. The second pass takes other random ids, because the user may have

@@ -80,7 +80,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
   [
     'POST /api/metrics',
     metric({ type: 'retention', event_type: 'a', day: 1, cap: 0.9 }),
-    'definition: unknown field cap (known are ',
+    'definition: unknown field cap (did you mean day?)',
   ],
   ['POST /api/metrics', metric({ type: 'count', event_type: 'a', cap: 1 }), 'definition.cap: 1 is not below 1'],
   [
@@ -170,7 +170,7 @@ const cases: [call: string, body: unknown, sentences: string][] = [
     'attributes: must not repeat fields of the profile: write id, email beside attributes',
   ],
   [`PATCH /api/auth/keys/exp_aB1_${'x'.repeat(39)}`, {}, 'key_id: must be a number, not "exp_aB1_…"'],
-  ['GET /api/experiments?page=2', undefined, 'unknown field page (known are '],
+  ['GET /api/experiments?page=2', undefined, 'unknown field page (did you mean name or tag?)'],
   [
     'POST /api/metrics',
     metric({ type: 'count', event_type: 'a', prior: { mu: 0, sd: 1 } }),
