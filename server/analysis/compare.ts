@@ -21,7 +21,7 @@ const REASONS: Record<Exclude<Status, 'ok'>, string> = {
   zero_denominator: 'the denominator of a variant adds up to 0',
 }
 
-/** Says why figures are missing: of a metric with a window, that nobody's window is over, and when the first one ends. */
+/** Says why figures are missing: of a metric with a window, that nobody's window is over, and when the first one can be. */
 function missingReason(
   status: Exclude<Status, 'ok'>,
   levels: readonly MetricLevel[],

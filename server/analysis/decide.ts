@@ -55,10 +55,7 @@ export type Decision = {
   harms: { key: string; variantId: number; variantName: string }[]
 }
 
-/**
- * The evidence from which a decision is made. `isAwaited`: no outcome but `ship` and `stop` is recorded yet, since more
- * evidence must come.
- */
+/** The evidence from which a decision is made. `isAwaited`: more of it must come before anything but harm is certain. */
 export type Evidence = {
   problems: string[]
   readings: Reading[]
@@ -105,7 +102,7 @@ const treatmentsOf = ({ variants }: RunStatistics) => variants.slice(1).filter((
 const nameOf = ({ variants }: RunStatistics, id: number) =>
   variants.find(({ variantId }) => variantId === id)?.variantName ?? String(id)
 
-/** The outcome that the figures of now reach, whatever was decided before. */
+/** What the figures reach, whatever was decided before. */
 export type Reached = Pick<VariantDecision, 'outcome' | 'reasons'>
 const blocked = (problems: readonly string[]): Reached => ({ outcome: 'blocked', reasons: problems.map(sentence) })
 
@@ -161,13 +158,11 @@ function decideTreatment(
 
 const NO_PRIMARY = 'There is no primary metric to decide by.'
 const FUTILE =
-  'The gain is so small at this look that going on would hardly find the planned effect (futility). Whoever goes on ' +
-  'may do so: the later looks stay valid.'
+  'The gain is so small at this look that going on would hardly find the planned effect (futility). Who goes on may: the later looks stay valid.'
 const DIFFERENCE_OF_NOTHING =
-  'All users of an A/A test see the control. About 1 of 20 such tests differs by chance; the smaller the p-value, the ' +
-  'likelier is a fault of the set-up.'
+  'All users of an A/A test see the control. About 1 of 20 such tests differs by chance; the smaller the p-value, the likelier is a fault of the set-up.'
 
-/** Names the outcome of a run that lacks evidence: a run that has ended does not go on. */
+/** What has ended does not go on. */
 const unfinished = ({ hasEnded }: RunStatistics) => (hasEnded ? 'inconclusive' : 'continue')
 
 /** A guardrail whose events nobody has in either variant says nothing against a treatment. */

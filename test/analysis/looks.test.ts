@@ -160,6 +160,7 @@ describe.each(['fixed', 'bayesian'] as const)('a run of method %s that ends befo
 test('a fixed test that is ended on the first good one of ten days decides falsely in at most 5 % of A/A tests', () => {
   const random = createRandom(18)
   const question = { method: 'fixed' as const, plannedUsers: 20_000 }
+  let good = 0
   const decided = Array.from({ length: 400 }, () => {
     const converted = { 1: 0, 2: 0 }
     for (let day = 1; day <= 10; day++) {
@@ -173,11 +174,13 @@ test('a fixed test that is ended on the first good one of ten days decides false
         metrics: [proportion('orders', { ...converted })],
       })
       const isGood = (analyse(statistics).metrics[0]?.comparisons[0]?.pValue ?? 1) < 0.05
+      if (isGood) good++
       if (isGood || day === 10) return analyse({ ...statistics, hasEnded: true }).decision.outcome
     }
     return 'continue'
   })
   const wrong = decided.filter((outcome) => outcome === 'ship' || outcome === 'stop').length
+  expect(good / decided.length, 'A/A tests with a good day').toBeGreaterThan(0.15)
   expect(wrong / decided.length).toBeLessThanOrEqual(0.05)
 })
 
